@@ -1,0 +1,391 @@
+//! The claims of a token, read once (RFC 7519 §4, RFC 9068 §2.2, RFC 7662 §2.2).
+//!
+//! *In*: a JSON object. *Out*: its standard members, typed, as places in the text that is kept anyway: reading them
+//! allocates nothing, and the user's own type can be read from the same text later.
+//!
+//! A wrong type is an error, never "absent" (CVE-2026-25537), and a member that stands twice is refused. Nothing is
+//! judged here: whether `exp` has passed is the verifier's business.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, MapAccess, SeqAccess, Visitor},
+};
+
+/// Which members hold the scopes and the client; the first that is there counts.
+#[derive(Debug, Clone)]
+pub(crate) struct ClaimNames {
+    pub(crate) scopes: Vec<String>,
+    pub(crate) client: Vec<String>,
+}
+
+impl Default for ClaimNames {
+    fn default() -> Self {
+        Self { scopes: vec!["scope".to_owned()], client: vec!["client_id".to_owned()] }
+    }
+}
+
+/// The facts, and the JSON text they stand in.
+pub(crate) struct Facts {
+    claims: Box<str>,
+    pub(crate) issuer: Option<Text>,
+    pub(crate) subject: Option<Text>,
+    pub(crate) client_id: Option<Text>,
+    pub(crate) jwt_id: Option<Text>,
+    pub(crate) audience: Audience,
+    pub(crate) scope: Option<Text>,
+    pub(crate) acr: Option<Text>,
+    pub(crate) expires_at: Option<NumericDate>,
+    pub(crate) not_before: Option<NumericDate>,
+    pub(crate) issued_at: Option<NumericDate>,
+    pub(crate) auth_time: Option<NumericDate>,
+    /// `cnf` is there: the token is bound to a key or certificate (RFC 7800).
+    pub(crate) confirmation: bool,
+}
+
+/// A string: a place in the JSON text, or a copy where the text has escapes.
+pub(crate) enum Text {
+    Place { start: usize, end: usize },
+    Copy(Box<str>),
+}
+
+/// `aud`: a string or an array of strings (RFC 7519 §4.1.3).
+#[derive(Default)]
+pub(crate) enum Audience {
+    #[default]
+    Absent,
+    One(Text),
+    Many(Vec<Text>),
+}
+
+impl Audience {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Text> {
+        match self {
+            Self::Absent => &[],
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many.as_slice(),
+        }
+        .iter()
+    }
+}
+
+impl Facts {
+    pub(crate) fn parse(claims: String, names: &ClaimNames) -> Result<Self, ClaimsError> {
+        let claims = claims.into_boxed_str();
+        let mut json = serde_json::Deserializer::from_str(&claims);
+        let members = ReadMembers { text: &claims, names }.deserialize(&mut json).and_then(|members| {
+            json.end()?;
+            Ok(members)
+        });
+        let members = members.map_err(|error| ClaimsError { column: error.column() })?;
+        Ok(Self {
+            issuer: members.issuer,
+            subject: members.subject,
+            client_id: members.client.map(|(_, text)| text),
+            jwt_id: members.jwt_id,
+            audience: members.audience.unwrap_or_default(),
+            scope: members.scope.map(|(_, text)| text),
+            acr: members.acr,
+            expires_at: members.expires_at,
+            not_before: members.not_before,
+            issued_at: members.issued_at,
+            auth_time: members.auth_time,
+            confirmation: members.confirmation,
+            claims,
+        })
+    }
+
+    pub(crate) fn claims(&self) -> &str {
+        &self.claims
+    }
+
+    pub(crate) fn text<'f>(&'f self, text: Option<&'f Text>) -> Option<&'f str> {
+        match text? {
+            Text::Place { start, end } => self.claims.get(*start..*end),
+            Text::Copy(copy) => Some(copy),
+        }
+    }
+}
+
+/// Where the claims are malformed; never what stands there.
+#[derive(Debug)]
+pub(crate) struct ClaimsError {
+    column: usize,
+}
+
+impl fmt::Display for ClaimsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "malformed claims at column {}", self.column)
+    }
+}
+
+impl std::error::Error for ClaimsError {}
+
+/// Seconds since the epoch, whole or not (RFC 7519 §2). An `f64`: no sum of two can overflow or panic.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub(crate) struct NumericDate(pub(crate) f64);
+
+impl NumericDate {
+    pub(crate) fn of(time: SystemTime) -> Self {
+        Self(time.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()))
+    }
+
+    pub(crate) fn to_system_time(self) -> Option<SystemTime> {
+        SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(self.0).ok()?)
+    }
+}
+
+impl<'de> Deserialize<'de> for NumericDate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        f64::deserialize(deserializer).map(Self)
+    }
+}
+
+#[derive(Default)]
+struct Members {
+    issuer: Option<Text>,
+    subject: Option<Text>,
+    client: Option<(usize, Text)>,
+    jwt_id: Option<Text>,
+    audience: Option<Audience>,
+    scope: Option<(usize, Text)>,
+    acr: Option<Text>,
+    expires_at: Option<NumericDate>,
+    not_before: Option<NumericDate>,
+    issued_at: Option<NumericDate>,
+    auth_time: Option<NumericDate>,
+    confirmation: bool,
+}
+
+struct ReadMembers<'c> {
+    text: &'c str,
+    names: &'c ClaimNames,
+}
+
+impl<'de> DeserializeSeed<'de> for ReadMembers<'de> {
+    type Value = Members;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Members, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ReadMembers<'de> {
+    type Value = Members;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+        let mut members = Members::default();
+        let mut seen = UniqueNames::default();
+        while let Some(Str(name)) = map.next_key()? {
+            match &*name {
+                "iss" => members.issuer = Some(self.place(&map.next_value()?)),
+                "sub" => members.subject = Some(self.place(&map.next_value()?)),
+                "jti" => members.jwt_id = Some(self.place(&map.next_value()?)),
+                "acr" => members.acr = Some(self.place(&map.next_value()?)),
+                "aud" => members.audience = Some(self.audience(map.next_value()?)),
+                "exp" => members.expires_at = Some(map.next_value()?),
+                "nbf" => members.not_before = Some(map.next_value()?),
+                "iat" => members.issued_at = Some(map.next_value()?),
+                "auth_time" => members.auth_time = Some(map.next_value()?),
+                "cnf" => {
+                    map.next_value::<Skip>()?;
+                    members.confirmation = true;
+                }
+                other => self.named(other, &mut map, &mut members)?,
+            }
+            seen.add(name)?;
+        }
+        seen.check()?;
+        Ok(members)
+    }
+}
+
+impl<'de> ReadMembers<'de> {
+    /// Members whose names are configured, and those nobody here asks for.
+    fn named<A: MapAccess<'de>>(&self, name: &str, map: &mut A, members: &mut Members) -> Result<(), A::Error> {
+        if let Some(rank) = self.names.scopes.iter().position(|known| known == name) {
+            let text = self.scope(map.next_value()?)?;
+            if members.scope.as_ref().is_none_or(|(best, _)| rank < *best) {
+                members.scope = Some((rank, text));
+            }
+        } else if let Some(rank) = self.names.client.iter().position(|known| known == name) {
+            let text = self.place(&map.next_value()?);
+            if members.client.as_ref().is_none_or(|(best, _)| rank < *best) {
+                members.client = Some((rank, text));
+            }
+        } else {
+            map.next_value::<Skip>()?;
+        }
+        Ok(())
+    }
+
+    fn place(&self, text: &Str<'de>) -> Text {
+        match &text.0 {
+            Cow::Borrowed(text) => {
+                let start = text.as_ptr().addr().wrapping_sub(self.text.as_ptr().addr());
+                Text::Place { start, end: start.wrapping_add(text.len()) }
+            }
+            Cow::Owned(text) => Text::Copy(text.as_str().into()),
+        }
+    }
+
+    fn audience(&self, audience: OneOrMany<'de>) -> Audience {
+        match audience {
+            OneOrMany::One(one) => Audience::One(self.place(&one)),
+            OneOrMany::Many(many) => Audience::Many(many.iter().map(|one| self.place(one)).collect()),
+        }
+    }
+
+    /// A string of names (RFC 8693 §4.2), or an array with one name an element, as some servers write it.
+    fn scope<E: serde::de::Error>(&self, scope: OneOrMany<'de>) -> Result<Text, E> {
+        match scope {
+            OneOrMany::One(list) => Ok(self.place(&list)),
+            OneOrMany::Many(names) if names.iter().all(|name| crate::scope::is_scope_name(&name.0)) => {
+                let names: Vec<&str> = names.iter().map(|name| &*name.0).collect();
+                Ok(Text::Copy(names.join(" ").into()))
+            }
+            OneOrMany::Many(_) => Err(E::custom("an element is not a scope name")),
+        }
+    }
+}
+
+/// Finds a name that stands twice, in any spelling of its escapes (RFC 7519 §4).
+#[derive(Default)]
+pub(crate) struct UniqueNames<'de>(Vec<Cow<'de, str>>);
+
+impl<'de> UniqueNames<'de> {
+    pub(crate) fn add<E: serde::de::Error>(&mut self, name: Cow<'de, str>) -> Result<(), E> {
+        if self.0.is_empty() {
+            self.0.reserve(16);
+        }
+        self.0.push(name);
+        // A header is read before any signature is checked: no object of ours has this many members.
+        if self.0.len() > 256 { Err(E::custom("too many members")) } else { Ok(()) }
+    }
+
+    pub(crate) fn check<E: serde::de::Error>(mut self) -> Result<(), E> {
+        self.0.sort_unstable();
+        let twice = self.0.iter().zip(self.0.iter().skip(1)).any(|(one, next)| one == next);
+        if twice { Err(E::custom("a member stands twice")) } else { Ok(()) }
+    }
+}
+
+/// A string, borrowed from the text unless it has escapes.
+pub(crate) struct Str<'de>(pub(crate) Cow<'de, str>);
+
+impl<'de: 's, 's> Deserialize<'de> for Str<'s> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ReadStr;
+        impl<'de> Visitor<'de> for ReadStr {
+            type Value = Str<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Str<'de>, E> {
+                Ok(Str(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Str<'de>, E> {
+                Ok(Str(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(ReadStr)
+    }
+}
+
+/// A value nobody asks for. Unlike `IgnoredAny` it keeps serde_json's limit on nesting, and it checks numbers.
+pub(crate) struct Skip;
+
+impl<'de> Deserialize<'de> for Skip {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Skip {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
+        while seq.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+        while map.next_entry::<Str<'de>, Self>()?.is_some() {}
+        Ok(self)
+    }
+}
+
+enum OneOrMany<'de> {
+    One(Str<'de>),
+    Many(Vec<Str<'de>>),
+}
+
+impl<'de> Deserialize<'de> for OneOrMany<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ReadOneOrMany;
+        impl<'de> Visitor<'de> for ReadOneOrMany {
+            type Value = OneOrMany<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or an array of strings")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(OneOrMany::One(Str(Cow::Borrowed(text))))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(OneOrMany::One(Str(Cow::Owned(text.to_owned()))))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut many = Vec::new();
+                while let Some(one) = seq.next_element()? {
+                    many.push(one);
+                }
+                Ok(OneOrMany::Many(many))
+            }
+        }
+        deserializer.deserialize_any(ReadOneOrMany)
+    }
+}

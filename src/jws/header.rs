@@ -1,0 +1,71 @@
+//! The JOSE header, strictly (RFC 7515 §4).
+
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, Visitor},
+};
+
+use super::SignatureAlgorithm;
+use crate::claims::{Skip, Str, UniqueNames};
+
+/// What we use of a header. `jku`, `jwk`, `x5u` and `x5c` are no source of trust and are not even read (RFC 8725 §3.10).
+pub(crate) struct JoseHeader<'h> {
+    /// `alg`; nothing if it is a string we don't know.
+    pub(crate) algorithm: Option<SignatureAlgorithm>,
+    pub(crate) key_id: Option<Cow<'h, str>>,
+    pub(crate) typ: Option<Cow<'h, str>>,
+    /// `crit`, `b64` or `zip` is there: something we don't do is asked for (RFC 7515 §4.1.11, RFC 7797 §6).
+    pub(crate) critical: bool,
+}
+
+impl<'h> JoseHeader<'h> {
+    /// A JSON object in UTF-8 whose members stand once each and have the types of RFC 7515 §4.1.
+    pub(crate) fn parse(bytes: &'h [u8]) -> Option<Self> {
+        serde_json::from_str(str::from_utf8(bytes).ok()?).ok()
+    }
+}
+
+impl<'de> Deserialize<'de> for JoseHeader<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ReadHeader)
+    }
+}
+
+struct ReadHeader;
+
+impl<'de> Visitor<'de> for ReadHeader {
+    type Value = JoseHeader<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JOSE header")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut header = JoseHeader { algorithm: None, key_id: None, typ: None, critical: false };
+        let mut seen = UniqueNames::default();
+        let mut has_algorithm = false;
+        while let Some(Str(name)) = map.next_key()? {
+            match &*name {
+                "alg" => {
+                    let Str(algorithm) = map.next_value()?;
+                    header.algorithm = SignatureAlgorithm::named(&algorithm);
+                    has_algorithm = true;
+                }
+                "kid" => header.key_id = Some(map.next_value::<Str<'de>>()?.0),
+                "typ" => header.typ = Some(map.next_value::<Str<'de>>()?.0),
+                "crit" | "b64" | "zip" => {
+                    map.next_value::<Skip>()?;
+                    header.critical = true;
+                }
+                _ => {
+                    map.next_value::<Skip>()?;
+                }
+            }
+            seen.add(name)?;
+        }
+        seen.check()?;
+        if has_algorithm { Ok(header) } else { Err(A::Error::missing_field("alg")) }
+    }
+}

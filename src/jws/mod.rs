@@ -1,0 +1,93 @@
+//! JSON Web Signature, compact form (RFC 7515 §7.1, RFC 8725 §3). The one room that knows the crypto crates.
+//!
+//! *In*: a token's text. *Out*: its strict header, and whether a key signed exactly these bytes.
+//!
+//! Keys are parsed once, when they are loaded. jsonwebtoken's process-global provider, which panics at the first token
+//! when both or neither of its backends are on anywhere in the program, is never asked. What a claim says is not looked
+//! at here.
+
+mod algorithm;
+#[cfg(feature = "aws-lc-rs")]
+#[path = "aws_lc.rs"]
+mod backend;
+#[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
+#[path = "rust_crypto.rs"]
+mod backend;
+mod header;
+mod material;
+
+#[cfg(not(any(feature = "aws-lc-rs", feature = "rust-crypto")))]
+compile_error!("tower-oauth needs a crypto backend: turn on the feature `aws-lc-rs` (the default) or `rust-crypto`");
+
+use base64::{DecodeSliceError, Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+pub use self::algorithm::{Algorithm, HmacAlgorithm};
+#[cfg(feature = "test-util")]
+pub(crate) use self::backend::SigningKey;
+pub(crate) use self::{
+    algorithm::SignatureAlgorithm,
+    backend::{SUPPORTED, VerifyingKey},
+    header::JoseHeader,
+    material::{Curve, KeyMaterial},
+};
+
+/// Room for the longest signature we know, RSA with 8192 bits, as base64 estimates it.
+const MAX_SIGNATURE_BYTES: usize = 1028;
+
+/// A token's three segments.
+#[derive(Clone, Copy)]
+pub(crate) struct Compact<'t> {
+    token: &'t str,
+    header: &'t str,
+    payload: &'t str,
+    signature: &'t str,
+}
+
+impl<'t> Compact<'t> {
+    /// Exactly three segments, none empty (RFC 7515 §7.1). Five would be a JWE, which we don't take.
+    pub(crate) fn split(token: &'t str) -> Option<Self> {
+        let mut segments = token.splitn(4, '.');
+        let (header, payload, signature) = (segments.next()?, segments.next()?, segments.next()?);
+        let complete = segments.next().is_none() && !header.is_empty() && !payload.is_empty() && !signature.is_empty();
+        complete.then_some(Self { token, header, payload, signature })
+    }
+
+    /// The header's bytes; `buffer` holds them unless they are unusually many.
+    pub(crate) fn header_bytes<'b>(&self, buffer: &'b mut HeaderBuffer) -> Option<&'b [u8]> {
+        let HeaderBuffer { inline, large } = buffer;
+        match URL_SAFE_NO_PAD.decode_slice(self.header, inline) {
+            Ok(length) => inline.get(..length),
+            Err(DecodeSliceError::OutputSliceTooSmall) => {
+                *large = URL_SAFE_NO_PAD.decode(self.header).ok()?;
+                Some(large)
+            }
+            Err(DecodeSliceError::DecodeError(_)) => None,
+        }
+    }
+
+    /// The payload as text; a JWT is UTF-8 (RFC 8725 §3.7).
+    pub(crate) fn payload(&self) -> Option<String> {
+        String::from_utf8(URL_SAFE_NO_PAD.decode(self.payload).ok()?).ok()
+    }
+
+    /// Whether one of `keys` signed the bytes as they were received (RFC 7515 §5.2).
+    pub(crate) fn is_signed_by<'k>(&self, keys: impl Iterator<Item = &'k VerifyingKey>) -> bool {
+        let mut buffer = [0; MAX_SIGNATURE_BYTES];
+        let Ok(length) = URL_SAFE_NO_PAD.decode_slice(self.signature, &mut buffer) else { return false };
+        let signed = self.token.get(..self.header.len() + 1 + self.payload.len()).unwrap_or_default();
+        let signature = buffer.get(..length).unwrap_or_default();
+        keys.into_iter().any(|key| key.verify(signed.as_bytes(), signature))
+    }
+}
+
+/// Room for a usual header on the stack.
+pub(crate) struct HeaderBuffer {
+    inline: [u8; 512],
+    large: Vec<u8>,
+}
+
+impl HeaderBuffer {
+    pub(crate) fn new() -> Self {
+        Self { inline: [0; 512], large: Vec::new() }
+    }
+}

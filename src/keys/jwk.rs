@@ -1,0 +1,122 @@
+//! JSON Web Keys, one by one (RFC 7517 §4, RFC 7518 §6).
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::LoadedKey;
+use crate::{
+    claims::{Skip, Str},
+    jws::{Curve, KeyMaterial, SignatureAlgorithm},
+};
+
+#[derive(Deserialize)]
+struct Document<'j> {
+    #[serde(borrow)]
+    keys: Vec<&'j RawValue>,
+}
+
+/// The members we use. Unknown ones are ignored (§4); one of ours that stands twice makes the key malformed.
+#[derive(Deserialize)]
+struct Jwk<'j> {
+    #[serde(borrow)]
+    kty: Str<'j>,
+    #[serde(borrow)]
+    kid: Option<Str<'j>>,
+    #[serde(borrow)]
+    alg: Option<Str<'j>>,
+    #[serde(borrow, rename = "use")]
+    public_key_use: Option<Str<'j>>,
+    #[serde(borrow)]
+    key_ops: Option<Vec<Str<'j>>>,
+    #[serde(borrow)]
+    crv: Option<Str<'j>>,
+    #[serde(borrow)]
+    n: Option<Str<'j>>,
+    #[serde(borrow)]
+    e: Option<Str<'j>>,
+    #[serde(borrow)]
+    x: Option<Str<'j>>,
+    #[serde(borrow)]
+    y: Option<Str<'j>>,
+    /// Private members (RFC 7518 §6.2.2, §6.3.2): a key published with its private half is nobody's key any more.
+    d: Option<Skip>,
+    p: Option<Skip>,
+    q: Option<Skip>,
+    dp: Option<Skip>,
+    dq: Option<Skip>,
+    qi: Option<Skip>,
+    oth: Option<Skip>,
+}
+
+pub(super) fn parse_set(json: &[u8]) -> Result<Vec<Result<LoadedKey, &'static str>>, String> {
+    let text = str::from_utf8(json).map_err(|_| "it is not UTF-8".to_owned())?;
+    let document: Document<'_> = serde_json::from_str(text)
+        .map_err(|error| format!("it is not a JWK set (line {}, column {})", error.line(), error.column()))?;
+    Ok(document.keys.into_iter().map(|key| parse_key(key.get())).collect())
+}
+
+fn parse_key(json: &str) -> Result<LoadedKey, &'static str> {
+    let jwk: Jwk<'_> = serde_json::from_str(json).map_err(|_| "it is malformed")?;
+    if &*jwk.kty.0 == "oct" {
+        return Err("a symmetric key");
+    }
+    if [&jwk.d, &jwk.p, &jwk.q, &jwk.dp, &jwk.dq, &jwk.qi, &jwk.oth].iter().any(|member| member.is_some()) {
+        return Err("it holds private members, so it is not secret any more");
+    }
+    check_purpose(&jwk)?;
+    let algorithm = match &jwk.alg {
+        Some(Str(name)) => {
+            Some(SignatureAlgorithm::named(name).ok_or("its alg is not one for signatures that we know")?)
+        }
+        None => None,
+    };
+    Ok(LoadedKey { algorithm, material: material(&jwk)?, id: jwk.kid.map(|Str(id)| id.into_owned()) })
+}
+
+/// §4.2 `use`, §4.3 `key_ops`.
+fn check_purpose(jwk: &Jwk<'_>) -> Result<(), &'static str> {
+    if jwk.public_key_use.as_ref().is_some_and(|Str(purpose)| purpose != "sig") {
+        return Err("its use is not sig");
+    }
+    let Some(operations) = &jwk.key_ops else { return Ok(()) };
+    let mut names: Vec<&str> = operations.iter().map(|Str(name)| &**name).collect();
+    if !names.contains(&"verify") {
+        return Err("its key_ops have no verify");
+    }
+    names.sort_unstable();
+    names.dedup();
+    if names.len() == operations.len() { Ok(()) } else { Err("its key_ops repeat one") }
+}
+
+fn material(jwk: &Jwk<'_>) -> Result<KeyMaterial, &'static str> {
+    match (&*jwk.kty.0, jwk.crv.as_ref().map(|Str(curve)| &**curve)) {
+        ("RSA", _) => Ok(KeyMaterial::Rsa { modulus: number(jwk.n.as_ref())?, exponent: number(jwk.e.as_ref())? }),
+        ("EC", Some("P-256")) => ec(Curve::P256, jwk),
+        ("EC", Some("P-384")) => ec(Curve::P384, jwk),
+        ("EC", Some("P-521")) => ec(Curve::P521, jwk),
+        ("OKP", Some("Ed25519")) => {
+            let point = bytes(jwk.x.as_ref())?;
+            Ok(KeyMaterial::Ed25519(point.try_into().map_err(|_| "an Ed25519 point has 32 bytes")?))
+        }
+        ("EC" | "OKP", Some(_)) => Err("its curve is not one that we know"),
+        ("EC" | "OKP", None) => Err("it lacks crv"),
+        _ => Err("its kty is not one that we know"),
+    }
+}
+
+fn ec(curve: Curve, jwk: &Jwk<'_>) -> Result<KeyMaterial, &'static str> {
+    Ok(KeyMaterial::Ec { curve, x: bytes(jwk.x.as_ref())?, y: bytes(jwk.y.as_ref())? })
+}
+
+fn bytes(member: Option<&Str<'_>>) -> Result<Vec<u8>, &'static str> {
+    let Str(text) = member.ok_or("it lacks a member of its kind of key")?;
+    URL_SAFE_NO_PAD.decode(&**text).map_err(|_| "a member is not base64url without padding")
+}
+
+/// A number; some libraries write a zero in front of it, which RFC 7518 §2 forbids and we forgive.
+fn number(member: Option<&Str<'_>>) -> Result<Vec<u8>, &'static str> {
+    let bytes = bytes(member)?;
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    Ok(bytes.into_iter().skip(zeros).collect())
+}

@@ -1,0 +1,112 @@
+//! [`FormBodyLayer`]: the token in a form body, for those who must (RFC 6750 §2.2).
+
+use std::{
+    fmt, mem,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body::Body;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::credentials::FormToken;
+
+/// Made by [`OAuthLayer::accept_form_body`](crate::OAuthLayer::accept_form_body), around the layer it was called on.
+#[derive(Debug, Clone)]
+pub struct FormBodyLayer<L> {
+    layer: L,
+    max_body_bytes: usize,
+}
+
+impl<L> FormBodyLayer<L> {
+    pub(super) fn new(layer: L, max_body_bytes: usize) -> Self {
+        Self { layer, max_body_bytes }
+    }
+}
+
+/// The service that [`FormBodyLayer`] makes.
+#[derive(Debug, Clone)]
+pub struct FormBody<S> {
+    inner: S,
+    max_body_bytes: usize,
+}
+
+impl<S, L: Layer<S>> Layer<S> for FormBodyLayer<L> {
+    type Service = FormBody<L::Service>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        FormBody { inner: self.layer.layer(inner), max_body_bytes: self.max_body_bytes }
+    }
+}
+
+impl<S, B, ResBody> Service<Request<B>> for FormBody<S>
+where
+    S: Service<Request<B>, Response = Response<ResBody>> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>, Data: Send> + From<Bytes> + Send + 'static,
+    ResBody: Default,
+{
+    type Response = Response<ResBody>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<ResBody>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        if !may_carry_a_token(request.method(), request.headers()) {
+            return Box::pin(self.inner.call(request));
+        }
+        let limit = self.max_body_bytes;
+        let clone = self.inner.clone();
+        let mut ready = mem::replace(&mut self.inner, clone);
+        Box::pin(async move {
+            match read_form(request, limit).await {
+                Ok(request) => ready.call(request).await,
+                Err(status) => {
+                    let mut response = Response::new(ResBody::default());
+                    *response.status_mut() = status;
+                    Ok(response)
+                }
+            }
+        })
+    }
+}
+
+/// §2.2: a form, of a method whose body has a meaning. With a header there is no need to look.
+fn may_carry_a_token(method: &Method, headers: &HeaderMap) -> bool {
+    let form = headers.get(header::CONTENT_TYPE).is_some_and(|value| {
+        let media_type = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+        media_type.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+    });
+    form && !headers.contains_key(header::AUTHORIZATION) && [Method::POST, Method::PUT, Method::PATCH].contains(method)
+}
+
+async fn read_form<B>(request: Request<B>, limit: usize) -> Result<Request<B>, StatusCode>
+where
+    B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + From<Bytes>,
+{
+    let (mut parts, body) = request.into_parts();
+    let body = match Limited::new(body, limit).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => return Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Err(_) => return Err(StatusCode::BAD_REQUEST),
+    };
+    let tokens: Vec<String> = form_urlencoded::parse(&body)
+        .filter(|(name, _)| name == "access_token")
+        .map(|(_, value)| value.into_owned())
+        .collect();
+    parts.extensions.insert(FormToken(tokens));
+    Ok(Request::from_parts(parts, body.into()))
+}
+
+impl fmt::Debug for FormToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FormToken([redacted])")
+    }
+}

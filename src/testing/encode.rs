@@ -1,0 +1,73 @@
+//! A public key, written the ways servers write it.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use pkcs1::{RsaPublicKey, UintRef};
+use serde_json::{Value, json};
+use spki::{
+    AlgorithmIdentifier, ObjectIdentifier, SubjectPublicKeyInfo,
+    der::{Any, Encode, EncodePem, asn1::BitString, pem::LineEnding},
+};
+
+use crate::jws::{Curve, KeyMaterial};
+
+pub(super) fn b64(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+pub(super) fn unb64(text: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(text).unwrap_or_default()
+}
+
+/// The public members of a JWK (RFC 7518 §6).
+pub(super) fn jwk(key: &KeyMaterial) -> Value {
+    match key {
+        KeyMaterial::Rsa { modulus, exponent } => json!({"kty": "RSA", "n": b64(modulus), "e": b64(exponent)}),
+        KeyMaterial::Ec { curve, x, y } => {
+            let curve = match curve {
+                Curve::P256 => "P-256",
+                Curve::P384 => "P-384",
+                Curve::P521 => "P-521",
+            };
+            json!({"kty": "EC", "crv": curve, "x": b64(x), "y": b64(y)})
+        }
+        KeyMaterial::Ed25519(point) => json!({"kty": "OKP", "crv": "Ed25519", "x": b64(point)}),
+        KeyMaterial::Secret(_) => Value::Null,
+    }
+}
+
+/// `SubjectPublicKeyInfo` in DER and in PEM.
+pub(super) fn spki(key: &KeyMaterial) -> (Vec<u8>, String) {
+    encode_spki(key).expect("a generated key can be encoded")
+}
+
+fn encode_spki(key: &KeyMaterial) -> Result<(Vec<u8>, String), spki::der::Error> {
+    let oid = ObjectIdentifier::new_unwrap;
+    let (oid, parameters, bits) = match key {
+        KeyMaterial::Rsa { .. } => (oid("1.2.840.113549.1.1.1"), Some(Any::null()), pkcs1(key)?),
+        KeyMaterial::Ec { curve, x, y } => {
+            let curve = match curve {
+                Curve::P256 => oid("1.2.840.10045.3.1.7"),
+                Curve::P384 => oid("1.3.132.0.34"),
+                Curve::P521 => oid("1.3.132.0.35"),
+            };
+            (oid("1.2.840.10045.2.1"), Some(Any::encode_from(&curve)?), KeyMaterial::uncompressed_point(x, y))
+        }
+        KeyMaterial::Ed25519(point) => (oid("1.3.101.112"), None, point.to_vec()),
+        KeyMaterial::Secret(_) => return Ok((Vec::new(), String::new())),
+    };
+    let info = SubjectPublicKeyInfo {
+        algorithm: AlgorithmIdentifier { oid, parameters },
+        subject_public_key: BitString::from_bytes(&bits)?,
+    };
+    Ok((info.to_der()?, info.to_pem(LineEnding::LF)?))
+}
+
+/// PKCS#1 `RSAPublicKey` in DER; empty for other keys.
+pub(super) fn pkcs1(key: &KeyMaterial) -> Result<Vec<u8>, spki::der::Error> {
+    match key {
+        KeyMaterial::Rsa { modulus, exponent } => {
+            RsaPublicKey { modulus: UintRef::new(modulus)?, public_exponent: UintRef::new(exponent)? }.to_der()
+        }
+        _ => Ok(Vec::new()),
+    }
+}

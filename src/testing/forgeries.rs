@@ -1,0 +1,495 @@
+//! Every defect of a token that we know of, by the way it was done to somebody.
+
+use std::fmt;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use super::{MockIssuer, TokenBuilder, encode::b64};
+use crate::jws::{Algorithm, HmacAlgorithm, SigningKey};
+
+/// A token with one defect.
+#[derive(Debug, Clone)]
+pub struct Forgery {
+    name: String,
+    token: String,
+}
+
+impl Forgery {
+    fn new(name: impl Into<String>, token: impl Into<String>) -> Self {
+        Self { name: name.into(), token: token.into() }
+    }
+
+    /// What is wrong with it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The token, to be presented.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+}
+
+impl fmt::Display for Forgery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+pub(super) fn all(good: &TokenBuilder) -> Vec<Forgery> {
+    let mut forgeries = Vec::new();
+    algorithms(good, &mut forgeries);
+    public_key_as_secret(good, &mut forgeries);
+    keys(good, &mut forgeries);
+    headers(good, &mut forgeries);
+    serialisations(good, &mut forgeries);
+    signatures(good, &mut forgeries);
+    encodings(good, &mut forgeries);
+    json(good, &mut forgeries);
+    claims(good, &mut forgeries);
+    types(good, &mut forgeries);
+    forgeries
+}
+
+/// Header and payload of `token`, and its signature.
+fn cut(token: &str) -> (&str, &str) {
+    token.rsplit_once('.').unwrap_or_default()
+}
+
+fn algorithms(good: &TokenBuilder, into: &mut Vec<Forgery>) {
+    for name in ["none", "None", "NONE", "nOnE", "none ", "none\0", "\u{feff}none"] {
+        let token = good.clone().header("alg", name).sign();
+        let (signed, _) = cut(&token);
+        into.push(Forgery::new(format!("alg {name:?}, no signature"), format!("{signed}.")));
+        into.push(Forgery::new(format!("alg {name:?}, no last dot"), signed));
+        into.push(Forgery::new(format!("alg {name:?}, some signature"), format!("{signed}.{}", b64([1; 64]))));
+        into.push(Forgery::new(format!("alg {name:?}, a genuine signature"), &*token));
+    }
+    let own = good.issuer().algorithm().name();
+    let twisted = [
+        json!(""),
+        Value::Null,
+        json!(1),
+        json!(true),
+        json!([own]),
+        json!({"name": own}),
+        json!("x".repeat(10_000)),
+        json!(own.to_lowercase()),
+        json!(format!("{own} ")),
+        json!(own.replace('S', "\u{405}")),
+    ];
+    for value in twisted {
+        let name = value.to_string().chars().take(24).collect::<String>();
+        into.push(Forgery::new(format!("alg {name}"), good.clone().header("alg", value).sign()));
+    }
+    into.push(Forgery::new("alg missing", good.clone().without_header("alg").sign()));
+    for name in
+        ["dir", "RSA-OAEP", "A256KW", "ECDH-ES", "RS1", "ES256K", "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"]
+    {
+        into.push(Forgery::new(format!("alg {name}"), good.clone().header("alg", name).sign()));
+    }
+    for other in Algorithm::ALL.iter().filter(|other| **other != good.issuer().algorithm()) {
+        into.push(Forgery::new(
+            format!("alg {other}, another than the key's"),
+            good.clone().header("alg", other.name()).sign(),
+        ));
+    }
+}
+
+/// The public key, in every spelling, as the secret of an HMAC (CVE-2015-9235 and its descendants).
+fn public_key_as_secret(good: &TokenBuilder, into: &mut Vec<Forgery>) {
+    let issuer = good.issuer();
+    let pem = issuer.public_key_pem();
+    let jwk = issuer.jwk();
+    let mut secrets = vec![
+        ("nothing", Vec::new()),
+        ("a guess", b"secret".to_vec()),
+        ("the issuer", issuer.identifier().as_bytes().to_vec()),
+        ("the kid", issuer.key_id().into_bytes()),
+        ("the PEM", pem.clone().into_bytes()),
+        ("the PEM without its last newline", pem.trim_end().as_bytes().to_vec()),
+        ("the PEM after a newline", format!("\n{pem}").into_bytes()),
+        ("the PEM after a space", format!(" {pem}").into_bytes()),
+        ("the PEM with CRLF", pem.replace('\n', "\r\n").into_bytes()),
+        ("the DER", issuer.public_key_der()),
+        ("the DER in base64", STANDARD.encode(issuer.public_key_der()).into_bytes()),
+        ("the JWK", jwk.to_string().into_bytes()),
+        ("the JWK set", issuer.jwks().to_string().into_bytes()),
+        ("the JWK, pretty", format!("{jwk:#}").into_bytes()),
+    ];
+    for member in ["n", "x", "y"] {
+        if let Some(text) = jwk.get(member).and_then(Value::as_str) {
+            secrets.push(("a member's text", text.as_bytes().to_vec()));
+            secrets.push(("a member's bytes", super::encode::unb64(text)));
+        }
+    }
+    if let Some(pkcs1) = issuer.public_key_pkcs1() {
+        secrets.push(("the PKCS#1 DER", pkcs1));
+    }
+    for (name, secret) in secrets {
+        for algorithm in [HmacAlgorithm::HS256, HmacAlgorithm::HS384, HmacAlgorithm::HS512] {
+            into.push(Forgery::new(format!("{algorithm:?} with {name}"), good.sign_hmac(algorithm, &secret)));
+            let named = good.clone().without_header("kid").sign_hmac(algorithm, &secret);
+            into.push(Forgery::new(format!("{algorithm:?} with {name}, no kid"), named));
+        }
+    }
+}
+
+fn keys(good: &TokenBuilder, into: &mut Vec<Forgery>) {
+    let own = good.issuer().key_id();
+    let stranger = MockIssuer::with_algorithm("https://stranger.test", good.issuer().algorithm());
+    into.push(Forgery::new("a stranger's key under a known kid", good.sign_with(&stranger)));
+    into.push(Forgery::new("a stranger's key without kid", good.clone().without_header("kid").sign_with(&stranger)));
+    let other_kids = [
+        "../../dev/null".to_owned(),
+        "' UNION SELECT 'key' --".to_owned(),
+        "|sleep 5".to_owned(),
+        "{{7*7}}%n".to_owned(),
+        "__proto__".to_owned(),
+        "*".to_owned(),
+        String::new(),
+        format!("{own}\0"),
+        format!(" {own}"),
+        own.to_uppercase(),
+        "k\r\nSet-Cookie: a=b".to_owned(),
+        "k".repeat(8_000),
+    ];
+    for kid in other_kids {
+        let name: String = kid.chars().take(24).collect();
+        into.push(Forgery::new(format!("kid {name:?}"), good.clone().header("kid", kid).sign()));
+    }
+    for kid in [json!(1), json!([&own]), json!({"kid": &own}), json!(true), Value::Null] {
+        into.push(Forgery::new(format!("kid {kid}"), good.clone().header("kid", kid).sign()));
+    }
+    let named_by_the_token = [
+        ("jwk", stranger.jwk()),
+        ("jku", json!("https://stranger.test/jwks.json")),
+        ("x5u", json!("http://auth.test@stranger.test/cert.pem")),
+        ("x5c", json!([STANDARD.encode(stranger.public_key_der())])),
+    ];
+    for (member, value) in named_by_the_token {
+        let token = good.clone().header(member, value).header("kid", stranger.key_id());
+        into.push(Forgery::new(format!("{member} names a stranger's key"), token.sign_with(&stranger)));
+        into.push(Forgery::new(
+            format!("{member} names a stranger's key, our kid"),
+            token.header("kid", own.clone()).sign_with(&stranger),
+        ));
+    }
+}
+
+fn headers(good: &TokenBuilder, into: &mut Vec<Forgery>) {
+    for crit in
+        [json!(["bork"]), json!([]), json!("bork"), json!(["alg"]), json!(["exp", "exp"]), json!(1), Value::Null]
+    {
+        into.push(Forgery::new(format!("crit {crit}"), good.clone().header("crit", crit).header("bork", 1).sign()));
+    }
+    into.push(Forgery::new("b64 false", good.clone().header("b64", false).sign()));
+    let unencoded = good.clone().header("b64", false).header("crit", json!(["b64"]));
+    into.push(Forgery::new("b64 false and critical", unencoded.sign()));
+    into.push(Forgery::new("zip", good.clone().header("zip", "DEF").sign()));
+    let (header, claims) = (good.header_json(), good.claims_json());
+    let member = |name: &str| good_member(&header, name);
+    for name in ["alg", "kid", "typ"] {
+        let twice = header.replacen('{', &format!("{{\"{name}\":{},", member(name)), 1);
+        into.push(Forgery::new(format!("header with {name} twice"), good.sign_raw(twice, &claims)));
+    }
+    let spelled = header.replacen('{', &format!("{{\"\\u0061lg\":{},", member("alg")), 1);
+    into.push(Forgery::new("header with alg twice, once escaped", good.sign_raw(spelled, &claims)));
+    let unknown = header.replacen('{', "{\"z\":1,\"z\":2,", 1);
+    into.push(Forgery::new("header with an unknown member twice", good.sign_raw(unknown, &claims)));
+    let nested = header.replacen('{', &format!("{{\"z\":{}{},", "[".repeat(2_000), "]".repeat(2_000)), 1);
+    into.push(Forgery::new("header nested 2000 deep", good.sign_raw(nested, &claims)));
+    for header in ["[]", "null", "\"x\"", "{}", "", "{", "\u{feff}{}"] {
+        into.push(Forgery::new(format!("header {header:?}"), good.sign_raw(header, &claims)));
+    }
+    into.push(Forgery::new("header with bytes after it", good.sign_raw(format!("{header}{{}}"), &claims)));
+    let mut latin1 = header.replacen('{', "{\"z\":\"?\",", 1).into_bytes();
+    if let Some(byte) = latin1.iter_mut().find(|byte| **byte == b'?') {
+        *byte = 0xe4;
+    }
+    into.push(Forgery::new("header that is not UTF-8", good.sign_raw(latin1, &claims)));
+}
+
+fn good_member(json: &str, name: &str) -> Value {
+    serde_json::from_str::<Value>(json).map(|object| object[name].clone()).unwrap_or_default()
+}
+
+fn serialisations(good: &TokenBuilder, into: &mut Vec<Forgery>) {
+    let token = good.sign();
+    let (signed, signature) = cut(&token);
+    let (header, payload) = signed.split_once('.').unwrap_or_default();
+    let shapes = [
+        ("detached payload", format!("{header}..{signature}")),
+        ("empty header", format!(".{payload}.{signature}")),
+        ("empty signature", format!("{signed}.")),
+        ("two segments", signed.to_owned()),
+        ("four segments", format!("{token}.{signature}")),
+        ("five segments, as a JWE", format!("{header}.{payload}.{signature}.{payload}.{signature}")),
+        ("a dot before", format!(".{token}")),
+        ("a dot after", format!("{token}.")),
+        ("one dot", ".".to_owned()),
+        ("two dots", "..".to_owned()),
+        ("10 000 dots", ".".repeat(10_000)),
+        ("null", "null".to_owned()),
+        ("SD-JWT tail", format!("{token}~WyJzYWx0Il0~")),
+        ("JSON serialisation", json!({"payload": payload, "protected": header, "signature": signature}).to_string()),
+        ("longer than any limit", format!("{signed}.{}", "A".repeat(20_000))),
+    ];
+    into.extend(shapes.map(|(name, token)| Forgery::new(name, token)));
+    let jwe = json!({"alg": "PBES2-HS256+A128KW", "enc": "A128GCM", "p2c": 2_147_483_647_u32, "p2s": "c2FsdA"});
+    into.push(Forgery::new("JWE with a costly p2c", format!("{}.AA.AA.AA.AA", b64(jwe.to_string()))));
+    into.push(Forgery::new(
+        "a JWS within a JWS",
+        good.clone().header("cty", "JWT").sign_raw(good.header_json(), &token),
+    ));
+}
+
+fn signatures(good: &TokenBuilder, into: &mut Vec<Forgery>) {
+    let token = good.sign();
+    let (signed, signature) = cut(&token);
+    let bytes = super::encode::unb64(signature);
+    let with = |signature: Vec<u8>| format!("{signed}.{}", b64(signature));
+    let flipped = |place: usize| {
+        let mut bytes = bytes.clone();
+        if let Some(byte) = bytes.get_mut(place) {
+            *byte ^= 1;
+        }
+        bytes
+    };
+    let (r, s) = bytes.split_at(bytes.len() / 2);
+    let variants = [
+        ("all zero (psychic)", vec![0; bytes.len()]),
+        ("all 0xff", vec![0xff; bytes.len()]),
+        ("first bit off", flipped(0)),
+        ("last bit off", flipped(bytes.len() - 1)),
+        ("a byte short", bytes.iter().skip(1).copied().collect()),
+        ("a byte shorter", bytes.iter().take(bytes.len() - 1).copied().collect()),
+        ("a zero before", [&[0], &*bytes].concat()),
+        ("a zero after", [&*bytes, &[0]].concat()),
+        ("twice", [&*bytes, &*bytes].concat()),
+        ("halves swapped", [s, r].concat()),
+        ("one byte", vec![0]),
+        ("DER of two zeros", vec![0x30, 6, 2, 1, 0, 2, 1, 0]),
+        ("2000 bytes", vec![7; 2000]),
+        ("r = s = 1", [vec![0; r.len() - 1], vec![1], vec![0; s.len() - 1], vec![1]].concat()),
+    ];
+    into.extend(variants.map(|(name, signature)| Forgery::new(format!("signature {name}"), with(signature))));
+    let (header, _) = signed.split_once('.').unwrap_or_default();
+    let admin = b64(good.clone().claim("scope", "admin").claims_json());
+    into.push(Forgery::new("payload changed", format!("{header}.{admin}.{signature}")));
+    let other = good.clone().claim("jti", "another").sign();
+    into.push(Forgery::new("signature of another token", format!("{signed}.{}", cut(&other).1)));
+    let mangled = SigningKey::hmac(HmacAlgorithm::HS256, &bytes, signed.as_bytes());
+    into.push(Forgery::new("signature of the wrong kind", with(mangled)));
+}
+
+fn encodings(good: &TokenBuilder, into: &mut Vec<Forgery>) {
+    let token = good.sign();
+    let segments: Vec<&str> = token.split('.').collect();
+    for place in 0..segments.len() {
+        let bent = |bend: &dyn Fn(&str) -> String| {
+            let bent: Vec<String> = segments
+                .iter()
+                .enumerate()
+                .map(|(index, segment)| if index == place { bend(segment) } else { (*segment).to_owned() })
+                .collect();
+            bent.join(".")
+        };
+        for extra in ["=", "==", " ", "\t", "!", "%3D", "+", "/", "~", "\u{ff21}"] {
+            into.push(Forgery::new(
+                format!("{extra:?} at the end of segment {place}"),
+                bent(&|segment| format!("{segment}{extra}")),
+            ));
+            let middle = bent(&|segment| {
+                let (start, end) = segment.split_at(segment.len() / 2);
+                format!("{start}{extra}{end}")
+            });
+            into.push(Forgery::new(format!("{extra:?} within segment {place}"), middle));
+        }
+        if let Some(token) = second_spelling(segments.get(place).copied().unwrap_or_default()) {
+            into.push(Forgery::new(format!("segment {place} in a second spelling"), bent(&|_| token.clone())));
+        }
+    }
+}
+
+/// The same bytes with other trailing bits, where the length leaves some.
+fn second_spelling(segment: &str) -> Option<String> {
+    const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    if segment.len().is_multiple_of(4) {
+        return None;
+    }
+    let last = segment.chars().last()?;
+    let next = ALPHABET.chars().nth(ALPHABET.find(last)? + 1)?;
+    Some(format!("{}{next}", segment.get(..segment.len() - 1)?))
+}
+
+fn json(good: &TokenBuilder, into: &mut Vec<Forgery>) {
+    let (header, claims) = (good.header_json(), good.claims_json());
+    let mut push = |name: String, payload: Vec<u8>| into.push(Forgery::new(name, good.sign_raw(&header, payload)));
+    for payload in ["[]", "\"x\"", "1", "null", "", "{", "{}", "NaN", "Infinity"] {
+        push(format!("payload {payload:?}"), payload.into());
+    }
+    push("payload after a byte order mark".to_owned(), format!("\u{feff}{claims}").into());
+    push("payload in UTF-16".to_owned(), claims.encode_utf16().flat_map(u16::to_le_bytes).collect());
+    push("payload with bytes after it".to_owned(), format!("{claims} x").into());
+    push("two payloads".to_owned(), format!("{claims}{claims}").into());
+    push("payload with a comment".to_owned(), claims.replacen('{', "{/* */", 1).into());
+    push("payload with a trailing comma".to_owned(), claims.replacen('}', ",}", 1).into());
+    push("payload with a raw newline in a string".to_owned(), claims.replacen('{', "{\"z\":\"\n\",", 1).into());
+    push("payload with 1e400".to_owned(), claims.replacen('{', "{\"z\":1e400,", 1).into());
+    for bytes in [&b"\xe4"[..], b"\xc0\xae", b"\xed\xa0\x80", b"\xff"] {
+        let (start, end) = claims.split_at(1);
+        let payload = [start.as_bytes(), b"\"z\":\"", bytes, b"\",", end.as_bytes()].concat();
+        push(format!("payload that is not UTF-8: {bytes:x?}"), payload);
+    }
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let nested = format!("{{\"z\":{}1{},", open.repeat(500), close.repeat(500));
+        push(format!("payload nested 500 deep with {open}"), claims.replacen('{', &nested, 1).into());
+    }
+    for name in ["iss", "sub", "aud", "exp", "iat", "jti", "client_id"] {
+        let value = good_member(&claims, name);
+        push(format!("{name} twice"), claims.replacen('{', &format!("{{\"{name}\":{value},"), 1).into());
+        let escaped = format!("\\u{:04x}{}", u32::from(name.as_bytes()[0]), &name[1..]);
+        push(
+            format!("{name} twice, once escaped"),
+            claims.replacen('{', &format!("{{\"{escaped}\":{value},"), 1).into(),
+        );
+    }
+    push("an unknown claim twice".to_owned(), claims.replacen('{', "{\"z\":1,\"z\":1,", 1).into());
+}
+
+fn claims(good: &TokenBuilder, into: &mut Vec<Forgery>) {
+    let now = good.now();
+    let wrong_strings = || vec![Value::Null, json!(true), json!(5), json!({}), json!("")];
+    for name in ["iss", "sub", "aud", "exp", "iat", "jti", "client_id"] {
+        into.push(Forgery::new(format!("no {name}"), good.clone().without(name).sign()));
+    }
+    let own = good.issuer().identifier().to_owned();
+    let others = [
+        format!("{own}/"),
+        own.to_uppercase(),
+        own[..own.len() - 1].to_owned(),
+        own.replace("https", "http"),
+        format!("{own}.stranger.test"),
+        own[..1].to_owned(),
+        format!("{own}\0"),
+        format!(" {own}"),
+        "https://localhost".to_owned(),
+    ];
+    let issuers =
+        others.into_iter().map(Value::String).chain(wrong_strings()).chain([json!([&own]), json!([&own, "x"])]);
+    into.extend(issuers.map(|iss| Forgery::new(format!("iss {iss}"), good.clone().claim("iss", iss).sign())));
+    let own = good_member(&good.claims_json(), "aud");
+    let own = own.as_str().unwrap_or_default();
+    let others = [
+        format!("{own}/"),
+        format!("{own}:443"),
+        own.to_uppercase(),
+        own[..own.len() - 1].to_owned(),
+        format!("{own}x"),
+        format!("{own}\0"),
+        format!("{own} https://x.test"),
+        format!("{own},https://x.test"),
+        "*".to_owned(),
+        "https://x.test".to_owned(),
+    ];
+    let audiences = others.into_iter().map(Value::String).chain(wrong_strings());
+    let audiences =
+        audiences.chain([json!([]), json!([[own]]), json!([own, 1]), json!([""]), json!(["https://x.test"])]);
+    into.extend(audiences.map(|aud| Forgery::new(format!("aud {aud}"), good.clone().claim("aud", aud).sign())));
+    let times = [
+        json!(now - 120),
+        json!(now - 31),
+        json!("never"),
+        json!(format!("{}", now + 300)),
+        Value::Null,
+        json!(true),
+        json!([]),
+        json!({}),
+        json!(""),
+        json!(0),
+        json!(-1),
+        json!(-1e308),
+        json!(i64::MIN),
+        json!([now + 300]),
+    ];
+    into.extend(times.map(|exp| Forgery::new(format!("exp {exp}"), good.clone().claim("exp", exp).sign())));
+    let times = [
+        json!(now + 120),
+        json!("9999999999"),
+        json!(format!("{}", now - 10)),
+        json!(u64::MAX),
+        json!(i64::MAX),
+        json!(1e308),
+        json!(true),
+        json!([]),
+        json!({}),
+    ];
+    into.extend(times.map(|nbf| Forgery::new(format!("nbf {nbf}"), good.clone().claim("nbf", nbf).sign())));
+    let times =
+        [json!(now + 120), json!(format!("{now}")), json!(u64::MAX), json!(-1), Value::Null, json!(true), json!([now])];
+    into.extend(times.map(|iat| Forgery::new(format!("iat {iat}"), good.clone().claim("iat", iat).sign())));
+    for name in ["sub", "client_id", "jti"] {
+        let values = wrong_strings().into_iter().chain([json!(["ada"]), json!({"id": "ada"})]);
+        into.extend(
+            values.map(|value| Forgery::new(format!("{name} {value}"), good.clone().claim(name, value).sign())),
+        );
+    }
+    for scope in [
+        Value::Null,
+        json!(1),
+        json!({}),
+        json!([["orders:read"]]),
+        json!([1]),
+        json!(["a b"]),
+        json!([""]),
+        json!(true),
+    ] {
+        into.push(Forgery::new(format!("scope {scope}"), good.clone().claim("scope", scope).sign()));
+    }
+    for cnf in [
+        json!({"jkt": "x"}),
+        json!({"x5t#S256": "x"}),
+        json!({"jkt": "x", "other": 1}),
+        json!({}),
+        json!("x"),
+        Value::Null,
+    ] {
+        into.push(Forgery::new(format!("bound by cnf {cnf}"), good.clone().claim("cnf", cnf).sign()));
+    }
+    let expired = good
+        .clone()
+        .claim("exp", now - 999)
+        .sign_with(&MockIssuer::with_algorithm("https://stranger.test", good.issuer().algorithm()));
+    into.push(Forgery::new("expired and forged", expired));
+}
+
+/// JWTs of other kinds under the same issuer's key (RFC 8725 §3.11, §3.12).
+fn types(good: &TokenBuilder, into: &mut Vec<Forgery>) {
+    let kinds = [
+        "JWT",
+        "jwt",
+        "",
+        "logout+jwt",
+        "secevent+jwt",
+        "dpop+jwt",
+        "token-introspection+jwt",
+        "oauth-authz-req+jwt",
+        "client-authentication+jwt",
+        "txn_token",
+        "kb+jwt",
+        "id+jwt",
+        "at+jws",
+        "at+jwt ",
+        "application/at+jwt;v=1",
+        "text/at+jwt",
+    ];
+    into.extend(kinds.map(|typ| Forgery::new(format!("typ {typ:?}"), good.clone().header("typ", typ).sign())));
+    for typ in [json!(1), Value::Null, json!(["at+jwt"])] {
+        into.push(Forgery::new(format!("typ {typ}"), good.clone().header("typ", typ).sign()));
+    }
+    into.push(Forgery::new("no typ", good.clone().without_header("typ").sign()));
+}

@@ -1,0 +1,138 @@
+//! Is this token true? The one question, and who answers it.
+//!
+//! *In*: [`Presented`], what the request brought. *Out*: a [`Verdict`]: a [`Token`], or why not.
+//!
+//! There are three outcomes, not two: a token that *could not be judged* is
+//! [`AuthErrorKind::Unavailable`](crate::AuthErrorKind::Unavailable) and says nothing against the token.
+
+mod jwt;
+
+use std::{fmt, pin::Pin, sync::Arc};
+
+use http::request::Parts;
+use serde::Serialize;
+
+pub use self::jwt::{Claim, JwtVerifier, JwtVerifierBuilder};
+use crate::{
+    claims::ClaimNames,
+    credentials::{Carrier, Credentials},
+    error::{AuthError, Reason},
+    token::Token,
+};
+
+/// Judges what a request presented.
+///
+/// [`JwtVerifier`] does it for JWT access tokens. Your own, for tokens that no standard describes:
+///
+/// ```
+/// use tower_oauth::{AuthError, Presented, Verdict, Verify};
+///
+/// struct StaticTokens;
+///
+/// impl Verify for StaticTokens {
+///     fn verify(&self, presented: &Presented<'_>) -> Verdict {
+///         // A real one compares in constant time, or looks up a hash.
+///         if presented.token() == "correct-horse" {
+///             Verdict::Now(presented.voucher().token(&serde_json::json!({"sub": "ada", "scope": "orders:read"})))
+///         } else {
+///             Verdict::Now(Err(AuthError::invalid_token()))
+///         }
+///     }
+/// }
+/// # let _ = tower_oauth::OAuthLayer::new(StaticTokens);
+/// ```
+pub trait Verify: Send + Sync + 'static {
+    /// Judges at once where it can, and answers [`Verdict::Later`] only where it must wait for the network.
+    fn verify(&self, presented: &Presented<'_>) -> Verdict;
+}
+
+impl<V: Verify + ?Sized> Verify for Arc<V> {
+    fn verify(&self, presented: &Presented<'_>) -> Verdict {
+        (**self).verify(presented)
+    }
+}
+
+/// A verdict, or the promise of one.
+#[non_exhaustive]
+pub enum Verdict {
+    /// Judged, without waiting.
+    Now(Result<Token, AuthError>),
+    /// To be judged by a future that owns all it needs.
+    Later(Pin<Box<dyn Future<Output = Result<Token, AuthError>> + Send>>),
+}
+
+impl Verdict {
+    /// Promises a verdict.
+    pub fn later(judging: impl Future<Output = Result<Token, AuthError>> + Send + 'static) -> Self {
+        Self::Later(Box::pin(judging))
+    }
+}
+
+impl fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Now(result) => f.debug_tuple("Now").field(result).finish(),
+            Self::Later(_) => f.debug_tuple("Later").finish_non_exhaustive(),
+        }
+    }
+}
+
+/// What a request brought: its credentials, and the rest of its head.
+pub struct Presented<'r> {
+    credentials: Credentials<'r>,
+    parts: &'r Parts,
+}
+
+impl<'r> Presented<'r> {
+    pub(crate) fn new(credentials: Credentials<'r>, parts: &'r Parts) -> Self {
+        Self { credentials, parts }
+    }
+
+    /// The token as it came: at most the server's limit long, and of the characters of RFC 6750 §2.1.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        self.credentials.token()
+    }
+
+    /// The way it came.
+    #[must_use]
+    pub fn carrier(&self) -> Carrier {
+        self.credentials.carrier()
+    }
+
+    /// The request's head. Don't read credentials from it again.
+    #[must_use]
+    pub fn parts(&self) -> &'r Parts {
+        self.parts
+    }
+
+    /// The right to make a [`Token`]; only a check gets one.
+    #[must_use]
+    pub fn voucher(&self) -> Voucher {
+        Voucher { only_for_a_check: () }
+    }
+}
+
+impl fmt::Debug for Presented<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Presented").field("credentials", &self.credentials).finish_non_exhaustive()
+    }
+}
+
+/// The right to make a [`Token`] out of facts that have been checked. Comes with [`Presented`] only.
+#[derive(Debug, Clone, Copy)]
+pub struct Voucher {
+    only_for_a_check: (),
+}
+
+impl Voucher {
+    /// A token with these claims: an object with members as in RFC 9068 §2.2.
+    ///
+    /// # Errors
+    /// The claims are no object, or a standard member has a wrong type.
+    pub fn token(self, claims: &impl Serialize) -> Result<Token, AuthError> {
+        let () = self.only_for_a_check;
+        let claims = serde_json::to_string(claims).map_err(|_| Reason::MalformedClaims)?;
+        Token::from_claims(claims, &ClaimNames::default())
+    }
+}
