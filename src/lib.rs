@@ -1,4 +1,106 @@
-//! stub
+//! Makes an HTTP API an OAuth 2.0 **resource server**: one [tower](tower_layer) layer checks the bearer token of every
+//! request, and axum handlers say in their signatures which scopes they need. Tokens are JWT access tokens by
+//! [RFC 9068], checked here against the keys of an [`Issuer`]. Refusals are worded by [RFC 6750]. It fails closed: no
+//! token, no handler.
+//!
+//! ```no_run
+//! # #[cfg(feature = "axum")] fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use axum::{Router, routing::get};
+//! use tower_oauth::{Issuer, JwtVerifier, KeySet, OAuthLayer, Scoped};
+//!
+//! tower_oauth::scopes! {
+//!     /// Read any order.
+//!     pub OrdersRead = "orders:read";
+//! }
+//!
+//! async fn list(token: Scoped<OrdersRead>) -> String {
+//!     format!("the orders of {:?}", token.subject())
+//! }
+//!
+//! let issuer = Issuer::with_keys("https://auth.example.com", KeySet::from_file("jwks.json")?)?;
+//! let verifier = JwtVerifier::new(issuer, "https://api.example.com")?;
+//! let app: Router = Router::new().route("/orders", get(list)).layer(OAuthLayer::new(verifier));
+//! # Ok(()) }
+//! # #[cfg(not(feature = "axum"))] fn main() {}
+//! ```
+//!
+//! `cargo run --example quickstart` runs such a program. The README has a custom claim, a test to copy and the table of
+//! answers. The rest of this page is the map of the house.
+//!
+//! # The house
+//!
+//! ```text
+//!                     request                                              response
+//!                        │                                                     ▲
+//!  4  the rooms      ┌───┼──────────────── extract ──────── handler ───────────┼───┐  Token · Scoped<S> · Claims<T>
+//!  3  the hall       │   ▼  layer ──► server ──► inner service ──► layer       │   │  OAuthLayer · ResourceServer
+//!  2  the study      │        verify: jwt                          step_up         │  Verify · StepUp
+//!  1  the windows    │        issuer · keys · jws · clock · log                    │  the only clock, crypto, log
+//!  0  the foundation │        scope · error · credentials · claims · token · challenge   plain values
+//!                    └─────────────────────────────────────────────────────────────┘
+//!     workshop: testing (may use all, used by none)
+//! ```
+//!
+//! Inward: credentials (what the request presented) → [`Verify`] (is it true?) → [`Token`] (verified facts) →
+//! [`Scoped`] (permission held) → handler. Outward: [`AuthError`] (a value, from anywhere inside) → [`Challenge`]
+//! (status and `WWW-Authenticate`, written once, by the layer on the way out).
+//!
+//! | floor | modules | |
+//! |---|---|---|
+//! | 4 rooms | `extract` | What a handler asks for in its signature. |
+//! | 3 hall | `server`, [`layer`] | Where HTTP comes in and leaves; all configuration of it. |
+//! | 2 study | `verify`, `step_up` | Is this token true, and was the person asked recently and strongly enough? |
+//! | 1 windows | `issuer`, [`keys`], `jws`, `clock`, `log` | The only code that knows cryptography, files, time and the log. |
+//! | 0 foundation | `scope`, `error`, `credentials`, `claims`, `token`, `challenge` | Plain values: no I/O, no clock, no framework. |
+//! | workshop | [`testing`](testing/index.html) | An issuer without sockets, forged tokens, a clock to turn by hand. |
+//!
+//! A module imports only from its own floor or a lower one; a test reads the sources and fails otherwise.
+//!
+//! # Follow one request
+//!
+//! 1. `OAuth::call` (`layer/mod.rs`) takes the request and hands its head to `ResourceServer::judge` (`server.rs`).
+//! 2. `Credentials::read` (`credentials.rs`) finds exactly one token, presented in exactly one of the ways that are open.
+//! 3. [`Verify::verify`] judges it. [`JwtVerifier`] does so at once, in `Rules::judge` (`verify/jwt.rs`):
+//!    `Compact::split`, `JoseHeader::parse`, `KeySet::candidates`, `Compact::is_signed_by`, `Facts::parse`, and only then
+//!    `Rules::check_claims`. A verifier that must wait answers [`Verdict::Later`], and `ResponseFuture`
+//!    (`layer/future.rs`) holds the request until the verdict is there.
+//! 4. `ResourceServer::hide_credentials` marks the header that the token came in as sensitive.
+//! 5. `Door::admit` lets the verdict pass `ResourceServer::settle`, which adds the [`ScopeHierarchy`], and puts the
+//!    [`Token`] into the request's extensions. Only then is the inner service called.
+//! 6. An extractor (`extract.rs`) takes the token from there, with `admitted`, and makes the evidence: [`Token::require`]
+//!    gives a [`Scoped`]. If it can't, it answers an [`AuthError`].
+//! 7. The response leaves through `Door::see_out` (`layer/refusal.rs`), which leaves a handler's answer alone, but for
+//!    `Cache-Control: private` where a cookie, the query or another header may carry tokens. A refusal from further in
+//!    goes to `Door::refuse`, like one of the steps before.
+//! 8. `Door::refuse` asks [`ResourceServer::challenge`] for the [`Challenge`], has the body rendered
+//!    ([`layer::RenderBody`]), and puts the [`AuthError`] into the response's extensions for layers further out.
+//!
+//! # Features
+//!
+//! | feature | default | |
+//! |---|---|---|
+//! | `aws-lc-rs` | yes | Signatures by aws-lc-rs, with keys parsed once. Wins where `rust-crypto` is on as well. |
+//! | `rust-crypto` | | Signatures by RustCrypto through jsonwebtoken, for those who can't build C. No ES512, no RSA over 4096 bits, and slower. |
+//! | `axum` | yes | Extractors for axum 0.8, through axum-core. |
+//! | `tracing` | | Events through `tracing`, under the target `tower_oauth`. |
+//! | `test-util` | | [`testing`](testing/index.html): `MockIssuer`, forged tokens, `ManualClock`, `TestToken`. |
+//!
+//! One of the two crypto features must be on. No other feature changes an answer until code asks for it.
+//!
+//! # Where to go on
+//!
+//! - [`layer`]: the layer, anonymous routes, bodies of refusals, gRPC
+//! - [`ResourceServerBuilder`]: realm, other ways to present a token, scopes that include others
+//! - [`JwtVerifierBuilder`]: issuers that don't follow RFC 9068, and what each relaxation costs
+//! - [`keys`]: key sets from JSON, PEM, DER and files, and shared secrets
+//! - [`Verify`]: a verifier of your own
+//! - [`testing`](testing/index.html): a test to copy
+//!
+//! [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750
+//! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod challenge;
 mod claims;
 mod clock;
@@ -19,6 +121,7 @@ pub mod testing;
 mod token;
 mod verify;
 
+// The public interface is:
 #[cfg(feature = "axum")]
 pub use self::extract::{Claims, ClientToken, UserToken};
 pub use self::{
@@ -36,3 +139,8 @@ pub use self::{
     token::{ActsFor, Scoped, Token},
     verify::{Claim, JwtVerifier, JwtVerifierBuilder, Presented, Verdict, Verify, Voucher},
 };
+
+/// The README's programs compile.
+#[cfg(all(doctest, feature = "axum", feature = "test-util"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
