@@ -1,0 +1,71 @@
+//! A protected axum API on a real socket, with an issuer of its own. Run it and paste the lines that it prints:
+//!
+//! ```sh
+//! cargo run --example quickstart
+//! ```
+//!
+//! `BIND=127.0.0.1:0` takes another address. A real program has no `MockIssuer`: it takes its issuer's key set, with
+//! `Issuer::with_keys("https://auth.example.com", KeySet::from_file("jwks.json")?)`.
+
+use std::{error::Error, time::Duration};
+
+use axum::{Router, routing::get};
+use serde::Deserialize;
+use tokio::{net::TcpListener, signal};
+use tower_oauth::{Claims, OAuthLayer, Scoped, Token, UserToken, testing::MockIssuer};
+
+tower_oauth::scopes! {
+    /// Read any order.
+    pub OrdersRead = "orders:read";
+    /// Place and change orders.
+    pub OrdersWrite = "orders:write";
+}
+
+/// A claim of our own issuer.
+#[derive(Deserialize)]
+struct Tenant {
+    tenant: String,
+}
+
+/// Everybody with a good token that has the scope.
+async fn list(_: Scoped<OrdersRead>, Claims(Tenant { tenant }): Claims<Tenant>) -> String {
+    format!("the orders of {tenant}\n")
+}
+
+/// All scopes of a tuple are needed.
+async fn place(_: Scoped<(OrdersRead, OrdersWrite)>) -> &'static str {
+    "placed\n"
+}
+
+/// A person, not a client that got a token for itself.
+async fn me(user: UserToken) -> String {
+    format!("you are {}\n", user.subject().unwrap_or_default())
+}
+
+/// Anybody: no token is fine here, but a bad one is still refused.
+async fn home(token: Option<Token>) -> &'static str {
+    if token.is_some() { "welcome back\n" } else { "welcome\n" }
+}
+
+fn app(protect: OAuthLayer) -> Router {
+    let public = Router::new().route("/", get(home)).layer(protect.clone().allow_anonymous());
+    Router::new().route("/orders", get(list).post(place)).route("/me", get(me)).layer(protect).merge(public)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let issuer = MockIssuer::new("https://auth.example.com");
+    let app = app(OAuthLayer::new(issuer.verifier("https://api.example.com")));
+    let bind = std::env::var("BIND").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
+    let listener = TcpListener::bind(&bind).await.map_err(|error| format!("cannot listen on {bind}: {error}"))?;
+
+    let orders = format!("http://{}/orders", listener.local_addr()?);
+    let ada = issuer.token("ada").audience("https://api.example.com").expires_in(Duration::from_secs(3600));
+    let token = ada.scope("orders:read").claim("tenant", "acme").sign();
+    println!("# This one may read orders:\ncurl -i -H 'Authorization: Bearer {token}' {orders}\n");
+    println!("# It may not place one, for its token lacks orders:write:");
+    println!("curl -i -X POST -H 'Authorization: Bearer {token}' {orders}\n\n# Ctrl-C ends it.");
+
+    axum::serve(listener, app).with_graceful_shutdown(async { drop(signal::ctrl_c().await) }).await?;
+    Ok(())
+}
