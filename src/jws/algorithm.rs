@@ -63,6 +63,12 @@ impl Algorithm {
         Self::EdDSA,
     ];
 
+    /// Those that this build can verify: all with `aws-lc-rs`, all but [`ES512`](Self::ES512) with `rust-crypto` alone.
+    #[must_use]
+    pub fn supported() -> &'static [Self] {
+        super::SUPPORTED
+    }
+
     /// The algorithm with this registered name, exactly.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {

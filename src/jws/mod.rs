@@ -65,9 +65,9 @@ impl<'t> Compact<'t> {
         }
     }
 
-    /// The payload as text; a JWT is UTF-8 (RFC 8725 §3.7).
-    pub(crate) fn payload(&self) -> Option<String> {
-        String::from_utf8(URL_SAFE_NO_PAD.decode(self.payload).ok()?).ok()
+    /// The payload's bytes.
+    pub(crate) fn payload(&self) -> Option<Vec<u8>> {
+        URL_SAFE_NO_PAD.decode(self.payload).ok()
     }
 
     /// Whether one of `keys` signed the bytes as they were received (RFC 7515 §5.2).

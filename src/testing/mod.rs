@@ -45,6 +45,7 @@ mod forgeries;
 mod inject;
 mod issuer;
 mod mint;
+mod vectors;
 
 pub use self::{
     clock::ManualClock,
@@ -52,4 +53,5 @@ pub use self::{
     inject::{InjectToken, InjectTokenService, TestToken},
     issuer::MockIssuer,
     mint::TokenBuilder,
+    vectors::{open_jws, open_jws_with_secret},
 };

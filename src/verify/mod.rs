@@ -12,6 +12,8 @@ use std::{fmt, pin::Pin, sync::Arc};
 use http::request::Parts;
 use serde::Serialize;
 
+#[cfg(feature = "test-util")]
+pub(crate) use self::jwt::check_signature;
 pub use self::jwt::{Claim, JwtVerifier, JwtVerifierBuilder};
 use crate::{
     claims::ClaimNames,

@@ -6,7 +6,7 @@ use crate::support::{API, ISSUER, get_with, router};
 
 #[tokio::test]
 async fn refuses_every_forgery_of_every_algorithm() {
-    for algorithm in Algorithm::ALL {
+    for &algorithm in Algorithm::supported() {
         let issuer = MockIssuer::with_algorithm(ISSUER, algorithm);
         let app = router().layer(OAuthLayer::new(issuer.verifier(API)));
         let good = issuer.token("ada").scope("orders:read orders:write admin");
@@ -15,9 +15,8 @@ async fn refuses_every_forgery_of_every_algorithm() {
         let forgeries = good.forgeries();
         assert!(forgeries.len() > 300, "{}", forgeries.len());
         for forgery in forgeries {
-            let Ok(value) = http::HeaderValue::from_bytes(format!("Bearer {}", forgery.token()).as_bytes()) else {
-                continue;
-            };
+            let value = http::HeaderValue::from_bytes(format!("Bearer {}", forgery.token()).as_bytes());
+            let value = value.unwrap_or_else(|_| panic!("{forgery} can't be sent"));
             let request = http::Request::get("/admin").header("authorization", value).body(axum::body::Body::empty());
             let answer = crate::support::send(&app, request.unwrap()).await;
             assert!([400, 401].contains(&answer.status.as_u16()), "{algorithm}, {forgery}: {}", answer.status);
