@@ -1,67 +1,148 @@
 //! What several modules need: an app to knock at, and the answer in full.
 
-use axum::{Json, Router, body::Body, routing::get};
-use http::{HeaderMap, Request, Response, StatusCode};
-use http_body_util::BodyExt as _;
-use tower::ServiceExt as _;
-use tower_oauth::{OAuthLayer, Scoped, Token, testing::MockIssuer};
+use std::net::SocketAddr;
 
-pub const ISSUER: &str = "https://auth.test";
-pub const API: &str = "https://api.test";
+use axum::{Json, Router, body::Body, routing::get};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+use tower::ServiceExt as _;
+use tower_oauth::{
+    OAuthLayer, Presented, ResourceServer, ResourceServerBuilder, Scoped, Token, Verdict, Verify,
+    testing::{MockIssuer, TokenBuilder},
+};
+
+pub(crate) const ISSUER: &str = "https://auth.test";
+pub(crate) const API: &str = "https://api.test";
+/// The challenge of a server that was told nothing, to a request that brought nothing.
+pub(crate) const BARE: &str = r#"Bearer realm="api""#;
 
 tower_oauth::scopes! {
     /// Read any order.
-    pub OrdersRead = "orders:read";
-    pub OrdersWrite = "orders:write";
-    pub Admin = "admin";
+    pub(crate) OrdersRead = "orders:read";
+    pub(crate) OrdersWrite = "orders:write";
+    pub(crate) Admin = "admin";
 }
 
-pub fn issuer() -> MockIssuer {
+pub(crate) fn issuer() -> MockIssuer {
     MockIssuer::new(ISSUER)
 }
 
+/// A good token of Ada's that may read orders, still to be signed.
+pub(crate) fn reader() -> TokenBuilder {
+    issuer().token("ada").scope("orders:read")
+}
+
 /// `/me` takes any token, `/orders` and `/admin` want scopes.
-pub fn router() -> Router {
+pub(crate) fn router() -> Router {
     Router::new()
         .route("/me", get(|token: Token| async move { Json(token.subject().map(str::to_owned)) }))
         .route("/orders", get(|_: Scoped<OrdersRead>| async { "[]" }).post(|_: Scoped<OrdersWrite>| async { "made" }))
         .route("/admin", get(|_: Scoped<(OrdersRead, Admin)>| async { "admin" }))
 }
 
-pub fn app() -> Router {
+pub(crate) fn app() -> Router {
     router().layer(OAuthLayer::new(issuer().verifier(API)))
+}
+
+/// The layer of a server with something more to say.
+pub(crate) fn layer_with(say: impl FnOnce(ResourceServerBuilder) -> ResourceServerBuilder) -> OAuthLayer {
+    OAuthLayer::with_server(say(ResourceServer::builder(issuer().verifier(API))).build().unwrap())
+}
+
+/// A verifier that answers as the closure says.
+pub(crate) struct Says<F>(pub(crate) F);
+
+impl<F> Verify for Says<F>
+where
+    F: Fn(&Presented<'_>) -> Verdict + Send + Sync + 'static,
+{
+    fn verify(&self, presented: &Presented<'_>) -> Verdict {
+        self.0(presented)
+    }
 }
 
 /// An answer with its body read.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
 }
 
 impl Answer {
     /// The values of `WWW-Authenticate`.
-    pub fn challenges(&self) -> Vec<&str> {
+    pub(crate) fn challenges(&self) -> Vec<&str> {
         self.headers.get_all("www-authenticate").iter().map(|value| value.to_str().unwrap()).collect()
+    }
+
+    /// The value of a header that stands once.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.get_all(name).iter();
+        let value = values.next();
+        assert!(values.next().is_none(), "{name} stands twice");
+        value.map(|value| value.to_str().unwrap())
+    }
+
+    /// Refused with this status and RFC 6750 code, and with no code where `code` is empty (RFC 6750 §3.1).
+    pub(crate) fn is_refusal(&self, status: u16, code: &str) -> bool {
+        let [challenge] = self.challenges()[..] else { return false };
+        let worded = match code {
+            "" => !challenge.contains("error"),
+            code => challenge.contains(&format!("error=\"{code}\", error_description=\"")),
+        };
+        self.status == status && challenge.starts_with("Bearer realm=\"") && worded && self.body.is_empty()
     }
 }
 
-pub async fn read(response: Response<Body>) -> Answer {
+pub(crate) async fn read(response: Response<Body>) -> Answer {
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     Answer { status: head.status, headers: head.headers, body: String::from_utf8(body.to_vec()).unwrap() }
 }
 
-pub async fn send(app: &Router, request: Request<Body>) -> Answer {
+pub(crate) async fn send(app: &Router, request: Request<Body>) -> Answer {
     read(app.clone().oneshot(request).await.unwrap()).await
 }
 
-/// `GET path` with this `Authorization` value.
-pub async fn get_with(app: &Router, path: &str, authorization: &str) -> Answer {
-    send(app, Request::get(path).header("authorization", authorization).body(Body::empty()).unwrap()).await
+/// `GET path` without credentials.
+pub(crate) async fn get_bare(app: &Router, path: &str) -> Answer {
+    get_with_headers(app, path, &[]).await
 }
 
-pub async fn get_with_token(app: &Router, path: &str, token: &str) -> Answer {
+/// `GET path` with these headers, in this order, of any bytes that a header may have.
+pub(crate) async fn get_with_headers(app: &Router, path: &str, headers: &[(&str, &[u8])]) -> Answer {
+    let request = headers.iter().fold(Request::get(path), |request, (name, value)| {
+        request.header(*name, HeaderValue::from_bytes(value).unwrap())
+    });
+    send(app, request.body(Body::empty()).unwrap()).await
+}
+
+/// `GET path` with this `Authorization` value.
+pub(crate) async fn get_with(app: &Router, path: &str, authorization: &str) -> Answer {
+    get_with_headers(app, path, &[("authorization", authorization.as_bytes())]).await
+}
+
+pub(crate) async fn get_with_token(app: &Router, path: &str, token: &str) -> Answer {
     get_with(app, path, &format!("Bearer {token}")).await
+}
+
+/// The router on a real socket.
+pub(crate) async fn serve(app: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    address
+}
+
+/// Everything that the server answers to these bytes until it closes the connection.
+pub(crate) async fn write_raw(address: SocketAddr, request: impl AsRef<[u8]>) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_ref()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8(answer).unwrap()
 }
