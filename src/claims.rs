@@ -32,7 +32,7 @@ impl Default for ClaimNames {
 
 /// The facts, and the JSON text they stand in.
 pub(crate) struct Facts {
-    claims: Box<str>,
+    claims: String,
     pub(crate) issuer: Option<Text>,
     pub(crate) subject: Option<Text>,
     pub(crate) client_id: Option<Text>,
@@ -76,7 +76,6 @@ impl Audience {
 
 impl Facts {
     pub(crate) fn parse(claims: String, names: &ClaimNames) -> Result<Self, ClaimsError> {
-        let claims = claims.into_boxed_str();
         let mut json = serde_json::Deserializer::from_str(&claims);
         let members = ReadMembers { text: &claims, names }.deserialize(&mut json).and_then(|members| {
             json.end()?;
@@ -95,7 +94,7 @@ impl Facts {
             not_before: members.not_before,
             issued_at: members.issued_at,
             auth_time: members.auth_time,
-            confirmation: members.confirmation,
+            confirmation: members.confirmation.is_some(),
             claims,
         })
     }
@@ -159,7 +158,7 @@ struct Members {
     not_before: Option<NumericDate>,
     issued_at: Option<NumericDate>,
     auth_time: Option<NumericDate>,
-    confirmation: bool,
+    confirmation: Option<Skip>,
 }
 
 struct ReadMembers<'c> {
@@ -184,27 +183,25 @@ impl<'de> Visitor<'de> for ReadMembers<'de> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
         let mut members = Members::default();
-        let mut seen = UniqueNames::default();
+        let mut others = OtherNames::default();
         while let Some(Str(name)) = map.next_key()? {
             match &*name {
-                "iss" => members.issuer = Some(self.place(&map.next_value()?)),
-                "sub" => members.subject = Some(self.place(&map.next_value()?)),
-                "jti" => members.jwt_id = Some(self.place(&map.next_value()?)),
-                "acr" => members.acr = Some(self.place(&map.next_value()?)),
-                "aud" => members.audience = Some(self.audience(map.next_value()?)),
-                "exp" => members.expires_at = Some(map.next_value()?),
-                "nbf" => members.not_before = Some(map.next_value()?),
-                "iat" => members.issued_at = Some(map.next_value()?),
-                "auth_time" => members.auth_time = Some(map.next_value()?),
-                "cnf" => {
-                    map.next_value::<Skip>()?;
-                    members.confirmation = true;
+                "iss" => once(&mut members.issuer, self.place(&map.next_value()?))?,
+                "sub" => once(&mut members.subject, self.place(&map.next_value()?))?,
+                "jti" => once(&mut members.jwt_id, self.place(&map.next_value()?))?,
+                "acr" => once(&mut members.acr, self.place(&map.next_value()?))?,
+                "aud" => once(&mut members.audience, self.audience(map.next_value()?))?,
+                "exp" => once(&mut members.expires_at, map.next_value()?)?,
+                "nbf" => once(&mut members.not_before, map.next_value()?)?,
+                "iat" => once(&mut members.issued_at, map.next_value()?)?,
+                "auth_time" => once(&mut members.auth_time, map.next_value()?)?,
+                "cnf" => once(&mut members.confirmation, map.next_value::<Skip>()?)?,
+                other => {
+                    self.named(other, &mut map, &mut members)?;
+                    others.add(name)?;
                 }
-                other => self.named(other, &mut map, &mut members)?,
             }
-            seen.add(name)?;
         }
-        seen.check()?;
         Ok(members)
     }
 }
@@ -258,24 +255,29 @@ impl<'de> ReadMembers<'de> {
     }
 }
 
-/// Finds a name that stands twice, in any spelling of its escapes (RFC 7519 §4).
-#[derive(Default)]
-pub(crate) struct UniqueNames<'de>(Vec<Cow<'de, str>>);
+/// Fills a member that may stand once only (RFC 7519 §4).
+pub(crate) fn once<T, E: serde::de::Error>(member: &mut Option<T>, value: T) -> Result<(), E> {
+    if member.replace(value).is_some() { Err(E::custom("a member stands twice")) } else { Ok(()) }
+}
 
-impl<'de> UniqueNames<'de> {
+/// The names of the members that have no place of their own, to find one that stands twice, however it is escaped.
+#[derive(Default)]
+pub(crate) struct OtherNames<'de>(Vec<Cow<'de, str>>);
+
+impl<'de> OtherNames<'de> {
     pub(crate) fn add<E: serde::de::Error>(&mut self, name: Cow<'de, str>) -> Result<(), E> {
+        if self.0.contains(&name) {
+            return Err(E::custom("a member stands twice"));
+        }
+        // A header is read before any signature is checked: what it can cost is bounded here.
+        if self.0.len() >= 128 {
+            return Err(E::custom("too many members"));
+        }
         if self.0.is_empty() {
             self.0.reserve(16);
         }
         self.0.push(name);
-        // A header is read before any signature is checked: no object of ours has this many members.
-        if self.0.len() > 256 { Err(E::custom("too many members")) } else { Ok(()) }
-    }
-
-    pub(crate) fn check<E: serde::de::Error>(mut self) -> Result<(), E> {
-        self.0.sort_unstable();
-        let twice = self.0.iter().zip(self.0.iter().skip(1)).any(|(one, next)| one == next);
-        if twice { Err(E::custom("a member stands twice")) } else { Ok(()) }
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{
 };
 
 use super::SignatureAlgorithm;
-use crate::claims::{Skip, Str, UniqueNames};
+use crate::claims::{OtherNames, Skip, Str, once};
 
 /// What we use of a header. `jku`, `jwk`, `x5u` and `x5c` are no source of trust and are not even read (RFC 8725 §3.10).
 pub(crate) struct JoseHeader<'h> {
@@ -43,29 +43,22 @@ impl<'de> Visitor<'de> for ReadHeader {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut header = JoseHeader { algorithm: None, key_id: None, typ: None, critical: false };
-        let mut seen = UniqueNames::default();
-        let mut has_algorithm = false;
+        let (mut algorithm, mut key_id, mut typ) = (None, None, None);
+        let mut critical = false;
+        let mut others = OtherNames::default();
         while let Some(Str(name)) = map.next_key()? {
             match &*name {
-                "alg" => {
-                    let Str(algorithm) = map.next_value()?;
-                    header.algorithm = SignatureAlgorithm::named(&algorithm);
-                    has_algorithm = true;
-                }
-                "kid" => header.key_id = Some(map.next_value::<Str<'de>>()?.0),
-                "typ" => header.typ = Some(map.next_value::<Str<'de>>()?.0),
-                "crit" | "b64" | "zip" => {
+                "alg" => once(&mut algorithm, map.next_value::<Str<'de>>()?.0)?,
+                "kid" => once(&mut key_id, map.next_value::<Str<'de>>()?.0)?,
+                "typ" => once(&mut typ, map.next_value::<Str<'de>>()?.0)?,
+                other => {
+                    critical |= matches!(other, "crit" | "b64" | "zip");
                     map.next_value::<Skip>()?;
-                    header.critical = true;
-                }
-                _ => {
-                    map.next_value::<Skip>()?;
+                    others.add(name)?;
                 }
             }
-            seen.add(name)?;
         }
-        seen.check()?;
-        if has_algorithm { Ok(header) } else { Err(A::Error::missing_field("alg")) }
+        let algorithm = algorithm.ok_or_else(|| A::Error::missing_field("alg"))?;
+        Ok(JoseHeader { algorithm: SignatureAlgorithm::named(&algorithm), key_id, typ, critical })
     }
 }
