@@ -108,7 +108,7 @@ impl Reason {
     fn description(self) -> &'static str {
         match self {
             Self::NoCredentials | Self::UnsupportedScheme => "An access token is needed",
-            Self::RepeatedHeader => "The Authorization header must be sent once",
+            Self::RepeatedHeader => "The header with the access token must be sent once",
             Self::TwoWays => "The access token must be sent in one way only",
             Self::MalformedCredentials => "The credentials are malformed",
             Self::Expired => "The access token expired",

@@ -54,7 +54,11 @@ pub(crate) fn layer_with(say: impl FnOnce(ResourceServerBuilder) -> ResourceServ
 }
 
 /// A verifier that answers as the closure says.
-pub(crate) struct Says<F>(pub(crate) F);
+pub(crate) fn says(answer: impl Fn(&Presented<'_>) -> Verdict + Send + Sync + 'static) -> impl Verify {
+    Says(answer)
+}
+
+struct Says<F>(F);
 
 impl<F> Verify for Says<F>
 where

@@ -1,0 +1,567 @@
+//! What leaves the house: status, challenge and body of every refusal (RFC 6750 §3, RFC 9110 §11.6.1, RFC 9470 §3,
+//! RFC 9728 §5.1).
+
+use std::{error::Error, time::Duration};
+
+use axum::{Router, body::Body, extract::State, routing::get};
+use http::{HeaderValue, Request};
+use proptest::prelude::*;
+use tower::ServiceExt as _;
+use tower_oauth::{
+    AuthError, AuthErrorKind, Claims, OAuthLayer, ProblemJson, RequireScopes, ResourceServer, ResourceServerBuilder,
+    SchemeChallenge, Scopes, StepUp, Token, Verdict,
+    testing::{ManualClock, TestToken},
+};
+
+use crate::support::{
+    API, Answer, OrdersWrite, get_bare, get_with, get_with_headers, get_with_token, issuer, layer_with, reader, router,
+    says,
+};
+
+const METADATA: &str = "https://api.test/.well-known/oauth-protected-resource";
+
+/// Says all that a server can say of itself.
+fn talkative(server: ResourceServerBuilder) -> ResourceServerBuilder {
+    server.realm("orders").scopes(Scopes::new(["orders:read", "orders:write"]).unwrap()).resource_metadata(METADATA)
+}
+
+fn out_of_order(after: Duration) -> OAuthLayer {
+    let verifier = says(move |_| Verdict::Now(Err(AuthError::unavailable(after))));
+    OAuthLayer::with_server(talkative(ResourceServer::builder(verifier)).build().unwrap())
+}
+
+/// The row of the table: what is there beside the status, exactly.
+#[track_caller]
+fn assert_answer(answer: &Answer, status: u16, challenge: Option<&str>, what: &str) {
+    assert_eq!(answer.status, status, "{what}");
+    assert_eq!(answer.challenges(), challenge.into_iter().collect::<Vec<_>>(), "{what}");
+    assert_eq!(answer.header("cache-control"), Some("no-store"), "{what}");
+    assert_eq!(answer.header("retry-after"), None, "{what}");
+    assert_eq!((answer.header("content-type"), &*answer.body), (None, ""), "{what}");
+}
+
+#[tokio::test]
+async fn every_row_of_the_table_of_answers_is_worded_exactly() {
+    let app = router().layer(layer_with(talkative));
+    let wanted = r#"scope="orders:read orders:write""#;
+    let plate = format!(r#"resource_metadata="{METADATA}""#);
+    let with = |rest: &str| format!(r#"Bearer realm="orders", {rest}, {plate}"#);
+    let described = |code: &str, text: &str| format!(r#"error="{code}", error_description="{text}""#);
+    let good = reader();
+
+    let bare = with(wanted);
+    assert_answer(&get_bare(&app, "/orders").await, 401, Some(&bare), "no credentials");
+    assert_answer(&get_with(&app, "/orders", "Basic x").await, 401, Some(&bare), "another scheme");
+
+    let malformed = with(&described("invalid_request", "The credentials are malformed"));
+    assert_answer(&get_with(&app, "/orders", "Bearer a b").await, 400, Some(&malformed), "malformed");
+    let repeated = get_with_headers(&app, "/orders", &[("authorization", b"Bearer x"), ("authorization", b"Bearer x")]);
+    let twice = with(&described("invalid_request", "The header with the access token must be sent once"));
+    assert_answer(&repeated.await, 400, Some(&twice), "repeated");
+    let doubled = with(&described("invalid_request", "The access token must be sent in one way only"));
+    let two_ways = get_with_token(&app, "/orders?access_token=x", &good.sign()).await;
+    assert_answer(&two_ways, 400, Some(&doubled), "two ways");
+
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let bad_tokens = [
+        ("not a token", "x".to_owned(), "The access token is invalid"),
+        ("forged", format!("{}x", good.sign()), "The access token is invalid"),
+        ("expired", good.clone().claim("exp", now - 100).sign(), "The access token expired"),
+        ("not yet valid", good.clone().claim("nbf", now + 100).sign(), "The access token is not valid yet"),
+        ("another issuer", good.clone().claim("iss", "https://x.test").sign(), "The access token is invalid"),
+        (
+            "another audience",
+            good.clone().audience("https://x.test").sign(),
+            "The access token is meant for another resource",
+        ),
+        ("no exp", good.clone().without("exp").sign(), "The access token lacks claims that are needed here"),
+        (
+            "bound",
+            good.clone().claim("cnf", serde_json::json!({"jkt": "x"})).sign(),
+            "The access token is bound to a key and cannot be used as a plain bearer token",
+        ),
+    ];
+    for (what, token, description) in bad_tokens {
+        let challenge = with(&format!("{}, {wanted}", described("invalid_token", description)));
+        assert_answer(&get_with_token(&app, "/orders", &token).await, 401, Some(&challenge), what);
+    }
+
+    let scope = format!(
+        r#"{}, scope="orders:read admin""#,
+        described("insufficient_scope", "The access token's permission is not enough")
+    );
+    let too_little = get_with_token(&app, "/admin", &good.sign()).await;
+    assert_answer(&too_little, 403, Some(&with(&scope)), "too little scope");
+
+    let unlayered = get_bare(&router(), "/orders").await;
+    assert_answer(&unlayered, 500, None, "the layer is missing");
+}
+
+#[tokio::test]
+async fn a_server_that_was_told_nothing_says_its_realm_only() {
+    let app = router().layer(layer_with(|server| server));
+    assert_answer(&get_bare(&app, "/orders").await, 401, Some(r#"Bearer realm="api""#), "no credentials");
+    let bad = get_with_token(&app, "/orders", "x").await;
+    let challenge = r#"Bearer realm="api", error="invalid_token", error_description="The access token is invalid""#;
+    assert_answer(&bad, 401, Some(challenge), "bad token");
+}
+
+#[tokio::test]
+async fn a_token_that_could_not_be_judged_is_answered_503_with_retry_after() {
+    for (millis, seconds) in [(0, "0"), (1, "1"), (999, "1"), (1_000, "1"), (1_001, "2"), (30_000, "30")] {
+        let app = router().layer(out_of_order(Duration::from_millis(millis)));
+        let answer = get_with_token(&app, "/orders", "x").await;
+        assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, Some(seconds)), "{millis} ms");
+        assert!(answer.challenges().is_empty(), "a challenge would say that the token is to blame: {answer:?}");
+        assert_eq!((answer.header("cache-control"), &*answer.body), (Some("no-store"), ""));
+    }
+    let longest = router().layer(out_of_order(Duration::MAX));
+    let answer = get_with_token(&longest, "/orders", "x").await;
+    assert_eq!(answer.header("retry-after"), Some(&*u64::MAX.to_string()));
+}
+
+#[tokio::test]
+async fn refusals_from_further_in_are_worded_by_the_layer() {
+    async fn in_the_handler(token: Token) -> Result<&'static str, AuthError> {
+        token.require::<OrdersWrite>()?;
+        Ok("made")
+    }
+    let app = router()
+        .route("/by-hand", get(in_the_handler))
+        .merge(
+            Router::new().route("/layered", get(|| async { "" })).layer(RequireScopes::all(["orders:write"]).unwrap()),
+        )
+        .route("/claims", get(|_: Claims<std::collections::BTreeMap<String, u8>>| async { "" }))
+        .layer(layer_with(talkative));
+    let token = reader().sign();
+    let scoped = |scope: &str| {
+        let said = r#"error="insufficient_scope", error_description="The access token's permission is not enough""#;
+        format!(r#"Bearer realm="orders", {said}, scope="{scope}", resource_metadata="{METADATA}""#)
+    };
+    for (path, scope) in [("/admin", "orders:read admin"), ("/by-hand", "orders:write"), ("/layered", "orders:write")] {
+        assert_answer(&get_with_token(&app, path, &token).await, 403, Some(&scoped(scope)), path);
+    }
+    let said = r#"error="invalid_token", error_description="The access token lacks claims that are needed here""#;
+    let misfit =
+        format!(r#"Bearer realm="orders", {said}, scope="orders:read orders:write", resource_metadata="{METADATA}""#);
+    assert_answer(&get_with_token(&app, "/claims", &token).await, 401, Some(&misfit), "claims");
+}
+
+#[tokio::test]
+async fn a_refusal_from_further_in_loses_the_headers_of_the_body_it_had_and_keeps_the_others() {
+    async fn handler(token: Token) -> (HeaderPair, Result<(), AuthError>) {
+        ([("x-trace", "7")], token.require::<OrdersWrite>().map(drop))
+    }
+    type HeaderPair = [(&'static str, &'static str); 1];
+    let app = Router::new().route("/", get(handler)).layer(layer_with(talkative).render(ProblemJson::new()));
+    let answer = get_with_token(&app, "/", &reader().sign()).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-trace")), (403, Some("7")));
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    let length = answer.header("content-length").map(str::to_owned);
+    assert!(length.is_none_or(|length| length == answer.body.len().to_string()), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_403_of_the_applications_own_is_left_alone() {
+    let app = Router::new()
+        .route("/", get(|_: Token| async { (http::StatusCode::FORBIDDEN, "not your order") }))
+        .layer(layer_with(talkative).render(ProblemJson::new()));
+    let answer = get_with_token(&app, "/", &reader().sign()).await;
+    assert_eq!((answer.status.as_u16(), &*answer.body), (403, "not your order"));
+    assert!(answer.challenges().is_empty());
+}
+
+#[tokio::test]
+async fn problem_documents_say_what_the_challenge_says() {
+    let app = router().layer(layer_with(talkative).render(ProblemJson::new()));
+    let plain = router().layer(layer_with(talkative));
+    let weak = reader().sign();
+    let rows = [
+        ("Basic x", 401, "Unauthorized", "An access token is needed", None),
+        ("Bearer a b", 400, "Bad Request", "The credentials are malformed", Some("invalid_request")),
+        ("Bearer x", 401, "Unauthorized", "The access token is invalid", Some("invalid_token")),
+        (
+            &*format!("Bearer {weak}"),
+            403,
+            "Forbidden",
+            "The access token's permission is not enough",
+            Some("insufficient_scope"),
+        ),
+    ];
+    for (authorization, status, title, detail, code) in rows {
+        let answer = get_with(&app, "/admin", authorization).await;
+        let mut problem =
+            serde_json::json!({"type": "about:blank", "title": title, "status": status, "detail": detail});
+        if let Some(code) = code {
+            problem["error"] = code.into();
+        }
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&answer.body).unwrap(), problem);
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+        let plain = get_with(&plain, "/admin", authorization).await;
+        assert_eq!((answer.status, answer.challenges()), (plain.status, plain.challenges()));
+    }
+    let unavailable = router().layer(out_of_order(Duration::from_secs(5)).render(ProblemJson::new()));
+    let answer = get_with_token(&unavailable, "/admin", "x").await;
+    assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, Some("5")));
+    assert!(answer.body.contains("cannot be checked at the moment") && !answer.body.contains("error"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_body_of_the_users_own_cannot_lose_the_challenge() {
+    let own = layer_with(talkative).render(|error: &AuthError| {
+        (HeaderValue::from_static("text/html"), Body::from(format!("<h1>{}</h1>", error.description())))
+    });
+    let (app, plain) = (router().layer(own), router().layer(layer_with(talkative)));
+    let weak = format!("Bearer {}", reader().sign());
+    for authorization in ["Basic x", "Bearer a b", "Bearer x", &*weak] {
+        let answer = get_with(&app, "/admin", authorization).await;
+        let plain = get_with(&plain, "/admin", authorization).await;
+        assert_eq!((answer.status, answer.challenges()), (plain.status, plain.challenges()));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert_eq!(answer.header("content-type"), Some("text/html"));
+        assert!(answer.body.starts_with("<h1>"), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn several_challenges_stand_in_header_lines_of_their_own() {
+    let basic = SchemeChallenge::new("Basic").unwrap().parameter("realm", "reports, \tno").err();
+    assert!(basic.is_some(), "a tab is not for challenges");
+    let basic = SchemeChallenge::new("Basic").unwrap().parameter("realm", "reports, all").unwrap();
+    let app = router().layer(layer_with(|server| {
+        server.also_challenge(basic).also_challenge(SchemeChallenge::new("Negotiate").unwrap())
+    }));
+    let answer = get_bare(&app, "/me").await;
+    assert_eq!(answer.challenges(), [r#"Bearer realm="api""#, r#"Basic realm="reports, all""#, "Negotiate"]);
+    assert!(get_with_token(&app, "/me", "x").await.is_refusal(401, "invalid_token"), "only the scheme that was used");
+}
+
+#[tokio::test]
+async fn an_outer_layer_sees_why_in_the_responses_extensions() {
+    let app = router().layer(layer_with(talkative));
+    let good = reader().sign();
+    for (authorization, kind) in [
+        (None, AuthErrorKind::MissingCredentials),
+        (Some("Bearer a b".to_owned()), AuthErrorKind::InvalidRequest),
+        (Some("Bearer x".to_owned()), AuthErrorKind::InvalidToken),
+        (Some(format!("Bearer {good}")), AuthErrorKind::InsufficientScope),
+    ] {
+        let mut request = Request::get("/admin").body(Body::empty()).unwrap();
+        if let Some(value) = authorization {
+            request.headers_mut().insert("authorization", value.parse().unwrap());
+        }
+        let response = app.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.extensions().get::<AuthError>().map(AuthError::kind), Some(kind));
+    }
+    let request = Request::get("/me").header("authorization", format!("Bearer {good}")).body(Body::empty()).unwrap();
+    let response = app.oneshot(request).await.unwrap();
+    assert!(response.status() == 200 && response.extensions().get::<AuthError>().is_none());
+}
+
+#[tokio::test]
+async fn the_cause_is_for_the_log_and_never_in_the_answer() {
+    let verifier = says(|_| {
+        let cause = std::io::Error::other("connection to 10.0.0.7 refused");
+        Verdict::Now(Err(AuthError::unavailable(Duration::from_secs(1)).with_source(cause)))
+    });
+    let app = router().layer(OAuthLayer::new(verifier).render(ProblemJson::new()));
+    let request = Request::get("/me").header("authorization", "Bearer x").body(Body::empty()).unwrap();
+    let response = app.clone().oneshot(request).await.unwrap();
+    let error = response.extensions().get::<AuthError>().unwrap();
+    assert_eq!(error.source().unwrap().to_string(), "connection to 10.0.0.7 refused");
+    assert!(!format!("{:?}", get_with_token(&app, "/me", "x").await).contains("10.0.0.7"));
+}
+
+#[tokio::test]
+async fn grpc_requests_are_answered_in_grpcs_way_where_it_was_asked_for() {
+    let weak = format!("Bearer {}", reader().sign());
+    let rows = [
+        ("Basic x", "16", "An access token is needed"),
+        ("Bearer a b", "3", "The credentials are malformed"),
+        ("Bearer x", "16", "The access token is invalid"),
+        (&*weak, "7", "The access token's permission is not enough"),
+    ];
+    let ask = async |app: &Router, content_type: &str, authorization: &str| {
+        let headers = [("content-type", content_type.as_bytes()), ("authorization", authorization.as_bytes())];
+        get_with_headers(app, "/admin", &headers).await
+    };
+    let app = router().layer(layer_with(ResourceServerBuilder::answer_grpc));
+    for (authorization, code, message) in rows {
+        for content_type in ["application/grpc", "application/grpc+proto"] {
+            let answer = ask(&app, content_type, authorization).await;
+            assert_eq!((answer.status.as_u16(), answer.header("grpc-status")), (200, Some(code)), "{authorization}");
+            assert_eq!(answer.header("grpc-message"), Some(message));
+            assert_eq!((answer.header("content-type"), &*answer.body), (Some("application/grpc"), ""));
+            assert_eq!(answer.challenges().len(), 1, "the challenge stays, as metadata");
+        }
+        let http = ask(&app, "application/json", authorization).await;
+        assert!(http.status.is_client_error() && http.header("grpc-status").is_none(), "{http:?}");
+    }
+    let without = ask(&router().layer(layer_with(|server| server)), "application/grpc", "Bearer x").await;
+    assert!(without.is_refusal(401, "invalid_token") && without.header("grpc-status").is_none());
+
+    let verifier = says(|_| Verdict::Now(Err(AuthError::unavailable(Duration::from_secs(2)))));
+    let server = ResourceServer::builder(verifier).answer_grpc().build().unwrap();
+    let unavailable = ask(&router().layer(OAuthLayer::with_server(server)), "application/grpc", "Bearer x").await;
+    assert_eq!((unavailable.header("grpc-status"), unavailable.header("retry-after")), (Some("14"), Some("2")));
+}
+
+// --- step-up (RFC 9470) ---
+
+fn stepping_up(rule: StepUp, clock: &ManualClock) -> Router {
+    async fn transfer(State(rule): State<StepUp>, token: Token) -> Result<&'static str, AuthError> {
+        rule.check(&token)?;
+        Ok("done")
+    }
+    let verifier = issuer().clock(clock.clone()).verifier(API);
+    let server = ResourceServer::builder(verifier).realm("bank").build().unwrap();
+    Router::new()
+        .route("/transfer", get(transfer))
+        .with_state(rule.clock(clock.clone()))
+        .layer(OAuthLayer::with_server(server))
+}
+
+#[tokio::test]
+async fn a_weak_or_old_authentication_is_told_what_would_be_enough() {
+    let clock = ManualClock::default();
+    let rule = StepUp::new().acr("urn:mfa").unwrap().acr("urn:hw").unwrap().max_age(Duration::from_secs(60));
+    let app = stepping_up(rule, &clock);
+    let now = tower_oauth::Clock::now(&clock).duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let token = || issuer().clock(clock.clone()).token("ada");
+    for (acr, age) in [("urn:mfa", 0), ("urn:mfa", 59), ("urn:hw", 59)] {
+        let good = token().claim("acr", acr).claim("auth_time", now - age).sign();
+        assert_eq!(get_with_token(&app, "/transfer", &good).await.body, "done", "{acr} {age}");
+    }
+    let said = r#"error="insufficient_user_authentication", error_description="A fresher or stronger authentication is needed""#;
+    let challenge = format!(r#"Bearer realm="bank", {said}, acr_values="urn:mfa urn:hw", max_age="60""#);
+    let lacking = [
+        ("too old", token().claim("acr", "urn:mfa").claim("auth_time", now - 62).sign()),
+        ("too weak", token().claim("acr", "urn:pwd").claim("auth_time", now).sign()),
+        ("a longer name", token().claim("acr", "urn:mfa2").claim("auth_time", now).sign()),
+        ("another case", token().claim("acr", "URN:MFA").claim("auth_time", now).sign()),
+        ("no acr", token().claim("auth_time", now).sign()),
+        ("no auth_time", token().claim("acr", "urn:mfa").sign()),
+        ("neither", token().sign()),
+    ];
+    for (what, lacking) in lacking {
+        assert_answer(&get_with_token(&app, "/transfer", &lacking).await, 401, Some(&challenge), what);
+    }
+    let malformed = token().claim("acr", "urn:mfa").claim("auth_time", "now").sign();
+    assert!(get_with_token(&app, "/transfer", &malformed).await.is_refusal(401, "invalid_token"));
+}
+
+#[test]
+fn an_authentication_is_fresh_for_exactly_max_age() {
+    let clock = ManualClock::at(std::time::UNIX_EPOCH + Duration::from_secs(1_000_000));
+    let rule = StepUp::new().max_age(Duration::from_secs(60)).clock(clock.clone());
+    let token = TestToken::user("ada").claim("auth_time", 1_000_000).build();
+    clock.advance(Duration::from_secs(60));
+    assert!(rule.check(&token).is_ok());
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(rule.check(&token).unwrap_err().kind(), AuthErrorKind::InsufficientUserAuthentication);
+}
+
+#[tokio::test]
+async fn a_step_up_rule_says_only_what_it_asks_for() {
+    let clock = ManualClock::default();
+    let token = issuer().clock(clock.clone()).token("ada").sign();
+    for (rule, parameters, other) in [
+        (StepUp::new().acr("urn:mfa").unwrap(), r#", acr_values="urn:mfa""#, "max_age"),
+        (StepUp::new().max_age(Duration::from_secs(9)), r#", max_age="9""#, "acr_values"),
+    ] {
+        let answer = get_with_token(&stepping_up(rule, &clock), "/transfer", &token).await;
+        assert_eq!(answer.status, 401);
+        assert!(answer.challenges()[0].ends_with(parameters) && !answer.challenges()[0].contains(other), "{answer:?}");
+    }
+    assert_eq!(get_with_token(&stepping_up(StepUp::new(), &clock), "/transfer", &token).await.body, "done");
+}
+
+// --- start-up ---
+
+#[test]
+fn every_mistake_of_a_server_is_told_at_once_and_by_the_settings_name() {
+    let nothing = || ResourceServer::builder(says(|_| Verdict::Now(Err(AuthError::invalid_token()))));
+    let error = nothing()
+        .realm("a\"b")
+        .resource_metadata("http://api.test/x")
+        .accept_header("not a header")
+        .accept_cookie("a=b")
+        .max_token_bytes(0)
+        .build()
+        .unwrap_err();
+    let settings: Vec<_> = error.mistakes().iter().map(tower_oauth::ConfigMistake::setting).collect();
+    assert_eq!(settings, ["realm", "resource_metadata", "accept_header", "accept_cookie", "max_token_bytes"]);
+    let told = error.to_string();
+    assert_eq!(told.lines().count(), 5, "{told}");
+    for (line, setting) in told.lines().zip(settings) {
+        assert!(line.starts_with(&format!("{setting}: ")) && line.contains("; "), "{line}");
+    }
+    for realm in ["a\\b", "a\r\nSet-Cookie: x", "ä", "\0", "\t"] {
+        assert!(nothing().realm(realm).build().is_err(), "{realm:?}");
+    }
+    for url in ["", "api.test", "ftp://api.test", "https://api.test/?a=b", "https://api.test/#a", "https://u@api.test"]
+    {
+        assert!(nothing().resource_metadata(url).build().is_err(), "{url:?}");
+    }
+    for name in ["authorization", "Authorization", "cookie", "", "a:b", "ä"] {
+        assert!(nothing().accept_header(name).build().is_err(), "{name:?}");
+    }
+    for name in ["", "a b", "a;b", "ä"] {
+        assert!(nothing().accept_cookie(name).build().is_err(), "{name:?}");
+    }
+    for acr in ["a b", "a\"b", "a\\b", "ä", " "] {
+        assert!(StepUp::new().acr(acr).is_err(), "{acr:?}");
+    }
+    for scheme in ["", "a b", "Basic,", "ä", "a=b"] {
+        assert!(SchemeChallenge::new(scheme).is_err(), "{scheme:?}");
+    }
+    let basic = || SchemeChallenge::new("Basic").unwrap().parameter("realm", "x").unwrap();
+    assert!(basic().parameter("Realm", "y").is_err(), "a parameter stands once, in any case");
+    assert!(basic().parameter("a b", "y").is_err() && basic().parameter("a", "\"").is_err());
+}
+
+// --- a parser of our own, as strict as the grammar ---
+
+/// `challenge = auth-scheme [ 1*SP #auth-param ]`, parameters as quoted strings (RFC 9110 §11.6.1, §5.6.4). Says nothing
+/// where the line leaves the grammar. Shares no code with the crate.
+fn parse_challenge(line: &str) -> Option<(String, Vec<(String, String)>)> {
+    fn token(text: &str) -> Option<(&str, &str)> {
+        let length = text.find(|c: char| !(c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)));
+        let (token, rest) = text.split_at(length.unwrap_or(text.len()));
+        (!token.is_empty()).then_some((token, rest))
+    }
+    fn quoted(text: &str) -> Option<(String, &str)> {
+        let mut chars = text.strip_prefix('"')?.char_indices();
+        let mut value = String::new();
+        while let Some((place, c)) = chars.next() {
+            match c {
+                '"' => return Some((value, &text[place + 2..])),
+                '\\' => value.push(chars.next().filter(|(_, c)| matches!(c, '\t' | ' '..='~'))?.1),
+                '\t' | ' '..='~' => value.push(c),
+                _ => return None,
+            }
+        }
+        None
+    }
+    let (scheme, mut rest) = token(line)?;
+    let mut parameters: Vec<(String, String)> = Vec::new();
+    if rest.is_empty() {
+        return Some((scheme.to_owned(), parameters));
+    }
+    rest = rest.strip_prefix(' ')?.trim_start_matches(' ');
+    loop {
+        let (name, after) = token(rest)?;
+        let (value, after) = quoted(after.strip_prefix('=')?)?;
+        let name = name.to_ascii_lowercase();
+        if parameters.iter().any(|(known, _)| *known == name) {
+            return None;
+        }
+        parameters.push((name, value));
+        if after.is_empty() {
+            return Some((scheme.to_owned(), parameters));
+        }
+        rest = after.strip_prefix(',')?.trim_start_matches(' ');
+    }
+}
+
+#[test]
+fn the_strict_parser_is_strict() {
+    for good in ["Bearer realm=\"a\"", "Negotiate", "Basic  a=\"\", b=\"x\\\"y\",c=\",\""] {
+        assert!(parse_challenge(good).is_some(), "{good}");
+    }
+    for bad in [
+        "",
+        "Bearer ",
+        "Bearer realm=\"a",
+        "Bearer realm=a b",
+        "Bearer a=\"1\", A=\"2\"",
+        "Bearer a=\"1\",",
+        "Bearer a=\"1\" b=\"2\"",
+        "Bearer a=\"ä\"",
+        "Bearer a=\"\"\"",
+        "Bearer =\"a\"",
+        "Bearer a=\"\\",
+    ] {
+        assert!(parse_challenge(bad).is_none(), "{bad}");
+    }
+}
+
+/// Anything, and often what is nearly or wholly legal.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof!["[ -~]{0,20}", "[a-z:/. ]{0,20}", "[\"\\\\,=a-z\\r\\n\\t]{0,8}", any::<String>()]
+}
+
+fn legal_in_rfc_6750(text: &str) -> bool {
+    text.chars().all(|c| matches!(c, ' '..='!' | '#'..='[' | ']'..='~'))
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_configured_every_challenge_parses_strictly(
+        realm in text(),
+        metadata in prop_oneof![text(), text().prop_map(|text| format!("https://api.test/{text}"))],
+        scopes in prop::collection::vec(text(), 0..4),
+        acr in text(),
+        max_age in any::<u64>(),
+        scheme in prop_oneof![text(), Just("Basic".to_owned())],
+        (name, other) in (prop_oneof![text(), Just("realm".to_owned())], prop_oneof![text(), Just("realm".to_owned())]),
+        description in text(),
+    ) {
+        let nobody = says(|_| Verdict::Now(Err(AuthError::invalid_token())));
+        let mut builder = ResourceServer::builder(nobody);
+        let with_realm = ResourceServer::builder(says(|_| Verdict::Now(Err(AuthError::invalid_token())))).realm(&realm);
+        prop_assert_eq!(with_realm.build().is_ok(), legal_in_rfc_6750(&realm));
+        if legal_in_rfc_6750(&realm) {
+            builder = builder.realm(&realm);
+        }
+        let with_url = ResourceServer::builder(says(|_| Verdict::Now(Err(AuthError::invalid_token()))));
+        let url_is_good = with_url.resource_metadata(&metadata).build().is_ok();
+        prop_assert!(!url_is_good || legal_in_rfc_6750(&metadata));
+        if url_is_good {
+            builder = builder.resource_metadata(&metadata);
+        }
+        let scopes = Scopes::new(&scopes).ok();
+        if let Some(scopes) = &scopes {
+            prop_assert!(legal_in_rfc_6750(&scopes.to_string()));
+            builder = builder.scopes(scopes.clone());
+        }
+        let other_scheme = SchemeChallenge::new(&scheme)
+            .and_then(|challenge| challenge.parameter(&name, &description))
+            .and_then(|challenge| challenge.parameter(&other, &description));
+        if let Ok(challenge) = &other_scheme {
+            prop_assert!(!name.eq_ignore_ascii_case(&other));
+            builder = builder.also_challenge(challenge.clone());
+        }
+        let server = builder.build().unwrap();
+
+        let token = TestToken::user("ada").build();
+        let step_up = StepUp::new().acr(&acr).map(|rule| rule.max_age(Duration::from_secs(max_age)).check(&token));
+        let errors = [AuthError::missing_credentials(), AuthError::invalid_token()]
+            .into_iter()
+            .chain(scopes.clone().map(AuthError::insufficient_scope))
+            .chain(step_up.ok().and_then(Result::err));
+        for error in errors {
+            let challenge = server.challenge(&error);
+            let lines: Vec<_> = challenge.www_authenticate().map(|line| line.to_str().unwrap().to_owned()).collect();
+            let beside = usize::from(other_scheme.is_ok() && error.kind() == AuthErrorKind::MissingCredentials);
+            prop_assert_eq!(lines.len(), 1 + beside);
+            for line in &lines {
+                prop_assert!(parse_challenge(line).is_some(), "{}", line);
+            }
+            let (scheme, parameters) = parse_challenge(&lines[0]).unwrap();
+            let said = |name: &str| parameters.iter().find(|(known, _)| known == name).map(|(_, value)| &**value);
+            prop_assert_eq!(&*scheme, "Bearer");
+            prop_assert_eq!(said("realm"), Some(if legal_in_rfc_6750(&realm) { &*realm } else { "api" }));
+            prop_assert_eq!(said("resource_metadata"), url_is_good.then_some(&*metadata));
+            prop_assert!(parameters.iter().all(|(_, value)| legal_in_rfc_6750(value)));
+            match error.kind() {
+                AuthErrorKind::MissingCredentials => prop_assert!(said("error").is_none() && said("error_description").is_none()),
+                _ => prop_assert!(said("error").is_some() && said("error_description").is_some()),
+            }
+            if error.kind() == AuthErrorKind::InsufficientUserAuthentication {
+                prop_assert_eq!(said("acr_values"), Some(&*acr));
+                prop_assert_eq!(said("max_age"), Some(&*max_age.to_string()));
+            }
+        }
+    }
+}
