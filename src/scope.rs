@@ -114,6 +114,7 @@ macro_rules! scopes {
             $(#[$attribute])*
             #[doc = concat!("\n\nThe scope `", $name, "`.")]
             #[derive(Debug, Clone, Copy)]
+            #[allow(clippy::exhaustive_structs)]
             $visibility struct $marker;
 
             impl $crate::Scope for $marker {
