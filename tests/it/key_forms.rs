@@ -1,0 +1,188 @@
+//! Keys in PEM and DER and from files (RFC 7468 §13, RFC 8017 A.1.1, RFC 5480, RFC 8410).
+
+use std::{fs, path::PathBuf};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use pkcs1::UintRef;
+use spki::{
+    AlgorithmIdentifier, ObjectIdentifier, SubjectPublicKeyInfo,
+    der::{Any, Encode, asn1::BitString},
+};
+use tower_oauth::{Algorithm, KeySet};
+
+use crate::material::{accepts, issuer_of, jwk_of, odd_number, token_of, unb64};
+
+const RSA: &str = "1.2.840.113549.1.1.1";
+const RSA_PSS: &str = "1.2.840.113549.1.1.10";
+const EC: &str = "1.2.840.10045.2.1";
+const P256: &str = "1.2.840.10045.3.1.7";
+const SECP256K1: &str = "1.3.132.0.10";
+const ED25519: &str = "1.3.101.112";
+const X25519: &str = "1.3.101.110";
+
+fn is_rsa(algorithm: Algorithm) -> bool {
+    !matches!(algorithm, Algorithm::ES256 | Algorithm::ES384 | Algorithm::ES512 | Algorithm::EdDSA)
+}
+
+fn armour(label: &str, der: &[u8]) -> String {
+    let base64 = STANDARD.encode(der);
+    let lines: Vec<&str> = base64.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+fn spki(algorithm: &str, curve: Option<&str>, key: &[u8]) -> Vec<u8> {
+    let parameters = curve.map(|curve| Any::encode_from(&ObjectIdentifier::new_unwrap(curve)).unwrap());
+    let algorithm = AlgorithmIdentifier { oid: ObjectIdentifier::new_unwrap(algorithm), parameters };
+    SubjectPublicKeyInfo { algorithm, subject_public_key: BitString::from_bytes(key).unwrap() }.to_der().unwrap()
+}
+
+fn pkcs1(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
+    let (modulus, public_exponent) = (UintRef::new(modulus).unwrap(), UintRef::new(exponent).unwrap());
+    pkcs1::RsaPublicKey { modulus, public_exponent }.to_der().unwrap()
+}
+
+/// The uncompressed point of the ES256 key, without its leading 4.
+fn p256_point() -> Vec<u8> {
+    let jwk = jwk_of(Algorithm::ES256);
+    [unb64(&jwk["x"]), unb64(&jwk["y"])].concat()
+}
+
+#[test]
+fn pem_and_der_of_every_algorithm_serve_its_tokens() {
+    for &algorithm in Algorithm::supported() {
+        let (issuer, token) = (issuer_of(algorithm), token_of(algorithm));
+        let pem = issuer.public_key_pem();
+        assert!(pem.starts_with("-----BEGIN PUBLIC KEY-----"));
+        // RFC 7468 §2: a text may stand before it.
+        for text in [
+            pem.clone(),
+            format!("Our key:\n{pem}"),
+            pem.replace('\n', "\r\n"),
+            format!("\n  {pem}\n\n"),
+            pem.trim_end().to_owned(),
+        ] {
+            assert!(accepts(KeySet::from_pem(&text).unwrap(), &token), "{algorithm}: {text:?}");
+        }
+        assert!(accepts(KeySet::from_der(issuer.public_key_der()).unwrap(), &token), "{algorithm}");
+        assert_eq!(issuer.public_key_pkcs1().is_some(), is_rsa(algorithm), "{algorithm}");
+        if let Some(pkcs1) = issuer.public_key_pkcs1() {
+            assert!(accepts(KeySet::from_pem(armour("RSA PUBLIC KEY", &pkcs1)).unwrap(), &token), "{algorithm}");
+            assert!(accepts(KeySet::from_der(pkcs1).unwrap(), &token), "{algorithm}");
+        }
+        let stranger = tower_oauth::testing::MockIssuer::with_algorithm("https://stranger.test", algorithm);
+        assert!(!accepts(KeySet::from_pem(stranger.public_key_pem()).unwrap(), &token), "{algorithm}");
+    }
+}
+
+#[test]
+fn a_file_may_hold_a_key_set_pem_or_der() {
+    let issuer = issuer_of(Algorithm::RS256);
+    let pkcs1 = issuer.public_key_pkcs1().unwrap();
+    let contents = [
+        ("set.json", issuer.jwks().to_string().into_bytes()),
+        ("pretty.json", format!("\n {:#}\n", issuer.jwks()).into_bytes()),
+        ("key.pem", issuer.public_key_pem().into_bytes()),
+        ("rsa.pem", armour("RSA PUBLIC KEY", &pkcs1).into_bytes()),
+        ("key.der", issuer.public_key_der()),
+        ("rsa.der", pkcs1),
+    ];
+    for (name, content) in contents {
+        let path = file(name);
+        fs::write(&path, content).unwrap();
+        assert!(accepts(KeySet::from_file(&path).unwrap(), &token_of(Algorithm::RS256)), "{name}");
+    }
+}
+
+fn file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{name}", std::process::id()))
+}
+
+#[test]
+fn a_file_that_cannot_be_read_or_holds_something_else_is_an_error_that_says_so() {
+    let error = KeySet::from_file("/nowhere/keys.json").unwrap_err().to_string();
+    assert!(error.starts_with("key set: /nowhere/keys.json: No such file"), "{error}");
+    assert!(error.ends_with("name a file that this process can read"), "{error}");
+    for (content, words) in [
+        ("", "it is not a public key in DER"),
+        ("{}", "it is not a JWK set"),
+        ("-----BEGIN", "it is not one PEM block"),
+        ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ", "it is not a public key in DER"),
+    ] {
+        let path = file("bad");
+        fs::write(&path, content).unwrap();
+        let error = KeySet::from_file(&path).unwrap_err().to_string();
+        assert!(error.contains(words), "{content:?}: {error}");
+    }
+}
+
+#[test]
+fn pem_of_anything_but_one_public_key_is_an_error_that_says_so() {
+    let issuer = issuer_of(Algorithm::ES256);
+    let pem = issuer.public_key_pem();
+    let der = issuer.public_key_der();
+    let private = "a private key; give its public key (openssl pkey -pubout)";
+    let cases = [
+        (armour("PRIVATE KEY", &der), private),
+        (armour("RSA PRIVATE KEY", &der), private),
+        (armour("EC PRIVATE KEY", &der), private),
+        (armour("ENCRYPTED PRIVATE KEY", &der), private),
+        (armour("CERTIFICATE", &der), "a certificate; give its public key (openssl x509 -pubkey -noout)"),
+        (armour("EC PARAMETERS", &der), "a PEM block that is no public key"),
+        (armour("PUBLIC KEY", b"nothing"), "it is not a public key in DER"),
+        (armour("PUBLIC KEY", &[]), "it is not"),
+        (format!("{pem}{pem}"), "it is not one PEM block"),
+        (pem.replace("END PUBLIC", "END PRIVATE"), "it is not one PEM block"),
+        (pem.replace("=", ""), "it is not one PEM block"),
+        (String::new(), "it is not one PEM block"),
+        ("-----BEGIN PUBLIC KEY-----\n\u{e4}\n-----END PUBLIC KEY-----".to_owned(), "it is not one PEM block"),
+    ];
+    for (text, words) in cases {
+        let error = KeySet::from_pem(&text).unwrap_err().to_string();
+        assert!(error.contains(words), "{text}: {error}");
+    }
+}
+
+#[test]
+fn der_of_anything_but_a_good_public_key_is_an_error_that_says_so() {
+    let point = p256_point();
+    let uncompressed = [&[4], &*point].concat();
+    let compressed = [&[2 + (point[63] & 1)], &point[..32]].concat();
+    let off_curve = [&uncompressed[..64], &[uncompressed[64] ^ 1]].concat();
+    let ed25519 = unb64(&jwk_of(Algorithm::EdDSA)["x"]);
+    let not_der = "it is not a public key in DER";
+    let backend = if cfg!(feature = "aws-lc-rs") {
+        "the point is not on its curve"
+    } else {
+        "the key's numbers are not accepted"
+    };
+    let unknown = "its algorithm is not one that we know";
+    let cases = [
+        (Vec::new(), not_der),
+        (b"nothing".to_vec(), not_der),
+        ([spki(ED25519, None, &ed25519), vec![0]].concat(), not_der),
+        (spki(ED25519, None, &ed25519)[..40].to_vec(), not_der),
+        (spki(X25519, None, &ed25519), unknown),
+        (spki(RSA_PSS, None, &pkcs1(&odd_number(2048), &[1, 0, 1])), unknown),
+        (spki(EC, Some(SECP256K1), &uncompressed), "its curve is not one that we know"),
+        (spki(EC, None, &uncompressed), "its curve is not one that we know"),
+        (spki(EC, Some(P256), &compressed), "its point is not in the uncompressed form"),
+        (spki(EC, Some(P256), &[]), "its point is not in the uncompressed form"),
+        (spki(EC, Some(P256), &uncompressed[..64]), "a coordinate has not the length of the curve's field"),
+        (spki(EC, Some(P256), &off_curve), backend),
+        (spki(ED25519, None, &ed25519[1..]), "an Ed25519 point has 32 bytes"),
+        (spki(ED25519, None, &[0; 32]), "a point of small order or in a second spelling"),
+        (spki(RSA, None, b"nothing"), not_der),
+        (spki(RSA, None, &pkcs1(&odd_number(1024), &[1, 0, 1])), "an RSA key of less than 2048 bits"),
+        (pkcs1(&odd_number(2047), &[1, 0, 1]), "an RSA key of less than 2048 bits"),
+        (pkcs1(&odd_number(8193), &[1, 0, 1]), "an RSA key of more than 8192 bits"),
+        (pkcs1(&odd_number(2048), &[1]), "an RSA exponent that is even"),
+        (pkcs1(&[&odd_number(2048)[..255], &[2]].concat(), &[3]), "an even RSA modulus"),
+    ];
+    for (der, words) in cases {
+        let error = KeySet::from_der(&der).unwrap_err().to_string();
+        assert!(error.contains(words), "{words}: {error}");
+    }
+    // The same builder makes good ones.
+    assert!(accepts(KeySet::from_der(spki(EC, Some(P256), &uncompressed)).unwrap(), &token_of(Algorithm::ES256)));
+    assert!(accepts(KeySet::from_der(spki(ED25519, None, &ed25519)).unwrap(), &token_of(Algorithm::EdDSA)));
+}

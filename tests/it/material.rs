@@ -1,0 +1,94 @@
+//! What the tests on keys share: keys of every kind, and the shortest way from a key set to a verdict.
+
+use std::task::{Context, Poll, Waker};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::Request;
+use serde_json::{Value, json};
+use tower_oauth::{
+    Algorithm, AuthErrorKind, Issuer, JwtVerifier, KeySet, ResourceServer, Token, Verify, testing::MockIssuer,
+};
+
+use crate::support::{API, ISSUER};
+
+/// Issues `iss` = [`ISSUER`] with an algorithm's own key.
+pub(crate) fn issuer_of(algorithm: Algorithm) -> MockIssuer {
+    MockIssuer::with_algorithm(ISSUER, algorithm)
+}
+
+pub(crate) fn token_of(algorithm: Algorithm) -> String {
+    issuer_of(algorithm).token("ada").sign()
+}
+
+/// The public key of [`issuer_of`], to be bent.
+pub(crate) fn jwk_of(algorithm: Algorithm) -> Value {
+    issuer_of(algorithm).jwk()
+}
+
+pub(crate) fn with(mut jwk: Value, member: &str, value: impl Into<Value>) -> Value {
+    jwk[member] = value.into();
+    jwk
+}
+
+pub(crate) fn without(mut jwk: Value, member: &str) -> Value {
+    jwk.as_object_mut().unwrap().remove(member).unwrap();
+    jwk
+}
+
+pub(crate) fn set(keys: impl IntoIterator<Item = Value>) -> KeySet {
+    let keys: Vec<Value> = keys.into_iter().collect();
+    KeySet::from_json(json!({ "keys": keys }).to_string()).unwrap()
+}
+
+pub(crate) fn verifier(keys: KeySet) -> JwtVerifier {
+    JwtVerifier::new(Issuer::with_keys(ISSUER, keys).unwrap(), API).unwrap()
+}
+
+/// What a server says to `Authorization: Bearer <token>`.
+pub(crate) fn admit(verifier: impl Verify, token: &str) -> Result<Token, AuthErrorKind> {
+    admit_value(verifier, &format!("Bearer {token}"))
+}
+
+pub(crate) fn admit_value(verifier: impl Verify, authorization: &str) -> Result<Token, AuthErrorKind> {
+    let request = Request::get("/").header("authorization", authorization).body(()).unwrap();
+    let server = ResourceServer::new(verifier);
+    judge(&server, &request.into_parts().0)
+}
+
+/// A JWT is judged without waiting, so one poll is enough.
+pub(crate) fn judge(server: &ResourceServer, parts: &http::request::Parts) -> Result<Token, AuthErrorKind> {
+    let admitted = std::pin::pin!(server.admit(parts));
+    match admitted.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(verdict) => verdict.map_err(|error| error.kind()),
+        Poll::Pending => panic!("a JWT with keys in memory had to wait"),
+    }
+}
+
+pub(crate) fn accepts(keys: KeySet, token: &str) -> bool {
+    match admit(verifier(keys), token) {
+        Ok(token) => token.subject() == Some("ada"),
+        Err(AuthErrorKind::InvalidToken) => false,
+        Err(other) => panic!("neither accepted nor an invalid token: {other:?}"),
+    }
+}
+
+pub(crate) fn b64(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+pub(crate) fn unb64(text: &Value) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(text.as_str().unwrap()).unwrap()
+}
+
+/// A number of exactly so many bits, odd.
+pub(crate) fn odd_number(bits: usize) -> Vec<u8> {
+    let mut number = vec![0xa5; bits.div_ceil(8)];
+    let top = (bits - 1) % 8;
+    number[0] = 1 << top | (number[0] & ((1 << top) - 1));
+    *number.last_mut().unwrap() |= 1;
+    number
+}
+
+pub(crate) fn rsa(modulus: &[u8], exponent: &[u8]) -> Value {
+    json!({"kty": "RSA", "n": b64(modulus), "e": b64(exponent)})
+}
