@@ -112,7 +112,7 @@ fn bearer(error: &AuthError, doorplate: &Doorplate) -> SchemeChallenge {
         line.push("error_description", error.description());
     }
     let known = matches!(error.kind(), AuthErrorKind::MissingCredentials | AuthErrorKind::InvalidToken);
-    if let Some(scopes) = error.scopes().or(doorplate.scopes.as_ref().filter(|_| known)) {
+    if let Some(scopes) = error.scopes().or_else(|| doorplate.scopes.as_ref().filter(|_| known)) {
         line.push("scope", &scopes.to_string());
     }
     let (acr_values, max_age) = error.authentication();

@@ -306,7 +306,7 @@ impl<'de: 's, 's> Deserialize<'de> for Str<'s> {
     }
 }
 
-/// A value nobody asks for. Unlike `IgnoredAny` it keeps serde_json's limit on nesting, and it checks numbers.
+/// A value nobody asks for. Unlike `IgnoredAny` it keeps `serde_json`'s limit on nesting, and it checks numbers.
 pub(crate) struct Skip;
 
 impl<'de> Deserialize<'de> for Skip {

@@ -185,6 +185,7 @@ fn text(value: &HeaderValue) -> Result<&str, AuthError> {
 fn is_b64token(value: &[u8]) -> bool {
     let padding = value.iter().rev().take_while(|byte| **byte == b'=').count();
     let (core, _) = value.split_at(value.len() - padding);
+    #[expect(clippy::needless_bitwise_bool, reason = "no branches: see below")]
     let allowed = |byte: &u8| {
         byte.is_ascii_alphabetic() | matches!(byte, b'-'..=b'9') | (*byte == b'+') | (*byte == b'_') | (*byte == b'~')
     };

@@ -59,6 +59,7 @@ pub enum AuthErrorKind {
 
 /// The precise reason. Texts for the client come from here only, so they are fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "some are the extractors' reasons"))]
 pub(crate) enum Reason {
     NoCredentials,
     UnsupportedScheme,

@@ -29,7 +29,7 @@ fn mistake(error: &AuthError) {
     {
         static ONCE: std::sync::Once = std::sync::Once::new();
         ONCE.call_once(|| {
-            eprintln!("tower-oauth: {error}; add `.layer(OAuthLayer::new(verifier))` to the route's router")
+            eprintln!("tower-oauth: {error}; add `.layer(OAuthLayer::new(verifier))` to the route's router");
         });
     }
 }

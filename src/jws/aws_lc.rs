@@ -14,14 +14,15 @@ pub(crate) const SUPPORTED: &[Algorithm] = &Algorithm::ALL;
 /// A key bound to one algorithm.
 pub(crate) enum VerifyingKey {
     Public(ParsedPublicKey),
-    Secret(hmac::Key),
+    /// In a box: it has more than a kilobyte.
+    Secret(Box<hmac::Key>),
 }
 
 impl VerifyingKey {
     pub(crate) fn load(algorithm: SignatureAlgorithm, material: &KeyMaterial) -> Result<Self, &'static str> {
         match (algorithm, material) {
             (SignatureAlgorithm::Hmac(algorithm), KeyMaterial::Secret(secret)) => {
-                Ok(Self::Secret(hmac::Key::new(hmac_algorithm(algorithm), secret)))
+                Ok(Self::Secret(Box::new(hmac::Key::new(hmac_algorithm(algorithm), secret))))
             }
             (SignatureAlgorithm::Asymmetric(algorithm), material) => load_public(algorithm, material).map(Self::Public),
             (SignatureAlgorithm::Hmac(_), _) => Err("not a secret"),

@@ -154,7 +154,7 @@ impl KeySet {
         for key in keys {
             let place = set.keys;
             set.keys += 1;
-            if let Err(reason) = key.and_then(|key| set.add(key)) {
+            if let Err(reason) = key.and_then(|key| set.add(&key)) {
                 set.skipped.push(SkippedKey { place, reason });
             }
         }
@@ -167,7 +167,7 @@ impl KeySet {
         Ok(set)
     }
 
-    fn add(&mut self, key: LoadedKey) -> Result<(), &'static str> {
+    fn add(&mut self, key: &LoadedKey) -> Result<(), &'static str> {
         key.material.check()?;
         let possible = key.material.algorithms();
         let algorithms = match key.algorithm {

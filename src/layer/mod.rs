@@ -40,6 +40,7 @@ pub use self::{
     refusal::{EmptyBody, ProblemJson, RenderBody},
     require::{RequireScopes, RequireScopesFuture, RequireScopesService},
 };
+#[cfg(feature = "axum")]
 pub(crate) use self::{refusal::unworded, require::admitted};
 use crate::{
     error::AuthError,

@@ -87,13 +87,13 @@ impl TokenBuilder {
     /// The token.
     #[must_use]
     pub fn sign(&self) -> String {
-        self.sign_raw(&self.header_json(), &self.claims_json())
+        self.sign_raw(self.header_json(), self.claims_json())
     }
 
     /// The token, signed with another issuer's key.
     #[must_use]
     pub fn sign_with(&self, other: &MockIssuer) -> String {
-        sign(other.key(), other.algorithm(), &self.header_json(), &self.claims_json())
+        sign(other.key(), other.algorithm(), self.header_json(), self.claims_json())
     }
 
     /// Any two texts as header and payload, under a genuine signature.

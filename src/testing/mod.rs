@@ -39,6 +39,13 @@
 //!
 //! Where no key should be involved at all, [`TestToken`] puts a token straight into a request.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a broken assumption should stop the test"
+)]
+
 mod clock;
 mod encode;
 mod forgeries;

@@ -146,8 +146,8 @@ impl Rules {
             return Err(Reason::WrongAudience.into());
         }
         self.check_times(facts)?;
-        let required = Claim::ALL.iter().filter(|claim| !self.dispensable.contains(claim));
-        if let Some(name) = required.filter_map(|claim| claim.missing_in(facts)).next() {
+        let mut required = Claim::ALL.iter().filter(|claim| !self.dispensable.contains(claim));
+        if let Some(name) = required.find_map(|claim| claim.missing_in(facts)) {
             return Err(Reason::MissingClaim(name).into());
         }
         // RFC 9449 §7.2, RFC 8705 §3: bound to a key that nobody proved to hold.
