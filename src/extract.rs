@@ -39,7 +39,6 @@ use serde::de::DeserializeOwned;
 use crate::{
     error::{AuthError, AuthErrorKind, Reason},
     layer::{admitted, unworded},
-    log,
     scope::RequiredScopes,
     token::{ActsFor, Scoped, Token},
 };
@@ -155,9 +154,6 @@ impl<St: Sync> FromRequestParts<St> for ClientToken {
 impl IntoResponse for AuthError {
     /// Complete by itself; a layer further out words it anew, with what its server knows.
     fn into_response(self) -> Response {
-        if self.kind() == AuthErrorKind::MissingLayer {
-            log::refused(&self);
-        }
         unworded(self)
     }
 }

@@ -128,6 +128,9 @@ impl<R> Door<R> {
 
 /// A refusal that has no layer to word it yet: complete by itself, and marked for the layer that may be further out.
 pub(crate) fn unworded<Body: Default>(error: AuthError) -> Response<Body> {
+    if error.kind() == AuthErrorKind::MissingLayer {
+        log::refused(&error);
+    }
     let challenge = Challenge::new(&error, &crate::challenge::Doorplate::default());
     let mut response = Response::new(Body::default());
     *response.status_mut() = challenge.status();

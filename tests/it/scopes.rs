@@ -17,6 +17,7 @@ use tower_oauth::{
     Token, testing::TestToken,
 };
 
+use crate::secrets::Log;
 use crate::support::{
     API, Admin, Answer, BARE, OrdersRead, OrdersWrite, SCOPES, app, get_bare, get_with_headers, get_with_token, issuer,
     layer_with, reader, router, send,
@@ -235,18 +236,21 @@ async fn no_spelling_of_a_path_and_no_method_reaches_a_handler_without_a_token()
 }
 
 #[tokio::test]
-async fn a_guard_on_the_wrong_side_of_the_layer_fails_closed() {
-    let open = Router::new().route("/", get(|| async { "ran" }));
-    let outside = open.clone().layer(OAuthLayer::new(issuer().verifier(API))).layer(RequireScopes::all(["a"]).unwrap());
-    let alone = open.layer(RequireScopes::all(["a"]).unwrap());
-    for app in [outside, alone, router()] {
-        let path = if get_bare(&app, "/").await.status == 404 { "/orders" } else { "/" };
-        for answer in
-            [get_bare(&app, path).await, get_with_token(&app, path, &reader().scope("a orders:read").sign()).await]
-        {
-            assert_eq!((answer.status.as_u16(), &*answer.body), (500, ""));
-            assert!(answer.challenges().is_empty());
+async fn a_guard_on_the_wrong_side_of_the_layer_fails_closed_and_says_so() {
+    let open = Router::new().route("/orders", get(|| async { "ran" }));
+    let guard = || RequireScopes::all(["a"]).unwrap();
+    let outside = open.clone().layer(OAuthLayer::new(issuer().verifier(API))).layer(guard());
+    let token = reader().scope("a orders:read").sign();
+    for app in [outside, open.layer(guard()), router()] {
+        let log = Log::default();
+        let bare = log.capture(get_bare(&app, "/orders")).await;
+        let with_token = log.capture(get_with_token(&app, "/orders", &token)).await;
+        for answer in [bare, with_token] {
+            assert_eq!((answer.status.as_u16(), &*answer.body, answer.challenges()), (500, "", vec![]));
         }
+        let told = log.text();
+        let errors = told.lines().filter(|line| line.contains("ERROR") && line.contains("no OAuthLayer"));
+        assert_eq!(errors.count(), 2, "{told}");
     }
 }
 

@@ -1,0 +1,277 @@
+//! What handlers ask for in their signatures, with and without a layer on the route.
+
+use axum::{Router, body::Body, response::IntoResponse as _, routing::get};
+use http::Request;
+use serde::Deserialize;
+use tower_oauth::{
+    AuthError, Carrier, Claims, ClientToken, OAuthLayer, Scoped, Token, UserToken, Verdict,
+    testing::{MockIssuer, TestToken, TokenBuilder},
+};
+
+use crate::{
+    secrets::Log,
+    support::{
+        API, Admin, Answer, BARE, OrdersRead, get_bare, get_with, get_with_token, issuer, layer_with, reader, says,
+    },
+};
+
+#[derive(Deserialize)]
+struct Tenant {
+    tenant: String,
+    #[serde(default)]
+    level: Option<u8>,
+}
+
+async fn token(token: Token) -> String {
+    token.subject().unwrap_or("nobody").to_owned()
+}
+
+async fn optional(token: Option<Token>) -> String {
+    token.map_or("anonymous".to_owned(), |token| token.subject().unwrap_or("nobody").to_owned())
+}
+
+async fn scoped(token: Scoped<OrdersRead>) -> String {
+    token.clone().into_token().subject().unwrap().to_owned()
+}
+
+async fn claims(Claims(Tenant { tenant, level }): Claims<Tenant>) -> String {
+    format!("{tenant} {level:?}")
+}
+
+async fn user(token: UserToken) -> String {
+    token.into_token().subject().unwrap().to_owned()
+}
+
+async fn optional_user(token: Option<UserToken>) -> String {
+    token.map_or("no person".to_owned(), |token| token.subject().unwrap().to_owned())
+}
+
+async fn client(token: ClientToken) -> String {
+    token.client_id().unwrap_or("unnamed").to_owned()
+}
+
+const PATHS: [&str; 7] = ["/token", "/optional", "/scoped", "/claims", "/user", "/optional-user", "/client"];
+
+fn rooms() -> Router {
+    Router::new()
+        .route("/token", get(token))
+        .route("/optional", get(optional))
+        .route("/scoped", get(scoped))
+        .route("/claims", get(claims))
+        .route("/user", get(user))
+        .route("/optional-user", get(optional_user))
+        .route("/client", get(client))
+}
+
+fn strict() -> Router {
+    let dispensable = issuer().verifier_builder(API).accept_without(tower_oauth::Claim::Subject);
+    let verifier = dispensable.accept_without(tower_oauth::Claim::ClientId).build().unwrap();
+    rooms().layer(OAuthLayer::new(verifier))
+}
+
+async fn ask(path: &str, token: &TokenBuilder) -> Answer {
+    get_with_token(&strict(), path, &token.sign()).await
+}
+
+#[tokio::test]
+async fn a_token_is_handed_over_whether_or_not_it_may_be_absent() {
+    assert_eq!(ask("/token", &reader()).await.body, "ada");
+    assert_eq!(ask("/optional", &reader()).await.body, "ada");
+    assert_eq!(ask("/scoped", &reader()).await.body, "ada");
+    for path in PATHS {
+        let answer = get_bare(&strict(), path).await;
+        assert_eq!((answer.status.as_u16(), answer.challenges()), (401, vec![BARE]), "{path}");
+        assert!(get_with_token(&strict(), path, "x").await.is_refusal(401, "invalid_token"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn claims_come_in_the_handlers_own_type_and_a_misfit_is_401() {
+    assert_eq!(ask("/claims", &reader().claim("tenant", "acme")).await.body, "acme None");
+    assert_eq!(ask("/claims", &reader().claim("tenant", "acme").claim("level", 3)).await.body, "acme Some(3)");
+    for misfit in [reader(), reader().claim("tenant", 5), reader().claim("tenant", "acme").claim("level", 256)] {
+        let answer = ask("/claims", &misfit).await;
+        assert!(answer.is_refusal(401, "invalid_token"), "{answer:?}");
+        assert!(answer.challenges()[0].contains("lacks claims"), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_standard_claims_can_be_read_in_the_handlers_own_type_too() {
+    #[derive(Deserialize)]
+    struct Standard {
+        sub: String,
+        exp: u64,
+        aud: serde_json::Value,
+    }
+    let app = Router::new()
+        .route(
+            "/",
+            get(|Claims(own): Claims<Standard>| async move { format!("{} {} {}", own.sub, own.exp > 0, own.aud) }),
+        )
+        .layer(layer_with(|server| server));
+    assert_eq!(get_with_token(&app, "/", &reader().sign()).await.body, format!("ada true \"{API}\""));
+}
+
+#[tokio::test]
+async fn a_persons_token_is_told_from_a_clients_own() {
+    let person = reader();
+    let own = issuer().client_token("batch");
+    let without_subject = reader().without("sub").client_id("batch");
+    let without_client = reader().without("client_id");
+    let rows = [
+        ("person", &person, Ok("ada"), "ada", Err("client acting for itself")),
+        ("client", &own, Err("acts for a user"), "no person", Ok("batch")),
+        ("no sub", &without_subject, Err("acts for a user"), "no person", Ok("batch")),
+        ("no client_id", &without_client, Err("acts for a user"), "no person", Err("client acting for itself")),
+    ];
+    for (who, token, as_user, as_optional_user, as_client) in rows {
+        for (path, expected) in [("/user", as_user), ("/client", as_client)] {
+            let answer = ask(path, token).await;
+            match expected {
+                Ok(body) => assert_eq!((answer.status.as_u16(), &*answer.body), (200, body), "{who} {path}"),
+                Err(words) => {
+                    assert!(answer.is_refusal(403, "insufficient_scope"), "{who} {path}: {answer:?}");
+                    let challenge = answer.challenges()[0];
+                    assert!(challenge.contains(words) && !challenge.contains("scope=\""), "{challenge}");
+                }
+            }
+        }
+        assert_eq!(ask("/optional-user", token).await.body, as_optional_user, "{who}");
+    }
+}
+
+#[tokio::test]
+async fn an_anonymous_layer_lets_absence_through_and_nothing_else() {
+    let app = rooms().layer(layer_with(|server| server).allow_anonymous());
+    assert_eq!(get_bare(&app, "/optional").await.body, "anonymous");
+    assert_eq!(get_bare(&app, "/optional-user").await.body, "no person");
+    assert_eq!(get_with_token(&app, "/optional", &reader().sign()).await.body, "ada");
+    for path in ["/token", "/scoped", "/claims", "/user", "/client"] {
+        let answer = get_bare(&app, path).await;
+        assert_eq!((answer.status.as_u16(), answer.challenges()), (401, vec![BARE]), "{path}");
+    }
+    for path in PATHS {
+        assert!(get_with_token(&app, path, "x").await.is_refusal(401, "invalid_token"), "{path}");
+        assert!(get_with(&app, path, "Bearer").await.is_refusal(400, "invalid_request"), "{path}");
+        assert!(
+            get_with(&app, path, "Basic YWRhOnB3").await.is_refusal(401, ""),
+            "another scheme is not nothing: {path}"
+        );
+    }
+    assert_eq!(get_bare(&app, "/optional?access_token=x").await.body, "anonymous", "the query is ignored");
+}
+
+#[tokio::test]
+async fn an_anonymous_layer_refuses_what_could_not_be_judged() {
+    let verifier = says(|_| Verdict::Now(Err(AuthError::unavailable(std::time::Duration::from_secs(1)))));
+    let app = rooms().layer(OAuthLayer::new(verifier).allow_anonymous());
+    assert_eq!(get_with_token(&app, "/optional", "x").await.status, 503);
+}
+
+#[tokio::test]
+async fn a_missing_layer_is_500_and_a_log_line_that_names_the_mistake() {
+    for path in PATHS {
+        let log = Log::default();
+        let answer = log.capture(get_with_token(&rooms(), path, &reader().sign())).await;
+        assert_eq!((answer.status.as_u16(), answer.challenges(), &*answer.body), (500, vec![], ""), "{path}");
+        let told = log.text();
+        let lines: Vec<_> = told.lines().filter(|line| line.contains("ERROR")).collect();
+        let [line] = lines[..] else { panic!("one line: {told}") };
+        assert!(
+            line.contains("no OAuthLayer is on its route") && line.contains(".layer(OAuthLayer::new(verifier))"),
+            "{line}"
+        );
+    }
+    let log = Log::default();
+    log.capture(get_with_token(&strict(), "/token", &reader().sign())).await;
+    assert!(!log.text().contains("ERROR"), "the control: {}", log.text());
+}
+
+#[tokio::test]
+async fn both_of_two_layers_must_be_satisfied() {
+    let staff = MockIssuer::new("https://staff.test");
+    let inner = Router::new().route("/token", get(token)).layer(OAuthLayer::new(staff.verifier(API)));
+    let both = inner.clone().layer(layer_with(|server| server));
+    for (app, of_staff, of_ours) in [(&inner, 200, 401), (&both, 401, 401)] {
+        assert_eq!(get_with_token(app, "/token", &staff.token("eve").sign()).await.status, of_staff);
+        assert_eq!(get_with_token(app, "/token", &reader().sign()).await.status, of_ours);
+    }
+}
+
+#[tokio::test]
+async fn an_anonymous_layer_within_forgets_who_came_another_way() {
+    let inner = rooms().layer(layer_with(|server| server).allow_anonymous());
+    let app = inner.layer(layer_with(|server| server.accept_header("x-token")));
+    let request = Request::get("/optional").header("x-token", reader().sign()).body(Body::empty()).unwrap();
+    assert_eq!(crate::support::send(&app, request).await.body, "anonymous");
+}
+
+#[tokio::test]
+async fn one_anonymous_layer_around_another_layer_does_not_open_it() {
+    let app = rooms().layer(layer_with(|server| server)).layer(layer_with(|server| server).allow_anonymous());
+    assert_eq!(get_bare(&app, "/optional").await.challenges(), [BARE]);
+    let inside = rooms().layer(layer_with(|server| server).allow_anonymous()).layer(layer_with(|server| server));
+    assert_eq!(get_bare(&inside, "/optional").await.challenges(), [BARE]);
+}
+
+#[tokio::test]
+async fn the_outer_of_two_layers_does_not_reword_what_the_inner_one_said() {
+    let inner = rooms().layer(layer_with(|server| server.realm("inner")));
+    let app = inner.layer(layer_with(|server| server.realm("outer")));
+    let answer = get_with_token(&app, "/scoped", &reader().scope("").sign()).await;
+    assert!(answer.is_refusal(403, "insufficient_scope") && answer.challenges()[0].contains("\"inner\""), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_without_any_layer_is_complete_by_itself() {
+    let app = Router::new()
+        .route("/", get(|token: Token| async move { token.require::<Admin>().map(drop) }))
+        .layer(TestToken::user("ada").into_layer());
+    let answer = get_bare(&app, "/").await;
+    assert!(
+        answer.is_refusal(403, "insufficient_scope") && answer.header("cache-control") == Some("no-store"),
+        "{answer:?}"
+    );
+    assert!(answer.challenges()[0].ends_with(r#"scope="admin""#));
+    assert_eq!(AuthError::invalid_token().into_response().status(), 401);
+}
+
+#[tokio::test]
+async fn an_injected_token_stands_in_for_the_layer() {
+    let user = TestToken::user("ada").scope("orders:read").claim("tenant", "acme");
+    let app = rooms().layer(user.into_layer());
+    for (path, body) in
+        [("/token", "ada"), ("/optional", "ada"), ("/scoped", "ada"), ("/claims", "acme None"), ("/user", "ada")]
+    {
+        assert_eq!(get_bare(&app, path).await.body, body, "{path}");
+    }
+    assert_eq!(get_bare(&app, "/client").await.status, 403);
+    let batch = rooms().layer(TestToken::client("batch").into_layer());
+    assert_eq!(get_bare(&batch, "/client").await.body, "batch");
+    assert_eq!(get_bare(&batch, "/user").await.status, 403);
+
+    let mut request = Request::get("/token").body(Body::empty()).unwrap();
+    TestToken::user("eve").insert_into(&mut request);
+    assert_eq!(crate::support::send(&rooms(), request).await.body, "eve");
+}
+
+#[tokio::test]
+async fn a_verifier_of_the_users_own_sees_the_token_its_carrier_and_the_request() {
+    let verifier = says(|presented| {
+        if presented.token() != "correct-horse" || presented.carrier() != Carrier::Header {
+            return Verdict::Now(Err(AuthError::invalid_token()));
+        }
+        let claims = serde_json::json!({"sub": presented.parts().uri.path(), "scope": "orders:read"});
+        Verdict::Now(presented.voucher().token(&claims))
+    });
+    let server = tower_oauth::ResourceServer::builder(verifier).accept_header("x-token").build().unwrap();
+    let app = rooms().layer(OAuthLayer::with_server(server));
+    let request = Request::get("/scoped").header("x-token", "correct-horse").body(Body::empty()).unwrap();
+    assert_eq!(crate::support::send(&app, request).await.body, "/scoped");
+    assert!(get_with_token(&app, "/scoped", "correct-horse").await.is_refusal(401, "invalid_token"));
+
+    let twisted = says(|presented| Verdict::Now(presented.voucher().token(&serde_json::json!({"sub": 5}))));
+    let app = rooms().layer(OAuthLayer::new(twisted));
+    assert!(get_with_token(&app, "/token", "x").await.is_refusal(401, "invalid_token"), "claims of a wrong type");
+}
