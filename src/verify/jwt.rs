@@ -62,7 +62,7 @@ impl Claim {
 
     /// Its name in the token, if it is missing or blank there.
     fn missing_in(self, facts: &Facts) -> Option<&'static str> {
-        let blank = |text: &Option<Text>| facts.text(text.as_ref()).is_none_or(str::is_empty);
+        let blank = |text: &Option<Text>| facts.text(text.as_ref()).is_none_or(|text| text.trim().is_empty());
         match self {
             Self::Subject => blank(&facts.subject).then_some("sub"),
             Self::ClientId => blank(&facts.client_id).then_some("client_id"),

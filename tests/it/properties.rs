@@ -1,0 +1,328 @@
+//! Properties of whatever a stranger may send: no bent token passes, nothing panics, nothing is answered with 5xx.
+//!
+//! A failure prints the seed; `PROPTEST_RNG_SEED=<seed>` repeats it. No file is written.
+
+use std::{
+    env,
+    fmt::Debug,
+    hash::{BuildHasher, RandomState},
+    time::{Duration, SystemTime},
+};
+
+use http::{HeaderValue, Request, request::Parts};
+use proptest::{
+    prelude::*,
+    test_runner::{RngSeed, TestRunner},
+};
+use serde_json::{Map, Number, Value, json};
+use tower_oauth::{
+    Algorithm, AuthErrorKind, KeySet, ResourceServer, is_scope_name,
+    testing::{ManualClock, MockIssuer, TokenBuilder},
+};
+
+use crate::{
+    material::{b64, issuer_of, judge, jwk_of},
+    support::{API, ISSUER},
+};
+
+const NOW: u32 = 1_800_000_000;
+const LEEWAY: f64 = 30.0;
+
+fn check<S: Strategy<Value: Debug>>(cases: u32, strategy: S, property: impl Fn(S::Value) -> Result<(), TestCaseError>) {
+    let chosen = env::var("PROPTEST_RNG_SEED").ok().map(|seed| seed.parse().unwrap());
+    let seed = chosen.unwrap_or_else(|| RandomState::new().hash_one(0));
+    let config =
+        ProptestConfig { cases, rng_seed: RngSeed::Fixed(seed), failure_persistence: None, ..Default::default() };
+    TestRunner::new(config)
+        .run(&strategy, property)
+        .unwrap_or_else(|failure| panic!("PROPTEST_RNG_SEED={seed}: {failure}"));
+}
+
+/// A stopped clock, so that a date is good or not once and for all.
+fn issuer() -> MockIssuer {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(NOW));
+    issuer_of(Algorithm::EdDSA).clock(ManualClock::at(now))
+}
+
+fn server(issuer: &MockIssuer) -> ResourceServer {
+    ResourceServer::new(issuer.verifier(API))
+}
+
+fn with_authorization(value: HeaderValue) -> Parts {
+    Request::get("/").header("authorization", value).body(()).unwrap().into_parts().0
+}
+
+fn accepted(server: &ResourceServer, token: &TokenBuilder) -> bool {
+    let value = HeaderValue::try_from(format!("Bearer {}", token.sign())).unwrap();
+    judge(server, &with_authorization(value)).is_ok()
+}
+
+fn any_number() -> impl Strategy<Value = Number> {
+    let near = (-600i64..600).prop_map(|off| Number::from(i64::from(NOW) + off));
+    let float = any::<f64>().prop_filter_map("JSON has no NaN", Number::from_f64);
+    let fraction = (-60.0..60.0).prop_filter_map("JSON has no NaN", |off: f64| Number::from_f64(f64::from(NOW) + off));
+    let whole = prop_oneof![any::<i64>().prop_map(Number::from), any::<u64>().prop_map(Number::from)];
+    prop_oneof![near, float, fraction, whole]
+}
+
+fn any_text() -> impl Strategy<Value = String> {
+    const TELLING: [&str; 13] =
+        ["", " ", "\t", API, ISSUER, "ada", "never", "1800000300", "a b", "\u{0}", "\u{feff}", "\"", "\u{e9}"];
+    prop_oneof![any::<String>(), prop::sample::select(TELLING.as_slice()).prop_map(str::to_owned)]
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        any_number().prop_map(Value::Number),
+        any_text().prop_map(Value::String),
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+            prop::collection::vec((any_text(), inner), 0..4).prop_map(|members| Value::Object(Map::from_iter(members))),
+        ]
+    })
+}
+
+/// What RFC 9068 §2.2 and §4 say of one claim, all others being good.
+fn is_good(claim: &str, value: &Value) -> bool {
+    let now = f64::from(NOW);
+    let filled = || value.as_str().is_some_and(|text| !text.trim().is_empty());
+    let strings = || value.as_array().is_some_and(|all| all.iter().all(Value::is_string));
+    match claim {
+        "iss" => value == ISSUER,
+        "aud" => value == API || (strings() && value.as_array().is_some_and(|all| all.contains(&json!(API)))),
+        "sub" | "client_id" | "jti" => filled(),
+        "exp" => value.as_f64().is_some_and(|exp| exp > now - LEEWAY && exp <= 253_402_300_799.0),
+        "iat" => value.as_f64().is_some_and(|iat| (0.0..=now + LEEWAY).contains(&iat)),
+        "nbf" => value.as_f64().is_some_and(|nbf| nbf <= now + LEEWAY),
+        "scope" => value.is_string() || (strings() && value.as_array().unwrap().iter().all(is_scope)),
+        "acr" => value.is_string(),
+        "auth_time" => value.is_number(),
+        "cnf" => false,
+        _ => true,
+    }
+}
+
+fn is_scope(name: &Value) -> bool {
+    name.as_str().is_some_and(is_scope_name)
+}
+
+const REQUIRED: [&str; 7] = ["iss", "sub", "aud", "exp", "iat", "jti", "client_id"];
+const OPTIONAL: [&str; 6] = ["nbf", "scope", "acr", "auth_time", "cnf", "unheard_of"];
+
+#[test]
+fn deleting_or_blanking_any_required_claim_refuses() {
+    let issuer = issuer();
+    let server = server(&issuer);
+    assert!(accepted(&server, &issuer.token("ada")));
+    for claim in REQUIRED {
+        assert!(!accepted(&server, &issuer.token("ada").without(claim)), "no {claim}");
+        for blank in
+            [Value::Null, json!(""), json!(" "), json!("\t\n"), json!([]), json!([""]), json!({}), json!(false)]
+        {
+            assert!(!accepted(&server, &issuer.token("ada").claim(claim, blank.clone())), "{claim}: {blank}");
+        }
+    }
+}
+
+#[test]
+fn a_claim_of_any_value_and_type_passes_exactly_if_the_standard_allows_it() {
+    let issuer = issuer();
+    let server = server(&issuer);
+    for claim in REQUIRED.into_iter().chain(OPTIONAL) {
+        check(400, any_json(), |value| {
+            let passes = accepted(&server, &issuer.token("ada").claim(claim, value.clone()));
+            prop_assert_eq!(passes, is_good(claim, &value), "{}: {}", claim, value);
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn deleting_and_retyping_several_claims_at_once_refuses() {
+    let issuer = issuer();
+    let server = server(&issuer);
+    let change = (prop::sample::select(REQUIRED.as_slice()), prop::option::of(any_json()));
+    check(1000, prop::collection::vec(change, 1..5), |changes| {
+        let mut token = issuer.token("ada");
+        for (claim, value) in &changes {
+            token = match value {
+                Some(value) => token.claim(claim, value.clone()),
+                None => token.without(claim),
+            };
+        }
+        let claims: Value = serde_json::from_str(&token.claims_json()).unwrap();
+        let good = REQUIRED.iter().all(|claim| claims.get(claim).is_some_and(|value| is_good(claim, value)));
+        prop_assert_eq!(accepted(&server, &token), good, "{}", claims);
+        Ok(())
+    });
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Replace(u8),
+    Insert(u8),
+    Delete,
+}
+
+impl Change {
+    fn apply(self, token: &str, place: usize) -> Vec<u8> {
+        let mut bytes = token.as_bytes().to_vec();
+        match self {
+            Self::Replace(byte) => bytes[place] = byte,
+            Self::Insert(byte) => bytes.insert(place, byte),
+            Self::Delete => _ = bytes.remove(place),
+        }
+        bytes
+    }
+}
+
+/// Presents bytes as a token in the query, which can carry any, and in the header if it can.
+fn refuses(server: &ResourceServer, token: &[u8]) -> bool {
+    let encoded: String = token.iter().map(|byte| format!("%{byte:02x}")).collect();
+    let by_query = Request::get(format!("/?access_token={encoded}")).body(()).unwrap().into_parts().0;
+    let by_header = HeaderValue::from_bytes(&[b"Bearer ", token].concat()).ok().map(with_authorization);
+    [Some(by_query), by_header].into_iter().flatten().all(|parts| match judge(server, &parts) {
+        Ok(_) => false,
+        Err(kind) => matches!(kind, AuthErrorKind::InvalidToken | AuthErrorKind::InvalidRequest),
+    })
+}
+
+fn open_to_the_query(issuer: &MockIssuer) -> ResourceServer {
+    ResourceServer::builder(issuer.verifier(API)).danger_accept_query().build().unwrap()
+}
+
+#[test]
+fn changing_any_one_byte_of_a_token_of_any_algorithm_refuses() {
+    for &algorithm in Algorithm::supported() {
+        let issuer = issuer_of(algorithm);
+        let server = open_to_the_query(&issuer);
+        let token = issuer.token("ada").scope("orders:read").sign();
+        assert!(!refuses(&server, token.as_bytes()), "{algorithm}: the test's own token is refused");
+        let change = prop_oneof![
+            any::<u8>().prop_map(Change::Replace),
+            prop::sample::select(b"ABCwxyz0189-_.=+/~".as_slice()).prop_map(Change::Replace),
+            any::<u8>().prop_map(Change::Insert),
+            prop::sample::select(b"Aa0-_.=+/~".as_slice()).prop_map(Change::Insert),
+            Just(Change::Delete),
+        ];
+        check(1500, (change, 0..token.len()), |(change, place)| {
+            let bent = change.apply(&token, place);
+            // More spaces between scheme and token are the header's, not the token's (RFC 6750 §2.1: 1*SP).
+            let space = place == 0 && matches!(change, Change::Insert(b' '));
+            prop_assume!(bent != token.as_bytes() && !space);
+            prop_assert!(refuses(&server, &bent), "{}: {:?} at {}", algorithm, change, place);
+            Ok(())
+        });
+        // The ends of the segments, where base64 has bits to spare, and every deletion.
+        let ends = token.match_indices('.').map(|(dot, _)| dot - 1).chain([token.len() - 1]);
+        for (place, byte) in ends.flat_map(|end| (0..=u8::MAX).map(move |byte| (end, byte))) {
+            let bent = Change::Replace(byte).apply(&token, place);
+            assert!(bent == token.as_bytes() || refuses(&server, &bent), "{algorithm}: {byte} at {place}");
+        }
+        for place in 0..token.len() {
+            assert!(refuses(&server, &Change::Delete.apply(&token, place)), "{algorithm}: without {place}");
+        }
+    }
+}
+
+fn any_authorization() -> impl Strategy<Value = Vec<u8>> {
+    let bytes = || prop::collection::vec(any::<u8>(), 0..200);
+    let json = any_json().prop_map(|json| json.to_string());
+    let header = any_json().prop_map(|value| json!({"alg": "EdDSA", "typ": "at+jwt", "kid": value}).to_string());
+    let jwt = (prop_oneof![header, json], any_json(), bytes())
+        .prop_map(|(header, claims, signature)| [b64(header), b64(claims.to_string()), b64(signature)].join("."));
+    prop_oneof![
+        bytes(),
+        bytes().prop_map(|rest| [b"Bearer ", &*rest].concat()),
+        "[bB]earer +[A-Za-z0-9._~+/-]{0,300}=*".prop_map(String::into_bytes),
+        "[ -~]{0,60}".prop_map(String::into_bytes),
+        jwt.prop_map(|jwt| format!("Bearer {jwt}").into_bytes()),
+    ]
+}
+
+#[test]
+fn whatever_stands_in_authorization_is_refused_with_4xx() {
+    let issuer = issuer();
+    let server = server(&issuer);
+    check(4000, any_authorization(), |bytes| {
+        let sendable: Vec<u8> = bytes.into_iter().filter(|byte| *byte >= 0x20 && *byte != 0x7f).collect();
+        let parts = with_authorization(HeaderValue::from_bytes(&sendable).unwrap());
+        let kind = judge(&server, &parts).err();
+        prop_assert!(
+            matches!(
+                kind,
+                Some(AuthErrorKind::MissingCredentials | AuthErrorKind::InvalidRequest | AuthErrorKind::InvalidToken)
+            ),
+            "{:?}",
+            kind
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn whatever_stands_under_a_genuine_signature_is_judged_without_a_panic() {
+    let issuer = issuer();
+    let server = server(&issuer);
+    let text = || prop_oneof![any::<Vec<u8>>(), any_json().prop_map(|json| json.to_string().into_bytes())];
+    let header = prop_oneof![text(), Just(issuer.token("ada").header_json().into_bytes())];
+    check(2000, (header, text()), |(header, payload)| {
+        let token = issuer.token("ada").sign_raw(header, payload);
+        let parts = with_authorization(HeaderValue::try_from(format!("Bearer {token}")).unwrap());
+        prop_assert_eq!(judge(&server, &parts).err(), Some(AuthErrorKind::InvalidToken));
+        Ok(())
+    });
+}
+
+fn any_jwk() -> impl Strategy<Value = Value> {
+    const NAMES: [&str; 12] = ["kty", "kid", "alg", "use", "key_ops", "crv", "n", "e", "x", "y", "d", "k"];
+    let value = prop_oneof![
+        any_json(),
+        prop::collection::vec(any::<u8>(), 0..300).prop_map(|bytes| json!(b64(bytes))),
+        prop::sample::select(["RSA", "EC", "OKP", "P-256", "P-521", "Ed25519", "sig", "RS256", "AQAB"].as_slice())
+            .prop_map(|text| json!(text)),
+    ];
+    let bases = [jwk_of(Algorithm::RS256), jwk_of(Algorithm::ES256), jwk_of(Algorithm::EdDSA), json!({})];
+    let changes = prop::collection::vec((prop::sample::select(NAMES.as_slice()), value), 0..4);
+    (prop::sample::select(bases.to_vec()), changes).prop_map(|(mut jwk, changes)| {
+        for (name, value) in changes {
+            jwk[name] = value;
+        }
+        jwk
+    })
+}
+
+#[test]
+fn whatever_is_given_as_a_key_set_is_loaded_or_refused_without_a_panic() {
+    let jwks = prop::collection::vec(any_jwk(), 0..4).prop_map(|keys| json!({ "keys": keys }).to_string().into_bytes());
+    let json = any_json().prop_map(|json| json.to_string().into_bytes());
+    check(3000, prop_oneof![jwks, json, any::<Vec<u8>>()], |document| {
+        let pem = [b"-----BEGIN PUBLIC KEY-----\n", &*document, b"\n-----END PUBLIC KEY-----"].concat();
+        let loaded = [KeySet::from_json(&document), KeySet::from_der(&document), KeySet::from_pem(pem)];
+        for keys in loaded.into_iter().flatten() {
+            prop_assert!(!keys.is_empty() && keys.len() + keys.skipped().len() <= 4);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_bent_key_never_spoils_its_neighbours() {
+    let token = issuer().token("ada").sign();
+    let authorization = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
+    check(1000, prop::collection::vec(any_jwk(), 0..4), |mut keys| {
+        // At most three before it: bent ones may share its kid, and four keys are tried.
+        keys.push(jwk_of(Algorithm::EdDSA));
+        let loaded = crate::material::set(keys.clone());
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(NOW));
+        let issuer = tower_oauth::Issuer::with_keys(ISSUER, loaded).unwrap();
+        let verifier = tower_oauth::JwtVerifier::builder(issuer, API).clock(ManualClock::at(now)).build().unwrap();
+        let admitted = judge(&ResourceServer::new(verifier), &with_authorization(authorization.clone()));
+        prop_assert!(admitted.is_ok(), "{}", json!(keys));
+        Ok(())
+    });
+}
