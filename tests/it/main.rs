@@ -1,6 +1,22 @@
 //! One binary: linking the crypto library once is dear enough. A module per behaviour.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+mod material;
 mod support;
 
+mod answers;
+mod backends;
+mod claims;
+mod extractors;
 mod forged_tokens;
+mod key_choice;
+mod key_forms;
+mod key_sets;
+mod properties;
+mod readme;
+mod requests;
+mod scopes;
+mod secrets;
+mod token_headers;
+mod weak_points;
+mod wycheproof;
