@@ -176,11 +176,11 @@ fn an_allow_list_that_cannot_work_is_an_error_at_start_up() {
         assert!(error.starts_with(&format!("algorithms: {found}")), "{error}");
     }
     for &algorithm in &Algorithm::ALL {
-        let built = build(&[Algorithm::ES256, algorithm]);
+        let outcome = build(&[Algorithm::ES256, algorithm]);
         if Algorithm::supported().contains(&algorithm) {
-            assert!(built.is_ok(), "{algorithm}");
+            assert!(outcome.is_ok(), "{algorithm}");
         } else {
-            let error = built.unwrap_err().to_string();
+            let error = outcome.unwrap_err().to_string();
             let words = "this build cannot verify ES512; leave it out, or turn on the feature aws-lc-rs";
             assert_eq!(error, format!("algorithms: {words}"));
         }

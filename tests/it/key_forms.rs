@@ -132,7 +132,7 @@ fn pem_of_anything_but_one_public_key_is_an_error_that_says_so() {
         (armour("PUBLIC KEY", &[]), "it is not"),
         (format!("{pem}{pem}"), "it is not one PEM block"),
         (pem.replace("END PUBLIC", "END PRIVATE"), "it is not one PEM block"),
-        (pem.replace("=", ""), "it is not one PEM block"),
+        (pem.replace('=', ""), "it is not one PEM block"),
         (String::new(), "it is not one PEM block"),
         ("-----BEGIN PUBLIC KEY-----\n\u{e4}\n-----END PUBLIC KEY-----".to_owned(), "it is not one PEM block"),
     ];

@@ -182,7 +182,7 @@ impl Change {
 
 /// Presents bytes as a token in the query, which can carry any, and in the header if it can.
 fn refuses(server: &ResourceServer, token: &[u8]) -> bool {
-    let encoded: String = token.iter().map(|byte| format!("%{byte:02x}")).collect();
+    let encoded = token.iter().fold(String::new(), |encoded, byte| encoded + &format!("%{byte:02x}"));
     let by_query = Request::get(format!("/?access_token={encoded}")).body(()).unwrap().into_parts().0;
     let by_header = HeaderValue::from_bytes(&[b"Bearer ", token].concat()).ok().map(with_authorization);
     [Some(by_query), by_header].into_iter().flatten().all(|parts| match judge(server, &parts) {

@@ -1,5 +1,5 @@
 //! Ed25519 points under which one signature fits every message, and points in a second spelling (THREATS S10, RFC 8032
-//! §5.1.3; "Taming the many EdDSAs").
+//! §5.1.3; "Taming the many `EdDSAs`").
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use serde_json::json;

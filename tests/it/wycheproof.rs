@@ -99,7 +99,8 @@ fn groups(file: &str) -> Option<Vec<Value>> {
 
 /// Straight to standard error: what `eprintln!` says in a test that passes is swallowed.
 fn say(line: &str) {
-    writeln!(io::stderr(), "{line}").unwrap();
+    let mut stderr = io::stderr().lock();
+    writeln!(stderr, "{line}").unwrap();
 }
 
 fn run(file: &str, expected: usize) -> Option<Tally> {
@@ -108,13 +109,10 @@ fn run(file: &str, expected: usize) -> Option<Tally> {
     for group in groups(file)? {
         for test in group["tests"].as_array().unwrap() {
             let id = test["tcId"].as_u64().unwrap();
-            let accepted = match open(&group, test["jws"].as_str().unwrap()) {
-                Ok(accepted) => accepted,
-                Err(Unusable) => {
-                    tally.unusable_keys.push(id);
-                    false
-                }
-            };
+            let accepted = open(&group, test["jws"].as_str().unwrap()).unwrap_or_else(|Unusable| {
+                tally.unusable_keys.push(id);
+                false
+            });
             match (test["result"].as_str().unwrap(), accepted) {
                 ("valid", true) => tally.valid_accepted += 1,
                 ("valid", false) => tally.valid_refused.push(id),
