@@ -1,0 +1,175 @@
+//! Defects of the payload, under a genuine signature: its JSON, its claims, its type.
+
+use serde_json::{Value, json};
+
+use super::{Forgery, good_member};
+use crate::testing::{MockIssuer, TokenBuilder};
+
+pub(super) fn json(good: &TokenBuilder, into: &mut Vec<Forgery>) {
+    let (header, claims) = (good.header_json(), good.claims_json());
+    let mut push = |name: String, payload: Vec<u8>| into.push(Forgery::new(name, good.sign_raw(&header, payload)));
+    for payload in ["[]", "\"x\"", "1", "null", "", "{", "{}", "NaN", "Infinity"] {
+        push(format!("payload {payload:?}"), payload.into());
+    }
+    push("payload after a byte order mark".to_owned(), format!("\u{feff}{claims}").into());
+    push("payload in UTF-16".to_owned(), claims.encode_utf16().flat_map(u16::to_le_bytes).collect());
+    push("payload with bytes after it".to_owned(), format!("{claims} x").into());
+    push("two payloads".to_owned(), format!("{claims}{claims}").into());
+    push("payload with a comment".to_owned(), claims.replacen('{', "{/* */", 1).into());
+    push("payload with a trailing comma".to_owned(), claims.replacen('}', ",}", 1).into());
+    push("payload with a raw newline in a string".to_owned(), claims.replacen('{', "{\"z\":\"\n\",", 1).into());
+    push("payload with 1e400".to_owned(), claims.replacen('{', "{\"z\":1e400,", 1).into());
+    for bytes in [&b"\xe4"[..], b"\xc0\xae", b"\xed\xa0\x80", b"\xff"] {
+        let (start, end) = claims.split_at(1);
+        let payload = [start.as_bytes(), b"\"z\":\"", bytes, b"\",", end.as_bytes()].concat();
+        push(format!("payload that is not UTF-8: {bytes:x?}"), payload);
+    }
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let nested = format!("{{\"z\":{}1{},", open.repeat(500), close.repeat(500));
+        push(format!("payload nested 500 deep with {open}"), claims.replacen('{', &nested, 1).into());
+    }
+    for name in ["iss", "sub", "aud", "exp", "iat", "jti", "client_id"] {
+        let value = good_member(&claims, name);
+        push(format!("{name} twice"), claims.replacen('{', &format!("{{\"{name}\":{value},"), 1).into());
+        let escaped = format!("\\u{:04x}{}", u32::from(name.as_bytes()[0]), &name[1..]);
+        push(
+            format!("{name} twice, once escaped"),
+            claims.replacen('{', &format!("{{\"{escaped}\":{value},"), 1).into(),
+        );
+    }
+    push("an unknown claim twice".to_owned(), claims.replacen('{', "{\"z\":1,\"z\":1,", 1).into());
+}
+
+#[expect(clippy::too_many_lines, reason = "a list")]
+pub(super) fn claims(good: &TokenBuilder, into: &mut Vec<Forgery>) {
+    let now = good.now();
+    let wrong_strings = || vec![Value::Null, json!(true), json!(5), json!({}), json!("")];
+    for name in ["iss", "sub", "aud", "exp", "iat", "jti", "client_id"] {
+        into.push(Forgery::new(format!("no {name}"), good.clone().without(name).sign()));
+    }
+    let own = good.issuer().identifier().to_owned();
+    let others = [
+        format!("{own}/"),
+        own.to_uppercase(),
+        own[..own.len() - 1].to_owned(),
+        own.replace("https", "http"),
+        format!("{own}.stranger.test"),
+        own[..1].to_owned(),
+        format!("{own}\0"),
+        format!(" {own}"),
+        "https://localhost".to_owned(),
+    ];
+    let issuers =
+        others.into_iter().map(Value::String).chain(wrong_strings()).chain([json!([&own]), json!([&own, "x"])]);
+    into.extend(issuers.map(|iss| Forgery::new(format!("iss {iss}"), good.clone().claim("iss", iss).sign())));
+    let own = good_member(&good.claims_json(), "aud");
+    let own = own.as_str().unwrap_or_default();
+    let others = [
+        format!("{own}/"),
+        format!("{own}:443"),
+        own.to_uppercase(),
+        own[..own.len() - 1].to_owned(),
+        format!("{own}x"),
+        format!("{own}\0"),
+        format!("{own} https://x.test"),
+        format!("{own},https://x.test"),
+        "*".to_owned(),
+        "https://x.test".to_owned(),
+    ];
+    let audiences = others.into_iter().map(Value::String).chain(wrong_strings());
+    let audiences =
+        audiences.chain([json!([]), json!([[own]]), json!([own, 1]), json!([""]), json!(["https://x.test"])]);
+    into.extend(audiences.map(|aud| Forgery::new(format!("aud {aud}"), good.clone().claim("aud", aud).sign())));
+    let times = [
+        json!(now - 120),
+        json!(now - 31),
+        json!("never"),
+        json!(format!("{}", now + 300)),
+        Value::Null,
+        json!(true),
+        json!([]),
+        json!({}),
+        json!(""),
+        json!(0),
+        json!(-1),
+        json!(-1e308),
+        json!(i64::MIN),
+        json!([now + 300]),
+    ];
+    into.extend(times.map(|exp| Forgery::new(format!("exp {exp}"), good.clone().claim("exp", exp).sign())));
+    let times = [
+        json!(now + 120),
+        json!("9999999999"),
+        json!(format!("{}", now - 10)),
+        json!(u64::MAX),
+        json!(i64::MAX),
+        json!(1e308),
+        json!(true),
+        json!([]),
+        json!({}),
+    ];
+    into.extend(times.map(|nbf| Forgery::new(format!("nbf {nbf}"), good.clone().claim("nbf", nbf).sign())));
+    let times =
+        [json!(now + 120), json!(format!("{now}")), json!(u64::MAX), json!(-1), Value::Null, json!(true), json!([now])];
+    into.extend(times.map(|iat| Forgery::new(format!("iat {iat}"), good.clone().claim("iat", iat).sign())));
+    for name in ["sub", "client_id", "jti"] {
+        let values = wrong_strings().into_iter().chain([json!(["ada"]), json!({"id": "ada"})]);
+        into.extend(
+            values.map(|value| Forgery::new(format!("{name} {value}"), good.clone().claim(name, value).sign())),
+        );
+    }
+    for scope in [
+        Value::Null,
+        json!(1),
+        json!({}),
+        json!([["orders:read"]]),
+        json!([1]),
+        json!(["a b"]),
+        json!([""]),
+        json!(true),
+    ] {
+        into.push(Forgery::new(format!("scope {scope}"), good.clone().claim("scope", scope).sign()));
+    }
+    for cnf in [
+        json!({"jkt": "x"}),
+        json!({"x5t#S256": "x"}),
+        json!({"jkt": "x", "other": 1}),
+        json!({}),
+        json!("x"),
+        Value::Null,
+    ] {
+        into.push(Forgery::new(format!("bound by cnf {cnf}"), good.clone().claim("cnf", cnf).sign()));
+    }
+    let expired = good
+        .clone()
+        .claim("exp", now - 999)
+        .sign_with(&MockIssuer::with_algorithm("https://stranger.test", good.issuer().algorithm()));
+    into.push(Forgery::new("expired and forged", expired));
+}
+
+/// JWTs of other kinds under the same issuer's key (RFC 8725 §3.11, §3.12).
+pub(super) fn types(good: &TokenBuilder, into: &mut Vec<Forgery>) {
+    let kinds = [
+        "JWT",
+        "jwt",
+        "",
+        "logout+jwt",
+        "secevent+jwt",
+        "dpop+jwt",
+        "token-introspection+jwt",
+        "oauth-authz-req+jwt",
+        "client-authentication+jwt",
+        "txn_token",
+        "kb+jwt",
+        "id+jwt",
+        "at+jws",
+        "at+jwt ",
+        "application/at+jwt;v=1",
+        "text/at+jwt",
+    ];
+    into.extend(kinds.map(|typ| Forgery::new(format!("typ {typ:?}"), good.clone().header("typ", typ).sign())));
+    for typ in [json!(1), Value::Null, json!(["at+jwt"])] {
+        into.push(Forgery::new(format!("typ {typ}"), good.clone().header("typ", typ).sign()));
+    }
+    into.push(Forgery::new("no typ", good.clone().without_header("typ").sign()));
+}

@@ -1,0 +1,167 @@
+//! The house's own rules: a module imports only from its own floor or a lower one, and no file grows too long.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+/// From the foundation up. `lib.rs` is the map and stands above all of them.
+const FLOORS: [&[&str]; 6] = [
+    &["scope", "error", "claims", "credentials", "token", "challenge"],
+    &["clock", "log", "jws", "keys", "issuer"],
+    &["verify"],
+    &["server", "step_up", "layer"],
+    &["extract"],
+    &["testing"],
+];
+const MAX_LINES: usize = 400;
+
+struct Source {
+    /// Below `src`, with slashes.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// The module of the crate that it belongs to: `keys` for `keys/jwk.rs`.
+    fn module(&self) -> &str {
+        self.path.split('/').next().unwrap().trim_end_matches(".rs")
+    }
+
+    /// What stands before the unit tests, which may use what they like.
+    fn before_tests(&self) -> &str {
+        self.text.split("#[cfg(test)]").next().unwrap()
+    }
+}
+
+fn sources() -> Vec<Source> {
+    fn collect(folder: &Path, root: &Path, into: &mut Vec<Source>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, root, into);
+            } else {
+                let below: Vec<_> =
+                    path.strip_prefix(root).unwrap().iter().map(|part| part.to_str().unwrap()).collect();
+                into.push(Source { path: below.join("/"), text: fs::read_to_string(&path).unwrap() });
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut sources = Vec::new();
+    collect(&root, &root, &mut sources);
+    sources
+}
+
+/// The modules that a text names as `crate::module` or in `crate::{module::…, …}`.
+/// Comments and doc attributes don't count, and neither does `$crate`, which is for the users of a macro.
+fn imports(text: &str) -> BTreeSet<String> {
+    let lines = text.lines().filter(|line| !line.contains("doc = "));
+    let code = lines.map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n");
+    let mut imports = BTreeSet::new();
+    for (place, _) in code.match_indices("crate::") {
+        let whole_word = !code[..place].ends_with(|c: char| c == '$' || c == '_' || c.is_alphanumeric());
+        if !whole_word {
+            continue;
+        }
+        let rest = &code[place + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            Some(group) => imports.extend(first_names(group)),
+            None => imports.extend(first_name(rest)),
+        }
+    }
+    imports
+}
+
+fn first_name(path: &str) -> Option<String> {
+    let name: String = path.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    (!name.is_empty()).then_some(name)
+}
+
+/// The first names of the paths in a `use` group, up to its closing brace.
+fn first_names(group: &str) -> Vec<String> {
+    let (mut depth, mut at_start, mut names) = (0, true, Vec::new());
+    for (place, c) in group.char_indices() {
+        match c {
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            '{' => depth += 1,
+            ',' if depth == 0 => at_start = true,
+            c if at_start && !c.is_whitespace() => {
+                names.extend(first_name(&group[place..]));
+                at_start = false;
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+fn floor(module: &str) -> Option<usize> {
+    FLOORS.iter().position(|modules| modules.contains(&module))
+}
+
+/// What is wrong with an import; nothing if it is allowed.
+fn objection(from: &str, to: &str) -> Option<String> {
+    match (floor(from), floor(to)) {
+        (Some(from_floor), Some(to_floor)) if to_floor <= from_floor => None,
+        (Some(from_floor), Some(to_floor)) => {
+            Some(format!("{from} (floor {from_floor}) imports {to} (floor {to_floor})"))
+        }
+        (None, _) => Some(format!("{from} stands on no floor: add it to FLOORS")),
+        (_, None) => Some(format!("{from} imports {to}, which is no module: name the module, not what lib.rs exports")),
+    }
+}
+
+#[test]
+fn a_module_imports_only_from_its_own_floor_or_a_lower_one() {
+    let mut objections = Vec::new();
+    let mut seen = 0;
+    for source in sources().iter().filter(|source| source.path != "lib.rs") {
+        for import in imports(source.before_tests()) {
+            seen += 1;
+            objections.extend(objection(source.module(), &import).map(|text| format!("{}: {text}", source.path)));
+        }
+    }
+    assert!(objections.is_empty(), "\n{}", objections.join("\n"));
+    assert!(seen > 60, "the reader of imports found only {seen}");
+}
+
+#[test]
+fn every_module_stands_on_a_floor_and_every_floor_has_its_modules() {
+    let modules: BTreeSet<_> =
+        sources().iter().map(|source| source.module().to_owned()).filter(|name| name != "lib").collect();
+    let planned: BTreeSet<_> = FLOORS.concat().into_iter().map(str::to_owned).collect();
+    assert_eq!(modules, planned);
+}
+
+#[test]
+fn no_file_is_longer_than_400_lines_before_its_tests() {
+    let long: Vec<_> = sources()
+        .iter()
+        .map(|source| (source.path.clone(), source.before_tests().lines().count()))
+        .filter(|(_, lines)| *lines > MAX_LINES)
+        .collect();
+    assert!(long.is_empty(), "{long:?}");
+}
+
+#[test]
+fn the_reader_of_imports_finds_what_it_should() {
+    let text = "
+        //! [`crate::layer`] is only mentioned
+        #![cfg_attr(feature = \"axum\", doc = \"[`crate::extract`] too\")]
+        use crate::{
+            claims::{ClaimNames, Facts}, // crate::extract
+            error::AuthError,
+            token,
+        };
+        pub(crate) use crate::scope::Scopes;
+        pub(in crate::verify) fn f() -> crate::jws::X { $crate::layer::y(); xcrate::server::z() }
+    ";
+    let found: Vec<_> = imports(text).into_iter().collect();
+    assert_eq!(found, ["claims", "error", "jws", "scope", "token", "verify"]);
+    assert!(objection("scope", "error").is_none() && objection("layer", "log").is_none());
+    for (from, to) in
+        [("scope", "clock"), ("keys", "verify"), ("verify", "server"), ("layer", "extract"), ("extract", "testing")]
+    {
+        assert!(objection(from, to).is_some(), "{from} {to}");
+    }
+    assert!(objection("server", "Token").is_some() && objection("cellar", "error").is_some());
+}
