@@ -6,8 +6,8 @@ use std::{collections::BTreeSet, fs, path::Path};
 const FLOORS: [&[&str]; 6] = [
     &["scope", "error", "claims", "credentials", "token", "challenge"],
     &["clock", "log", "jws", "keys", "issuer"],
-    &["verify"],
-    &["server", "step_up", "layer"],
+    &["verify", "step_up"],
+    &["server", "layer"],
     &["extract"],
     &["testing"],
 ];
