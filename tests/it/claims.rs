@@ -368,6 +368,14 @@ async fn sub_client_id_and_jti_must_be_text_and_not_blank() {
 }
 
 #[tokio::test]
+async fn names_that_mean_something_in_other_languages_mean_nothing_here() {
+    let desk = desk();
+    let odd = desk.token().claim("__proto__", json!({"scope": "admin", "sub": "eve"})).claim("constructor", "x");
+    let token = desk.judge(&odd.claim("toString", 1).sign()).await.unwrap();
+    assert_eq!((token.subject(), token.allows("admin")), (Some("ada"), false));
+}
+
+#[tokio::test]
 async fn the_facts_are_the_tokens() {
     let desk = desk();
     let token = desk.token().claim("acr", "urn:mfa").claim("auth_time", NOW - 5).claim("jti", "j1").sign();
