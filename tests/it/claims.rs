@@ -59,7 +59,7 @@ impl Desk {
         }
     }
 
-    /// The good token with `name` spelled as `json`, which serde_json's own values can't always hold.
+    /// The good token with `name` spelled as `json`, which no JSON value of Rust's may be able to hold.
     fn spelled(&self, name: &str, json: &str) -> String {
         let token = self.token().without(name);
         let claims = token.claims_json().replacen('{', &format!("{{\"{name}\":{json},"), 1);

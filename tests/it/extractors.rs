@@ -27,7 +27,7 @@ async fn token(token: Token) -> String {
 }
 
 async fn optional(token: Option<Token>) -> String {
-    token.map_or("anonymous".to_owned(), |token| token.subject().unwrap_or("nobody").to_owned())
+    token.as_ref().map_or("anonymous", |token| token.subject().unwrap_or("nobody")).to_owned()
 }
 
 async fn scoped(token: Scoped<OrdersRead>) -> String {
@@ -43,7 +43,7 @@ async fn user(token: UserToken) -> String {
 }
 
 async fn optional_user(token: Option<UserToken>) -> String {
-    token.map_or("no person".to_owned(), |token| token.subject().unwrap().to_owned())
+    token.as_ref().map_or("no person", |token| token.subject().unwrap()).to_owned()
 }
 
 async fn client(token: ClientToken) -> String {

@@ -308,7 +308,8 @@ fn tuples_are_all_of_and_any_of_is_any_and_they_nest() {
 
 #[tokio::test]
 async fn the_challenge_of_a_nested_requirement_names_each_scope_once() {
-    async fn handler(_: Scoped<(OrdersRead, AnyOf<(OrdersWrite, Admin)>, OrdersRead)>) {}
+    type Needed = (OrdersRead, AnyOf<(OrdersWrite, Admin)>, OrdersRead);
+    async fn handler(_: Scoped<Needed>) {}
     let app = Router::new().route("/", get(handler)).layer(OAuthLayer::new(issuer().verifier(API)));
     let answer = get_with_token(&app, "/", &reader().sign()).await;
     assert!(answer.challenges()[0].ends_with(r#", scope="orders:read orders:write admin""#), "{answer:?}");
