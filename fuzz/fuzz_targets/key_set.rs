@@ -30,7 +30,8 @@ fuzz_target!(|input: &[u8]| {
 
 /// A set that was loaded has keys, tells what it left out, and admits nobody whom it doesn't know.
 fn use_it(keys: KeySet) {
-    assert!(!keys.is_empty() && keys.len() > 0);
+    assert!(!keys.is_empty());
+    assert_ne!(keys.len(), 0);
     assert!(keys.skipped().iter().all(|key| key.to_string().starts_with("key ")));
     let Ok(verifier) = JwtVerifier::new(Issuer::with_keys(ISSUER, keys).unwrap(), API) else {
         panic!("a set with a usable key serves no algorithm");

@@ -1,6 +1,11 @@
 //! Which key is asked about a token: by `kid`, `alg` and kind (RFC 7515 §4.1.4, RFC 7517 §4.5, RFC 8725 §3.1; THREATS
 //! A5, A7, A8, K6, J3, J4), and the shared secret, which is none of them.
 
+use aws_lc_rs::{
+    rand::SystemRandom,
+    rsa::{KeyPair, KeySize},
+    signature::{KeyPair as _, RSA_PKCS1_SHA256},
+};
 use serde_json::{Value, json};
 use tower_oauth::{
     Algorithm, AuthErrorKind, HmacAlgorithm, Issuer, JwtVerifier, KeySet,
@@ -9,7 +14,7 @@ use tower_oauth::{
 };
 
 use crate::{
-    material::{accepts, admit, issuer_of, jwk_of, set, token_of, verifier, with, without},
+    material::{accepts, admit, b64, issuer_of, jwk_of, set, token_of, verifier, with, without},
     support::{API, ISSUER},
 };
 
@@ -152,6 +157,22 @@ fn an_rsa_key_without_alg_serves_what_the_allow_list_names() {
 }
 
 #[test]
+fn longer_rsa_keys_verify_too() {
+    let good = good().header("alg", "RS256");
+    let signed = format!("{}.{}", b64(good.header_json()), b64(good.claims_json()));
+    for size in [KeySize::Rsa3072, KeySize::Rsa4096] {
+        let pair = KeyPair::generate(size).unwrap();
+        let mut signature = vec![0; pair.public_modulus_len()];
+        pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).unwrap();
+        let token = format!("{signed}.{}", b64(&signature));
+        assert!(accepts(KeySet::from_der(pair.public_key()).unwrap(), &token), "{size:?}");
+        signature[7] ^= 1;
+        let bent = format!("{signed}.{}", b64(signature));
+        assert!(!accepts(KeySet::from_der(pair.public_key()).unwrap(), &bent), "{size:?}");
+    }
+}
+
+#[test]
 fn ed25519_goes_by_both_of_its_names_in_the_token_and_in_the_key() {
     let issuer = issuer_of(Algorithm::EdDSA);
     for in_token in ["EdDSA", "Ed25519"] {
@@ -241,7 +262,7 @@ fn a_verifier_with_a_secret_takes_its_one_algorithm_and_nothing_else() {
 
 #[test]
 fn a_secret_in_a_published_key_set_admits_nobody() {
-    let secret = crate::material::b64([7; 64]);
+    let secret = b64([7; 64]);
     for (algorithm, _) in SECRETS {
         let oct = json!({"kty": "oct", "k": secret, "kid": "s", "alg": format!("{algorithm:?}")});
         let token = good().header("kid", "s").sign_hmac(algorithm, &[7; 64]);
