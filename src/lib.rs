@@ -108,6 +108,7 @@ mod credentials;
 mod error;
 #[cfg(feature = "axum")]
 mod extract;
+mod fetch;
 mod issuer;
 mod jws;
 pub mod keys;
@@ -124,12 +125,15 @@ mod verify;
 // The public interface is:
 #[cfg(feature = "axum")]
 pub use self::extract::{Claims, ClientToken, UserToken};
+#[cfg(feature = "http-client")]
+pub use self::fetch::HttpClient;
 pub use self::{
     challenge::{Challenge, SchemeChallenge},
     clock::{Clock, SystemClock},
     credentials::Carrier,
     error::{AuthError, AuthErrorKind, ConfigError, ConfigMistake},
-    issuer::Issuer,
+    fetch::{Fetch, FetchError, Fetching},
+    issuer::{Issuer, IssuerBuilder},
     jws::{Algorithm, HmacAlgorithm},
     keys::KeySet,
     layer::{OAuthLayer, ProblemJson, RequireScopes},

@@ -33,3 +33,14 @@ fn mistake(error: &AuthError) {
         });
     }
 }
+
+/// A key set could not be renewed: nobody's token is to blame, and somebody should look.
+pub(crate) fn refresh_failed(error: &crate::fetch::FetchError) {
+    #[cfg(feature = "tracing")]
+    {
+        let cause = std::error::Error::source(error).map(tracing::field::display);
+        tracing::warn!(target: "tower_oauth", reason = %error, cause, "the issuer's keys could not be fetched");
+    }
+    #[cfg(not(feature = "tracing"))]
+    let _ = error;
+}

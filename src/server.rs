@@ -26,7 +26,7 @@ use crate::{
     challenge::{Challenge, Doorplate, QuotedText, SchemeChallenge},
     credentials::{Accepted, Credentials},
     error::{AuthError, ConfigError, ConfigMistake},
-    issuer::check_https,
+    issuer::{Plain, check_identifier},
     scope::{ScopeHierarchy, Scopes},
     token::Token,
     verify::{Presented, Verdict, Verify},
@@ -229,7 +229,7 @@ impl ResourceServerBuilder {
         let mut mistakes = Vec::new();
         let realm = self.realm.take().map(|realm| QuotedText::new("realm", &realm));
         let url = self.resource_metadata.take().map(|url| {
-            check_https("resource_metadata", &url)?;
+            check_identifier("resource_metadata", &url, Plain::Loopback)?;
             QuotedText::new("resource_metadata", &url)
         });
         let mut doorplate = Doorplate::default();

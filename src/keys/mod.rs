@@ -25,6 +25,7 @@
 
 mod der;
 mod jwk;
+pub(crate) mod remote;
 mod secret;
 
 use std::{collections::HashMap, fmt, fs, path::Path};
@@ -93,6 +94,15 @@ impl KeySet {
             ConfigMistake::new("key set", found, "give a JWK set: an object with an array `keys` (RFC 7517 §5)")
         })?;
         Self::collect(keys)
+    }
+
+    /// A fetched JWK set; one with more than `most` keys is unusable as a whole.
+    pub(crate) fn from_fetched(json: &[u8], most: usize) -> Result<Self, String> {
+        let keys = jwk::parse_set(json)?;
+        if keys.len() > most {
+            return Err(format!("it has more than {most} keys"));
+        }
+        Self::collect(keys).map_err(|error| error.to_string())
     }
 
     /// A public key in PEM: `PUBLIC KEY` (RFC 7468 §13) or `RSA PUBLIC KEY`. It has no `kid`, so it fits any.
@@ -205,6 +215,11 @@ impl KeySet {
             .filter(move |entry| entry.algorithm == algorithm)
             .map(|entry| &entry.key)
             .take(MAX_CANDIDATES)
+    }
+
+    /// Whether a key has this `kid`, for whatever algorithm.
+    pub(crate) fn knows(&self, key_id: &str) -> bool {
+        self.by_id.contains_key(key_id)
     }
 
     /// How many keys are usable.

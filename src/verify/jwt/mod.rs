@@ -8,20 +8,22 @@
 //!
 //! This does *not* ask whether the token was revoked, and it does not check scopes: that is a handler's business.
 
-use std::{fmt, sync::Arc, time::Duration};
+mod builder;
 
+use std::{fmt, sync::Arc};
+
+pub use self::builder::JwtVerifierBuilder;
 use super::{Presented, Verdict, Verify};
 use crate::{
     claims::{ClaimNames, Facts, NumericDate, Text},
-    clock::{Clock, SystemClock},
-    error::{AuthError, ConfigError, ConfigMistake, Reason},
+    clock::Clock,
+    error::{AuthError, ConfigError, Reason},
     issuer::Issuer,
-    jws::{Algorithm, Compact, HeaderBuffer, JoseHeader, SUPPORTED, SignatureAlgorithm},
+    jws::{Compact, HeaderBuffer, JoseHeader, SignatureAlgorithm},
     keys::{KeySet, SharedSecret},
     token::Token,
 };
 
-const MAX_LEEWAY: Duration = Duration::from_secs(300);
 /// The last second of the year 9999: what lies beyond is no date.
 const LAST_DATE: NumericDate = NumericDate(253_402_300_799.0);
 
@@ -104,12 +106,62 @@ impl JwtVerifier {
 
 impl Verify for JwtVerifier {
     fn verify(&self, presented: &Presented<'_>) -> Verdict {
-        Verdict::Now(self.rules.judge(presented.token()))
+        let token = presented.token();
+        match self.rules.judge(token) {
+            Ok(token) => Verdict::Now(Ok(token)),
+            Err(Fault::Refused(error)) => Verdict::Now(Err(error)),
+            Err(Fault::NoKey(key_id)) => self.wait_for_key(token, key_id.as_deref()),
+        }
+    }
+}
+
+/// Why a token is not accepted at once.
+pub(crate) enum Fault {
+    Refused(AuthError),
+    /// Nothing is wrong so far, but there is no key with this `kid`.
+    NoKey(Option<String>),
+}
+
+impl From<Reason> for Fault {
+    fn from(reason: Reason) -> Self {
+        Self::Refused(reason.into())
+    }
+}
+
+impl From<AuthError> for Fault {
+    fn from(error: AuthError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl JwtVerifier {
+    /// The one case in which a JWT waits: our issuer may have a key that we don't know yet.
+    fn wait_for_key(&self, token: &str, key_id: Option<&str>) -> Verdict {
+        if !self.rules.claims_our_issuer(token) {
+            return Verdict::Now(Err(Reason::UnknownKey.into()));
+        }
+        match self.rules.issuer.seek(key_id) {
+            Ok(waiting) => {
+                let (rules, token) = (Arc::clone(&self.rules), token.to_owned());
+                Verdict::later(async move {
+                    let still_absent = waiting.wait().await;
+                    rules.judge(&token).map_err(|fault| match fault {
+                        Fault::Refused(error) => error,
+                        Fault::NoKey(_) => still_absent.error(),
+                    })
+                })
+            }
+            // The set may have come in since we looked.
+            Err(error) => Verdict::Now(self.rules.judge(token).map_err(|fault| match fault {
+                Fault::Refused(error) => error,
+                Fault::NoKey(_) => error,
+            })),
+        }
     }
 }
 
 impl Rules {
-    fn judge(&self, token: &str) -> Result<Token, AuthError> {
+    fn judge(&self, token: &str) -> Result<Token, Fault> {
         let jws = Compact::split(token).ok_or(Reason::NotAJws)?;
         self.check_signature(&jws)?;
         // A JWT is UTF-8 (RFC 8725 §3.7).
@@ -119,8 +171,17 @@ impl Rules {
         Ok(token)
     }
 
-    fn check_signature(&self, jws: &Compact<'_>) -> Result<(), Reason> {
-        check_signature(jws, self.issuer.keys(), &self.algorithms, |typ| self.accepts_type(typ))
+    fn check_signature(&self, jws: &Compact<'_>) -> Result<(), Fault> {
+        let keys = self.issuer.current_keys();
+        check_signature(jws, keys.set(), &self.algorithms, |typ| self.accepts_type(typ))
+    }
+
+    /// What the token says of itself, unverified: reason enough not to ask our issuer for a key, and for nothing else.
+    fn claims_our_issuer(&self, token: &str) -> bool {
+        let claims =
+            Compact::split(token).and_then(|jws| jws.payload()).and_then(|bytes| String::from_utf8(bytes).ok());
+        let facts = claims.and_then(|claims| Facts::parse(claims, &self.names).ok());
+        facts.is_some_and(|facts| facts.text(facts.issuer.as_ref()) == Some(self.issuer.identifier()))
     }
 
     /// RFC 9068 §4: `at+jwt`, with or without `application/`, in any case (RFC 2045 §5.1).
@@ -180,25 +241,29 @@ impl Rules {
 /// The steps that look at no claim; `testing` runs published test vectors through them.
 pub(crate) fn check_signature(
     jws: &Compact<'_>,
-    keys: &KeySet,
+    keys: Option<&KeySet>,
     algorithms: &[SignatureAlgorithm],
     accepts_type: impl Fn(Option<&str>) -> bool,
-) -> Result<(), Reason> {
+) -> Result<(), Fault> {
     let mut buffer = HeaderBuffer::new();
     let header = jws.header_bytes(&mut buffer).and_then(JoseHeader::parse).ok_or(Reason::MalformedHeader)?;
     if header.critical {
-        return Err(Reason::CriticalHeader);
+        return Err(Reason::CriticalHeader.into());
     }
     if !accepts_type(header.typ.as_deref()) {
-        return Err(Reason::TypeNotAccepted);
+        return Err(Reason::TypeNotAccepted.into());
     }
     let algorithm = header.algorithm.filter(|algorithm| algorithms.contains(algorithm));
     let algorithm = algorithm.ok_or(Reason::AlgorithmNotAccepted)?;
-    let mut keys = keys.candidates(header.key_id.as_deref(), algorithm).peekable();
-    if keys.peek().is_none() {
-        return Err(Reason::UnknownKey);
+    let key_id = header.key_id.as_deref();
+    let Some(keys) = keys else { return Err(Fault::NoKey(key_id.map(str::to_owned))) };
+    let mut candidates = keys.candidates(key_id, algorithm).peekable();
+    if candidates.peek().is_none() {
+        // A key of that name for another algorithm is an answer; no new set would make it a better one.
+        let absent = key_id.is_some_and(|key_id| !keys.knows(key_id));
+        return Err(if absent { Fault::NoKey(key_id.map(str::to_owned)) } else { Reason::UnknownKey.into() });
     }
-    if jws.is_signed_by(keys) { Ok(()) } else { Err(Reason::BadSignature) }
+    if jws.is_signed_by(candidates) { Ok(()) } else { Err(Reason::BadSignature.into()) }
 }
 
 impl fmt::Debug for JwtVerifier {
@@ -208,143 +273,5 @@ impl fmt::Debug for JwtVerifier {
             .field("audience", &self.rules.audience)
             .field("algorithms", &self.rules.algorithms)
             .finish_non_exhaustive()
-    }
-}
-
-/// Collects what there is to say about a [`JwtVerifier`]; [`build`](Self::build) tells all mistakes at once.
-#[derive(Debug)]
-#[must_use]
-pub struct JwtVerifierBuilder {
-    issuer: Issuer,
-    audience: Vec<String>,
-    algorithms: Vec<Algorithm>,
-    /// Instead of `algorithms`, where a secret is shared.
-    secret: Option<SignatureAlgorithm>,
-    plain_type: bool,
-    dispensable: Vec<Claim>,
-    leeway: Duration,
-    names: ClaimNames,
-    clock: Arc<dyn Clock>,
-}
-
-impl JwtVerifierBuilder {
-    fn new(issuer: Issuer, audience: String, secret: Option<SignatureAlgorithm>) -> Self {
-        Self {
-            issuer,
-            audience: vec![audience],
-            algorithms: SUPPORTED.to_vec(),
-            secret,
-            plain_type: false,
-            dispensable: Vec::new(),
-            leeway: Duration::from_secs(30),
-            names: ClaimNames::default(),
-            clock: Arc::new(SystemClock::new()),
-        }
-    }
-
-    /// One more identifier of ours that `aud` may name.
-    pub fn audience(mut self, audience: impl Into<String>) -> Self {
-        self.audience.push(audience.into());
-        self
-    }
-
-    /// Only these algorithms. Without it: all asymmetric ones of this build. A shared secret has its own.
-    pub fn algorithms(self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
-        Self { algorithms: algorithms.into_iter().collect(), ..self }
-    }
-
-    /// How far the issuer's clock may be off, for `exp`, `nbf` and `iat`: 30 s unless said, at most 5 min.
-    pub fn leeway(self, leeway: Duration) -> Self {
-        Self { leeway, ..self }
-    }
-
-    /// Accepts `typ: JWT` and no `typ` beside `at+jwt`, as servers older than RFC 9068 need it.
-    ///
-    /// What is lost: an ID token of the same issuer for an audience that is also a client's id is no longer refused by
-    /// its type.
-    pub fn accept_plain_jwt_type(self) -> Self {
-        Self { plain_type: true, ..self }
-    }
-
-    /// Accepts tokens without this claim, though RFC 9068 §2.2 requires it.
-    pub fn accept_without(mut self, claim: Claim) -> Self {
-        self.dispensable.push(claim);
-        self
-    }
-
-    /// Reads the scopes from this member where there is no `scope`: `scp`, `permissions`, `roles`. A string separated
-    /// by spaces, or an array of names.
-    pub fn read_scopes_from(mut self, member: impl Into<String>) -> Self {
-        self.names.scopes.push(member.into());
-        self
-    }
-
-    /// Reads the client from this member where there is no `client_id`: `azp`, `cid`, `appid`, `clientId`.
-    pub fn read_client_from(mut self, member: impl Into<String>) -> Self {
-        self.names.client.push(member.into());
-        self
-    }
-
-    /// Another source of time, for tests.
-    pub fn clock(self, clock: impl Clock) -> Self {
-        Self { clock: Arc::new(clock), ..self }
-    }
-
-    /// The verifier.
-    ///
-    /// # Errors
-    /// All mistakes at once: an empty audience, a leeway of more than 5 min, no algorithm, one that this build lacks,
-    /// none that a key of the issuer serves.
-    pub fn build(self) -> Result<JwtVerifier, ConfigError> {
-        let mut mistakes = Vec::new();
-        for audience in &self.audience {
-            if audience.trim().is_empty() {
-                let change = "give this API's identifier, as the tokens' aud has it";
-                mistakes.push(ConfigMistake::new("audience", "it is empty", change));
-            }
-        }
-        if self.leeway > MAX_LEEWAY {
-            let found = format!("{} s", self.leeway.as_secs());
-            mistakes.push(ConfigMistake::new(
-                "leeway",
-                found,
-                "give at most 300 s (RFC 9068 §4: no more than a few minutes)",
-            ));
-        }
-        for (setting, members) in [("read_scopes_from", &self.names.scopes), ("read_client_from", &self.names.client)] {
-            if members.iter().any(String::is_empty) {
-                mistakes.push(ConfigMistake::new(setting, "the member's name is empty", "name a claim"));
-            }
-        }
-        let algorithms = self.check_algorithms(&mut mistakes);
-        ConfigError::unless_empty(mistakes)?;
-        Ok(JwtVerifier {
-            rules: Arc::new(Rules {
-                issuer: self.issuer,
-                audience: self.audience,
-                algorithms,
-                plain_type: self.plain_type,
-                dispensable: self.dispensable,
-                leeway: self.leeway.as_secs_f64(),
-                names: self.names,
-                clock: self.clock,
-            }),
-        })
-    }
-
-    fn check_algorithms(&self, mistakes: &mut Vec<ConfigMistake>) -> Vec<SignatureAlgorithm> {
-        if let Some(secret) = self.secret {
-            return vec![secret];
-        }
-        for lacking in self.algorithms.iter().filter(|algorithm| !SUPPORTED.contains(algorithm)) {
-            let found = format!("this build cannot verify {lacking}");
-            mistakes.push(ConfigMistake::new("algorithms", found, "leave it out, or turn on the feature aws-lc-rs"));
-        }
-        let algorithms: Vec<_> = self.algorithms.iter().copied().map(SignatureAlgorithm::Asymmetric).collect();
-        if !algorithms.iter().any(|algorithm| self.issuer.keys().serves(*algorithm)) {
-            let change = "name an algorithm that a key of the issuer serves";
-            mistakes.push(ConfigMistake::new("algorithms", "no key of the issuer serves any of them", change));
-        }
-        algorithms
     }
 }

@@ -1,0 +1,102 @@
+//! Where an issuer's keys are (RFC 8414 §3, OpenID Connect Discovery §4).
+//!
+//! *In*: an issuer's identifier. *Out*: its `jwks_uri`, from a document that names exactly this issuer (RFC 8414 §3.3).
+//!
+//! Nothing else of the document is used. A document of another issuer is no document.
+
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use serde::Deserialize;
+
+use super::{Plain, check_url};
+use crate::fetch::{Fetch, FetchError, MAX_BODY_BYTES};
+
+#[derive(Deserialize)]
+struct Metadata {
+    issuer: String,
+    jwks_uri: String,
+}
+
+/// Asks the well-known places one after the other, until one has the document.
+pub(crate) async fn jwks_uri(fetch: &dyn Fetch, issuer: &str, plain: Plain) -> Result<String, FetchError> {
+    let mut last = FetchError::new("the issuer has no metadata at its well-known URLs");
+    for url in well_known(issuer) {
+        let answer = get(fetch, &url, None).await?;
+        if answer.status() != StatusCode::OK {
+            continue;
+        }
+        match judge(answer.body(), issuer, plain) {
+            Ok(jwks_uri) => return Ok(jwks_uri),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn judge(body: &[u8], issuer: &str, plain: Plain) -> Result<String, FetchError> {
+    let metadata: Metadata =
+        serde_json::from_slice(body).map_err(|_| FetchError::new("the issuer's metadata is malformed"))?;
+    if metadata.issuer != issuer {
+        return Err(FetchError::new("the metadata is of another issuer (RFC 8414 §3.3)"));
+    }
+    check_url("jwks_uri", &metadata.jwks_uri, plain)
+        .map_err(|error| FetchError::new("the jwks_uri is not an https URL").with_source(error))?;
+    Ok(metadata.jwks_uri)
+}
+
+/// RFC 8414 §3.1 inserts the well-known path before the issuer's own; §5 keeps OpenID Connect's way to append it.
+fn well_known(issuer: &str) -> Vec<String> {
+    let (scheme, rest) = issuer.split_once("://").unwrap_or_default();
+    let (host, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
+    let path = path.trim_end_matches('/');
+    let mut urls = vec![
+        format!("{scheme}://{host}/.well-known/oauth-authorization-server{path}"),
+        format!("{scheme}://{host}/.well-known/openid-configuration{path}"),
+    ];
+    if !path.is_empty() {
+        urls.push(format!("{scheme}://{host}{path}/.well-known/openid-configuration"));
+    }
+    urls
+}
+
+/// One answer, within the limit of size whoever fetches.
+pub(crate) async fn get(
+    fetch: &dyn Fetch,
+    url: &str,
+    etag: Option<&header::HeaderValue>,
+) -> Result<http::Response<Bytes>, FetchError> {
+    let mut request = Request::get(url).header(header::ACCEPT, "application/json, application/jwk-set+json");
+    if let Some(etag) = etag {
+        request = request.header(header::IF_NONE_MATCH, etag);
+    }
+    let request = request.body(Bytes::new()).map_err(|error| FetchError::new("not a URL").with_source(error))?;
+    let answer = fetch.fetch(request).await?;
+    if answer.body().len() > MAX_BODY_BYTES {
+        return Err(FetchError::new("the answer is too large"));
+    }
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::well_known;
+
+    #[test]
+    fn the_well_known_path_is_inserted_and_for_openid_connect_appended_too() {
+        assert_eq!(
+            well_known("https://auth.test/realms/x/"),
+            [
+                "https://auth.test/.well-known/oauth-authorization-server/realms/x",
+                "https://auth.test/.well-known/openid-configuration/realms/x",
+                "https://auth.test/realms/x/.well-known/openid-configuration",
+            ]
+        );
+        assert_eq!(
+            well_known("https://auth.test"),
+            [
+                "https://auth.test/.well-known/oauth-authorization-server",
+                "https://auth.test/.well-known/openid-configuration",
+            ]
+        );
+    }
+}

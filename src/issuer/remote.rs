@@ -1,0 +1,302 @@
+//! Issuers whose keys are fetched.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+
+use super::{Issuer, Keys, Plain, check_identifier, check_url, discovery};
+use crate::{
+    clock::{Clock, SystemClock},
+    error::{ConfigError, ConfigMistake},
+    fetch::{Fetch, FetchError},
+    keys::{
+        KeySet,
+        remote::{FetchKeys, Fetched, Policy, RemoteKeys},
+    },
+};
+
+/// More keys than any issuer needs.
+const MAX_KEYS: usize = 100;
+
+/// Collects what there is to say about an issuer whose keys are fetched.
+///
+/// What it does without a word:
+///
+/// - The key set is fresh for what its `Cache-Control` says, between one minute and one hour, and for ten minutes where
+///   that is silent. At 80 % of it a background task renews it; the task ends with the last clone of the [`Issuer`].
+/// - A token with an unknown `kid` causes one refresh, at most one in 30 seconds, failures included, and waits for it
+///   for at most three seconds. Tokens with known keys never wait.
+/// - While the issuer is down its last good set is used for 24 hours. An empty or broken set never replaces a good one.
+/// - Without any usable set a token can't be judged: 503 with `Retry-After`.
+///
+/// ```
+/// # fn main() -> Result<(), tower_oauth::ConfigError> {
+/// use std::time::Duration;
+/// use tower_oauth::Issuer;
+///
+/// # #[cfg(feature = "http-client")]
+/// let issuer = Issuer::builder("https://auth.example.com").max_stale(Duration::from_secs(3600)).lazy()?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use]
+pub struct IssuerBuilder {
+    identifier: String,
+    jwks_uri: Option<String>,
+    fetch: Option<Arc<dyn Fetch>>,
+    clock: Arc<dyn Clock>,
+    policy: Policy,
+    seed: Option<KeySet>,
+    plain: Plain,
+}
+
+impl IssuerBuilder {
+    pub(super) fn new(identifier: impl Into<String>) -> Self {
+        Self {
+            identifier: identifier.into(),
+            jwks_uri: None,
+            fetch: None,
+            clock: Arc::new(SystemClock::new()),
+            policy: Policy::default(),
+            seed: None,
+            plain: Plain::Loopback,
+        }
+    }
+
+    /// Where the key set is; without it the issuer's metadata says so (RFC 8414 §3).
+    pub fn jwks_uri(self, url: impl Into<String>) -> Self {
+        Self { jwks_uri: Some(url.into()), ..self }
+    }
+
+    /// Another way to the network.
+    pub fn fetch(self, fetch: impl Fetch) -> Self {
+        Self { fetch: Some(Arc::new(fetch)), ..self }
+    }
+
+    /// Keys to begin with, from a file or an earlier run; they are used until the issuer's own are here.
+    pub fn seed(self, keys: KeySet) -> Self {
+        Self { seed: Some(keys), ..self }
+    }
+
+    /// How long a set is fresh where the issuer doesn't say; ten minutes unless said.
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.policy.lifetime = lifetime;
+        self
+    }
+
+    /// The bounds within which `Cache-Control` is honoured; one minute and one hour unless said.
+    pub fn lifetime_bounds(mut self, shortest: Duration, longest: Duration) -> Self {
+        (self.policy.min_lifetime, self.policy.max_lifetime) = (shortest, longest);
+        self
+    }
+
+    /// How long a set is used that can't be renewed; 24 hours unless said. A withdrawn key lives no longer than this.
+    pub fn max_stale(mut self, max_stale: Duration) -> Self {
+        self.policy.max_stale = max_stale;
+        self
+    }
+
+    /// The least time between two refreshes that unknown `kid`s cause; 30 seconds unless said.
+    pub fn cool_down(mut self, cool_down: Duration) -> Self {
+        self.policy.cool_down = cool_down;
+        self
+    }
+
+    /// How long a request waits for a refresh; three seconds unless said.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.policy.patience = patience;
+        self
+    }
+
+    /// Another source of time, for tests.
+    pub fn clock(self, clock: impl Clock) -> Self {
+        Self { clock: Arc::new(clock), ..self }
+    }
+
+    /// Accepts plain `http` for this issuer and its keys, whatever the host.
+    ///
+    /// Whoever is on the way to it can then put in keys of his own. For a closed test network.
+    pub fn danger_accept_plain_http(self) -> Self {
+        Self { plain: Plain::Anywhere, ..self }
+    }
+
+    /// The issuer, without any I/O yet: the keys are fetched when the first token needs them, or by
+    /// [`Issuer::warm_up`].
+    ///
+    /// # Errors
+    /// All mistakes at once: URLs that are not `https`, bounds that contradict each other, no way to the network.
+    pub fn lazy(self) -> Result<Issuer, ConfigError> {
+        let mut mistakes = Vec::new();
+        let mut collect = |checked: Result<(), ConfigError>| {
+            if let Err(error) = checked {
+                mistakes.extend(error.into_mistakes());
+            }
+        };
+        collect(check_identifier("issuer", &self.identifier, self.plain));
+        // Plain http for the keys only where the issuer itself is on this machine.
+        let plain = if self.plain == Plain::Loopback && self.identifier.starts_with("https:") {
+            Plain::Nowhere
+        } else {
+            self.plain
+        };
+        if let Some(url) = &self.jwks_uri {
+            collect(check_url("jwks_uri", url, plain));
+        }
+        collect(self.policy.check());
+        let fetch = self.fetch.map_or_else(default_fetch, Ok);
+        let fetch = fetch.map_err(|error| mistakes.extend(error.into_mistakes())).ok();
+        ConfigError::unless_empty(mistakes)?;
+        let Some(fetch) = fetch else { return Err(no_fetch()) };
+        let identifier: Arc<str> = self.identifier.into();
+        let discovered = Mutex::new(None);
+        let source = Source { identifier: Arc::clone(&identifier), jwks_uri: self.jwks_uri, discovered, fetch, plain };
+        let keys = RemoteKeys::new(Box::new(source), self.policy, self.clock, self.seed);
+        Ok(Issuer { identifier, keys: Keys::Remote(Arc::new(keys)) })
+    }
+
+    /// The issuer, with its keys fetched.
+    ///
+    /// # Errors
+    /// What [`lazy`](Self::lazy) refuses, and an issuer that can't be reached or has no usable keys now.
+    pub async fn discover(self) -> Result<Issuer, ConfigError> {
+        let issuer = self.lazy()?;
+        match issuer.warm_up().await {
+            Ok(()) => Ok(issuer),
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+                let found = format!("no keys could be fetched for {:?}{cause}", issuer.identifier());
+                let change = "check the URL and that the issuer is up, or start without it (`lazy`)";
+                Err(ConfigMistake::new("issuer", found, change).into())
+            }
+        }
+    }
+}
+
+impl Policy {
+    fn check(&self) -> Result<(), ConfigError> {
+        let mut mistakes = Vec::new();
+        if self.min_lifetime > self.max_lifetime || self.min_lifetime.is_zero() {
+            let change = "give a shortest lifetime above zero and not above the longest";
+            mistakes.push(ConfigMistake::new(
+                "lifetime_bounds",
+                format!("{:?} to {:?}", self.min_lifetime, self.max_lifetime),
+                change,
+            ));
+        }
+        for (setting, value) in
+            [("max_stale", self.max_stale), ("cool_down", self.cool_down), ("patience", self.patience)]
+        {
+            if value.is_zero() {
+                mistakes.push(ConfigMistake::new(setting, "it is zero", "give a time above zero"));
+            }
+        }
+        ConfigError::unless_empty(mistakes)
+    }
+}
+
+#[cfg(feature = "http-client")]
+fn default_fetch() -> Result<Arc<dyn Fetch>, ConfigError> {
+    Ok(Arc::new(crate::fetch::HttpClient::new()?))
+}
+
+#[cfg(not(feature = "http-client"))]
+fn default_fetch() -> Result<Arc<dyn Fetch>, ConfigError> {
+    Err(no_fetch())
+}
+
+fn no_fetch() -> ConfigError {
+    ConfigMistake::new(
+        "fetch",
+        "there is no HTTP client",
+        "turn on the feature http-client, or give a Fetch of your own",
+    )
+    .into()
+}
+
+/// Where the keys are, and how to get there.
+struct Source {
+    identifier: Arc<str>,
+    jwks_uri: Option<String>,
+    discovered: Mutex<Option<String>>,
+    fetch: Arc<dyn Fetch>,
+    plain: Plain,
+}
+
+impl FetchKeys for Source {
+    fn fetch_keys(
+        &self,
+        etag: Option<HeaderValue>,
+    ) -> Pin<Box<dyn Future<Output = Result<Fetched, FetchError>> + Send + '_>> {
+        Box::pin(async move {
+            let url = self.locate().await?;
+            let answer = discovery::get(&*self.fetch, &url, etag.as_ref()).await;
+            let fetched = answer.and_then(|answer| judge(&answer, etag.is_some()));
+            if fetched.is_err() {
+                // The set may have moved: the next attempt asks the metadata again.
+                *self.discovered() = None;
+            }
+            fetched
+        })
+    }
+}
+
+impl Source {
+    fn discovered(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.discovered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn locate(&self) -> Result<String, FetchError> {
+        let known = self.jwks_uri.clone().or_else(|| self.discovered().clone());
+        if let Some(url) = known {
+            return Ok(url);
+        }
+        let url = discovery::jwks_uri(&*self.fetch, &self.identifier, self.plain).await?;
+        *self.discovered() = Some(url.clone());
+        Ok(url)
+    }
+}
+
+fn judge(answer: &Response<Bytes>, had_one: bool) -> Result<Fetched, FetchError> {
+    let max_age = max_age(answer.headers());
+    match answer.status() {
+        StatusCode::NOT_MODIFIED if had_one => Ok(Fetched::Unchanged { max_age }),
+        StatusCode::OK => {
+            let keys = KeySet::from_fetched(answer.body(), MAX_KEYS)
+                .map_err(|reason| FetchError::new(format!("the key set is unusable: {reason}")))?;
+            let etag = answer.headers().get(header::ETAG).cloned();
+            Ok(Fetched::New { keys, json: answer.body().clone(), etag, max_age })
+        }
+        status => Err(FetchError::new(format!("the key set's URL answered {}", status.as_u16()))),
+    }
+}
+
+/// `Cache-Control` (RFC 9111 §5.2.2): `max-age`, or zero where nothing may be kept; the bounds have the last word.
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    let mut max_age = None;
+    for directive in values.flat_map(|value| value.split(',')).map(str::trim) {
+        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+        match name.to_ascii_lowercase().as_str() {
+            "no-store" | "no-cache" => return Some(Duration::ZERO),
+            "max-age" => max_age = value.trim_matches('"').parse().ok().map(Duration::from_secs),
+            _ => {}
+        }
+    }
+    max_age
+}
+
+impl fmt::Debug for IssuerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssuerBuilder")
+            .field("identifier", &self.identifier)
+            .field("jwks_uri", &self.jwks_uri)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}

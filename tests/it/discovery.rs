@@ -1,0 +1,127 @@
+//! Finding an issuer's keys (RFC 8414 §3, OpenID Connect Discovery §4).
+
+use serde_json::{Value, json};
+use tower_oauth::Issuer;
+
+use crate::fake_issuer::{Answer, FakeIssuer};
+
+async fn discover(fake: &FakeIssuer) -> Result<Issuer, String> {
+    Issuer::discover(&fake.identifier).await.map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn finds_the_keys_by_any_one_of_the_well_known_documents() {
+    for (path, places) in [
+        ("", vec!["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"]),
+        (
+            "/realms/x",
+            vec![
+                "/.well-known/oauth-authorization-server/realms/x",
+                "/.well-known/openid-configuration/realms/x",
+                "/realms/x/.well-known/openid-configuration",
+            ],
+        ),
+    ] {
+        for place in places {
+            let fake = FakeIssuer::start_with_path(path).await;
+            fake.without_metadata();
+            fake.metadata(place, fake.document());
+            assert!(discover(&fake).await.unwrap().is_ready(), "{place}");
+            assert_eq!((fake.hits(place), fake.fetches()), (1, 1));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_document_that_names_another_issuer_is_not_used() {
+    let fake = FakeIssuer::start().await;
+    let path = "/.well-known/oauth-authorization-server";
+    let own = fake.identifier.clone();
+    for issuer in [
+        json!(format!("{own}/")),
+        json!("https://stranger.test"),
+        json!([own]),
+        json!(own.to_uppercase()),
+        Value::Null,
+        json!(1),
+    ] {
+        fake.metadata(path, json!({"issuer": issuer, "jwks_uri": fake.jwks_uri()}));
+        assert!(discover(&fake).await.is_err(), "{issuer}");
+    }
+    fake.metadata(path, json!({"jwks_uri": fake.jwks_uri()}));
+    assert!(discover(&fake).await.unwrap_err().contains("malformed"));
+    assert_eq!(fake.fetches(), 0);
+    fake.metadata(path, fake.document());
+    assert!(discover(&fake).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_jwks_uri_that_is_not_https_is_not_asked() {
+    let fake = FakeIssuer::start().await;
+    let port = fake.origin().rsplit(':').next().unwrap().to_owned();
+    for uri in [
+        Value::Null,
+        json!(1),
+        json!("/jwks"),
+        json!("file:///etc/passwd"),
+        json!("data:application/json,{}"),
+        json!(format!("http://0.0.0.0:{port}/jwks")),
+        json!(format!("http://localhost.stranger.test:{port}/jwks")),
+        json!(format!("http://127.0.0.1@stranger.test:{port}/jwks")),
+        json!("http://169.254.169.254/latest/meta-data"),
+    ] {
+        fake.metadata("/.well-known/oauth-authorization-server", json!({"issuer": fake.identifier, "jwks_uri": uri}));
+        assert!(discover(&fake).await.is_err(), "{uri}");
+    }
+    assert_eq!(fake.fetches(), 0);
+}
+
+#[tokio::test]
+async fn an_https_issuer_cannot_send_us_to_plain_http_on_this_machine() {
+    let fake = FakeIssuer::start().await;
+    let error = Issuer::jwks("https://auth.test", fake.jwks_uri()).unwrap_err();
+    assert!(error.to_string().contains("plain http"), "{error}");
+    let issuer = Issuer::builder("https://auth.test").jwks_uri(fake.jwks_uri()).danger_accept_plain_http().lazy();
+    assert!(issuer.unwrap().warm_up().await.is_ok());
+}
+
+#[tokio::test]
+async fn the_keys_may_be_on_another_origin() {
+    let (fake, keys) = (FakeIssuer::start().await, FakeIssuer::start().await);
+    let document = json!({"issuer": fake.identifier, "jwks_uri": keys.jwks_uri()});
+    fake.metadata("/.well-known/oauth-authorization-server", document);
+    assert!(discover(&fake).await.is_ok());
+    assert_eq!((fake.fetches(), keys.fetches()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_set_that_moved_is_found_again() {
+    let (fake, new) = (FakeIssuer::start().await, FakeIssuer::start().await);
+    let clock = tower_oauth::testing::ManualClock::default();
+    let issuer = fake.builder().clock(clock.clone()).discover().await.unwrap();
+    fake.answer(Answer::Status(404));
+    let document = json!({"issuer": fake.identifier, "jwks_uri": new.jwks_uri()});
+    fake.metadata("/.well-known/oauth-authorization-server", document);
+    for _ in 0..2 {
+        clock.advance(std::time::Duration::from_secs(3600));
+        issuer.warm_up().await.ok();
+    }
+    assert_eq!(new.fetches(), 1);
+}
+
+#[tokio::test]
+async fn settings_that_cannot_work_are_told_all_at_once() {
+    let error = Issuer::builder("ftp://auth.test")
+        .jwks_uri("file:///keys")
+        .cool_down(std::time::Duration::ZERO)
+        .lifetime_bounds(std::time::Duration::from_secs(9), std::time::Duration::from_secs(3))
+        .lazy()
+        .unwrap_err();
+    let settings: Vec<_> = error.mistakes().iter().map(tower_oauth::ConfigMistake::setting).collect();
+    assert_eq!(settings, ["issuer", "jwks_uri", "lifetime_bounds", "cool_down"], "{error}");
+    for identifier in
+        ["", "auth.test", "http://auth.test", "https://auth.test?x", "https://auth.test#x", "https://a@b.test"]
+    {
+        assert!(Issuer::builder(identifier).lazy().is_err(), "{identifier:?}");
+    }
+}

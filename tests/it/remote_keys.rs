@@ -1,0 +1,397 @@
+//! Key sets that follow their issuer: every rule of the refresh policy, by a clock that is turned by hand.
+
+use std::time::Duration;
+
+use http::Request;
+use tower_oauth::{
+    Algorithm, AuthError, AuthErrorKind, Issuer, JwtVerifier, KeySet, ResourceServer, Token, testing::ManualClock,
+};
+
+use crate::{
+    fake_issuer::{Answer, FakeIssuer},
+    support::API,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+struct Bench {
+    fake: FakeIssuer,
+    clock: ManualClock,
+    issuer: Issuer,
+    server: ResourceServer,
+}
+
+impl Bench {
+    /// With the keys of the fake issuer fetched once.
+    async fn warm() -> Self {
+        let bench = Self::cold().await;
+        bench.issuer.warm_up().await.unwrap();
+        assert_eq!(bench.fake.fetches(), 1);
+        bench
+    }
+
+    async fn cold() -> Self {
+        let fake = FakeIssuer::start().await;
+        let clock = ManualClock::default();
+        let issuer = fake.builder().clock(clock.clone()).lazy().unwrap();
+        let server = server(&issuer);
+        Self { fake, clock, issuer, server }
+    }
+
+    async fn admit(&self, token: &str) -> Result<Token, AuthError> {
+        admit(&self.server, token).await
+    }
+
+    async fn kind(&self, token: &str) -> Option<AuthErrorKind> {
+        self.admit(token).await.err().map(|error| error.kind())
+    }
+
+    /// A token of the issuer under a `kid` that nobody has.
+    fn stranger(&self, kid: &str) -> String {
+        self.fake.mint(Algorithm::ES256).token("eve").header("kid", kid).sign()
+    }
+
+    /// Turns the clock without letting the tokens' dates run out: only what is remembered grows older.
+    fn wait(&self, time: Duration) {
+        let now = tower_oauth::Clock::now(&self.clock);
+        self.clock.advance(time);
+        self.clock.set(now);
+    }
+
+    /// Until the issuer has been asked so often.
+    async fn fetches(&self, count: usize) {
+        let asked = async {
+            while self.fake.fetches() < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), asked).await.expect("the issuer was not asked");
+        assert_eq!(self.fake.fetches(), count);
+    }
+}
+
+fn server(issuer: &Issuer) -> ResourceServer {
+    ResourceServer::new(JwtVerifier::new(issuer.clone(), API).unwrap())
+}
+
+async fn admit(server: &ResourceServer, token: &str) -> Result<Token, AuthError> {
+    let request = Request::get("/").header("authorization", format!("Bearer {token}")).body(()).unwrap();
+    server.admit(&request.into_parts().0).await
+}
+
+#[tokio::test]
+async fn a_new_key_is_accepted_with_the_very_request_that_brings_it() {
+    let bench = Bench::warm().await;
+    bench.wait(MINUTE);
+    bench.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
+    let token = bench.fake.mint(Algorithm::EdDSA).token("ada").sign();
+    assert_eq!(bench.admit(&token).await.unwrap().subject(), Some("ada"));
+    assert_eq!(bench.fake.fetches(), 2);
+    assert_eq!(bench.kind(&bench.fake.good_token()).await, None);
+}
+
+#[tokio::test]
+async fn a_thousand_unknown_kids_cost_one_fetch_per_cool_down() {
+    let bench = Bench::warm().await;
+    for round in 1..=3 {
+        bench.wait(Duration::from_secs(30));
+        let tokens: Vec<_> = (0..1000).map(|index| bench.stranger(&format!("{round}-{index}"))).collect();
+        let kinds = futures_util::future::join_all(tokens.iter().map(|token| bench.kind(token))).await;
+        assert!(kinds.iter().all(|kind| *kind == Some(AuthErrorKind::InvalidToken)), "{kinds:?}");
+        assert_eq!(bench.fake.fetches(), 1 + round);
+        bench.wait(Duration::from_secs(29));
+        assert_eq!(bench.kind(&bench.stranger("late")).await, Some(AuthErrorKind::InvalidToken));
+        assert_eq!(bench.fake.fetches(), 1 + round, "still within the cool-down");
+        bench.wait(Duration::from_secs(1));
+    }
+}
+
+#[tokio::test]
+async fn a_kid_that_a_fresh_set_lacked_is_remembered_and_costs_nothing() {
+    let bench = Bench::warm().await;
+    bench.wait(Duration::from_secs(30));
+    assert_eq!(bench.kind(&bench.stranger("x")).await, Some(AuthErrorKind::InvalidToken));
+    bench.wait(Duration::from_secs(45));
+    assert_eq!(bench.kind(&bench.stranger("x")).await, Some(AuthErrorKind::InvalidToken));
+    assert_eq!(bench.fake.fetches(), 2, "the same kid does not use up the next refresh");
+    assert_eq!(bench.kind(&bench.stranger("y")).await, Some(AuthErrorKind::InvalidToken));
+    assert_eq!(bench.fake.fetches(), 3);
+}
+
+#[tokio::test]
+async fn a_failed_refresh_counts_for_the_cool_down_and_the_token_cannot_be_judged() {
+    let bench = Bench::warm().await;
+    bench.wait(MINUTE);
+    bench.fake.answer(Answer::Status(500));
+    for _ in 0..5 {
+        let error = bench.admit(&bench.stranger("new")).await.unwrap_err();
+        assert_eq!(error.kind(), AuthErrorKind::Unavailable);
+        assert!(bench.server.challenge(&error).status() == 503);
+    }
+    assert_eq!(bench.fake.fetches(), 2);
+    assert_eq!(bench.kind(&bench.fake.good_token()).await, None, "known keys go on");
+}
+
+#[tokio::test]
+async fn what_can_never_bring_a_key_asks_for_none() {
+    let bench = Bench::warm().await;
+    bench.wait(MINUTE);
+    let mint = bench.fake.mint(Algorithm::ES256);
+    let stranger = tower_oauth::testing::MockIssuer::new("https://stranger.test");
+    let good = mint.token("ada");
+    for token in [
+        stranger.token("eve").sign(),
+        good.clone().claim("iss", "https://stranger.test").header("kid", "new").sign(),
+        good.sign_with(&stranger),
+        good.clone().header("alg", "ES384").sign(),
+        good.clone().header("kid", "new").header("typ", "JWT").sign(),
+        "garbage".to_owned(),
+    ] {
+        assert_eq!(bench.kind(&token).await, Some(AuthErrorKind::InvalidToken));
+    }
+    bench.fake.publish(&[Algorithm::EdDSA]);
+    let unnamed = bench.fake.mint(Algorithm::EdDSA).token("ada").without_header("kid").sign();
+    assert_eq!(bench.kind(&unnamed).await, Some(AuthErrorKind::InvalidToken));
+    assert_eq!(bench.fake.fetches(), 1);
+}
+
+#[tokio::test]
+async fn a_thousand_requests_on_a_cold_cache_cost_one_fetch() {
+    let bench = Bench::cold().await;
+    assert!(!bench.issuer.is_ready());
+    let token = bench.fake.good_token();
+    let answers = futures_util::future::join_all((0..1000).map(|_| bench.kind(&token))).await;
+    assert!(answers.iter().all(Option::is_none));
+    assert_eq!(bench.fake.fetches(), 1);
+    assert!(bench.issuer.is_ready());
+}
+
+#[tokio::test]
+async fn while_the_issuer_hangs_known_keys_do_not_wait_and_unknown_ones_only_three_seconds() {
+    let bench = Bench::warm().await;
+    bench.wait(MINUTE);
+    bench.fake.answer(Answer::Hang);
+    let token = bench.stranger("new");
+    let server = bench.server.clone();
+    let waiting = tokio::spawn(async move { admit(&server, &token).await });
+    bench.fetches(2).await;
+    for _ in 0..100 {
+        // The clock stands: whoever waited for anything would wait for ever.
+        assert_eq!(bench.kind(&bench.fake.good_token()).await, None);
+    }
+    bench.wait(Duration::from_millis(2_900));
+    assert_eq!(bench.kind(&bench.fake.good_token()).await, None);
+    assert!(!waiting.is_finished());
+    bench.wait(Duration::from_millis(100));
+    let error = waiting.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), AuthErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_cancels_nobodys_fetch() {
+    let bench = Bench::cold().await;
+    bench.fake.answer(Answer::Hang);
+    let (server, token) = (bench.server.clone(), bench.fake.good_token());
+    let first = tokio::spawn(async move { admit(&server, &token).await });
+    bench.fetches(1).await;
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    // The attempt is still under way: the next request joins it instead of starting another.
+    let (server, token) = (bench.server.clone(), bench.fake.good_token());
+    let second = tokio::spawn(async move { admit(&server, &token).await });
+    tokio::task::yield_now().await;
+    assert_eq!(bench.fake.fetches(), 1);
+    bench.wait(Duration::from_secs(5));
+    assert_eq!(second.await.unwrap().unwrap_err().kind(), AuthErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn the_last_good_set_serves_through_an_outage_of_a_day_and_no_longer() {
+    let bench = Bench::warm().await;
+    bench.fake.answer(Answer::Reset);
+    let mut asked = 1;
+    for _ in 0..23 {
+        bench.wait(HOUR);
+        assert_eq!(bench.kind(&bench.fake.good_token()).await, None);
+        asked += 1;
+        bench.fetches(asked).await;
+        settle(&bench).await;
+        asked = bench.fake.fetches();
+    }
+    bench.wait(HOUR);
+    let error = bench.admit(&bench.fake.good_token()).await.unwrap_err();
+    assert_eq!(error.kind(), AuthErrorKind::Unavailable);
+    assert!(!bench.issuer.is_ready());
+    bench.fake.answer(Answer::Keys);
+    bench.wait(MINUTE);
+    assert_eq!(bench.kind(&bench.fake.good_token()).await, None, "and it recovers by itself");
+}
+
+/// Until no attempt is under way any more.
+async fn settle(bench: &Bench) {
+    bench.issuer.warm_up().await.ok();
+}
+
+#[tokio::test]
+async fn nothing_unusable_replaces_a_usable_set() {
+    let bench = Bench::warm().await;
+    let many: Vec<_> = (0..101).map(|_| bench.fake.mint(Algorithm::ES256).jwk()).collect();
+    let large = format!("{{\"keys\":[],\"padding\":\"{}\"}}", "x".repeat(600 * 1024));
+    let answers = [
+        Answer::Body("{\"keys\":[]}".to_owned()),
+        Answer::Body("<html>Sign in</html>".to_owned()),
+        Answer::Body(String::new()),
+        Answer::Body("[1]".to_owned()),
+        Answer::Body("[".repeat(200_000)),
+        Answer::Body("{\"keys\":[{\"kty\":\"oct\",\"k\":\"AAAA\"}]}".to_owned()),
+        Answer::Body(serde_json::json!({"keys": many}).to_string()),
+        Answer::Body(large),
+        Answer::Status(404),
+        Answer::Status(429),
+        Answer::StatusWithKeys(500),
+        Answer::StatusWithKeys(304),
+        Answer::Redirect("/elsewhere".to_owned()),
+        Answer::Reset,
+    ];
+    for answer in answers {
+        bench.wait(HOUR);
+        bench.fake.answer(answer);
+        let before = bench.fake.fetches();
+        bench.issuer.warm_up().await.unwrap();
+        assert_eq!(bench.fake.fetches(), before + 1);
+        assert_eq!(bench.kind(&bench.fake.good_token()).await, None);
+        assert_eq!(bench.fake.hits("/elsewhere"), 0, "no redirect is followed");
+        bench.fake.answer(Answer::Keys);
+        bench.wait(MINUTE);
+        settle(&bench).await;
+    }
+}
+
+#[tokio::test]
+async fn a_withdrawn_key_dies_with_the_next_refresh_and_bad_keys_are_skipped_one_by_one() {
+    let bench = Bench::warm().await;
+    let mint = bench.fake.mint(Algorithm::EdDSA);
+    bench.fake.publish_raw(vec![serde_json::json!({"kty": "AKP"}), serde_json::json!(7), mint.jwk()]);
+    bench.wait(11 * MINUTE);
+    settle(&bench).await;
+    assert_eq!(bench.kind(&mint.token("ada").sign()).await, None);
+    assert_eq!(bench.kind(&bench.fake.good_token()).await, Some(AuthErrorKind::InvalidToken));
+}
+
+#[tokio::test]
+async fn it_is_renewed_ahead_of_time_in_the_background_until_the_last_handle_is_gone() {
+    let Bench { fake, clock, issuer, server } = Bench::warm().await;
+    let bench = Bench { fake, clock, issuer: issuer.clone(), server };
+    for round in 2..5 {
+        bench.wait(Duration::from_secs(449));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert_eq!(bench.fake.fetches(), round - 1, "not before 75 % of ten minutes");
+        bench.wait(Duration::from_secs(61));
+        bench.fetches(round).await;
+        // The background task sets its next alarm when the answer is in.
+        settle(&bench).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let Bench { fake, clock, issuer: other, server } = bench;
+    drop((issuer, other, server));
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    clock.advance(HOUR);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(fake.fetches(), 4);
+}
+
+#[tokio::test]
+async fn cache_control_counts_within_its_bounds() {
+    for (header, at_least, at_most) in [
+        ("Cache-Control: max-age=5", 45, 51),
+        ("Cache-Control: no-store", 45, 51),
+        ("Cache-Control: public, max-age=1200", 900, 1020),
+        ("Cache-Control: max-age=999999999", 2700, 3060),
+        ("Cache-Control: max-age=x", 450, 510),
+    ] {
+        let bench = Bench::cold().await;
+        bench.fake.jwks_headers(&format!("{header}\r\n"));
+        bench.issuer.warm_up().await.unwrap();
+        bench.wait(Duration::from_secs(at_least - 1));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(bench.fake.fetches(), 1, "{header}: too early");
+        bench.wait(Duration::from_secs(at_most - at_least + 2));
+        bench.fetches(2).await;
+    }
+}
+
+#[tokio::test]
+async fn an_unchanged_set_is_asked_for_by_its_etag() {
+    let bench = Bench::cold().await;
+    bench.fake.jwks_headers("ETag: \"v1\"\r\n");
+    bench.issuer.warm_up().await.unwrap();
+    let saved = bench.issuer.key_set_json().unwrap();
+    bench.wait(11 * MINUTE);
+    settle(&bench).await;
+    bench.fetches(2).await;
+    assert!(bench.fake.requests().last().unwrap().contains("if-none-match: \"v1\""));
+    assert_eq!(bench.kind(&bench.fake.good_token()).await, None);
+    assert_eq!(bench.issuer.key_set_json().unwrap(), saved);
+}
+
+#[tokio::test]
+async fn an_api_starts_while_its_issuer_is_down_and_recovers_by_itself() {
+    let bench = Bench::cold().await;
+    bench.fake.answer(Answer::Status(503));
+    let error = bench.admit(&bench.fake.good_token()).await.unwrap_err();
+    assert_eq!(error.kind(), AuthErrorKind::Unavailable);
+    let mut headers = http::HeaderMap::new();
+    bench.server.challenge(&error).write_to(&mut headers);
+    assert_eq!(headers["retry-after"], "1");
+    assert!(!headers.contains_key("www-authenticate"));
+    assert_eq!(bench.kind("garbage").await, Some(AuthErrorKind::InvalidToken), "garbage is still garbage");
+    for (failures, back_off) in [(1, 1), (2, 2), (3, 4), (4, 8), (5, 16), (6, 30), (7, 30)] {
+        assert_eq!(bench.fake.fetches(), failures);
+        bench.wait(Duration::from_secs(back_off) - Duration::from_millis(1));
+        assert_eq!(bench.kind(&bench.fake.good_token()).await, Some(AuthErrorKind::Unavailable));
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        assert_eq!(bench.fake.fetches(), failures, "the back-off of {back_off} s is not over");
+        bench.wait(Duration::from_millis(1));
+        assert_eq!(bench.kind(&bench.fake.good_token()).await, Some(AuthErrorKind::Unavailable));
+        bench.fetches(failures + 1).await;
+    }
+    bench.fake.answer(Answer::Keys);
+    bench.wait(Duration::from_secs(30));
+    assert_eq!(bench.kind(&bench.fake.good_token()).await, None);
+}
+
+#[tokio::test]
+async fn a_seed_serves_until_the_issuers_own_keys_are_here() {
+    let fake = FakeIssuer::start().await;
+    fake.answer(Answer::Hang);
+    let seed = fake.mint(Algorithm::EdDSA).key_set();
+    let issuer = fake.builder().clock(ManualClock::default()).seed(seed).lazy().unwrap();
+    assert!(issuer.is_ready());
+    let token = fake.mint(Algorithm::EdDSA).token("ada").sign();
+    assert!(admit(&server(&issuer), &token).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_saved_set_is_a_seed() {
+    let bench = Bench::warm().await;
+    let saved = KeySet::from_json(bench.issuer.key_set_json().unwrap()).unwrap();
+    let issuer = Issuer::with_keys(&bench.fake.identifier, saved).unwrap();
+    assert!(admit(&server(&issuer), &bench.fake.good_token()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_set_that_drips_in_is_given_up() {
+    let bench = Bench::cold().await;
+    bench.fake.answer(Answer::Drip);
+    let (server, token) = (bench.server.clone(), bench.fake.good_token());
+    let waiting = tokio::spawn(async move { admit(&server, &token).await });
+    bench.fetches(1).await;
+    bench.wait(Duration::from_secs(3));
+    assert_eq!(waiting.await.unwrap().unwrap_err().kind(), AuthErrorKind::Unavailable);
+    bench.wait(Duration::from_secs(2));
+    bench.fake.answer(Answer::Keys);
+    settle(&bench).await;
+    bench.wait(Duration::from_secs(2));
+    assert_eq!(bench.kind(&bench.fake.good_token()).await, None);
+}
