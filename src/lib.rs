@@ -4,9 +4,9 @@
 //! token, no handler.
 //!
 //! ```no_run
-//! # #[cfg(feature = "axum")] fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[cfg(all(feature = "axum", feature = "http-client"))] fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use axum::{Router, routing::get};
-//! use tower_oauth::{Issuer, JwtVerifier, KeySet, OAuthLayer, Scoped};
+//! use tower_oauth::{Issuer, JwtVerifier, OAuthLayer, Scoped};
 //!
 //! tower_oauth::scopes! {
 //!     /// Read any order.
@@ -17,11 +17,11 @@
 //!     format!("the orders of {:?}", token.subject())
 //! }
 //!
-//! let issuer = Issuer::with_keys("https://auth.example.com", KeySet::from_file("jwks.json")?)?;
+//! let issuer = Issuer::builder("https://auth.example.com").lazy()?; // its keys are fetched when they are needed
 //! let verifier = JwtVerifier::new(issuer, "https://api.example.com")?;
 //! let app: Router = Router::new().route("/orders", get(list)).layer(OAuthLayer::new(verifier));
 //! # Ok(()) }
-//! # #[cfg(not(feature = "axum"))] fn main() {}
+//! # #[cfg(not(all(feature = "axum", feature = "http-client")))] fn main() {}
 //! ```
 //!
 //! `cargo run --example quickstart` runs such a program. The README has a custom claim, a test to copy and the table of
@@ -35,7 +35,7 @@
 //!  4  the rooms      ┌───┼──────────────── extract ──────── handler ───────────┼───┐  Token · Scoped<S> · Claims<T>
 //!  3  the hall       │   ▼  layer ──► server ──► inner service ──► layer       │   │  OAuthLayer · ResourceServer
 //!  2  the study      │        verify: jwt                          step_up         │  Verify · StepUp
-//!  1  the windows    │        issuer · keys · jws · clock · log                    │  the only clock, crypto, log
+//!  1  the windows    │        issuer · keys · fetch · jws · clock · log            │  the only network, clock, crypto
 //!  0  the foundation │        scope · error · credentials · claims · token · challenge   plain values
 //!                    └─────────────────────────────────────────────────────────────┘
 //!     workshop: testing (may use all, used by none)
@@ -50,7 +50,7 @@
 //! | 4 rooms | `extract` | What a handler asks for in its signature. |
 //! | 3 hall | `server`, [`layer`] | Where HTTP comes in and leaves; all configuration of it. |
 //! | 2 study | `verify`, `step_up` | Is this token true, and was the person asked recently and strongly enough? |
-//! | 1 windows | `issuer`, [`keys`], `jws`, `clock`, `log` | The only code that knows cryptography, files, time and the log. |
+//! | 1 windows | `issuer`, [`keys`], `fetch`, `jws`, `clock`, `log` | The only code that knows cryptography, the network, files, time and the log. |
 //! | 0 foundation | `scope`, `error`, `credentials`, `claims`, `token`, `challenge` | Plain values: no I/O, no clock, no framework. |
 //! | workshop | [`testing`](testing/index.html) | An issuer without sockets, forged tokens, a clock to turn by hand. |
 //!
@@ -60,10 +60,11 @@
 //!
 //! 1. `OAuth::call` (`layer/mod.rs`) takes the request and hands its head to `ResourceServer::judge` (`server.rs`).
 //! 2. `Credentials::read` (`credentials.rs`) finds exactly one token, presented in exactly one of the ways that are open.
-//! 3. [`Verify::verify`] judges it. [`JwtVerifier`] does so at once, in `Rules::judge` (`verify/jwt.rs`):
+//! 3. [`Verify::verify`] judges it. [`JwtVerifier`] does so at once, in `Rules::judge` (`verify/jwt/mod.rs`):
 //!    `Compact::split`, `JoseHeader::parse`, `KeySet::candidates`, `Compact::is_signed_by`, `Facts::parse`, and only then
-//!    `Rules::check_claims`. A verifier that must wait answers [`Verdict::Later`], and `ResponseFuture`
-//!    (`layer/future.rs`) holds the request until the verdict is there.
+//!    `Rules::check_claims`. Only a token whose `kid` is unknown waits, for a refresh of the issuer's keys
+//!    (`RemoteKeys::seek`, `keys/remote.rs`): the verdict is [`Verdict::Later`], and `ResponseFuture`
+//!    (`layer/future.rs`) holds the request until it is there.
 //! 4. `ResourceServer::hide_credentials` marks the header that the token came in as sensitive.
 //! 5. `Door::admit` lets the verdict pass `ResourceServer::settle`, which adds the [`ScopeHierarchy`], and puts the
 //!    [`Token`] into the request's extensions. Only then is the inner service called.
@@ -82,6 +83,7 @@
 //! | `aws-lc-rs` | yes | Signatures by aws-lc-rs, with keys parsed once. Wins where `rust-crypto` is on as well. |
 //! | `rust-crypto` | | Signatures by RustCrypto through jsonwebtoken, for those who can't build C. No ES512, no RSA over 4096 bits, and slower. |
 //! | `axum` | yes | Extractors for axum 0.8, through axum-core. |
+//! | `http-client` | yes | [`HttpClient`](struct.HttpClient.html): fetching issuers' metadata and keys, with reqwest and rustls. Without it, bring a [`Fetch`]. |
 //! | `tracing` | | Events through `tracing`, under the target `tower_oauth`. |
 //! | `test-util` | | [`testing`](testing/index.html): `MockIssuer`, forged tokens, `ManualClock`, `TestToken`. |
 //!
@@ -92,6 +94,7 @@
 //! - [`layer`]: the layer, anonymous routes, bodies of refusals, gRPC
 //! - [`ResourceServerBuilder`]: realm, other ways to present a token, scopes that include others
 //! - [`JwtVerifierBuilder`]: issuers that don't follow RFC 9068, and what each relaxation costs
+//! - [`IssuerBuilder`]: how keys are fetched, kept fresh, and used while the issuer is down
 //! - [`keys`]: key sets from JSON, PEM, DER and files, and shared secrets
 //! - [`Verify`]: a verifier of your own
 //! - [`testing`](testing/index.html): a test to copy
@@ -145,6 +148,6 @@ pub use self::{
 };
 
 /// The README's programs compile.
-#[cfg(all(doctest, feature = "axum", feature = "test-util"))]
+#[cfg(all(doctest, feature = "axum", feature = "http-client", feature = "test-util"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

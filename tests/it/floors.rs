@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 /// From the foundation up. `lib.rs` is the map and stands above all of them.
 const FLOORS: [&[&str]; 6] = [
     &["scope", "error", "claims", "credentials", "token", "challenge"],
-    &["clock", "log", "jws", "keys", "issuer"],
+    &["clock", "fetch", "log", "jws", "keys", "issuer"],
     &["verify", "step_up"],
     &["server", "layer"],
     &["extract"],

@@ -9,8 +9,9 @@
 //! 4. After a failure the next attempt waits, longer each time.
 //! 5. Every fetch runs in a task of its own: a client that goes away cancels nobody's work.
 
+mod desk;
+
 use std::{
-    collections::VecDeque,
     fmt,
     hash::{BuildHasher, RandomState},
     pin::Pin,
@@ -23,6 +24,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use tokio::sync::watch;
 
+use self::desk::{Desk, FIRST_BACK_OFF, Wish};
 use super::KeySet;
 use crate::{
     clock::Clock,
@@ -30,11 +32,6 @@ use crate::{
     fetch::FetchError,
     log,
 };
-
-/// How many unknown `kid`s are remembered.
-const MAX_STRANGERS: usize = 256;
-const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
-const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 
 /// The times of the refresh policy.
 #[derive(Debug, Clone)]
@@ -123,26 +120,6 @@ struct Shared {
     ended: watch::Sender<u64>,
 }
 
-/// What is known of the attempts. Held for moments only, never over I/O, and not by readers of a known key.
-#[derive(Default)]
-struct Desk {
-    running: bool,
-    last_attempt: Option<Duration>,
-    failures: u32,
-    last_error: Option<FetchError>,
-    /// Unknown `kid`s, hashed, and when a fresh set lacked them.
-    strangers: VecDeque<(u64, Duration)>,
-}
-
-/// Why somebody wants the set.
-#[derive(Clone, Copy)]
-enum Wish<'k> {
-    /// There is none, or it is due.
-    Renewal,
-    /// A token names a key that isn't in it.
-    Stranger(&'k str),
-}
-
 impl RemoteKeys {
     pub(crate) fn new(source: Box<dyn FetchKeys>, policy: Policy, clock: Arc<dyn Clock>, seed: Option<KeySet>) -> Self {
         let snapshot = seed.map(|keys| {
@@ -192,7 +169,7 @@ impl RemoteKeys {
             ended = ended.changed() => ended.is_ok(),
             () = self.shared.clock.sleep(self.shared.policy.deadline) => false,
         };
-        if waited && self.is_ready() { Ok(()) } else { Err(self.shared.unavailable(&self.shared.desk())) }
+        if waited && self.is_ready() { Ok(()) } else { Err(self.shared.unavailable()) }
     }
 
     /// Whether a known key can be checked at this moment.
@@ -211,7 +188,7 @@ impl RemoteKeys {
             return Err(AuthError::unavailable(FIRST_BACK_OFF));
         };
         let ended = self.shared.ended.subscribe();
-        if !self.shared.desk().admit(wish, &self.shared)? {
+        if !self.shared.admit(wish)? {
             return Ok(ended);
         }
         let attempt = Attempt(Arc::clone(&self.shared));
@@ -230,73 +207,17 @@ impl RemoteKeys {
     }
 }
 
-impl Desk {
-    /// Whether an attempt is to be started; an error if there is nothing to wait for either.
-    fn admit(&mut self, wish: Wish<'_>, shared: &Shared) -> Result<bool, AuthError> {
-        let now = shared.clock.elapsed();
-        if let Wish::Stranger(key_id) = wish
-            && self.knows_stranger(key_id, now, &shared.policy)
-        {
-            return Err(Reason::UnknownKey.into());
-        }
-        if self.running {
-            return Ok(false);
-        }
-        let pause = match wish {
-            Wish::Renewal => self.back_off(),
-            Wish::Stranger(_) => shared.policy.cool_down,
-        };
-        if self.last_attempt.is_some_and(|last| now.saturating_sub(last) < pause) {
-            // With a set that was fetched just now the key is unknown; without, we can't tell.
-            let fresh = self.failures == 0 && matches!(wish, Wish::Stranger(_));
-            return Err(if fresh { Reason::UnknownKey.into() } else { shared.unavailable(self) });
-        }
-        // Claimed before the fetch, so that a failure counts too.
-        self.running = true;
-        self.last_attempt = Some(now);
-        Ok(true)
-    }
-
-    fn back_off(&self) -> Duration {
-        match self.failures {
-            0 => Duration::ZERO,
-            failures => MAX_BACK_OFF.min(FIRST_BACK_OFF.saturating_mul(1 << (failures - 1).min(10))),
-        }
-    }
-
-    fn knows_stranger(&mut self, key_id: &str, now: Duration, policy: &Policy) -> bool {
-        self.strangers.retain(|(_, since)| now.saturating_sub(*since) < policy.cool_down * 2);
-        let hash = hash(key_id);
-        self.strangers.iter().any(|(stranger, _)| *stranger == hash)
-    }
-
-    fn remember_stranger(&mut self, key_id: &str, now: Duration) {
-        if self.strangers.len() >= MAX_STRANGERS {
-            self.strangers.pop_front();
-        }
-        self.strangers.push_back((hash(key_id), now));
-    }
-}
-
-/// Random per process: a stranger can't choose two `kid`s that look alike.
-fn hash(key_id: &str) -> u64 {
-    static KEY: std::sync::OnceLock<RandomState> = std::sync::OnceLock::new();
-    KEY.get_or_init(RandomState::new).hash_one(key_id)
-}
-
 impl Shared {
     fn desk(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn unavailable(&self, desk: &Desk) -> AuthError {
-        let now = self.clock.elapsed();
-        let next = desk.last_attempt.unwrap_or(now).saturating_add(desk.back_off());
-        let error = AuthError::unavailable(next.saturating_sub(now).max(FIRST_BACK_OFF));
-        match &desk.last_error {
-            Some(cause) => error.with_source(cause.clone()),
-            None => error,
-        }
+    fn unavailable(&self) -> AuthError {
+        self.desk().unavailable(self.clock.elapsed())
+    }
+
+    fn admit(&self, wish: Wish<'_>) -> Result<bool, AuthError> {
+        self.desk().admit(wish, self.clock.elapsed(), &self.policy)
     }
 
     /// Publishes what was fetched. Nothing but a usable set gets here.
@@ -321,9 +242,8 @@ impl Shared {
 
     /// When the background task has something to do.
     fn next_refresh(&self) -> Duration {
-        let desk = self.desk();
         let renewal = self.current.load().as_ref().map_or(Duration::ZERO, |snapshot| snapshot.refresh_at);
-        desk.last_attempt.map_or(renewal, |last| renewal.max(last.saturating_add(desk.back_off())))
+        self.desk().next_attempt().map_or(renewal, |next| renewal.max(next))
     }
 }
 
@@ -341,15 +261,11 @@ impl Attempt {
         match fetched {
             Ok(fetched) => {
                 shared.publish(fetched);
-                let mut desk = shared.desk();
-                desk.failures = 0;
-                desk.last_error = None;
+                shared.desk().succeeded();
             }
             Err(error) => {
                 log::refresh_failed(&error);
-                let mut desk = shared.desk();
-                desk.failures = desk.failures.saturating_add(1);
-                desk.last_error = Some(error);
+                shared.desk().failed(error);
             }
         }
     }
@@ -357,7 +273,7 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.0.desk().running = false;
+        self.0.desk().end();
         self.0.ended.send_modify(|ended| *ended = ended.wrapping_add(1));
     }
 }
@@ -372,7 +288,7 @@ async fn refresh_ahead(shared: Arc<Shared>, mut dropped: watch::Receiver<()>) {
         }
         // Somebody else's attempt may have put it off.
         let due = shared.next_refresh() <= shared.clock.elapsed();
-        if due && matches!(shared.desk().admit(Wish::Renewal, &shared), Ok(true)) {
+        if due && matches!(shared.admit(Wish::Renewal), Ok(true)) {
             Attempt(Arc::clone(&shared)).run().await;
         }
     }
@@ -406,12 +322,13 @@ pub(crate) struct StillAbsent {
 
 impl StillAbsent {
     pub(crate) fn error(self) -> AuthError {
+        let now = self.shared.clock.elapsed();
         let mut desk = self.shared.desk();
-        if !self.ended || desk.failures > 0 || self.shared.current.load().is_none() {
-            return self.shared.unavailable(&desk);
+        if !self.ended || desk.is_failing() || self.shared.current.load().is_none() {
+            return desk.unavailable(now);
         }
         if let Some(key_id) = &self.key_id {
-            desk.remember_stranger(key_id, self.shared.clock.elapsed());
+            desk.remember_stranger(key_id, now);
         }
         Reason::UnknownKey.into()
     }

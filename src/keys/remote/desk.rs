@@ -1,0 +1,126 @@
+//! Who may start an attempt, and when: rules 3 and 4.
+
+use std::{
+    collections::VecDeque,
+    hash::{BuildHasher, RandomState},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use super::Policy;
+use crate::{
+    error::{AuthError, Reason},
+    fetch::FetchError,
+};
+
+/// How many unknown `kid`s are remembered.
+const MAX_STRANGERS: usize = 256;
+pub(super) const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
+const MAX_BACK_OFF: Duration = Duration::from_secs(30);
+
+/// What is known of the attempts. Held for moments only, never over I/O, and not by readers of a known key.
+#[derive(Default)]
+pub(super) struct Desk {
+    running: bool,
+    last_attempt: Option<Duration>,
+    failures: u32,
+    last_error: Option<FetchError>,
+    /// Unknown `kid`s, hashed, and when a fresh set lacked them.
+    strangers: VecDeque<(u64, Duration)>,
+}
+
+/// Why somebody wants the set.
+#[derive(Clone, Copy)]
+pub(super) enum Wish<'k> {
+    /// There is none, or it is due.
+    Renewal,
+    /// A token names a key that isn't in it.
+    Stranger(&'k str),
+}
+
+impl Desk {
+    /// Whether an attempt is to be started; an error if there is nothing to wait for either.
+    pub(super) fn admit(&mut self, wish: Wish<'_>, now: Duration, policy: &Policy) -> Result<bool, AuthError> {
+        if let Wish::Stranger(key_id) = wish
+            && self.knows_stranger(key_id, now, policy)
+        {
+            return Err(Reason::UnknownKey.into());
+        }
+        if self.running {
+            return Ok(false);
+        }
+        let pause = match wish {
+            Wish::Renewal => self.back_off(),
+            Wish::Stranger(_) => policy.cool_down,
+        };
+        if self.last_attempt.is_some_and(|last| now.saturating_sub(last) < pause) {
+            // With a set that was fetched just now the key is unknown; without, we can't tell.
+            let fresh = self.failures == 0 && matches!(wish, Wish::Stranger(_));
+            return Err(if fresh { Reason::UnknownKey.into() } else { self.unavailable(now) });
+        }
+        // Claimed before the fetch, so that a failure counts too.
+        self.running = true;
+        self.last_attempt = Some(now);
+        Ok(true)
+    }
+
+    /// The attempt that was admitted is over, however it ended.
+    pub(super) fn end(&mut self) {
+        self.running = false;
+    }
+
+    pub(super) fn succeeded(&mut self) {
+        (self.failures, self.last_error) = (0, None);
+    }
+
+    pub(super) fn failed(&mut self, error: FetchError) {
+        self.failures = self.failures.saturating_add(1);
+        self.last_error = Some(error);
+    }
+
+    /// Whether the last attempt that ended was a failure.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// When the next attempt may be made, if there has been one.
+    pub(super) fn next_attempt(&self) -> Option<Duration> {
+        Some(self.last_attempt?.saturating_add(self.back_off()))
+    }
+
+    /// What to answer as long as nobody can judge.
+    pub(super) fn unavailable(&self, now: Duration) -> AuthError {
+        let wait = self.next_attempt().unwrap_or(now).saturating_sub(now);
+        let error = AuthError::unavailable(wait.max(FIRST_BACK_OFF));
+        match &self.last_error {
+            Some(cause) => error.with_source(cause.clone()),
+            None => error,
+        }
+    }
+
+    fn back_off(&self) -> Duration {
+        match self.failures {
+            0 => Duration::ZERO,
+            failures => MAX_BACK_OFF.min(FIRST_BACK_OFF.saturating_mul(1 << (failures - 1).min(10))),
+        }
+    }
+
+    fn knows_stranger(&mut self, key_id: &str, now: Duration, policy: &Policy) -> bool {
+        self.strangers.retain(|(_, since)| now.saturating_sub(*since) < policy.cool_down * 2);
+        let hash = hash(key_id);
+        self.strangers.iter().any(|(stranger, _)| *stranger == hash)
+    }
+
+    pub(super) fn remember_stranger(&mut self, key_id: &str, now: Duration) {
+        if self.strangers.len() >= MAX_STRANGERS {
+            self.strangers.pop_front();
+        }
+        self.strangers.push_back((hash(key_id), now));
+    }
+}
+
+/// Random per process: a stranger can't choose two `kid`s that look alike.
+fn hash(key_id: &str) -> u64 {
+    static KEY: OnceLock<RandomState> = OnceLock::new();
+    KEY.get_or_init(RandomState::new).hash_one(key_id)
+}
