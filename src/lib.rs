@@ -34,7 +34,7 @@
 //!                        │                                                     ▲
 //!  4  the rooms      ┌───┼──────────────── extract ──────── handler ───────────┼───┐  Token · Scoped<S> · Claims<T>
 //!  3  the hall       │   ▼  layer ──► server ──► inner service ──► layer       │   │  OAuthLayer · ResourceServer
-//!  2  the study      │        verify: jwt                          step_up         │  Verify · StepUp
+//!  2  the study      │        verify: jwt · issuers                step_up         │  Verify · StepUp
 //!  1  the windows    │        issuer · keys · fetch · jws · clock · log            │  the only network, clock, crypto
 //!  0  the foundation │        scope · error · credentials · claims · token · challenge   plain values
 //!                    └─────────────────────────────────────────────────────────────┘
@@ -144,7 +144,7 @@ pub use self::{
     server::{ResourceServer, ResourceServerBuilder},
     step_up::StepUp,
     token::{ActsFor, Scoped, Token},
-    verify::{Claim, JwtVerifier, JwtVerifierBuilder, Presented, Verdict, Verify, Voucher},
+    verify::{Claim, Issuers, JwtVerifier, JwtVerifierBuilder, Presented, Verdict, Verify, Voucher},
 };
 
 /// The README's programs compile.

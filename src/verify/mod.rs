@@ -5,6 +5,7 @@
 //! There are three outcomes, not two: a token that *could not be judged* is
 //! [`AuthErrorKind::Unavailable`](crate::AuthErrorKind::Unavailable) and says nothing against the token.
 
+mod issuers;
 mod jwt;
 
 use std::{fmt, pin::Pin, sync::Arc};
@@ -12,6 +13,7 @@ use std::{fmt, pin::Pin, sync::Arc};
 use http::request::Parts;
 use serde::Serialize;
 
+pub use self::issuers::Issuers;
 #[cfg(feature = "test-util")]
 pub(crate) use self::jwt::check_signature;
 pub use self::jwt::{Claim, JwtVerifier, JwtVerifierBuilder};

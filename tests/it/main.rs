@@ -12,6 +12,7 @@ mod extractors;
 mod fake_issuer;
 mod floors;
 mod forged_tokens;
+mod issuers;
 mod key_choice;
 mod key_forms;
 mod key_sets;

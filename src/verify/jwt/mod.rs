@@ -15,7 +15,7 @@ use std::{fmt, sync::Arc};
 pub use self::builder::JwtVerifierBuilder;
 use super::{Presented, Verdict, Verify};
 use crate::{
-    claims::{ClaimNames, Facts, NumericDate, Text},
+    claims::{ClaimNames, Facts, NumericDate, Text, unverified_issuer},
     clock::Clock,
     error::{AuthError, ConfigError, Reason},
     issuer::Issuer,
@@ -102,6 +102,12 @@ impl JwtVerifier {
         let issuer = Issuer::named(issuer, KeySet::of_secret(secret)?)?;
         Ok(JwtVerifierBuilder::new(issuer, audience.into(), Some(algorithm)))
     }
+
+    /// Whose tokens it accepts.
+    #[must_use]
+    pub fn issuer(&self) -> &Issuer {
+        &self.rules.issuer
+    }
 }
 
 impl Verify for JwtVerifier {
@@ -176,12 +182,10 @@ impl Rules {
         check_signature(jws, keys.set(), &self.algorithms, |typ| self.accepts_type(typ))
     }
 
-    /// What the token says of itself, unverified: reason enough not to ask our issuer for a key, and for nothing else.
+    /// A token of another issuer is no reason to ask ours for a key.
     fn claims_our_issuer(&self, token: &str) -> bool {
-        let claims =
-            Compact::split(token).and_then(|jws| jws.payload()).and_then(|bytes| String::from_utf8(bytes).ok());
-        let facts = claims.and_then(|claims| Facts::parse(claims, &self.names).ok());
-        facts.is_some_and(|facts| facts.text(facts.issuer.as_ref()) == Some(self.issuer.identifier()))
+        let claims = Compact::split(token).and_then(|jws| jws.payload());
+        claims.and_then(|claims| unverified_issuer(&claims)).is_some_and(|named| named == self.issuer.identifier())
     }
 
     /// RFC 9068 §4: `at+jwt`, with or without `application/`, in any case (RFC 2045 §5.1).

@@ -1,0 +1,74 @@
+//! Several trusted issuers behind one layer: an allow-list first (RFC 8725 §3.8, RFC 9068 §4).
+//!
+//! *In*: a token's text. *Out*: the verdict of the one verifier whose issuer the token names.
+//!
+//! What a token says of its issuer is not believed here, it only chooses who judges: the chosen verifier has its own keys,
+//! audience, algorithms and relaxations, and accepts tokens of its own issuer only. An issuer that is not on the list
+//! causes no look-up of anything.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use super::{JwtVerifier, Presented, Verdict, Verify};
+use crate::{
+    claims::unverified_issuer,
+    error::{ConfigError, ConfigMistake, Reason},
+    jws::Compact,
+};
+
+/// Verifies the JWT access tokens of several issuers, each by its own rules.
+///
+/// ```
+/// # fn example(staff: tower_oauth::Issuer, partners: tower_oauth::Issuer) -> Result<(), tower_oauth::ConfigError> {
+/// use tower_oauth::{Issuers, JwtVerifier, OAuthLayer};
+///
+/// let staff = JwtVerifier::new(staff, "https://api.example.com")?;
+/// let partners = JwtVerifier::builder(partners, "https://api.example.com").accept_plain_jwt_type().build()?;
+/// let layer = OAuthLayer::new(Issuers::new([staff, partners])?);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A `sub` or `client_id` is unique within its issuer only: use it together with [`Token::issuer`](crate::Token::issuer).
+#[derive(Clone)]
+pub struct Issuers {
+    verifiers: Arc<HashMap<Box<str>, JwtVerifier>>,
+}
+
+impl Issuers {
+    /// Trusts the issuers of these verifiers.
+    ///
+    /// # Errors
+    /// No verifier, or two of the same issuer.
+    pub fn new(verifiers: impl IntoIterator<Item = JwtVerifier>) -> Result<Self, ConfigError> {
+        let (mut list, mut mistakes) = (HashMap::new(), Vec::new());
+        for verifier in verifiers {
+            let identifier: Box<str> = verifier.issuer().identifier().into();
+            if list.insert(identifier.clone(), verifier).is_some() {
+                let found = format!("{identifier:?} is there twice");
+                mistakes.push(ConfigMistake::new("issuers", found, "give one verifier for each issuer"));
+            }
+        }
+        if list.is_empty() {
+            mistakes.push(ConfigMistake::new("issuers", "there is none", "give at least one verifier"));
+        }
+        ConfigError::unless_empty(mistakes)?;
+        Ok(Self { verifiers: Arc::new(list) })
+    }
+}
+
+impl Verify for Issuers {
+    fn verify(&self, presented: &Presented<'_>) -> Verdict {
+        let Some(jws) = Compact::split(presented.token()) else { return Verdict::Now(Err(Reason::NotAJws.into())) };
+        let named = jws.payload().and_then(|claims| unverified_issuer(&claims));
+        match named.and_then(|issuer| self.verifiers.get(&*issuer)) {
+            Some(verifier) => verifier.verify(presented),
+            None => Verdict::Now(Err(Reason::WrongIssuer.into())),
+        }
+    }
+}
+
+impl fmt::Debug for Issuers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.verifiers.keys()).finish()
+    }
+}
