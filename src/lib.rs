@@ -144,7 +144,7 @@ pub use self::{
     server::{ResourceServer, ResourceServerBuilder},
     step_up::StepUp,
     token::{ActsFor, Scoped, Token},
-    verify::{Claim, Issuers, JwtVerifier, JwtVerifierBuilder, Presented, Verdict, Verify, Voucher},
+    verify::{Claim, DynamicIssuers, Issuers, JwtVerifier, JwtVerifierBuilder, Presented, Verdict, Verify, Voucher},
 };
 
 /// The README's programs compile.

@@ -11,7 +11,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use super::{JwtVerifier, Presented, Verdict, Verify};
 use crate::{
     claims::unverified_issuer,
-    error::{ConfigError, ConfigMistake, Reason},
+    error::{AuthError, ConfigError, ConfigMistake, Reason},
     jws::Compact,
 };
 
@@ -58,13 +58,19 @@ impl Issuers {
 
 impl Verify for Issuers {
     fn verify(&self, presented: &Presented<'_>) -> Verdict {
-        let Some(jws) = Compact::split(presented.token()) else { return Verdict::Now(Err(Reason::NotAJws.into())) };
-        let named = jws.payload().and_then(|claims| unverified_issuer(&claims));
-        match named.and_then(|issuer| self.verifiers.get(&*issuer)) {
-            Some(verifier) => verifier.verify(presented),
-            None => Verdict::Now(Err(Reason::WrongIssuer.into())),
+        let named = named_issuer(presented.token());
+        match named.and_then(|issuer| self.verifiers.get(&*issuer).ok_or_else(|| Reason::WrongIssuer.into())) {
+            Ok(verifier) => verifier.verify(presented),
+            Err(error) => Verdict::Now(Err(error)),
         }
     }
+}
+
+/// The issuer that a token names, unverified: it chooses who judges, and proves nothing.
+pub(super) fn named_issuer(token: &str) -> Result<String, AuthError> {
+    let jws = Compact::split(token).ok_or(Reason::NotAJws)?;
+    let named = jws.payload().and_then(|claims| unverified_issuer(&claims));
+    Ok(named.ok_or(Reason::WrongIssuer)?)
 }
 
 impl fmt::Debug for Issuers {

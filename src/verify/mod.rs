@@ -5,6 +5,7 @@
 //! There are three outcomes, not two: a token that *could not be judged* is
 //! [`AuthErrorKind::Unavailable`](crate::AuthErrorKind::Unavailable) and says nothing against the token.
 
+mod dynamic;
 mod issuers;
 mod jwt;
 
@@ -13,6 +14,7 @@ use std::{fmt, pin::Pin, sync::Arc};
 use http::request::Parts;
 use serde::Serialize;
 
+pub use self::dynamic::DynamicIssuers;
 pub use self::issuers::Issuers;
 #[cfg(feature = "test-util")]
 pub(crate) use self::jwt::check_signature;

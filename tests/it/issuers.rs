@@ -1,6 +1,17 @@
 //! Several trusted issuers behind one layer.
 
-use tower_oauth::{Algorithm, Issuers, JwtVerifier, OAuthLayer, testing::MockIssuer};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tower_oauth::{
+    Algorithm, DynamicIssuers, Issuers, JwtVerifier, OAuthLayer,
+    testing::{ManualClock, MockIssuer},
+};
 
 use crate::{
     fake_issuer::FakeIssuer,
@@ -52,4 +63,69 @@ fn the_list_names_each_issuer_once_and_at_least_one() {
     assert!(Issuers::new([]).unwrap_err().to_string().contains("there is none"));
     let twice = Issuers::new([issuer().verifier(API), issuer().verifier("https://other.test")]);
     assert!(twice.unwrap_err().to_string().contains("\"https://auth.test\" is there twice"));
+}
+
+/// Approves `https://tenant-….test`, and counts how often it is asked.
+fn tenants(clock: &ManualClock) -> (DynamicIssuers, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    let verifier = DynamicIssuers::new(move |issuer: &str| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        DynamicIssuers::match_template("https://tenant-{name}.test", issuer)?;
+        Some(MockIssuer::new(issuer).verifier(API))
+    });
+    (verifier.clock(clock.clone()), asked)
+}
+
+#[tokio::test]
+async fn a_callback_approves_tenants_once_and_its_refusal_holds_for_thirty_seconds() {
+    let clock = ManualClock::default();
+    let (verifier, asked) = tenants(&clock);
+    let app = router().layer(OAuthLayer::new(verifier.clone()));
+    let token = |issuer: &str| MockIssuer::new(issuer).token("ada").sign();
+    for _ in 0..3 {
+        assert_eq!(get_with_token(&app, "/me", &token("https://tenant-a.test")).await.status, 200);
+        assert_eq!(get_with_token(&app, "/me", &token("https://stranger.test")).await.status, 401);
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    clock.advance(Duration::from_secs(29));
+    assert_eq!(get_with_token(&app, "/me", &token("https://stranger.test")).await.status, 401);
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(get_with_token(&app, "/me", &token("https://stranger.test")).await.status, 401);
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
+    let forged =
+        MockIssuer::new("https://tenant-a.test").token("ada").sign_with(&MockIssuer::new("https://tenant-b.test"));
+    assert_eq!(get_with_token(&app, "/me", &forged).await.status, 401, "keys are never pooled");
+    verifier.forget("https://tenant-a.test");
+    assert_eq!(get_with_token(&app, "/me", &token("https://tenant-a.test")).await.status, 200);
+    assert_eq!(asked.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test]
+async fn a_flood_of_invented_issuers_drives_no_tenant_out_and_is_bounded() {
+    let (verifier, asked) = tenants(&ManualClock::default());
+    let app = router().layer(OAuthLayer::new(verifier));
+    let tenant = MockIssuer::new("https://tenant-a.test").token("ada").sign();
+    assert_eq!(get_with_token(&app, "/me", &tenant).await.status, 200);
+    let good = MockIssuer::new("https://stranger.test").token("eve");
+    for number in 0..5_000 {
+        let invented = good.clone().claim("iss", format!("https://invented-{number}.test")).sign();
+        assert_eq!(get_with_token(&app, "/me", &invented).await.status, 401);
+    }
+    let before = asked.load(Ordering::SeqCst);
+    assert_eq!(get_with_token(&app, "/me", &tenant).await.status, 200);
+    assert_eq!(asked.load(Ordering::SeqCst), before, "the tenant's verifier is still there");
+    let long = good.claim("iss", format!("https://{}.test", "x".repeat(600))).sign();
+    assert_eq!(get_with_token(&app, "/me", &long).await.status, 401);
+    assert_eq!(asked.load(Ordering::SeqCst), before, "nobody is asked about a name that long");
+}
+
+#[tokio::test]
+async fn a_verifier_of_another_issuer_than_asked_for_is_a_refusal() {
+    let verifier = DynamicIssuers::new(|_: &str| Some(issuer().verifier(API)));
+    let app = router().layer(OAuthLayer::new(verifier));
+    let token = MockIssuer::new("https://stranger.test").token("eve").sign();
+    assert_eq!(get_with_token(&app, "/me", &token).await.status, 401);
+    assert_eq!(get_with_token(&app, "/me", &issuer().token("ada").sign()).await.status, 200);
 }

@@ -13,9 +13,9 @@ mod builder;
 use std::{fmt, sync::Arc};
 
 pub use self::builder::JwtVerifierBuilder;
-use super::{Presented, Verdict, Verify};
+use super::{Presented, Verdict, Verify, issuers::named_issuer};
 use crate::{
-    claims::{ClaimNames, Facts, NumericDate, Text, unverified_issuer},
+    claims::{ClaimNames, Facts, NumericDate, Text},
     clock::Clock,
     error::{AuthError, ConfigError, Reason},
     issuer::Issuer,
@@ -184,8 +184,7 @@ impl Rules {
 
     /// A token of another issuer is no reason to ask ours for a key.
     fn claims_our_issuer(&self, token: &str) -> bool {
-        let claims = Compact::split(token).and_then(|jws| jws.payload());
-        claims.and_then(|claims| unverified_issuer(&claims)).is_some_and(|named| named == self.issuer.identifier())
+        named_issuer(token).is_ok_and(|named| named == self.issuer.identifier())
     }
 
     /// RFC 9068 §4: `at+jwt`, with or without `application/`, in any case (RFC 2045 §5.1).
