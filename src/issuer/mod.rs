@@ -13,7 +13,7 @@ use std::{fmt, net::IpAddr, sync::Arc};
 
 use arc_swap::Guard;
 use bytes::Bytes;
-use http::Uri;
+use http::{Uri, uri::Authority};
 
 pub use self::remote::IssuerBuilder;
 use crate::{
@@ -193,7 +193,11 @@ pub(crate) fn check_identifier(setting: &'static str, url: &str, plain: Plain) -
 pub(crate) fn check_url(setting: &'static str, url: &str, plain: Plain) -> Result<(), ConfigError> {
     let Ok(uri) = url.parse::<Uri>() else { return Err(bad_url(setting, url, "is not a URL")) };
     let found = match (uri.scheme_str(), uri.authority()) {
-        (_, Some(authority)) if authority.as_str().contains('@') => "has a user name",
+        // Never quoted: there may be a password in it.
+        (_, Some(authority)) if authority.as_str().contains('@') => {
+            return Err(ConfigMistake::new(setting, "the URL has a user name", CHANGE).into());
+        }
+        (_, Some(authority)) if !is_complete(authority) => "has no host, or no possible port",
         (Some("https"), Some(_)) => return Ok(()),
         (Some("http"), Some(_)) if plain == Plain::Anywhere => return Ok(()),
         (Some("http"), Some(authority)) if plain == Plain::Loopback && is_loopback(authority.host()) => return Ok(()),
@@ -204,8 +208,13 @@ pub(crate) fn check_url(setting: &'static str, url: &str, plain: Plain) -> Resul
 }
 
 fn bad_url(setting: &'static str, url: &str, found: &str) -> ConfigError {
-    ConfigMistake::new(setting, format!("{url:?} {found}"), "give an absolute https URL without query and fragment")
-        .into()
+    ConfigMistake::new(setting, format!("{url:?} {found}"), CHANGE).into()
+}
+
+/// `http` reads a port only when asked for it, and takes an impossible one for none.
+fn is_complete(authority: &Authority) -> bool {
+    let port = authority.port_u16().map_or(0, |_| authority.port().map_or(0, |port| port.as_str().len() + 1));
+    !authority.host().is_empty() && authority.host().len() + port == authority.as_str().len()
 }
 
 /// An address of this machine; a name such as `localhost.example.com` is none.
@@ -213,3 +222,5 @@ fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
+
+const CHANGE: &str = "give an absolute https URL without query and fragment";

@@ -119,9 +119,29 @@ async fn settings_that_cannot_work_are_told_all_at_once() {
         .unwrap_err();
     let settings: Vec<_> = error.mistakes().iter().map(tower_oauth::ConfigMistake::setting).collect();
     assert_eq!(settings, ["issuer", "jwks_uri", "lifetime_bounds", "cool_down"], "{error}");
-    for identifier in
-        ["", "auth.test", "http://auth.test", "https://auth.test?x", "https://auth.test#x", "https://a@b.test"]
-    {
+    for identifier in [
+        "",
+        "auth.test",
+        "http://auth.test",
+        "https://auth.test?x",
+        "https://auth.test#x",
+        "https://a@b.test",
+        "https://",
+        "https://:443",
+        "https://auth.test:99999",
+        "https://auth.test:",
+        "https://auth.test:x",
+        "https://[::1]x",
+    ] {
         assert!(Issuer::builder(identifier).lazy().is_err(), "{identifier:?}");
     }
+    for identifier in ["https://auth.test:8443/x", "https://[::1]:8443", "https://[::1]", "http://127.0.0.1:1"] {
+        assert!(Issuer::builder(identifier).lazy().is_ok(), "{identifier:?}");
+    }
+}
+
+#[test]
+fn a_password_in_a_url_is_not_told_to_the_log() {
+    let error = Issuer::builder("https://user:hush@auth.test").lazy().unwrap_err().to_string();
+    assert!(error.contains("user name") && !error.contains("hush"), "{error}");
 }
