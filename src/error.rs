@@ -57,6 +57,22 @@ pub enum AuthErrorKind {
     MissingLayer,
 }
 
+impl AuthErrorKind {
+    /// A stable name, for counting.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MissingCredentials => "missing_credentials",
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidToken => "invalid_token",
+            Self::InsufficientScope => "insufficient_scope",
+            Self::InsufficientUserAuthentication => "insufficient_user_authentication",
+            Self::Unavailable => "unavailable",
+            Self::MissingLayer => "missing_layer",
+        }
+    }
+}
+
 /// The precise reason. Texts for the client come from here only, so they are fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "some are the extractors' reasons"))]

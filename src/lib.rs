@@ -85,6 +85,7 @@
 //! | `axum` | yes | Extractors for axum 0.8, through axum-core. |
 //! | `http-client` | yes | [`HttpClient`](struct.HttpClient.html): fetching issuers' metadata and keys, with reqwest and rustls. Without it, bring a [`Fetch`]. |
 //! | `tracing` | | Events through `tracing`, under the target `tower_oauth`. |
+//! | `metrics` | | Counters, a gauge and a histogram through the `metrics` facade, under `tower_oauth_`: decisions, refreshes, age of keys, unknown kids, waits. |
 //! | `test-util` | | [`testing`](testing/index.html): `MockIssuer`, forged tokens, `ManualClock`, `TestToken`. |
 //!
 //! One of the two crypto features must be on. No other feature changes an answer until code asks for it.

@@ -1,11 +1,33 @@
-//! The one place that logs, so that no other line asks whether the feature `tracing` is on.
+//! The one place that logs and counts, so that no other line asks whether the features `tracing` and `metrics` are on.
 //!
-//! Never a token, a secret, a claim's value or a header's text: our own words only.
+//! Never a token, a secret, a claim's value or a header's text: our own words, and the identifiers of trusted issuers.
+//!
+//! | metric | kind | labels | |
+//! |---|---|---|---|
+//! | `tower_oauth_admitted_total` | counter | | Requests whose token was accepted. |
+//! | `tower_oauth_refused_total` | counter | `kind` | Refusals by [`AuthErrorKind`], those of handlers too. |
+//! | `tower_oauth_key_refreshes_total` | counter | `issuer`, `result` | Attempts to fetch keys: `success`, `failure`. |
+//! | `tower_oauth_key_age_seconds` | gauge | `issuer` | How old the keys in use are, at the end of each attempt. |
+//! | `tower_oauth_unknown_kids_total` | counter | `issuer` | Tokens that name a key we don't have. |
+//! | `tower_oauth_key_wait_seconds` | histogram | `issuer` | How long such a token waited. |
 
-use crate::error::{AuthError, AuthErrorKind};
+use std::time::Duration;
+
+use crate::{
+    error::{AuthError, AuthErrorKind},
+    fetch::FetchError,
+};
+
+/// A token was accepted.
+pub(crate) fn admitted() {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tower_oauth_admitted_total").increment(1);
+}
 
 /// A request was refused. A stranger can cause it, so it is told quietly, unless the fault is on our side.
 pub(crate) fn refused(error: &AuthError) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tower_oauth_refused_total", "kind" => error.kind().name()).increment(1);
     #[cfg(feature = "tracing")]
     {
         let cause = std::error::Error::source(error).map(tracing::field::display);
@@ -34,13 +56,39 @@ fn mistake(error: &AuthError) {
     }
 }
 
-/// A key set could not be renewed: nobody's token is to blame, and somebody should look.
-pub(crate) fn refresh_failed(error: &crate::fetch::FetchError) {
-    #[cfg(feature = "tracing")]
+/// An attempt to fetch an issuer's keys ended. A failure is nobody's token's fault, and somebody should look.
+#[cfg_attr(not(any(feature = "metrics", feature = "tracing")), expect(unused_variables, reason = "nobody listens"))]
+pub(crate) fn refresh_ended(issuer: &str, result: Result<(), &FetchError>, age: Option<Duration>) {
+    #[cfg(feature = "metrics")]
     {
-        let cause = std::error::Error::source(error).map(tracing::field::display);
-        tracing::warn!(target: "tower_oauth", reason = %error, cause, "the issuer's keys could not be fetched");
+        let outcome = if result.is_ok() { "success" } else { "failure" };
+        metrics::counter!("tower_oauth_key_refreshes_total", "issuer" => issuer.to_owned(), "result" => outcome)
+            .increment(1);
+        if let Some(age) = age {
+            metrics::gauge!("tower_oauth_key_age_seconds", "issuer" => issuer.to_owned()).set(age.as_secs_f64());
+        }
     }
-    #[cfg(not(feature = "tracing"))]
-    let _ = error;
+    #[cfg(feature = "tracing")]
+    match result {
+        Ok(()) => tracing::debug!(target: "tower_oauth", issuer, "the issuer's keys were fetched"),
+        Err(error) => {
+            let cause = std::error::Error::source(error).map(tracing::field::display);
+            let age = age.map(|age| age.as_secs());
+            tracing::warn!(target: "tower_oauth", issuer, reason = %error, cause, age, "the issuer's keys could not be fetched");
+        }
+    }
+}
+
+/// A token names a key that its issuer's set, as we have it, doesn't hold.
+#[cfg_attr(not(feature = "metrics"), expect(unused_variables, reason = "nobody listens"))]
+pub(crate) fn unknown_key_id(issuer: &str) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tower_oauth_unknown_kids_total", "issuer" => issuer.to_owned()).increment(1);
+}
+
+/// A token waited for its key.
+#[cfg_attr(not(feature = "metrics"), expect(unused_variables, reason = "nobody listens"))]
+pub(crate) fn waited(issuer: &str, time: Duration) {
+    #[cfg(feature = "metrics")]
+    metrics::histogram!("tower_oauth_key_wait_seconds", "issuer" => issuer.to_owned()).record(time.as_secs_f64());
 }

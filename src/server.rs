@@ -27,6 +27,7 @@ use crate::{
     credentials::{Accepted, Credentials},
     error::{AuthError, ConfigError, ConfigMistake},
     issuer::{Plain, check_identifier},
+    log,
     scope::{ScopeHierarchy, Scopes},
     token::Token,
     verify::{Presented, Verdict, Verify},
@@ -102,7 +103,9 @@ impl ResourceServer {
 
     /// Every verdict passes here, however it came about.
     pub(crate) fn settle(&self, verdict: Result<Token, AuthError>) -> Result<Token, AuthError> {
-        Ok(verdict?.with_hierarchy(self.house.hierarchy.as_ref()))
+        let token = verdict?.with_hierarchy(self.house.hierarchy.as_ref());
+        log::admitted();
+        Ok(token)
     }
 
     /// Keeps the credentials out of whatever prints headers further in.

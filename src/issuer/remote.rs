@@ -156,7 +156,7 @@ impl IssuerBuilder {
         let identifier: Arc<str> = self.identifier.into();
         let discovered = Mutex::new(None);
         let source = Source { identifier: Arc::clone(&identifier), jwks_uri: self.jwks_uri, discovered, fetch, plain };
-        let keys = RemoteKeys::new(Box::new(source), self.policy, self.clock, self.seed);
+        let keys = RemoteKeys::new(Arc::clone(&identifier), Box::new(source), self.policy, self.clock, self.seed);
         Ok(Issuer { identifier, keys: Keys::Remote(Arc::new(keys)) })
     }
 

@@ -18,6 +18,8 @@ mod key_forms;
 mod key_sets;
 mod layer;
 mod ledger;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod properties;
 mod readme;
 mod remote_keys;

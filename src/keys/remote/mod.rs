@@ -111,6 +111,7 @@ pub(crate) struct RemoteKeys {
 }
 
 struct Shared {
+    issuer: Arc<str>,
     source: Box<dyn FetchKeys>,
     policy: Policy,
     clock: Arc<dyn Clock>,
@@ -121,7 +122,13 @@ struct Shared {
 }
 
 impl RemoteKeys {
-    pub(crate) fn new(source: Box<dyn FetchKeys>, policy: Policy, clock: Arc<dyn Clock>, seed: Option<KeySet>) -> Self {
+    pub(crate) fn new(
+        issuer: Arc<str>,
+        source: Box<dyn FetchKeys>,
+        policy: Policy,
+        clock: Arc<dyn Clock>,
+        seed: Option<KeySet>,
+    ) -> Self {
         let snapshot = seed.map(|keys| {
             // Usable at once, and due at once.
             let now = clock.elapsed();
@@ -129,7 +136,7 @@ impl RemoteKeys {
         });
         let current = ArcSwapOption::new(snapshot);
         let desk = Mutex::new(Desk::default());
-        let shared = Shared { source, policy, clock, current, desk, ended: watch::Sender::new(0) };
+        let shared = Shared { issuer, source, policy, clock, current, desk, ended: watch::Sender::new(0) };
         Self { shared: Arc::new(shared), background: Mutex::new(None) }
     }
 
@@ -154,6 +161,9 @@ impl RemoteKeys {
             // A token that names no key can't name a new one.
             (true, None) => return Err(Reason::UnknownKey.into()),
         };
+        if key_id.is_some() {
+            log::unknown_key_id(&self.shared.issuer);
+        }
         let ended = self.begin(wish)?;
         let patience = self.shared.clock.sleep(self.shared.policy.patience);
         Ok(Waiting { shared: Arc::clone(&self.shared), ended, patience, key_id: key_id.map(str::to_owned) })
@@ -240,6 +250,11 @@ impl Shared {
         self.current.store(Some(Arc::new(Snapshot { keys, json, etag, fetched, refresh_at, due })));
     }
 
+    fn age(&self) -> Option<Duration> {
+        let current = self.current.load();
+        current.as_ref().map(|snapshot| self.clock.elapsed().saturating_sub(snapshot.fetched))
+    }
+
     /// When the background task has something to do.
     fn next_refresh(&self) -> Duration {
         let renewal = self.current.load().as_ref().map_or(Duration::ZERO, |snapshot| snapshot.refresh_at);
@@ -258,15 +273,11 @@ impl Attempt {
             fetched = shared.source.fetch_keys(etag) => fetched,
             () = shared.clock.sleep(shared.policy.deadline) => Err(FetchError::new("no answer in time")),
         };
-        match fetched {
-            Ok(fetched) => {
-                shared.publish(fetched);
-                shared.desk().succeeded();
-            }
-            Err(error) => {
-                log::refresh_failed(&error);
-                shared.desk().failed(error);
-            }
+        let result = fetched.map(|fetched| shared.publish(fetched));
+        log::refresh_ended(&shared.issuer, result.as_ref().map(|&()| ()), shared.age());
+        match result {
+            Ok(()) => shared.desk().succeeded(),
+            Err(error) => shared.desk().failed(error),
         }
     }
 }
@@ -305,10 +316,12 @@ pub(crate) struct Waiting {
 impl Waiting {
     /// Waits, and says what the key's absence means if it should still be absent afterwards.
     pub(crate) async fn wait(mut self) -> StillAbsent {
+        let began = self.shared.clock.elapsed();
         let ended = tokio::select! {
             ended = self.ended.changed() => ended.is_ok(),
             () = self.patience => false,
         };
+        log::waited(&self.shared.issuer, self.shared.clock.elapsed().saturating_sub(began));
         StillAbsent { shared: self.shared, ended, key_id: self.key_id }
     }
 }

@@ -1,0 +1,69 @@
+//! What an operator sees through the `metrics` facade, and that it tells no secrets.
+
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use tower_oauth::{Algorithm, JwtVerifier, OAuthLayer};
+
+use crate::{
+    fake_issuer::{Answer, FakeIssuer},
+    support::{API, get_with, get_with_token, router},
+};
+
+/// Each metric as `name{label="value"} = value`.
+fn lines(snapshotter: &Snapshotter) -> Vec<String> {
+    let mut lines: Vec<_> = snapshotter
+        .snapshot()
+        .into_vec()
+        .into_iter()
+        .map(|(key, _, _, value)| {
+            let labels: Vec<_> = key.key().labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+            let value = match value {
+                DebugValue::Counter(count) => count.to_string(),
+                DebugValue::Gauge(gauge) => gauge.to_string(),
+                DebugValue::Histogram(values) => format!("{} times", values.len()),
+            };
+            format!("{}{{{}}} = {value}", key.key().name(), labels.join(","))
+        })
+        .collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn decisions_refreshes_ages_unknown_kids_and_waits_are_counted() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    // A current-thread runtime: its tasks run on the thread that the recorder is set for.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let issuer = metrics::with_local_recorder(&recorder, || {
+        runtime.block_on(async {
+            let fake = FakeIssuer::start().await;
+            let clock = tower_oauth::testing::ManualClock::default();
+            let issuer = fake.builder().clock(clock.clone()).lazy().unwrap();
+            let app = router().layer(OAuthLayer::new(JwtVerifier::new(issuer.clone(), API).unwrap()));
+            assert_eq!(get_with_token(&app, "/me", &fake.good_token()).await.status, 200);
+            assert_eq!(get_with_token(&app, "/orders", &fake.good_token()).await.status, 403);
+            assert_eq!(get_with_token(&app, "/me", "garbage").await.status, 401);
+            assert_eq!(get_with(&app, "/me", "Bearer a b").await.status, 400);
+            assert_eq!(get_with(&app, "/me", "Basic x").await.status, 401);
+            clock.advance(std::time::Duration::from_secs(60));
+            fake.answer(Answer::Status(500));
+            let unknown = fake.mint(Algorithm::ES256).token("eve").header("kid", "new").sign();
+            assert_eq!(get_with_token(&app, "/me", &unknown).await.status, 503);
+            fake.identifier.clone()
+        })
+    });
+    let expected = [
+        "tower_oauth_admitted_total{} = 2".to_owned(),
+        format!("tower_oauth_key_age_seconds{{issuer={issuer}}} = 60"),
+        format!("tower_oauth_key_refreshes_total{{issuer={issuer},result=failure}} = 1"),
+        format!("tower_oauth_key_refreshes_total{{issuer={issuer},result=success}} = 1"),
+        format!("tower_oauth_key_wait_seconds{{issuer={issuer}}} = 2 times"),
+        "tower_oauth_refused_total{kind=insufficient_scope} = 1".to_owned(),
+        "tower_oauth_refused_total{kind=invalid_request} = 1".to_owned(),
+        "tower_oauth_refused_total{kind=invalid_token} = 1".to_owned(),
+        "tower_oauth_refused_total{kind=missing_credentials} = 1".to_owned(),
+        "tower_oauth_refused_total{kind=unavailable} = 1".to_owned(),
+        format!("tower_oauth_unknown_kids_total{{issuer={issuer}}} = 2"),
+    ];
+    assert_eq!(lines(&snapshotter), expected);
+}
