@@ -9,9 +9,12 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     challenge::QuotedText,
     clock::{Clock, SystemClock},
-    error::{AuthError, ConfigError},
+    error::{AuthError, ConfigError, ConfigMistake},
     token::Token,
 };
+
+/// How far ahead of ours the issuer's clock may be.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(30);
 
 /// How a person must have authenticated for an operation.
 ///
@@ -52,9 +55,13 @@ impl StepUp {
     /// One more authentication context class that is enough, the preferred first.
     ///
     /// # Errors
-    /// A value that no challenge can carry: spaces, quotes, backslashes, what is not ASCII.
+    /// An empty value, and one that no challenge can carry: spaces, quotes, backslashes, what is not ASCII.
     pub fn acr(mut self, value: &str) -> Result<Self, ConfigError> {
-        QuotedText::new("acr", &value.replace(' ', "\\"))?;
+        if value.is_empty() || value.contains(' ') {
+            let found = format!("{value:?} is not one value");
+            return Err(ConfigMistake::new("acr", found, "give one value without spaces at a time").into());
+        }
+        QuotedText::new("acr", value)?;
         self.acr_values.push(value.to_owned());
         Ok(self)
     }
@@ -78,9 +85,10 @@ impl StepUp {
         let strong = self.acr_values.is_empty()
             || token.authentication_context().is_some_and(|acr| self.acr_values.iter().any(|value| value == acr));
         let fresh = self.max_age.is_none_or(|max_age| {
-            token
-                .authenticated_at()
-                .is_some_and(|at| self.clock.now().duration_since(at).unwrap_or_default() <= max_age)
+            token.authenticated_at().is_some_and(|at| match self.clock.now().duration_since(at) {
+                Ok(ago) => ago <= max_age,
+                Err(ahead) => ahead.duration() <= CLOCKS_DIFFER,
+            })
         });
         if strong && fresh {
             return Ok(());

@@ -139,8 +139,11 @@ pub(crate) fn unworded<Body: Default>(error: AuthError) -> Response<Body> {
     response
 }
 
+/// `application/grpc`, alone or with a message format; not gRPC-Web, whose answers look otherwise.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let format = content_type.and_then(|value| value.strip_prefix(b"application/grpc"));
+    format.is_some_and(|format| matches!(format.first(), None | Some(b'+' | b';')))
 }
 
 /// The codes of the gRPC specification, as a response without messages: status 200, and the trailers as headers.
