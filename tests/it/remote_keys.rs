@@ -92,6 +92,16 @@ async fn a_new_key_is_accepted_with_the_very_request_that_brings_it() {
 }
 
 #[tokio::test]
+async fn a_key_that_appears_right_after_a_regular_fetch_is_accepted_at_once() {
+    let bench = Bench::warm().await;
+    bench.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
+    assert_eq!(bench.kind(&bench.fake.mint(Algorithm::EdDSA).token("ada").sign()).await, None);
+    assert_eq!(bench.fake.fetches(), 2);
+    assert_eq!(bench.kind(&bench.stranger("x")).await, Some(AuthErrorKind::InvalidToken));
+    assert_eq!(bench.fake.fetches(), 2, "but that was the one forced fetch of the cool-down");
+}
+
+#[tokio::test]
 async fn a_thousand_unknown_kids_cost_one_fetch_per_cool_down() {
     let bench = Bench::warm().await;
     for round in 1..=3 {

@@ -23,6 +23,8 @@ const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 pub(super) struct Desk {
     running: bool,
     last_attempt: Option<Duration>,
+    /// The last attempt that an unknown `kid` caused.
+    last_forced: Option<Duration>,
     failures: u32,
     last_error: Option<FetchError>,
     /// Unknown `kid`s, hashed, and when a fresh set lacked them.
@@ -49,18 +51,20 @@ impl Desk {
         if self.running {
             return Ok(false);
         }
-        let pause = match wish {
-            Wish::Renewal => self.back_off(),
-            Wish::Stranger(_) => policy.cool_down,
-        };
-        if self.last_attempt.is_some_and(|last| now.saturating_sub(last) < pause) {
+        let forced = matches!(wish, Wish::Stranger(_));
+        let within = |pause, last: Option<Duration>| last.is_some_and(|last| now.saturating_sub(last) < pause);
+        // A renewal doesn't start the cool-down: the issuer may have changed its keys right after it.
+        if within(self.back_off(), self.last_attempt) || (forced && within(policy.cool_down, self.last_forced)) {
             // With a set that was fetched just now the key is unknown; without, we can't tell.
-            let fresh = self.failures == 0 && matches!(wish, Wish::Stranger(_));
+            let fresh = self.failures == 0 && forced;
             return Err(if fresh { Reason::UnknownKey.into() } else { self.unavailable(now) });
         }
         // Claimed before the fetch, so that a failure counts too.
         self.running = true;
         self.last_attempt = Some(now);
+        if forced {
+            self.last_forced = Some(now);
+        }
         Ok(true)
     }
 
