@@ -1,0 +1,168 @@
+//! What an issuer's trouble, or a stranger's, costs everybody else. One process, a real axum router, a fake issuer that
+//! speaks HTTP on loopback; the refresh policy's clock is turned by hand, latencies are measured by the machine's.
+//!
+//! `cargo bench --bench issuer_trouble` prints a Markdown table.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs, dead_code)]
+
+#[path = "../tests/it/fake_issuer.rs"]
+mod fake_issuer;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::{Router, body::Body, routing::get};
+use fake_issuer::{Answer, FakeIssuer};
+use futures_util::future::join_all;
+use http::Request;
+use tower::ServiceExt as _;
+use tower_oauth::{Algorithm, JwtVerifier, OAuthLayer, Token, testing::ManualClock};
+
+const API: &str = "https://api.test";
+const SAMPLES: usize = 20_000;
+
+fn main() {
+    if std::env::args().any(|argument| argument == "--test") {
+        return; // `cargo test --benches` only wants to see that it builds.
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    println!("| trouble | fetches of the key set | known `kid`: p50 / p99 | beside no trouble |");
+    println!("|---|---:|---:|---:|");
+    runtime.block_on(flood());
+    runtime.block_on(hang());
+    runtime.block_on(cold());
+    runtime.block_on(rotation());
+}
+
+/// An app, its issuer with keys already fetched, and the clock of the refresh policy.
+struct Bench {
+    fake: FakeIssuer,
+    clock: ManualClock,
+    app: Router,
+    issuer: tower_oauth::Issuer,
+}
+
+async fn bench() -> Bench {
+    let fake = FakeIssuer::start().await;
+    let clock = ManualClock::default();
+    let issuer = fake.builder().clock(clock.clone()).lazy().unwrap();
+    let verifier = JwtVerifier::new(issuer.clone(), API).unwrap();
+    let app = Router::new().route("/", get(async |_: Token| "")).layer(OAuthLayer::new(verifier));
+    Bench { fake, clock, app, issuer }
+}
+
+async fn status(app: &Router, token: &str) -> u16 {
+    let request = Request::get("/").header("authorization", format!("Bearer {token}")).body(Body::empty()).unwrap();
+    app.clone().oneshot(request).await.unwrap().status().as_u16()
+}
+
+/// Latencies of good requests, one after the other, as long as `more` says so; at least a thousand.
+async fn latencies(app: Router, token: String, more: impl Fn(usize) -> bool) -> Vec<Duration> {
+    let mut samples = Vec::new();
+    while samples.len() < 1000 || more(samples.len()) {
+        let start = Instant::now();
+        assert_eq!(status(&app, &token).await, 200);
+        samples.push(start.elapsed());
+        tokio::task::yield_now().await;
+    }
+    samples.sort();
+    samples
+}
+
+fn percentiles(samples: &[Duration]) -> String {
+    let at = |percent: usize| samples[(samples.len() - 1) * percent / 100].as_micros();
+    format!("{} / {} µs", at(50), at(99))
+}
+
+async fn without_trouble(bench: &Bench) -> Vec<Duration> {
+    latencies(bench.app.clone(), bench.fake.good_token(), |count| count < SAMPLES).await
+}
+
+async fn flood() {
+    let bench = bench().await;
+    bench.issuer.warm_up().await.unwrap();
+    let calm = without_trouble(&bench).await;
+    bench.clock.advance(Duration::from_secs(31));
+    let mint = bench.fake.mint(Algorithm::ES256).token("eve");
+    let tokens: Vec<_> = (0..10_000).map(|index| mint.clone().header("kid", format!("kid-{index}")).sign()).collect();
+    let over = Arc::new(AtomicBool::new(false));
+    let good = tokio::spawn({
+        let over = Arc::clone(&over);
+        latencies(bench.app.clone(), bench.fake.good_token(), move |_| !over.load(Ordering::Relaxed))
+    });
+    let app = bench.app.clone();
+    let flood = tokio::spawn(async move {
+        let start = Instant::now();
+        for tokens in std::iter::repeat_n(tokens.chunks(100), 10).flatten() {
+            let statuses = join_all(tokens.iter().map(|token| status(&app, token))).await;
+            assert!(statuses.iter().all(|status| *status == 401));
+        }
+        start.elapsed()
+    });
+    let took = flood.await.unwrap();
+    over.store(true, Ordering::Relaxed);
+    let busy = good.await.unwrap();
+    println!(
+        "| 10 000 tokens with distinct unknown `kid`s, ten times over in {} ms, within one cool-down | {} | {} | {} |",
+        took.as_millis(),
+        bench.fake.fetches() - 1,
+        percentiles(&busy),
+        percentiles(&calm)
+    );
+}
+
+async fn hang() {
+    let bench = bench().await;
+    bench.issuer.warm_up().await.unwrap();
+    let calm = without_trouble(&bench).await;
+    bench.clock.advance(Duration::from_secs(31));
+    bench.fake.answer(Answer::Hang);
+    let unknown = bench.fake.mint(Algorithm::ES256).token("eve").header("kid", "new").sign();
+    let app = bench.app.clone();
+    let waiting = tokio::spawn(async move { status(&app, &unknown).await });
+    while bench.fake.fetches() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let hanging = without_trouble(&bench).await;
+    assert!(!waiting.is_finished());
+    bench.clock.advance(Duration::from_secs(3));
+    assert_eq!(waiting.await.unwrap(), 503);
+    println!(
+        "| the key set's URL hangs while a token with an unknown `kid` waits for it | {} | {} | {} |",
+        bench.fake.fetches() - 1,
+        percentiles(&hanging),
+        percentiles(&calm)
+    );
+}
+
+async fn cold() {
+    let bench = bench().await;
+    let token = bench.fake.good_token();
+    let start = Instant::now();
+    let statuses = join_all((0..1000).map(|_| status(&bench.app, &token))).await;
+    assert!(statuses.iter().all(|status| *status == 200));
+    println!(
+        "| 1 000 valid requests at once, before any key was fetched: all 200 in {} ms | {} | | |",
+        start.elapsed().as_millis(),
+        bench.fake.fetches()
+    );
+}
+
+async fn rotation() {
+    let bench = bench().await;
+    bench.issuer.warm_up().await.unwrap();
+    bench.clock.advance(Duration::from_secs(31));
+    bench.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
+    let token = bench.fake.mint(Algorithm::EdDSA).token("ada").sign();
+    let start = Instant::now();
+    assert_eq!(status(&bench.app, &token).await, 200);
+    println!(
+        "| a new key: its first token is accepted after {:.1} ms | {} | | |",
+        start.elapsed().as_secs_f64() * 1000.0,
+        bench.fake.fetches() - 1
+    );
+}
