@@ -24,8 +24,8 @@ fn exists(name: &str) -> bool {
     let (module, test) = name.rsplit_once("::").unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let file = match module.strip_suffix("::tests") {
-        Some(module) => root.join("src").join(format!("{module}.rs")),
-        None => root.join("tests/it").join(format!("{module}.rs")),
+        Some(module) => root.join("src").join(format!("{}.rs", module.replace("::", "/"))),
+        None => root.join("tests/it").join(format!("{}.rs", module.replace("::", "/"))),
     };
     let Ok(source) = fs::read_to_string(file) else { return false };
     let Some((before, _)) = source.split_once(&format!("fn {test}(")) else { return false };
