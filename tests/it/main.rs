@@ -20,6 +20,7 @@ mod layer;
 mod ledger;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod oidc_provider;
 mod properties;
 mod readme;
 mod remote_keys;

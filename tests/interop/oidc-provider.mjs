@@ -1,0 +1,129 @@
+// A real authorization server for the tests, npm oidc-provider, on 127.0.0.1:  npm ci && ./gen-keys.sh && node oidc-provider.mjs
+// env: PORT (0: a free one) ISSUER DPOP_NONCE=1 (demand DPoP nonces) JWKS_STRIP=alg,use EXTRA_RESOURCES="URL …" DEFAULT_RESOURCE
+//      UNTIL_STDIN_ENDS=1 (ends with its standard input, so that it outlives nobody)
+// Control (no part of OAuth): GET /__health ; POST /__rotate {"mode":"add|retire|reset","alg":"ES256"} ; GET /__stats
+// It prints "oidc-provider ISSUER" as soon as it answers.
+import http from 'node:http';
+import { readFileSync } from 'node:fs';
+import { randomBytes, createPublicKey } from 'node:crypto';
+const J = new URL('./node_modules/', import.meta.url).href;
+const { default: Provider } = await import(J + 'oidc-provider/lib/index.js');
+const jose = await import(J + 'jose/dist/webapi/index.js');
+const K = new URL('./keys/', import.meta.url).pathname;
+const PORT = +(process.env.PORT ?? 4001);
+let ISSUER = process.env.ISSUER;
+const REDIRECT = process.env.REDIRECT ?? 'http://127.0.0.1:8799/cb';
+const json = (f) => JSON.parse(readFileSync(K + f));
+let jwks = json('as-jwks.json');
+const pub = ({ kty, crv, x, y, n, e, kid, alg, use }) => JSON.parse(JSON.stringify({ kty, crv, x, y, n, e, kid, alg, use }));
+const encKey = createPublicKey({ key: pub(json('rs-enc.json')), format: 'jwk' });
+const hsKey = Buffer.from('interop-hs256-secret-interop-hs256-secret');
+
+const API = 'https://api.interop.test';
+const SCOPE = 'orders:read orders:write admin';
+const jwt = (sign, extra = {}) => ({ scope: SCOPE, audience: undefined, accessTokenTTL: 600, accessTokenFormat: 'jwt', jwt: { sign, ...extra } });
+const resources = {
+  [`${API}/orders`]: jwt({ alg: 'ES256' }), // for examples/protected_api.rs
+  [`${API}/rs256`]: jwt({ alg: 'RS256' }),
+  [`${API}/ps256`]: jwt({ alg: 'PS256' }),
+  [`${API}/es256`]: jwt({ alg: 'ES256' }),
+  [`${API}/es384`]: jwt({ alg: 'ES384' }),
+  [`${API}/eddsa`]: jwt({ alg: 'EdDSA' }),
+  [`${API}/ed25519`]: jwt({ alg: 'Ed25519' }),      // RFC 9864 fully-specified name
+  [`${API}/hs256`]: jwt({ alg: 'HS256', key: hsKey, kid: 'hs' }),
+  [`${API}/jwe`]: { scope: SCOPE, accessTokenTTL: 600, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'ES256' }, encrypt: { alg: 'RSA-OAEP-256', enc: 'A256GCM', key: encKey } } },
+  [`${API}/short`]: { ...jwt({ alg: 'ES256' }), accessTokenTTL: 2 },
+  [`${API}/aud-array`]: jwt({ alg: 'ES256' }),   // customizer below makes aud an array
+  [`${API}/opaque`]: { scope: SCOPE, accessTokenTTL: 600, accessTokenFormat: 'opaque' },
+};
+for (const r of (process.env.EXTRA_RESOURCES ?? '').split(/\s+/).filter(Boolean)) resources[r] = { ...jwt({ alg: process.env.EXTRA_ALG ?? 'ES256' }), scope: SCOPE };
+
+const cc = (id, over = {}) => ({ client_id: id, client_secret: id + '-secret', grant_types: ['client_credentials'], redirect_uris: [], response_types: [], scope: SCOPE, ...over });
+const pk = pub(json('client-es256.json'));
+const clients = [
+  cc('cc-basic', { token_endpoint_auth_method: 'client_secret_basic' }),
+  cc('cc-post', { token_endpoint_auth_method: 'client_secret_post' }),
+  // secret with characters that must be form-encoded inside Basic (RFC 6749 2.3.1)
+  cc('cc:odd id', { client_secret: 'p%40 s+/=:ü'.replace('ü', '~'), token_endpoint_auth_method: 'client_secret_basic' }),
+  cc('cc-pkjwt', { client_secret: undefined, token_endpoint_auth_method: 'private_key_jwt', token_endpoint_auth_signing_alg: 'ES256', jwks: { keys: [pk] } }),
+  cc('cc-secretjwt', { client_secret: 'cc-secretjwt-secret-0123456789abcdef', token_endpoint_auth_method: 'client_secret_jwt' }),
+  cc('cc-dpop', { token_endpoint_auth_method: 'client_secret_basic', dpop_bound_access_tokens: true }),
+  cc('rs', { token_endpoint_auth_method: 'client_secret_basic', introspection_signed_response_alg: 'ES256' }),
+  { client_id: 'web', client_secret: 'web-secret', token_endpoint_auth_method: 'client_secret_basic', grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'], redirect_uris: [REDIRECT], scope: 'openid offline_access ' + SCOPE },
+  { client_id: 'web-post', client_secret: 'web-post-secret', token_endpoint_auth_method: 'client_secret_post', grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'], redirect_uris: [REDIRECT], scope: 'openid offline_access ' + SCOPE },
+  { client_id: 'conf', client_secret: 'conf-secret', token_endpoint_auth_method: 'client_secret_post', grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'], redirect_uris: ['http://127.0.0.1:3000/callback'], scope: 'openid offline_access ' + SCOPE },
+  { client_id: 'native', token_endpoint_auth_method: 'none', application_type: 'native', grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'], redirect_uris: [REDIRECT], scope: 'openid offline_access ' + SCOPE },
+];
+const lifetime = (ctx, token) => token.resourceServer?.accessTokenTTL ?? 600; // a number here would overrule the resource's
+const nonceSecret = randomBytes(32);
+function build() {
+  const p = new Provider(ISSUER, {
+    clients: structuredClone(clients), jwks: structuredClone(jwks),
+    scopes: ['openid', 'offline_access', ...SCOPE.split(' ')],
+    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt', 'none'],
+    enabledJWA: {
+      clientAuthSigningAlgValues: ['HS256', 'RS256', 'PS256', 'ES256', 'EdDSA', 'Ed25519'],
+      introspectionSigningAlgValues: ['RS256', 'PS256', 'ES256', 'EdDSA'],
+      dPoPSigningAlgValues: ['ES256', 'EdDSA', 'Ed25519', 'RS256', 'PS256'],
+      idTokenSigningAlgValues: ['RS256', 'PS256', 'ES256', 'EdDSA'],
+    },
+    extraClientMetadata: { properties: [] },
+    cookies: { keys: ['interop'] },
+    pkce: { required: () => true },
+    rotateRefreshToken: true,
+    ttl: { AccessToken: lifetime, ClientCredentials: lifetime, AuthorizationCode: 60, RefreshToken: 3600, Session: 3600, Grant: 3600, Interaction: 600, IdToken: 600 },
+    findAccount: (ctx, sub) => ({ accountId: sub, claims: () => ({ sub, name: 'Test ' + sub }) }),
+    issueRefreshToken: async (ctx, client, code) => client.grantTypeAllowed('refresh_token'),
+    features: {
+      devInteractions: { enabled: true }, clientCredentials: { enabled: true },
+      introspection: { enabled: true, allowedPolicy: (ctx, client, token) => client.clientId === 'rs' || client.clientId === token.clientId },
+      revocation: { enabled: true }, jwtIntrospection: { enabled: true }, encryption: { enabled: true },
+      registration: { enabled: process.env.DCR !== '0' }, deviceFlow: { enabled: true },
+      dPoP: { enabled: true, nonceSecret, requireNonce: () => process.env.DPOP_NONCE === '1' },
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: (ctx, client, oneOf) => oneOf ?? (process.env.DEFAULT_RESOURCE === 'none' ? undefined : `${API}/${process.env.DEFAULT_RESOURCE ?? 'es256'}`),
+        useGrantedResource: () => true,
+        getResourceServerInfo: (ctx, id) => { const r = resources[id]; if (!r) { const e = new Error('invalid_target'); throw Object.assign(e, { statusCode: 400, status: 400, expose: true, error: 'invalid_target', error_description: 'unknown resource ' + id }); } const { audience, ...rest } = r; return audience ? { ...rest, audience } : rest; },
+      },
+    },
+    extraTokenClaims: async (ctx, token) => (token.accountId ? { preferred_username: token.accountId, groups: ['g1', 'g2'] } : undefined),
+    formats: { customizers: { jwt: (ctx, token, t) => { if (token.aud === `${API}/aud-array`) { t.payload.aud = [token.aud, 'https://two.interop.test']; t.payload.roles = ['r1']; t.payload.entitlements = ['e1']; } } } },
+    clientBasedCORS: () => true,
+  });
+  p.on('server_error', (ctx, err) => console.error('server_error', err));
+  if (process.env.VERBOSE) p.on('grant.error', (ctx, err) => console.error('grant.error', err.message, err.error_description, err.error_detail ?? ''));
+  return p;
+}
+let provider;
+const stats = {};
+async function handler(req, res) {
+  const path = req.url.split('?')[0];
+  stats[path] = (stats[path] ?? 0) + 1;
+  if (path === '/__health') { res.end('ok'); return; }
+  if (path === '/__stats') { res.setHeader('content-type', 'application/json'); res.end(JSON.stringify(stats)); return; }
+  if (path === '/__rotate' && req.method === 'POST') {
+    let b = ''; for await (const c of req) b += c;
+    const { mode = 'add', alg = 'ES256' } = b ? JSON.parse(b) : {};
+    if (mode === 'add') { // new key in front => signs; old stays published
+      const opts = { extractable: true, ...(alg === 'EdDSA' ? { crv: 'Ed25519' } : {}) };
+      const jwk = await jose.exportJWK((await jose.generateKeyPair(alg, opts)).privateKey);
+      jwks = { keys: [{ ...jwk, alg, use: 'sig', kid: 'rot-' + Date.now() }, ...jwks.keys] };
+    } else if (mode === 'retire') { // drop every key of that alg but the newest
+      let seen = false; jwks = { keys: jwks.keys.filter((k) => k.alg !== alg || (!seen && (seen = true))) };
+    } else if (mode === 'reset') jwks = json('as-jwks.json');
+    provider = build();
+    res.setHeader('content-type', 'application/json'); res.end(JSON.stringify(jwks.keys.map(({ kid, alg }) => ({ kid, alg })))); return;
+  }
+  if (process.env.JWKS_STRIP && path === '/jwks') {
+    res.setHeader('content-type', 'application/json');
+    res.end(JSON.stringify({ keys: jwks.keys.map(pub).map((k) => { for (const f of process.env.JWKS_STRIP.split(',')) delete k[f]; return k; }) })); return;
+  }
+  return provider.callback()(req, res);
+}
+const server = http.createServer(handler).listen(PORT, '127.0.0.1', () => {
+  ISSUER ??= `http://127.0.0.1:${server.address().port}`;
+  provider = build();
+  console.log('oidc-provider', ISSUER);
+});
+if (process.env.UNTIL_STDIN_ENDS) process.stdin.resume().on('end', () => process.exit());
