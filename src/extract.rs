@@ -37,10 +37,12 @@ use http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::{
+    acts_for::ActsFor,
     error::{AuthError, AuthErrorKind, Reason},
     layer::{admitted, unworded},
+    role::{InRole, Role},
     scope::RequiredScopes,
-    token::{ActsFor, Scoped, Token},
+    token::{Scoped, Token},
 };
 
 /// The token's claims, as the user's own type sees them.
@@ -109,6 +111,14 @@ impl<S: RequiredScopes, St: Sync> FromRequestParts<St> for Scoped<S> {
 
     async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Self, AuthError> {
         admitted(&parts.extensions)?.require()
+    }
+}
+
+impl<R: Role, St: Sync> FromRequestParts<St> for InRole<R> {
+    type Rejection = AuthError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Self, AuthError> {
+        admitted(&parts.extensions)?.require_role()
     }
 }
 

@@ -32,11 +32,11 @@
 //! ```text
 //!                     request                                              response
 //!                        │                                                     ▲
-//!  4  the rooms      ┌───┼──────────────── extract ──────── handler ───────────┼───┐  Token · Scoped<S> · Claims<T>
+//!  4  the rooms      ┌───┼──────────────── extract ──────── handler ───────────┼───┐  Token · Scoped<S> · InRole<R> · Claims<T>
 //!  3  the hall       │   ▼  layer ──► server ──► inner service ──► layer       │   │  OAuthLayer · ResourceServer
-//!  2  the study      │        verify: jwt · issuers                step_up         │  Verify · StepUp
+//!  2  the study      │        verify: jwt · issuers · preset       step_up         │  Verify · StepUp
 //!  1  the windows    │        issuer · keys · fetch · jws · clock · log            │  the only network, clock, crypto
-//!  0  the foundation │        scope · error · credentials · claims · token · challenge   plain values
+//!  0  the foundation │        scope · role · error · credentials · claims · acts_for · token · challenge
 //!                    └─────────────────────────────────────────────────────────────┘
 //!     workshop: testing (may use all, used by none)
 //! ```
@@ -51,7 +51,7 @@
 //! | 3 hall | `server`, [`layer`] | Where HTTP comes in and leaves; all configuration of it. |
 //! | 2 study | `verify`, `step_up` | Is this token true, and was the person asked recently and strongly enough? |
 //! | 1 windows | `issuer`, [`keys`], `fetch`, `jws`, `clock`, `log` | The only code that knows cryptography, the network, files, time and the log. |
-//! | 0 foundation | `scope`, `error`, `credentials`, `claims`, `token`, `challenge` | Plain values: no I/O, no clock, no framework. |
+//! | 0 foundation | `scope`, `role`, `error`, `credentials`, `claims`, `acts_for`, `token`, `challenge` | Plain values: no I/O, no clock, no framework. |
 //! | workshop | [`testing`](testing/index.html) | An issuer without sockets, forged tokens, a clock to turn by hand. |
 //!
 //! A module imports only from its own floor or a lower one; a test reads the sources and fails otherwise.
@@ -69,7 +69,7 @@
 //! 5. `Door::admit` lets the verdict pass `ResourceServer::settle`, which adds the [`ScopeHierarchy`], and puts the
 //!    [`Token`] into the request's extensions. Only then is the inner service called.
 //! 6. An extractor (`extract.rs`) takes the token from there, with `admitted`, and makes the evidence: [`Token::require`]
-//!    gives a [`Scoped`]. If it can't, it answers an [`AuthError`].
+//!    gives a [`Scoped`], [`Token::require_role`] an [`InRole`]. If it can't, it answers an [`AuthError`].
 //! 7. The response leaves through `Door::see_out` (`layer/refusal.rs`), which leaves a handler's answer alone, but for
 //!    `Cache-Control: private` where a cookie, the query or another header may carry tokens. A refusal from further in
 //!    goes to `Door::refuse`, like one of the steps before.
@@ -94,7 +94,9 @@
 //!
 //! - [`layer`]: the layer, anonymous routes, bodies of refusals, gRPC
 //! - [`ResourceServerBuilder`]: realm, other ways to present a token, scopes that include others
-//! - [`JwtVerifierBuilder`]: issuers that don't follow RFC 9068, and what each relaxation costs
+//! - [`Preset`]: Auth0, Okta, Entra ID, Cognito, Keycloak, Zitadel and others, and what is lost by each
+//! - [`JwtVerifierBuilder`]: other issuers that don't follow RFC 9068, and what each relaxation costs
+//! - [`InRole`]: roles, groups and entitlements
 //! - [`IssuerBuilder`]: how keys are fetched, kept fresh, and used while the issuer is down
 //! - [`keys`]: key sets from JSON, PEM, DER and files, and shared secrets
 //! - [`Verify`]: a verifier of your own
@@ -105,6 +107,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod acts_for;
 mod challenge;
 mod claims;
 mod clock;
@@ -118,6 +121,7 @@ mod jws;
 pub mod keys;
 pub mod layer;
 mod log;
+mod role;
 mod scope;
 mod server;
 mod step_up;
@@ -132,6 +136,7 @@ pub use self::extract::{Claims, ClientToken, UserToken};
 #[cfg(feature = "http-client")]
 pub use self::fetch::HttpClient;
 pub use self::{
+    acts_for::ActsFor,
     challenge::{Challenge, SchemeChallenge},
     clock::{Clock, SystemClock},
     credentials::Carrier,
@@ -141,11 +146,14 @@ pub use self::{
     jws::{Algorithm, HmacAlgorithm},
     keys::KeySet,
     layer::{OAuthLayer, ProblemJson, RequireScopes},
+    role::{InRole, Role},
     scope::{AnyOf, RequiredScopes, Scope, ScopeHierarchy, Scopes, is_scope_name},
     server::{ResourceServer, ResourceServerBuilder},
     step_up::StepUp,
-    token::{ActsFor, Scoped, Token},
-    verify::{Claim, DynamicIssuers, Issuers, JwtVerifier, JwtVerifierBuilder, Presented, Verdict, Verify, Voucher},
+    token::{Scoped, Token},
+    verify::{
+        Claim, DynamicIssuers, Issuers, JwtVerifier, JwtVerifierBuilder, Presented, Preset, Verdict, Verify, Voucher,
+    },
 };
 
 /// The README's programs compile.

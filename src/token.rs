@@ -24,6 +24,7 @@ use std::{fmt, marker::PhantomData, ops::Deref, sync::Arc, time::SystemTime};
 use serde::de::DeserializeOwned;
 
 use crate::{
+    acts_for::{ActorRule, ActsFor},
     claims::{ClaimNames, Facts, NumericDate},
     error::{AuthError, Reason},
     scope::{RequiredScopes, ScopeHierarchy, Scopes},
@@ -34,19 +35,6 @@ use crate::{
 pub struct Token {
     facts: Arc<Facts>,
     hierarchy: Option<Arc<ScopeHierarchy>>,
-}
-
-/// In whose name a token acts (RFC 9068 §2.2, RFC 9700 §4.15).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ActsFor {
-    /// A person: there is a subject, and it isn't the client.
-    User,
-    /// The client itself: `sub` equals `client_id`, or there is no `sub`.
-    Client,
-    /// Not to be told: there is a subject but no client. Neither [`UserToken`](crate::UserToken) nor
-    /// [`ClientToken`](crate::ClientToken) accepts it.
-    Unknown,
 }
 
 impl Token {
@@ -124,15 +112,11 @@ impl Token {
         self.facts.text(self.facts.acr.as_ref())
     }
 
-    /// Whether it acts for a person or for the client itself.
+    /// Whether it acts for a person or for the client itself: by RFC 9068's rule, or by that of the issuer's
+    /// [`Preset`](crate::Preset).
     #[must_use]
     pub fn acts_for(&self) -> ActsFor {
-        match (self.subject(), self.client_id()) {
-            (None, _) => ActsFor::Client,
-            (Some(subject), Some(client)) if subject == client => ActsFor::Client,
-            (Some(_), Some(_)) => ActsFor::User,
-            (Some(_), None) => ActsFor::Unknown,
-        }
+        self.facts.dialect.as_ref().map_or(ActorRule::Rfc9068, |dialect| dialect.actor).judge(&self.facts)
     }
 
     /// All claims, as the user's own type sees them.

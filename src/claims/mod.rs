@@ -11,6 +11,7 @@ mod json;
 use std::{
     borrow::Cow,
     fmt,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -21,17 +22,29 @@ use serde::{
 
 use self::json::OneOrMany;
 pub(crate) use self::json::{OtherNames, Skip, Str, once};
+use crate::acts_for::ActorRule;
 
 /// Which members hold the scopes and the client; the first that is there counts.
 #[derive(Debug, Clone)]
 pub(crate) struct ClaimNames {
     pub(crate) scopes: Vec<String>,
     pub(crate) client: Vec<String>,
+    /// Absent for an issuer that does as RFC 9068 says.
+    pub(crate) dialect: Option<Arc<Dialect>>,
+}
+
+/// Where an issuer says what RFC 9068 says elsewhere or not at all. Looked up only when somebody asks.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Dialect {
+    pub(crate) actor: ActorRule,
+    /// The names of the members on the way to the list.
+    pub(crate) roles: Option<Vec<Box<str>>>,
+    pub(crate) groups: Option<Vec<Box<str>>>,
 }
 
 impl Default for ClaimNames {
     fn default() -> Self {
-        Self { scopes: vec!["scope".to_owned()], client: vec!["client_id".to_owned()] }
+        Self { scopes: vec!["scope".to_owned()], client: vec!["client_id".to_owned()], dialect: None }
     }
 }
 
@@ -51,6 +64,7 @@ pub(crate) struct Facts {
     pub(crate) auth_time: Option<NumericDate>,
     /// `cnf` is there: the token is bound to a key or certificate (RFC 7800).
     pub(crate) confirmation: bool,
+    pub(crate) dialect: Option<Arc<Dialect>>,
 }
 
 /// A string: a place in the JSON text, or a copy where the text has escapes.
@@ -100,6 +114,7 @@ impl Facts {
             issued_at: members.issued_at,
             auth_time: members.auth_time,
             confirmation: members.confirmation.is_some(),
+            dialect: names.dialect.clone(),
             claims,
         })
     }

@@ -8,6 +8,7 @@
 mod dynamic;
 mod issuers;
 mod jwt;
+mod preset;
 
 use std::{fmt, pin::Pin, sync::Arc};
 
@@ -18,7 +19,10 @@ pub use self::dynamic::DynamicIssuers;
 pub use self::issuers::Issuers;
 #[cfg(feature = "test-util")]
 pub(crate) use self::jwt::check_signature;
-pub use self::jwt::{Claim, JwtVerifier, JwtVerifierBuilder};
+pub use self::{
+    jwt::{Claim, JwtVerifier, JwtVerifierBuilder},
+    preset::Preset,
+};
 use crate::{
     claims::ClaimNames,
     credentials::{Carrier, Credentials},

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 /// From the foundation up. `lib.rs` is the map and stands above all of them.
 const FLOORS: [&[&str]; 6] = [
-    &["scope", "error", "claims", "credentials", "token", "challenge"],
+    &["scope", "role", "error", "claims", "acts_for", "credentials", "token", "challenge"],
     &["clock", "fetch", "log", "jws", "keys", "issuer"],
     &["verify", "step_up"],
     &["server", "layer"],

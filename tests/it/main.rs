@@ -21,10 +21,12 @@ mod ledger;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod oidc_provider;
+mod presets;
 mod properties;
 mod readme;
 mod remote_keys;
 mod requests;
+mod roles;
 mod scopes;
 mod secrets;
 mod token_headers;

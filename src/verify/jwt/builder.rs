@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Claim, JwtVerifier, Rules};
+use super::{super::Preset, Claim, JwtVerifier, Rules};
 use crate::{
-    claims::ClaimNames,
+    claims::{ClaimNames, Dialect},
     clock::{Clock, SystemClock},
     error::{ConfigError, ConfigMistake},
     issuer::Issuer,
@@ -26,6 +26,7 @@ pub struct JwtVerifierBuilder {
     dispensable: Vec<Claim>,
     leeway: Duration,
     names: ClaimNames,
+    presets: Vec<Preset>,
     clock: Arc<dyn Clock>,
 }
 
@@ -40,6 +41,7 @@ impl JwtVerifierBuilder {
             dispensable: Vec::new(),
             leeway: Duration::from_secs(30),
             names: ClaimNames::default(),
+            presets: Vec::new(),
             clock: Arc::new(SystemClock::new()),
         }
     }
@@ -87,6 +89,23 @@ impl JwtVerifierBuilder {
         self
     }
 
+    /// Reads the roles from here instead of `roles` (RFC 9068 §2.2.3.1): the names of the members on the way, such as
+    /// `["resource_access", "orders-api", "roles"]` or `["https://example.com/roles"]`. One place only, the last that
+    /// was said; roles of two places are never pooled.
+    pub fn read_roles_from<N: Into<Box<str>>>(mut self, path: impl IntoIterator<Item = N>) -> Self {
+        self.dialect().roles = Some(path.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Accepts the tokens of a well-known issuer. What is lost is told at each [`Preset`]. More can be said beside it.
+    pub fn preset(mut self, preset: Preset) -> Self {
+        let said = self.dialect().roles.take();
+        let usual = preset.dialect();
+        *self.dialect() = Dialect { roles: said.or(usual.roles), ..usual };
+        self.presets.push(preset);
+        preset.relax(self)
+    }
+
     /// Another source of time, for tests.
     pub fn clock(self, clock: impl Clock) -> Self {
         Self { clock: Arc::new(clock), ..self }
@@ -96,7 +115,7 @@ impl JwtVerifierBuilder {
     ///
     /// # Errors
     /// All mistakes at once: an empty audience, a leeway of more than 5 min, no algorithm, one that this build lacks,
-    /// none that a key of the issuer serves.
+    /// none that a key of the issuer serves, an empty name of a member, two presets.
     pub fn build(self) -> Result<JwtVerifier, ConfigError> {
         let mut mistakes = Vec::new();
         for audience in &self.audience {
@@ -118,6 +137,14 @@ impl JwtVerifierBuilder {
                 mistakes.push(ConfigMistake::new(setting, "the member's name is empty", "name a claim"));
             }
         }
+        let roles = self.names.dialect.as_ref().and_then(|dialect| dialect.roles.as_ref());
+        if roles.is_some_and(|path| path.is_empty() || path.iter().any(|name| name.is_empty())) {
+            mistakes.push(ConfigMistake::new("read_roles_from", "a member's name is missing or empty", "name a claim"));
+        }
+        if self.presets.len() > 1 {
+            let found = format!("{:?} do not go together", self.presets);
+            mistakes.push(ConfigMistake::new("preset", found, "name one; other methods may say more"));
+        }
         let algorithms = self.check_algorithms(&mut mistakes);
         ConfigError::unless_empty(mistakes)?;
         Ok(JwtVerifier {
@@ -129,9 +156,14 @@ impl JwtVerifierBuilder {
                 dispensable: self.dispensable,
                 leeway: self.leeway.as_secs_f64(),
                 names: self.names,
+                preset: self.presets.first().copied(),
                 clock: self.clock,
             }),
         })
+    }
+
+    fn dialect(&mut self) -> &mut Dialect {
+        Arc::make_mut(self.names.dialect.get_or_insert_default())
     }
 
     fn check_algorithms(&self, mistakes: &mut Vec<ConfigMistake>) -> Vec<SignatureAlgorithm> {

@@ -13,7 +13,11 @@ mod builder;
 use std::{fmt, sync::Arc};
 
 pub use self::builder::JwtVerifierBuilder;
-use super::{Presented, Verdict, Verify, issuers::named_issuer};
+use super::{
+    Presented, Verdict, Verify,
+    issuers::named_issuer,
+    preset::{Preset, client_as_audience},
+};
 use crate::{
     claims::{ClaimNames, Facts, NumericDate, Text},
     clock::Clock,
@@ -42,6 +46,7 @@ struct Rules {
     dispensable: Vec<Claim>,
     leeway: f64,
     names: ClaimNames,
+    preset: Option<Preset>,
     clock: Arc<dyn Clock>,
 }
 
@@ -202,14 +207,11 @@ impl Rules {
             Some(issuer) if issuer != self.issuer.identifier() => return Err(Reason::WrongIssuer.into()),
             Some(_) => {}
         }
-        let mut audience = facts.audience.iter().filter_map(|text| facts.text(Some(text))).peekable();
-        if audience.peek().is_none() {
-            return Err(Reason::MissingClaim("aud").into());
-        }
-        if !audience.any(|named| self.audience.iter().any(|ours| ours == named)) {
-            return Err(Reason::WrongAudience.into());
-        }
+        self.check_audience(facts)?;
         self.check_times(facts)?;
+        if let Some(preset) = self.preset {
+            preset.check(facts)?;
+        }
         let mut required = Claim::ALL.iter().filter(|claim| !self.dispensable.contains(claim));
         if let Some(name) = required.find_map(|claim| claim.missing_in(facts)) {
             return Err(Reason::MissingClaim(name).into());
@@ -217,6 +219,20 @@ impl Rules {
         // RFC 9449 §7.2, RFC 8705 §3: bound to a key that nobody proved to hold.
         if facts.confirmation {
             return Err(Reason::SenderConstrained.into());
+        }
+        Ok(())
+    }
+
+    fn check_audience(&self, facts: &Facts) -> Result<(), AuthError> {
+        let client =
+            self.preset.filter(|preset| preset.audience_in_client_id()).and_then(|_| client_as_audience(facts));
+        let audience = facts.audience.iter().filter_map(|text| facts.text(Some(text)));
+        let mut audience = audience.chain(client).peekable();
+        if audience.peek().is_none() {
+            return Err(Reason::MissingClaim("aud").into());
+        }
+        if !audience.any(|named| self.audience.iter().any(|ours| ours == named)) {
+            return Err(Reason::WrongAudience.into());
         }
         Ok(())
     }

@@ -1,0 +1,122 @@
+//! Roles, groups and entitlements (RFC 9068 §2.2.3.1), and requiring a role.
+
+use axum::{Router, routing::get};
+use serde_json::{Value, json};
+use tower_oauth::{AuthErrorKind, InRole, OAuthLayer, Token, testing::TestToken};
+
+use crate::support::{API, get_bare, get_with_token, issuer};
+
+tower_oauth::roles! {
+    /// May close the books.
+    Accountant = "accountant";
+    Auditor = "chief auditor";
+}
+
+fn token(member: &str, value: Value) -> Token {
+    TestToken::user("ada").claim(member, value).build()
+}
+
+#[test]
+fn lists_of_names_are_read_from_the_three_members_of_rfc_9068() {
+    let token = TestToken::user("ada")
+        .claim("roles", json!(["a", "b c", "\u{e4}"]))
+        .claim("groups", json!([{"value": "g1", "$ref": "https://x/g1", "display": "Guides"}, "g2"]))
+        .claim("entitlements", json!(["e"]))
+        .build();
+    assert_eq!(token.roles(), ["a", "b c", "\u{e4}"]);
+    assert_eq!(token.groups(), ["g1", "g2"], "of an object the value, which nobody else can choose (RFC 7643 §2.4)");
+    assert_eq!(token.entitlements(), ["e"]);
+    let bare = TestToken::user("ada").build();
+    assert!(bare.roles().is_empty() && bare.groups().is_empty() && bare.entitlements().is_empty());
+    assert!(bare.client_roles("x").is_empty() && bare.project_roles("x").is_empty());
+}
+
+#[test]
+fn a_list_of_another_form_holds_nothing() {
+    let forms = [
+        json!("accountant"),
+        json!(["accountant", 1]),
+        json!(["accountant", null]),
+        json!(["accountant", ["x"]]),
+        json!({"accountant": true}),
+        json!({"accountant": false}),
+        json!({"accountant": {"org": "1"}}),
+        json!(["accountant", {"display": "accountant"}]),
+        json!([{"value": ["accountant"]}]),
+        json!([["accountant"]]),
+        json!(null),
+        json!(7),
+    ];
+    for form in forms {
+        let token = token("roles", form.clone());
+        assert!(token.roles().is_empty(), "{form}");
+        assert_eq!(token.require_role::<Accountant>().unwrap_err().kind(), AuthErrorKind::InsufficientScope, "{form}");
+    }
+    for form in [json!({"admin": false}), json!({"admin": {}}), json!({"admin": "org"}), json!("admin"), json!(null)] {
+        assert!(token("urn:zitadel:iam:org:project:7:roles", form.clone()).project_roles("7").is_empty(), "{form}");
+    }
+    let access = [
+        json!({"api": ["accountant"]}),
+        json!({"api": {"roles": "accountant"}}),
+        json!({"api": {"roles": {"accountant": {"a": 1}}}}),
+        json!({"API": {"roles": ["accountant"]}}),
+        json!(["api"]),
+    ];
+    for form in access {
+        assert!(token("resource_access", form.clone()).client_roles("api").is_empty(), "{form}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_stands_twice_in_the_token_has_no_roles() {
+    let app = Router::new()
+        .route("/roles", get(|token: Token| async move { token.client_roles("api").join(" ") }))
+        .layer(OAuthLayer::new(issuer().verifier(API)));
+    let ada = issuer().token("ada");
+    let roles = async |access: &str| {
+        let claims = ada.claims_json().replacen('{', &format!("{{\"resource_access\":{access},"), 1);
+        let answer = get_with_token(&app, "/roles", &ada.sign_raw(ada.header_json(), claims)).await;
+        assert_eq!(answer.status, 200);
+        answer.body
+    };
+    assert_eq!(roles(r#"{"api":{"roles":["a"]},"web":{"roles":["b"]}}"#).await, "a");
+    assert_eq!(roles(r#"{"api":{"roles":["a"]},"api":{"roles":["b"]}}"#).await, "");
+    assert_eq!(roles(r#"{"api":{"roles":["a"],"r\u006fles":["b"]}}"#).await, "");
+}
+
+#[tokio::test]
+async fn a_handler_that_asks_for_a_role_answers_403_without_a_scope_to_others() {
+    let app = Router::new()
+        .route("/books", get(|role: InRole<Accountant>| async move { role.subject().unwrap().to_owned() }))
+        .route("/audit", get(|_: InRole<Accountant>, _: InRole<Auditor>| async { "both" }))
+        .layer(OAuthLayer::new(issuer().verifier(API)));
+    let ada = issuer().token("ada");
+    let accountant = ada.clone().claim("roles", vec!["reader", "accountant"]);
+    let answer = get_with_token(&app, "/books", &accountant.sign()).await;
+    assert_eq!((answer.status.as_u16(), &*answer.body), (200, "ada"));
+    let others = [
+        ada.clone().claim("roles", vec!["Accountant", "accountants", "chief"]),
+        ada.clone().claim("groups", vec!["accountant"]),
+        ada.clone().scope("accountant"),
+        ada.clone().claim("realm_access", json!({"roles": ["accountant"]})),
+    ];
+    for (path, token) in others.iter().map(|other| ("/books", other)).chain([("/audit", &accountant)]) {
+        let answer = get_with_token(&app, path, &token.sign()).await;
+        assert!(answer.is_refusal(403, "insufficient_scope"), "{answer:?}");
+        assert!(!answer.challenges()[0].contains("scope=\""), "{answer:?}");
+    }
+    let both = ada.claim("roles", vec!["accountant", "chief auditor"]).sign();
+    assert_eq!(get_with_token(&app, "/audit", &both).await.status, 200);
+    assert_eq!(get_bare(&app, "/books").await.status, 401);
+    let open = Router::new().route("/books", get(|_: InRole<Accountant>| async { "" }));
+    assert_eq!(get_with_token(&open, "/books", &both).await.status, 500, "no layer");
+}
+
+#[test]
+fn evidence_of_a_role_is_the_token_and_shows_nothing_of_it() {
+    let token = token("roles", json!(["accountant"]));
+    let evidence: InRole<Accountant> = token.require_role().unwrap();
+    assert_eq!(format!("{:?}", evidence.clone()), "InRole { .. }");
+    assert_eq!(evidence.into_token().subject(), Some("ada"));
+    assert!(token.has_role("accountant") && !token.has_role("") && !token.has_role("Accountant"));
+}
