@@ -23,7 +23,7 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
         START.get_or_init(Instant::now).elapsed()
     }
 
-    /// Ends after `duration`. The default needs a tokio runtime.
+    /// Ends after `duration`. The default needs a tokio runtime with its timer on (`enable_time`).
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(tokio::time::sleep(duration))
     }

@@ -114,6 +114,11 @@ mod client {
             let client = reqwest::Client::builder()
                 .redirect(reqwest::redirect::Policy::none())
                 .no_proxy()
+                // Another crate in the program may have turned these on.
+                .no_gzip()
+                .no_brotli()
+                .no_zstd()
+                .no_deflate()
                 .connect_timeout(CONNECT_TIMEOUT)
                 .timeout(TOTAL_TIMEOUT)
                 .user_agent(concat!("tower-oauth/", env!("CARGO_PKG_VERSION")))

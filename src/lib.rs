@@ -63,7 +63,7 @@
 //! 3. [`Verify::verify`] judges it. [`JwtVerifier`] does so at once, in `Rules::judge` (`verify/jwt/mod.rs`):
 //!    `Compact::split`, `JoseHeader::parse`, `KeySet::candidates`, `Compact::is_signed_by`, `Facts::parse`, and only then
 //!    `Rules::check_claims`. Only a token whose `kid` is unknown waits, for a refresh of the issuer's keys
-//!    (`RemoteKeys::seek`, `keys/remote.rs`): the verdict is [`Verdict::Later`], and `ResponseFuture`
+//!    (`RemoteKeys::seek`, `keys/remote/mod.rs`): the verdict is [`Verdict::Later`], and `ResponseFuture`
 //!    (`layer/future.rs`) holds the request until it is there.
 //! 4. `ResourceServer::hide_credentials` marks the header that the token came in as sensitive.
 //! 5. `Door::admit` lets the verdict pass `ResourceServer::settle`, which adds the [`ScopeHierarchy`], and puts the
@@ -142,7 +142,7 @@ pub use self::{
     credentials::Carrier,
     error::{AuthError, AuthErrorKind, ConfigError, ConfigMistake},
     fetch::{Fetch, FetchError, Fetching},
-    issuer::{Issuer, IssuerBuilder},
+    issuer::{DiscoveryError, Issuer, IssuerBuilder},
     jws::{Algorithm, HmacAlgorithm},
     keys::KeySet,
     layer::{OAuthLayer, ProblemJson, RequireScopes},

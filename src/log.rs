@@ -24,19 +24,14 @@ pub(crate) fn admitted() {
     metrics::counter!("tower_oauth_admitted_total").increment(1);
 }
 
-/// A request was refused. A stranger can cause it, so it is told quietly, unless the fault is on our side.
+/// A request was refused. A stranger can cause it, so it is told quietly; what is our fault is told where it happens.
 pub(crate) fn refused(error: &AuthError) {
     #[cfg(feature = "metrics")]
     metrics::counter!("tower_oauth_refused_total", "kind" => error.kind().name()).increment(1);
     #[cfg(feature = "tracing")]
     {
-        let cause = std::error::Error::source(error).map(tracing::field::display);
-        match error.kind() {
-            AuthErrorKind::Unavailable => {
-                tracing::warn!(target: "tower_oauth", reason = %error, cause, "a token could not be judged");
-            }
-            kind => tracing::debug!(target: "tower_oauth", ?kind, reason = %error, cause, "request refused"),
-        }
+        let (kind, cause) = (error.kind(), causes(error));
+        tracing::debug!(target: "tower_oauth", ?kind, reason = %error, cause, "request refused");
     }
     if error.kind() == AuthErrorKind::MissingLayer {
         mistake(error);
@@ -46,12 +41,12 @@ pub(crate) fn refused(error: &AuthError) {
 /// A mistake in the program, which must be seen: through `tracing`, or once on standard error where that is off.
 fn mistake(error: &AuthError) {
     #[cfg(feature = "tracing")]
-    tracing::error!(target: "tower_oauth", "{error}; add `.layer(OAuthLayer::new(verifier))` to the route's router");
+    tracing::error!(target: "tower_oauth", "{error}; add `.layer(OAuthLayer::new(verifier))` to the route's router, outside of what needs the token");
     #[cfg(not(feature = "tracing"))]
     {
         static ONCE: std::sync::Once = std::sync::Once::new();
         ONCE.call_once(|| {
-            eprintln!("tower-oauth: {error}; add `.layer(OAuthLayer::new(verifier))` to the route's router");
+            eprintln!("tower-oauth: {error}; add `.layer(OAuthLayer::new(verifier))` to the route's router, outside of what needs the token");
         });
     }
 }
@@ -72,11 +67,22 @@ pub(crate) fn refresh_ended(issuer: &str, result: Result<(), &FetchError>, age: 
     match result {
         Ok(()) => tracing::debug!(target: "tower_oauth", issuer, "the issuer's keys were fetched"),
         Err(error) => {
-            let cause = std::error::Error::source(error).map(tracing::field::display);
+            let cause = causes(error);
             let age = age.map(|age| age.as_secs());
             tracing::warn!(target: "tower_oauth", issuer, reason = %error, cause, age, "the issuer's keys could not be fetched");
         }
     }
+}
+
+/// Everything below an error, outermost first; the reason of a failed connection lies deep.
+pub(crate) fn causes(error: &dyn std::error::Error) -> Option<String> {
+    let mut causes = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    (!causes.is_empty()).then(|| causes.join(": "))
 }
 
 /// A token names a key that its issuer's set, as we have it, doesn't hold.

@@ -184,7 +184,8 @@ impl Scopes<'static> {
         S::names(&mut names);
         let mut once: Vec<&str> = Vec::new();
         for name in names {
-            if !once.contains(&name) {
+            // `scopes!` lets no other names through; a trait implemented by hand may.
+            if is_scope_name(name) && !once.contains(&name) {
                 once.push(name);
             }
         }

@@ -25,9 +25,8 @@ use http::{HeaderMap, HeaderName, header, request::Parts};
 use crate::{
     challenge::{Challenge, Doorplate, QuotedText, SchemeChallenge},
     credentials::{Accepted, Credentials},
-    error::{AuthError, ConfigError, ConfigMistake},
+    error::{AuthError, ConfigError, ConfigMistake, Reason},
     issuer::{Plain, check_identifier},
-    log,
     scope::{ScopeHierarchy, Scopes},
     token::Token,
     verify::{Presented, Verdict, Verify},
@@ -103,9 +102,12 @@ impl ResourceServer {
 
     /// Every verdict passes here, however it came about.
     pub(crate) fn settle(&self, verdict: Result<Token, AuthError>) -> Result<Token, AuthError> {
-        let token = verdict?.with_hierarchy(self.house.hierarchy.as_ref());
-        log::admitted();
-        Ok(token)
+        let token = verdict?;
+        // RFC 9449 §7.2, RFC 8705 §3: bound to a key that nobody proved to hold, whoever judged it.
+        if token.facts().confirmation {
+            return Err(Reason::SenderConstrained.into());
+        }
+        Ok(token.with_hierarchy(self.house.hierarchy.as_ref()))
     }
 
     /// Keeps the credentials out of whatever prints headers further in.
@@ -219,7 +221,8 @@ impl ResourceServerBuilder {
         self
     }
 
-    /// Answers refused gRPC requests (`content-type: application/grpc…`) in gRPC's way: status 200, `grpc-status`.
+    /// Answers refused gRPC requests (`content-type: application/grpc…`) in gRPC's way: status 200, `grpc-status`. Where
+    /// the layer renders bodies, refusals stay HTTP's, which gRPC clients understand as well.
     pub fn answer_grpc(self) -> Self {
         Self { grpc: true, ..self }
     }

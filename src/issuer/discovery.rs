@@ -21,12 +21,12 @@ struct Metadata {
 pub(crate) async fn jwks_uri(fetch: &dyn Fetch, issuer: &str, plain: Plain) -> Result<String, FetchError> {
     let mut last = FetchError::new("the issuer has no metadata at its well-known URLs");
     for url in well_known(issuer) {
-        let answer = get(fetch, &url, None).await?;
-        if answer.status() != StatusCode::OK {
-            continue;
-        }
-        match judge(answer.body(), issuer, plain) {
-            Ok(jwks_uri) => return Ok(jwks_uri),
+        match get(fetch, &url, None).await {
+            Ok(answer) if answer.status() == StatusCode::OK => match judge(answer.body(), issuer, plain) {
+                Ok(jwks_uri) => return Ok(jwks_uri),
+                Err(error) => last = error,
+            },
+            Ok(_) => {}
             Err(error) => last = error,
         }
     }
@@ -37,7 +37,10 @@ fn judge(body: &[u8], issuer: &str, plain: Plain) -> Result<String, FetchError> 
     let metadata: Metadata =
         serde_json::from_slice(body).map_err(|_| FetchError::new("the issuer's metadata is malformed"))?;
     if metadata.issuer != issuer {
-        return Err(FetchError::new("the metadata is of another issuer (RFC 8414 §3.3)"));
+        let named: String = metadata.issuer.chars().take(200).collect();
+        return Err(FetchError::new(format!(
+            "the metadata names the issuer {named:?} (RFC 8414 §3.3: it must be identical)"
+        )));
     }
     check_url("jwks_uri", &metadata.jwks_uri, plain)
         .map_err(|error| FetchError::new("the jwks_uri is not an https URL").with_source(error))?;

@@ -15,7 +15,7 @@ use arc_swap::Guard;
 use bytes::Bytes;
 use http::{Uri, uri::Authority};
 
-pub use self::remote::IssuerBuilder;
+pub use self::remote::{DiscoveryError, IssuerBuilder};
 use crate::{
     error::{AuthError, ConfigError, ConfigMistake, Reason},
     keys::{
@@ -71,14 +71,14 @@ impl Issuer {
     /// # Errors
     /// The identifier is not an `https` URL without query and fragment (RFC 8414 §2). Plain `http` is accepted for a
     /// loopback address, for tests.
-    pub fn with_keys(identifier: impl AsRef<str>, keys: KeySet) -> Result<Self, ConfigError> {
-        let identifier = identifier.as_ref();
-        check_identifier("issuer", identifier, Plain::Loopback)?;
+    pub fn with_keys(identifier: impl Into<String>, keys: KeySet) -> Result<Self, ConfigError> {
+        let identifier = identifier.into();
+        check_identifier("issuer", &identifier, Plain::Loopback)?;
         Ok(Self { identifier: identifier.into(), keys: Keys::Known(Arc::new(keys)) })
     }
 
     /// For a shared secret: the two sides agree on a name, which need not be a URL (RFC 7519 §4.1.1).
-    pub(crate) fn named(identifier: &str, keys: KeySet) -> Result<Self, ConfigError> {
+    pub(crate) fn named(identifier: String, keys: KeySet) -> Result<Self, ConfigError> {
         if identifier.trim().is_empty() {
             return Err(ConfigMistake::new("issuer", "it is empty", "give the value of the tokens' iss").into());
         }
@@ -91,7 +91,7 @@ impl Issuer {
     /// The identifier is not an `https` URL, or no usable keys can be fetched now. An API that is to start while its
     /// issuer is down uses [`IssuerBuilder::lazy`].
     #[cfg(feature = "http-client")]
-    pub async fn discover(identifier: impl Into<String>) -> Result<Self, ConfigError> {
+    pub async fn discover(identifier: impl Into<String>) -> Result<Self, DiscoveryError> {
         IssuerBuilder::new(identifier).discover().await
     }
 
@@ -127,10 +127,13 @@ impl Issuer {
         }
     }
 
-    /// Whether there are keys to check a token with: for a readiness probe.
+    /// Whether there are keys to check a token with: for a readiness probe. Where there are none, they are asked for.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.current_keys().set().is_some()
+        match &self.keys {
+            Keys::Known(_) => true,
+            Keys::Remote(keys) => keys.is_ready(),
+        }
     }
 
     /// The fetched key set as the issuer wrote it, to be saved and given to [`IssuerBuilder::seed`] at the next start.
@@ -168,7 +171,11 @@ impl Issuer {
 
 impl fmt::Debug for Issuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keys = self.current_keys();
+        // Without asking for anything: printing is not using.
+        let keys = match &self.keys {
+            Keys::Known(keys) => CurrentKeys::Known(keys),
+            Keys::Remote(keys) => CurrentKeys::Remote(keys.peek()),
+        };
         f.debug_struct("Issuer").field("identifier", &self.identifier).field("keys", &keys.set()).finish()
     }
 }
@@ -184,7 +191,7 @@ pub(crate) enum Plain {
 /// An issuer's or a resource's identifier: a URL without query and fragment.
 pub(crate) fn check_identifier(setting: &'static str, url: &str, plain: Plain) -> Result<(), ConfigError> {
     if url.contains(['?', '#']) {
-        return Err(bad_url(setting, url, "has a query or fragment"));
+        return Err(bad_url(setting, url, "has a query or fragment, which an identifier has not"));
     }
     check_url(setting, url, plain)
 }
@@ -223,4 +230,4 @@ fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-const CHANGE: &str = "give an absolute https URL without query and fragment";
+const CHANGE: &str = "give an absolute https URL";

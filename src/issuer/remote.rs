@@ -13,14 +13,17 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use super::{Issuer, Keys, Plain, check_identifier, check_url, discovery};
 use crate::{
     clock::{Clock, SystemClock},
-    error::{ConfigError, ConfigMistake},
+    error::{AuthError, ConfigError, ConfigMistake},
     fetch::{Fetch, FetchError},
     keys::{
         KeySet,
         remote::{FetchKeys, Fetched, Policy, RemoteKeys},
     },
+    log,
 };
 
+/// How long what the metadata said is taken for true.
+const METADATA_HOLDS: Duration = Duration::from_secs(3600);
 /// More keys than any issuer needs.
 const MAX_KEYS: usize = 100;
 
@@ -155,7 +158,8 @@ impl IssuerBuilder {
         let Some(fetch) = fetch else { return Err(no_fetch()) };
         let identifier: Arc<str> = self.identifier.into();
         let discovered = Mutex::new(None);
-        let source = Source { identifier: Arc::clone(&identifier), jwks_uri: self.jwks_uri, discovered, fetch, plain };
+        let (jwks_uri, clock) = (self.jwks_uri, Arc::clone(&self.clock));
+        let source = Source { identifier: Arc::clone(&identifier), jwks_uri, discovered, clock, fetch, plain };
         let keys = RemoteKeys::new(Arc::clone(&identifier), Box::new(source), self.policy, self.clock, self.seed);
         Ok(Issuer { identifier, keys: Keys::Remote(Arc::new(keys)) })
     }
@@ -164,16 +168,51 @@ impl IssuerBuilder {
     ///
     /// # Errors
     /// What [`lazy`](Self::lazy) refuses, and an issuer that can't be reached or has no usable keys now.
-    pub async fn discover(self) -> Result<Issuer, ConfigError> {
-        let issuer = self.lazy()?;
+    pub async fn discover(self) -> Result<Issuer, DiscoveryError> {
+        let issuer = self.lazy().map_err(DiscoveryError::Config)?;
         match issuer.warm_up().await {
             Ok(()) => Ok(issuer),
-            Err(error) => {
-                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-                let found = format!("no keys could be fetched for {:?}{cause}", issuer.identifier());
-                let change = "check the URL and that the issuer is up, or start without it (`lazy`)";
-                Err(ConfigMistake::new("issuer", found, change).into())
+            Err(cause) => Err(DiscoveryError::Unavailable { issuer: issuer.identifier().to_owned(), cause }),
+        }
+    }
+}
+
+/// Why an issuer could not be discovered: whether to mend the configuration or to try again.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum DiscoveryError {
+    /// The settings can't work.
+    Config(ConfigError),
+    /// The issuer can't be reached, or has no usable metadata or keys now.
+    #[non_exhaustive]
+    Unavailable {
+        /// The issuer's identifier.
+        issuer: String,
+        /// What stands in the way.
+        cause: AuthError,
+    },
+}
+
+impl fmt::Display for DiscoveryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Unavailable { issuer, cause } => {
+                write!(f, "no keys could be fetched for {issuer:?}")?;
+                if let Some(causes) = log::causes(cause) {
+                    write!(f, ": {causes}")?;
+                }
+                f.write_str("; check the URL and that the issuer is up, or start without it (`lazy`)")
             }
+        }
+    }
+}
+
+impl std::error::Error for DiscoveryError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Config(error) => Some(error),
+            Self::Unavailable { cause, .. } => Some(cause),
         }
     }
 }
@@ -223,7 +262,9 @@ fn no_fetch() -> ConfigError {
 struct Source {
     identifier: Arc<str>,
     jwks_uri: Option<String>,
-    discovered: Mutex<Option<String>>,
+    /// What the metadata said, and when by [`Clock::elapsed`].
+    discovered: Mutex<Option<(String, Duration)>>,
+    clock: Arc<dyn Clock>,
     fetch: Arc<dyn Fetch>,
     plain: Plain,
 }
@@ -239,7 +280,9 @@ impl FetchKeys for Source {
             let fetched = answer.and_then(|answer| judge(&answer, etag.is_some()));
             if fetched.is_err() {
                 // The set may have moved: the next attempt asks the metadata again.
-                *self.discovered() = None;
+                if let Some((_, since)) = &mut *self.discovered() {
+                    *since = Duration::ZERO;
+                }
             }
             fetched
         })
@@ -247,18 +290,31 @@ impl FetchKeys for Source {
 }
 
 impl Source {
-    fn discovered(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+    fn discovered(&self) -> std::sync::MutexGuard<'_, Option<(String, Duration)>> {
         self.discovered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Where the set is. The metadata is read again now and then, and its absence costs nobody a set that is still there.
     async fn locate(&self) -> Result<String, FetchError> {
-        let known = self.jwks_uri.clone().or_else(|| self.discovered().clone());
-        if let Some(url) = known {
-            return Ok(url);
+        if let Some(url) = &self.jwks_uri {
+            return Ok(url.clone());
         }
-        let url = discovery::jwks_uri(&*self.fetch, &self.identifier, self.plain).await?;
-        *self.discovered() = Some(url.clone());
-        Ok(url)
+        let now = self.clock.elapsed();
+        let known = self.discovered().clone();
+        if let Some((url, since)) = &known
+            && !since.is_zero()
+            && now.saturating_sub(*since) < METADATA_HOLDS
+        {
+            return Ok(url.clone());
+        }
+        match (discovery::jwks_uri(&*self.fetch, &self.identifier, self.plain).await, known) {
+            (Ok(url), _) => {
+                *self.discovered() = Some((url.clone(), now.max(Duration::from_nanos(1))));
+                Ok(url)
+            }
+            (Err(_), Some((url, _))) => Ok(url),
+            (Err(error), None) => Err(error),
+        }
     }
 }
 

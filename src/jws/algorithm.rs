@@ -50,7 +50,7 @@ pub enum HmacAlgorithm {
 
 impl Algorithm {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: &[Self] = &[
         Self::RS256,
         Self::RS384,
         Self::RS512,

@@ -9,7 +9,7 @@ use aws_lc_rs::{
 use super::{Algorithm, HmacAlgorithm, KeyMaterial, SignatureAlgorithm};
 
 /// What this backend can verify: everything we know.
-pub(crate) const SUPPORTED: &[Algorithm] = &Algorithm::ALL;
+pub(crate) const SUPPORTED: &[Algorithm] = Algorithm::ALL;
 
 /// A key bound to one algorithm.
 pub(crate) enum VerifyingKey {

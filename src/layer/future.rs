@@ -37,7 +37,7 @@ pin_project! {
         /// The inner service has the request.
         Serving { #[pin] future: S::Future },
         /// The verdict is still out; the request and the ready service wait for it.
-        Waiting { judging: Judging, held: Option<(Request<B>, S)> },
+        Waiting { held: Option<(Judging, Request<B>, S)> },
         /// There will be no service.
         Refused { error: Option<AuthError> },
     }
@@ -52,7 +52,7 @@ where
     }
 
     pub(super) fn waiting(judging: Judging, request: Request<B>, ready: S, door: Door<R>, grpc: bool) -> Self {
-        Self { state: State::Waiting { judging, held: Some((request, ready)) }, door, grpc }
+        Self { state: State::Waiting { held: Some((judging, request, ready)) }, door, grpc }
     }
 
     pub(super) fn refused(error: AuthError, door: Door<R>, grpc: bool) -> Self {
@@ -75,10 +75,10 @@ where
                     let response = ready!(future.poll(cx))?;
                     return Poll::Ready(Ok(this.door.see_out(response, *this.grpc)));
                 }
-                StateProjection::Waiting { judging, held } => {
+                StateProjection::Waiting { held } => {
+                    let Some((judging, ..)) = held else { return Poll::Pending };
                     let verdict = ready!(judging.as_mut().poll(cx));
-                    // Polled again after it was done: a pending future is all that the contract allows without a panic.
-                    let Some((request, mut ready)) = held.take() else { return Poll::Pending };
+                    let Some((_, request, mut ready)) = held.take() else { return Poll::Pending };
                     match this.door.admit(request, verdict) {
                         Ok(request) => State::Serving { future: ready.call(request) },
                         Err(error) => State::Refused { error: Some(error) },

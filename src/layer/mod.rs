@@ -17,7 +17,8 @@
 //! # }
 //! ```
 //!
-//! Put CORS and tracing layers outside of it: a preflight request has no token, and a refusal should be seen.
+//! Put CORS and tracing layers outside of it: a preflight request has no token, and a refusal should be seen. Put limits of
+//! concurrency outside too: a request whose token waits for its issuer's keys holds what the service inside made ready.
 
 mod form;
 mod future;
@@ -44,6 +45,7 @@ pub use self::{
 pub(crate) use self::{refusal::unworded, require::admitted};
 use crate::{
     error::AuthError,
+    log,
     server::ResourceServer,
     token::Token,
     verify::{Verdict, Verify},
@@ -128,6 +130,13 @@ impl OAuthLayer {
 }
 
 impl<R> RenderedOAuthLayer<R> {
+    /// As [`OAuthLayer::allow_anonymous`].
+    #[must_use]
+    pub fn allow_anonymous(mut self) -> Self {
+        self.door.anonymous = true;
+        self
+    }
+
     /// As [`OAuthLayer::accept_form_body`].
     #[must_use]
     pub fn accept_form_body(self, max_body_bytes: usize) -> FormBodyLayer<Self> {
@@ -168,7 +177,7 @@ where
         let (mut parts, body) = request.into_parts();
         let verdict = self.door.server.judge(&parts);
         self.door.server.hide_credentials(&mut parts.headers);
-        let grpc = self.door.server.answers_grpc() && refusal::is_grpc(&parts.headers);
+        let grpc = R::EMPTY && self.door.server.answers_grpc() && refusal::is_grpc(&parts.headers);
         let request = Request::from_parts(parts, body);
         match verdict {
             Verdict::Now(verdict) => match self.door.admit(request, verdict) {
@@ -191,6 +200,7 @@ impl<R> Door<R> {
     fn admit<B>(&self, mut request: Request<B>, verdict: Result<Token, AuthError>) -> Result<Request<B>, AuthError> {
         match self.server.settle(verdict) {
             Ok(token) => {
+                log::admitted();
                 request.extensions_mut().insert(token);
                 Ok(request)
             }

@@ -21,6 +21,9 @@ pub(crate) struct Unworded(pub(crate) AuthError);
 ///
 /// Implemented by [`EmptyBody`], [`ProblemJson`], and closures from `&AuthError` to a content type and a body.
 pub trait RenderBody<Body> {
+    /// Whether the bodies are empty. Only then can a refusal be worded for gRPC, whose answer has no body.
+    const EMPTY: bool = false;
+
     /// The content type, if there is content, and the body.
     fn render(&self, error: &AuthError, status: StatusCode) -> (Option<HeaderValue>, Body);
 }
@@ -39,6 +42,8 @@ impl EmptyBody {
 }
 
 impl<Body: Default> RenderBody<Body> for EmptyBody {
+    const EMPTY: bool = true;
+
     fn render(&self, _: &AuthError, _: StatusCode) -> (Option<HeaderValue>, Body) {
         (None, Body::default())
     }
@@ -118,6 +123,10 @@ impl<R> Door<R> {
         if let Some(Unworded(error)) = response.extensions_mut().remove() {
             let (head, _) = response.into_parts();
             return self.refuse(error, Some(head), grpc);
+        }
+        if self.anonymous {
+            // A cache must not give the answer for nobody to somebody.
+            response.headers_mut().append(header::VARY, HeaderValue::from_static("authorization"));
         }
         if self.server.must_mark_private() && !response.headers().contains_key(header::CACHE_CONTROL) {
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));

@@ -2,11 +2,18 @@
 //!
 //! *In*: a token's text. *Out*: the verdict of the verifier that a callback gave for the issuer it names.
 //!
-//! The callback is the allow-list. What it approved is kept, the hundred most used; what it refused is remembered for 30
-//! seconds, apart from the others, so that a flood of invented issuers drives nobody out. An issuer that was not approved
-//! causes no look-up of anything.
+//! The callback is the allow-list. What it approved is kept, the hundred most used unless said, and asked again after five
+//! minutes; what it refused is remembered for 30 seconds, apart from the others, so that a flood of invented issuers drives
+//! nobody out. An issuer that was not approved causes no look-up of anything.
+//!
+//! Strangers call the callback too, with any name they like, and whoever knows the names of tenants can have their keys
+//! fetched: in 30 seconds no more new verifiers are made than there is room for, and further tenants get 503.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use moka::sync::Cache;
 
@@ -16,41 +23,67 @@ use crate::{
     error::{AuthError, Reason},
 };
 
-const MAX_APPROVED: u64 = 100;
+const MAX_ISSUERS: u32 = 100;
 const MAX_REFUSED: u64 = 1_000;
 const REFUSAL_HOLDS: Duration = Duration::from_secs(30);
+const APPROVAL_HOLDS: Duration = Duration::from_secs(300);
+/// In which no more new verifiers are made than there is room for.
+const WINDOW: Duration = Duration::from_secs(30);
 /// Longer identifiers are nobody's, and not worth a place in memory.
 const MAX_IDENTIFIER_BYTES: usize = 512;
 
 /// Verifies the JWT access tokens of issuers that a callback approves.
 ///
-/// ```
+#[cfg_attr(feature = "http-client", doc = "```")]
+#[cfg_attr(not(feature = "http-client"), doc = "```ignore")]
 /// use std::collections::HashSet;
-/// use tower_oauth::{DynamicIssuers, Issuer, JwtVerifier, OAuthLayer};
+/// use tower_oauth::{DynamicIssuers, HttpClient, Issuer, JwtVerifier, OAuthLayer};
 ///
-/// # #[cfg(feature = "http-client")]
-/// # fn example(customers: HashSet<String>) {
+/// # fn example(customers: HashSet<String>) -> Result<(), tower_oauth::ConfigError> {
+/// let client = HttpClient::new()?; // one for all: making one takes milliseconds
 /// // Entra ID names the tenant in the issuer.
 /// let verifier = DynamicIssuers::new(move |issuer: &str| {
 ///     let tenant = DynamicIssuers::match_template("https://login.microsoftonline.com/{tenantid}/v2.0", issuer)?;
 ///     if !customers.contains(tenant) {
 ///         return None;
 ///     }
-///     let issuer = Issuer::builder(issuer).lazy().ok()?;
+///     let issuer = Issuer::builder(issuer).fetch(client.clone()).lazy().ok()?;
 ///     JwtVerifier::builder(issuer, "api://orders").accept_plain_jwt_type().build().ok()
 /// });
-/// let layer = OAuthLayer::new(verifier);
+/// let layer = OAuthLayer::new(verifier.max_issuers(500));
+/// # Ok(())
 /// # }
 /// ```
 ///
 /// The callback is called on the request's way and must not block: look into memory, and start issuers lazily.
 #[derive(Clone)]
 pub struct DynamicIssuers {
-    approve: Arc<dyn Fn(&str) -> Option<JwtVerifier> + Send + Sync>,
-    approved: Cache<Box<str>, JwtVerifier>,
+    approve: Arc<dyn Approve>,
+    approved: Cache<Box<str>, Approved>,
     /// When, by [`Clock::elapsed`].
     refused: Cache<Box<str>, Duration>,
+    max_issuers: u32,
+    budget: Arc<Mutex<Budget>>,
     clock: Arc<dyn Clock>,
+}
+
+/// The callback.
+trait Approve: Fn(&str) -> Option<JwtVerifier> + Send + Sync {}
+
+impl<F: Fn(&str) -> Option<JwtVerifier> + Send + Sync> Approve for F {}
+
+#[derive(Clone)]
+struct Approved {
+    verifier: JwtVerifier,
+    /// By [`Clock::elapsed`].
+    since: Duration,
+}
+
+/// How many new verifiers were made since when.
+#[derive(Default)]
+struct Budget {
+    since: Duration,
+    made: u32,
 }
 
 impl DynamicIssuers {
@@ -58,10 +91,19 @@ impl DynamicIssuers {
     pub fn new(approve: impl Fn(&str) -> Option<JwtVerifier> + Send + Sync + 'static) -> Self {
         Self {
             approve: Arc::new(approve),
-            approved: Cache::new(MAX_APPROVED),
+            approved: Cache::new(MAX_ISSUERS.into()),
             refused: Cache::new(MAX_REFUSED),
+            max_issuers: MAX_ISSUERS,
+            budget: Arc::default(),
             clock: Arc::new(SystemClock::new()),
         }
+    }
+
+    /// How many approved issuers are kept, with their keys: give at least the number of tenants that are active together.
+    /// One that has to make room loses its keys, which are fetched again when it comes back.
+    #[must_use]
+    pub fn max_issuers(self, max_issuers: u32) -> Self {
+        Self { approved: Cache::new(max_issuers.into()), max_issuers, ..self }
     }
 
     /// Another source of time, for tests.
@@ -90,22 +132,46 @@ impl DynamicIssuers {
     }
 
     fn verifier(&self, issuer: &str) -> Result<JwtVerifier, AuthError> {
-        if let Some(verifier) = self.approved.get(issuer) {
-            return Ok(verifier);
-        }
         let now = self.clock.elapsed();
+        let known = self.approved.get(issuer);
+        if let Some(Approved { verifier, since }) = &known
+            && now.saturating_sub(*since) < APPROVAL_HOLDS
+        {
+            return Ok(verifier.clone());
+        }
         let refused = self.refused.get(issuer).is_some_and(|since| now.saturating_sub(since) < REFUSAL_HOLDS);
         if refused || issuer.len() > MAX_IDENTIFIER_BYTES {
             return Err(Reason::WrongIssuer.into());
         }
-        // Tokens that arrive together ask once, and share one set of keys.
-        let verifier = self.approved.optionally_get_with(issuer.into(), || {
-            (self.approve)(issuer).filter(|verifier| verifier.issuer().identifier() == issuer)
-        });
-        verifier.ok_or_else(|| {
+        let Some(verifier) = (self.approve)(issuer).filter(|verifier| verifier.issuer().identifier() == issuer) else {
+            self.approved.invalidate(issuer);
             self.refused.insert(issuer.into(), now);
-            Reason::WrongIssuer.into()
-        })
+            return Err(Reason::WrongIssuer.into());
+        };
+        let verifier = match known {
+            // Still approved: the one that has its keys stays.
+            Some(known) => known.verifier,
+            None => self.spend(now).map(|()| verifier)?,
+        };
+        // Tokens that arrive together share one verifier, and so one fetch.
+        let approved = Approved { verifier, since: now };
+        let entry = self.approved.entry(issuer.into()).and_upsert_with(|current| match current {
+            Some(current) => Approved { since: now, ..current.into_value() },
+            None => approved,
+        });
+        Ok(entry.into_value().verifier)
+    }
+
+    fn spend(&self, now: Duration) -> Result<(), AuthError> {
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        let spent = now.saturating_sub(budget.since);
+        if spent >= WINDOW {
+            *budget = Budget { since: now, made: 0 };
+        } else if budget.made >= self.max_issuers {
+            return Err(AuthError::unavailable(WINDOW.saturating_sub(spent)));
+        }
+        budget.made = budget.made.saturating_add(1);
+        Ok(())
     }
 }
 

@@ -571,3 +571,46 @@ proptest! {
         }
     }
 }
+
+#[tokio::test]
+async fn where_the_anonymous_are_served_a_cache_is_told_that_answers_differ() {
+    let layer = OAuthLayer::new(issuer().verifier(API));
+    let open = router().layer(layer.clone().allow_anonymous());
+    assert_eq!(get_bare(&open, "/me").await.header("vary"), None, "a refusal is not stored at all");
+    let token = issuer().token("ada").sign();
+    assert_eq!(get_with_token(&open, "/me", &token).await.header("vary"), Some("authorization"));
+    assert_eq!(get_with_token(&router().layer(layer), "/me", &token).await.header("vary"), None);
+}
+
+#[tokio::test]
+async fn a_scope_name_that_a_hand_written_trait_smuggles_in_stays_out_of_the_challenge() {
+    struct Smuggled;
+    impl tower_oauth::Scope for Smuggled {
+        const NAME: &'static str = "x\" error=\"none";
+    }
+    let error = TestToken::user("ada").build().require::<(Smuggled, Smuggled)>().unwrap_err();
+    let server = ResourceServer::new(issuer().verifier(API));
+    let challenge = server.challenge(&error);
+    let lines: Vec<_> = challenge.www_authenticate().map(|line| line.to_str().unwrap()).collect();
+    assert_eq!(lines.len(), 1);
+    assert!(!lines[0].contains("none"), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_bound_token_is_refused_whoever_judged_it() {
+    let vouches = says(|presented| {
+        let claims = serde_json::json!({"sub": "ada", "cnf": {"jkt": "x"}});
+        Verdict::Now(presented.voucher().token(&claims))
+    });
+    let app = router().layer(OAuthLayer::new(vouches));
+    assert!(get_with_token(&app, "/me", "anything").await.is_refusal(401, "invalid_token"));
+}
+
+#[tokio::test]
+async fn a_rendered_body_and_grpc_do_not_go_together_so_the_answer_stays_https() {
+    let server = ResourceServer::builder(issuer().verifier(API)).answer_grpc().build().unwrap();
+    let app = router().layer(OAuthLayer::with_server(server).render(ProblemJson::new()));
+    let headers: [(&str, &[u8]); 2] = [("content-type", b"application/grpc"), ("authorization", b"Bearer x")];
+    let answer = get_with_headers(&app, "/me", &headers).await;
+    assert!(answer.status == 401 && answer.header("grpc-status").is_none(), "{answer:?}");
+}

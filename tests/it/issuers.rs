@@ -9,7 +9,7 @@ use std::{
 };
 
 use tower_oauth::{
-    Algorithm, DynamicIssuers, Issuers, JwtVerifier, OAuthLayer,
+    Algorithm, DynamicIssuers, Issuer, Issuers, JwtVerifier, OAuthLayer,
     testing::{ManualClock, MockIssuer},
 };
 
@@ -128,4 +128,41 @@ async fn a_verifier_of_another_issuer_than_asked_for_is_a_refusal() {
     let token = MockIssuer::new("https://stranger.test").token("eve").sign();
     assert_eq!(get_with_token(&app, "/me", &token).await.status, 401);
     assert_eq!(get_with_token(&app, "/me", &issuer().token("ada").sign()).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_approval_is_asked_for_again_and_a_verifier_that_is_still_approved_keeps_its_keys() {
+    let (clock, fake) = (ManualClock::default(), FakeIssuer::start().await);
+    let approved = Arc::new(AtomicUsize::new(1));
+    let (answer, builder_clock, identifier) = (Arc::clone(&approved), clock.clone(), fake.identifier.clone());
+    let verifier = DynamicIssuers::new(move |issuer: &str| {
+        (answer.load(Ordering::SeqCst) == 1 && issuer == identifier).then_some(())?;
+        JwtVerifier::new(Issuer::builder(issuer).clock(builder_clock.clone()).lazy().ok()?, API).ok()
+    });
+    let app = router().layer(OAuthLayer::new(verifier.clock(clock.clone())));
+    assert_eq!(get_with_token(&app, "/me", &fake.good_token()).await.status, 200);
+    clock.advance(Duration::from_secs(300));
+    assert_eq!(get_with_token(&app, "/me", &fake.good_token()).await.status, 200);
+    assert_eq!(fake.fetches(), 1, "approved again, with the keys it had");
+    approved.store(0, Ordering::SeqCst);
+    clock.advance(Duration::from_secs(299));
+    assert_eq!(get_with_token(&app, "/me", &fake.good_token()).await.status, 200);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(get_with_token(&app, "/me", &fake.good_token()).await.status, 401);
+}
+
+#[tokio::test]
+async fn no_more_verifiers_are_made_in_half_a_minute_than_there_is_room_for() {
+    let clock = ManualClock::default();
+    let (verifier, _) = tenants(&clock);
+    let app = router().layer(OAuthLayer::new(verifier.max_issuers(3)));
+    let token = |number: u32| MockIssuer::new(&format!("https://tenant-{number}.test")).token("ada").sign();
+    for number in 0..3 {
+        assert_eq!(get_with_token(&app, "/me", &token(number)).await.status, 200);
+    }
+    let answer = get_with_token(&app, "/me", &token(3)).await;
+    assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, Some("30")));
+    assert_eq!(get_with_token(&app, "/me", &token(0)).await.status, 200);
+    clock.advance(Duration::from_secs(30));
+    assert_eq!(get_with_token(&app, "/me", &token(3)).await.status, 200);
 }

@@ -1,10 +1,17 @@
 //! Key sets that follow their issuer: every rule of the refresh policy, by a clock that is turned by hand.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use http::Request;
 use tower_oauth::{
-    Algorithm, AuthError, AuthErrorKind, Issuer, JwtVerifier, KeySet, ResourceServer, Token, testing::ManualClock,
+    Algorithm, AuthError, AuthErrorKind, Fetch, Fetching, Issuer, JwtVerifier, KeySet, ResourceServer, Token,
+    testing::ManualClock,
 };
 
 use crate::{
@@ -118,15 +125,152 @@ async fn a_thousand_unknown_kids_cost_one_fetch_per_cool_down() {
 }
 
 #[tokio::test]
-async fn a_kid_that_a_fresh_set_lacked_is_remembered_and_costs_nothing() {
+async fn a_kid_that_a_fresh_set_lacked_is_remembered_for_one_cool_down_and_does_not_even_wait() {
     let bench = Bench::warm().await;
+    bench.wait(Duration::from_secs(590));
+    bench.fake.jwks_headers("Cache-Control: max-age=60\r\n");
+    assert_eq!(bench.kind(&bench.stranger("x")).await, Some(AuthErrorKind::InvalidToken));
+    let asked = bench.fake.fetches();
+    // A renewal that hangs is under way: whoever waited for it would wait for ever, for the clock stands.
+    bench.fake.answer(Answer::Hang);
+    bench.wait(Duration::from_millis(29_900));
+    assert_eq!(bench.kind(&bench.stranger("x")).await, Some(AuthErrorKind::InvalidToken));
+    assert_eq!(bench.fake.fetches(), asked);
+    bench.fake.answer(Answer::Keys);
+    bench.wait(Duration::from_millis(100));
+    assert_eq!(bench.kind(&bench.stranger("x")).await, Some(AuthErrorKind::InvalidToken));
+    bench.fetches(asked + 1).await;
+}
+
+#[tokio::test]
+async fn a_token_that_came_before_its_key_waits_for_one_cool_down_at_most() {
+    let bench = Bench::warm().await;
+    bench.wait(MINUTE);
+    let token = bench.fake.mint(Algorithm::EdDSA).token("ada").sign();
+    assert_eq!(bench.kind(&token).await, Some(AuthErrorKind::InvalidToken));
+    bench.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
     bench.wait(Duration::from_secs(30));
+    assert_eq!(bench.kind(&token).await, None);
+}
+
+#[tokio::test]
+async fn a_readiness_probe_alone_brings_the_keys() {
+    let bench = Bench::cold().await;
+    let ready = async {
+        while !bench.issuer.is_ready() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), ready).await.expect("it never becomes ready");
+    assert_eq!(bench.fake.fetches(), 1);
+}
+
+#[tokio::test]
+async fn printing_an_issuer_asks_for_nothing() {
+    let bench = Bench::cold().await;
+    for _ in 0..3 {
+        assert!(format!("{:?} {:?}", bench.issuer, bench.server).contains("Issuer"));
+    }
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(bench.fake.fetches(), 0);
+}
+
+#[tokio::test]
+async fn the_hard_cap_counts_however_fresh_the_issuer_calls_its_set() {
+    let fake = FakeIssuer::start().await;
+    fake.jwks_headers("Cache-Control: max-age=3600\r\n");
+    let clock = ManualClock::default();
+    let issuer = fake.builder().clock(clock.clone()).max_stale(MINUTE).lazy().unwrap();
+    issuer.warm_up().await.unwrap();
+    fake.answer(Answer::Reset);
+    clock.advance(Duration::from_secs(59));
+    assert!(issuer.is_ready());
+    clock.advance(Duration::from_secs(1));
+    assert!(!issuer.is_ready());
+}
+
+#[tokio::test]
+async fn a_forced_refresh_that_shortens_the_lifetime_moves_the_background_task_too() {
+    let bench = Bench::cold().await;
+    bench.fake.jwks_headers("Cache-Control: max-age=3600\r\n");
+    bench.issuer.warm_up().await.unwrap();
+    bench.wait(MINUTE);
+    bench.fake.jwks_headers("Cache-Control: max-age=60\r\n");
     assert_eq!(bench.kind(&bench.stranger("x")).await, Some(AuthErrorKind::InvalidToken));
-    bench.wait(Duration::from_secs(45));
-    assert_eq!(bench.kind(&bench.stranger("x")).await, Some(AuthErrorKind::InvalidToken));
-    assert_eq!(bench.fake.fetches(), 2, "the same kid does not use up the next refresh");
-    assert_eq!(bench.kind(&bench.stranger("y")).await, Some(AuthErrorKind::InvalidToken));
-    assert_eq!(bench.fake.fetches(), 3);
+    assert_eq!(bench.fake.fetches(), 2);
+    // The background task hears of it, and sets its alarm anew.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    bench.wait(MINUTE);
+    bench.fetches(3).await;
+}
+
+#[tokio::test]
+async fn a_set_without_kids_is_renewed_for_a_kid_that_is_new() {
+    let bench = Bench::cold().await;
+    let mut unnamed = bench.fake.mint(Algorithm::ES256).jwk();
+    unnamed.as_object_mut().unwrap().remove("kid");
+    bench.fake.publish_raw(vec![unnamed]);
+    bench.issuer.warm_up().await.unwrap();
+    assert_eq!(bench.kind(&bench.fake.good_token()).await, None);
+    let other = tower_oauth::testing::MockIssuer::new("https://other.test");
+    bench.fake.publish_raw(vec![other.jwk()]);
+    bench.wait(MINUTE);
+    let named = bench.fake.mint(Algorithm::ES256).token("ada").header("kid", other.key_id()).sign_with(&other);
+    assert_eq!(bench.kind(&named).await, None, "the new set has the new key");
+}
+
+#[tokio::test]
+async fn an_attempt_that_panics_is_a_failure_like_any_other() {
+    struct Panics(Arc<AtomicUsize>);
+    impl Fetch for Panics {
+        fn fetch(&self, _: Request<bytes::Bytes>) -> Fetching {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Fetching::new(async { panic!("on purpose") })
+        }
+    }
+    let (asked, clock) = (Arc::new(AtomicUsize::new(0)), ManualClock::default());
+    let fetch = Panics(Arc::clone(&asked));
+    let builder = Issuer::builder("https://auth.test").jwks_uri("https://auth.test/jwks");
+    let issuer = builder.fetch(fetch).clock(clock.clone()).lazy().unwrap();
+    let (server, token) =
+        (server(&issuer), tower_oauth::testing::MockIssuer::new("https://auth.test").token("ada").sign());
+    for round in 1..=3 {
+        for _ in 0..5 {
+            assert_eq!(admit(&server, &token).await.unwrap_err().kind(), AuthErrorKind::Unavailable);
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), round, "it backs off");
+        clock.advance(Duration::from_secs(1 << (round - 1)));
+    }
+}
+
+#[test]
+fn an_attempt_that_its_runtime_forgot_is_given_up_and_so_is_a_background_task_without_a_runtime() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let bench = second.block_on(Bench::cold());
+    let token = bench.fake.good_token();
+    // Taken by a runtime that is never driven again.
+    let asked = first.block_on(async { bench.issuer.is_ready() });
+    assert!(!asked);
+    second.block_on(async {
+        let (server, waiting) = (bench.server.clone(), token.clone());
+        let waiting = tokio::spawn(async move { admit(&server, &waiting).await });
+        tokio::task::yield_now().await;
+        bench.wait(Duration::from_secs(3));
+        assert_eq!(waiting.await.unwrap().unwrap_err().kind(), AuthErrorKind::Unavailable);
+        bench.wait(Duration::from_millis(3_001));
+        assert_eq!(bench.kind(&token).await, None, "another attempt was made here");
+    });
+    drop(first);
+    second.block_on(async {
+        bench.wait(Duration::from_secs(601));
+        assert_eq!(bench.kind(&token).await, None);
+        bench.fetches(2).await;
+        settle(&bench).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        bench.wait(Duration::from_secs(511));
+        bench.fetches(3).await;
+    });
 }
 
 #[tokio::test]

@@ -21,7 +21,9 @@ const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 /// What is known of the attempts. Held for moments only, never over I/O, and not by readers of a known key.
 #[derive(Default)]
 pub(super) struct Desk {
-    running: bool,
+    /// The attempt under way, and since when.
+    running: Option<(Ticket, Duration)>,
+    issued: u64,
     last_attempt: Option<Duration>,
     /// The last attempt that an unknown `kid` caused.
     last_forced: Option<Duration>,
@@ -30,6 +32,10 @@ pub(super) struct Desk {
     /// Unknown `kid`s, hashed, and when a fresh set lacked them.
     strangers: VecDeque<(u64, Duration)>,
 }
+
+/// The right to make one attempt.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticket(u64);
 
 /// Why somebody wants the set.
 #[derive(Clone, Copy)]
@@ -41,15 +47,22 @@ pub(super) enum Wish<'k> {
 }
 
 impl Desk {
-    /// Whether an attempt is to be started; an error if there is nothing to wait for either.
-    pub(super) fn admit(&mut self, wish: Wish<'_>, now: Duration, policy: &Policy) -> Result<bool, AuthError> {
+    /// A ticket for an attempt, or nothing where one is under way; an error if there is nothing to wait for either.
+    pub(super) fn admit(
+        &mut self,
+        wish: Wish<'_>,
+        now: Duration,
+        policy: &Policy,
+    ) -> Result<Option<Ticket>, AuthError> {
         if let Wish::Stranger(key_id) = wish
             && self.knows_stranger(key_id, now, policy)
         {
             return Err(Reason::UnknownKey.into());
         }
-        if self.running {
-            return Ok(false);
+        // A runtime that nobody drives any more may have taken an attempt with it.
+        let patience = policy.deadline.saturating_add(FIRST_BACK_OFF);
+        if self.running.is_some_and(|(_, since)| now.saturating_sub(since) <= patience) {
+            return Ok(None);
         }
         let forced = matches!(wish, Wish::Stranger(_));
         let within = |pause, last: Option<Duration>| last.is_some_and(|last| now.saturating_sub(last) < pause);
@@ -60,26 +73,26 @@ impl Desk {
             return Err(if fresh { Reason::UnknownKey.into() } else { self.unavailable(now) });
         }
         // Claimed before the fetch, so that a failure counts too.
-        self.running = true;
+        let ticket = Ticket(self.issued);
+        self.issued = self.issued.wrapping_add(1);
+        self.running = Some((ticket, now));
         self.last_attempt = Some(now);
         if forced {
             self.last_forced = Some(now);
         }
-        Ok(true)
+        Ok(Some(ticket))
     }
 
-    /// The attempt that was admitted is over, however it ended.
-    pub(super) fn end(&mut self) {
-        self.running = false;
-    }
-
-    pub(super) fn succeeded(&mut self) {
-        (self.failures, self.last_error) = (0, None);
-    }
-
-    pub(super) fn failed(&mut self, error: FetchError) {
-        self.failures = self.failures.saturating_add(1);
-        self.last_error = Some(error);
+    /// The attempt with this ticket is over, however it ended. One that was given up long ago changes nothing.
+    pub(super) fn end(&mut self, ticket: Ticket, result: Result<(), FetchError>) {
+        if self.running.is_none_or(|(running, _)| running != ticket) {
+            return;
+        }
+        self.running = None;
+        match result {
+            Ok(()) => (self.failures, self.last_error) = (0, None),
+            Err(error) => (self.failures, self.last_error) = (self.failures.saturating_add(1), Some(error)),
+        }
     }
 
     /// Whether the last attempt that ended was a failure.
@@ -109,8 +122,9 @@ impl Desk {
         }
     }
 
+    /// For one cool-down, and not longer: the issuer may publish this very key.
     fn knows_stranger(&mut self, key_id: &str, now: Duration, policy: &Policy) -> bool {
-        self.strangers.retain(|(_, since)| now.saturating_sub(*since) < policy.cool_down * 2);
+        self.strangers.retain(|(_, since)| now.saturating_sub(*since) < policy.cool_down);
         let hash = hash(key_id);
         self.strangers.iter().any(|(stranger, _)| *stranger == hash)
     }

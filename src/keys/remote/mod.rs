@@ -10,21 +10,26 @@
 //! 5. Every fetch runs in a task of its own: a client that goes away cancels nobody's work.
 
 mod desk;
+mod waiting;
 
 use std::{
     fmt,
     hash::{BuildHasher, RandomState},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use arc_swap::{ArcSwapOption, Guard};
 use bytes::Bytes;
 use http::HeaderValue;
-use tokio::sync::watch;
+use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 
-use self::desk::{Desk, FIRST_BACK_OFF, Wish};
+use self::desk::{Desk, FIRST_BACK_OFF, Ticket, Wish};
+pub(crate) use self::waiting::Waiting;
 use super::KeySet;
 use crate::{
     clock::Clock,
@@ -107,7 +112,13 @@ impl Snapshot {
 /// The handle. The background task ends when the last one is dropped.
 pub(crate) struct RemoteKeys {
     shared: Arc<Shared>,
-    background: Mutex<Option<watch::Sender<()>>>,
+    background: Mutex<Option<Background>>,
+}
+
+struct Background {
+    /// Dropped with the handle, which ends the task.
+    _alive: watch::Sender<()>,
+    task: JoinHandle<()>,
 }
 
 struct Shared {
@@ -116,6 +127,8 @@ struct Shared {
     policy: Policy,
     clock: Arc<dyn Clock>,
     current: ArcSwapOption<Snapshot>,
+    /// When a reader of an old set may next ask for a new one, in milliseconds: the desk is not for every request.
+    next_nudge: AtomicU64,
     desk: Mutex<Desk>,
     /// Counts the attempts that have ended.
     ended: watch::Sender<u64>,
@@ -136,7 +149,8 @@ impl RemoteKeys {
         });
         let current = ArcSwapOption::new(snapshot);
         let desk = Mutex::new(Desk::default());
-        let shared = Shared { issuer, source, policy, clock, current, desk, ended: watch::Sender::new(0) };
+        let (next_nudge, ended) = (AtomicU64::new(0), watch::Sender::new(0));
+        let shared = Shared { issuer, source, policy, clock, current, next_nudge, desk, ended };
         Self { shared: Arc::new(shared), background: Mutex::new(None) }
     }
 
@@ -148,9 +162,10 @@ impl RemoteKeys {
         if now < snapshot.due {
             return current;
         }
-        self.begin(Wish::Renewal).ok();
-        let usable = now.saturating_sub(snapshot.fetched) < self.shared.policy.max_stale;
-        if usable { current } else { Guard::from_inner(None) }
+        if self.shared.may_nudge(now) {
+            self.begin(Wish::Renewal).ok();
+        }
+        if self.shared.is_usable(snapshot, now) { current } else { Guard::from_inner(None) }
     }
 
     /// For a token whose key we don't have. Either there is no hope, or an attempt to wait for.
@@ -164,9 +179,11 @@ impl RemoteKeys {
         if key_id.is_some() {
             log::unknown_key_id(&self.shared.issuer);
         }
-        let ended = self.begin(wish)?;
+        let (ended, started) = self.begin(wish)?;
         let patience = self.shared.clock.sleep(self.shared.policy.patience);
-        Ok(Waiting { shared: Arc::clone(&self.shared), ended, patience, key_id: key_id.map(str::to_owned) })
+        // Who only joined can't tell: the attempt may have begun before the key was published.
+        let stranger = key_id.filter(|_| started).map(str::to_owned);
+        Ok(Waiting { shared: Arc::clone(&self.shared), ended, patience, stranger })
     }
 
     /// Fetches the set now, unless an attempt has just been made, and waits for the end of it.
@@ -174,17 +191,29 @@ impl RemoteKeys {
         if self.current().as_ref().is_some_and(|snapshot| self.shared.clock.elapsed() < snapshot.due) {
             return Ok(());
         }
-        let mut ended = self.begin(Wish::Renewal)?;
+        let (mut ended, _) = self.begin(Wish::Renewal)?;
+        // A little longer than the attempt may take, so that its own reason is there to be told.
+        let deadline = self.shared.policy.deadline.saturating_add(FIRST_BACK_OFF);
         let waited = tokio::select! {
             ended = ended.changed() => ended.is_ok(),
-            () = self.shared.clock.sleep(self.shared.policy.deadline) => false,
+            () = self.shared.clock.sleep(deadline) => false,
         };
         if waited && self.is_ready() { Ok(()) } else { Err(self.shared.unavailable()) }
     }
 
-    /// Whether a known key can be checked at this moment.
+    /// Whether a known key can be checked at this moment. Where it can't, the keys are asked for: a probe may be all the
+    /// traffic there is.
     pub(crate) fn is_ready(&self) -> bool {
-        self.current().is_some()
+        let ready = self.current().is_some();
+        if !ready {
+            self.begin(Wish::Renewal).ok();
+        }
+        ready
+    }
+
+    /// The set, usable or not, without asking for anything.
+    pub(crate) fn peek(&self) -> Guard<Option<Arc<Snapshot>>> {
+        self.shared.current.load()
     }
 
     /// The last set as the issuer wrote it.
@@ -192,27 +221,23 @@ impl RemoteKeys {
         self.current().as_ref().and_then(|snapshot| snapshot.json.clone())
     }
 
-    /// Starts an attempt or joins the one that runs.
-    fn begin(&self, wish: Wish<'_>) -> Result<watch::Receiver<u64>, AuthError> {
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            return Err(AuthError::unavailable(FIRST_BACK_OFF));
-        };
-        let ended = self.shared.ended.subscribe();
-        if !self.shared.admit(wish)? {
-            return Ok(ended);
-        }
-        let attempt = Attempt(Arc::clone(&self.shared));
-        runtime.spawn(attempt.run());
-        self.start_background(&runtime);
-        Ok(ended)
+    /// Starts an attempt, or joins the one that is under way; says which.
+    fn begin(&self, wish: Wish<'_>) -> Result<(watch::Receiver<u64>, bool), AuthError> {
+        let Ok(runtime) = Handle::try_current() else { return Err(AuthError::unavailable(FIRST_BACK_OFF)) };
+        let (ticket, ended) = self.shared.admit(wish)?;
+        let Some(ticket) = ticket else { return Ok((ended, false)) };
+        runtime.spawn(Attempt::new(&self.shared, ticket).run());
+        self.keep_background(&runtime);
+        Ok((ended, true))
     }
 
-    fn start_background(&self, runtime: &tokio::runtime::Handle) {
+    /// Starts the background task, again too if its runtime is gone.
+    fn keep_background(&self, runtime: &Handle) {
         let mut background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
-        if background.is_none() {
+        if background.as_ref().is_none_or(|background| background.task.is_finished()) {
             let (alive, dropped) = watch::channel(());
-            runtime.spawn(refresh_ahead(Arc::clone(&self.shared), dropped));
-            *background = Some(alive);
+            let task = runtime.spawn(refresh_ahead(Arc::clone(&self.shared), dropped));
+            *background = Some(Background { _alive: alive, task });
         }
     }
 }
@@ -226,8 +251,31 @@ impl Shared {
         self.desk().unavailable(self.clock.elapsed())
     }
 
-    fn admit(&self, wish: Wish<'_>) -> Result<bool, AuthError> {
-        self.desk().admit(wish, self.clock.elapsed(), &self.policy)
+    /// Who waits subscribes under the desk's lock, under which an attempt's end is told too: nobody is woken by another
+    /// attempt than the one he was admitted to.
+    fn admit(&self, wish: Wish<'_>) -> Result<(Option<Ticket>, watch::Receiver<u64>), AuthError> {
+        let mut desk = self.desk();
+        let ticket = desk.admit(wish, self.clock.elapsed(), &self.policy)?;
+        Ok((ticket, self.ended.subscribe()))
+    }
+
+    fn end(&self, ticket: Ticket, result: Result<(), FetchError>) {
+        let mut desk = self.desk();
+        desk.end(ticket, result);
+        self.ended.send_modify(|ended| *ended = ended.wrapping_add(1));
+    }
+
+    fn may_nudge(&self, now: Duration) -> bool {
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        if milliseconds(now) < self.next_nudge.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.next_nudge.store(milliseconds(now.saturating_add(FIRST_BACK_OFF)), Ordering::Relaxed);
+        true
+    }
+
+    fn is_usable(&self, snapshot: &Snapshot, now: Duration) -> bool {
+        now.saturating_sub(snapshot.fetched) < self.policy.max_stale
     }
 
     /// Publishes what was fetched. Nothing but a usable set gets here.
@@ -242,6 +290,8 @@ impl Shared {
         };
         let lifetime =
             max_age.unwrap_or(self.policy.lifetime).clamp(self.policy.min_lifetime, self.policy.max_lifetime);
+        // However fresh the issuer calls it, the hard cap is the user's.
+        let lifetime = lifetime.min(self.policy.max_stale);
         let fetched = self.clock.elapsed();
         // 80 %, give or take 5 %, so that a fleet does not ask all at once.
         let jitter = f64::from(u16::try_from(RandomState::new().hash_one(0_u8) % 1001).unwrap_or_default()) / 10_000.0;
@@ -262,12 +312,20 @@ impl Shared {
     }
 }
 
-/// One attempt. However it ends, by a panic too, those who wait are told.
-struct Attempt(Arc<Shared>);
+/// One attempt. However it ends, by a panic too, those who wait are told, and a failure counts.
+struct Attempt {
+    shared: Arc<Shared>,
+    ticket: Ticket,
+    result: Option<Result<(), FetchError>>,
+}
 
 impl Attempt {
-    async fn run(self) {
-        let shared = &self.0;
+    fn new(shared: &Arc<Shared>, ticket: Ticket) -> Self {
+        Self { shared: Arc::clone(shared), ticket, result: None }
+    }
+
+    async fn run(mut self) {
+        let shared = &self.shared;
         let etag = shared.current.load().as_ref().and_then(|snapshot| snapshot.etag.clone());
         let fetched = tokio::select! {
             fetched = shared.source.fetch_keys(etag) => fetched,
@@ -275,80 +333,38 @@ impl Attempt {
         };
         let result = fetched.map(|fetched| shared.publish(fetched));
         log::refresh_ended(&shared.issuer, result.as_ref().map(|&()| ()), shared.age());
-        match result {
-            Ok(()) => shared.desk().succeeded(),
-            Err(error) => shared.desk().failed(error),
-        }
+        self.result = Some(result);
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.0.desk().end();
-        self.0.ended.send_modify(|ended| *ended = ended.wrapping_add(1));
+        let result = self.result.take().unwrap_or_else(|| Err(FetchError::new("the attempt broke off")));
+        self.shared.end(self.ticket, result);
     }
 }
 
 /// Rule 1, until the last handle is gone.
 async fn refresh_ahead(shared: Arc<Shared>, mut dropped: watch::Receiver<()>) {
+    let mut ended = shared.ended.subscribe();
     loop {
         let wait = shared.next_refresh().saturating_sub(shared.clock.elapsed());
         tokio::select! {
             () = shared.clock.sleep(wait.max(FIRST_BACK_OFF)) => {}
+            // Whoever made an attempt changed the plan.
+            _ = ended.changed() => continue,
             _ = dropped.changed() => return,
         }
-        // Somebody else's attempt may have put it off.
         let due = shared.next_refresh() <= shared.clock.elapsed();
-        if due && matches!(shared.admit(Wish::Renewal), Ok(true)) {
-            Attempt(Arc::clone(&shared)).run().await;
+        if due && let Ok((Some(ticket), _)) = shared.admit(Wish::Renewal) {
+            // In a task of its own, whose panic would not be ours.
+            tokio::spawn(Attempt::new(&shared, ticket).run()).await.ok();
         }
-    }
-}
-
-/// A token waits here for the end of an attempt.
-pub(crate) struct Waiting {
-    shared: Arc<Shared>,
-    ended: watch::Receiver<u64>,
-    patience: Pin<Box<dyn Future<Output = ()> + Send>>,
-    key_id: Option<String>,
-}
-
-impl Waiting {
-    /// Waits, and says what the key's absence means if it should still be absent afterwards.
-    pub(crate) async fn wait(mut self) -> StillAbsent {
-        let began = self.shared.clock.elapsed();
-        let ended = tokio::select! {
-            ended = self.ended.changed() => ended.is_ok(),
-            () = self.patience => false,
-        };
-        log::waited(&self.shared.issuer, self.shared.clock.elapsed().saturating_sub(began));
-        StillAbsent { shared: self.shared, ended, key_id: self.key_id }
-    }
-}
-
-/// What to answer if the refresh did not bring the key.
-pub(crate) struct StillAbsent {
-    shared: Arc<Shared>,
-    ended: bool,
-    key_id: Option<String>,
-}
-
-impl StillAbsent {
-    pub(crate) fn error(self) -> AuthError {
-        let now = self.shared.clock.elapsed();
-        let mut desk = self.shared.desk();
-        if !self.ended || desk.is_failing() || self.shared.current.load().is_none() {
-            return desk.unavailable(now);
-        }
-        if let Some(key_id) = &self.key_id {
-            desk.remember_stranger(key_id, now);
-        }
-        Reason::UnknownKey.into()
     }
 }
 
 impl fmt::Debug for RemoteKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RemoteKeys").field("ready", &self.is_ready()).finish_non_exhaustive()
+        f.debug_struct("RemoteKeys").field("fetched", &self.peek().is_some()).finish_non_exhaustive()
     }
 }

@@ -174,9 +174,14 @@ impl JwtVerifierBuilder {
             let found = format!("this build cannot verify {lacking}");
             mistakes.push(ConfigMistake::new("algorithms", found, "leave it out, or turn on the feature aws-lc-rs"));
         }
+        if self.algorithms.is_empty() {
+            mistakes.push(ConfigMistake::new("algorithms", "there is none", "name at least one, or don't call it"));
+        }
         let algorithms: Vec<_> = self.algorithms.iter().copied().map(SignatureAlgorithm::Asymmetric).collect();
         let known = self.issuer.known_keys();
-        if known.is_some_and(|keys| !algorithms.iter().any(|algorithm| keys.serves(*algorithm))) {
+        if !algorithms.is_empty()
+            && known.is_some_and(|keys| !algorithms.iter().any(|algorithm| keys.serves(*algorithm)))
+        {
             let change = "name an algorithm that a key of the issuer serves";
             mistakes.push(ConfigMistake::new("algorithms", "no key of the issuer serves any of them", change));
         }

@@ -99,12 +99,12 @@ impl JwtVerifier {
     /// # Errors
     /// The issuer's name is empty.
     pub fn shared_secret(
-        issuer: &str,
+        issuer: impl Into<String>,
         secret: SharedSecret,
         audience: impl Into<String>,
     ) -> Result<JwtVerifierBuilder, ConfigError> {
         let algorithm = SignatureAlgorithm::Hmac(secret.algorithm());
-        let issuer = Issuer::named(issuer, KeySet::of_secret(secret)?)?;
+        let issuer = Issuer::named(issuer.into(), KeySet::of_secret(secret)?)?;
         Ok(JwtVerifierBuilder::new(issuer, audience.into(), Some(algorithm)))
     }
 
@@ -216,10 +216,6 @@ impl Rules {
         if let Some(name) = required.find_map(|claim| claim.missing_in(facts)) {
             return Err(Reason::MissingClaim(name).into());
         }
-        // RFC 9449 §7.2, RFC 8705 §3: bound to a key that nobody proved to hold.
-        if facts.confirmation {
-            return Err(Reason::SenderConstrained.into());
-        }
         Ok(())
     }
 
@@ -282,7 +278,14 @@ pub(crate) fn check_signature(
         let absent = key_id.is_some_and(|key_id| !keys.knows(key_id));
         return Err(if absent { Fault::NoKey(key_id.map(str::to_owned)) } else { Reason::UnknownKey.into() });
     }
-    if jws.is_signed_by(candidates) { Ok(()) } else { Err(Reason::BadSignature.into()) }
+    if jws.is_signed_by(candidates) {
+        return Ok(());
+    }
+    // Keys without a name were tried for a name that nobody has: a new set may have it.
+    match key_id {
+        Some(key_id) if !keys.knows(key_id) => Err(Fault::NoKey(Some(key_id.to_owned()))),
+        _ => Err(Reason::BadSignature.into()),
+    }
 }
 
 impl fmt::Debug for JwtVerifier {
