@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::claims::Facts;
 
-/// In whose name a token acts (RFC 9068 §2.2, RFC 9700 §4.15).
+/// In whose name a token acts (RFC 9068 §2.2, RFC 9700 §4.15). A [`Preset`](crate::Preset) may have a rule of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ActsFor {

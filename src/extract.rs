@@ -52,13 +52,15 @@ use crate::{
 #[expect(clippy::exhaustive_structs, reason = "an extractor is taken apart in the handler's signature")]
 pub struct Claims<T>(pub T);
 
-/// A token that acts for a person: there is a `sub`, and it isn't the client (RFC 9700 §4.15).
+/// A token that acts for a person: there is a `sub`, and it isn't the client (RFC 9700 §4.15), or what the issuer's
+/// [`Preset`](crate::Preset) says instead.
 ///
 /// A client's own token is refused with 403. As `Option<UserToken>` it is `None` for clients and the anonymous alike.
 #[derive(Debug, Clone)]
 pub struct UserToken(Token);
 
-/// A token that a client got for itself: `sub` equals `client_id`, or there is no `sub`.
+/// A token that a client got for itself: `sub` equals `client_id`, or there is no `sub`, or what the issuer's
+/// [`Preset`](crate::Preset) says instead.
 ///
 /// A person's token is refused with 403.
 #[derive(Debug, Clone)]

@@ -25,8 +25,12 @@ use crate::{
     error::{AuthError, Reason},
 };
 
-/// An issuer whose access tokens are JWTs, but not quite those of RFC 9068. For
-/// [`JwtVerifierBuilder::preset`].
+/// An issuer whose access tokens are JWTs, but not quite those of RFC 9068. For [`JwtVerifierBuilder::preset`].
+///
+/// Each says what it accepts beyond RFC 9068, what is lost by that, and by what it tells a person's token from a client's
+/// ([`Token::acts_for`](crate::Token::acts_for)); whatever isn't told is [`Unknown`](crate::ActsFor::Unknown). `iss`,
+/// `exp`, `sub`, the client, `iat` and the refusal of bound tokens (`cnf`) stay as they are in all of them, and so does
+/// `aud` in all but Cognito's.
 ///
 /// **Google** has no preset. Its access tokens are opaque: they can be asked about at `tokeninfo`, not checked here. What
 /// can be checked, its ID token, says who logged in at a client, and gives nobody access to an API.
@@ -38,8 +42,8 @@ use crate::{
 pub enum Preset {
     /// Auth0, tokens of its default profile (those of its RFC 9068 profile are accepted as well).
     ///
-    /// - Accepts `typ: JWT` and no `typ`. *Lost:* an ID token is refused by its audience only, so the audience must be the API's
-    ///   identifier, never a client's id. One with `nonce`, `at_hash` or `c_hash` is always refused.
+    /// - Accepts `typ: JWT` and no `typ`. *Lost:* an ID token is refused by its audience, or if it has `nonce`,
+    ///   `at_hash` or `c_hash`. So the audience must be the API's identifier, never a client's id.
     /// - Accepts tokens without `jti`. *Lost:* a token can't be named, in a log or to refuse it.
     /// - Reads the client from `azp`.
     ///
@@ -52,7 +56,8 @@ pub enum Preset {
     Auth0Rfc9068,
     /// Okta, a custom authorization server.
     ///
-    /// - Accepts `typ: JWT` and no `typ`. *Lost:* an ID token is known by what it lacks only: `cid`.
+    /// - Accepts `typ: JWT` and no `typ`. *Lost:* an ID token is known by what it lacks, `cid`, or by `nonce`, `at_hash`
+    ///   and `c_hash`.
     /// - Reads the client from `cid` and the scopes from `scp`.
     ///
     /// A token is a person's if it has a `uid`, and a client's own if it has none and `sub` is the client. `sub` is the
@@ -60,7 +65,8 @@ pub enum Preset {
     Okta,
     /// Microsoft Entra ID, tokens of version 1.0 and 2.0; which one an API gets is said in its manifest.
     ///
-    /// - Accepts `typ: JWT` and no `typ`. *Lost:* an ID token is known by what it lacks only: `azp` or `appid`.
+    /// - Accepts `typ: JWT` and no `typ`. *Lost:* an ID token is known by what it lacks, `azp` or `appid`, or by
+    ///   `nonce`, `at_hash` and `c_hash`.
     /// - Accepts tokens without `jti`. *Lost:* as for Auth0; `uti` is there instead.
     /// - Reads the client from `azp` (2.0) or `appid` (1.0), and the scopes from `scp`.
     /// - Asks for `scp` or `roles`: any application of the tenant can get a token with neither.
@@ -72,7 +78,8 @@ pub enum Preset {
     EntraId,
     /// Amazon Cognito, a user pool. The audience is the app client's id.
     ///
-    /// - Accepts `typ: JWT` and no `typ`; asks for `token_use: access` instead, which ID tokens don't have.
+    /// - Accepts `typ: JWT` and no `typ`; asks for `token_use: access` instead, which ID tokens don't have. *Lost:*
+    ///   nothing.
     /// - A token without `aud` must have one of the configured audiences as `client_id`. *Lost:* a token is bound to an
     ///   app client, not to an API: each API that trusts this client accepts it. Ask for scopes, whose names begin with
     ///   the resource server. Where there is an `aud` (resource binding), it counts, as always.
@@ -82,7 +89,8 @@ pub enum Preset {
     Cognito,
     /// Keycloak, a realm.
     ///
-    /// - Accepts `typ: JWT` and no `typ`; asks for the *claim* `typ` to be `Bearer` instead, which it isn't in ID and refresh tokens.
+    /// - Accepts `typ: JWT` and no `typ`; asks for the *claim* `typ` to be `Bearer` instead, which it isn't in ID and
+    ///   refresh tokens. *Lost:* nothing.
     /// - Reads the client from `azp`.
     ///
     /// `aud` is `account` unless an audience mapper adds this API; `account` as audience would accept every client's
@@ -98,8 +106,8 @@ pub enum Preset {
     Keycloak,
     /// Zitadel, where JWT was chosen as the type of access tokens. The audience is the project's id.
     ///
-    /// - Accepts `typ: JWT` and no `typ`. *Lost:* an ID token, whose `aud` has the project too, is known by what it lacks, `jti`, or by
-    ///   `nonce`, `at_hash` and `c_hash`.
+    /// - Accepts `typ: JWT` and no `typ`. *Lost:* an ID token, whose `aud` has the project too, is known by what it
+    ///   lacks, `jti`, or by `nonce`, `at_hash` and `c_hash`.
     ///
     /// There are no scopes in the token: [`Scoped`](crate::Scoped) refuses everybody. [`roles`](crate::Token::roles) reads
     /// the names in `urn:zitadel:iam:org:project:roles`; [`project_roles`](crate::Token::project_roles) those of one
