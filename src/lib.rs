@@ -81,9 +81,9 @@
 //! | feature | default | |
 //! |---|---|---|
 //! | `aws-lc-rs` | yes | Signatures by aws-lc-rs, with keys parsed once. Wins where `rust-crypto` is on as well. |
-//! | `rust-crypto` | | Signatures by RustCrypto through jsonwebtoken, for those who can't build C. No ES512, no RSA over 4096 bits, and slower. |
+//! | `rust-crypto` | | Signatures by RustCrypto through jsonwebtoken, for those who can't build C (they leave `http-client` out, too). No ES512, no RSA over 4096 bits, and slower. |
 //! | `axum` | yes | Extractors for axum 0.8, through axum-core. |
-//! | `http-client` | yes | [`HttpClient`](struct.HttpClient.html): fetching issuers' metadata and keys, with reqwest and rustls. Without it, bring a [`Fetch`]. |
+//! | `http-client` | yes | [`HttpClient`](struct.HttpClient.html): fetching issuers' metadata and keys, with reqwest and rustls, whose aws-lc-rs needs a C compiler. Without it, bring a [`Fetch`]. |
 //! | `tracing` | | Events through `tracing`, under the target `tower_oauth`. |
 //! | `metrics` | | Counters, a gauge and a histogram through the `metrics` facade, under `tower_oauth_`: decisions, refreshes, age of keys, unknown kids, waits. |
 //! | `test-util` | | [`testing`](testing/index.html): `MockIssuer`, forged tokens, `ManualClock`, `TestToken`. |
