@@ -2,11 +2,11 @@
 //!
 //! ```sh
 //! BIND=127.0.0.1:3000 OAUTH_ISSUER=https://auth.example.com OAUTH_AUDIENCE=https://api.example.com \
-//!     cargo run --features tracing --example protected_api
+//!     cargo run --example protected_api
 //! ```
 //!
-//! `OAUTH_JWKS_URI` says where the keys are if the issuer has no metadata, `RUST_LOG` what is logged. A wrong setting ends
-//! the program at once, an issuer that is down does not. SIGTERM and Ctrl-C end it when it has served what is under way.
+//! `OAUTH_JWKS_URI` is for an issuer without metadata, `RUST_LOG` for the log (`--features tracing` adds the crate's own).
+//! A wrong setting ends it at once, an issuer that is down does not; SIGTERM and Ctrl-C when what is under way is served.
 
 use std::{env, fmt::Display, io, io::IsTerminal as _, process, time::Duration};
 
