@@ -588,6 +588,10 @@ fn every_mistake_of_a_verifier_is_told_at_once_and_by_the_settings_name() {
     assert!(builder().algorithms([]).build().is_err());
     assert!(builder().algorithms([Algorithm::RS256, Algorithm::ES256]).build().is_ok());
     assert!(JwtVerifier::new(issuer().issuer(), "").is_err());
+    for member in ["sub", "aud", "cnf"] {
+        let error = builder().read_scopes_from(member).read_client_from(member).build().unwrap_err();
+        assert_eq!(error.mistakes().len(), 2, "{error}");
+    }
 }
 
 #[test]

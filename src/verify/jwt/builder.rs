@@ -12,6 +12,8 @@ use crate::{
 };
 
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
+/// Members that are never read as scopes or client.
+const READ_AS_THEMSELVES: [&str; 10] = ["iss", "sub", "jti", "acr", "aud", "exp", "nbf", "iat", "auth_time", "cnf"];
 
 /// Collects what there is to say about a [`JwtVerifier`]; [`build`](Self::build) tells all mistakes at once.
 #[derive(Debug)]
@@ -135,6 +137,10 @@ impl JwtVerifierBuilder {
         for (setting, members) in [("read_scopes_from", &self.names.scopes), ("read_client_from", &self.names.client)] {
             if members.iter().any(String::is_empty) {
                 mistakes.push(ConfigMistake::new(setting, "the member's name is empty", "name a claim"));
+            }
+            if let Some(member) = members.iter().find(|member| READ_AS_THEMSELVES.contains(&member.as_str())) {
+                let found = format!("{member:?} has a meaning of its own");
+                mistakes.push(ConfigMistake::new(setting, found, "name the member that the issuer puts them into"));
             }
         }
         let roles = self.names.dialect.as_ref().and_then(|dialect| dialect.roles.as_ref());
