@@ -112,13 +112,18 @@ impl ResourceServer {
 
     /// Keeps the credentials out of whatever prints headers further in.
     pub(crate) fn hide_credentials(&self, headers: &mut HeaderMap) {
-        let accepted = &self.house.accepted;
-        let cookie = accepted.cookie.is_some().then_some(&header::COOKIE);
-        for name in [Some(&header::AUTHORIZATION), accepted.header.as_ref(), cookie].into_iter().flatten() {
+        for name in self.credential_headers() {
             if let header::Entry::Occupied(mut values) = headers.entry(name) {
                 values.iter_mut().for_each(|value| value.set_sensitive(true));
             }
         }
+    }
+
+    /// The headers that a token may stand in.
+    pub(crate) fn credential_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        let accepted = &self.house.accepted;
+        let cookie = accepted.cookie.is_some().then_some(&header::COOKIE);
+        [Some(&header::AUTHORIZATION), accepted.header.as_ref(), cookie].into_iter().flatten()
     }
 
     /// A cache knows that answers to `Authorization` are private (RFC 9111 §3.5), but not those to the other ways.

@@ -118,8 +118,8 @@ impl Issuer {
     /// Fetches the keys now, so that the first request need not wait for them.
     ///
     /// # Errors
-    /// [`Unavailable`](crate::AuthErrorKind::Unavailable): the issuer can't be reached or has no usable keys. Nothing is
-    /// lost: the next attempt is made when a request needs it.
+    /// [`Unavailable`](crate::AuthErrorKind::Unavailable): the issuer can't be reached or has no usable keys, and there are
+    /// none to go on with. Nothing is lost: the next attempt is made when a request needs it.
     pub async fn warm_up(&self) -> Result<(), AuthError> {
         match &self.keys {
             Keys::Known(_) => Ok(()),

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -24,6 +24,8 @@ use crate::{
 
 /// How long what the metadata said is taken for true.
 const METADATA_HOLDS: Duration = Duration::from_secs(3600);
+/// How long metadata is waited for that was there before: much less than an attempt may take.
+const METADATA_PATIENCE: Duration = Duration::from_millis(1500);
 /// More keys than any issuer needs.
 const MAX_KEYS: usize = 100;
 
@@ -157,9 +159,10 @@ impl IssuerBuilder {
         ConfigError::unless_empty(mistakes)?;
         let Some(fetch) = fetch else { return Err(no_fetch()) };
         let identifier: Arc<str> = self.identifier.into();
-        let discovered = Mutex::new(None);
+        let (discovered, fetched_from) = (Mutex::new(None), Mutex::new(None));
         let (jwks_uri, clock) = (self.jwks_uri, Arc::clone(&self.clock));
-        let source = Source { identifier: Arc::clone(&identifier), jwks_uri, discovered, clock, fetch, plain };
+        let identifier_too = Arc::clone(&identifier);
+        let source = Source { identifier: identifier_too, jwks_uri, discovered, fetched_from, clock, fetch, plain };
         let keys = RemoteKeys::new(Arc::clone(&identifier), Box::new(source), self.policy, self.clock, self.seed);
         Ok(Issuer { identifier, keys: Keys::Remote(Arc::new(keys)) })
     }
@@ -262,8 +265,9 @@ fn no_fetch() -> ConfigError {
 struct Source {
     identifier: Arc<str>,
     jwks_uri: Option<String>,
-    /// What the metadata said, and when by [`Clock::elapsed`].
-    discovered: Mutex<Option<(String, Duration)>>,
+    discovered: Mutex<Option<Discovered>>,
+    /// Where the last good set came from: an `ETag` means something there only (RFC 9110 §8.8.3).
+    fetched_from: Mutex<Option<String>>,
     clock: Arc<dyn Clock>,
     fetch: Arc<dyn Fetch>,
     plain: Plain,
@@ -276,45 +280,54 @@ impl FetchKeys for Source {
     ) -> Pin<Box<dyn Future<Output = Result<Fetched, FetchError>> + Send + '_>> {
         Box::pin(async move {
             let url = self.locate().await?;
-            let answer = discovery::get(&*self.fetch, &url, etag.as_ref()).await;
-            let fetched = answer.and_then(|answer| judge(&answer, etag.is_some()));
-            if fetched.is_err() {
-                // The set may have moved: the next attempt asks the metadata again.
-                if let Some((_, since)) = &mut *self.discovered() {
-                    *since = Duration::ZERO;
-                }
+            let etag = etag.filter(|_| lock(&self.fetched_from).as_ref() == Some(&url));
+            // Until it has succeeded, whatever happens: the set may have moved, and the metadata is asked again.
+            let since = lock(&self.discovered).as_mut().and_then(|discovered| discovered.since.take());
+            let answer = discovery::get(&*self.fetch, &url, etag.as_ref()).await?;
+            let fetched = judge(&answer, etag.is_some())?;
+            if let Some(discovered) = lock(&self.discovered).as_mut() {
+                discovered.since = since;
             }
-            fetched
+            *lock(&self.fetched_from) = Some(url);
+            Ok(fetched)
         })
     }
 }
 
-impl Source {
-    fn discovered(&self) -> std::sync::MutexGuard<'_, Option<(String, Duration)>> {
-        self.discovered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What the metadata said, and when by [`Clock::elapsed`], as long as it is to be believed.
+struct Discovered {
+    url: String,
+    since: Option<Duration>,
+}
 
-    /// Where the set is. The metadata is read again now and then, and its absence costs nobody a set that is still there.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Source {
+    /// Where the set is. The metadata is read again now and then; neither its absence nor its silence costs anybody a set
+    /// that is still where it was.
     async fn locate(&self) -> Result<String, FetchError> {
         if let Some(url) = &self.jwks_uri {
             return Ok(url.clone());
         }
         let now = self.clock.elapsed();
-        let known = self.discovered().clone();
-        if let Some((url, since)) = &known
-            && !since.is_zero()
+        let known = lock(&self.discovered).as_ref().map(|discovered| (discovered.url.clone(), discovered.since));
+        if let Some((url, Some(since))) = &known
             && now.saturating_sub(*since) < METADATA_HOLDS
         {
             return Ok(url.clone());
         }
-        match (discovery::jwks_uri(&*self.fetch, &self.identifier, self.plain).await, known) {
-            (Ok(url), _) => {
-                *self.discovered() = Some((url.clone(), now.max(Duration::from_nanos(1))));
-                Ok(url)
-            }
-            (Err(_), Some((url, _))) => Ok(url),
-            (Err(error), None) => Err(error),
-        }
+        let discovering = discovery::jwks_uri(&*self.fetch, &self.identifier, self.plain);
+        let discovered = match known {
+            None => discovering.await?,
+            Some((known, _)) => tokio::select! {
+                discovered = discovering => discovered.unwrap_or(known),
+                () = self.clock.sleep(METADATA_PATIENCE) => known,
+            },
+        };
+        *lock(&self.discovered) = Some(Discovered { url: discovered.clone(), since: Some(now) });
+        Ok(discovered)
     }
 }
 

@@ -126,7 +126,9 @@ impl<R> Door<R> {
         }
         if self.anonymous {
             // A cache must not give the answer for nobody to somebody.
-            response.headers_mut().append(header::VARY, HeaderValue::from_static("authorization"));
+            for name in self.server.credential_headers() {
+                response.headers_mut().append(header::VARY, HeaderValue::from(name.clone()));
+            }
         }
         if self.server.must_mark_private() && !response.headers().contains_key(header::CACHE_CONTROL) {
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));

@@ -7,7 +7,8 @@
 //! nobody out. An issuer that was not approved causes no look-up of anything.
 //!
 //! Strangers call the callback too, with any name they like, and whoever knows the names of tenants can have their keys
-//! fetched: in 30 seconds no more new verifiers are made than there is room for, and further tenants get 503.
+//! fetched: in a window of 30 seconds no more new verifiers are made than there is room for, and further tenants
+//! get 503.
 
 use std::{
     fmt,
@@ -88,6 +89,9 @@ struct Budget {
 
 impl DynamicIssuers {
     /// Trusts the issuers for which `approve` gives a verifier. One whose issuer is another than asked for counts as no.
+    ///
+    /// When it is asked again, only the yes or no counts: the verifier that has the issuer's keys stays. New rules for an
+    /// issuer need [`forget`](Self::forget).
     pub fn new(approve: impl Fn(&str) -> Option<JwtVerifier> + Send + Sync + 'static) -> Self {
         Self {
             approve: Arc::new(approve),
@@ -148,18 +152,15 @@ impl DynamicIssuers {
             self.refused.insert(issuer.into(), now);
             return Err(Reason::WrongIssuer.into());
         };
-        let verifier = match known {
+        if let Some(Approved { verifier, .. }) = known {
             // Still approved: the one that has its keys stays.
-            Some(known) => known.verifier,
-            None => self.spend(now).map(|()| verifier)?,
-        };
-        // Tokens that arrive together share one verifier, and so one fetch.
-        let approved = Approved { verifier, since: now };
-        let entry = self.approved.entry(issuer.into()).and_upsert_with(|current| match current {
-            Some(current) => Approved { since: now, ..current.into_value() },
-            None => approved,
-        });
-        Ok(entry.into_value().verifier)
+            self.approved.insert(issuer.into(), Approved { verifier: verifier.clone(), since: now });
+            return Ok(verifier);
+        }
+        // Tokens that arrive together share one verifier, and so one fetch and one place in the budget.
+        let entry = self.approved.entry(issuer.into());
+        let entry = entry.or_try_insert_with(|| self.spend(now).map(|()| Approved { verifier, since: now }));
+        entry.map(|entry| entry.into_value().verifier).map_err(Arc::unwrap_or_clone)
     }
 
     fn spend(&self, now: Duration) -> Result<(), AuthError> {

@@ -580,6 +580,10 @@ async fn where_the_anonymous_are_served_a_cache_is_told_that_answers_differ() {
     let token = issuer().token("ada").sign();
     assert_eq!(get_with_token(&open, "/me", &token).await.header("vary"), Some("authorization"));
     assert_eq!(get_with_token(&router().layer(layer), "/me", &token).await.header("vary"), None);
+    let cookies = layer_with(|server| server.accept_cookie("at")).allow_anonymous();
+    let answer = get_with_token(&router().layer(cookies), "/me", &token).await;
+    let vary: Vec<_> = answer.headers.get_all("vary").iter().collect();
+    assert_eq!(vary, ["authorization", "cookie"]);
 }
 
 #[tokio::test]

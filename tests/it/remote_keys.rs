@@ -3,15 +3,15 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use http::Request;
 use tower_oauth::{
-    Algorithm, AuthError, AuthErrorKind, Fetch, Fetching, Issuer, JwtVerifier, KeySet, ResourceServer, Token,
-    testing::ManualClock,
+    Algorithm, AuthError, AuthErrorKind, Fetch, Fetching, HttpClient, Issuer, JwtVerifier, KeySet, ResourceServer,
+    Token, testing::ManualClock,
 };
 
 use crate::{
@@ -258,18 +258,31 @@ fn an_attempt_that_its_runtime_forgot_is_given_up_and_so_is_a_background_task_wi
         tokio::task::yield_now().await;
         bench.wait(Duration::from_secs(3));
         assert_eq!(waiting.await.unwrap().unwrap_err().kind(), AuthErrorKind::Unavailable);
+        bench.fake.answer(Answer::Hang);
         bench.wait(Duration::from_millis(3_001));
+        let (server, waiting) = (bench.server.clone(), token.clone());
+        let waiting = tokio::spawn(async move { admit(&server, &waiting).await });
+        bench.fetches(1).await;
+        // The lost attempt ends at last; it is not the one that anybody waits for.
+        first.shutdown_background();
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!waiting.is_finished());
+        bench.fake.answer(Answer::Keys);
+        bench.wait(Duration::from_secs(5));
+        assert_eq!(waiting.await.unwrap().unwrap_err().kind(), AuthErrorKind::Unavailable);
+        bench.wait(Duration::from_secs(2));
         assert_eq!(bench.kind(&token).await, None, "another attempt was made here");
     });
-    drop(first);
     second.block_on(async {
         bench.wait(Duration::from_secs(601));
         assert_eq!(bench.kind(&token).await, None);
-        bench.fetches(2).await;
+        bench.fetches(3).await;
         settle(&bench).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
         bench.wait(Duration::from_secs(511));
-        bench.fetches(3).await;
+        bench.fetches(4).await;
     });
 }
 
@@ -548,4 +561,42 @@ async fn a_set_that_drips_in_is_given_up() {
     settle(&bench).await;
     bench.wait(Duration::from_secs(2));
     assert_eq!(bench.kind(&bench.fake.good_token()).await, None);
+}
+
+/// Real HTTP, but for metadata that falls silent.
+struct SilentMetadata {
+    client: HttpClient,
+    silent: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Fetch for SilentMetadata {
+    fn fetch(&self, request: Request<bytes::Bytes>) -> Fetching {
+        if self.silent.load(Ordering::SeqCst) && request.uri().path().starts_with("/.well-known/") {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            return Fetching::new(std::future::pending());
+        }
+        self.client.fetch(request)
+    }
+}
+
+#[tokio::test]
+async fn metadata_that_falls_silent_costs_nobody_a_set_that_is_still_where_it_was() {
+    let (fake, clock) = (FakeIssuer::start().await, ManualClock::default());
+    let (silent, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let client = HttpClient::new().unwrap();
+    let fetch = SilentMetadata { client, silent: Arc::clone(&silent), asked: Arc::clone(&asked) };
+    let issuer = fake.builder().fetch(fetch).clock(clock.clone()).discover().await.unwrap();
+    silent.store(true, Ordering::SeqCst);
+    clock.advance(2 * HOUR);
+    let renewed = tokio::spawn({
+        let issuer = issuer.clone();
+        async move { issuer.warm_up().await }
+    });
+    while asked.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    clock.advance(Duration::from_millis(1500));
+    assert!(renewed.await.unwrap().is_ok());
+    assert_eq!(fake.fetches(), 2);
 }

@@ -61,16 +61,19 @@ impl Desk {
         }
         // A runtime that nobody drives any more may have taken an attempt with it.
         let patience = policy.deadline.saturating_add(FIRST_BACK_OFF);
-        if self.running.is_some_and(|(_, since)| now.saturating_sub(since) <= patience) {
-            return Ok(None);
+        match self.running {
+            Some((_, since)) if now.saturating_sub(since) <= patience => return Ok(None),
+            Some((lost, _)) => _ = self.end(lost, Err(FetchError::new("the attempt was given up"))),
+            None => {}
         }
         let forced = matches!(wish, Wish::Stranger(_));
-        let within = |pause, last: Option<Duration>| last.is_some_and(|last| now.saturating_sub(last) < pause);
         // A renewal doesn't start the cool-down: the issuer may have changed its keys right after it.
-        if within(self.back_off(), self.last_attempt) || (forced && within(policy.cool_down, self.last_forced)) {
+        let cooled_down = self.last_forced.filter(|_| forced).map(|last| last.saturating_add(policy.cool_down));
+        let next = self.next_attempt().max(cooled_down).unwrap_or(now);
+        if now < next {
             // With a set that was fetched just now the key is unknown; without, we can't tell.
             let fresh = self.failures == 0 && forced;
-            return Err(if fresh { Reason::UnknownKey.into() } else { self.unavailable(now) });
+            return Err(if fresh { Reason::UnknownKey.into() } else { self.unavailable_until(next, now) });
         }
         // Claimed before the fetch, so that a failure counts too.
         let ticket = Ticket(self.issued);
@@ -83,16 +86,22 @@ impl Desk {
         Ok(Some(ticket))
     }
 
-    /// The attempt with this ticket is over, however it ended. One that was given up long ago changes nothing.
-    pub(super) fn end(&mut self, ticket: Ticket, result: Result<(), FetchError>) {
-        if self.running.is_none_or(|(running, _)| running != ticket) {
-            return;
+    /// Whether this is the attempt that counts, and not one that was given up long ago.
+    pub(super) fn is_running(&self, ticket: Ticket) -> bool {
+        self.running.is_some_and(|(running, _)| running == ticket)
+    }
+
+    /// The attempt with this ticket is over, however it ended. Says whether it counted.
+    pub(super) fn end(&mut self, ticket: Ticket, result: Result<(), FetchError>) -> bool {
+        if !self.is_running(ticket) {
+            return false;
         }
         self.running = None;
         match result {
             Ok(()) => (self.failures, self.last_error) = (0, None),
             Err(error) => (self.failures, self.last_error) = (self.failures.saturating_add(1), Some(error)),
         }
+        true
     }
 
     /// Whether the last attempt that ended was a failure.
@@ -107,8 +116,11 @@ impl Desk {
 
     /// What to answer as long as nobody can judge.
     pub(super) fn unavailable(&self, now: Duration) -> AuthError {
-        let wait = self.next_attempt().unwrap_or(now).saturating_sub(now);
-        let error = AuthError::unavailable(wait.max(FIRST_BACK_OFF));
+        self.unavailable_until(self.next_attempt().unwrap_or(now), now)
+    }
+
+    fn unavailable_until(&self, next: Duration, now: Duration) -> AuthError {
+        let error = AuthError::unavailable(next.saturating_sub(now).max(FIRST_BACK_OFF));
         match &self.last_error {
             Some(cause) => error.with_source(cause.clone()),
             None => error,

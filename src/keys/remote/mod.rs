@@ -198,7 +198,7 @@ impl RemoteKeys {
             ended = ended.changed() => ended.is_ok(),
             () = self.shared.clock.sleep(deadline) => false,
         };
-        if waited && self.is_ready() { Ok(()) } else { Err(self.shared.unavailable()) }
+        if waited && self.current().is_some() { Ok(()) } else { Err(self.shared.unavailable()) }
     }
 
     /// Whether a known key can be checked at this moment. Where it can't, the keys are asked for: a probe may be all the
@@ -259,8 +259,14 @@ impl Shared {
         Ok((ticket, self.ended.subscribe()))
     }
 
-    fn end(&self, ticket: Ticket, result: Result<(), FetchError>) {
+    /// An attempt is over. One that was given up long ago publishes nothing and wakes nobody.
+    fn finish(&self, ticket: Ticket, fetched: Result<Fetched, FetchError>) {
         let mut desk = self.desk();
+        if !desk.is_running(ticket) {
+            return;
+        }
+        let result = fetched.map(|fetched| self.publish(fetched));
+        log::refresh_ended(&self.issuer, result.as_ref().map(|&()| ()), self.age());
         desk.end(ticket, result);
         self.ended.send_modify(|ended| *ended = ended.wrapping_add(1));
     }
@@ -316,12 +322,12 @@ impl Shared {
 struct Attempt {
     shared: Arc<Shared>,
     ticket: Ticket,
-    result: Option<Result<(), FetchError>>,
+    fetched: Option<Result<Fetched, FetchError>>,
 }
 
 impl Attempt {
     fn new(shared: &Arc<Shared>, ticket: Ticket) -> Self {
-        Self { shared: Arc::clone(shared), ticket, result: None }
+        Self { shared: Arc::clone(shared), ticket, fetched: None }
     }
 
     async fn run(mut self) {
@@ -331,16 +337,14 @@ impl Attempt {
             fetched = shared.source.fetch_keys(etag) => fetched,
             () = shared.clock.sleep(shared.policy.deadline) => Err(FetchError::new("no answer in time")),
         };
-        let result = fetched.map(|fetched| shared.publish(fetched));
-        log::refresh_ended(&shared.issuer, result.as_ref().map(|&()| ()), shared.age());
-        self.result = Some(result);
+        self.fetched = Some(fetched);
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        let result = self.result.take().unwrap_or_else(|| Err(FetchError::new("the attempt broke off")));
-        self.shared.end(self.ticket, result);
+        let fetched = self.fetched.take().unwrap_or_else(|| Err(FetchError::new("the attempt broke off")));
+        self.shared.finish(self.ticket, fetched);
     }
 }
 

@@ -54,7 +54,7 @@ struct Rules {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Claim {
-    /// `sub`. Without it a token counts as a client's own.
+    /// `sub`. Without it a token counts as a client's own, unless a preset knows better.
     Subject,
     /// `client_id`. Without it a user's token can't be told from a client's.
     ClientId,
