@@ -266,9 +266,11 @@ impl Shared {
             return;
         }
         let result = fetched.map(|fetched| self.publish(fetched));
-        log::refresh_ended(&self.issuer, result.as_ref().map(|&()| ()), self.age());
-        desk.end(ticket, result);
+        desk.end(ticket, result.clone());
         self.ended.send_modify(|ended| *ended = ended.wrapping_add(1));
+        drop(desk);
+        // Only now: whoever listens to the log may write it to a disk.
+        log::refresh_ended(&self.issuer, result.as_ref().map(|&()| ()), self.age());
     }
 
     fn may_nudge(&self, now: Duration) -> bool {
