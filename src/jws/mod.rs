@@ -8,16 +8,18 @@
 
 mod algorithm;
 #[cfg(feature = "aws-lc-rs")]
-#[path = "aws_lc.rs"]
+#[path = "aws_lc/mod.rs"]
 mod backend;
 #[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
-#[path = "rust_crypto.rs"]
+#[path = "rust_crypto/mod.rs"]
 mod backend;
 mod header;
 mod material;
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "rust-crypto")))]
 compile_error!("tower-oauth needs a crypto backend: turn on the feature `aws-lc-rs` (the default) or `rust-crypto`");
+
+use std::fmt;
 
 use base64::{DecodeSliceError, Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -26,13 +28,25 @@ pub use self::algorithm::{Algorithm, HmacAlgorithm};
 pub(crate) use self::backend::SigningKey;
 pub(crate) use self::{
     algorithm::SignatureAlgorithm,
-    backend::{SUPPORTED, VerifyingKey},
+    backend::{SUPPORTED, TokenMac, VerifyingKey, random, sha256},
     header::JoseHeader,
     material::{Curve, KeyMaterial},
 };
 
 /// Room for the longest signature we know, RSA with 8192 bits, as base64 estimates it.
 const MAX_SIGNATURE_BYTES: usize = 1028;
+
+/// The system gave no random bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NoRandomness;
+
+impl fmt::Display for NoRandomness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the system gave no random bytes")
+    }
+}
+
+impl std::error::Error for NoRandomness {}
 
 /// A token's three segments.
 #[derive(Clone, Copy)]
@@ -89,5 +103,34 @@ pub(crate) struct HeaderBuffer {
 impl HeaderBuffer {
     pub(crate) fn new() -> Self {
         Self { inline: [0; 512], large: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TokenMac, random, sha256};
+
+    #[test]
+    fn sha256_is_that_of_fips_180_4() {
+        let abc = [
+            0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea, 0x41, 0x41, 0x40, 0xde, 0x5d, 0xae, 0x22, 0x23, 0xb0, 0x03,
+            0x61, 0xa3, 0x96, 0x17, 0x7a, 0x9c, 0xb4, 0x10, 0xff, 0x61, 0xf2, 0x00, 0x15, 0xad,
+        ];
+        assert_eq!(sha256([b"abc".as_slice()]), abc);
+        assert_eq!(sha256([b"a".as_slice(), b"", b"bc"]), abc);
+    }
+
+    #[test]
+    fn a_mac_depends_on_the_key_and_on_the_message() {
+        let (one, other) = (TokenMac::new().unwrap(), TokenMac::new().unwrap());
+        assert_eq!(one.mac(b"token"), one.mac(b"token"));
+        assert_ne!(one.mac(b"token"), one.mac(b"token\0"), "the length counts");
+        assert_ne!(one.mac(b""), one.mac(b"\0"));
+        assert_ne!(one.mac(b"token"), other.mac(b"token"));
+    }
+
+    #[test]
+    fn random_bytes_differ() {
+        assert_ne!(random::<16>().unwrap(), random::<16>().unwrap());
     }
 }
