@@ -98,7 +98,7 @@
 //! - [`JwtVerifierBuilder`]: other issuers that don't follow RFC 9068, and what each relaxation costs
 //! - [`InRole`]: roles, groups and entitlements
 //! - [`IssuerBuilder`]: how keys are fetched, kept fresh, and used while the issuer is down
-//! - [`keys`]: key sets from JSON, PEM, DER and files, and shared secrets
+//! - [`keys`]: key sets from JSON, PEM, DER and files, shared secrets, and private keys to sign with
 //! - [`Verify`]: a verifier of your own
 //! - [`testing`](testing/index.html): a test to copy
 //!

@@ -62,6 +62,13 @@ impl KeyMaterial {
         }
     }
 
+    /// From `0x04 ‖ x ‖ y` as a backend writes it.
+    pub(crate) fn from_uncompressed_point(curve: Curve, point: &[u8]) -> Self {
+        let point = point.get(1..).unwrap_or_default();
+        let (x, y) = point.split_at(point.len() / 2);
+        Self::Ec { curve, x: x.to_vec(), y: y.to_vec() }
+    }
+
     /// `0x04 ‖ x ‖ y`, where this is a point on a prime curve.
     pub(crate) fn uncompressed_point(x: &[u8], y: &[u8]) -> Vec<u8> {
         [&[4], x, y].concat()

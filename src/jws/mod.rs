@@ -25,10 +25,10 @@ use base64::{DecodeSliceError, Engine, engine::general_purpose::URL_SAFE_NO_PAD}
 
 pub use self::algorithm::{Algorithm, HmacAlgorithm};
 #[cfg(feature = "test-util")]
-pub(crate) use self::backend::SigningKey;
+pub(crate) use self::backend::sign_hmac;
 pub(crate) use self::{
     algorithm::SignatureAlgorithm,
-    backend::{SUPPORTED, TokenMac, VerifyingKey, random, sha256},
+    backend::{SUPPORTED, SigningKey, TokenMac, VerifyingKey, random, sha256},
     header::JoseHeader,
     material::{Curve, KeyMaterial},
 };
@@ -47,6 +47,18 @@ impl fmt::Display for NoRandomness {
 }
 
 impl std::error::Error for NoRandomness {}
+
+/// A private key did not do what it is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CannotSign;
+
+impl fmt::Display for CannotSign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the private key could not be used")
+    }
+}
+
+impl std::error::Error for CannotSign {}
 
 /// A token's three segments.
 #[derive(Clone, Copy)]

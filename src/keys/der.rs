@@ -9,12 +9,12 @@ use spki::{
 use super::LoadedKey;
 use crate::jws::{Curve, KeyMaterial};
 
-const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
-const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
-const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
-const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
-const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+pub(super) const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+pub(super) const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+pub(super) const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+pub(super) const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+pub(super) const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
+pub(super) const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
 pub(super) fn from_pem(text: &[u8]) -> Result<LoadedKey, &'static str> {
     let (label, der) = pem::decode_vec(text.trim_ascii()).map_err(|_| "it is not one PEM block")?;
@@ -40,17 +40,22 @@ fn from_info(info: &SubjectPublicKeyInfoRef<'_>) -> Result<KeyMaterial, &'static
         RSA => rsa(key),
         ED25519 => Ok(KeyMaterial::Ed25519(key.try_into().map_err(|_| "an Ed25519 point has 32 bytes")?)),
         EC => {
-            let curve = match info.algorithm.parameters_oid() {
-                Ok(P256) => Curve::P256,
-                Ok(P384) => Curve::P384,
-                Ok(P521) => Curve::P521,
-                _ => return Err("its curve is not one that we know"),
-            };
+            let curve =
+                info.algorithm.parameters_oid().ok().and_then(curve).ok_or("its curve is not one that we know")?;
             let [4, point @ ..] = key else { return Err("its point is not in the uncompressed form") };
             let (x, y) = point.split_at(point.len() / 2);
             Ok(KeyMaterial::Ec { curve, x: x.to_vec(), y: y.to_vec() })
         }
         _ => Err("its algorithm is not one that we know"),
+    }
+}
+
+pub(super) fn curve(oid: ObjectIdentifier) -> Option<Curve> {
+    match oid {
+        P256 => Some(Curve::P256),
+        P384 => Some(Curve::P384),
+        P521 => Some(Curve::P521),
+        _ => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, json, value::RawValue};
 
 use super::LoadedKey;
 use crate::{
@@ -47,6 +47,24 @@ struct Jwk<'j> {
     dq: Option<Skip>,
     qi: Option<Skip>,
     oth: Option<Skip>,
+}
+
+/// The public members of a key, by an allow-list: a private one has no way in (RFC 7518 §6).
+pub(crate) fn public_members(key: &KeyMaterial) -> Value {
+    let b64 = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    match key {
+        KeyMaterial::Rsa { modulus, exponent } => json!({"kty": "RSA", "n": b64(modulus), "e": b64(exponent)}),
+        KeyMaterial::Ec { curve, x, y } => {
+            let curve = match curve {
+                Curve::P256 => "P-256",
+                Curve::P384 => "P-384",
+                Curve::P521 => "P-521",
+            };
+            json!({"kty": "EC", "crv": curve, "x": b64(x), "y": b64(y)})
+        }
+        KeyMaterial::Ed25519(point) => json!({"kty": "OKP", "crv": "Ed25519", "x": b64(point)}),
+        KeyMaterial::Secret(_) => json!({}),
+    }
 }
 
 pub(super) fn parse_set(json: &[u8]) -> Result<Vec<Result<LoadedKey, &'static str>>, String> {

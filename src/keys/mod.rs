@@ -1,6 +1,7 @@
 //! Verification keys, parsed once and chosen by `kid`, `alg` and kind (RFC 7517, RFC 8725 §3.1).
 //!
-//! *In*: a JWK set, a PEM or DER public key, a shared secret, a file. *Out*: an immutable [`KeySet`].
+//! *In*: a JWK set, a PEM or DER public key, a shared secret, a file. *Out*: an immutable [`KeySet`]. A [`PrivateKey`] is
+//! for what this server signs itself.
 //!
 //! One bad key never spoils the others: it is left out, and [`KeySet::skipped`] says why. What is left out: keys of
 //! unknown kinds, for encryption, of insufficient strength, weak or malformed points, symmetric keys, and keys that were
@@ -25,12 +26,14 @@
 
 mod der;
 mod jwk;
+mod private;
 pub(crate) mod remote;
 mod secret;
 
 use std::{collections::HashMap, fmt, fs, path::Path};
 
-pub use self::secret::SharedSecret;
+pub(crate) use self::jwk::public_members;
+pub use self::{private::PrivateKey, secret::SharedSecret};
 use crate::{
     error::{ConfigError, ConfigMistake},
     jws::{KeyMaterial, SignatureAlgorithm, VerifyingKey},

@@ -2,7 +2,6 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use pkcs1::{RsaPublicKey, UintRef};
-use serde_json::{Value, json};
 use spki::{
     AlgorithmIdentifier, ObjectIdentifier, SubjectPublicKeyInfo,
     der::{Any, Encode, EncodePem, asn1::BitString, pem::LineEnding},
@@ -16,23 +15,6 @@ pub(super) fn b64(bytes: impl AsRef<[u8]>) -> String {
 
 pub(super) fn unb64(text: &str) -> Vec<u8> {
     URL_SAFE_NO_PAD.decode(text).unwrap_or_default()
-}
-
-/// The public members of a JWK (RFC 7518 §6).
-pub(super) fn jwk(key: &KeyMaterial) -> Value {
-    match key {
-        KeyMaterial::Rsa { modulus, exponent } => json!({"kty": "RSA", "n": b64(modulus), "e": b64(exponent)}),
-        KeyMaterial::Ec { curve, x, y } => {
-            let curve = match curve {
-                Curve::P256 => "P-256",
-                Curve::P384 => "P-384",
-                Curve::P521 => "P-521",
-            };
-            json!({"kty": "EC", "crv": curve, "x": b64(x), "y": b64(y)})
-        }
-        KeyMaterial::Ed25519(point) => json!({"kty": "OKP", "crv": "Ed25519", "x": b64(point)}),
-        KeyMaterial::Secret(_) => Value::Null,
-    }
 }
 
 /// `SubjectPublicKeyInfo` in DER and in PEM.

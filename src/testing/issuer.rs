@@ -12,7 +12,7 @@ use crate::{
     clock::{Clock, SystemClock},
     issuer::Issuer,
     jws::{Algorithm, SigningKey},
-    keys::KeySet,
+    keys::{KeySet, public_members},
     verify::{JwtVerifier, JwtVerifierBuilder},
 };
 
@@ -80,7 +80,7 @@ impl MockIssuer {
     /// Its public key as a JWK.
     #[must_use]
     pub fn jwk(&self) -> Value {
-        let mut jwk = encode::jwk(&self.key.public());
+        let mut jwk = public_members(&self.key.public());
         jwk["kid"] = self.key_id().into();
         jwk["alg"] = self.algorithm.name().into();
         jwk["use"] = "sig".into();

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use super::{Forgery, MockIssuer, encode::b64, forgeries};
 use crate::{
     claims::NumericDate,
-    jws::{Algorithm, HmacAlgorithm, SigningKey},
+    jws::{self, Algorithm, HmacAlgorithm, SigningKey},
+    keys::PrivateKey,
 };
 
 /// A token in the making. As it comes from [`MockIssuer::token`], it is a good one by RFC 9068.
@@ -96,6 +97,15 @@ impl TokenBuilder {
         sign(other.key(), other.algorithm(), self.header_json(), self.claims_json())
     }
 
+    /// The claims, signed with a key of your own, under a header that names it.
+    ///
+    /// # Panics
+    /// Never: a private key was tried when it was loaded.
+    #[must_use]
+    pub fn sign_with_key(&self, key: &PrivateKey) -> String {
+        key.sign_jws("at+jwt", &self.claims).expect("a private key can sign")
+    }
+
     /// Any two texts as header and payload, under a genuine signature.
     #[must_use]
     pub fn sign_raw(&self, header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> String {
@@ -107,7 +117,7 @@ impl TokenBuilder {
     pub fn sign_hmac(&self, algorithm: HmacAlgorithm, secret: &[u8]) -> String {
         let header = self.clone().header("alg", format!("{algorithm:?}")).header_json();
         let signed = format!("{}.{}", b64(header), b64(self.claims_json()));
-        let signature = SigningKey::hmac(algorithm, secret, signed.as_bytes());
+        let signature = jws::sign_hmac(algorithm, secret, signed.as_bytes());
         format!("{signed}.{}", b64(signature))
     }
 

@@ -22,6 +22,7 @@ mod ledger;
 mod metrics;
 mod oidc_provider;
 mod presets;
+mod private_keys;
 mod properties;
 mod readme;
 mod remote_keys;

@@ -2,6 +2,7 @@
 
 mod digest;
 #[cfg(feature = "test-util")]
+mod secret;
 mod sign;
 
 use aws_lc_rs::{
@@ -10,9 +11,12 @@ use aws_lc_rs::{
     signature::{self, ParsedPublicKey, RsaParameters, VerificationAlgorithm},
 };
 
-pub(crate) use self::digest::{TokenMac, random, sha256};
 #[cfg(feature = "test-util")]
-pub(crate) use self::sign::SigningKey;
+pub(crate) use self::secret::sign_hmac;
+pub(crate) use self::{
+    digest::{TokenMac, random, sha256},
+    sign::SigningKey,
+};
 use super::{Algorithm, HmacAlgorithm, KeyMaterial, SignatureAlgorithm};
 
 /// What this backend can verify: everything we know.

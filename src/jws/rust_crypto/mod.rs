@@ -1,17 +1,22 @@
-//! RustCrypto, through jsonwebtoken's provider, which is named here and never looked up in its process-global.
+//! RustCrypto, to verify through jsonwebtoken's provider, which is named here and never looked up in its process-global.
 //!
-//! Slower than aws-lc-rs (RSA about 13 times), because the provider reads the key again for each signature. It lacks
-//! ES512 and RSA keys of more than 4096 bits; both are said when the key or the allow-list is loaded.
+//! Slower than aws-lc-rs (RSA about 13 times), because the provider reads the key again for each signature. Private keys
+//! are read once: they go without the provider. It lacks ES512 and RSA keys of more than 4096 bits; both are said when
+//! the key or the allow-list is loaded.
 
 mod digest;
 #[cfg(feature = "test-util")]
+mod secret;
 mod sign;
 
 use jsonwebtoken::{Algorithm as Jwa, DecodingKey, crypto::rust_crypto::DEFAULT_PROVIDER};
 
-pub(crate) use self::digest::{TokenMac, random, sha256};
 #[cfg(feature = "test-util")]
-pub(crate) use self::sign::SigningKey;
+pub(crate) use self::secret::sign_hmac;
+pub(crate) use self::{
+    digest::{TokenMac, random, sha256},
+    sign::SigningKey,
+};
 use super::{Algorithm, HmacAlgorithm, KeyMaterial, SignatureAlgorithm};
 
 /// What this backend can verify.
@@ -35,7 +40,7 @@ pub(crate) struct VerifyingKey {
 
 impl VerifyingKey {
     pub(crate) fn load(algorithm: SignatureAlgorithm, material: &KeyMaterial) -> Result<Self, &'static str> {
-        let algorithm = jwa(algorithm).ok_or("ES512, which the feature rust-crypto lacks; turn on aws-lc-rs for it")?;
+        let algorithm = jwa(algorithm).ok_or(NO_ES512)?;
         let key = match material {
             KeyMaterial::Rsa { modulus, .. } if modulus.len() > 512 => {
                 return Err(
@@ -75,3 +80,5 @@ fn jwa(algorithm: SignatureAlgorithm) -> Option<Jwa> {
         SignatureAlgorithm::Hmac(HmacAlgorithm::HS512) => Jwa::HS512,
     })
 }
+
+const NO_ES512: &str = "ES512, which the feature rust-crypto lacks; turn on aws-lc-rs for it";

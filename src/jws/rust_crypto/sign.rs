@@ -1,91 +1,95 @@
-//! Private keys.
+//! Private keys: RSA, ECDSA and Ed25519, by the RustCrypto crates themselves. Parsed once.
 
-use ed25519_dalek::pkcs8::EncodePrivateKey as _;
-use jsonwebtoken::{EncodingKey, crypto::rust_crypto::DEFAULT_PROVIDER, errors::Error};
-use p256::elliptic_curve::{rand_core::OsRng, sec1::ToEncodedPoint as _};
-use rsa::{pkcs1::EncodeRsaPrivateKey as _, traits::PublicKeyParts as _};
+use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _};
+use p256::{ecdsa::signature::Signer as _, elliptic_curve::rand_core::OsRng};
+use pkcs8::SecretDocument;
+use rsa::{Pkcs1v15Sign, Pss, RsaPrivateKey, traits::PublicKeyParts as _};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
-use super::{Algorithm, HmacAlgorithm, KeyMaterial, SignatureAlgorithm, jwa};
-use crate::jws::Curve;
+use super::NO_ES512;
+use crate::jws::{Algorithm, CannotSign, Curve, KeyMaterial};
 
-/// A private key made for a test. It cannot be written out.
-pub(crate) struct SigningKey {
-    key: EncodingKey,
-    public: fn(&[u8]) -> KeyMaterial,
-    public_bytes: Vec<u8>,
-}
-
-#[derive(Debug)]
-pub(crate) struct CannotSign;
-
-impl From<Error> for CannotSign {
-    fn from(_: Error) -> Self {
-        Self
-    }
+/// A private key. Its memory is wiped when it goes.
+pub(crate) enum SigningKey {
+    Rsa(Box<RsaPrivateKey>),
+    P256(p256::ecdsa::SigningKey),
+    P384(p384::ecdsa::SigningKey),
+    Ed25519(ed25519_dalek::SigningKey),
 }
 
 impl SigningKey {
-    pub(crate) fn generate(algorithm: Algorithm) -> Result<Self, CannotSign> {
+    /// RSA keys have 2048 bits.
+    pub(crate) fn generate(algorithm: Algorithm) -> Result<Self, &'static str> {
         match algorithm {
-            Algorithm::ES256 => {
-                let key = p256::SecretKey::random(&mut OsRng);
-                let der = key.to_pkcs8_der().map_err(|_| CannotSign)?;
-                let point = key.public_key().to_encoded_point(false);
-                Ok(Self::new(
-                    EncodingKey::from_ec_der(der.as_bytes()),
-                    |point| ec(Curve::P256, point),
-                    point.as_bytes(),
-                ))
-            }
-            Algorithm::ES384 => {
-                let key = p384::SecretKey::random(&mut OsRng);
-                let der = key.to_pkcs8_der().map_err(|_| CannotSign)?;
-                let point = key.public_key().to_encoded_point(false);
-                Ok(Self::new(
-                    EncodingKey::from_ec_der(der.as_bytes()),
-                    |point| ec(Curve::P384, point),
-                    point.as_bytes(),
-                ))
-            }
-            Algorithm::EdDSA => {
-                let key = ed25519_dalek::SigningKey::generate(&mut OsRng);
-                let der = key.to_pkcs8_der().map_err(|_| CannotSign)?;
-                let public = |point: &[u8]| KeyMaterial::Ed25519(point.try_into().unwrap_or_default());
-                Ok(Self::new(EncodingKey::from_ed_der(der.as_bytes()), public, key.verifying_key().as_bytes()))
-            }
-            Algorithm::ES512 => Err(CannotSign),
-            _ => {
-                let key = rsa::RsaPrivateKey::new(&mut OsRng, 2048).map_err(|_| CannotSign)?;
-                let der = key.to_pkcs1_der().map_err(|_| CannotSign)?;
-                let public = |modulus: &[u8]| KeyMaterial::Rsa { modulus: modulus.to_vec(), exponent: vec![1, 0, 1] };
-                Ok(Self::new(EncodingKey::from_rsa_der(der.as_bytes()), public, &key.n().to_bytes_be()))
-            }
+            Algorithm::ES256 => Ok(Self::P256(p256::ecdsa::SigningKey::random(&mut OsRng))),
+            Algorithm::ES384 => Ok(Self::P384(p384::ecdsa::SigningKey::random(&mut OsRng))),
+            Algorithm::EdDSA => Ok(Self::Ed25519(ed25519_dalek::SigningKey::generate(&mut OsRng))),
+            Algorithm::ES512 => Err(NO_ES512),
+            _ => RsaPrivateKey::new(&mut OsRng, 2048)
+                .map(|key| Self::Rsa(Box::new(key)))
+                .map_err(|_| "no key could be made"),
         }
     }
 
-    fn new(key: EncodingKey, public: fn(&[u8]) -> KeyMaterial, public_bytes: &[u8]) -> Self {
-        Self { key, public, public_bytes: public_bytes.to_vec() }
+    /// From PKCS#8 (RFC 5958). The numbers must belong together, those of the public key too if they are there.
+    pub(crate) fn from_pkcs8(algorithm: Algorithm, der: &[u8]) -> Result<Self, &'static str> {
+        let key = match algorithm {
+            Algorithm::ES256 => p256::ecdsa::SigningKey::from_pkcs8_der(der).map(Self::P256),
+            Algorithm::ES384 => p384::ecdsa::SigningKey::from_pkcs8_der(der).map(Self::P384),
+            Algorithm::EdDSA => ed25519_dalek::SigningKey::from_pkcs8_der(der).map(Self::Ed25519),
+            Algorithm::ES512 => return Err(NO_ES512),
+            _ => RsaPrivateKey::from_pkcs8_der(der).map(|key| Self::Rsa(Box::new(key))),
+        };
+        key.map_err(|_| "its numbers do not make a key")
+    }
+
+    pub(crate) fn to_pkcs8(&self) -> Result<SecretDocument, CannotSign> {
+        let der = match self {
+            Self::Rsa(key) => key.to_pkcs8_der(),
+            Self::P256(key) => key.to_pkcs8_der(),
+            Self::P384(key) => key.to_pkcs8_der(),
+            Self::Ed25519(key) => key.to_pkcs8_der(),
+        };
+        der.map_err(|_| CannotSign)
     }
 
     pub(crate) fn public(&self) -> KeyMaterial {
-        (self.public)(&self.public_bytes)
+        let ec = KeyMaterial::from_uncompressed_point;
+        match self {
+            Self::Rsa(key) => KeyMaterial::Rsa { modulus: key.n().to_bytes_be(), exponent: key.e().to_bytes_be() },
+            Self::P256(key) => ec(Curve::P256, key.verifying_key().to_encoded_point(false).as_bytes()),
+            Self::P384(key) => ec(Curve::P384, key.verifying_key().to_encoded_point(false).as_bytes()),
+            Self::Ed25519(key) => KeyMaterial::Ed25519(key.verifying_key().to_bytes()),
+        }
     }
 
     pub(crate) fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Result<Vec<u8>, CannotSign> {
-        let algorithm = jwa(SignatureAlgorithm::Asymmetric(algorithm)).ok_or(CannotSign)?;
-        (DEFAULT_PROVIDER.signer_factory)(&algorithm, &self.key)?.try_sign(message).map_err(|_| CannotSign)
-    }
-
-    pub(crate) fn hmac(algorithm: HmacAlgorithm, secret: &[u8], message: &[u8]) -> Vec<u8> {
-        jwa(SignatureAlgorithm::Hmac(algorithm))
-            .and_then(|jwa| (DEFAULT_PROVIDER.signer_factory)(&jwa, &EncodingKey::from_secret(secret)).ok())
-            .and_then(|signer| signer.try_sign(message).ok())
-            .unwrap_or_default()
+        match self {
+            Self::Rsa(key) => sign_rsa(key, algorithm, message),
+            Self::P256(key) => {
+                let signature: p256::ecdsa::Signature = key.try_sign(message).map_err(|_| CannotSign)?;
+                Ok(signature.to_vec())
+            }
+            Self::P384(key) => {
+                let signature: p384::ecdsa::Signature = key.try_sign(message).map_err(|_| CannotSign)?;
+                Ok(signature.to_vec())
+            }
+            Self::Ed25519(key) => Ok(key.try_sign(message).map_err(|_| CannotSign)?.to_vec()),
+        }
     }
 }
 
-fn ec(curve: Curve, point: &[u8]) -> KeyMaterial {
-    let point = point.get(1..).unwrap_or_default();
-    let (x, y) = point.split_at(point.len() / 2);
-    KeyMaterial::Ec { curve, x: x.to_vec(), y: y.to_vec() }
+/// With a random factor each time (blinding), so that the time it takes says less about the key.
+fn sign_rsa(key: &RsaPrivateKey, algorithm: Algorithm, message: &[u8]) -> Result<Vec<u8>, CannotSign> {
+    let random = &mut OsRng;
+    let signature = match algorithm {
+        Algorithm::RS256 => key.sign_with_rng(random, Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message)),
+        Algorithm::RS384 => key.sign_with_rng(random, Pkcs1v15Sign::new::<Sha384>(), &Sha384::digest(message)),
+        Algorithm::RS512 => key.sign_with_rng(random, Pkcs1v15Sign::new::<Sha512>(), &Sha512::digest(message)),
+        Algorithm::PS256 => key.sign_with_rng(random, Pss::new_blinded::<Sha256>(), &Sha256::digest(message)),
+        Algorithm::PS384 => key.sign_with_rng(random, Pss::new_blinded::<Sha384>(), &Sha384::digest(message)),
+        Algorithm::PS512 => key.sign_with_rng(random, Pss::new_blinded::<Sha512>(), &Sha512::digest(message)),
+        _ => return Err(CannotSign),
+    };
+    signature.map_err(|_| CannotSign)
 }

@@ -8,7 +8,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::{MockIssuer, TokenBuilder, encode::b64};
-use crate::jws::{Algorithm, HmacAlgorithm, SigningKey};
+use crate::jws::{self, Algorithm, HmacAlgorithm};
 
 /// A token with one defect.
 #[derive(Debug, Clone)]
@@ -284,7 +284,7 @@ fn signatures(good: &TokenBuilder, into: &mut Vec<Forgery>) {
     into.push(Forgery::new("payload changed", format!("{header}.{admin}.{signature}")));
     let other = good.clone().claim("jti", "another").sign();
     into.push(Forgery::new("signature of another token", format!("{signed}.{}", cut(&other).1)));
-    let mangled = SigningKey::hmac(HmacAlgorithm::HS256, &bytes, signed.as_bytes());
+    let mangled = jws::sign_hmac(HmacAlgorithm::HS256, &bytes, signed.as_bytes());
     into.push(Forgery::new("signature of the wrong kind", with(mangled)));
 }
 

@@ -1,0 +1,178 @@
+//! Private JSON Web Keys (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2), as PKCS#8.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use pkcs1::{RsaPrivateKey, UintRef};
+use pkcs8::SecretDocument;
+use sec1::EcPrivateKey;
+use serde::Deserialize;
+use spki::{
+    AlgorithmIdentifierRef, ObjectIdentifier,
+    der::{self as encoding, asn1::OctetStringRef, zeroize::Zeroizing},
+};
+
+use super::{GIVE_ANOTHER, NOT_RSA, mistake, pem};
+use crate::{
+    claims::{Skip, Str},
+    error::ConfigMistake,
+    jws::{Algorithm, Curve, KeyMaterial},
+    keys::der,
+};
+
+/// What a JWK says.
+pub(super) struct Found {
+    pub(super) der: SecretDocument,
+    pub(super) algorithm: Option<Algorithm>,
+    pub(super) id: Option<String>,
+}
+
+/// The members we use. Unknown ones are ignored (RFC 7517 §4); one of ours that stands twice makes the key malformed.
+#[derive(Deserialize)]
+struct Jwk<'j> {
+    #[serde(borrow)]
+    kty: Option<Str<'j>>,
+    #[serde(borrow)]
+    kid: Option<Str<'j>>,
+    #[serde(borrow)]
+    alg: Option<Str<'j>>,
+    #[serde(borrow, rename = "use")]
+    key_use: Option<Str<'j>>,
+    #[serde(borrow)]
+    key_ops: Option<Vec<Str<'j>>>,
+    #[serde(borrow)]
+    crv: Option<Str<'j>>,
+    #[serde(borrow)]
+    n: Option<Str<'j>>,
+    #[serde(borrow)]
+    e: Option<Str<'j>>,
+    #[serde(borrow)]
+    x: Option<Str<'j>>,
+    #[serde(borrow)]
+    y: Option<Str<'j>>,
+    #[serde(borrow)]
+    d: Option<Str<'j>>,
+    #[serde(borrow)]
+    p: Option<Str<'j>>,
+    #[serde(borrow)]
+    q: Option<Str<'j>>,
+    #[serde(borrow)]
+    dp: Option<Str<'j>>,
+    #[serde(borrow)]
+    dq: Option<Str<'j>>,
+    #[serde(borrow)]
+    qi: Option<Str<'j>>,
+    oth: Option<Skip>,
+    /// Of a JWK set.
+    keys: Option<Skip>,
+}
+
+pub(super) fn read(json: &[u8]) -> Result<Found, ConfigMistake> {
+    // serde's own message is not used: it may quote a value.
+    let malformed = "it is not a JSON object with the members of a JWK, once each and of their types";
+    let text = str::from_utf8(json).map_err(|_| mistake(malformed, GIVE))?;
+    let jwk: Jwk<'_> = serde_json::from_str(text).map_err(|_| mistake(malformed, GIVE))?;
+    if jwk.keys.is_some() {
+        return Err(mistake("a JWK set", "give one private key of it"));
+    }
+    let kty = jwk.kty.as_ref().ok_or_else(|| lacks("kty"))?;
+    if &*kty.0 == "oct" {
+        return Err(mistake("a symmetric key", GIVE));
+    }
+    if jwk.d.is_none() {
+        return Err(mistake("a public key, which cannot sign", GIVE));
+    }
+    check_purpose(&jwk)?;
+    let algorithm = match &jwk.alg {
+        Some(Str(name)) => {
+            let known = Algorithm::named(name);
+            Some(known.ok_or_else(|| mistake("its alg is not one for private keys that we know", GIVE_ANOTHER))?)
+        }
+        None => None,
+    };
+    let der = match (&*kty.0, jwk.crv.as_ref().map(|Str(curve)| &**curve)) {
+        ("RSA", _) => rsa(&jwk),
+        ("EC", Some("P-256")) => ec(Curve::P256, der::P256, &jwk),
+        ("EC", Some("P-384")) => ec(Curve::P384, der::P384, &jwk),
+        ("EC", Some("P-521")) => ec(Curve::P521, der::P521, &jwk),
+        ("OKP", Some("Ed25519")) => ed25519(&jwk),
+        ("EC" | "OKP", Some(_)) => Err(mistake("its curve is not one that we know", GIVE_ANOTHER)),
+        ("EC" | "OKP", None) => Err(lacks("crv")),
+        _ => Err(mistake("its kty is not one that we know", GIVE_ANOTHER)),
+    }?;
+    Ok(Found { der, algorithm, id: jwk.kid.map(|Str(id)| id.into_owned()) })
+}
+
+/// RFC 7517 §4.2 `use`, §4.3 `key_ops`.
+fn check_purpose(jwk: &Jwk<'_>) -> Result<(), ConfigMistake> {
+    if jwk.key_use.as_ref().is_some_and(|Str(purpose)| purpose != "sig") {
+        return Err(mistake("its use is not sig", GIVE_FOR_SIGNING));
+    }
+    match &jwk.key_ops {
+        Some(operations) if !operations.iter().any(|Str(name)| name == "sign") => {
+            Err(mistake("its key_ops have no sign", GIVE_FOR_SIGNING))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// RFC 7518 §6.3.2. All of it: with `d` alone a signature would be slower, and easier to disturb.
+fn rsa(jwk: &Jwk<'_>) -> Result<SecretDocument, ConfigMistake> {
+    if jwk.oth.is_some() {
+        return Err(mistake("an RSA key of more than two primes", GIVE_ANOTHER));
+    }
+    let (modulus, public_exponent) = (bytes(jwk.n.as_ref(), "n")?, bytes(jwk.e.as_ref(), "e")?);
+    let private_exponent = bytes(jwk.d.as_ref(), "d")?;
+    let primes = (bytes(jwk.p.as_ref(), "p")?, bytes(jwk.q.as_ref(), "q")?);
+    let exponents = (bytes(jwk.dp.as_ref(), "dp")?, bytes(jwk.dq.as_ref(), "dq")?);
+    let coefficient = bytes(jwk.qi.as_ref(), "qi")?;
+    let encode = || {
+        SecretDocument::encode_msg(&RsaPrivateKey {
+            modulus: UintRef::new(&modulus)?,
+            public_exponent: UintRef::new(&public_exponent)?,
+            private_exponent: UintRef::new(&private_exponent)?,
+            prime1: UintRef::new(&primes.0)?,
+            prime2: UintRef::new(&primes.1)?,
+            exponent1: UintRef::new(&exponents.0)?,
+            exponent2: UintRef::new(&exponents.1)?,
+            coefficient: UintRef::new(&coefficient)?,
+            other_prime_infos: None,
+        })
+    };
+    let key = encode().map_err(|_: encoding::Error| mistake(NOT_RSA, GIVE_ANOTHER))?;
+    pem::of_pkcs1(key.as_bytes())
+}
+
+/// RFC 7518 §6.2: each number has the length of the curve's field.
+fn ec(curve: Curve, oid: ObjectIdentifier, jwk: &Jwk<'_>) -> Result<SecretDocument, ConfigMistake> {
+    let (x, y, d) = (bytes(jwk.x.as_ref(), "x")?, bytes(jwk.y.as_ref(), "y")?, bytes(jwk.d.as_ref(), "d")?);
+    if [&x, &y, &d].iter().any(|number| number.len() != curve.field_bytes()) {
+        return Err(mistake("x, y or d has not the length of the curve's field", GIVE));
+    }
+    let point = KeyMaterial::uncompressed_point(&x, &y);
+    let key = EcPrivateKey { private_key: &d, parameters: None, public_key: Some(&point) };
+    let key = SecretDocument::encode_msg(&key).map_err(|_| mistake("its numbers do not make a key", GIVE_ANOTHER))?;
+    pem::wrap(AlgorithmIdentifierRef { oid: der::EC, parameters: Some((&oid).into()) }, key.as_bytes(), None)
+}
+
+/// RFC 8037 §2, RFC 8410 §7.
+fn ed25519(jwk: &Jwk<'_>) -> Result<SecretDocument, ConfigMistake> {
+    let (x, d) = (bytes(jwk.x.as_ref(), "x")?, bytes(jwk.d.as_ref(), "d")?);
+    if x.len() != 32 || d.len() != 32 {
+        return Err(mistake("x or d of an Ed25519 key has not 32 bytes", GIVE));
+    }
+    let seed = OctetStringRef::new(&d).and_then(|seed| Ok(Zeroizing::new(encoding::Encode::to_der(&seed)?)));
+    let seed = seed.map_err(|_| mistake("its numbers do not make a key", GIVE_ANOTHER))?;
+    pem::wrap(AlgorithmIdentifierRef { oid: der::ED25519, parameters: None }, &seed, Some(&x))
+}
+
+fn bytes(member: Option<&Str<'_>>, name: &'static str) -> Result<Zeroizing<Vec<u8>>, ConfigMistake> {
+    let Str(text) = member.ok_or_else(|| lacks(name))?;
+    let decoded = URL_SAFE_NO_PAD.decode(&**text);
+    decoded.map(Zeroizing::new).map_err(|_| mistake(format!("its {name} is not base64url without padding"), GIVE))
+}
+
+fn lacks(name: &'static str) -> ConfigMistake {
+    mistake(format!("it lacks {name}"), GIVE)
+}
+
+const GIVE: &str = "give a private JWK with all members of its kind (RFC 7518 §6)";
+const GIVE_FOR_SIGNING: &str = "give a key for signing";
