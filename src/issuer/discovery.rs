@@ -1,6 +1,7 @@
-//! Where an issuer's keys are (RFC 8414 §3, OpenID Connect Discovery §4).
+//! Where an issuer's keys are, and where it answers questions (RFC 8414 §3, OpenID Connect Discovery §4).
 //!
-//! *In*: an issuer's identifier. *Out*: its `jwks_uri`, from a document that names exactly this issuer (RFC 8414 §3.3).
+//! *In*: an issuer's identifier. *Out*: the URL of one endpoint, from a document that names exactly this issuer (RFC 8414
+//! §3.3).
 //!
 //! Nothing else of the document is used. A document of another issuer is no document.
 
@@ -11,19 +12,41 @@ use serde::Deserialize;
 use super::{Plain, check_url};
 use crate::fetch::{Fetch, FetchError, MAX_BODY_BYTES};
 
+/// What is looked for in the metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    Jwks,
+    Introspection,
+}
+
+impl Endpoint {
+    fn member(self) -> &'static str {
+        match self {
+            Self::Jwks => "jwks_uri",
+            Self::Introspection => "introspection_endpoint",
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Metadata {
     issuer: String,
-    jwks_uri: String,
+    jwks_uri: Option<String>,
+    introspection_endpoint: Option<String>,
 }
 
-/// Asks the well-known places one after the other, until one has the document.
-pub(crate) async fn jwks_uri(fetch: &dyn Fetch, issuer: &str, plain: Plain) -> Result<String, FetchError> {
+/// Asks the well-known places one after the other, until one has the document and the endpoint in it.
+pub(crate) async fn locate(
+    fetch: &dyn Fetch,
+    issuer: &str,
+    endpoint: Endpoint,
+    plain: Plain,
+) -> Result<String, FetchError> {
     let mut last = FetchError::new("the issuer has no metadata at its well-known URLs");
     for url in well_known(issuer) {
         match get(fetch, &url, None).await {
-            Ok(answer) if answer.status() == StatusCode::OK => match judge(answer.body(), issuer, plain) {
-                Ok(jwks_uri) => return Ok(jwks_uri),
+            Ok(answer) if answer.status() == StatusCode::OK => match judge(answer.body(), issuer, endpoint, plain) {
+                Ok(url) => return Ok(url),
                 Err(error) => last = error,
             },
             Ok(_) => {}
@@ -33,7 +56,7 @@ pub(crate) async fn jwks_uri(fetch: &dyn Fetch, issuer: &str, plain: Plain) -> R
     Err(last)
 }
 
-fn judge(body: &[u8], issuer: &str, plain: Plain) -> Result<String, FetchError> {
+fn judge(body: &[u8], issuer: &str, endpoint: Endpoint, plain: Plain) -> Result<String, FetchError> {
     let metadata: Metadata =
         serde_json::from_slice(body).map_err(|_| FetchError::new("the issuer's metadata is malformed"))?;
     if metadata.issuer != issuer {
@@ -42,9 +65,15 @@ fn judge(body: &[u8], issuer: &str, plain: Plain) -> Result<String, FetchError> 
             "the metadata names the issuer {named:?} (RFC 8414 §3.3: it must be identical)"
         )));
     }
-    check_url("jwks_uri", &metadata.jwks_uri, plain)
-        .map_err(|error| FetchError::new("the jwks_uri is not an https URL").with_source(error))?;
-    Ok(metadata.jwks_uri)
+    let member = endpoint.member();
+    let url = match endpoint {
+        Endpoint::Jwks => metadata.jwks_uri,
+        Endpoint::Introspection => metadata.introspection_endpoint,
+    };
+    let url = url.ok_or_else(|| FetchError::new(format!("the metadata has no {member}")))?;
+    check_url(member, &url, plain)
+        .map_err(|error| FetchError::new(format!("the {member} is not an https URL")).with_source(error))?;
+    Ok(url)
 }
 
 /// RFC 8414 §3.1 inserts the well-known path before the issuer's own; §5 keeps OpenID Connect's way to append it.

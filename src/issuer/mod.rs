@@ -8,6 +8,7 @@
 
 pub(crate) mod discovery;
 mod remote;
+pub(crate) mod site;
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use http::{Uri, uri::Authority};
 
 pub use self::remote::{DiscoveryError, IssuerBuilder};
+use self::site::Site;
 use crate::{
     error::{AuthError, ConfigError, ConfigMistake, Reason},
     keys::{
@@ -29,6 +31,8 @@ use crate::{
 pub struct Issuer {
     identifier: Arc<str>,
     keys: Keys,
+    /// Absent where nothing is fetched.
+    site: Option<Arc<Site>>,
 }
 
 #[derive(Clone)]
@@ -74,7 +78,7 @@ impl Issuer {
     pub fn with_keys(identifier: impl Into<String>, keys: KeySet) -> Result<Self, ConfigError> {
         let identifier = identifier.into();
         check_identifier("issuer", &identifier, Plain::Loopback)?;
-        Ok(Self { identifier: identifier.into(), keys: Keys::Known(Arc::new(keys)) })
+        Ok(Self { identifier: identifier.into(), keys: Keys::Known(Arc::new(keys)), site: None })
     }
 
     /// For a shared secret: the two sides agree on a name, which need not be a URL (RFC 7519 §4.1.1).
@@ -82,7 +86,7 @@ impl Issuer {
         if identifier.trim().is_empty() {
             return Err(ConfigMistake::new("issuer", "it is empty", "give the value of the tokens' iss").into());
         }
-        Ok(Self { identifier: identifier.into(), keys: Keys::Known(Arc::new(keys)) })
+        Ok(Self { identifier: identifier.into(), keys: Keys::Known(Arc::new(keys)), site: None })
     }
 
     /// Finds the issuer's metadata and fetches its keys (RFC 8414 §3). The only I/O before the first request.
@@ -143,6 +147,11 @@ impl Issuer {
             Keys::Known(_) => None,
             Keys::Remote(keys) => keys.json(),
         }
+    }
+
+    /// How it is reached, where anything of it is fetched.
+    pub(crate) fn site(&self) -> Option<&Arc<Site>> {
+        self.site.as_ref()
     }
 
     pub(crate) fn current_keys(&self) -> CurrentKeys<'_> {

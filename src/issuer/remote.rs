@@ -3,14 +3,18 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-use super::{Issuer, Keys, Plain, check_identifier, check_url, discovery};
+use super::{
+    Issuer, Keys, Plain, check_identifier, check_url,
+    discovery::{self, Endpoint},
+    site::{Place, Site, default_fetch, lock},
+};
 use crate::{
     clock::{Clock, SystemClock},
     error::{AuthError, ConfigError, ConfigMistake},
@@ -22,10 +26,6 @@ use crate::{
     log,
 };
 
-/// How long what the metadata said is taken for true.
-const METADATA_HOLDS: Duration = Duration::from_secs(3600);
-/// How long metadata is waited for that was there before: much less than an attempt may take.
-const METADATA_PATIENCE: Duration = Duration::from_millis(1500);
 /// More keys than any issuer needs.
 const MAX_KEYS: usize = 100;
 
@@ -154,17 +154,18 @@ impl IssuerBuilder {
             collect(check_url("jwks_uri", url, plain));
         }
         collect(self.policy.check());
-        let fetch = self.fetch.map_or_else(default_fetch, Ok);
-        let fetch = fetch.map_err(|error| mistakes.extend(error.into_mistakes())).ok();
+        let fetch = match self.fetch.map_or_else(default_fetch, Ok) {
+            Ok(fetch) => fetch,
+            Err(error) => return Err(error.and(mistakes)),
+        };
         ConfigError::unless_empty(mistakes)?;
-        let Some(fetch) = fetch else { return Err(no_fetch()) };
         let identifier: Arc<str> = self.identifier.into();
-        let (discovered, fetched_from) = (Mutex::new(None), Mutex::new(None));
-        let (jwks_uri, clock) = (self.jwks_uri, Arc::clone(&self.clock));
-        let identifier_too = Arc::clone(&identifier);
-        let source = Source { identifier: identifier_too, jwks_uri, discovered, fetched_from, clock, fetch, plain };
+        let clock = Arc::clone(&self.clock);
+        let site = Arc::new(Site { identifier: Arc::clone(&identifier), fetch, clock, plain });
+        let place = Place::new(Endpoint::Jwks, self.jwks_uri);
+        let source = Source { site: Arc::clone(&site), place, fetched_from: Mutex::new(None) };
         let keys = RemoteKeys::new(Arc::clone(&identifier), Box::new(source), self.policy, self.clock, self.seed);
-        Ok(Issuer { identifier, keys: Keys::Remote(Arc::new(keys)) })
+        Ok(Issuer { identifier, keys: Keys::Remote(Arc::new(keys)), site: Some(site) })
     }
 
     /// The issuer, with its keys fetched.
@@ -242,35 +243,12 @@ impl Policy {
     }
 }
 
-#[cfg(feature = "http-client")]
-fn default_fetch() -> Result<Arc<dyn Fetch>, ConfigError> {
-    Ok(Arc::new(crate::fetch::HttpClient::new()?))
-}
-
-#[cfg(not(feature = "http-client"))]
-fn default_fetch() -> Result<Arc<dyn Fetch>, ConfigError> {
-    Err(no_fetch())
-}
-
-fn no_fetch() -> ConfigError {
-    ConfigMistake::new(
-        "fetch",
-        "there is no HTTP client",
-        "turn on the feature http-client, or give a Fetch of your own",
-    )
-    .into()
-}
-
 /// Where the keys are, and how to get there.
 struct Source {
-    identifier: Arc<str>,
-    jwks_uri: Option<String>,
-    discovered: Mutex<Option<Discovered>>,
+    site: Arc<Site>,
+    place: Place,
     /// Where the last good set came from: an `ETag` means something there only (RFC 9110 §8.8.3).
     fetched_from: Mutex<Option<String>>,
-    clock: Arc<dyn Clock>,
-    fetch: Arc<dyn Fetch>,
-    plain: Plain,
 }
 
 impl FetchKeys for Source {
@@ -279,55 +257,16 @@ impl FetchKeys for Source {
         etag: Option<HeaderValue>,
     ) -> Pin<Box<dyn Future<Output = Result<Fetched, FetchError>> + Send + '_>> {
         Box::pin(async move {
-            let url = self.locate().await?;
+            let url = self.place.locate(&self.site).await?;
             let etag = etag.filter(|_| lock(&self.fetched_from).as_ref() == Some(&url));
             // Until it has succeeded, whatever happens: the set may have moved, and the metadata is asked again.
-            let since = lock(&self.discovered).as_mut().and_then(|discovered| discovered.since.take());
-            let answer = discovery::get(&*self.fetch, &url, etag.as_ref()).await?;
+            let doubt = self.place.doubt();
+            let answer = discovery::get(&*self.site.fetch, &url, etag.as_ref()).await?;
             let fetched = judge(&answer, etag.is_some())?;
-            if let Some(discovered) = lock(&self.discovered).as_mut() {
-                discovered.since = since;
-            }
+            self.place.settle(doubt);
             *lock(&self.fetched_from) = Some(url);
             Ok(fetched)
         })
-    }
-}
-
-/// What the metadata said, and when by [`Clock::elapsed`], as long as it is to be believed.
-struct Discovered {
-    url: String,
-    since: Option<Duration>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Source {
-    /// Where the set is. The metadata is read again now and then; neither its absence nor its silence costs anybody a set
-    /// that is still where it was.
-    async fn locate(&self) -> Result<String, FetchError> {
-        if let Some(url) = &self.jwks_uri {
-            return Ok(url.clone());
-        }
-        let now = self.clock.elapsed();
-        let known = lock(&self.discovered).as_ref().map(|discovered| (discovered.url.clone(), discovered.since));
-        if let Some((url, Some(since))) = &known
-            && now.saturating_sub(*since) < METADATA_HOLDS
-        {
-            return Ok(url.clone());
-        }
-        let discovering = discovery::jwks_uri(&*self.fetch, &self.identifier, self.plain);
-        let discovered = match known {
-            None => discovering.await?,
-            Some((known, _)) => tokio::select! {
-                discovered = discovering => discovered.unwrap_or(known),
-                () = self.clock.sleep(METADATA_PATIENCE) => known,
-            },
-        };
-        *lock(&self.discovered) = Some(Discovered { url: discovered.clone(), since: Some(now) });
-        Ok(discovered)
     }
 }
 
