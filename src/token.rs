@@ -39,8 +39,14 @@ pub struct Token {
 
 impl Token {
     pub(crate) fn from_claims(claims: String, names: &ClaimNames) -> Result<Self, AuthError> {
-        let facts =
+        Self::checked_with(0, claims, names)
+    }
+
+    /// With the epoch of the keys that its signature was checked with.
+    pub(crate) fn checked_with(key_epoch: u64, claims: String, names: &ClaimNames) -> Result<Self, AuthError> {
+        let mut facts =
             Facts::parse(claims, names).map_err(|error| AuthError::from(Reason::MalformedClaims).with_source(error))?;
+        facts.key_epoch = key_epoch;
         Ok(Self { facts: Arc::new(facts), hierarchy: None })
     }
 

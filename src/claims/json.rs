@@ -110,7 +110,7 @@ impl<'de> Visitor<'de> for Skip {
 }
 
 /// A string or an array of strings.
-pub(super) enum OneOrMany<'de> {
+pub(crate) enum OneOrMany<'de> {
     One(Str<'de>),
     Many(Vec<Str<'de>>),
 }
@@ -142,5 +142,16 @@ impl<'de> Deserialize<'de> for OneOrMany<'de> {
             }
         }
         deserializer.deserialize_any(ReadOneOrMany)
+    }
+}
+
+impl OneOrMany<'_> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many.as_slice(),
+        }
+        .iter()
+        .map(|one| &*one.0)
     }
 }

@@ -20,9 +20,8 @@ use serde::{
     de::{DeserializeSeed, MapAccess, Visitor},
 };
 
-use self::json::OneOrMany;
-pub(crate) use self::json::{OtherNames, Skip, Str, once};
-use crate::acts_for::ActorRule;
+pub(crate) use self::json::{OneOrMany, OtherNames, Skip, Str, once};
+use crate::{acts_for::ActorRule, error::ConfigMistake};
 
 /// Which members hold the scopes and the client; the first that is there counts.
 #[derive(Debug, Clone)]
@@ -48,6 +47,32 @@ impl Default for ClaimNames {
     }
 }
 
+/// Members that are never read as scopes or client.
+const READ_AS_THEMSELVES: [&str; 10] = ["iss", "sub", "jti", "acr", "aud", "exp", "nbf", "iat", "auth_time", "cnf"];
+
+impl ClaimNames {
+    pub(crate) fn dialect_mut(&mut self) -> &mut Dialect {
+        Arc::make_mut(self.dialect.get_or_insert_default())
+    }
+
+    /// Those of the builders' methods `read_…_from`.
+    pub(crate) fn mistakes(&self, mistakes: &mut Vec<ConfigMistake>) {
+        for (setting, members) in [("read_scopes_from", &self.scopes), ("read_client_from", &self.client)] {
+            if members.iter().any(String::is_empty) {
+                mistakes.push(ConfigMistake::new(setting, "the member's name is empty", "name a claim"));
+            }
+            if let Some(member) = members.iter().find(|member| READ_AS_THEMSELVES.contains(&member.as_str())) {
+                let found = format!("{member:?} has a meaning of its own");
+                mistakes.push(ConfigMistake::new(setting, found, "name the member that the issuer puts them into"));
+            }
+        }
+        let roles = self.dialect.as_ref().and_then(|dialect| dialect.roles.as_ref());
+        if roles.is_some_and(|path| path.is_empty() || path.iter().any(|name| name.is_empty())) {
+            mistakes.push(ConfigMistake::new("read_roles_from", "a member's name is missing or empty", "name a claim"));
+        }
+    }
+}
+
 /// The facts, and the JSON text they stand in.
 pub(crate) struct Facts {
     claims: String,
@@ -65,6 +90,8 @@ pub(crate) struct Facts {
     /// `cnf` is there: the token is bound to a key or certificate (RFC 7800).
     pub(crate) confirmation: bool,
     pub(crate) dialect: Option<Arc<Dialect>>,
+    /// Of the keys it was checked with; 0 where it was not checked with keys.
+    pub(crate) key_epoch: u64,
 }
 
 /// A string: a place in the JSON text, or a copy where the text has escapes.
@@ -115,8 +142,20 @@ impl Facts {
             auth_time: members.auth_time,
             confirmation: members.confirmation.is_some(),
             dialect: names.dialect.clone(),
+            key_epoch: 0,
             claims,
         })
+    }
+
+    /// About how much memory they take.
+    pub(crate) fn bytes(&self) -> usize {
+        let copy = |text: &Text| match text {
+            Text::Place { .. } => 0,
+            Text::Copy(copy) => copy.len(),
+        };
+        let texts = [&self.issuer, &self.subject, &self.client_id, &self.jwt_id, &self.scope, &self.acr];
+        let copies: usize = texts.into_iter().flatten().chain(self.audience.iter()).map(copy).sum();
+        size_of::<Self>() + size_of::<Text>() * self.audience.iter().count() + self.claims.capacity() + copies
     }
 
     pub(crate) fn claims(&self) -> &str {

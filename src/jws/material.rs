@@ -3,6 +3,7 @@
 use super::{Algorithm, HmacAlgorithm, SignatureAlgorithm};
 
 /// A verification key as numbers. No `Debug`: it may be a secret.
+#[derive(PartialEq, Eq)]
 pub(crate) enum KeyMaterial {
     Rsa { modulus: Vec<u8>, exponent: Vec<u8> },
     Ec { curve: Curve, x: Vec<u8>, y: Vec<u8> },

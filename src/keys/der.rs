@@ -31,7 +31,7 @@ pub(super) fn from_der(der: &[u8]) -> Result<LoadedKey, &'static str> {
         Ok(info) => from_info(&info)?,
         Err(_) => rsa(der)?,
     };
-    Ok(LoadedKey { id: None, algorithm: None, material })
+    Ok(LoadedKey { id: None, algorithm: None, material: material.into() })
 }
 
 fn from_info(info: &SubjectPublicKeyInfoRef<'_>) -> Result<KeyMaterial, &'static str> {

@@ -89,7 +89,7 @@ fn parse_key(json: &str) -> Result<LoadedKey, &'static str> {
         }
         None => None,
     };
-    Ok(LoadedKey { algorithm, material: material(&jwk)?, id: jwk.kid.map(|Str(id)| id.into_owned()) })
+    Ok(LoadedKey { algorithm, material: material(&jwk)?.into(), id: jwk.kid.map(|Str(id)| id.into_owned()) })
 }
 
 /// §4.2 `use`, §4.3 `key_ops`.

@@ -30,7 +30,15 @@ mod private;
 pub(crate) mod remote;
 mod secret;
 
-use std::{collections::HashMap, fmt, fs, path::Path};
+use std::{
+    collections::HashMap,
+    fmt, fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 pub(crate) use self::jwk::public_members;
 pub use self::{private::PrivateKey, secret::SharedSecret};
@@ -49,6 +57,8 @@ pub struct KeySet {
     by_id: HashMap<Box<str>, Vec<usize>>,
     skipped: Vec<SkippedKey>,
     keys: usize,
+    /// Changes when a key vanishes.
+    epoch: u64,
 }
 
 /// A key bound to one algorithm. An RSA key whose JWK names none has one entry for each.
@@ -56,6 +66,14 @@ struct Entry {
     id: Option<Box<str>>,
     algorithm: SignatureAlgorithm,
     key: VerifyingKey,
+    /// What the key is, to be found again in the next set.
+    material: Arc<KeyMaterial>,
+}
+
+impl Entry {
+    fn is(&self, other: &Self) -> bool {
+        self.algorithm == other.algorithm && self.id == other.id && self.material == other.material
+    }
 }
 
 /// One key before it is bound to its algorithms.
@@ -63,7 +81,7 @@ struct LoadedKey {
     id: Option<String>,
     /// `alg`, where the JWK names one.
     algorithm: Option<SignatureAlgorithm>,
-    material: KeyMaterial,
+    material: Arc<KeyMaterial>,
 }
 
 /// A key of the set that is not used, and why.
@@ -159,11 +177,17 @@ impl KeySet {
 
     pub(crate) fn of_secret(secret: SharedSecret) -> Result<Self, ConfigError> {
         let algorithm = Some(SignatureAlgorithm::Hmac(secret.algorithm()));
-        Self::collect([Ok(LoadedKey { id: None, algorithm, material: KeyMaterial::Secret(secret.into_bytes()) })])
+        Self::collect([Ok(LoadedKey {
+            id: None,
+            algorithm,
+            material: KeyMaterial::Secret(secret.into_bytes()).into(),
+        })])
     }
 
     fn collect(keys: impl IntoIterator<Item = Result<LoadedKey, &'static str>>) -> Result<Self, ConfigError> {
-        let mut set = Self { entries: Vec::new(), by_id: HashMap::new(), skipped: Vec::new(), keys: 0 };
+        static EPOCHS: AtomicU64 = AtomicU64::new(1);
+        let epoch = EPOCHS.fetch_add(1, Ordering::Relaxed);
+        let mut set = Self { entries: Vec::new(), by_id: HashMap::new(), skipped: Vec::new(), keys: 0, epoch };
         for key in keys {
             let place = set.keys;
             set.keys += 1;
@@ -197,7 +221,7 @@ impl KeySet {
             if let Some(id) = id.clone() {
                 self.by_id.entry(id).or_default().push(self.entries.len());
             }
-            self.entries.push(Entry { id, algorithm, key: verifying });
+            self.entries.push(Entry { id, algorithm, key: verifying, material: Arc::clone(&key.material) });
         }
         Ok(())
     }
@@ -218,6 +242,18 @@ impl KeySet {
             .filter(move |entry| entry.algorithm == algorithm)
             .map(|entry| &entry.key)
             .take(MAX_CANDIDATES)
+    }
+
+    /// The set that comes after `old`: what was verified with `old` stands if no key of it has gone.
+    pub(crate) fn after(self, old: &Self) -> Self {
+        let kept = |key: &Entry| self.entries.iter().any(|entry| entry.is(key));
+        let epoch = if old.entries.iter().all(kept) { old.epoch } else { self.epoch };
+        Self { epoch, ..self }
+    }
+
+    /// The same as long as no key goes; never 0.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// Whether a key has this `kid`, for whatever algorithm.

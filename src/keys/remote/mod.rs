@@ -290,7 +290,13 @@ impl Shared {
     fn publish(&self, fetched: Fetched) {
         let old = self.current.load_full();
         let (keys, json, etag, max_age) = match (fetched, old) {
-            (Fetched::New { keys, json, etag, max_age }, _) => (Arc::new(keys), Some(json), etag, max_age),
+            (Fetched::New { keys, json, etag, max_age }, old) => {
+                let keys = match old {
+                    Some(old) => keys.after(&old.keys),
+                    None => keys,
+                };
+                (Arc::new(keys), Some(json), etag, max_age)
+            }
             (Fetched::Unchanged { max_age }, Some(old)) => {
                 (Arc::clone(&old.keys), old.json.clone(), old.etag.clone(), max_age)
             }

@@ -15,21 +15,18 @@ use std::{fmt, sync::Arc};
 pub use self::builder::JwtVerifierBuilder;
 use super::{
     Presented, Verdict, Verify,
+    expected::Expected,
     issuers::named_issuer,
     preset::{Preset, client_as_audience},
 };
 use crate::{
-    claims::{ClaimNames, Facts, NumericDate, Text},
-    clock::Clock,
+    claims::{ClaimNames, Facts, Text},
     error::{AuthError, ConfigError, Reason},
     issuer::Issuer,
     jws::{Compact, HeaderBuffer, JoseHeader, SignatureAlgorithm},
     keys::{KeySet, SharedSecret},
     token::Token,
 };
-
-/// The last second of the year 9999: what lies beyond is no date.
-const LAST_DATE: NumericDate = NumericDate(253_402_300_799.0);
 
 /// Verifies the JWT access tokens of one issuer. RFC 9068 by default; relaxations are methods of the
 /// [builder](Self::builder) and say what they relax.
@@ -40,14 +37,12 @@ pub struct JwtVerifier {
 
 struct Rules {
     issuer: Issuer,
-    audience: Vec<String>,
+    expected: Expected,
     algorithms: Vec<SignatureAlgorithm>,
     plain_type: bool,
     dispensable: Vec<Claim>,
-    leeway: f64,
     names: ClaimNames,
     preset: Option<Preset>,
-    clock: Arc<dyn Clock>,
 }
 
 /// A claim that RFC 9068 §2.2 requires and some servers leave out. `iss`, `aud` and `exp` are always required.
@@ -124,6 +119,17 @@ impl Verify for JwtVerifier {
             Err(Fault::NoKey(key_id)) => self.wait_for_key(token, key_id.as_deref()),
         }
     }
+
+    fn verify_own(&self, presented: &Presented<'_>) -> Option<Verdict> {
+        self.rules.claims_our_issuer(presented.token()).then(|| self.verify(presented))
+    }
+
+    /// The key is still the issuer's, and so is everything that the claims are asked for.
+    fn still_holds(&self, token: &Token) -> bool {
+        let keys = self.rules.issuer.current_keys();
+        let facts = token.facts();
+        keys.set().is_some_and(|keys| keys.epoch() == facts.key_epoch) && self.rules.check_claims(facts).is_ok()
+    }
 }
 
 /// Why a token is not accepted at once.
@@ -174,17 +180,19 @@ impl JwtVerifier {
 impl Rules {
     fn judge(&self, token: &str) -> Result<Token, Fault> {
         let jws = Compact::split(token).ok_or(Reason::NotAJws)?;
-        self.check_signature(&jws)?;
+        let key_epoch = self.check_signature(&jws)?;
         // A JWT is UTF-8 (RFC 8725 §3.7).
         let claims = jws.payload().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(Reason::MalformedClaims)?;
-        let token = Token::from_claims(claims, &self.names)?;
+        let token = Token::checked_with(key_epoch, claims, &self.names)?;
         self.check_claims(token.facts())?;
         Ok(token)
     }
 
-    fn check_signature(&self, jws: &Compact<'_>) -> Result<(), Fault> {
+    /// The epoch of the keys that it was checked with.
+    fn check_signature(&self, jws: &Compact<'_>) -> Result<u64, Fault> {
         let keys = self.issuer.current_keys();
-        check_signature(jws, keys.set(), &self.algorithms, |typ| self.accepts_type(typ))
+        check_signature(jws, keys.set(), &self.algorithms, |typ| self.accepts_type(typ))?;
+        Ok(keys.set().map_or(0, KeySet::epoch))
     }
 
     /// A token of another issuer is no reason to ask ours for a key.
@@ -208,7 +216,10 @@ impl Rules {
             Some(_) => {}
         }
         self.check_audience(facts)?;
-        self.check_times(facts)?;
+        if facts.expires_at.is_none() {
+            return Err(Reason::MissingClaim("exp").into());
+        }
+        self.expected.check_times(facts)?;
         if let Some(preset) = self.preset {
             preset.check(facts)?;
         }
@@ -223,33 +234,7 @@ impl Rules {
         let client =
             self.preset.filter(|preset| preset.audience_in_client_id()).and_then(|_| client_as_audience(facts));
         let audience = facts.audience.iter().filter_map(|text| facts.text(Some(text)));
-        let mut audience = audience.chain(client).peekable();
-        if audience.peek().is_none() {
-            return Err(Reason::MissingClaim("aud").into());
-        }
-        if !audience.any(|named| self.audience.iter().any(|ours| ours == named)) {
-            return Err(Reason::WrongAudience.into());
-        }
-        Ok(())
-    }
-
-    fn check_times(&self, facts: &Facts) -> Result<(), AuthError> {
-        let NumericDate(now) = NumericDate::of(self.clock.now());
-        let expires = facts.expires_at.ok_or(Reason::MissingClaim("exp"))?;
-        if expires > LAST_DATE {
-            return Err(Reason::MalformedClaims.into());
-        }
-        if now >= expires.0 + self.leeway {
-            return Err(Reason::Expired.into());
-        }
-        if facts.not_before.is_some_and(|from| now < from.0 - self.leeway) {
-            return Err(Reason::NotYetValid.into());
-        }
-        match facts.issued_at {
-            Some(NumericDate(issued)) if issued < 0.0 => Err(Reason::MalformedClaims.into()),
-            Some(NumericDate(issued)) if issued > now + self.leeway => Err(Reason::IssuedInTheFuture.into()),
-            _ => Ok(()),
-        }
+        self.expected.check_audience(audience.chain(client))
     }
 }
 
@@ -292,7 +277,7 @@ impl fmt::Debug for JwtVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JwtVerifier")
             .field("issuer", &self.rules.issuer)
-            .field("audience", &self.rules.audience)
+            .field("audience", &self.rules.expected.audience)
             .field("algorithms", &self.rules.algorithms)
             .finish_non_exhaustive()
     }

@@ -1,0 +1,77 @@
+//! What is asked of claims, whoever vouches for them: that they are meant for us, and now.
+//!
+//! *In*: the facts of a token. *Out*: nothing, or why it is refused.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    claims::{Facts, NumericDate},
+    clock::{Clock, SystemClock},
+    error::{AuthError, ConfigMistake, Reason},
+};
+
+/// The last second of the year 9999: what lies beyond is no date.
+const LAST_DATE: NumericDate = NumericDate(253_402_300_799.0);
+const MAX_LEEWAY: Duration = Duration::from_secs(300);
+
+/// For whom, and how exactly by the clock.
+#[derive(Debug)]
+pub(super) struct Expected {
+    /// Our identifiers.
+    pub(super) audience: Vec<String>,
+    /// How far the issuer's clock may be off.
+    pub(super) leeway: Duration,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Expected {
+    pub(super) fn new(audience: String) -> Self {
+        Self { audience: vec![audience], leeway: Duration::from_secs(30), clock: Arc::new(SystemClock::new()) }
+    }
+
+    pub(super) fn mistakes(&self, mistakes: &mut Vec<ConfigMistake>) {
+        for audience in &self.audience {
+            if audience.trim().is_empty() {
+                let change = "give this API's identifier, as the tokens' aud has it";
+                mistakes.push(ConfigMistake::new("audience", "it is empty", change));
+            }
+        }
+        if self.leeway > MAX_LEEWAY {
+            let found = format!("{} s", self.leeway.as_secs());
+            let change = "give at most 300 s (RFC 9068 §4: no more than a few minutes)";
+            mistakes.push(ConfigMistake::new("leeway", found, change));
+        }
+    }
+
+    /// RFC 7519 §4.1.3: we are among those it is meant for.
+    pub(super) fn check_audience<'f>(&self, named: impl Iterator<Item = &'f str>) -> Result<(), AuthError> {
+        let mut named = named.peekable();
+        if named.peek().is_none() {
+            return Err(Reason::MissingClaim("aud").into());
+        }
+        if !named.any(|named| self.audience.iter().any(|ours| ours == named)) {
+            return Err(Reason::WrongAudience.into());
+        }
+        Ok(())
+    }
+
+    /// RFC 7519 §4.1.4, §4.1.5: what is there of `exp`, `nbf` and `iat`.
+    pub(super) fn check_times(&self, facts: &Facts) -> Result<(), AuthError> {
+        let NumericDate(now) = NumericDate::of(self.clock.now());
+        let leeway = self.leeway.as_secs_f64();
+        if facts.expires_at.is_some_and(|expires| expires > LAST_DATE) {
+            return Err(Reason::MalformedClaims.into());
+        }
+        if facts.expires_at.is_some_and(|expires| now >= expires.0 + leeway) {
+            return Err(Reason::Expired.into());
+        }
+        if facts.not_before.is_some_and(|from| now < from.0 - leeway) {
+            return Err(Reason::NotYetValid.into());
+        }
+        match facts.issued_at {
+            Some(NumericDate(issued)) if issued < 0.0 => Err(Reason::MalformedClaims.into()),
+            Some(NumericDate(issued)) if issued > now + leeway => Err(Reason::IssuedInTheFuture.into()),
+            _ => Ok(()),
+        }
+    }
+}
