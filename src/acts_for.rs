@@ -32,6 +32,8 @@ pub(crate) enum ActorRule {
     /// `sub` is the client or a person.
     #[default]
     Rfc9068,
+    /// As RFC 9068, but a token without `sub` may be anybody's: RFC 7662 §2.2 leaves it to the server.
+    Introspected,
     /// A client's own `sub` is its id and `@clients`.
     Auth0,
     /// `uid` is there for people only.
@@ -81,8 +83,10 @@ impl ActorRule {
 
     fn compare(self, subject: &str, client: &str, facts: &Facts) -> ActsFor {
         match self {
-            Self::Rfc9068 | Self::SubjectMayBeMachine if subject == client => return ActsFor::Client,
-            Self::Rfc9068 => return ActsFor::User,
+            Self::Rfc9068 | Self::Introspected | Self::SubjectMayBeMachine if subject == client => {
+                return ActsFor::Client;
+            }
+            Self::Rfc9068 | Self::Introspected => return ActsFor::User,
             Self::SubjectMayBeMachine => return ActsFor::Unknown,
             _ => {}
         }
@@ -93,7 +97,7 @@ impl ActorRule {
             Self::EntraId => marks.entra_id(subject),
             Self::Cognito => told_by(marks.username.as_ref(), subject == client),
             Self::Keycloak => marks.keycloak(client),
-            Self::Rfc9068 | Self::SubjectMayBeMachine => ActsFor::Unknown,
+            Self::Rfc9068 | Self::Introspected | Self::SubjectMayBeMachine => ActsFor::Unknown,
         }
     }
 }

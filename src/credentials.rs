@@ -69,6 +69,10 @@ impl Credentials<'_> {
         &self.token
     }
 
+    pub(crate) fn into_owned(self) -> Credentials<'static> {
+        Credentials { token: Cow::Owned(self.token.into_owned()), carrier: self.carrier }
+    }
+
     /// The way it came.
     pub(crate) fn carrier(&self) -> Carrier {
         self.carrier

@@ -100,6 +100,7 @@ pub(crate) enum Reason {
     SenderConstrained,
     UnsuitableClaims,
     RefusedByVerifier,
+    Inactive,
     NotAnAccessToken,
     Scope,
     Role,
@@ -163,6 +164,7 @@ impl Reason {
             Self::WrongIssuer => "the token is of another issuer",
             Self::NotAnAccessToken => "the token is no access token, by its issuer's marks",
             Self::UnsuitableClaims => "the claims do not fit the handler's type",
+            Self::Inactive => "the issuer says that the token is not active",
             Self::RefusedByVerifier => "the verifier refused the token",
             Self::IssuedInTheFuture => "the token was issued in the future",
             Self::MissingLayer => "a handler asks for a token, but no OAuthLayer is on its route",
@@ -225,6 +227,11 @@ impl AuthError {
     /// Nothing at all was presented: what anonymous routes let through. A scheme that is not ours is not nothing.
     pub(crate) fn is_absence(&self) -> bool {
         self.reason == Reason::NoCredentials
+    }
+
+    /// The key that signed it may be here in a moment.
+    pub(crate) fn is_for_want_of_a_key(&self) -> bool {
+        self.reason == Reason::UnknownKey
     }
 
     pub(crate) fn scopes(&self) -> Option<&Scopes<'static>> {
@@ -317,6 +324,11 @@ impl ConfigError {
 
     pub(crate) fn unless_empty(mistakes: Vec<ConfigMistake>) -> Result<(), Self> {
         if mistakes.is_empty() { Ok(()) } else { Err(Self { mistakes }) }
+    }
+
+    pub(crate) fn and(mut self, more: Vec<ConfigMistake>) -> Self {
+        self.mistakes.splice(0..0, more);
+        self
     }
 
     pub(crate) fn into_mistakes(self) -> Vec<ConfigMistake> {

@@ -152,7 +152,9 @@ pub use self::{
     step_up::StepUp,
     token::{Scoped, Token},
     verify::{
-        Claim, DynamicIssuers, Issuers, JwtVerifier, JwtVerifierBuilder, Presented, Preset, Verdict, Verify, Voucher,
+        CacheKey, Cached, Claim, ClientAuthentication, DynamicIssuers, IntrospectionVerifier,
+        IntrospectionVerifierBuilder, Issuers, JwtVerifier, JwtVerifierBuilder, Mixed, Presented, Preset, Verdict,
+        Verify, Voucher,
     },
 };
 

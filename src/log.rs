@@ -6,6 +6,9 @@
 //! |---|---|---|---|
 //! | `tower_oauth_admitted_total` | counter | | Requests whose token was accepted. |
 //! | `tower_oauth_refused_total` | counter | `kind` | Refusals by [`AuthErrorKind`], those of handlers too. |
+//! | `tower_oauth_cache_lookups_total` | counter | `result` | What [`Cached`](crate::Cached) had: `hit`, `refused`, `joined`, `miss`. |
+//! | `tower_oauth_introspections_total` | counter | `issuer`, `result` | Questions to the issuer: `active`, `inactive`, `failure`. |
+//! | `tower_oauth_introspection_seconds` | histogram | `issuer` | How long they took. |
 //! | `tower_oauth_key_refreshes_total` | counter | `issuer`, `result` | Attempts to fetch keys: `success`, `failure`. |
 //! | `tower_oauth_key_age_seconds` | gauge | `issuer` | How old the keys in use are, at the end of each attempt. |
 //! | `tower_oauth_unknown_kids_total` | counter | `issuer` | Tokens that name a key we don't have. |
@@ -97,4 +100,55 @@ pub(crate) fn unknown_key_id(issuer: &str) {
 pub(crate) fn waited(issuer: &str, time: Duration) {
     #[cfg(feature = "metrics")]
     metrics::histogram!("tower_oauth_key_wait_seconds", "issuer" => issuer.to_owned()).record(time.as_secs_f64());
+}
+
+/// A question to an issuer ended: whether the token is active, or why there is no answer. That is our credentials or
+/// their outage, and nobody's token's fault.
+#[cfg_attr(not(any(feature = "metrics", feature = "tracing")), expect(unused_variables, reason = "nobody listens"))]
+pub(crate) fn introspected(issuer: &str, active: Result<bool, &FetchError>, took: Duration) {
+    #[cfg(feature = "metrics")]
+    {
+        let outcome = match active {
+            Ok(true) => "active",
+            Ok(false) => "inactive",
+            Err(_) => "failure",
+        };
+        metrics::counter!("tower_oauth_introspections_total", "issuer" => issuer.to_owned(), "result" => outcome)
+            .increment(1);
+        metrics::histogram!("tower_oauth_introspection_seconds", "issuer" => issuer.to_owned())
+            .record(took.as_secs_f64());
+    }
+    #[cfg(feature = "tracing")]
+    match active {
+        Ok(active) => tracing::debug!(target: "tower_oauth", issuer, active, "the issuer was asked about a token"),
+        Err(error) => {
+            let cause = causes(error);
+            tracing::error!(target: "tower_oauth", issuer, reason = %error, cause, "the issuer could not be asked about a token");
+        }
+    }
+}
+
+/// What a cache had for a token.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Lookup {
+    Hit,
+    Refused,
+    /// Somebody was asking already.
+    Joined,
+    Miss,
+}
+
+/// A cache was asked.
+#[cfg_attr(not(feature = "metrics"), expect(unused_variables, reason = "nobody listens"))]
+pub(crate) fn looked_up(lookup: Lookup) {
+    #[cfg(feature = "metrics")]
+    {
+        let result = match lookup {
+            Lookup::Hit => "hit",
+            Lookup::Refused => "refused",
+            Lookup::Joined => "joined",
+            Lookup::Miss => "miss",
+        };
+        metrics::counter!("tower_oauth_cache_lookups_total", "result" => result).increment(1);
+    }
 }

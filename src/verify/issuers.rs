@@ -13,6 +13,7 @@ use crate::{
     claims::unverified_issuer,
     error::{AuthError, ConfigError, ConfigMistake, Reason},
     jws::Compact,
+    token::Token,
 };
 
 /// Verifies the JWT access tokens of several issuers, each by its own rules.
@@ -63,6 +64,16 @@ impl Verify for Issuers {
             Ok(verifier) => verifier.verify(presented),
             Err(error) => Verdict::Now(Err(error)),
         }
+    }
+
+    fn verify_own(&self, presented: &Presented<'_>) -> Option<Verdict> {
+        let verifier = self.verifiers.get(&*named_issuer(presented.token()).ok()?)?;
+        Some(verifier.verify(presented))
+    }
+
+    fn still_holds(&self, token: &Token) -> bool {
+        let verifier = token.issuer().and_then(|issuer| self.verifiers.get(issuer));
+        verifier.is_some_and(|verifier| verifier.still_holds(token))
     }
 }
 

@@ -5,22 +5,29 @@
 //! There are three outcomes, not two: a token that *could not be judged* is
 //! [`AuthErrorKind::Unavailable`](crate::AuthErrorKind::Unavailable) and says nothing against the token.
 
+mod cached;
 mod dynamic;
+mod expected;
+mod introspection;
 mod issuers;
 mod jwt;
+mod mixed;
 mod preset;
 
-use std::{fmt, pin::Pin, sync::Arc};
+use std::{cell::Cell, fmt, pin::Pin, sync::Arc};
 
 use http::request::Parts;
 use serde::Serialize;
 
-pub use self::dynamic::DynamicIssuers;
-pub use self::issuers::Issuers;
 #[cfg(feature = "test-util")]
 pub(crate) use self::jwt::check_signature;
 pub use self::{
+    cached::{CacheKey, Cached},
+    dynamic::DynamicIssuers,
+    introspection::{ClientAuthentication, IntrospectionVerifier, IntrospectionVerifierBuilder},
+    issuers::Issuers,
     jwt::{Claim, JwtVerifier, JwtVerifierBuilder},
+    mixed::Mixed,
     preset::Preset,
 };
 use crate::{
@@ -51,14 +58,53 @@ use crate::{
 /// }
 /// # let _ = tower_oauth::OAuthLayer::new(StaticTokens);
 /// ```
+///
+/// The other methods have defaults that fit a verifier which looks at the token and nothing else.
 pub trait Verify: Send + Sync + 'static {
     /// Judges at once where it can, and answers [`Verdict::Later`] only where it must wait for the network.
     fn verify(&self, presented: &Presented<'_>) -> Verdict;
+
+    /// The verdict, if the token is this verifier's to judge; `None` hands it on, for [`Mixed`].
+    ///
+    /// Whose token it is may be read from what nobody has checked yet. A verdict is the last word: a token that is
+    /// refused here is not handed on.
+    fn verify_own(&self, presented: &Presented<'_>) -> Option<Verdict> {
+        Some(self.verify(presented))
+    }
+
+    /// What the verdict depends on beside the token, for [`Cached`]: an endpoint, a tenant in a header.
+    ///
+    /// A verifier that looks at [`Presented::parts`] says here what it takes from there; the verdicts of one that doesn't
+    /// are not kept.
+    fn cache_key(&self, presented: &Presented<'_>, key: &mut CacheKey) {
+        let _ = (presented, key);
+    }
+
+    /// Whether a token that it accepted earlier would be accepted now, for [`Cached`], which asks on every hit: everything
+    /// that can be checked again without the network. Expiry is [`Cached`]'s own business.
+    ///
+    /// The default is yes for tokens made with a [`Voucher`], and no for those that a [`JwtVerifier`] made: whether its key
+    /// was withdrawn only that one knows, so who wraps it hands the question on.
+    fn still_holds(&self, token: &Token) -> bool {
+        token.facts().key_epoch == 0
+    }
 }
 
 impl<V: Verify + ?Sized> Verify for Arc<V> {
     fn verify(&self, presented: &Presented<'_>) -> Verdict {
         (**self).verify(presented)
+    }
+
+    fn verify_own(&self, presented: &Presented<'_>) -> Option<Verdict> {
+        (**self).verify_own(presented)
+    }
+
+    fn cache_key(&self, presented: &Presented<'_>, key: &mut CacheKey) {
+        (**self).cache_key(presented, key);
+    }
+
+    fn still_holds(&self, token: &Token) -> bool {
+        (**self).still_holds(token)
     }
 }
 
@@ -91,11 +137,13 @@ impl fmt::Debug for Verdict {
 pub struct Presented<'r> {
     credentials: Credentials<'r>,
     parts: &'r Parts,
+    /// Somebody looked at more than the token.
+    looked_further: Cell<bool>,
 }
 
 impl<'r> Presented<'r> {
     pub(crate) fn new(credentials: Credentials<'r>, parts: &'r Parts) -> Self {
-        Self { credentials, parts }
+        Self { credentials, parts, looked_further: Cell::new(false) }
     }
 
     /// The token as it came: at most the server's limit long, and of the characters of RFC 6750 §2.1.
@@ -110,10 +158,22 @@ impl<'r> Presented<'r> {
         self.credentials.carrier()
     }
 
-    /// The request's head. Don't read credentials from it again.
+    /// The request's head. Don't read credentials from it again, and see [`Verify::cache_key`].
     #[must_use]
     pub fn parts(&self) -> &'r Parts {
+        self.looked_further.set(true);
         self.parts
+    }
+
+    /// For a verdict that can't be asked for yet.
+    fn to_owned(&self) -> Kept {
+        let credentials = self.credentials.clone().into_owned();
+        Kept { credentials, parts: self.parts().clone() }
+    }
+
+    /// Whether somebody looked at more than the token since this was last asked.
+    fn stop_looking(&self) -> bool {
+        self.looked_further.take()
     }
 
     /// The right to make a [`Token`]; only a check gets one.
@@ -126,6 +186,18 @@ impl<'r> Presented<'r> {
 impl fmt::Debug for Presented<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Presented").field("credentials", &self.credentials).finish_non_exhaustive()
+    }
+}
+
+/// What a request brought, without the request.
+struct Kept {
+    credentials: Credentials<'static>,
+    parts: Parts,
+}
+
+impl Kept {
+    fn present(&self) -> Presented<'_> {
+        Presented::new(self.credentials.clone(), &self.parts)
     }
 }
 

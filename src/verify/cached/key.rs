@@ -1,0 +1,90 @@
+//! By what a verdict is known.
+
+use std::fmt;
+
+use crate::jws::{TokenMac, sha256};
+
+/// What a verdict depends on beside the token; for [`Verify::cache_key`](crate::Verify::cache_key).
+pub struct CacheKey {
+    parts: Option<[u8; 32]>,
+}
+
+impl CacheKey {
+    pub(super) fn new() -> Self {
+        Self { parts: None }
+    }
+
+    /// Adds a part. The order counts, and where a part ends.
+    pub fn add(&mut self, part: impl AsRef<[u8]>) {
+        let before = self.parts.unwrap_or_default();
+        self.parts = Some(sha256([before.as_slice(), part.as_ref()]));
+    }
+
+    pub(super) fn is_extended(&self) -> bool {
+        self.parts.is_some()
+    }
+}
+
+impl fmt::Debug for CacheKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheKey").finish_non_exhaustive()
+    }
+}
+
+/// What stands for a token.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Digest([u8; 32]);
+
+/// What stands for a token and everything else that the verdict depends on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Name {
+    pub(super) digest: Digest,
+    pub(super) parts: Option<[u8; 32]>,
+}
+
+/// Makes the names.
+pub(super) struct Namer {
+    /// Without randomness SHA-256 has to do for all.
+    mac: Option<TokenMac>,
+}
+
+impl Namer {
+    pub(super) fn new() -> Self {
+        Self { mac: TokenMac::new().ok() }
+    }
+
+    pub(super) fn name(&self, token: &str, key: &CacheKey) -> Name {
+        let quick = if key.is_extended() { None } else { self.quick(token) };
+        Name { digest: quick.unwrap_or_else(|| thorough(token)), parts: key.parts }
+    }
+
+    /// Every digest that this token may be known by.
+    pub(super) fn all(&self, token: &str) -> impl Iterator<Item = Digest> {
+        [Some(thorough(token)), self.quick(token)].into_iter().flatten()
+    }
+
+    /// For a signed token: a keyed hash of all of it, and a SHA-256 of the signature's end.
+    ///
+    /// Half the time of a SHA-256 of all. The keyed hash keeps strangers from aiming at a collision. Who has read the
+    /// memory and knows its key could aim, but not without the signature's end, of which there is only a hash; and with
+    /// the end of a signature of his own he hits his own verdict.
+    fn quick(&self, token: &str) -> Option<Digest> {
+        let (_, signature) = token.rsplit_once('.').filter(|(_, signature)| signature.len() >= SHORTEST_SIGNATURE)?;
+        let end = signature.as_bytes().last_chunk::<SIGNATURE_END>().map_or(signature.as_bytes(), |end| end);
+        let (mac, end) = (self.mac.as_ref()?.mac(token.as_bytes()), sha256([end]));
+        let mut digest = [0; 32];
+        for (byte, from) in digest.iter_mut().zip(mac.iter().chain(&end)) {
+            *byte = *from;
+        }
+        Some(Digest(digest))
+    }
+}
+
+fn thorough(token: &str) -> Digest {
+    Digest(sha256([token.as_bytes()]))
+}
+
+/// 256 bits, as HS256 has them.
+const SHORTEST_SIGNATURE: usize = 43;
+/// 288 bits, and one block of SHA-256.
+const SIGNATURE_END: usize = 48;

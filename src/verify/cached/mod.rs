@@ -1,0 +1,291 @@
+//! Verdicts that are kept for a while: a signature is not checked twice, a server not asked twice.
+//!
+//! *In*: what a request presented. *Out*: the verdict of the verifier inside, or the one it gave before.
+//!
+//! What is kept is who a token turned out to be, never what it may do. On every hit, everything that can be checked without
+//! the network is checked again: expiry, issuer, audience, whether the issuer still has the key
+//! ([`Verify::still_holds`]); scopes, roles and `cnf` are looked at outside of this anyway.
+//!
+//! 1. A verdict lives for the `max_age` that was given, never beyond the token's `exp`, and until it is
+//!    [forgotten](Cached::forget).
+//! 2. Accepted tokens are bounded in number and in bytes. A flood of tokens that come once does not drive out those that
+//!    come often, and refused ones are kept apart from them.
+//! 3. Refusals are kept only where somebody was asked, for at most five seconds. Failures are never kept.
+//! 4. Requests with the same token share one question. It is asked in a task of its own: a client that goes away neither
+//!    cancels nor repeats it.
+//! 5. Tokens are not kept, only hashes of them, which nobody can aim at: see [`Cached`].
+//!
+//! ```
+//! # fn example(issuer: tower_oauth::Issuer) -> Result<(), tower_oauth::ConfigError> {
+//! use std::time::Duration;
+//! use tower_oauth::{Cached, JwtVerifier, OAuthLayer};
+//!
+//! let verifier = JwtVerifier::new(issuer, "https://api.example.com")?;
+//! let layer = OAuthLayer::new(Cached::new(verifier, Duration::from_secs(600)));
+//! # Ok(())
+//! # }
+//! ```
+
+mod key;
+mod pending;
+mod shelf;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::runtime::Handle;
+
+pub use self::key::CacheKey;
+use self::{
+    key::{Name, Namer},
+    pending::{Begun, Pending},
+    shelf::{Shelf, Sizes},
+};
+use super::{Presented, Verdict, Verify};
+use crate::{
+    clock::{Clock, SystemClock},
+    error::{AuthError, AuthErrorKind},
+    log::{self, Lookup},
+    token::Token,
+};
+
+/// However long a verifier may wait, nobody waits longer for it than this.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// The longest that a refusal is kept.
+const MAX_REFUSAL_AGE: Duration = Duration::from_secs(5);
+
+/// Keeps the verdicts of `V` for a while. Clones share what is kept.
+///
+/// Not on by default. A verdict that is kept can be wrong where a fresh one would not be: for a JWT until its issuer's
+/// keys are read again, which is the same without a cache, but for an opaque token as long as `max_age` after it was
+/// revoked. And memory is held for strangers' claims. Who serves thousands of requests a second turns it on with one
+/// word; the README has the figures.
+///
+/// A JWT is known by a keyed hash of all of it (128 bits, the key random and never out of the process) together with a
+/// SHA-256 of the end of its signature; any other token by its SHA-256. So nobody can aim at a collision, and even who
+/// reads the whole memory, hash key and all, finds no token and can make none that hits.
+pub struct Cached<V> {
+    verifier: Arc<V>,
+    settings: Settings,
+    shared: Arc<Shared>,
+}
+
+#[derive(Clone)]
+struct Settings {
+    max_age: Duration,
+    refusal_age: Duration,
+    sizes: Sizes,
+    clock: Arc<dyn Clock>,
+}
+
+/// What clones share.
+struct Shared {
+    shelf: Shelf,
+    pending: Pending,
+    namer: Namer,
+}
+
+impl<V: Verify> Cached<V> {
+    /// Keeps verdicts for `max_age`, and none where that is zero.
+    ///
+    /// For JWTs ten minutes do well: a withdrawn key ends its tokens at once, however old the verdict. For introspection
+    /// it is how long a revoked token may still be accepted: 30 seconds are a usual choice.
+    #[must_use]
+    pub fn new(verifier: V, max_age: Duration) -> Self {
+        let clock = Arc::new(SystemClock::new());
+        let settings = Settings { max_age, refusal_age: max_age.min(MAX_REFUSAL_AGE), sizes: Sizes::default(), clock };
+        Self::with(Arc::new(verifier), settings)
+    }
+
+    fn with(verifier: Arc<V>, settings: Settings) -> Self {
+        let shelf = Shelf::new(&settings.sizes, Arc::clone(&settings.clock));
+        Self {
+            verifier,
+            settings,
+            shared: Arc::new(Shared { shelf, pending: Pending::default(), namer: Namer::new() }),
+        }
+    }
+
+    /// How many accepted tokens are kept at the most; 10 000 unless said. As many refusals are.
+    #[must_use]
+    pub fn max_entries(mut self, entries: usize) -> Self {
+        self.settings.sizes.entries = entries;
+        Self::with(self.verifier, self.settings)
+    }
+
+    /// How many bytes the accepted tokens' claims take at the most; 32 MiB unless said.
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.settings.sizes.bytes = bytes;
+        Self::with(self.verifier, self.settings)
+    }
+
+    /// How long a refusal is kept that somebody was asked for: five seconds unless said, five at the most, and never
+    /// longer than `max_age`.
+    #[must_use]
+    pub fn refusal_age(mut self, age: Duration) -> Self {
+        self.settings.refusal_age = age.min(MAX_REFUSAL_AGE).min(self.settings.max_age);
+        Self::with(self.verifier, self.settings)
+    }
+
+    /// Another source of time, for tests.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.settings.clock = Arc::new(clock);
+        Self::with(self.verifier, self.settings)
+    }
+
+    /// Forgets what was found out about this token, whatever else the verdict depended on: at a logout, or when the
+    /// issuer says that it was revoked. The next request judges it anew, also while it is being judged now.
+    ///
+    /// A JWT that is still good is accepted again.
+    pub fn forget(&self, token: &str) {
+        // First those on the way, then what is there: a verdict on its way looks back once it is on the shelf.
+        self.shared.shelf.mark_forgetting();
+        for digest in self.shared.namer.all(token) {
+            self.shared.pending.abandon(&digest);
+            self.shared.shelf.remove(&digest);
+        }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.shared.shelf.mark_forgetting();
+        self.shared.pending.abandon_all();
+        self.shared.shelf.clear();
+    }
+
+    /// How many accepted tokens are kept at the moment, some of them perhaps no longer good.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.shelf.len()
+    }
+
+    /// Whether no accepted token is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The verdict, if it is known or on its way.
+    fn recall(&self, presented: &Presented<'_>) -> Result<Verdict, Miss> {
+        let mut key = CacheKey::new();
+        self.verifier.cache_key(presented, &mut key);
+        let told_apart = presented.stop_looking() || key.is_extended();
+        let name = self.shared.namer.name(presented.token(), &key);
+        let (shelf, now) = (&self.shared.shelf, self.settings.clock.elapsed());
+        if let Some(token) = shelf.accepted(&name, now) {
+            if self.verifier.still_holds(&token) {
+                log::looked_up(Lookup::Hit);
+                return Ok(Verdict::Now(Ok(token)));
+            }
+            shelf.remove(&name.digest);
+        }
+        if let Some(error) = shelf.refused(&name, now) {
+            log::looked_up(Lookup::Refused);
+            return Ok(Verdict::Now(Err(error)));
+        }
+        let forgettings = shelf.forgettings();
+        if let Some(running) = self.shared.pending.join(&name) {
+            log::looked_up(Lookup::Joined);
+            return Ok(running.verdict());
+        }
+        log::looked_up(Lookup::Miss);
+        Err(Miss { name, told_apart, forgettings })
+    }
+
+    /// The verdict, which others may take too.
+    fn keep(&self, miss: Miss, presented: &Presented<'_>, verdict: Verdict) -> Verdict {
+        // It may depend on what the name doesn't tell.
+        if presented.stop_looking() && !miss.told_apart {
+            return verdict;
+        }
+        match verdict {
+            Verdict::Now(Ok(token)) => {
+                self.shared.shelf.accept(&miss, &token, &self.settings);
+                Verdict::Now(Ok(token))
+            }
+            Verdict::Now(Err(error)) => Verdict::Now(Err(error)),
+            Verdict::Later(judging) => {
+                // Outside of a runtime nobody but the request itself can ask.
+                let Ok(runtime) = Handle::try_current() else { return Verdict::Later(judging) };
+                match self.shared.pending.begin(&miss.name) {
+                    Begun::Joined(running) => running.verdict(),
+                    Begun::Full => Verdict::Now(Err(AuthError::unavailable(Duration::from_secs(1)))),
+                    Begun::Started(running, asking) => {
+                        let (shared, settings) = (Arc::clone(&self.shared), self.settings.clone());
+                        runtime.spawn(async move {
+                            let verdict = tokio::select! {
+                                verdict = judging => verdict,
+                                () = settings.clock.sleep(DEADLINE) => Err(AuthError::unavailable(Duration::from_secs(1))),
+                            };
+                            shared.note(&miss, &verdict, &settings);
+                            shared.pending.end(&miss.name, asking, verdict);
+                        });
+                        running.verdict()
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A token about which nothing is known, and how far forgetting had come when that was found.
+struct Miss {
+    name: Name,
+    /// The name holds whatever the verdict may depend on.
+    told_apart: bool,
+    forgettings: u64,
+}
+
+impl Shared {
+    fn note(&self, miss: &Miss, verdict: &Result<Token, AuthError>, settings: &Settings) {
+        match verdict {
+            Ok(token) => self.shelf.accept(miss, token, settings),
+            // A key that is unknown now may be here in a moment.
+            Err(error) if error.kind() == AuthErrorKind::InvalidToken && !error.is_for_want_of_a_key() => {
+                self.shelf.refuse(miss, error, settings.refusal_age);
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+impl<V: Verify> Verify for Cached<V> {
+    fn verify(&self, presented: &Presented<'_>) -> Verdict {
+        self.recall(presented).unwrap_or_else(|miss| self.keep(miss, presented, self.verifier.verify(presented)))
+    }
+
+    fn verify_own(&self, presented: &Presented<'_>) -> Option<Verdict> {
+        match self.recall(presented) {
+            Ok(verdict) => Some(verdict),
+            Err(miss) => {
+                let verdict = self.verifier.verify_own(presented)?;
+                Some(self.keep(miss, presented, verdict))
+            }
+        }
+    }
+
+    fn cache_key(&self, presented: &Presented<'_>, key: &mut CacheKey) {
+        self.verifier.cache_key(presented, key);
+    }
+
+    fn still_holds(&self, token: &Token) -> bool {
+        self.verifier.still_holds(token)
+    }
+}
+
+impl<V> Clone for Cached<V> {
+    fn clone(&self) -> Self {
+        let (verifier, shared) = (Arc::clone(&self.verifier), Arc::clone(&self.shared));
+        Self { verifier, settings: self.settings.clone(), shared }
+    }
+}
+
+impl<V: fmt::Debug> fmt::Debug for Cached<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cached")
+            .field("verifier", &self.verifier)
+            .field("max_age", &self.settings.max_age)
+            .finish_non_exhaustive()
+    }
+}

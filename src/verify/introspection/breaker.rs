@@ -1,0 +1,74 @@
+//! A circuit breaker: a server that is down is not waited for by every request.
+//!
+//! After a few failures in a row nobody is asked for a while, longer each time. Then one question goes out as a probe; its
+//! answer opens the way for all, or ends it for another while.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use crate::clock::Clock;
+
+/// So many failures in a row.
+const FAILURES: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub(super) struct Breaker {
+    state: Mutex<State>,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// In a row.
+    failures: u32,
+    /// Until when nobody is asked, by [`Clock::elapsed`]. A probe moves it on by a pause, so that it stays the only one.
+    closed_until: Duration,
+}
+
+impl Breaker {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { state: Mutex::default(), clock }
+    }
+
+    /// Whether somebody may be asked now; otherwise, how long to wait.
+    pub(super) fn admit(&self) -> Result<(), Duration> {
+        let now = self.clock.elapsed();
+        let mut state = self.lock();
+        if state.failures < FAILURES {
+            return Ok(());
+        }
+        if now < state.closed_until {
+            return Err(state.closed_until.saturating_sub(now));
+        }
+        // The probe. Should it never end, the next one goes out after the pause.
+        state.closed_until = now.saturating_add(state.pause());
+        Ok(())
+    }
+
+    pub(super) fn succeeded(&self) {
+        self.lock().failures = 0;
+    }
+
+    pub(super) fn failed(&self) {
+        let now = self.clock.elapsed();
+        let mut state = self.lock();
+        state.failures = state.failures.saturating_add(1);
+        if state.failures >= FAILURES {
+            state.closed_until = now.saturating_add(state.pause());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn pause(&self) -> Duration {
+        MAX_PAUSE.min(FIRST_PAUSE.saturating_mul(1 << self.failures.saturating_sub(FAILURES).min(10)))
+    }
+}

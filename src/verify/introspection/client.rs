@@ -1,0 +1,117 @@
+//! How we prove to the authorization server who asks (RFC 7662 §2.1, RFC 6749 §2.3, RFC 7523 §2.2, RFC 8705 §2).
+
+use std::{fmt, sync::Arc};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use form_urlencoded::{Serializer, byte_serialize};
+use http::HeaderValue;
+
+use crate::{error::ConfigMistake, fetch::FetchError};
+
+/// How this API authenticates itself at the introspection endpoint (RFC 7662 §2.1). Its `Debug` hides the secret.
+///
+/// ```
+/// use tower_oauth::ClientAuthentication;
+///
+/// let client = ClientAuthentication::secret_basic("orders-api", "correct horse battery staple");
+/// assert!(!format!("{client:?}").contains("horse"));
+/// ```
+#[derive(Clone)]
+pub struct ClientAuthentication {
+    method: Method,
+}
+
+#[derive(Clone)]
+enum Method {
+    SecretBasic { id: String, secret: String },
+    SecretPost { id: String, secret: String },
+    Bearer { token: Arc<dyn Fn() -> String + Send + Sync> },
+    Tls { id: String },
+}
+
+impl ClientAuthentication {
+    /// `client_secret_basic`: id and secret in the `Authorization` header, form-encoded first (RFC 6749 §2.3.1).
+    pub fn secret_basic(id: impl Into<String>, secret: impl Into<String>) -> Self {
+        Self { method: Method::SecretBasic { id: id.into(), secret: secret.into() } }
+    }
+
+    /// `client_secret_post`: id and secret in the body, for servers that don't read the header.
+    pub fn secret_post(id: impl Into<String>, secret: impl Into<String>) -> Self {
+        Self { method: Method::SecretPost { id: id.into(), secret: secret.into() } }
+    }
+
+    /// An access token of our own (RFC 7662 §2.1). It is asked for at each question, so it may be renewed meanwhile.
+    pub fn bearer(token: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        Self { method: Method::Bearer { token: Arc::new(token) } }
+    }
+
+    /// `tls_client_auth` or `self_signed_tls_client_auth` (RFC 8705 §2): the certificate is presented by the
+    /// [`Fetch`](crate::Fetch) that the verifier is given; the body names the client.
+    pub fn tls(id: impl Into<String>) -> Self {
+        Self { method: Method::Tls { id: id.into() } }
+    }
+
+    /// Our `client_id`, where the method has one.
+    pub(super) fn client_id(&self) -> Option<&str> {
+        match &self.method {
+            Method::SecretBasic { id, .. } | Method::SecretPost { id, .. } | Method::Tls { id } => Some(id),
+            Method::Bearer { .. } => None,
+        }
+    }
+
+    pub(super) fn mistakes(&self, mistakes: &mut Vec<ConfigMistake>) {
+        if self.client_id().is_some_and(str::is_empty) {
+            mistakes.push(ConfigMistake::new(
+                "client",
+                "the id is empty",
+                "give the id that the server knows this API by",
+            ));
+        }
+        if let Method::SecretBasic { secret, .. } | Method::SecretPost { secret, .. } = &self.method
+            && secret.is_empty()
+        {
+            mistakes.push(ConfigMistake::new("client", "the secret is empty", "give the secret of this client"));
+        }
+    }
+
+    /// Adds to the form what belongs there, and gives the `Authorization` header, if there is to be one.
+    pub(super) fn authenticate(&self, form: &mut Serializer<'_, String>) -> Result<Option<HeaderValue>, FetchError> {
+        match &self.method {
+            Method::SecretBasic { id, secret } => {
+                let encode = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+                let pair = STANDARD.encode(format!("{}:{}", encode(id), encode(secret)));
+                return secret_header("Basic", &pair).map(Some);
+            }
+            Method::Bearer { token } => return secret_header("Bearer", &token()).map(Some),
+            Method::SecretPost { id, secret } => {
+                form.append_pair("client_id", id).append_pair("client_secret", secret);
+            }
+            Method::Tls { id } => {
+                form.append_pair("client_id", id);
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn secret_header(scheme: &str, credentials: &str) -> Result<HeaderValue, FetchError> {
+    let value = HeaderValue::try_from(format!("{scheme} {credentials}"));
+    let mut value = value.map_err(|_| FetchError::new("our own credentials are not text that a header can carry"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+impl fmt::Debug for ClientAuthentication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let method = match &self.method {
+            Method::SecretBasic { .. } => "client_secret_basic",
+            Method::SecretPost { .. } => "client_secret_post",
+            Method::Bearer { .. } => "bearer",
+            Method::Tls { .. } => "tls_client_auth",
+        };
+        f.debug_struct("ClientAuthentication")
+            .field("method", &method)
+            .field("client_id", &self.client_id())
+            .finish_non_exhaustive()
+    }
+}

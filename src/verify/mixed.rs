@@ -1,0 +1,97 @@
+//! Two kinds of tokens behind one layer: those that can be judged here, and those that somebody must be asked about.
+//!
+//! *In*: what a request presented. *Out*: the verdict of the one verifier whose token it is.
+//!
+//! A token of a known issuer is judged by the first verifier, and what that says is final: a JWT that fails there is not
+//! sent on. Everything else goes to the second.
+//!
+//! ```
+//! # fn example(jwt: tower_oauth::JwtVerifier, introspection: tower_oauth::IntrospectionVerifier) {
+//! use std::time::Duration;
+//! use tower_oauth::{Cached, Mixed, OAuthLayer};
+//!
+//! // For most routes, an answer may be half a minute old.
+//! let usual = Mixed::new(jwt.clone(), Cached::new(introspection.clone(), Duration::from_secs(30)));
+//! // Where it matters that a token was not revoked, the issuer is asked each time, about JWTs too.
+//! let critical = Mixed::new(jwt, introspection).always_ask();
+//! # let _ = (OAuthLayer::new(usual), OAuthLayer::new(critical));
+//! # }
+//! ```
+
+use std::sync::Arc;
+
+use super::{CacheKey, Presented, Verdict, Verify};
+use crate::token::Token;
+
+/// Judges its own tokens with `A` and the rest with `B`. See the [module docs](self).
+///
+/// `A` is a [`JwtVerifier`](crate::JwtVerifier), [`Issuers`](crate::Issuers) or
+/// [`DynamicIssuers`](crate::DynamicIssuers), which know their tokens by the issuer that is named in them; in a
+/// [`Cached`](crate::Cached) or not.
+#[derive(Debug)]
+pub struct Mixed<A, B> {
+    own: A,
+    rest: Arc<B>,
+    always_ask: bool,
+}
+
+impl<A: Verify, B: Verify> Mixed<A, B> {
+    /// First `own`, if the token is its own; otherwise `rest`.
+    #[must_use]
+    pub fn new(own: A, rest: B) -> Self {
+        Self { own, rest: Arc::new(rest), always_ask: false }
+    }
+
+    /// Asks about every token, for routes on which a revoked JWT must not pass: one that was accepted here is judged by the
+    /// second verifier too, and the handler sees what that found. One that failed here is still not sent on.
+    #[must_use]
+    pub fn always_ask(self) -> Self {
+        Self { always_ask: true, ..self }
+    }
+
+    fn ask_too(&self, presented: &Presented<'_>, here: Verdict) -> Verdict {
+        match here {
+            Verdict::Now(Ok(_)) => self.rest.verify(presented),
+            Verdict::Now(Err(error)) => Verdict::Now(Err(error)),
+            Verdict::Later(here) => {
+                let (rest, kept) = (Arc::clone(&self.rest), presented.to_owned());
+                Verdict::later(async move {
+                    here.await?;
+                    let verdict = rest.verify(&kept.present());
+                    match verdict {
+                        Verdict::Now(verdict) => verdict,
+                        Verdict::Later(judging) => judging.await,
+                    }
+                })
+            }
+        }
+    }
+}
+
+impl<A: Verify, B: Verify> Verify for Mixed<A, B> {
+    fn verify(&self, presented: &Presented<'_>) -> Verdict {
+        match self.own.verify_own(presented) {
+            Some(verdict) if self.always_ask => self.ask_too(presented, verdict),
+            Some(verdict) => verdict,
+            None => self.rest.verify(presented),
+        }
+    }
+
+    fn verify_own(&self, presented: &Presented<'_>) -> Option<Verdict> {
+        match self.own.verify_own(presented) {
+            Some(verdict) if self.always_ask => Some(self.ask_too(presented, verdict)),
+            Some(verdict) => Some(verdict),
+            None => self.rest.verify_own(presented),
+        }
+    }
+
+    fn cache_key(&self, presented: &Presented<'_>, key: &mut CacheKey) {
+        self.own.cache_key(presented, key);
+        self.rest.cache_key(presented, key);
+    }
+
+    /// Each of the two knows its own.
+    fn still_holds(&self, token: &Token) -> bool {
+        self.own.still_holds(token) || self.rest.still_holds(token)
+    }
+}
