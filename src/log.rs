@@ -104,7 +104,7 @@ pub(crate) fn waited(issuer: &str, time: Duration) {
 
 /// A question to an issuer ended: whether the token is active, or why there is no answer. That is our credentials or
 /// their outage, and nobody's token's fault.
-#[cfg_attr(not(any(feature = "metrics", feature = "tracing")), expect(unused_variables, reason = "nobody listens"))]
+#[cfg_attr(not(feature = "metrics"), expect(unused_variables, reason = "nobody listens"))]
 pub(crate) fn introspected(issuer: &str, active: Result<bool, &FetchError>, took: Duration) {
     #[cfg(feature = "metrics")]
     {

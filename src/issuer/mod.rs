@@ -185,7 +185,10 @@ impl fmt::Debug for Issuer {
             Keys::Known(keys) => CurrentKeys::Known(keys),
             Keys::Remote(keys) => CurrentKeys::Remote(keys.peek()),
         };
-        f.debug_struct("Issuer").field("identifier", &self.identifier).field("keys", &keys.set()).finish()
+        f.debug_struct("Issuer")
+            .field("identifier", &self.identifier)
+            .field("keys", &keys.set())
+            .finish_non_exhaustive()
     }
 }
 

@@ -172,19 +172,19 @@ impl<V: Verify> Cached<V> {
         self.verifier.cache_key(presented, &mut key);
         let told_apart = presented.stop_looking() || key.is_extended();
         let name = self.shared.namer.name(presented.token(), &key);
-        let (shelf, now) = (&self.shared.shelf, self.settings.clock.elapsed());
-        if let Some(token) = shelf.accepted(&name, now) {
+        let now = self.settings.clock.elapsed();
+        if let Some(token) = self.shared.shelf.accepted(&name, now) {
             if self.verifier.still_holds(&token) {
                 log::looked_up(Lookup::Hit);
                 return Ok(Verdict::Now(Ok(token)));
             }
-            shelf.remove(&name.digest);
+            self.shared.shelf.remove(&name.digest);
         }
-        if let Some(error) = shelf.refused(&name, now) {
+        if let Some(error) = self.shared.shelf.refused(&name, now) {
             log::looked_up(Lookup::Refused);
             return Ok(Verdict::Now(Err(error)));
         }
-        let forgettings = shelf.forgettings();
+        let forgettings = self.shared.shelf.forgettings();
         if let Some(running) = self.shared.pending.join(&name) {
             log::looked_up(Lookup::Joined);
             return Ok(running.verdict());

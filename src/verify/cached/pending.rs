@@ -66,6 +66,7 @@ impl Pending {
         Begun::Started(begun, Asking { answer: sender })
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "who has answered has nothing left to answer with")]
     pub(super) fn end(&self, name: &Name, asking: Asking, verdict: Result<Token, AuthError>) {
         let mut running = self.lock();
         // It may have been abandoned, and asked anew since.

@@ -97,7 +97,7 @@ impl Shelf {
 
     fn put<T: Clone, W: Weighter<Digest, Kept<T>> + Clone>(
         &self,
-        shelf: &Cache<Digest, Kept<T>, W>,
+        place: &Cache<Digest, Kept<T>, W>,
         miss: &Miss,
         what: T,
         age: Duration,
@@ -106,10 +106,10 @@ impl Shelf {
             return;
         }
         let Name { digest, parts } = miss.name;
-        shelf.insert(digest, Kept { what, parts, dies: self.clock.elapsed().saturating_add(age) });
+        place.insert(digest, Kept { what, parts, dies: self.clock.elapsed().saturating_add(age) });
         // Perhaps it was this one that was to be forgotten meanwhile.
         if self.forgettings() != miss.forgettings {
-            shelf.remove(&digest);
+            place.remove(&digest);
         }
     }
 

@@ -63,7 +63,7 @@ impl Rules {
             let still_absent = self.issuer.seek(key_id.as_deref()).map_err(failed)?.wait().await;
             self.check_signature(&jws).map_err(|fault| match fault {
                 Fault::NoKey(_) => failed(still_absent.error()),
-                fault => unsigned(fault),
+                fault @ Fault::Refused(_) => unsigned(fault),
             })?;
         }
         let payload = jws.payload().ok_or_else(|| FetchError::new("the signed answer's payload is malformed"))?;

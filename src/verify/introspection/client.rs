@@ -1,12 +1,13 @@
 //! How we prove to the authorization server who asks (RFC 7662 §2.1, RFC 6749 §2.3, RFC 7523 §2.2, RFC 8705 §2).
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use form_urlencoded::{Serializer, byte_serialize};
 use http::HeaderValue;
+use serde_json::json;
 
-use crate::{error::ConfigMistake, fetch::FetchError};
+use crate::{claims::NumericDate, error::ConfigMistake, fetch::FetchError, jws::random, keys::PrivateKey};
 
 /// How this API authenticates itself at the introspection endpoint (RFC 7662 §2.1). Its `Debug` hides the secret.
 ///
@@ -25,9 +26,13 @@ pub struct ClientAuthentication {
 enum Method {
     SecretBasic { id: String, secret: String },
     SecretPost { id: String, secret: String },
+    PrivateKeyJwt { id: String, key: Arc<PrivateKey> },
     Bearer { token: Arc<dyn Fn() -> String + Send + Sync> },
     Tls { id: String },
 }
+
+/// How long an assertion is good.
+const ASSERTION_SECONDS: i64 = 60;
 
 impl ClientAuthentication {
     /// `client_secret_basic`: id and secret in the `Authorization` header, form-encoded first (RFC 6749 §2.3.1).
@@ -38,6 +43,13 @@ impl ClientAuthentication {
     /// `client_secret_post`: id and secret in the body, for servers that don't read the header.
     pub fn secret_post(id: impl Into<String>, secret: impl Into<String>) -> Self {
         Self { method: Method::SecretPost { id: id.into(), secret: secret.into() } }
+    }
+
+    /// `private_key_jwt`: an assertion signed with our own key, for one minute and one use, with the issuer as its only
+    /// audience (RFC 7523 §3, RFC 7523bis).
+    #[must_use]
+    pub fn private_key_jwt(id: impl Into<String>, key: PrivateKey) -> Self {
+        Self { method: Method::PrivateKeyJwt { id: id.into(), key: Arc::new(key) } }
     }
 
     /// An access token of our own (RFC 7662 §2.1). It is asked for at each question, so it may be renewed meanwhile.
@@ -54,7 +66,10 @@ impl ClientAuthentication {
     /// Our `client_id`, where the method has one.
     pub(super) fn client_id(&self) -> Option<&str> {
         match &self.method {
-            Method::SecretBasic { id, .. } | Method::SecretPost { id, .. } | Method::Tls { id } => Some(id),
+            Method::SecretBasic { id, .. }
+            | Method::SecretPost { id, .. }
+            | Method::PrivateKeyJwt { id, .. }
+            | Method::Tls { id } => Some(id),
             Method::Bearer { .. } => None,
         }
     }
@@ -75,7 +90,12 @@ impl ClientAuthentication {
     }
 
     /// Adds to the form what belongs there, and gives the `Authorization` header, if there is to be one.
-    pub(super) fn authenticate(&self, form: &mut Serializer<'_, String>) -> Result<Option<HeaderValue>, FetchError> {
+    pub(super) fn authenticate(
+        &self,
+        form: &mut Serializer<'_, String>,
+        issuer: &str,
+        now: SystemTime,
+    ) -> Result<Option<HeaderValue>, FetchError> {
         match &self.method {
             Method::SecretBasic { id, secret } => {
                 let encode = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
@@ -85,6 +105,11 @@ impl ClientAuthentication {
             Method::Bearer { token } => return secret_header("Bearer", &token()).map(Some),
             Method::SecretPost { id, secret } => {
                 form.append_pair("client_id", id).append_pair("client_secret", secret);
+            }
+            Method::PrivateKeyJwt { id, key } => {
+                form.append_pair("client_id", id)
+                    .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+                    .append_pair("client_assertion", &assertion(id, key, issuer, now)?);
             }
             Method::Tls { id } => {
                 form.append_pair("client_id", id);
@@ -101,11 +126,23 @@ fn secret_header(scheme: &str, credentials: &str) -> Result<HeaderValue, FetchEr
     Ok(value)
 }
 
+/// RFC 7523 §3. A `jti` of 128 random bits, so that it may be used once.
+fn assertion(id: &str, key: &PrivateKey, issuer: &str, now: SystemTime) -> Result<String, FetchError> {
+    let failed = |what: &str| FetchError::new(format!("our own assertion could not be signed: {what}"));
+    let jti = STANDARD.encode(random::<16>().map_err(|_| failed("there is no randomness"))?);
+    let NumericDate(now) = NumericDate::of(now);
+    #[expect(clippy::cast_possible_truncation, reason = "a date of our own clock")]
+    let now = now as i64;
+    let claims = json!({"iss": id, "sub": id, "aud": issuer, "jti": jti, "iat": now, "exp": now.saturating_add(ASSERTION_SECONDS)});
+    key.sign_jws("client-authentication+jwt", &claims).map_err(|error| failed(&error.to_string()))
+}
+
 impl fmt::Debug for ClientAuthentication {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let method = match &self.method {
             Method::SecretBasic { .. } => "client_secret_basic",
             Method::SecretPost { .. } => "client_secret_post",
+            Method::PrivateKeyJwt { .. } => "private_key_jwt",
             Method::Bearer { .. } => "bearer",
             Method::Tls { .. } => "tls_client_auth",
         };

@@ -187,7 +187,7 @@ impl Rules {
             status => {
                 // It may have moved.
                 if matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE) {
-                    drop(self.place.doubt());
+                    self.place.doubt();
                 }
                 let whose = match status {
                     // RFC 7662 §2.3: it is we who are not allowed to ask.
@@ -211,7 +211,8 @@ impl Rules {
     fn question(&self, url: &str, token: &str) -> Result<Request<Bytes>, FetchError> {
         let mut form = Serializer::new(String::new());
         form.append_pair("token", token).append_pair("token_type_hint", "access_token");
-        let authorization = self.client.authenticate(&mut form)?;
+        let now = self.site.clock.now();
+        let authorization = self.client.authenticate(&mut form, self.issuer.identifier(), now)?;
         let mut question = Request::post(url)
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(header::ACCEPT, if self.signed { SIGNED } else { "application/json" });
