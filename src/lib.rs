@@ -132,7 +132,7 @@ mod verify;
 
 // The public interface is:
 #[cfg(feature = "axum")]
-pub use self::extract::{Claims, ClientToken, UserToken};
+pub use self::extract::{Claims, ClientToken, SharedClaims, UserToken};
 #[cfg(feature = "http-client")]
 pub use self::fetch::HttpClient;
 pub use self::{
