@@ -64,7 +64,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// When to come back after a failure, where the server doesn't say.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
-/// Where the endpoint is, is not asked again so soon after that failed.
+/// Where the endpoint is, is not asked again so soon after that failed, or led nowhere.
 const LOCATING_PAUSE: Duration = Duration::from_secs(1);
 /// RFC 9701 §4.
 const SIGNED: &str = "application/token-introspection+jwt";
@@ -140,19 +140,22 @@ impl Verify for IntrospectionVerifier {
 struct Failure {
     error: FetchError,
     retry_after: Option<Duration>,
+    /// The server is there. It is this question that it can't answer, perhaps for the token in it.
+    answered: bool,
 }
 
 impl From<FetchError> for Failure {
     fn from(error: FetchError) -> Self {
-        Self { error, retry_after: None }
+        Self { error, retry_after: None, answered: false }
     }
 }
 
 impl Rules {
     async fn introspect(&self, token: &str) -> Result<Token, AuthError> {
-        if let Some(pause) = self.breaker.as_ref().and_then(|breaker| breaker.admit().err()) {
-            return Err(AuthError::unavailable(pause));
-        }
+        let permit = match self.breaker.as_ref().map(Breaker::admit).transpose() {
+            Ok(permit) => permit,
+            Err(pause) => return Err(AuthError::unavailable(pause)),
+        };
         let began = self.site.clock.elapsed();
         let answer = tokio::select! {
             answer = self.ask(token) => answer,
@@ -162,14 +165,17 @@ impl Rules {
         let outcome =
             answer.as_ref().map(|answer| !matches!(answer, Answer::Inactive)).map_err(|failure| &failure.error);
         log::introspected(self.issuer.identifier(), outcome, took);
-        if let Some(breaker) = &self.breaker {
-            if answer.is_ok() { breaker.succeeded() } else { breaker.failed() }
+        if let (Some(breaker), Some(permit)) = (&self.breaker, &permit) {
+            match &answer {
+                Err(Failure { answered: false, .. }) => breaker.failed(permit),
+                _ => breaker.succeeded(),
+            }
         }
         match answer {
             Ok(Answer::Active(token)) => self.check_claims(token.facts()).map(|()| token),
             Ok(Answer::Misplaced(error)) => Err(error),
             Ok(Answer::Inactive) => Err(Reason::Inactive.into()),
-            Err(Failure { error, retry_after }) => {
+            Err(Failure { error, retry_after, .. }) => {
                 Err(AuthError::unavailable(retry_after.unwrap_or(RETRY_AFTER)).with_source(error))
             }
         }
@@ -187,7 +193,7 @@ impl Rules {
             status => {
                 // It may have moved.
                 if matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE) {
-                    self.place.doubt();
+                    self.place.doubt_unless_new(self.site.clock.elapsed(), LOCATING_PAUSE);
                 }
                 let whose = match status {
                     // RFC 7662 §2.3: it is we who are not allowed to ask.
@@ -195,7 +201,9 @@ impl Rules {
                     _ => "",
                 };
                 let error = FetchError::new(format!("the introspection endpoint answered {}{whose}", status.as_u16()));
-                return Err(Failure { error, retry_after: retry_after(answer.headers()) });
+                // Anybody can send a token that makes a bad question: some servers call a JWT one.
+                let answered = status == StatusCode::BAD_REQUEST;
+                return Err(Failure { error, retry_after: retry_after(answer.headers()), answered });
             }
         }
         let read = match (self.signed, is_signed(answer.headers())) {
@@ -265,8 +273,10 @@ fn is_signed(headers: &HeaderMap) -> bool {
 
 /// RFC 9110 §10.2.3, in seconds; within bounds, and none for a date.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).clamp(Duration::from_secs(1), MAX_RETRY_AFTER))
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let digits = !seconds.is_empty() && seconds.bytes().all(|byte| byte.is_ascii_digit());
+    let said = digits.then(|| seconds.parse().map_or(Duration::MAX, Duration::from_secs))?;
+    Some(said.clamp(Duration::from_secs(1), MAX_RETRY_AFTER))
 }
 
 impl fmt::Debug for IntrospectionVerifier {
