@@ -21,7 +21,7 @@ use serde::{
     de::{DeserializeSeed, MapAccess, Visitor},
 };
 
-pub(crate) use self::json::{OneOrMany, OtherNames, Skip, Str, once};
+pub(crate) use self::json::{OneOrMany, OtherNames, Skip, Str, object, once};
 use crate::{acts_for::ActorRule, error::ConfigMistake};
 
 /// Which members hold the scopes and the client; the first that is there counts.

@@ -47,7 +47,7 @@ use self::{answer::Answer, breaker::Breaker};
 pub use self::{builder::IntrospectionVerifierBuilder, client::ClientAuthentication};
 use super::{CacheKey, Presented, Verdict, Verify, expected::Expected};
 use crate::{
-    claims::{ClaimNames, Facts},
+    claims::{Audience, ClaimNames, Facts},
     error::{AuthError, ConfigError, Reason},
     fetch::{Fetch, FetchError, MAX_BODY_BYTES},
     issuer::{
@@ -258,9 +258,9 @@ impl Rules {
         if facts.text(facts.issuer.as_ref()).is_some_and(|issuer| issuer != self.issuer.identifier()) {
             return Err(Reason::WrongIssuer.into());
         }
-        let mut audience = facts.audience.iter().filter_map(|text| facts.text(Some(text))).peekable();
-        if audience.peek().is_some() || !self.any_audience {
-            self.expected.check_audience(audience)?;
+        // An empty list is not absent: it names nobody.
+        if !(self.any_audience && matches!(facts.audience, Audience::Absent)) {
+            self.expected.check_audience(facts.audience.iter().filter_map(|text| facts.text(Some(text))))?;
         }
         self.expected.check_times(facts)
     }
