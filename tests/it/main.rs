@@ -12,6 +12,8 @@ mod extractors;
 mod fake_issuer;
 mod floors;
 mod forged_tokens;
+mod introspection;
+mod introspection_answers;
 mod issuers;
 mod key_choice;
 mod key_forms;
