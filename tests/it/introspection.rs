@@ -3,6 +3,7 @@
 
 use std::{
     future::Future,
+    sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -12,7 +13,7 @@ use http::Request;
 use serde_json::{Value, json};
 use tower_oauth::{
     AuthError, AuthErrorKind, ClientAuthentication, Clock as _, IntrospectionVerifier, IntrospectionVerifierBuilder,
-    Issuer, KeySet, OAuthLayer, ResourceServer, Token, testing::ManualClock,
+    Issuer, KeySet, OAuthLayer, ResourceServer, Token, Verify, testing::ManualClock,
 };
 
 use crate::{
@@ -57,12 +58,14 @@ impl Bench {
         let issuer = fake.builder().clock(clock.clone()).lazy().unwrap();
         let verifier = IntrospectionVerifier::builder(issuer, client, API).clock(clock.clone());
         let verifier = say(verifier).build().unwrap();
-        let bench = Self {
-            fake,
-            clock,
-            app: router().layer(OAuthLayer::new(verifier.clone())),
-            server: ResourceServer::new(verifier),
-        };
+        Self::judging(fake, clock, verifier)
+    }
+
+    /// An API with another verifier, which goes by this clock.
+    pub(crate) fn judging(fake: FakeIssuer, clock: ManualClock, verifier: impl Verify) -> Self {
+        let verifier = Arc::new(verifier);
+        let app = router().layer(OAuthLayer::new(Arc::clone(&verifier)));
+        let bench = Self { fake, clock, app, server: ResourceServer::new(verifier) };
         bench.says(&bench.good());
         bench
     }
@@ -138,7 +141,7 @@ impl Bench {
 }
 
 /// Without waiting by the machine's clock for what the other one decides.
-async fn soon<F: Future>(future: F) -> F::Output {
+pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(4), future).await.expect("somebody waits who should not")
 }
 

@@ -57,7 +57,7 @@ async fn active_is_a_boolean_and_nothing_else() {
     for text in [
         r#"{"active":null}"#,
         r#"{"active":null,"aud":"https://api.test"}"#,
-        r#"{}"#,
+        "{}",
         r#"{"Active":true,"aud":"https://api.test"}"#,
         r#"{"ACTIVE":false}"#,
         r#"{"active ":false}"#,
@@ -414,17 +414,17 @@ async fn who_a_token_without_sub_acts_for_is_unknown_unless_the_server_is_known_
 #[tokio::test]
 async fn a_handler_sees_the_answer_in_its_own_type() {
     #[derive(Deserialize)]
-    struct Tenant {
+    struct Own {
         tenant: String,
         active: bool,
         username: Option<String>,
     }
     let bench = Bench::new().await;
     bench.says(&bench.good_but("tenant", json!("acme")));
-    let claims: Tenant = bench.admit("opaque").await.unwrap().claims().unwrap();
+    let claims: Own = bench.admit("opaque").await.unwrap().claims().unwrap();
     assert_eq!((&*claims.tenant, claims.active, claims.username), ("acme", true, None));
     bench.says(&bench.good());
-    let error = bench.admit("opaque").await.unwrap().claims::<Tenant>().map(|_| ()).unwrap_err();
+    let error = bench.admit("opaque").await.unwrap().claims::<Own>().map(|_| ()).unwrap_err();
     assert_eq!(error.kind(), AuthErrorKind::InvalidToken);
 }
 
@@ -717,7 +717,7 @@ async fn recorded_answers_of_providers_are_judged_as_recorded() {
             if signed { verifier.signed_answers() } else { verifier }
         })
         .await;
-        let issued = inner["iat"].as_u64().or(answer["iat"].as_u64()).unwrap_or(NOW);
+        let issued = inner["iat"].as_u64().or_else(|| answer["iat"].as_u64()).unwrap_or(NOW);
         bench.clock.set(std::time::UNIX_EPOCH + Duration::from_secs(issued + 1));
         // The issuer is this test's.
         let mut answer = answer.clone();

@@ -14,6 +14,7 @@ mod floors;
 mod forged_tokens;
 mod introspection;
 mod introspection_answers;
+mod introspection_questions;
 mod issuers;
 mod key_choice;
 mod key_forms;
@@ -22,6 +23,7 @@ mod layer;
 mod ledger;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod mixed;
 mod oidc_provider;
 mod presets;
 mod private_keys;
