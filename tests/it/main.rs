@@ -6,6 +6,7 @@ mod support;
 
 mod answers;
 mod backends;
+mod cached;
 mod claims;
 mod discovery;
 mod extractors;
