@@ -1,8 +1,9 @@
 //! Sessions of our own, each in a cookie that nobody but this API can read, make or change.
 //!
-//! A browser sends cookies by itself. `SameSite=Strict` keeps other sites from making use of that; if other subdomains of
-//! yours may be hostile, routes that change something must look at `Origin` too. A session outlives a token that its
-//! provider takes back, so it is short.
+//! A browser sends cookies by itself. `SameSite=Strict` keeps other sites from making use of that (cross-site request
+//! forgery); if other subdomains of yours may be hostile, or your pages are to work in another site's frame, which takes
+//! `SameSite=None`, routes that change something must look at `Origin` too. A session outlives a token that its provider
+//! takes back, so it is short.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
