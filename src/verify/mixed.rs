@@ -4,19 +4,6 @@
 //!
 //! A token of a known issuer is judged by the first verifier, and what that says is final: a JWT that fails there is not
 //! sent on. Everything else goes to the second.
-//!
-//! ```
-//! # fn example(jwt: tower_oauth::JwtVerifier, introspection: tower_oauth::IntrospectionVerifier) {
-//! use std::time::Duration;
-//! use tower_oauth::{Cached, Mixed, OAuthLayer};
-//!
-//! // For most routes, an answer may be half a minute old.
-//! let usual = Mixed::new(jwt.clone(), Cached::new(introspection.clone(), Duration::from_secs(30)));
-//! // Where it matters that a token was not revoked, the issuer is asked each time, about JWTs too.
-//! let critical = Mixed::new(jwt, introspection).always_ask();
-//! # let _ = (OAuthLayer::new(usual), OAuthLayer::new(critical));
-//! # }
-//! ```
 
 use std::sync::Arc;
 
@@ -26,7 +13,20 @@ use crate::{
     token::Token,
 };
 
-/// Judges its own tokens with `A` and the rest with `B`. See the [module docs](self).
+/// Judges its own tokens with `A`, and what that says is final; the rest with `B`.
+///
+/// ```
+/// # fn example(jwt: tower_oauth::JwtVerifier, introspection: tower_oauth::IntrospectionVerifier) {
+/// use std::time::Duration;
+/// use tower_oauth::{Cached, Mixed, OAuthLayer};
+///
+/// // For most routes, an answer may be half a minute old.
+/// let usual = Mixed::new(jwt.clone(), Cached::new(introspection.clone(), Duration::from_secs(30)));
+/// // Where it matters that a token was not revoked, the issuer is asked each time, about JWTs too.
+/// let critical = Mixed::new(jwt, introspection).always_ask();
+/// # let _ = (OAuthLayer::new(usual), OAuthLayer::new(critical));
+/// # }
+/// ```
 ///
 /// `A` is a [`JwtVerifier`](crate::JwtVerifier), [`Issuers`](crate::Issuers) or
 /// [`DynamicIssuers`](crate::DynamicIssuers), which know their tokens by the issuer that is named in them; in a

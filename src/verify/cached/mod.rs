@@ -1,30 +1,6 @@
 //! Verdicts that are kept for a while: a signature is not checked twice, a server not asked twice.
 //!
 //! *In*: what a request presented. *Out*: the verdict of the verifier inside, or the one it gave before.
-//!
-//! What is kept is who a token turned out to be, never what it may do. On every hit, everything that can be checked without
-//! the network is checked again: expiry, issuer, audience, whether the issuer still has the key
-//! ([`Verify::still_holds`]); scopes, roles and `cnf` are looked at outside of this anyway.
-//!
-//! 1. A verdict lives for the `max_age` that was given, never beyond the token's `exp`, and until it is
-//!    [forgotten](Cached::forget).
-//! 2. Accepted tokens are bounded in number and in bytes. A flood of tokens that come once does not drive out those that
-//!    come often, and refused ones are kept apart from them.
-//! 3. Refusals are kept only where somebody was asked, for at most five seconds. Failures are never kept.
-//! 4. Requests with the same token share one question. It is asked in a task of its own: a client that goes away neither
-//!    cancels nor repeats it.
-//! 5. Tokens are not kept, only hashes of them, which nobody can aim at: see [`Cached`].
-//!
-//! ```
-//! # fn example(issuer: tower_oauth::Issuer) -> Result<(), tower_oauth::ConfigError> {
-//! use std::time::Duration;
-//! use tower_oauth::{Cached, JwtVerifier, OAuthLayer};
-//!
-//! let verifier = JwtVerifier::new(issuer, "https://api.example.com")?;
-//! let layer = OAuthLayer::new(Cached::new(verifier, Duration::from_secs(600)));
-//! # Ok(())
-//! # }
-//! ```
 
 mod key;
 mod pending;
@@ -55,6 +31,19 @@ const MAX_REFUSAL_AGE: Duration = Duration::from_secs(5);
 
 /// Keeps the verdicts of `V` for a while. Clones share what is kept.
 ///
+/// What is kept is who a token turned out to be, never what it may do. On every hit, everything that can be checked without
+/// the network is checked again: expiry, issuer, audience, whether the issuer still has the key
+/// ([`Verify::still_holds`]); scopes, roles and `cnf` are looked at outside of this anyway.
+///
+/// 1. A verdict lives for the `max_age` that was given, never beyond the token's `exp`, and until it is
+///    [forgotten](Self::forget).
+/// 2. Accepted tokens are bounded in number and in bytes. A flood of tokens that come once does not drive out those that
+///    come often, and refused ones are kept apart from them.
+/// 3. Refusals are kept only where somebody was asked, for at most five seconds. Failures are never kept.
+/// 4. Requests with the same token share one question. It is asked in a task of its own: a client that goes away neither
+///    cancels nor repeats it.
+/// 5. Tokens are not kept, only hashes of them, which nobody can aim at: see below.
+///
 /// Not on by default. A verdict that is kept can be wrong where a fresh one would not be: for a JWT until its issuer's
 /// keys are read again, which is the same without a cache, but for an opaque token as long as `max_age` after it was
 /// revoked. And memory is held for strangers' claims. Who serves thousands of requests a second turns it on with one
@@ -62,7 +51,18 @@ const MAX_REFUSAL_AGE: Duration = Duration::from_secs(5);
 ///
 /// A JWT is known by a keyed hash of all of it (128 bits, the key random and never out of the process) together with a
 /// SHA-256 of the end of its signature; any other token by its SHA-256. So nobody can aim at a collision, and even who
-/// reads the whole memory, hash key and all, finds no token and can make none that hits.
+/// reads all that is kept, the hash's key too, finds no token in it and can make none that hits.
+///
+/// ```
+/// # fn example(issuer: tower_oauth::Issuer) -> Result<(), tower_oauth::ConfigError> {
+/// use std::time::Duration;
+/// use tower_oauth::{Cached, JwtVerifier, OAuthLayer};
+///
+/// let verifier = JwtVerifier::new(issuer, "https://api.example.com")?;
+/// let layer = OAuthLayer::new(Cached::new(verifier, Duration::from_secs(600)));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Cached<V> {
     verifier: Arc<V>,
     settings: Settings,

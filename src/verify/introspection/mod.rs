@@ -12,21 +12,6 @@
 //!
 //! Nothing is kept here: each request asks. [`Cached`](crate::Cached) keeps answers for as long as is chosen, and
 //! [`Mixed`](crate::Mixed) asks only about tokens that can't be judged here.
-//!
-//! ```
-//! # fn main() -> Result<(), tower_oauth::ConfigError> {
-//! use std::time::Duration;
-//! use tower_oauth::{Cached, ClientAuthentication, IntrospectionVerifier, Issuer, OAuthLayer};
-//!
-//! # #[cfg(feature = "http-client")] {
-//! let issuer = Issuer::builder("https://auth.example.com").lazy()?; // its metadata names the endpoint
-//! let client = ClientAuthentication::secret_basic("orders-api", "correct horse battery staple");
-//! let verifier = IntrospectionVerifier::new(issuer, client, "https://api.example.com")?;
-//! let layer = OAuthLayer::new(Cached::new(verifier, Duration::from_secs(30)));
-//! # }
-//! # Ok(())
-//! # }
-//! ```
 
 mod answer;
 mod breaker;
@@ -70,6 +55,25 @@ const LOCATING_PAUSE: Duration = Duration::from_secs(1);
 const SIGNED: &str = "application/token-introspection+jwt";
 
 /// Verifies tokens by asking their issuer's introspection endpoint (RFC 7662). Clones share everything.
+///
+/// `iss`, `aud`, `exp` and `nbf` of its answer are judged here as well; an answer without `aud` is refused. A token that is
+/// not active gets 401; when the server refuses this API, fails, hangs for five seconds or talks nonsense, that is 503.
+/// Each request asks: see [`Cached`](crate::Cached) and [`Mixed`](crate::Mixed).
+///
+/// ```
+/// # fn main() -> Result<(), tower_oauth::ConfigError> {
+/// use std::time::Duration;
+/// use tower_oauth::{Cached, ClientAuthentication, IntrospectionVerifier, Issuer, OAuthLayer};
+///
+/// # #[cfg(feature = "http-client")] {
+/// let issuer = Issuer::builder("https://auth.example.com").lazy()?; // its metadata names the endpoint
+/// let client = ClientAuthentication::secret_basic("orders-api", "correct horse battery staple");
+/// let verifier = IntrospectionVerifier::new(issuer, client, "https://api.example.com")?;
+/// let layer = OAuthLayer::new(Cached::new(verifier, Duration::from_secs(30)));
+/// # }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct IntrospectionVerifier {
     rules: Arc<Rules>,
