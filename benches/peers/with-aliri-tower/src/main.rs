@@ -1,6 +1,8 @@
 //! aliri_tower. As its documentation has it: an `Authority` from the key set's URL, refreshed in the background, with
 //! algorithm, audience, issuer, expiry and `nbf` checked; `BasicClaimsWithScope` from the request's extensions.
 //! Signatures by ring. It has no discovery.
+//!
+//! Seen: lets in ID tokens (`typ: JWT`), an unknown `crit`, and bound tokens (`cnf`).
 
 use std::time::Duration;
 
