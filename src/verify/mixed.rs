@@ -98,9 +98,10 @@ impl<A: Verify, B: Verify> Verify for Mixed<A, B> {
         self.rest.cache_key(presented, key);
     }
 
-    /// Each of the two knows its own.
+    /// Each of the two knows its own. A verdict of both holds for nobody: of the first one's token, which may have expired
+    /// or lost its key, nothing is left in it. So a [`Cached`](crate::Cached) belongs inside.
     fn still_holds(&self, token: &Token) -> bool {
-        self.own.still_holds(token) || self.rest.still_holds(token)
+        !self.always_ask && (self.own.still_holds(token) || self.rest.still_holds(token))
     }
 }
 

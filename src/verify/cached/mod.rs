@@ -41,7 +41,7 @@ const MAX_REFUSAL_AGE: Duration = Duration::from_secs(5);
 ///    come often, and refused ones are kept apart from them.
 /// 3. Refusals are kept only where somebody was asked, for at most five seconds. Failures are never kept.
 /// 4. Requests with the same token share one question. It is asked in a task of its own: a client that goes away neither
-///    cancels nor repeats it.
+///    cancels nor repeats it. There are at most 1 024 questions at a time; further ones are answered with 503 at once.
 /// 5. Tokens are not kept, only hashes of them, which nobody can aim at: see below.
 ///
 /// Not on by default. A verdict that is kept can be wrong where a fresh one would not be: for a JWT until its issuer's
@@ -137,7 +137,7 @@ impl<V: Verify> Cached<V> {
     /// Forgets what was found out about this token, whatever else the verdict depended on: at a logout, or when the
     /// issuer says that it was revoked. The next request judges it anew, also while it is being judged now.
     ///
-    /// A JWT that is still good is accepted again.
+    /// A JWT that is still good is accepted again. A cache inside of this one has its own memory.
     pub fn forget(&self, token: &str) {
         // First those on the way, then what is there: no verdict that was on its way gets onto the shelf any more.
         for digest in self.shared.namer.all(token.as_bytes()) {

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use quick_cache::{Weighter, sync::Cache};
+use quick_cache::{
+    DefaultHashBuilder, OptionsBuilder, Weighter,
+    sync::{Cache, DefaultLifecycle},
+};
 
 use super::{
     Miss, Settings,
@@ -46,7 +49,9 @@ struct Weight {
 
 impl Weighter<Digest, Kept<Token>> for Weight {
     fn weight(&self, _: &Digest, kept: &Kept<Token>) -> u64 {
-        let bytes = size_of::<Digest>() + size_of::<Kept<Token>>() + kept.what.facts().bytes();
+        let facts = kept.what.facts();
+        // The claims count twice: a handler may have them kept as its own type, too.
+        let bytes = size_of::<Digest>() + size_of::<Kept<Token>>() + facts.bytes() + facts.claims().len();
         self.share.max(u64::try_from(bytes).unwrap_or(u64::MAX))
     }
 }
@@ -60,7 +65,7 @@ impl Shelf {
         // What is expected decides how many parts the cache has, and each must have room for a large entry.
         let expected = sizes.entries.min(usize::try_from(bytes / USUAL_BYTES).unwrap_or(usize::MAX));
         Self {
-            accepted: Cache::with_weighter(expected, bytes, Weight { share }),
+            accepted: with_ghosts(expected, bytes, Weight { share }),
             refused: Cache::new(sizes.entries.min(MAX_REFUSED)),
             clock,
         }
@@ -119,6 +124,18 @@ impl Shelf {
 
     pub(super) fn len(&self) -> usize {
         self.accepted.len()
+    }
+}
+
+/// It remembers as many that had to go as it holds. A token that comes back is then known from one that never does, also
+/// while strangers fill the place.
+fn with_ghosts(expected: usize, bytes: u64, weight: Weight) -> Cache<Digest, Kept<Token>, Weight> {
+    let mut options = OptionsBuilder::new();
+    options.estimated_items_capacity(expected).weight_capacity(bytes).ghost_allocation(1.0);
+    match options.build() {
+        Ok(options) => Cache::with_options(options, weight, DefaultHashBuilder::default(), DefaultLifecycle::default()),
+        // It lacks nothing; and if it did, the bounds would still hold.
+        Err(_) => Cache::with_weighter(expected, bytes, weight),
     }
 }
 

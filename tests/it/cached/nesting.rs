@@ -83,6 +83,22 @@ async fn where_all_are_asked_a_cached_jwt_is_asked_about_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_cache_around_where_all_are_asked_keeps_nothing_for_the_first_ones_expiry_would_be_lost() {
+    let (clock, server) = (clock(), Server::new());
+    let issuer = issuer().clock(clock.clone());
+    let jwt = issuer.token("eve").expires_in(60 * SECOND).sign();
+    server.says(&jwt, Answer::Active(json!({"sub": "asked"}))); // no exp
+    let mixed = Mixed::new(issuer.verifier_builder(API).leeway(0 * SECOND).build().unwrap(), server.clone());
+    let cached = Cached::new(mixed.always_ask(), HOUR).clock(clock.clone());
+    for round in 1..4 {
+        assert_eq!(subject(&cached, &jwt).await.as_deref(), Ok("asked"));
+        assert_eq!(server.asked(), round);
+    }
+    clock.advance(60 * SECOND);
+    assert_eq!(subject(&cached, &jwt).await, Err(AuthErrorKind::InvalidToken));
+}
+
+#[tokio::test]
 async fn a_cache_in_a_cache_is_two_caches() {
     let server = Server::of_ada();
     let clock = clock();
