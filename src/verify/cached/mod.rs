@@ -112,7 +112,8 @@ impl<V: Verify> Cached<V> {
         Self::with(self.verifier, self.settings)
     }
 
-    /// How many bytes the accepted tokens' claims take at the most; 32 MiB unless said.
+    /// How many bytes the accepted tokens' claims take at the most; 32 MiB unless said. What `SharedClaims` keeps of a token
+    /// as the application's own type is not counted: once for each token.
     #[must_use]
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.settings.sizes.bytes = bytes;

@@ -49,9 +49,7 @@ struct Weight {
 
 impl Weighter<Digest, Kept<Token>> for Weight {
     fn weight(&self, _: &Digest, kept: &Kept<Token>) -> u64 {
-        let facts = kept.what.facts();
-        // The claims count twice: a handler may have them kept as its own type, too.
-        let bytes = size_of::<Digest>() + size_of::<Kept<Token>>() + facts.bytes() + facts.claims().len();
+        let bytes = size_of::<Digest>() + size_of::<Kept<Token>>() + kept.what.facts().bytes();
         self.share.max(u64::try_from(bytes).unwrap_or(u64::MAX))
     }
 }
