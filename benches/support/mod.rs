@@ -1,21 +1,17 @@
-//! What the benches share: one token, in-process requests, paired rounds and counted allocations.
+//! What the benches share: one token, in-process requests and paired rounds.
 #![allow(dead_code)] // Each bench takes what it needs.
 
 pub(crate) mod limit;
 
-use std::{alloc::System, cell::Cell, hint::black_box, time::Instant};
+use std::{cell::Cell, hint::black_box, time::Instant};
 
 use axum::{Router, body::Body, routing::get};
 use http::Request;
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tower::Service;
 use tower_oauth::{
     OAuthLayer, Token, Verify,
     testing::{MockIssuer, TokenBuilder},
 };
-
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 pub(crate) const AUDIENCE: &str = "https://api.example.com";
 
@@ -52,7 +48,7 @@ pub(crate) async fn orders(token: Token) -> &'static str {
 
 /// Who is measured: a router, and the tokens that its requests bring.
 pub(crate) struct Contestant {
-    app: Router,
+    pub(crate) app: Router,
     tokens: Vec<String>,
     next: Cell<usize>,
 }
@@ -90,17 +86,8 @@ impl Contestant {
         start.elapsed().as_nanos() as f64 / count as f64
     }
 
-    /// Allocations and reallocations of one request.
-    pub(crate) async fn allocations(&self) -> usize {
-        let mut app = self.app.clone();
-        let request = self.request();
-        let region = Region::new(ALLOCATOR);
-        black_box(app.call(request).await.unwrap());
-        let change = region.change();
-        change.allocations + change.reallocations
-    }
-
-    fn request(&self) -> Request<Body> {
+    /// The next request.
+    pub(crate) fn request(&self) -> Request<Body> {
         const STRIDE: usize = 7919;
         let place = self.next.replace((self.next.get() + STRIDE) % self.tokens.len());
         let request = Request::get("/orders").header("authorization", format!("Bearer {}", self.tokens[place]));

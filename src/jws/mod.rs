@@ -63,23 +63,23 @@ impl std::error::Error for CannotSign {}
 /// A token's three segments.
 #[derive(Clone, Copy)]
 pub(crate) struct Compact<'t> {
-    token: &'t str,
-    header: &'t str,
-    payload: &'t str,
-    signature: &'t str,
+    token: &'t [u8],
+    header: &'t [u8],
+    payload: &'t [u8],
+    signature: &'t [u8],
 }
 
 impl<'t> Compact<'t> {
     /// Three segments, none empty (RFC 7515 §7.1). A fourth, as a JWE has, makes the third no base64.
-    pub(crate) fn split(token: &'t str) -> Option<Self> {
-        let (header, rest) = token.split_once('.')?;
-        let (payload, signature) = rest.split_once('.')?;
+    pub(crate) fn split(token: &'t [u8]) -> Option<Self> {
+        let (header, rest) = split_at_dot(token)?;
+        let (payload, signature) = split_at_dot(rest)?;
         let complete = !header.is_empty() && !payload.is_empty() && !signature.is_empty();
         complete.then_some(Self { token, header, payload, signature })
     }
 
     /// The header as it stands in the token.
-    pub(crate) fn header(&self) -> &'t str {
+    pub(crate) fn header(&self) -> &'t [u8] {
         self.header
     }
 
@@ -107,8 +107,13 @@ impl<'t> Compact<'t> {
         let Ok(length) = URL_SAFE_NO_PAD.decode_slice(self.signature, &mut buffer) else { return false };
         let signed = self.token.get(..self.header.len() + 1 + self.payload.len()).unwrap_or_default();
         let signature = buffer.get(..length).unwrap_or_default();
-        keys.into_iter().any(|key| key.verify(signed.as_bytes(), signature))
+        keys.into_iter().any(|key| key.verify(signed, signature))
     }
+}
+
+fn split_at_dot(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (before, rest) = text.split_at(memchr::memchr(b'.', text)?);
+    Some((before, rest.get(1..)?))
 }
 
 /// The bytes of what stands where a JWT has its claims, whatever else is wrong with it: to know whose it claims to be.

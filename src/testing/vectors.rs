@@ -27,7 +27,7 @@ pub fn open_jws_with_secret(secret: SharedSecret, compact: &str) -> Result<Optio
 }
 
 fn open(keys: &KeySet, algorithms: &[SignatureAlgorithm], compact: &str) -> Option<Vec<u8>> {
-    let jws = Compact::split(compact)?;
+    let jws = Compact::split(compact.as_bytes())?;
     check_signature(&jws, Some(keys), algorithms, |_| true).ok()?;
     jws.payload()
 }

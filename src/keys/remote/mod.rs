@@ -188,10 +188,14 @@ impl RemoteKeys {
 
     /// Fetches the set now, unless an attempt has just been made, and waits for the end of it.
     pub(crate) async fn warm_up(&self) -> Result<(), AuthError> {
-        if self.current().as_ref().is_some_and(|snapshot| self.shared.clock.elapsed() < snapshot.due) {
+        let is_fresh = || self.current().as_ref().is_some_and(|snapshot| self.shared.clock.elapsed() < snapshot.due);
+        if is_fresh() {
             return Ok(());
         }
-        let (mut ended, _) = self.begin(Wish::Renewal)?;
+        let (mut ended, _) = match self.begin(Wish::Renewal) {
+            Ok(begun) => begun,
+            Err(error) => return if is_fresh() { Ok(()) } else { Err(error) },
+        };
         // A little longer than the attempt may take, so that its own reason is there to be told.
         let deadline = self.shared.policy.deadline.saturating_add(FIRST_BACK_OFF);
         let waited = tokio::select! {
@@ -255,7 +259,12 @@ impl Shared {
     /// attempt than the one he was admitted to.
     fn admit(&self, wish: Wish<'_>) -> Result<(Option<Ticket>, watch::Receiver<u64>), AuthError> {
         let mut desk = self.desk();
-        let ticket = desk.admit(wish, self.clock.elapsed(), &self.policy)?;
+        let now = self.clock.elapsed();
+        // It came in while somebody was on the way here who had seen none: he looks again, and nobody fetches it twice.
+        if matches!(wish, Wish::Renewal) && self.current.load().as_ref().is_some_and(|set| now < set.refresh_at) {
+            return Err(desk.unavailable(now));
+        }
+        let ticket = desk.admit(wish, now, &self.policy)?;
         Ok((ticket, self.ended.subscribe()))
     }
 

@@ -56,7 +56,7 @@ impl Rules {
     /// A signed answer: its signature, its type, that the issuer gave it, and to us.
     pub(super) async fn read_signed(&self, body: &[u8]) -> Result<Answer, FetchError> {
         let text = str::from_utf8(body).map_err(|_| FetchError::new("the answer is not UTF-8"))?.trim_ascii();
-        let jws = Compact::split(text).ok_or_else(|| FetchError::new("the signed answer is no JWS"))?;
+        let jws = Compact::split(text.as_bytes()).ok_or_else(|| FetchError::new("the signed answer is no JWS"))?;
         if let Err(fault) = self.check_signature(&jws) {
             let Fault::NoKey(key_id) = fault else { return Err(unsigned(fault)) };
             let failed = |error| FetchError::new("the key of the signed answer is not to be had").with_source(error);

@@ -51,7 +51,7 @@ struct Rules {
 
 /// A header with which nothing was wrong, under a signature that was good, and what it says.
 struct KnownHeader {
-    text: Box<str>,
+    text: Box<[u8]>,
     algorithm: SignatureAlgorithm,
     key_id: Option<Box<str>>,
 }
@@ -123,11 +123,10 @@ impl JwtVerifier {
 
 impl Verify for JwtVerifier {
     fn verify(&self, presented: &Presented<'_>) -> Verdict {
-        let token = presented.token();
-        match self.rules.judge(token) {
+        match self.rules.judge(presented.credentials.token_bytes()) {
             Ok(token) => Verdict::Now(Ok(token)),
             Err(Fault::Refused(error)) => Verdict::Now(Err(error)),
-            Err(Fault::NoKey(key_id)) => self.wait_for_key(token, key_id.as_deref()),
+            Err(Fault::NoKey(key_id)) => self.wait_for_key(presented.token(), key_id.as_deref()),
         }
     }
 
@@ -173,14 +172,14 @@ impl JwtVerifier {
                 let (rules, token) = (Arc::clone(&self.rules), token.to_owned());
                 Verdict::later(async move {
                     let still_absent = waiting.wait().await;
-                    rules.judge(&token).map_err(|fault| match fault {
+                    rules.judge(token.as_bytes()).map_err(|fault| match fault {
                         Fault::Refused(error) => error,
                         Fault::NoKey(_) => still_absent.error(),
                     })
                 })
             }
             // The set may have come in since we looked.
-            Err(error) => Verdict::Now(self.rules.judge(token).map_err(|fault| match fault {
+            Err(error) => Verdict::Now(self.rules.judge(token.as_bytes()).map_err(|fault| match fault {
                 Fault::Refused(error) => error,
                 Fault::NoKey(_) => error,
             })),
@@ -189,7 +188,7 @@ impl JwtVerifier {
 }
 
 impl Rules {
-    fn judge(&self, token: &str) -> Result<Token, Fault> {
+    fn judge(&self, token: &[u8]) -> Result<Token, Fault> {
         let jws = Compact::split(token).ok_or(Reason::NotAJws)?;
         let key_epoch = self.check_signature(&jws)?;
         // A JWT is UTF-8 (RFC 8725 §3.7).

@@ -88,7 +88,8 @@ async fn a_cache_around_where_all_are_asked_keeps_nothing_for_the_first_ones_exp
     let issuer = issuer().clock(clock.clone());
     let jwt = issuer.token("eve").expires_in(60 * SECOND).sign();
     server.says(&jwt, Answer::Active(json!({"sub": "asked"}))); // no exp
-    let mixed = Mixed::new(issuer.verifier_builder(API).leeway(0 * SECOND).build().unwrap(), server.clone());
+    let mixed =
+        Mixed::new(issuer.verifier_builder(API).leeway(std::time::Duration::ZERO).build().unwrap(), server.clone());
     let cached = Cached::new(mixed.always_ask(), HOUR).clock(clock.clone());
     for round in 1..4 {
         assert_eq!(subject(&cached, &jwt).await.as_deref(), Ok("asked"));
