@@ -128,6 +128,8 @@ mod step_up;
 #[cfg(feature = "test-util")]
 pub mod testing;
 mod token;
+#[cfg(feature = "token-endpoint")]
+pub mod token_endpoint;
 mod verify;
 
 // The public interface is:
