@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{
     Inner, Paths, TokenEndpoint,
     authenticate::{Authenticator, Decoy, FAILURE_WINDOW, FAILURES},
-    grant::{ErasedGrant, Grant},
+    grant::{AuthorizationCode, ErasedGrant, Grant, RefreshToken},
     issue::{AddMembers, Issuance},
     metadata::Metadata,
     registry::{ClientRegistry, ErasedRegistry},
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     clock::{Clock, SystemClock},
     error::{ConfigError, ConfigMistake},
-    issuer::{Plain, check_identifier},
+    issuer::{Plain, check_identifier, check_url},
     scope::is_scope_name,
 };
 
@@ -40,6 +40,8 @@ pub struct TokenEndpointBuilder {
     scopes: Vec<String>,
     add_members: Option<AddMembers>,
     assertion_audiences: Vec<String>,
+    authorization_endpoint: Option<String>,
+    refresh: Option<RefreshToken>,
 }
 
 impl TokenEndpointBuilder {
@@ -58,6 +60,8 @@ impl TokenEndpointBuilder {
             scopes: Vec::new(),
             add_members: None,
             assertion_audiences: Vec::new(),
+            authorization_endpoint: None,
+            refresh: None,
         }
     }
 
@@ -66,6 +70,21 @@ impl TokenEndpointBuilder {
     pub fn grant(mut self, grant: impl Grant) -> Self {
         self.grants.push(Box::new(grant));
         self
+    }
+
+    /// Offers `authorization_code`, with PKCE (RFC 7636) and nothing but S256. `authorization_endpoint` is the URL of the host's
+    /// own page, which takes an [`AuthorizationRequest`](super::AuthorizationRequest).
+    #[must_use]
+    pub fn authorization_code(mut self, authorization_endpoint: impl Into<String>) -> Self {
+        self.authorization_endpoint = Some(authorization_endpoint.into());
+        self.grant(AuthorizationCode)
+    }
+
+    /// Offers `refresh_token`: clients that are registered for it get a refresh token with what a user allowed.
+    #[must_use]
+    pub fn refresh_token(mut self, settings: RefreshToken) -> Self {
+        self.refresh = Some(settings);
+        self.grant(settings)
     }
 
     /// Remembers what was issued there, instead of in a [`MemoryStore`].
@@ -151,14 +170,26 @@ impl TokenEndpointBuilder {
     /// The endpoint.
     ///
     /// # Errors
-    /// All at once: an issuer that is no `https` URL; two keys with the same `kid`; no grant, or one twice; a lifetime of
-    /// nothing or of more than a day; no failures allowed; a malformed scope name.
+    /// All at once: an issuer or an authorization endpoint that is no `https` URL; refresh tokens without a life; two keys with the same `kid`; no grant, or one twice; a lifetime of
+    /// nothing or of more than a day; a time of more than a year; no failures allowed; a malformed scope name.
     pub fn build(self) -> Result<TokenEndpoint, ConfigError> {
         let mut mistakes = Vec::new();
         if let Err(error) = check_identifier("issuer", &self.issuer, Plain::Loopback) {
             mistakes.extend(error.into_mistakes());
         }
         mistakes.extend(self.keys.check().err());
+        if let Some(url) = &self.authorization_endpoint
+            && let Err(error) = check_url("authorization_code", url, Plain::Loopback)
+        {
+            mistakes.extend(error.into_mistakes());
+        }
+        if let Some(found) = self.refresh.as_ref().and_then(RefreshToken::mistake) {
+            mistakes.push(ConfigMistake::new(
+                "refresh_token",
+                found,
+                "give a second or more, the absolute one no less",
+            ));
+        }
         let mut names: Vec<_> = self.grants.iter().map(|grant| grant.grant_type()).collect();
         names.sort_unstable();
         if names.is_empty() {
@@ -171,8 +202,13 @@ impl TokenEndpointBuilder {
             let found = format!("{:?}", self.lifetime);
             mistakes.push(ConfigMistake::new("access_token_lifetime", found, "give a second to a day"));
         }
-        if self.failures.0 == 0 || self.failures.1.is_zero() {
-            mistakes.push(ConfigMistake::new("failed_authentications", "none", "allow at least one in some time"));
+        if self.publication > LONGEST {
+            let found = format!("{:?}", self.publication);
+            mistakes.push(ConfigMistake::new("key_publication", found, "give a year at the most"));
+        }
+        if self.failures.0 == 0 || self.failures.1.is_zero() || self.failures.1 > LONGEST {
+            let found = format!("{} in {:?}", self.failures.0, self.failures.1);
+            mistakes.push(ConfigMistake::new("failed_authentications", found, "allow at least one in some time"));
         }
         if !self.scopes.iter().all(|name| is_scope_name(name)) {
             let change = "use printable ASCII without space, quote and backslash (RFC 6749 §3.3)";
@@ -181,7 +217,7 @@ impl TokenEndpointBuilder {
         ConfigError::unless_empty(mistakes)?;
         let base = self.issuer.trim_end_matches('/').to_owned();
         let grants = self.grants.iter().map(|grant| grant.grant_type().to_owned());
-        let metadata = Metadata::new(&self.issuer, &base, None, &self.scopes, grants);
+        let metadata = Metadata::new(&self.issuer, &base, self.authorization_endpoint.as_deref(), &self.scopes, grants);
         let metadata = Bytes::from(serde_json::to_vec(&metadata).unwrap_or_default());
         let mut audiences = self.assertion_audiences;
         audiences.push(self.issuer.clone());
@@ -204,6 +240,8 @@ impl TokenEndpointBuilder {
                 publication: self.publication,
                 add_members: self.add_members,
                 metadata,
+                authorization_endpoint: self.authorization_endpoint,
+                refresh: self.refresh,
             }),
         })
     }
@@ -229,3 +267,6 @@ impl fmt::Debug for TokenEndpointBuilder {
         f.debug_struct("TokenEndpointBuilder").field("issuer", &self.issuer).finish_non_exhaustive()
     }
 }
+
+/// Longer times are mistakes.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);

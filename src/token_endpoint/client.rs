@@ -11,6 +11,7 @@ use http::Uri;
 use super::{
     error::{TokenError, TokenErrorKind},
     secret::ClientSecret,
+    signer::MAX_LIFETIME,
 };
 use crate::{
     error::{ConfigError, ConfigMistake},
@@ -301,8 +302,8 @@ impl ClientBuilder {
                 found("scope", "a name stands twice", "name a scope once, as default or as optional");
             }
         }
-        if client.lifetime.is_some_and(|lifetime| lifetime.as_secs() == 0) {
-            found("access_token_lifetime", "less than a second", "give whole seconds");
+        if client.lifetime.is_some_and(|lifetime| lifetime.as_secs() == 0 || lifetime > MAX_LIFETIME) {
+            found("access_token_lifetime", "less than a second, or more than a day", "give a second to a day");
         }
         if client.max_active_tokens == Some(0) {
             found("max_active_tokens", "0", "allow at least one, or give the client no grants");

@@ -90,6 +90,8 @@ struct Answer<'t> {
     expires_in: u64,
     #[serde(skip_serializing_if = "str::is_empty")]
     scope: &'t str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'t str>,
     #[serde(flatten)]
     own: Map<String, Value>,
 }
@@ -104,17 +106,20 @@ impl Inner {
         let time = self.authenticator.clock.now();
         let now = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let lifetime = client.lifetime.unwrap_or(self.lifetime).as_secs();
+        let Granted { subject, scope, audience, family, refresh } = granted;
+        // No token outlives what the user allowed.
+        let end = family.as_ref().map_or(u64::MAX, |family| family.expires_at);
         let record = AccessRecord {
             id: draw().map_err(TokenError::unavailable)?,
-            family: None,
+            auth_time: family.as_ref().and_then(|family| family.auth_time),
+            family: family.map(|family| family.id),
             client_id: client.id().to_owned(),
             credential: client.credential(),
-            subject: granted.subject,
-            scope: granted.scope,
-            audience: granted.audience,
-            auth_time: None,
+            subject,
+            scope,
+            audience,
             issued_at: now,
-            expires_at: now + lifetime,
+            expires_at: end.min(now + lifetime),
         };
         let token = match client.format(&record.audience) {
             TokenFormat::Opaque => draw().map_err(TokenError::unavailable)?,
@@ -122,7 +127,7 @@ impl Inner {
         };
         // Remembered before it is told: what was told is never unknown.
         let access = NewAccess { hash: TokenHash::of(&token), record };
-        match self.authenticator.store.issue(&access, None, client.max_active_tokens, now).await? {
+        match self.authenticator.store.issue(&access, refresh.new_token(), client.max_active_tokens, now).await? {
             Issued::Remembered => {}
             Issued::FamilyDead => {
                 return Err(TokenError::new(TokenErrorKind::InvalidGrant, "The grant was revoked"));
@@ -135,8 +140,9 @@ impl Inner {
             &Answer {
                 access_token: &token,
                 token_type: "Bearer",
-                expires_in: record.expires_at - now,
+                expires_in: record.expires_at.saturating_sub(now),
                 scope: &record.scope,
+                refresh_token: refresh.text(),
                 own,
             },
         ))

@@ -44,6 +44,7 @@
 //! in a URL leak (RFC 9700 §2.1.2). Both are answered with `unsupported_grant_type`.
 
 mod authenticate;
+mod authorize;
 mod builder;
 mod client;
 mod error;
@@ -51,6 +52,8 @@ mod grant;
 mod introspect;
 mod issue;
 mod metadata;
+mod pkce;
+mod redirect;
 mod registry;
 mod request;
 mod response;
@@ -84,10 +87,11 @@ use self::{
     signer::Signer,
 };
 pub use self::{
+    authorize::{AuthorizationError, AuthorizationRequest},
     builder::TokenEndpointBuilder,
     client::{Client, ClientBuilder, TokenFormat},
     error::{TokenError, TokenErrorKind},
-    grant::{ClientCredentials, Grant, Granted, TokenRequest},
+    grant::{ClientCredentials, Grant, Granted, RefreshToken, TokenRequest},
     issue::Issuance,
     registry::{ClientRegistry, Clients},
     response::ResponseBody,
@@ -117,6 +121,9 @@ pub(crate) struct Inner {
     publication: Duration,
     add_members: Option<AddMembers>,
     metadata: Bytes,
+    /// The host's own page, where codes are offered.
+    authorization_endpoint: Option<String>,
+    refresh: Option<RefreshToken>,
 }
 
 /// Where the endpoints are, as paths of a request.
@@ -245,7 +252,7 @@ impl Inner {
         if !client.may_use(wanted) {
             return Err(TokenError::new(UnauthorizedClient, "The client is not registered for this grant_type"));
         }
-        let granted = grant.decide(&TokenRequest::new(&client, &parameters, self.authenticator.clock.now())).await?;
+        let granted = grant.decide(&TokenRequest::new(&client, &parameters, self)).await?;
         self.issue(&client, granted, wanted).await
     }
 
@@ -261,6 +268,17 @@ impl Inner {
         } else {
             self.introspect(&client, &parameters).await
         }
+    }
+
+    /// How refresh tokens live, if this client may have any.
+    fn refresh_tokens(&self, client: &Client) -> Option<&RefreshToken> {
+        self.refresh.as_ref().filter(|_| client.may_use("refresh_token"))
+    }
+
+    /// How long all that comes of one approval lives at the most.
+    fn family_lifetime(&self, client: &Client) -> Duration {
+        let access = client.lifetime.unwrap_or(self.lifetime);
+        self.refresh_tokens(client).map_or(access, |refresh| refresh.absolute)
     }
 
     fn metadata(&self) -> Response<ResponseBody> {

@@ -74,7 +74,7 @@ impl Parameters {
     }
 
     /// §3.2: what is defined stands once. A parameter nobody defined is ignored, however often it stands (erratum 5708).
-    fn refuse_repeated(&self) -> Result<(), TokenError> {
+    pub(crate) fn refuse_repeated(&self) -> Result<(), TokenError> {
         for name in ONCE {
             if self.0.iter().filter(|(other, _)| other == name).nth(1).is_some() {
                 return Err(invalid("A parameter is repeated"));

@@ -5,15 +5,22 @@
 //! One grant, one file. The endpoint makes and remembers the tokens. `password` and `implicit` are not here and never will
 //! be: RFC 9700 §2.4 and §2.1.2. Who asks for them is told `unsupported_grant_type`.
 
+mod authorization_code;
 mod client_credentials;
+mod refresh_token;
 
 use std::{fmt, pin::Pin, time::SystemTime};
 
-pub use self::client_credentials::ClientCredentials;
+pub(crate) use self::authorization_code::AuthorizationCode;
+pub use self::{client_credentials::ClientCredentials, refresh_token::RefreshToken};
 use super::{
+    Inner,
+    authenticate::seconds,
     client::Client,
     error::{TokenError, TokenErrorKind},
     request::Parameters,
+    secret::{TokenHash, draw},
+    store::{ErasedStore, Family, NewRefresh},
 };
 
 /// Decides on one `grant_type`. For a grant of your own:
@@ -52,12 +59,12 @@ pub trait Grant: Send + Sync + 'static {
 pub struct TokenRequest<'r> {
     client: &'r Client,
     parameters: &'r Parameters,
-    now: SystemTime,
+    inner: &'r Inner,
 }
 
 impl<'r> TokenRequest<'r> {
-    pub(crate) fn new(client: &'r Client, parameters: &'r Parameters, now: SystemTime) -> Self {
-        Self { client, parameters, now }
+    pub(crate) fn new(client: &'r Client, parameters: &'r Parameters, inner: &'r Inner) -> Self {
+        Self { client, parameters, inner }
     }
 
     /// The client.
@@ -69,7 +76,7 @@ impl<'r> TokenRequest<'r> {
     /// The time.
     #[must_use]
     pub fn now(&self) -> SystemTime {
-        self.now
+        self.inner.authenticator.clock.now()
     }
 
     /// A parameter; without a value it counts as absent (RFC 6749 §3.2).
@@ -96,12 +103,25 @@ impl<'r> TokenRequest<'r> {
     pub fn grant_to(&self, subject: impl Into<String>) -> Result<Granted, TokenError> {
         let scope = self.client.scopes(self.parameter("scope")?)?;
         let audience = self.client.audience(&self.resources())?.to_owned();
-        Ok(Granted { subject: subject.into(), scope, audience })
+        Ok(Granted { subject: subject.into(), scope, audience, family: None, refresh: Refresh::None })
     }
 
     /// `resource` (RFC 8707 §2), and `audience`, as others write it.
     pub(crate) fn resources(&self) -> Vec<&'r str> {
         self.parameters.all("resource").chain(self.parameters.all("audience")).collect()
+    }
+
+    fn store(&self) -> &'r dyn ErasedStore {
+        &*self.inner.authenticator.store
+    }
+
+    fn seconds(&self) -> u64 {
+        seconds(&*self.inner.authenticator.clock)
+    }
+
+    /// How refresh tokens live, if this client may have any.
+    fn refresh_tokens(&self) -> Option<&'r RefreshToken> {
+        self.inner.refresh_tokens(self.client)
     }
 }
 
@@ -120,6 +140,50 @@ pub struct Granted {
     pub(crate) subject: String,
     pub(crate) scope: String,
     pub(crate) audience: String,
+    /// What the token belongs to, where a user approved.
+    pub(crate) family: Option<Family>,
+    pub(crate) refresh: Refresh,
+}
+
+/// The refresh token that goes with an access token.
+#[derive(Clone)]
+pub(crate) enum Refresh {
+    None,
+    /// To be remembered together with the access token.
+    First {
+        text: String,
+        token: NewRefresh,
+    },
+    /// Remembered already.
+    Rotated(String),
+}
+
+impl Refresh {
+    fn first(expires_at: u64) -> Result<Self, TokenError> {
+        let text = draw().map_err(TokenError::unavailable)?;
+        let token = NewRefresh { hash: TokenHash::of(&text), expires_at };
+        Ok(Self::First { text, token })
+    }
+
+    pub(crate) fn text(&self) -> Option<&str> {
+        match self {
+            Self::None => None,
+            Self::First { text, .. } | Self::Rotated(text) => Some(text),
+        }
+    }
+
+    pub(crate) fn new_token(&self) -> Option<&NewRefresh> {
+        match self {
+            Self::First { token, .. } => Some(token),
+            Self::None | Self::Rotated(_) => None,
+        }
+    }
+}
+
+impl fmt::Debug for Refresh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Refresh([redacted])")
+    }
 }
 
 /// [`Grant`] behind a pointer.

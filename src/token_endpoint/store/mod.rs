@@ -326,8 +326,12 @@ macro_rules! erased {
 }
 
 erased! {
+    add_code(code: &'a TokenHash, record: &'a CodeRecord, now: u64) -> ();
+    take_code(code: &'a TokenHash, binding: &'a TokenHash, now: u64) -> CodeTaken;
     issue(access: &'a NewAccess, refresh: Option<&'a NewRefresh>, limit: Option<u32>, now: u64) -> Issued;
     find_access(token: &'a TokenHash, now: u64) -> Option<AccessRecord>;
+    find_refresh(token: &'a TokenHash, now: u64) -> Option<Family>;
+    rotate(token: &'a TokenHash, client_id: &'a str, successor: &'a Successor, grace: u64, now: u64) -> Rotated;
     revoke(token: &'a TokenHash, client_id: &'a str, now: u64) -> Revoked;
     insert_if_absent(key: &'a TokenHash, expires_at: u64, now: u64) -> bool;
 }

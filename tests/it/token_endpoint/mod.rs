@@ -1,9 +1,11 @@
 //! The token endpoint, driven over HTTP through its tower service.
 
 mod clients;
+mod codes;
 mod configuration;
 mod introspection;
 mod keys;
+mod refresh;
 mod requests;
 mod resource_server;
 mod revocation;
@@ -25,8 +27,8 @@ use tower_oauth::{
     keys::PrivateKey,
     testing::{ManualClock, MockIssuer},
     token_endpoint::{
-        Client, ClientBuilder, ClientCredentials, ClientSecret, Clients, TokenEndpoint, TokenEndpointBuilder,
-        TokenFormat,
+        AuthorizationError, AuthorizationRequest, Client, ClientBuilder, ClientCredentials, ClientSecret, Clients,
+        RefreshToken, TokenEndpoint, TokenEndpointBuilder, TokenFormat,
     },
 };
 
@@ -35,6 +37,12 @@ use crate::support::{self, API};
 pub(crate) const ISSUER: &str = "https://as.test";
 /// An API that wants opaque tokens.
 pub(crate) const OPAQUE: &str = "https://opaque.test";
+pub(crate) const AUTHORIZE: &str = "https://as.test/authorize";
+/// Where `app`'s codes go.
+pub(crate) const CB: &str = "https://app.test/cb";
+/// RFC 7636 Appendix B.
+pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+pub(crate) const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
 /// An endpoint and its clients, by a clock to turn.
@@ -56,6 +64,16 @@ pub(crate) fn machine(id: &str) -> ClientBuilder {
 pub(crate) fn may_have_tokens(client: ClientBuilder) -> ClientBuilder {
     client
         .grant_types(["client_credentials"])
+        .default_scopes(["orders:read"])
+        .optional_scopes(["orders:write"])
+        .audience(API, TokenFormat::Jwt)
+        .audience(OPAQUE, TokenFormat::Opaque)
+}
+
+/// A client that may have everything that a user may allow.
+fn with_users(client: ClientBuilder) -> ClientBuilder {
+    client
+        .grant_types(["authorization_code", "refresh_token"])
         .default_scopes(["orders:read"])
         .optional_scopes(["orders:write"])
         .audience(API, TokenFormat::Jwt)
@@ -98,6 +116,11 @@ impl World {
                 .redirect_uri("https://app.test/cb")
                 .default_scopes(["orders:read"])
                 .audience(API, TokenFormat::Jwt),
+            with_users(
+                confidential("web").redirect_uri("https://web.test/cb?tenant=1").redirect_uri("https://web.test/2"),
+            ),
+            with_users(Client::public("native").redirect_uri("http://127.0.0.1/cb")),
+            with_users(Client::with_keys("bank", assertion_key(Algorithm::ES256).key_set()).redirect_uri(CB)),
         ];
         let clients = Clients::new(clients.map(|client| client.build().unwrap())).unwrap();
         let clock = ManualClock::default();
@@ -105,6 +128,60 @@ impl World {
         let builder =
             TokenEndpoint::builder(ISSUER, key, clients.clone()).grant(ClientCredentials::new()).clock(clock.clone());
         Self { endpoint: say(builder).build().unwrap(), clients, clock }
+    }
+
+    /// With codes and refresh tokens.
+    pub(crate) fn with_users() -> Self {
+        Self::with_refresh(RefreshToken::new())
+    }
+
+    pub(crate) fn with_refresh(settings: RefreshToken) -> Self {
+        Self::with(|builder| builder.authorization_code(AUTHORIZE).refresh_token(settings))
+    }
+
+    /// What the host sees of a request for a code; `app`'s, unless told otherwise. An empty value leaves a parameter out.
+    pub(crate) async fn ask(&self, change: &[(&str, &str)]) -> Result<AuthorizationRequest, AuthorizationError> {
+        let usual = [
+            ("client_id", "app"),
+            ("redirect_uri", CB),
+            ("response_type", "code"),
+            ("code_challenge", CHALLENGE),
+            ("code_challenge_method", "S256"),
+            ("state", "s t&te"),
+        ];
+        let kept = usual.iter().filter(|(name, _)| change.iter().all(|(changed, _)| changed != name));
+        let query: Vec<_> = kept.chain(change).filter(|(_, value)| !value.is_empty()).copied().collect();
+        let uri = format!("/authorize?{}", encode(&query)).parse().unwrap();
+        self.endpoint.authorize(&uri).await
+    }
+
+    /// A code that Ada allowed.
+    pub(crate) async fn code(&self, change: &[(&str, &str)]) -> String {
+        let request = self.ask(change).await.unwrap();
+        let scopes: Vec<String> = request.scopes().map(str::to_owned).collect();
+        let sent = sent(&request.approve("ada", scopes).await.map(Body::new));
+        sent.into_iter().find(|(name, _)| name == "code").unwrap().1
+    }
+
+    /// Redeems a code as `app` should.
+    pub(crate) async fn redeem(&self, code: &str, change: &[(&str, &str)]) -> Answer {
+        let usual = [
+            ("grant_type", "authorization_code"),
+            ("client_id", "app"),
+            ("redirect_uri", CB),
+            ("code_verifier", VERIFIER),
+            ("code", code),
+        ];
+        let kept = usual.iter().filter(|(name, _)| change.iter().all(|(changed, _)| changed != name));
+        let form: Vec<_> = kept.chain(change).copied().collect();
+        self.post("/token", "", &form).await
+    }
+
+    pub(crate) async fn refresh(&self, token: &str, change: &[(&str, &str)]) -> Answer {
+        let usual = [("grant_type", "refresh_token"), ("client_id", "app"), ("refresh_token", token)];
+        let kept = usual.iter().filter(|(name, _)| change.iter().all(|(changed, _)| changed != name));
+        let form: Vec<_> = kept.chain(change).copied().collect();
+        self.post("/token", "", &form).await
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
@@ -199,6 +276,17 @@ impl Answer {
     pub(crate) fn text(&self, member: &str) -> &str {
         self.json[member].as_str().unwrap_or_else(|| panic!("{member}: {self:?}"))
     }
+}
+
+/// What a redirect tells the client: the parameters behind the last `?` or the host's own query.
+#[track_caller]
+pub(crate) fn sent(response: &http::Response<Body>) -> Vec<(String, String)> {
+    assert_eq!(response.status(), 303);
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    assert_eq!(response.headers()["referrer-policy"], "no-referrer");
+    let location = response.headers()["location"].to_str().unwrap();
+    let (_, query) = location.split_once('?').unwrap();
+    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
 /// A form as a strict client writes it: everything but letters and digits is escaped.
