@@ -6,16 +6,26 @@
 //! ```
 //!
 //! `OAUTH_JWKS_URI` is for an issuer without metadata, `RUST_LOG` for the log (`--features tracing` adds the crate's own).
+//! `OAUTH_MODE` is `jwt`, or `introspection`, which has the issuer asked about every token, or `mixed`, which has it asked
+//! about those that are no JWTs of its own: as `OAUTH_CLIENT_ID` with `OAUTH_CLIENT_SECRET`, at `OAUTH_INTROSPECTION_URL`
+//! (which implies `mixed`) or where its metadata says, and what it says holds for `OAUTH_INTROSPECTION_CACHE_SECONDS` (30).
 //! A wrong setting ends it at once, an issuer that is down does not; SIGTERM and Ctrl-C when what is under way is served.
 
-use std::{env, fmt::Display, io, io::IsTerminal as _, process, time::Duration};
+use std::{env, io, io::IsTerminal as _, process, sync::Arc, time::Duration};
 
 use axum::{Json, Router, routing::get};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, signal, time::sleep};
-use tower_oauth::{ConfigError, Issuer, JwtVerifier, OAuthLayer, Scoped, Token};
+use tower_oauth::{
+    Cached, ClientAuthentication, IntrospectionVerifier, Issuer, JwtVerifier, Mixed, OAuthLayer, Scoped, Token, Verify,
+};
 use tracing::info;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
+use crate::mistakes::Mistakes;
+
+#[path = "support/mistakes.rs"]
+mod mistakes;
 
 tower_oauth::scopes! {
     OrdersRead = "orders:read";
@@ -38,78 +48,64 @@ fn app(protect: OAuthLayer) -> Router {
         .route("/public", get(async || "open to all"))
 }
 
-/// What is wrong with the environment.
-#[derive(Default)]
-struct Mistakes(Vec<String>);
-
-impl Mistakes {
-    fn add(&mut self, name: &str, found: impl Display) {
-        self.0.push(format!("{name}: {found}"));
-    }
-
-    fn optional(&mut self, name: &str) -> Option<String> {
-        match env::var_os(name)?.into_string() {
-            Ok(value) if value.trim().is_empty() => self.add(name, "it is empty"),
-            Ok(value) if value.trim() != value => self.add(name, "there is space around it"),
-            Ok(value) => return Some(value),
-            Err(_) => self.add(name, "it is not UTF-8"),
-        }
-        None
-    }
-
-    fn required(&mut self, name: &str, example: &str) -> Option<String> {
-        if env::var_os(name).is_none() {
-            self.add(name, format_args!("it is missing; give for instance {example}"));
-        }
-        self.optional(name)
-    }
-
-    /// Calls the crate's own findings by the names of the environment.
-    fn check<T>(&mut self, result: Result<T, ConfigError>) -> Option<T> {
-        let name = |setting| match setting {
-            "issuer" => "OAUTH_ISSUER",
-            "jwks_uri" => "OAUTH_JWKS_URI",
-            _ => "OAUTH_AUDIENCE",
-        };
-        match result {
-            Ok(good) => return Some(good),
-            Err(error) => error.mistakes().iter().for_each(|it| self.add(name(it.setting()), it)),
-        }
-        None
-    }
-}
-
 /// Everything that the environment decides, or all that is wrong with it.
-async fn set_up() -> Result<(TcpListener, Issuer, JwtVerifier), Mistakes> {
+async fn set_up() -> Result<(TcpListener, Issuer, String, Arc<dyn Verify>), Mistakes> {
     let mut wrong = Mistakes::default();
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env();
     let filter = filter.map_err(|error| wrong.add("RUST_LOG", error)).unwrap_or_default();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     log.with_ansi(io::stderr().is_terminal()).init();
-    if wrong.optional("OAUTH_MODE").is_some_and(|mode| mode != "jwt") {
-        wrong.add("OAUTH_MODE", "introspection is not there yet; unset it, or say jwt");
-    }
-    for name in ["OAUTH_INTROSPECTION_URL", "OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET"] {
-        if env::var_os(name).is_some() {
-            wrong.add(name, "introspection is not there yet; unset it");
-        }
-    }
     let bind = wrong.required("BIND", "127.0.0.1:3000").unwrap_or_else(|| "127.0.0.1:0".to_owned());
     let listener = TcpListener::bind(&bind).await;
     let listener = listener.map_err(|error| wrong.add("BIND", format_args!("cannot listen on {bind:?}: {error}"))).ok();
-    // What stands in for a missing setting lets the rest be looked at too.
-    let issuer = wrong.required("OAUTH_ISSUER", "https://auth.example.com");
-    let mut issuer = Issuer::builder(issuer.unwrap_or_else(|| "http://127.0.0.1".to_owned()));
+    // What stands in for a missing or wrong setting lets the rest be looked at too.
+    let stand_in = || "http://127.0.0.1".to_owned();
+    let issuer = wrong.required("OAUTH_ISSUER", "https://auth.example.com").unwrap_or_else(stand_in);
+    let mut issuer = Issuer::builder(issuer);
     if let Some(jwks_uri) = wrong.optional("OAUTH_JWKS_URI") {
         issuer = issuer.jwks_uri(jwks_uri);
     }
     let audience = wrong.required("OAUTH_AUDIENCE", "https://api.example.com").unwrap_or_else(|| "-".to_owned());
-    let issuer = wrong.check(issuer.lazy());
-    let verifier = issuer.clone().and_then(|issuer| wrong.check(JwtVerifier::new(issuer, audience)));
+    let issuer = wrong.check(issuer.lazy()).or_else(|| Issuer::builder(stand_in()).lazy().ok());
+    let verifier = issuer.as_ref().and_then(|issuer| verifier(&mut wrong, issuer, &audience));
     match (listener, issuer, verifier) {
-        (Some(listener), Some(issuer), Some(verifier)) if wrong.0.is_empty() => Ok((listener, issuer, verifier)),
+        (Some(listener), Some(issuer), Some((mode, verifier))) if wrong.is_empty() => {
+            Ok((listener, issuer, mode, verifier))
+        }
         _ => Err(wrong),
     }
+}
+
+/// Who judges the tokens.
+fn verifier(wrong: &mut Mistakes, issuer: &Issuer, audience: &str) -> Option<(String, Arc<dyn Verify>)> {
+    let implied = if env::var_os("OAUTH_INTROSPECTION_URL").is_some() { "mixed" } else { "jwt" };
+    let mode = wrong.optional("OAUTH_MODE").unwrap_or_else(|| implied.to_owned());
+    if !["jwt", "introspection", "mixed"].contains(&&*mode) {
+        wrong.add("OAUTH_MODE", "it is none of jwt, introspection and mixed");
+        return None;
+    }
+    let jwt = wrong.check(JwtVerifier::new(issuer.clone(), audience))?;
+    if mode == "jwt" {
+        for name in ["INTROSPECTION_URL", "CLIENT_ID", "CLIENT_SECRET", "INTROSPECTION_CACHE_SECONDS"] {
+            let name = format!("OAUTH_{name}");
+            if env::var_os(&name).is_some() {
+                wrong.add(&name, "nobody is asked in mode jwt; unset it, or set OAUTH_MODE=mixed");
+            }
+        }
+        return Some((mode, Arc::new(jwt)));
+    }
+    let id = wrong.required("OAUTH_CLIENT_ID", "orders-api").unwrap_or_else(|| "-".to_owned());
+    let secret = wrong.required("OAUTH_CLIENT_SECRET", "what the issuer gave to this client");
+    let client = ClientAuthentication::secret_basic(id, secret.unwrap_or_else(|| "-".to_owned()));
+    let seconds = wrong.optional("OAUTH_INTROSPECTION_CACHE_SECONDS").map_or(Ok(30), |seconds| seconds.parse());
+    let seconds = seconds.map_err(|_| wrong.add("OAUTH_INTROSPECTION_CACHE_SECONDS", "it is no number of seconds"));
+    let mut asking = IntrospectionVerifier::builder(issuer.clone(), client, audience);
+    if let Some(endpoint) = wrong.optional("OAUTH_INTROSPECTION_URL") {
+        asking = asking.endpoint(endpoint);
+    }
+    let asking = Cached::new(wrong.check(asking.build())?, Duration::from_secs(seconds.ok()?));
+    let verifier: Arc<dyn Verify> = if mode == "mixed" { Arc::new(Mixed::new(jwt, asking)) } else { Arc::new(asking) };
+    Some((mode, verifier))
 }
 
 async fn told_to_stop() {
@@ -127,17 +123,19 @@ async fn told_to_stop() {
 #[tokio::main]
 async fn main() -> io::Result<()> {
     let stop = tokio::spawn(told_to_stop());
-    let (listener, issuer, verifier) = set_up().await.unwrap_or_else(|wrong| {
-        eprintln!("protected_api cannot start:\n{}", wrong.0.join("\n"));
+    let (listener, issuer, mode, verifier) = set_up().await.unwrap_or_else(|wrong| {
+        eprintln!("protected_api cannot start:\n{wrong}");
         process::exit(2)
     });
-    info!(address = %listener.local_addr()?, issuer = issuer.identifier(), "listening");
-    // In the background: the API serves while its issuer is down. The crate logs why there are no keys.
-    tokio::spawn(async move {
-        if issuer.warm_up().await.is_ok() {
-            info!("the issuer's keys are here");
-        }
-    });
+    info!(address = %listener.local_addr()?, issuer = issuer.identifier(), mode, "listening");
+    if mode != "introspection" {
+        // In the background: the API serves while its issuer is down. The crate logs why there are no keys.
+        tokio::spawn(async move {
+            if issuer.warm_up().await.is_ok() {
+                info!("the issuer's keys are here");
+            }
+        });
+    }
     let stop = async {
         stop.await.ok();
         info!("stopping");

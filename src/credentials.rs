@@ -17,7 +17,8 @@ use crate::error::{AuthError, Reason};
 /// The token as presented, and how it came. Its `Debug` hides the token.
 #[derive(Clone)]
 pub(crate) struct Credentials<'r> {
-    token: Cow<'r, str>,
+    /// ASCII, as `is_b64token` wants it.
+    token: Cow<'r, [u8]>,
     carrier: Carrier,
 }
 
@@ -66,6 +67,10 @@ impl Default for Accepted {
 impl Credentials<'_> {
     /// The token, exactly as it came.
     pub(crate) fn token(&self) -> &str {
+        str::from_utf8(&self.token).unwrap_or_default()
+    }
+
+    pub(crate) fn token_bytes(&self) -> &[u8] {
         &self.token
     }
 
@@ -94,7 +99,7 @@ impl<'r> Credentials<'r> {
             found.query(query, accepted)?;
         }
         if let Some(FormToken(tokens)) = parts.extensions.get() {
-            tokens.iter().try_for_each(|token| found.add(Cow::Borrowed(token), Carrier::Form))?;
+            tokens.iter().try_for_each(|token| found.add(Cow::Borrowed(token.as_bytes()), Carrier::Form))?;
         }
         let Some(credentials) = found.credentials else {
             return Err(found.without_credentials.unwrap_or(Reason::NoCredentials).into());
@@ -102,7 +107,7 @@ impl<'r> Credentials<'r> {
         if credentials.token.len() > accepted.max_token_bytes {
             return Err(Reason::TooLarge.into());
         }
-        if !is_b64token(credentials.token.as_bytes()) {
+        if !is_b64token(&credentials.token) {
             return Err(Reason::MalformedCredentials.into());
         }
         Ok(credentials)
@@ -116,7 +121,7 @@ struct Found<'r> {
 }
 
 impl<'r> Found<'r> {
-    fn add(&mut self, token: Cow<'r, str>, carrier: Carrier) -> Result<(), AuthError> {
+    fn add(&mut self, token: Cow<'r, [u8]>, carrier: Carrier) -> Result<(), AuthError> {
         if self.credentials.is_some() {
             return Err(Reason::TwoWays.into());
         }
@@ -126,13 +131,19 @@ impl<'r> Found<'r> {
 
     fn authorization(&mut self, headers: &'r HeaderMap, accepted: &Accepted) -> Result<(), AuthError> {
         let Some(value) = once(headers, &header::AUTHORIZATION)? else { return Ok(()) };
-        let value = text(value)?;
+        let value = value.as_bytes();
         // The scheme is case-insensitive (RFC 9110 §11.1), and one or more spaces follow it (RFC 6750 §2.1).
-        let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
-        if scheme.eq_ignore_ascii_case("bearer") {
-            return self.add(Cow::Borrowed(rest.trim_start_matches(' ')), Carrier::Authorization);
+        let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
+        let (scheme, rest) = value.split_at(end);
+        if scheme.eq_ignore_ascii_case(b"bearer") {
+            let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+            return self.add(Cow::Borrowed(rest.split_at(spaces).1), Carrier::Authorization);
         }
-        if accepted.authorization_without_scheme && rest.is_empty() && is_b64token(value.as_bytes()) {
+        // Bytes that are no text are nobody's scheme.
+        if str::from_utf8(value).is_err() {
+            return Err(Reason::MalformedCredentials.into());
+        }
+        if accepted.authorization_without_scheme && rest.is_empty() && is_b64token(value) {
             return self.add(Cow::Borrowed(value), Carrier::Authorization);
         }
         self.without_credentials = Some(Reason::UnsupportedScheme);
@@ -141,7 +152,7 @@ impl<'r> Found<'r> {
 
     fn header(&mut self, headers: &'r HeaderMap, name: &HeaderName) -> Result<(), AuthError> {
         match once(headers, name)? {
-            Some(value) => self.add(Cow::Borrowed(text(value)?), Carrier::Header),
+            Some(value) => self.add(Cow::Borrowed(value.as_bytes()), Carrier::Header),
             None => Ok(()),
         }
     }
@@ -155,7 +166,6 @@ impl<'r> Found<'r> {
             let Some(value) = pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"=")) else {
                 continue;
             };
-            let value = str::from_utf8(value).map_err(|_| Reason::MalformedCredentials)?;
             self.add(Cow::Borrowed(value), Carrier::Cookie)?;
         }
         Ok(())
@@ -165,9 +175,14 @@ impl<'r> Found<'r> {
         if !accepted.query && self.credentials.is_none() {
             return Ok(());
         }
-        form_urlencoded::parse(query.as_bytes())
-            .filter(|(name, _)| name == "access_token")
-            .try_for_each(|(_, value)| self.add(value, Carrier::Query))
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match value {
+                _ if name != "access_token" => {}
+                Cow::Borrowed(value) => self.add(Cow::Borrowed(value.as_bytes()), Carrier::Query)?,
+                Cow::Owned(value) => self.add(Cow::Owned(value.into_bytes()), Carrier::Query)?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -179,10 +194,6 @@ fn once<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r Head
         return Err(Reason::RepeatedHeader.into());
     }
     Ok(first)
-}
-
-fn text(value: &HeaderValue) -> Result<&str, AuthError> {
-    Ok(str::from_utf8(value.as_bytes()).map_err(|_| Reason::MalformedCredentials)?)
 }
 
 /// `b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="` (RFC 6750 §2.1).

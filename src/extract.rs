@@ -27,7 +27,7 @@
 //! # let _: axum::Router = axum::Router::new().route("/", axum::routing::get(list).post(change).put(mine).head(home));
 //! ```
 
-use std::ops::Deref;
+use std::{ops::Deref, sync::Arc};
 
 use axum_core::{
     extract::{FromRequestParts, OptionalFromRequestParts},
@@ -51,6 +51,12 @@ use crate::{
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::exhaustive_structs, reason = "an extractor is taken apart in the handler's signature")]
 pub struct Claims<T>(pub T);
+
+/// As [`Claims`], but shared: behind a [`Cached`](crate::Cached) verifier the claims are read once for each token and not
+/// once for each request. See [`Token::shared_claims`].
+#[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "an extractor is taken apart in the handler's signature")]
+pub struct SharedClaims<T>(pub Arc<T>);
 
 /// A token that acts for a person: there is a `sub`, and it isn't the client (RFC 9700 §4.15), or what the issuer's
 /// [`Preset`](crate::Preset) says instead.
@@ -129,6 +135,28 @@ impl<T: DeserializeOwned, St: Sync> FromRequestParts<St> for Claims<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Self, AuthError> {
         admitted(&parts.extensions)?.claims().map(Self)
+    }
+}
+
+impl<T: DeserializeOwned + Send + Sync + 'static, St: Sync> FromRequestParts<St> for SharedClaims<T> {
+    type Rejection = AuthError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Self, AuthError> {
+        admitted(&parts.extensions)?.shared_claims().map(Self)
+    }
+}
+
+impl<T> Clone for SharedClaims<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Deref for SharedClaims<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
     }
 }
 

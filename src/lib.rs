@@ -1,7 +1,7 @@
 //! Makes an HTTP API an OAuth 2.0 **resource server**: one [tower](tower_layer) layer checks the bearer token of every
 //! request, and axum handlers say in their signatures which scopes they need. Tokens are JWT access tokens by
-//! [RFC 9068], checked here against the keys of an [`Issuer`]. Refusals are worded by [RFC 6750]. It fails closed: no
-//! token, no handler.
+//! [RFC 9068], checked here against the keys of an [`Issuer`], or opaque ones that the issuer is asked about by [RFC 7662].
+//! Refusals are worded by [RFC 6750]. It fails closed: no token, no handler.
 //!
 //! ```no_run
 //! # #[cfg(all(feature = "axum", feature = "http-client"))] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -34,7 +34,7 @@
 //!                        │                                                     ▲
 //!  4  the rooms      ┌───┼──────────────── extract ──────── handler ───────────┼───┐  Token · Scoped<S> · InRole<R> · Claims<T>
 //!  3  the hall       │   ▼  layer ──► server ──► inner service ──► layer       │   │  OAuthLayer · ResourceServer
-//!  2  the study      │        verify: jwt · issuers · preset       step_up         │  Verify · StepUp
+//!  2  the study      │  verify: jwt · introspection · mixed · cached   step_up     │  Verify · StepUp
 //!  1  the windows    │        issuer · keys · fetch · jws · clock · log            │  the only network, clock, crypto
 //!  0  the foundation │        scope · role · error · credentials · claims · acts_for · token · challenge
 //!                    └─────────────────────────────────────────────────────────────┘
@@ -60,11 +60,13 @@
 //!
 //! 1. `OAuth::call` (`layer/mod.rs`) takes the request and hands its head to `ResourceServer::judge` (`server.rs`).
 //! 2. `Credentials::read` (`credentials.rs`) finds exactly one token, presented in exactly one of the ways that are open.
-//! 3. [`Verify::verify`] judges it. [`JwtVerifier`] does so at once, in `Rules::judge` (`verify/jwt/mod.rs`):
+//! 3. [`Verify::verify`] judges it. [`Cached`] has the verdict already, if it's lucky (`verify/cached/mod.rs`);
+//!    [`Mixed`] chooses who judges. [`JwtVerifier`] does so at once, in `Rules::judge` (`verify/jwt/mod.rs`):
 //!    `Compact::split`, `JoseHeader::parse`, `KeySet::candidates`, `Compact::is_signed_by`, `Facts::parse`, and only then
 //!    `Rules::check_claims`. Only a token whose `kid` is unknown waits, for a refresh of the issuer's keys
-//!    (`RemoteKeys::seek`, `keys/remote/mod.rs`): the verdict is [`Verdict::Later`], and `ResponseFuture`
-//!    (`layer/future.rs`) holds the request until it is there.
+//!    (`RemoteKeys::seek`, `keys/remote/mod.rs`). [`IntrospectionVerifier`] asks the issuer (`Rules::introspect`,
+//!    `verify/introspection/mod.rs`). Whoever waits answers [`Verdict::Later`], and `ResponseFuture`
+//!    (`layer/future.rs`) holds the request until the verdict is there.
 //! 4. `ResourceServer::hide_credentials` marks the header that the token came in as sensitive.
 //! 5. `Door::admit` lets the verdict pass `ResourceServer::settle`, which adds the [`ScopeHierarchy`], and puts the
 //!    [`Token`] into the request's extensions. Only then is the inner service called.
@@ -96,6 +98,8 @@
 //! - [`ResourceServerBuilder`]: realm, other ways to present a token, scopes that include others
 //! - [`Preset`]: Auth0, Okta, Entra ID, Cognito, Keycloak, Zitadel and others, and what is lost by each
 //! - [`JwtVerifierBuilder`]: other issuers that don't follow RFC 9068, and what each relaxation costs
+//! - [`IntrospectionVerifierBuilder`]: opaque tokens, how we authenticate, and what answers may lack
+//! - [`Cached`], [`Mixed`]: verdicts that are kept, both kinds of tokens behind one layer
 //! - [`InRole`]: roles, groups and entitlements
 //! - [`IssuerBuilder`]: how keys are fetched, kept fresh, and used while the issuer is down
 //! - [`keys`]: key sets from JSON, PEM, DER and files, shared secrets, and private keys to sign with
@@ -103,6 +107,7 @@
 //! - [`testing`](testing/index.html): a test to copy
 //!
 //! [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750
+//! [RFC 7662]: https://www.rfc-editor.org/rfc/rfc7662
 //! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -134,7 +139,7 @@ mod verify;
 
 // The public interface is:
 #[cfg(feature = "axum")]
-pub use self::extract::{Claims, ClientToken, UserToken};
+pub use self::extract::{Claims, ClientToken, SharedClaims, UserToken};
 #[cfg(feature = "http-client")]
 pub use self::fetch::HttpClient;
 pub use self::{

@@ -19,7 +19,7 @@
 //! }
 //! ```
 
-use std::{fmt, marker::PhantomData, ops::Deref, sync::Arc, time::SystemTime};
+use std::{any::Any, fmt, marker::PhantomData, ops::Deref, sync::Arc, time::SystemTime};
 
 use serde::de::DeserializeOwned;
 
@@ -136,6 +136,21 @@ impl Token {
             let place = std::io::Error::other(format!("claims, column {}", error.column()));
             AuthError::from(Reason::UnsuitableClaims).with_source(place)
         })
+    }
+
+    /// As [`claims`](Self::claims), but read once for a token, however many requests present it while
+    /// [`Cached`](crate::Cached) keeps it. The first type that is asked for is kept with the token; a second one is read
+    /// each time.
+    ///
+    /// # Errors
+    /// As for [`claims`](Self::claims).
+    pub fn shared_claims<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<T>, AuthError> {
+        if let Some(known) = self.facts.memo.get().and_then(|known| Arc::clone(known).downcast().ok()) {
+            return Ok(known);
+        }
+        let claims = Arc::new(self.claims::<T>()?);
+        self.facts.memo.get_or_init(|| Arc::clone(&claims) as Arc<dyn Any + Send + Sync>);
+        Ok(claims)
     }
 
     /// Whether the token grants the scope `name`, itself or through a wider one.

@@ -33,6 +33,14 @@ impl<'de> OtherNames<'de> {
     }
 }
 
+/// A struct out of an object; serde alone would take an array of its members, too.
+pub(crate) fn object<'de, T: Deserialize<'de>>(text: &'de str) -> serde_json::Result<T> {
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(serde::de::Error::custom("not an object"));
+    }
+    serde_json::from_str(text)
+}
+
 /// A string, borrowed from the text unless it has escapes.
 pub(crate) struct Str<'de>(pub(crate) Cow<'de, str>);
 

@@ -9,9 +9,10 @@
 mod json;
 
 use std::{
+    any::Any,
     borrow::Cow,
     fmt,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime},
 };
 
@@ -20,7 +21,7 @@ use serde::{
     de::{DeserializeSeed, MapAccess, Visitor},
 };
 
-pub(crate) use self::json::{OneOrMany, OtherNames, Skip, Str, once};
+pub(crate) use self::json::{OneOrMany, OtherNames, Skip, Str, object, once};
 use crate::{acts_for::ActorRule, error::ConfigMistake};
 
 /// Which members hold the scopes and the client; the first that is there counts.
@@ -90,6 +91,8 @@ pub(crate) struct Facts {
     /// `cnf` is there: the token is bound to a key or certificate (RFC 7800).
     pub(crate) confirmation: bool,
     pub(crate) dialect: Option<Arc<Dialect>>,
+    /// The claims as somebody's own type has seen them.
+    pub(crate) memo: OnceLock<Arc<dyn Any + Send + Sync>>,
     /// Of the keys it was checked with; 0 where it was not checked with keys.
     pub(crate) key_epoch: u64,
 }
@@ -142,6 +145,7 @@ impl Facts {
             auth_time: members.auth_time,
             confirmation: members.confirmation.is_some(),
             dialect: names.dialect.clone(),
+            memo: OnceLock::new(),
             key_epoch: 0,
             claims,
         })

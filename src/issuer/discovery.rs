@@ -10,7 +10,10 @@ use http::{Request, StatusCode, header};
 use serde::Deserialize;
 
 use super::{Plain, check_url};
-use crate::fetch::{Fetch, FetchError, MAX_BODY_BYTES};
+use crate::{
+    claims::object,
+    fetch::{Fetch, FetchError, MAX_BODY_BYTES},
+};
 
 /// What is looked for in the metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +60,9 @@ pub(crate) async fn locate(
 }
 
 fn judge(body: &[u8], issuer: &str, endpoint: Endpoint, plain: Plain) -> Result<String, FetchError> {
-    let metadata: Metadata =
-        serde_json::from_slice(body).map_err(|_| FetchError::new("the issuer's metadata is malformed"))?;
+    let malformed = || FetchError::new("the issuer's metadata is malformed");
+    let text = str::from_utf8(body).map_err(|_| malformed())?;
+    let metadata: Metadata = object(text).map_err(|_| malformed())?;
     if metadata.issuer != issuer {
         let named: String = metadata.issuer.chars().take(200).collect();
         return Err(FetchError::new(format!(

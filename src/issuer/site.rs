@@ -93,6 +93,13 @@ impl Place {
         Doubt(lock(&self.discovered).as_mut().and_then(|discovered| discovered.since.take()))
     }
 
+    /// From now on the metadata is asked again, unless it was read within the last `pause`: it would say the same.
+    pub(crate) fn doubt_unless_new(&self, now: Duration, pause: Duration) {
+        if let Some(Discovered { since, .. }) = lock(&self.discovered).as_mut() {
+            *since = since.filter(|since| now.saturating_sub(*since) < pause);
+        }
+    }
+
     /// The endpoint is where it was.
     pub(crate) fn settle(&self, Doubt(since): Doubt) {
         if let Some(discovered) = lock(&self.discovered).as_mut() {

@@ -36,8 +36,9 @@ pin_project! {
     {
         /// The inner service has the request.
         Serving { #[pin] future: S::Future },
-        /// The verdict is still out; the request and the ready service wait for it.
-        Waiting { held: Option<(Judging, Request<B>, S)> },
+        /// The verdict is still out; the request and the ready service wait for it. In a box, so that those who don't wait
+        /// carry nothing.
+        Waiting { held: Option<Box<(Judging, Request<B>, S)>> },
         /// There will be no service.
         Refused { error: Option<AuthError> },
     }
@@ -52,7 +53,7 @@ where
     }
 
     pub(super) fn waiting(judging: Judging, request: Request<B>, ready: S, door: Door<R>, grpc: bool) -> Self {
-        Self { state: State::Waiting { held: Some((judging, request, ready)) }, door, grpc }
+        Self { state: State::Waiting { held: Some(Box::new((judging, request, ready))) }, door, grpc }
     }
 
     pub(super) fn refused(error: AuthError, door: Door<R>, grpc: bool) -> Self {
@@ -76,9 +77,11 @@ where
                     return Poll::Ready(Ok(this.door.see_out(response, *this.grpc)));
                 }
                 StateProjection::Waiting { held } => {
-                    let Some((judging, ..)) = held else { return Poll::Pending };
-                    let verdict = ready!(judging.as_mut().poll(cx));
-                    let Some((_, request, mut ready)) = held.take() else { return Poll::Pending };
+                    let Some(waiting) = held else { return Poll::Pending };
+                    let verdict = ready!(waiting.0.as_mut().poll(cx));
+                    let Some((_, request, mut ready)) = held.take().map(|waiting| *waiting) else {
+                        return Poll::Pending;
+                    };
                     match this.door.admit(request, verdict) {
                         Ok(request) => State::Serving { future: ready.call(request) },
                         Err(error) => State::Refused { error: Some(error) },

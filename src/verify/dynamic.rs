@@ -16,7 +16,10 @@ use std::{
     time::Duration,
 };
 
-use moka::sync::Cache;
+use quick_cache::{
+    DefaultHashBuilder, OptionsBuilder, UnitWeighter,
+    sync::{Cache, DefaultLifecycle},
+};
 
 use super::{JwtVerifier, Presented, Verdict, Verify, issuers::named_issuer};
 use crate::{
@@ -26,7 +29,7 @@ use crate::{
 };
 
 const MAX_ISSUERS: u32 = 100;
-const MAX_REFUSED: u64 = 1_000;
+const MAX_REFUSED: usize = 1_000;
 const REFUSAL_HOLDS: Duration = Duration::from_secs(30);
 const APPROVAL_HOLDS: Duration = Duration::from_secs(300);
 /// In which no more new verifiers are made than there is room for.
@@ -61,9 +64,9 @@ const MAX_IDENTIFIER_BYTES: usize = 512;
 #[derive(Clone)]
 pub struct DynamicIssuers {
     approve: Arc<dyn Approve>,
-    approved: Cache<Box<str>, Approved>,
+    approved: Arc<Cache<String, Approved>>,
     /// When, by [`Clock::elapsed`].
-    refused: Cache<Box<str>, Duration>,
+    refused: Arc<Cache<String, Duration>>,
     max_issuers: u32,
     budget: Arc<Mutex<Budget>>,
     clock: Arc<dyn Clock>,
@@ -96,8 +99,8 @@ impl DynamicIssuers {
     pub fn new(approve: impl Fn(&str) -> Option<JwtVerifier> + Send + Sync + 'static) -> Self {
         Self {
             approve: Arc::new(approve),
-            approved: Cache::new(MAX_ISSUERS.into()),
-            refused: Cache::new(MAX_REFUSED),
+            approved: room_for(MAX_ISSUERS),
+            refused: Arc::new(Cache::new(MAX_REFUSED)),
             max_issuers: MAX_ISSUERS,
             budget: Arc::default(),
             clock: Arc::new(SystemClock::new()),
@@ -108,7 +111,7 @@ impl DynamicIssuers {
     /// One that has to make room loses its keys, which are fetched again when it comes back.
     #[must_use]
     pub fn max_issuers(self, max_issuers: u32) -> Self {
-        Self { approved: Cache::new(max_issuers.into()), max_issuers, ..self }
+        Self { approved: room_for(max_issuers), max_issuers, ..self }
     }
 
     /// Another source of time, for tests.
@@ -119,8 +122,8 @@ impl DynamicIssuers {
 
     /// Forgets what was decided of an issuer: the next token asks the callback again.
     pub fn forget(&self, issuer: &str) {
-        self.approved.invalidate(issuer);
-        self.refused.invalidate(issuer);
+        self.approved.remove(issuer);
+        self.refused.remove(issuer);
     }
 
     /// What stands in `issuer` in the place of the template's only `{…}`, if the rest is equal byte for byte.
@@ -149,7 +152,7 @@ impl DynamicIssuers {
             return Err(Reason::WrongIssuer.into());
         }
         let Some(verifier) = (self.approve)(issuer).filter(|verifier| verifier.issuer().identifier() == issuer) else {
-            self.approved.invalidate(issuer);
+            self.approved.remove(issuer);
             self.refused.insert(issuer.into(), now);
             return Err(Reason::WrongIssuer.into());
         };
@@ -159,9 +162,8 @@ impl DynamicIssuers {
             return Ok(verifier);
         }
         // Tokens that arrive together share one verifier, and so one fetch and one place in the budget.
-        let entry = self.approved.entry(issuer.into());
-        let entry = entry.or_try_insert_with(|| self.spend(now).map(|()| Approved { verifier, since: now }));
-        entry.map(|entry| entry.into_value().verifier).map_err(Arc::unwrap_or_clone)
+        let approve = || self.spend(now).map(|()| Approved { verifier, since: now });
+        self.approved.get_or_insert_with(issuer, approve).map(|approved| approved.verifier)
     }
 
     fn spend(&self, now: Duration) -> Result<(), AuthError> {
@@ -175,6 +177,20 @@ impl DynamicIssuers {
         budget.made = budget.made.saturating_add(1);
         Ok(())
     }
+}
+
+/// In one piece: shards would fill up one before the other.
+fn room_for(issuers: u32) -> Arc<Cache<String, Approved>> {
+    let entries = usize::try_from(issuers).unwrap_or(usize::MAX);
+    let options =
+        OptionsBuilder::new().shards(1).estimated_items_capacity(entries).weight_capacity(issuers.into()).build();
+    Arc::new(match options {
+        Ok(options) => {
+            Cache::with_options(options, UnitWeighter, DefaultHashBuilder::default(), DefaultLifecycle::default())
+        }
+        // It lacks nothing; and if it did, the bound would still hold.
+        Err(_) => Cache::new(entries),
+    })
 }
 
 impl Verify for DynamicIssuers {
@@ -203,7 +219,7 @@ impl Verify for DynamicIssuers {
 
 impl fmt::Debug for DynamicIssuers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DynamicIssuers").field("approved", &self.approved.entry_count()).finish_non_exhaustive()
+        f.debug_struct("DynamicIssuers").field("approved", &self.approved.len()).finish_non_exhaustive()
     }
 }
 

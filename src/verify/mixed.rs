@@ -4,26 +4,29 @@
 //!
 //! A token of a known issuer is judged by the first verifier, and what that says is final: a JWT that fails there is not
 //! sent on. Everything else goes to the second.
-//!
-//! ```
-//! # fn example(jwt: tower_oauth::JwtVerifier, introspection: tower_oauth::IntrospectionVerifier) {
-//! use std::time::Duration;
-//! use tower_oauth::{Cached, Mixed, OAuthLayer};
-//!
-//! // For most routes, an answer may be half a minute old.
-//! let usual = Mixed::new(jwt.clone(), Cached::new(introspection.clone(), Duration::from_secs(30)));
-//! // Where it matters that a token was not revoked, the issuer is asked each time, about JWTs too.
-//! let critical = Mixed::new(jwt, introspection).always_ask();
-//! # let _ = (OAuthLayer::new(usual), OAuthLayer::new(critical));
-//! # }
-//! ```
 
 use std::sync::Arc;
 
 use super::{CacheKey, Presented, Verdict, Verify};
-use crate::token::Token;
+use crate::{
+    error::{AuthError, Reason},
+    token::Token,
+};
 
-/// Judges its own tokens with `A` and the rest with `B`. See the [module docs](self).
+/// Judges its own tokens with `A`, and what that says is final; the rest with `B`.
+///
+/// ```
+/// # fn example(jwt: tower_oauth::JwtVerifier, introspection: tower_oauth::IntrospectionVerifier) {
+/// use std::time::Duration;
+/// use tower_oauth::{Cached, Mixed, OAuthLayer};
+///
+/// // For most routes, an answer may be half a minute old.
+/// let usual = Mixed::new(jwt.clone(), Cached::new(introspection.clone(), Duration::from_secs(30)));
+/// // Where it matters that a token was not revoked, the issuer is asked each time, about JWTs too.
+/// let critical = Mixed::new(jwt, introspection).always_ask();
+/// # let _ = (OAuthLayer::new(usual), OAuthLayer::new(critical));
+/// # }
+/// ```
 ///
 /// `A` is a [`JwtVerifier`](crate::JwtVerifier), [`Issuers`](crate::Issuers) or
 /// [`DynamicIssuers`](crate::DynamicIssuers), which know their tokens by the issuer that is named in them; in a
@@ -51,12 +54,14 @@ impl<A: Verify, B: Verify> Mixed<A, B> {
 
     fn ask_too(&self, presented: &Presented<'_>, here: Verdict) -> Verdict {
         match here {
-            Verdict::Now(Ok(_)) => self.rest.verify(presented),
-            Verdict::Now(Err(error)) => Verdict::Now(Err(error)),
+            Verdict::Now(verdict) => match good_here(verdict) {
+                Ok(()) => self.rest.verify(presented),
+                Err(error) => Verdict::Now(Err(error)),
+            },
             Verdict::Later(here) => {
                 let (rest, kept) = (Arc::clone(&self.rest), presented.to_owned());
                 Verdict::later(async move {
-                    here.await?;
+                    good_here(here.await)?;
                     let verdict = rest.verify(&kept.present());
                     match verdict {
                         Verdict::Now(verdict) => verdict,
@@ -94,4 +99,10 @@ impl<A: Verify, B: Verify> Verify for Mixed<A, B> {
     fn still_holds(&self, token: &Token) -> bool {
         self.own.still_holds(token) || self.rest.still_holds(token)
     }
+}
+
+/// The second verdict takes the place of this one, and the server's check for a key that the token is bound to sees only
+/// that: an issuer that doesn't repeat `cnf` in its answer must not make a bearer token of it (RFC 9449 §7.2).
+fn good_here(verdict: Result<Token, AuthError>) -> Result<(), AuthError> {
+    if verdict?.facts().confirmation { Err(Reason::SenderConstrained.into()) } else { Ok(()) }
 }

@@ -74,8 +74,8 @@ pub trait Verify: Send + Sync + 'static {
 
     /// What the verdict depends on beside the token, for [`Cached`]: an endpoint, a tenant in a header.
     ///
-    /// A verifier that looks at [`Presented::parts`] says here what it takes from there; the verdicts of one that doesn't
-    /// are not kept.
+    /// A verifier that looks at [`Presented::parts`] or [`Presented::carrier`] says here what it takes from there; the
+    /// verdicts of one that doesn't are not kept.
     fn cache_key(&self, presented: &Presented<'_>, key: &mut CacheKey) {
         let _ = (presented, key);
     }
@@ -155,6 +155,7 @@ impl<'r> Presented<'r> {
     /// The way it came.
     #[must_use]
     pub fn carrier(&self) -> Carrier {
+        self.looked_further.set(true);
         self.credentials.carrier()
     }
 
@@ -171,9 +172,13 @@ impl<'r> Presented<'r> {
         Kept { credentials, parts: self.parts().clone() }
     }
 
-    /// Whether somebody looked at more than the token since this was last asked.
-    fn stop_looking(&self) -> bool {
-        self.looked_further.take()
+    /// The answer, and whether more than the token was looked at for it. Who asked for it from further out learns it too.
+    fn looked_further<T>(&self, ask: impl FnOnce() -> T) -> (T, bool) {
+        let before = self.looked_further.take();
+        let answer = ask();
+        let now = self.looked_further.get();
+        self.looked_further.set(before || now);
+        (answer, now)
     }
 
     /// The right to make a [`Token`]; only a check gets one.

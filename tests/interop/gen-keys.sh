@@ -21,3 +21,21 @@ if (!existsSync("keys/as-jwks.json")) {
 if (!existsSync("keys/client-es256.json")) write("client-es256.json", await make("ES256"));
 if (!existsSync("keys/rs-enc.json")) write("rs-enc.json", await make("RSA-OAEP-256", "enc"));
 '
+
+# A certificate authority, and certificates of the server, of the client cc-mtls and of another.
+if [ ! -e keys/certificates ] && command -v openssl >/dev/null; then
+    folder=$(mktemp -d "$PWD/keys/new.XXXXXX")
+    trap 'rm -rf "$folder"' EXIT
+    cd "$folder"
+    new=(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes)
+    openssl req -x509 "${new[@]}" -days 3650 -subj "/CN=interop test CA" -keyout ca.key -out ca.pem 2>/dev/null
+    for name in server:127.0.0.1 client:cc-mtls other:somebody-else; do
+        openssl req "${new[@]}" -subj "/CN=${name#*:}" -keyout "${name%:*}.key" -out request.pem 2>/dev/null
+        printf 'subjectAltName=%s\nbasicConstraints=CA:FALSE\n' "IP:127.0.0.1" >extensions
+        openssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 3650 -extfile extensions \
+            -out "${name%:*}.pem" 2>/dev/null
+    done
+    cd ../..
+    # Two at a time make two, and the first counts.
+    [ -e keys/certificates ] || mv "$folder" keys/certificates
+fi

@@ -1,11 +1,12 @@
 // A real authorization server for the tests, npm oidc-provider, on 127.0.0.1:  npm ci && ./gen-keys.sh && node oidc-provider.mjs
 // env: PORT (0: a free one) ISSUER DPOP_NONCE=1 (demand DPoP nonces) JWKS_STRIP=alg,use EXTRA_RESOURCES="URL …" DEFAULT_RESOURCE
-//      UNTIL_STDIN_ENDS=1 (ends with its standard input, so that it outlives nobody)
+//      MTLS_PORT (0: a free one; unset: none) UNTIL_STDIN_ENDS=1 (ends with its standard input, so that it outlives nobody)
 // Control (no part of OAuth): GET /__health ; POST /__rotate {"mode":"add|retire|reset","alg":"ES256"} ; GET /__stats
-// It prints "oidc-provider ISSUER" as soon as it answers.
+// It prints "mtls URL", if there is one, and "oidc-provider ISSUER" as soon as it answers.
 import http from 'node:http';
+import https from 'node:https';
 import { readFileSync } from 'node:fs';
-import { randomBytes, createPublicKey } from 'node:crypto';
+import { randomBytes, createPublicKey, X509Certificate } from 'node:crypto';
 const J = new URL('./node_modules/', import.meta.url).href;
 const { default: Provider } = await import(J + 'oidc-provider/lib/index.js');
 const jose = await import(J + 'jose/dist/webapi/index.js');
@@ -35,6 +36,8 @@ const resources = {
   [`${API}/short`]: { ...jwt({ alg: 'ES256' }), accessTokenTTL: 2 },
   [`${API}/aud-array`]: jwt({ alg: 'ES256' }),   // customizer below makes aud an array
   [`${API}/opaque`]: { scope: SCOPE, accessTokenTTL: 600, accessTokenFormat: 'opaque' },
+  [`${API}/opaque-short`]: { scope: SCOPE, audience: `${API}/opaque`, accessTokenTTL: 2, accessTokenFormat: 'opaque' },
+  [`${API}/orders-opaque`]: { scope: SCOPE, audience: `${API}/orders`, accessTokenTTL: 600, accessTokenFormat: 'opaque' },
 };
 for (const r of (process.env.EXTRA_RESOURCES ?? '').split(/\s+/).filter(Boolean)) resources[r] = { ...jwt({ alg: process.env.EXTRA_ALG ?? 'ES256' }), scope: SCOPE };
 
@@ -48,19 +51,21 @@ const clients = [
   cc('cc-pkjwt', { client_secret: undefined, token_endpoint_auth_method: 'private_key_jwt', token_endpoint_auth_signing_alg: 'ES256', jwks: { keys: [pk] } }),
   cc('cc-secretjwt', { client_secret: 'cc-secretjwt-secret-0123456789abcdef', token_endpoint_auth_method: 'client_secret_jwt' }),
   cc('cc-dpop', { token_endpoint_auth_method: 'client_secret_basic', dpop_bound_access_tokens: true }),
+  cc('cc-mtls', { client_secret: undefined, token_endpoint_auth_method: 'tls_client_auth', tls_client_auth_subject_dn: 'CN=cc-mtls' }),
   cc('rs', { token_endpoint_auth_method: 'client_secret_basic', introspection_signed_response_alg: 'ES256' }),
   { client_id: 'web', client_secret: 'web-secret', token_endpoint_auth_method: 'client_secret_basic', grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'], redirect_uris: [REDIRECT], scope: 'openid offline_access ' + SCOPE },
   { client_id: 'web-post', client_secret: 'web-post-secret', token_endpoint_auth_method: 'client_secret_post', grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'], redirect_uris: [REDIRECT], scope: 'openid offline_access ' + SCOPE },
   { client_id: 'conf', client_secret: 'conf-secret', token_endpoint_auth_method: 'client_secret_post', grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'], redirect_uris: ['http://127.0.0.1:3000/callback'], scope: 'openid offline_access ' + SCOPE },
   { client_id: 'native', token_endpoint_auth_method: 'none', application_type: 'native', grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'], redirect_uris: [REDIRECT], scope: 'openid offline_access ' + SCOPE },
 ];
+const apis = ['rs', 'cc-post', 'cc:odd id', 'cc-pkjwt', 'cc-mtls']; // may ask about anybody's tokens
 const lifetime = (ctx, token) => token.resourceServer?.accessTokenTTL ?? 600; // a number here would overrule the resource's
 const nonceSecret = randomBytes(32);
 function build() {
   const p = new Provider(ISSUER, {
     clients: structuredClone(clients), jwks: structuredClone(jwks),
     scopes: ['openid', 'offline_access', ...SCOPE.split(' ')],
-    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt', 'none'],
+    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt', 'tls_client_auth', 'none'],
     enabledJWA: {
       clientAuthSigningAlgValues: ['HS256', 'RS256', 'PS256', 'ES256', 'EdDSA', 'Ed25519'],
       introspectionSigningAlgValues: ['RS256', 'PS256', 'ES256', 'EdDSA'],
@@ -76,8 +81,14 @@ function build() {
     issueRefreshToken: async (ctx, client, code) => client.grantTypeAllowed('refresh_token'),
     features: {
       devInteractions: { enabled: true }, clientCredentials: { enabled: true },
-      introspection: { enabled: true, allowedPolicy: (ctx, client, token) => client.clientId === 'rs' || client.clientId === token.clientId },
+      introspection: { enabled: true, allowedPolicy: (ctx, client, token) => apis.includes(client.clientId) || client.clientId === token.clientId },
       revocation: { enabled: true }, jwtIntrospection: { enabled: true }, encryption: { enabled: true },
+      mTLS: {
+        enabled: true, tlsClientAuth: true,
+        getCertificate: (ctx) => { const peer = ctx.socket.getPeerCertificate?.(true); return peer?.raw && new X509Certificate(peer.raw).toString(); },
+        certificateAuthorized: (ctx) => ctx.socket.authorized === true,
+        certificateSubjectMatches: (ctx, property, expected) => property === 'tls_client_auth_subject_dn' && `CN=${ctx.socket.getPeerCertificate().subject.CN}` === expected,
+      },
       registration: { enabled: process.env.DCR !== '0' }, deviceFlow: { enabled: true },
       dPoP: { enabled: true, nonceSecret, requireNonce: () => process.env.DPOP_NONCE === '1' },
       resourceIndicators: {
@@ -121,9 +132,15 @@ async function handler(req, res) {
   }
   return provider.callback()(req, res);
 }
-const server = http.createServer(handler).listen(PORT, '127.0.0.1', () => {
-  ISSUER ??= `http://127.0.0.1:${server.address().port}`;
-  provider = build();
-  console.log('oidc-provider', ISSUER);
-});
+const listening = (server, port) => new Promise((done) => server.listen(port, '127.0.0.1', () => done(server.address().port)));
+if (process.env.MTLS_PORT) {
+  const [key, cert, ca] = ['server.key', 'server.pem', 'ca.pem'].map((name) => readFileSync(`${K}certificates/${name}`));
+  const mtls = https.createServer({ key, cert, ca, requestCert: true, rejectUnauthorized: false }, handler);
+  console.log('mtls', `https://127.0.0.1:${await listening(mtls, process.env.MTLS_PORT)}`);
+}
+const server = http.createServer(handler);
+const port = await listening(server, PORT);
+ISSUER ??= `http://127.0.0.1:${port}`;
+provider = build();
+console.log('oidc-provider', ISSUER);
 if (process.env.UNTIL_STDIN_ENDS) process.stdin.resume().on('end', () => process.exit());

@@ -24,11 +24,16 @@ struct State {
     metadata: HashMap<String, Value>,
     jwks: Answer,
     jwks_headers: String,
+    introspection: Answer,
+    /// By token, for those that are answered in another way.
+    known: HashMap<String, Answer>,
+    questions: Vec<Question>,
+    connections: usize,
     hits: HashMap<String, usize>,
     requests: Vec<String>,
 }
 
-/// What the key set's URL does.
+/// What the key set's URL or the introspection endpoint does.
 #[derive(Clone)]
 pub(crate) enum Answer {
     Keys,
@@ -41,6 +46,58 @@ pub(crate) enum Answer {
     StatusWithKeys(u16),
     Body(String),
     Redirect(String),
+    /// A status, whole header lines each with its line end, and a body.
+    Whole(u16, String, Vec<u8>),
+    /// More than anybody wants to read, until the connection is closed.
+    Endless,
+    /// Less than was promised.
+    Truncated,
+}
+
+/// What somebody asked the introspection endpoint.
+#[derive(Debug, Clone)]
+pub(crate) struct Question {
+    /// The request line and the header lines.
+    pub(crate) head: String,
+    pub(crate) body: String,
+    /// By number of connection, in the order of their opening.
+    pub(crate) connection: usize,
+}
+
+impl Question {
+    /// The value of a header that stands once.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.head.lines().skip(1).filter_map(|line| {
+            let (named, value) = line.split_once(": ")?;
+            named.eq_ignore_ascii_case(name).then_some(value)
+        });
+        let value = values.next();
+        assert!(values.next().is_none(), "{name} stands twice");
+        value
+    }
+
+    /// The form, decoded.
+    pub(crate) fn form(&self) -> Vec<(String, String)> {
+        let decode = |text: &str| {
+            let (text, mut bytes) = (text.replace('+', " ").into_bytes(), Vec::new());
+            let mut rest = text.as_slice();
+            while let [byte, after @ ..] = rest {
+                let hex = after.get(..2).filter(|_| *byte == b'%').map(|hex| std::str::from_utf8(hex).unwrap());
+                bytes.push(hex.map_or(*byte, |hex| u8::from_str_radix(hex, 16).unwrap()));
+                rest = if hex.is_some() { &after[2..] } else { after };
+            }
+            String::from_utf8(bytes).unwrap()
+        };
+        let pairs = self.body.split('&').map(|pair| pair.split_once('=').unwrap());
+        pairs.map(|(name, value)| (decode(name), decode(value))).collect()
+    }
+
+    /// The value of a parameter that stands once.
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
+        let values: Vec<_> = self.form().into_iter().filter(|(named, _)| named == name).collect();
+        assert!(values.len() < 2, "{name} stands twice");
+        values.into_iter().next().map(|(_, value)| value)
+    }
 }
 
 impl FakeIssuer {
@@ -58,6 +115,10 @@ impl FakeIssuer {
             metadata: HashMap::new(),
             jwks: Answer::Keys,
             jwks_headers: String::new(),
+            introspection: Answer::Body(json!({"active": false}).to_string()),
+            known: HashMap::new(),
+            questions: Vec::new(),
+            connections: 0,
             hits: HashMap::new(),
             requests: Vec::new(),
         };
@@ -80,7 +141,15 @@ impl FakeIssuer {
     }
 
     pub(crate) fn document(&self) -> Value {
-        json!({"issuer": self.identifier, "jwks_uri": self.jwks_uri()})
+        json!({
+            "issuer": self.identifier,
+            "jwks_uri": self.jwks_uri(),
+            "introspection_endpoint": self.introspection_endpoint(),
+        })
+    }
+
+    pub(crate) fn introspection_endpoint(&self) -> String {
+        format!("{}/introspect", self.origin())
     }
 
     pub(crate) fn origin(&self) -> String {
@@ -101,6 +170,37 @@ impl FakeIssuer {
 
     pub(crate) fn answer(&self, answer: Answer) {
         self.state.lock().unwrap().jwks = answer;
+    }
+
+    /// What the introspection endpoint answers; unless said, that no token is active.
+    pub(crate) fn introspection(&self, answer: Answer) {
+        self.state.lock().unwrap().introspection = answer;
+    }
+
+    /// What it answers about one token.
+    pub(crate) fn introspection_of(&self, token: &str, answer: Answer) {
+        self.state.lock().unwrap().known.insert(token.to_owned(), answer);
+    }
+
+    /// What it was asked so far.
+    pub(crate) fn questions(&self) -> Vec<Question> {
+        self.state.lock().unwrap().questions.clone()
+    }
+
+    /// How often it was asked.
+    pub(crate) fn asked(&self) -> usize {
+        self.state.lock().unwrap().questions.len()
+    }
+
+    /// Until it has been asked so often.
+    pub(crate) async fn is_asked(&self, count: usize) {
+        let asked = async {
+            while self.asked() < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), asked).await.expect("nobody asked");
+        assert_eq!(self.asked(), count);
     }
 
     /// Whole header lines, each with its line end.
@@ -143,62 +243,115 @@ impl Drop for FakeIssuer {
 
 async fn accept(listener: TcpListener, state: Arc<Mutex<State>>) {
     while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(serve(stream, Arc::clone(&state)));
+        let connection = {
+            let mut state = state.lock().unwrap();
+            state.connections += 1;
+            state.connections
+        };
+        tokio::spawn(serve(stream, Arc::clone(&state), connection));
     }
 }
 
-async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
+/// The introspection endpoint keeps its connections; the others close them.
+async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>, connection: usize) {
+    const CLOSE: &str = "connection: close\r\n";
+    while let Some((head, body)) = read(&mut stream).await {
+        let path = head.split([' ', '?']).nth(1).unwrap_or_default().to_owned();
+        let (jwks, jwks_headers, keys, metadata) = {
+            let mut state = state.lock().unwrap();
+            *state.hits.entry(path.clone()).or_default() += 1;
+            state.requests.push(head.clone());
+            let keys = json!({"keys": state.keys}).to_string();
+            (state.jwks.clone(), state.jwks_headers.clone(), keys, state.metadata.get(&path).cloned())
+        };
+        match (path.as_str(), metadata) {
+            (_, Some(document)) => respond(&mut stream, 200, CLOSE, document.to_string().as_bytes()).await,
+            ("/jwks", None) => {
+                let etag = jwks_headers.lines().find_map(|line| line.strip_prefix("ETag: "));
+                let unchanged = etag.is_some_and(|etag| head.contains(&format!("if-none-match: {etag}")));
+                let headers = format!("{CLOSE}{jwks_headers}");
+                match jwks {
+                    Answer::Keys if unchanged => respond(&mut stream, 304, &headers, b"").await,
+                    Answer::Keys => respond(&mut stream, 200, &headers, keys.as_bytes()).await,
+                    Answer::StatusWithKeys(status) => respond(&mut stream, status, CLOSE, keys.as_bytes()).await,
+                    other => {
+                        if misbehave(&mut stream, other, CLOSE).await.is_none() {
+                            return;
+                        }
+                    }
+                }
+            }
+            ("/introspect", None) => {
+                let question = Question { head, body, connection };
+                let answer = {
+                    let mut state = state.lock().unwrap();
+                    let token = question.parameter("token").unwrap_or_default();
+                    state.questions.push(question);
+                    state.known.get(&token).unwrap_or(&state.introspection).clone()
+                };
+                match misbehave(&mut stream, answer, "").await {
+                    Some(()) => continue,
+                    None => return,
+                }
+            }
+            _ => respond(&mut stream, 404, CLOSE, b"").await,
+        }
+        stream.shutdown().await.ok();
+        return;
+    }
+}
+
+/// One request's head, and its body.
+async fn read(stream: &mut TcpStream) -> Option<(String, String)> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        let Ok(byte) = stream.read_u8().await else { return };
-        head.push(byte);
+        head.push(stream.read_u8().await.ok()?);
     }
     let head = String::from_utf8_lossy(&head).into_owned();
-    let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-    let (answer, headers, keys, metadata) = {
-        let mut state = state.lock().unwrap();
-        *state.hits.entry(path.clone()).or_default() += 1;
-        state.requests.push(head.clone());
-        let keys = json!({"keys": state.keys}).to_string();
-        (state.jwks.clone(), state.jwks_headers.clone(), keys, state.metadata.get(&path).cloned())
-    };
-    match (path.as_str(), metadata) {
-        (_, Some(document)) => respond(&mut stream, 200, "", &document.to_string()).await,
-        ("/jwks", None) => misbehave(&mut stream, answer, &headers, &keys, &head).await,
-        _ => respond(&mut stream, 404, "", "").await,
-    }
+    let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or_default()];
+    stream.read_exact(&mut body).await.ok()?;
+    Some((head, String::from_utf8(body).unwrap()))
 }
 
-async fn misbehave(stream: &mut TcpStream, answer: Answer, headers: &str, keys: &str, head: &str) {
+/// Nothing, if the connection is of no use any more.
+async fn misbehave(stream: &mut TcpStream, answer: Answer, headers: &str) -> Option<()> {
     match answer {
-        Answer::Keys => {
-            let etag = headers.lines().find_map(|line| line.strip_prefix("ETag: "));
-            if etag.is_some_and(|etag| head.contains(&format!("if-none-match: {etag}"))) {
-                return respond(stream, 304, headers, "").await;
-            }
-            respond(stream, 200, headers, keys).await;
-        }
+        Answer::Keys | Answer::StatusWithKeys(_) => unreachable!("only the key set's URL answers with keys"),
         Answer::Hang => std::future::pending().await,
         Answer::Drip => {
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n").await.ok();
             while stream.write_all(b" ").await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
+            return None;
         }
-        Answer::Reset => stream.set_zero_linger().unwrap(),
-        Answer::Status(status) => respond(stream, status, "", "").await,
-        Answer::StatusWithKeys(status) => respond(stream, status, "", keys).await,
-        Answer::Body(body) => respond(stream, 200, "", &body).await,
-        Answer::Redirect(to) => respond(stream, 302, &format!("Location: {to}\r\n"), "").await,
+        Answer::Reset => {
+            stream.set_zero_linger().unwrap();
+            return None;
+        }
+        Answer::Status(status) => respond(stream, status, headers, b"").await,
+        Answer::Body(body) => respond(stream, 200, headers, body.as_bytes()).await,
+        Answer::Redirect(to) => respond(stream, 302, &format!("{headers}Location: {to}\r\n"), b"").await,
+        Answer::Whole(status, more, body) => respond(stream, status, &format!("{headers}{more}"), &body).await,
+        Answer::Endless => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n{\"active\":true,").await.ok();
+            while stream.write_all(&[b' '; 4096]).await.is_ok() {}
+            return None;
+        }
+        Answer::Truncated => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"active\":true").await.ok();
+            stream.shutdown().await.ok();
+            return None;
+        }
     }
+    Some(())
 }
 
-async fn respond(stream: &mut TcpStream, status: u16, headers: &str, body: &str) {
-    let head = format!(
-        "HTTP/1.1 {status} x\r\ncontent-type: application/json\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).await.ok();
-    stream.write_all(body.as_bytes()).await.ok();
-    stream.shutdown().await.ok();
+/// In one piece, so that nobody waits for an acknowledgement.
+async fn respond(stream: &mut TcpStream, status: u16, headers: &str, body: &[u8]) {
+    let named = headers.to_ascii_lowercase().contains("content-type:");
+    let kind = if named { "" } else { "content-type: application/json\r\n" };
+    let head = format!("HTTP/1.1 {status} x\r\n{kind}{headers}content-length: {}\r\n\r\n", body.len());
+    stream.write_all(&[head.as_bytes(), body].concat()).await.ok();
 }

@@ -6,12 +6,16 @@ mod support;
 
 mod answers;
 mod backends;
+mod cached;
 mod claims;
 mod discovery;
 mod extractors;
 mod fake_issuer;
 mod floors;
 mod forged_tokens;
+mod introspection;
+mod introspection_answers;
+mod introspection_questions;
 mod issuers;
 mod key_choice;
 mod key_forms;
@@ -20,6 +24,7 @@ mod layer;
 mod ledger;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod mixed;
 mod oidc_provider;
 mod presets;
 mod private_keys;

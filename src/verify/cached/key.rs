@@ -53,13 +53,13 @@ impl Namer {
         Self { mac: TokenMac::new().ok() }
     }
 
-    pub(super) fn name(&self, token: &str, key: &CacheKey) -> Name {
+    pub(super) fn name(&self, token: &[u8], key: &CacheKey) -> Name {
         let quick = if key.is_extended() { None } else { self.quick(token) };
         Name { digest: quick.unwrap_or_else(|| thorough(token)), parts: key.parts }
     }
 
     /// Every digest that this token may be known by.
-    pub(super) fn all(&self, token: &str) -> impl Iterator<Item = Digest> {
+    pub(super) fn all(&self, token: &[u8]) -> impl Iterator<Item = Digest> {
         [Some(thorough(token)), self.quick(token)].into_iter().flatten()
     }
 
@@ -68,10 +68,10 @@ impl Namer {
     /// Half the time of a SHA-256 of all. The keyed hash keeps strangers from aiming at a collision. Who has read the
     /// memory and knows its key could aim, but not without the signature's end, of which there is only a hash; and with
     /// the end of a signature of his own he hits his own verdict.
-    fn quick(&self, token: &str) -> Option<Digest> {
-        let (_, signature) = token.rsplit_once('.').filter(|(_, signature)| signature.len() >= SHORTEST_SIGNATURE)?;
-        let end = signature.as_bytes().last_chunk::<SIGNATURE_END>().map_or(signature.as_bytes(), |end| end);
-        let (mac, end) = (self.mac.as_ref()?.mac(token.as_bytes()), sha256([end]));
+    fn quick(&self, token: &[u8]) -> Option<Digest> {
+        // As the base64 of every JOSE header begins, with its first brace.
+        let end = token.last_chunk::<SIGNATURE_END>().filter(|_| token.starts_with(b"ey"))?;
+        let (mac, end) = (self.mac.as_ref()?.mac(token), sha256([end.as_slice()]));
         let mut digest = [0; 32];
         for (byte, from) in digest.iter_mut().zip(mac.iter().chain(&end)) {
             *byte = *from;
@@ -80,11 +80,9 @@ impl Namer {
     }
 }
 
-fn thorough(token: &str) -> Digest {
-    Digest(sha256([token.as_bytes()]))
+fn thorough(token: &[u8]) -> Digest {
+    Digest(sha256([token]))
 }
 
-/// 256 bits, as HS256 has them.
-const SHORTEST_SIGNATURE: usize = 43;
-/// 288 bits, and one block of SHA-256.
+/// 288 bits of base64, in one block of SHA-256. The shortest signature, of HS256, has 256.
 const SIGNATURE_END: usize = 48;

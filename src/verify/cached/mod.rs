@@ -1,30 +1,6 @@
 //! Verdicts that are kept for a while: a signature is not checked twice, a server not asked twice.
 //!
 //! *In*: what a request presented. *Out*: the verdict of the verifier inside, or the one it gave before.
-//!
-//! What is kept is who a token turned out to be, never what it may do. On every hit, everything that can be checked without
-//! the network is checked again: expiry, issuer, audience, whether the issuer still has the key
-//! ([`Verify::still_holds`]); scopes, roles and `cnf` are looked at outside of this anyway.
-//!
-//! 1. A verdict lives for the `max_age` that was given, never beyond the token's `exp`, and until it is
-//!    [forgotten](Cached::forget).
-//! 2. Accepted tokens are bounded in number and in bytes. A flood of tokens that come once does not drive out those that
-//!    come often, and refused ones are kept apart from them.
-//! 3. Refusals are kept only where somebody was asked, for at most five seconds. Failures are never kept.
-//! 4. Requests with the same token share one question. It is asked in a task of its own: a client that goes away neither
-//!    cancels nor repeats it.
-//! 5. Tokens are not kept, only hashes of them, which nobody can aim at: see [`Cached`].
-//!
-//! ```
-//! # fn example(issuer: tower_oauth::Issuer) -> Result<(), tower_oauth::ConfigError> {
-//! use std::time::Duration;
-//! use tower_oauth::{Cached, JwtVerifier, OAuthLayer};
-//!
-//! let verifier = JwtVerifier::new(issuer, "https://api.example.com")?;
-//! let layer = OAuthLayer::new(Cached::new(verifier, Duration::from_secs(600)));
-//! # Ok(())
-//! # }
-//! ```
 
 mod key;
 mod pending;
@@ -55,6 +31,19 @@ const MAX_REFUSAL_AGE: Duration = Duration::from_secs(5);
 
 /// Keeps the verdicts of `V` for a while. Clones share what is kept.
 ///
+/// What is kept is who a token turned out to be, never what it may do. On every hit, everything that can be checked without
+/// the network is checked again: expiry, issuer, audience, whether the issuer still has the key
+/// ([`Verify::still_holds`]); scopes, roles and `cnf` are looked at outside of this anyway.
+///
+/// 1. A verdict lives for the `max_age` that was given, never beyond the token's `exp`, and until it is
+///    [forgotten](Self::forget).
+/// 2. Accepted tokens are bounded in number and in bytes. A flood of tokens that come once does not drive out those that
+///    come often, and refused ones are kept apart from them.
+/// 3. Refusals are kept only where somebody was asked, for at most five seconds. Failures are never kept.
+/// 4. Requests with the same token share one question. It is asked in a task of its own: a client that goes away neither
+///    cancels nor repeats it.
+/// 5. Tokens are not kept, only hashes of them, which nobody can aim at: see below.
+///
 /// Not on by default. A verdict that is kept can be wrong where a fresh one would not be: for a JWT until its issuer's
 /// keys are read again, which is the same without a cache, but for an opaque token as long as `max_age` after it was
 /// revoked. And memory is held for strangers' claims. Who serves thousands of requests a second turns it on with one
@@ -62,7 +51,18 @@ const MAX_REFUSAL_AGE: Duration = Duration::from_secs(5);
 ///
 /// A JWT is known by a keyed hash of all of it (128 bits, the key random and never out of the process) together with a
 /// SHA-256 of the end of its signature; any other token by its SHA-256. So nobody can aim at a collision, and even who
-/// reads the whole memory, hash key and all, finds no token and can make none that hits.
+/// reads all that is kept, the hash's key too, finds no token in it and can make none that hits.
+///
+/// ```
+/// # fn example(issuer: tower_oauth::Issuer) -> Result<(), tower_oauth::ConfigError> {
+/// use std::time::Duration;
+/// use tower_oauth::{Cached, JwtVerifier, OAuthLayer};
+///
+/// let verifier = JwtVerifier::new(issuer, "https://api.example.com")?;
+/// let layer = OAuthLayer::new(Cached::new(verifier, Duration::from_secs(600)));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Cached<V> {
     verifier: Arc<V>,
     settings: Settings,
@@ -139,9 +139,8 @@ impl<V: Verify> Cached<V> {
     ///
     /// A JWT that is still good is accepted again.
     pub fn forget(&self, token: &str) {
-        // First those on the way, then what is there: a verdict on its way looks back once it is on the shelf.
-        self.shared.shelf.mark_forgetting();
-        for digest in self.shared.namer.all(token) {
+        // First those on the way, then what is there: no verdict that was on its way gets onto the shelf any more.
+        for digest in self.shared.namer.all(token.as_bytes()) {
             self.shared.pending.abandon(&digest);
             self.shared.shelf.remove(&digest);
         }
@@ -149,7 +148,6 @@ impl<V: Verify> Cached<V> {
 
     /// Forgets everything.
     pub fn clear(&self) {
-        self.shared.shelf.mark_forgetting();
         self.shared.pending.abandon_all();
         self.shared.shelf.clear();
     }
@@ -169,59 +167,75 @@ impl<V: Verify> Cached<V> {
     /// The verdict, if it is known or on its way.
     fn recall(&self, presented: &Presented<'_>) -> Result<Verdict, Miss> {
         let mut key = CacheKey::new();
-        self.verifier.cache_key(presented, &mut key);
-        let told_apart = presented.stop_looking() || key.is_extended();
-        let name = self.shared.namer.name(presented.token(), &key);
+        let ((), looked) = presented.looked_further(|| self.verifier.cache_key(presented, &mut key));
+        let told_apart = looked || key.is_extended();
+        let name = self.shared.namer.name(presented.credentials.token_bytes(), &key);
+        if let Some(verdict) = self.known(&name) {
+            return Ok(verdict);
+        }
+        match self.shared.pending.join(&name, self.settings.clock.elapsed()) {
+            Ok(running) => {
+                log::looked_up(Lookup::Joined);
+                Ok(running.verdict(Arc::clone(&self.settings.clock)))
+            }
+            // The answer may have come in since we looked.
+            Err(forgettings) => self.known(&name).ok_or_else(|| {
+                log::looked_up(Lookup::Miss);
+                Miss { name, told_apart, forgettings }
+            }),
+        }
+    }
+
+    fn known(&self, name: &Name) -> Option<Verdict> {
         let now = self.settings.clock.elapsed();
-        if let Some(token) = self.shared.shelf.accepted(&name, now) {
+        if let Some(token) = self.shared.shelf.accepted(name, now) {
             if self.verifier.still_holds(&token) {
                 log::looked_up(Lookup::Hit);
-                return Ok(Verdict::Now(Ok(token)));
+                return Some(Verdict::Now(Ok(token)));
             }
             self.shared.shelf.remove(&name.digest);
         }
-        if let Some(error) = self.shared.shelf.refused(&name, now) {
-            log::looked_up(Lookup::Refused);
-            return Ok(Verdict::Now(Err(error)));
-        }
-        let forgettings = self.shared.shelf.forgettings();
-        if let Some(running) = self.shared.pending.join(&name) {
-            log::looked_up(Lookup::Joined);
-            return Ok(running.verdict());
-        }
-        log::looked_up(Lookup::Miss);
-        Err(Miss { name, told_apart, forgettings })
+        let error = self.shared.shelf.refused(name, now)?;
+        log::looked_up(Lookup::Refused);
+        Some(Verdict::Now(Err(error)))
     }
 
     /// The verdict, which others may take too.
-    fn keep(&self, miss: Miss, presented: &Presented<'_>, verdict: Verdict) -> Verdict {
+    fn keep(&self, miss: Miss, verdict: Verdict, looked_further: bool) -> Verdict {
         // It may depend on what the name doesn't tell.
-        if presented.stop_looking() && !miss.told_apart {
+        if looked_further && !miss.told_apart {
             return verdict;
         }
+        let (shared, settings) = (&self.shared, &self.settings);
         match verdict {
             Verdict::Now(Ok(token)) => {
-                self.shared.shelf.accept(&miss, &token, &self.settings);
+                shared.pending.unless_forgotten(miss.forgettings, || shared.shelf.accept(&miss, &token, settings));
                 Verdict::Now(Ok(token))
             }
             Verdict::Now(Err(error)) => Verdict::Now(Err(error)),
             Verdict::Later(judging) => {
                 // Outside of a runtime nobody but the request itself can ask.
                 let Ok(runtime) = Handle::try_current() else { return Verdict::Later(judging) };
-                match self.shared.pending.begin(&miss.name) {
-                    Begun::Joined(running) => running.verdict(),
+                match shared.pending.begin(&miss, settings.clock.elapsed()) {
+                    Begun::Joined(running) => running.verdict(Arc::clone(&settings.clock)),
                     Begun::Full => Verdict::Now(Err(AuthError::unavailable(Duration::from_secs(1)))),
                     Begun::Started(running, asking) => {
-                        let (shared, settings) = (Arc::clone(&self.shared), self.settings.clone());
+                        // Somebody else's question may have begun and ended since we looked.
+                        if let Some(Verdict::Now(known)) = self.known(&miss.name) {
+                            shared.pending.end(&miss.name, asking, known.clone(), |_| ());
+                            return Verdict::Now(known);
+                        }
+                        let waiting = running.verdict(Arc::clone(&settings.clock));
+                        let (shared, settings) = (Arc::clone(shared), settings.clone());
                         runtime.spawn(async move {
                             let verdict = tokio::select! {
                                 verdict = judging => verdict,
                                 () = settings.clock.sleep(DEADLINE) => Err(AuthError::unavailable(Duration::from_secs(1))),
                             };
-                            shared.note(&miss, &verdict, &settings);
-                            shared.pending.end(&miss.name, asking, verdict);
+                            let note = |verdict: &_| shared.note(&miss, verdict, &settings);
+                            shared.pending.end(&miss.name, asking, verdict, note);
                         });
-                        running.verdict()
+                        waiting
                     }
                 }
             }
@@ -252,15 +266,18 @@ impl Shared {
 
 impl<V: Verify> Verify for Cached<V> {
     fn verify(&self, presented: &Presented<'_>) -> Verdict {
-        self.recall(presented).unwrap_or_else(|miss| self.keep(miss, presented, self.verifier.verify(presented)))
+        self.recall(presented).unwrap_or_else(|miss| {
+            let (verdict, looked_further) = presented.looked_further(|| self.verifier.verify(presented));
+            self.keep(miss, verdict, looked_further)
+        })
     }
 
     fn verify_own(&self, presented: &Presented<'_>) -> Option<Verdict> {
         match self.recall(presented) {
             Ok(verdict) => Some(verdict),
             Err(miss) => {
-                let verdict = self.verifier.verify_own(presented)?;
-                Some(self.keep(miss, presented, verdict))
+                let (verdict, looked_further) = presented.looked_further(|| self.verifier.verify_own(presented));
+                Some(self.keep(miss, verdict?, looked_further))
             }
         }
     }

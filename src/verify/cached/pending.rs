@@ -2,32 +2,45 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::sync::watch;
 
 use super::{
-    Verdict,
+    DEADLINE, Miss, Verdict,
     key::{Digest, Name},
 };
-use crate::{error::AuthError, token::Token};
+use crate::{clock::Clock, error::AuthError, token::Token};
 
 /// More questions than this at a time are a flood, or the sign of a server that doesn't answer.
 const MAX_PENDING: usize = 1024;
+
+/// How long a full table is not searched again for questions that nobody will answer.
+const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 
 type Answer = Option<Result<Token, AuthError>>;
 
 #[derive(Default)]
 pub(super) struct Pending {
-    running: Mutex<HashMap<Name, Running>>,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    running: HashMap<Name, Running>,
+    /// How often something was forgotten.
+    forgettings: u64,
+    next_sweep: Duration,
 }
 
 /// A question under way.
 #[derive(Clone)]
 pub(super) struct Running {
     answer: watch::Receiver<Answer>,
+    /// By [`Clock::elapsed`]. The task that asks has the same deadline, but its runtime may stand still.
+    until: Duration,
 }
 
 /// The duty to answer it. Dropped without an answer, it tells those who wait that there will be none.
@@ -44,63 +57,101 @@ pub(super) enum Begun {
 }
 
 impl Pending {
-    pub(super) fn join(&self, name: &Name) -> Option<Running> {
-        self.lock().get(name).filter(|running| running.is_alive()).cloned()
+    /// The question that is under way; otherwise, how far forgetting has come.
+    pub(super) fn join(&self, name: &Name, now: Duration) -> Result<Running, u64> {
+        let table = self.lock();
+        table.running.get(name).filter(|running| running.is_alive(now)).cloned().ok_or(table.forgettings)
     }
 
-    pub(super) fn begin(&self, name: &Name) -> Begun {
-        let mut running = self.lock();
-        if let Some(running) = running.get(name).filter(|running| running.is_alive()) {
+    pub(super) fn begin(&self, miss: &Miss, now: Duration) -> Begun {
+        let mut table = self.lock();
+        let (sender, receiver) = watch::channel(None);
+        let begun = Running { answer: receiver, until: now.saturating_add(DEADLINE) };
+        // Perhaps it was this one that was to be forgotten meanwhile. Nobody joins it, and it is not kept.
+        if table.forgettings != miss.forgettings {
+            return Begun::Started(begun, Asking { answer: sender });
+        }
+        if let Some(running) = table.running.get(&miss.name).filter(|running| running.is_alive(now)) {
             return Begun::Joined(running.clone());
         }
-        if running.len() >= MAX_PENDING {
-            // A runtime that was shut down may have taken some with it.
-            running.retain(|_, running| running.is_alive());
-            if running.len() >= MAX_PENDING {
-                return Begun::Full;
-            }
+        if !table.has_room(now) {
+            return Begun::Full;
         }
-        let (sender, receiver) = watch::channel(None);
-        let begun = Running { answer: receiver };
-        running.insert(*name, begun.clone());
+        table.running.insert(miss.name, begun.clone());
         Begun::Started(begun, Asking { answer: sender })
     }
 
+    /// Tells those who wait, and notes the verdict unless it is to be forgotten: nobody forgets anything in between.
     #[expect(clippy::needless_pass_by_value, reason = "who has answered has nothing left to answer with")]
-    pub(super) fn end(&self, name: &Name, asking: Asking, verdict: Result<Token, AuthError>) {
-        let mut running = self.lock();
+    pub(super) fn end(
+        &self,
+        name: &Name,
+        asking: Asking,
+        verdict: Result<Token, AuthError>,
+        note: impl FnOnce(&Result<Token, AuthError>),
+    ) {
+        let mut table = self.lock();
         // It may have been abandoned, and asked anew since.
-        if running.get(name).is_some_and(|running| running.answer.same_channel(&asking.answer.subscribe())) {
-            running.remove(name);
+        if table.running.get(name).is_some_and(|running| running.answer.same_channel(&asking.answer.subscribe())) {
+            note(&verdict);
+            table.running.remove(name);
         }
-        drop(running);
+        drop(table);
         asking.answer.send_replace(Some(verdict));
+    }
+
+    /// Notes a verdict at which nobody had to wait.
+    pub(super) fn unless_forgotten(&self, forgettings: u64, note: impl FnOnce()) {
+        let table = self.lock();
+        if table.forgettings == forgettings {
+            note();
+        }
+        drop(table);
     }
 
     /// Whoever asks from now on asks anew.
     pub(super) fn abandon(&self, digest: &Digest) {
-        self.lock().retain(|name, _| name.digest != *digest);
+        let mut table = self.lock();
+        table.forgettings = table.forgettings.wrapping_add(1);
+        table.running.retain(|name, _| name.digest != *digest);
     }
 
     pub(super) fn abandon_all(&self) {
-        self.lock().clear();
+        let mut table = self.lock();
+        table.forgettings = table.forgettings.wrapping_add(1);
+        table.running.clear();
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Name, Running>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn has_room(&mut self, now: Duration) -> bool {
+        if self.running.len() >= MAX_PENDING && now >= self.next_sweep {
+            // A panic, or a runtime that was shut down or stands still, may have left some.
+            self.running.retain(|_, running| running.is_alive(now));
+            self.next_sweep = now.saturating_add(SWEEP_PAUSE);
+        }
+        self.running.len() < MAX_PENDING
     }
 }
 
 impl Running {
     /// Somebody is still there who will answer.
-    fn is_alive(&self) -> bool {
-        self.answer.has_changed().is_ok()
+    fn is_alive(&self, now: Duration) -> bool {
+        now < self.until && self.answer.has_changed().is_ok()
     }
 
-    pub(super) fn verdict(mut self) -> Verdict {
+    pub(super) fn verdict(mut self, clock: Arc<dyn Clock>) -> Verdict {
         Verdict::later(async move {
-            let answer = self.answer.wait_for(Option::is_some).await;
-            let answer = answer.ok().and_then(|answer| answer.clone());
+            let patience = clock.sleep(self.until.saturating_sub(clock.elapsed()));
+            let answer = tokio::select! {
+                biased;
+                answer = self.answer.wait_for(Option::is_some) => answer.ok().and_then(|answer| answer.clone()),
+                () = patience => None,
+            };
             answer.unwrap_or_else(|| Err(AuthError::unavailable(Duration::from_secs(1))))
         })
     }

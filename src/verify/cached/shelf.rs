@@ -1,12 +1,6 @@
 //! Where verdicts are kept: bounded, and each with the moment when it dies.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use quick_cache::{Weighter, sync::Cache};
 
@@ -33,8 +27,6 @@ pub(super) struct Shelf {
     accepted: Cache<Digest, Kept<Token>, Weight>,
     /// Apart from the others, so that no number of bad tokens drives out a good one.
     refused: Cache<Digest, Kept<AuthError>>,
-    /// How often something was forgotten.
-    forgettings: AtomicU64,
     clock: Arc<dyn Clock>,
 }
 
@@ -61,18 +53,24 @@ impl Weighter<Digest, Kept<Token>> for Weight {
 
 impl Shelf {
     pub(super) fn new(sizes: &Sizes, clock: Arc<dyn Clock>) -> Self {
-        let bytes = u64::try_from(sizes.bytes).unwrap_or(u64::MAX);
-        let share = bytes.checked_div(u64::try_from(sizes.entries).unwrap_or(u64::MAX)).unwrap_or(bytes).max(1);
+        let entries = u64::try_from(sizes.entries).unwrap_or(u64::MAX);
+        let bytes = if entries == 0 { 0 } else { u64::try_from(sizes.bytes).unwrap_or(u64::MAX).min(MAX_BYTES) };
+        // A single entry must be a little smaller than all the room.
+        let share = bytes.checked_div(entries).unwrap_or_default().min(bytes - bytes / 20).max(1);
+        // What is expected decides how many parts the cache has, and each must have room for a large entry.
+        let expected = sizes.entries.min(usize::try_from(bytes / USUAL_BYTES).unwrap_or(usize::MAX));
         Self {
-            accepted: Cache::with_weighter(sizes.entries, bytes, Weight { share }),
-            refused: Cache::new(sizes.entries),
-            forgettings: AtomicU64::new(0),
+            accepted: Cache::with_weighter(expected, bytes, Weight { share }),
+            refused: Cache::new(sizes.entries.min(MAX_REFUSED)),
             clock,
         }
     }
 
     pub(super) fn accepted(&self, name: &Name, now: Duration) -> Option<Token> {
-        self.accepted.get(&name.digest).filter(|kept| kept.is_for(name, now)).map(|kept| kept.what)
+        let token = self.accepted.get(&name.digest).filter(|kept| kept.is_for(name, now))?.what;
+        // Asked of the time of day too, which may have been set forward, or gone on while the machine slept.
+        let expired = token.facts().expires_at.is_some_and(|expires| expires <= NumericDate::of(self.clock.now()));
+        (!expired).then_some(token)
     }
 
     pub(super) fn refused(&self, name: &Name, now: Duration) -> Option<AuthError> {
@@ -107,19 +105,6 @@ impl Shelf {
         }
         let Name { digest, parts } = miss.name;
         place.insert(digest, Kept { what, parts, dies: self.clock.elapsed().saturating_add(age) });
-        // Perhaps it was this one that was to be forgotten meanwhile.
-        if self.forgettings() != miss.forgettings {
-            place.remove(&digest);
-        }
-    }
-
-    pub(super) fn forgettings(&self) -> u64 {
-        self.forgettings.load(Ordering::SeqCst)
-    }
-
-    /// To be called before anything is removed that is to be forgotten.
-    pub(super) fn mark_forgetting(&self) {
-        self.forgettings.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(super) fn remove(&self, digest: &Digest) {
@@ -142,3 +127,10 @@ impl<T> Kept<T> {
         self.parts == name.parts && now < self.dies
     }
 }
+
+/// Beyond this the cache could not add up its weights.
+const MAX_BYTES: u64 = u64::MAX / 8;
+/// What an entry is taken to need, to guess how many there will be.
+const USUAL_BYTES: u64 = 1024;
+/// They live for five seconds: more are a flood, of which it is no use to remember anything.
+const MAX_REFUSED: usize = 100_000;

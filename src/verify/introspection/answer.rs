@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::{Rules, SIGNED};
 use crate::{
-    claims::{NumericDate, OneOrMany},
+    claims::{NumericDate, OneOrMany, object},
     error::AuthError,
     fetch::FetchError,
     jws::Compact,
@@ -39,7 +39,7 @@ impl Rules {
     pub(super) fn read(&self, body: &[u8]) -> Result<Answer, FetchError> {
         let text = str::from_utf8(body).map_err(|_| FetchError::new("the answer is not UTF-8"))?;
         // serde_json's own message may quote what stands there, so only the place is told.
-        let standing: Standing = serde_json::from_str(text).map_err(|error| {
+        let standing: Standing = object(text).map_err(|error| {
             FetchError::new(format!("the answer is no introspection response (column {})", error.column()))
         })?;
         if !standing.active {
@@ -92,7 +92,7 @@ impl Rules {
         }
         let malformed = || FetchError::new("the signed answer lacks iss, aud, iat or token_introspection");
         let text = str::from_utf8(payload).map_err(|_| malformed())?;
-        let signed: Signed<'_> = serde_json::from_str(text).map_err(|_| malformed())?;
+        let signed: Signed<'_> = object(text).map_err(|_| malformed())?;
         if signed.iss != self.issuer.identifier() {
             return Err(FetchError::new("the signed answer is another issuer's"));
         }

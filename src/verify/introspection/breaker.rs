@@ -29,33 +29,45 @@ struct State {
     closed_until: Duration,
 }
 
+/// Somebody may be asked.
+#[must_use]
+pub(super) struct Permit {
+    /// So many had failed in a row when it was given.
+    failures: u32,
+}
+
 impl Breaker {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
         Self { state: Mutex::default(), clock }
     }
 
     /// Whether somebody may be asked now; otherwise, how long to wait.
-    pub(super) fn admit(&self) -> Result<(), Duration> {
+    pub(super) fn admit(&self) -> Result<Permit, Duration> {
         let now = self.clock.elapsed();
         let mut state = self.lock();
+        let permit = Permit { failures: state.failures };
         if state.failures < FAILURES {
-            return Ok(());
+            return Ok(permit);
         }
         if now < state.closed_until {
             return Err(state.closed_until.saturating_sub(now));
         }
         // The probe. Should it never end, the next one goes out after the pause.
         state.closed_until = now.saturating_add(state.pause());
-        Ok(())
+        Ok(permit)
     }
 
     pub(super) fn succeeded(&self) {
         self.lock().failures = 0;
     }
 
-    pub(super) fn failed(&self) {
+    pub(super) fn failed(&self, permit: &Permit) {
         let now = self.clock.elapsed();
         let mut state = self.lock();
+        // Of many that were asked at once, those beyond the fifth tell nothing new; nor does a probe that another outran.
+        if state.failures >= FAILURES && permit.failures != state.failures {
+            return;
+        }
         state.failures = state.failures.saturating_add(1);
         if state.failures >= FAILURES {
             state.closed_until = now.saturating_add(state.pause());

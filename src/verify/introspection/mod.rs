@@ -12,21 +12,6 @@
 //!
 //! Nothing is kept here: each request asks. [`Cached`](crate::Cached) keeps answers for as long as is chosen, and
 //! [`Mixed`](crate::Mixed) asks only about tokens that can't be judged here.
-//!
-//! ```
-//! # fn main() -> Result<(), tower_oauth::ConfigError> {
-//! use std::time::Duration;
-//! use tower_oauth::{Cached, ClientAuthentication, IntrospectionVerifier, Issuer, OAuthLayer};
-//!
-//! # #[cfg(feature = "http-client")] {
-//! let issuer = Issuer::builder("https://auth.example.com").lazy()?; // its metadata names the endpoint
-//! let client = ClientAuthentication::secret_basic("orders-api", "correct horse battery staple");
-//! let verifier = IntrospectionVerifier::new(issuer, client, "https://api.example.com")?;
-//! let layer = OAuthLayer::new(Cached::new(verifier, Duration::from_secs(30)));
-//! # }
-//! # Ok(())
-//! # }
-//! ```
 
 mod answer;
 mod breaker;
@@ -47,7 +32,7 @@ use self::{answer::Answer, breaker::Breaker};
 pub use self::{builder::IntrospectionVerifierBuilder, client::ClientAuthentication};
 use super::{CacheKey, Presented, Verdict, Verify, expected::Expected};
 use crate::{
-    claims::{ClaimNames, Facts},
+    claims::{Audience, ClaimNames, Facts},
     error::{AuthError, ConfigError, Reason},
     fetch::{Fetch, FetchError, MAX_BODY_BYTES},
     issuer::{
@@ -64,12 +49,31 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// When to come back after a failure, where the server doesn't say.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
-/// Where the endpoint is, is not asked again so soon after that failed.
+/// Where the endpoint is, is not asked again so soon after that failed, or led nowhere.
 const LOCATING_PAUSE: Duration = Duration::from_secs(1);
 /// RFC 9701 §4.
 const SIGNED: &str = "application/token-introspection+jwt";
 
 /// Verifies tokens by asking their issuer's introspection endpoint (RFC 7662). Clones share everything.
+///
+/// `iss`, `aud`, `exp` and `nbf` of its answer are judged here as well; an answer without `aud` is refused. A token that is
+/// not active gets 401; when the server refuses this API, fails, hangs for five seconds or talks nonsense, that is 503.
+/// Each request asks: see [`Cached`](crate::Cached) and [`Mixed`](crate::Mixed).
+///
+/// ```
+/// # fn main() -> Result<(), tower_oauth::ConfigError> {
+/// use std::time::Duration;
+/// use tower_oauth::{Cached, ClientAuthentication, IntrospectionVerifier, Issuer, OAuthLayer};
+///
+/// # #[cfg(feature = "http-client")] {
+/// let issuer = Issuer::builder("https://auth.example.com").lazy()?; // its metadata names the endpoint
+/// let client = ClientAuthentication::secret_basic("orders-api", "correct horse battery staple");
+/// let verifier = IntrospectionVerifier::new(issuer, client, "https://api.example.com")?;
+/// let layer = OAuthLayer::new(Cached::new(verifier, Duration::from_secs(30)));
+/// # }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct IntrospectionVerifier {
     rules: Arc<Rules>,
@@ -140,19 +144,22 @@ impl Verify for IntrospectionVerifier {
 struct Failure {
     error: FetchError,
     retry_after: Option<Duration>,
+    /// The server is there. It is this question that it can't answer, perhaps for the token in it.
+    answered: bool,
 }
 
 impl From<FetchError> for Failure {
     fn from(error: FetchError) -> Self {
-        Self { error, retry_after: None }
+        Self { error, retry_after: None, answered: false }
     }
 }
 
 impl Rules {
     async fn introspect(&self, token: &str) -> Result<Token, AuthError> {
-        if let Some(pause) = self.breaker.as_ref().and_then(|breaker| breaker.admit().err()) {
-            return Err(AuthError::unavailable(pause));
-        }
+        let permit = match self.breaker.as_ref().map(Breaker::admit).transpose() {
+            Ok(permit) => permit,
+            Err(pause) => return Err(AuthError::unavailable(pause)),
+        };
         let began = self.site.clock.elapsed();
         let answer = tokio::select! {
             answer = self.ask(token) => answer,
@@ -162,14 +169,17 @@ impl Rules {
         let outcome =
             answer.as_ref().map(|answer| !matches!(answer, Answer::Inactive)).map_err(|failure| &failure.error);
         log::introspected(self.issuer.identifier(), outcome, took);
-        if let Some(breaker) = &self.breaker {
-            if answer.is_ok() { breaker.succeeded() } else { breaker.failed() }
+        if let (Some(breaker), Some(permit)) = (&self.breaker, &permit) {
+            match &answer {
+                Err(Failure { answered: false, .. }) => breaker.failed(permit),
+                _ => breaker.succeeded(),
+            }
         }
         match answer {
             Ok(Answer::Active(token)) => self.check_claims(token.facts()).map(|()| token),
             Ok(Answer::Misplaced(error)) => Err(error),
             Ok(Answer::Inactive) => Err(Reason::Inactive.into()),
-            Err(Failure { error, retry_after }) => {
+            Err(Failure { error, retry_after, .. }) => {
                 Err(AuthError::unavailable(retry_after.unwrap_or(RETRY_AFTER)).with_source(error))
             }
         }
@@ -187,7 +197,7 @@ impl Rules {
             status => {
                 // It may have moved.
                 if matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE) {
-                    self.place.doubt();
+                    self.place.doubt_unless_new(self.site.clock.elapsed(), LOCATING_PAUSE);
                 }
                 let whose = match status {
                     // RFC 7662 §2.3: it is we who are not allowed to ask.
@@ -195,7 +205,9 @@ impl Rules {
                     _ => "",
                 };
                 let error = FetchError::new(format!("the introspection endpoint answered {}{whose}", status.as_u16()));
-                return Err(Failure { error, retry_after: retry_after(answer.headers()) });
+                // Anybody can send a token that makes a bad question: some servers call a JWT one.
+                let answered = status == StatusCode::BAD_REQUEST;
+                return Err(Failure { error, retry_after: retry_after(answer.headers()), answered });
             }
         }
         let read = match (self.signed, is_signed(answer.headers())) {
@@ -250,9 +262,9 @@ impl Rules {
         if facts.text(facts.issuer.as_ref()).is_some_and(|issuer| issuer != self.issuer.identifier()) {
             return Err(Reason::WrongIssuer.into());
         }
-        let mut audience = facts.audience.iter().filter_map(|text| facts.text(Some(text))).peekable();
-        if audience.peek().is_some() || !self.any_audience {
-            self.expected.check_audience(audience)?;
+        // An empty list is not absent: it names nobody.
+        if !(self.any_audience && matches!(facts.audience, Audience::Absent)) {
+            self.expected.check_audience(facts.audience.iter().filter_map(|text| facts.text(Some(text))))?;
         }
         self.expected.check_times(facts)
     }
@@ -265,8 +277,10 @@ fn is_signed(headers: &HeaderMap) -> bool {
 
 /// RFC 9110 §10.2.3, in seconds; within bounds, and none for a date.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).clamp(Duration::from_secs(1), MAX_RETRY_AFTER))
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let digits = !seconds.is_empty() && seconds.bytes().all(|byte| byte.is_ascii_digit());
+    let said = digits.then(|| seconds.parse().map_or(Duration::MAX, Duration::from_secs))?;
+    Some(said.clamp(Duration::from_secs(1), MAX_RETRY_AFTER))
 }
 
 impl fmt::Debug for IntrospectionVerifier {

@@ -3,6 +3,8 @@
 //! It runs where `node` is there and its packages are installed (`npm ci` in `tests/interop`, or in the folder that
 //! `OIDC_PROVIDER_DIR` names). Otherwise nothing is proved here, and that is said aloud.
 
+mod introspection;
+
 use std::{
     env,
     io::{self, BufRead as _, BufReader, Write as _},
@@ -34,14 +36,16 @@ const LATER: Duration = Duration::from_secs(3700);
 struct Provider {
     folder: PathBuf,
     identifier: String,
+    /// Where it asks for a client's certificate. Absent where there is no `openssl` to make any.
+    mtls: Option<String>,
     process: Child,
 }
 
 impl Provider {
     fn start() -> Option<Self> {
         let folder = folder()?;
-        let (process, identifier) = spawn(&folder, "0");
-        Some(Self { folder, identifier, process })
+        let (process, identifier, mtls) = spawn(&folder, "0");
+        Some(Self { folder, identifier, mtls, process })
     }
 
     fn stop(&mut self) {
@@ -52,9 +56,9 @@ impl Provider {
     /// At the same address, with the keys of its files again.
     fn start_again(&mut self) {
         let (_, port) = self.identifier.rsplit_once(':').unwrap();
-        let (process, identifier) = spawn(&self.folder, port);
+        let (process, identifier, mtls) = spawn(&self.folder, port);
         assert_eq!(identifier, self.identifier);
-        self.process = process;
+        (self.process, self.mtls) = (process, mtls);
     }
 
     async fn ask(&self, request: Request<Bytes>) -> Value {
@@ -65,17 +69,18 @@ impl Provider {
 
     /// An access token by `client_credentials`.
     async fn token(&self, resource: &str, scope: &str) -> String {
-        let body = form_urlencoded::Serializer::new(String::new())
-            .append_pair("grant_type", "client_credentials")
-            .append_pair("resource", &format!("{RESOURCES}/{resource}"))
-            .append_pair("scope", scope)
-            .finish();
-        let request = Request::post(format!("{}/token", self.identifier))
+        let resource = format!("{RESOURCES}/{resource}");
+        let form = [("grant_type", "client_credentials"), ("resource", &*resource), ("scope", scope)];
+        self.ask(self.form("token", &form)).await["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// What the client `cc-basic` sends.
+    fn form(&self, path: &str, form: &[(&str, &str)]) -> Request<Bytes> {
+        Request::post(format!("{}/{path}", self.identifier))
             .header("authorization", format!("Basic {}", STANDARD.encode("cc-basic:cc-basic-secret")))
             .header("content-type", "application/x-www-form-urlencoded")
-            .body(body.into())
-            .unwrap();
-        self.ask(request).await["access_token"].as_str().unwrap().to_owned()
+            .body(form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish().into())
+            .unwrap()
     }
 
     async fn rotate(&self, mode: &str) {
@@ -85,8 +90,12 @@ impl Provider {
 
     /// How often its key set was asked for.
     async fn fetches(&self) -> u64 {
+        self.requests("/jwks").await
+    }
+
+    async fn requests(&self, path: &str) -> u64 {
         let request = Request::get(format!("{}/__stats", self.identifier)).body(Bytes::new()).unwrap();
-        self.ask(request).await["/jwks"].as_u64().unwrap_or_default()
+        self.ask(request).await[path].as_u64().unwrap_or_default()
     }
 
     /// The issuer as it is found, and a clock for it.
@@ -132,8 +141,12 @@ fn say(line: &str) {
     writeln!(io::stderr().lock(), "{line}").unwrap();
 }
 
-fn spawn(folder: &Path, port: &str) -> (Child, String) {
-    let mut process = Command::new("node")
+fn spawn(folder: &Path, port: &str) -> (Child, String, Option<String>) {
+    let mut process = Command::new("node");
+    if folder.join("keys/certificates").is_dir() {
+        process.env("MTLS_PORT", "0");
+    }
+    let mut process = process
         .arg("oidc-provider.mjs")
         .current_dir(folder)
         .env_remove("ISSUER")
@@ -145,8 +158,12 @@ fn spawn(folder: &Path, port: &str) -> (Child, String) {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(process.stdout.as_mut().unwrap()).lines().map_while(Result::ok);
-    let identifier = lines.find_map(|line| line.strip_prefix("oidc-provider http").map(|rest| format!("http{rest}")));
-    (process, identifier.expect("oidc-provider ended; see `node oidc-provider.mjs`"))
+    let mut mtls = None;
+    let identifier = lines.find_map(|line| {
+        mtls = mtls.take().or_else(|| line.strip_prefix("mtls ").map(str::to_owned));
+        line.strip_prefix("oidc-provider http").map(|rest| format!("http{rest}"))
+    });
+    (process, identifier.expect("oidc-provider ended; see `node oidc-provider.mjs`"), mtls)
 }
 
 fn api(issuer: &Issuer, clock: &ManualClock, resource: &str) -> ResourceServer {

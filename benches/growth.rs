@@ -1,0 +1,131 @@
+//! What a request costs when something else grows: routes, issuers, keys, scopes, the token, the tokens in use. Nothing
+//! may be worse than linear in the token's size, and issuers and keys should cost nothing.
+//!
+//! `cargo bench --bench growth` prints a Markdown table. Ed25519 everywhere: its keys are quickly made, and its small
+//! signature leaves room for a small token. Every size of a thing runs in every round; the ratio is the median of the
+//! rounds' ratios to the smallest.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, clippy::cast_precision_loss)]
+
+mod support;
+
+use std::time::Duration;
+
+use axum::{Router, routing::get};
+use serde_json::json;
+use support::{AUDIENCE, Contestant, median, orders, paired, ratio, token};
+use tower_oauth::{
+    Algorithm, Cached, Issuer, Issuers, JwtVerifier, KeySet, OAuthLayer, Scoped, Verify, testing::MockIssuer,
+};
+
+tower_oauth::scopes! {
+    OrdersRead = "orders:read";
+}
+
+const ROUNDS: usize = 101;
+const REQUESTS: usize = 100;
+
+/// A size of the thing that grows: what it is called, without and with a cache.
+struct Size(String, [Contestant; 2]);
+
+fn main() {
+    if std::env::args().any(|argument| argument == "--test") {
+        return; // `cargo test --benches` only wants to see that it builds.
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    println!(
+        "| what grows | | no cache: ns/request | × smallest | allocations | hit: ns/request | × smallest | allocations |"
+    );
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|");
+    runtime.block_on(async {
+        measure("routes", [1, 100, 1000].map(routes)).await;
+        measure("issuers", [1, 10, 1000].map(issuers)).await;
+        measure("keys in the set", [1, 10, 100].map(keys)).await;
+        measure("scopes in the token", [1, 10, 50].map(scopes)).await;
+        measure("bytes of the token", [0, 20, 80, 180, 420].map(groups)).await;
+        measure("tokens in use", [1, 100, 5000].map(tokens_in_use)).await;
+    });
+}
+
+async fn measure<const SIZES: usize>(what: &str, sizes: [Size; SIZES]) {
+    let (names, contestants): (Vec<_>, Vec<_>) = sizes.into_iter().map(|Size(name, pair)| (name, pair)).unzip();
+    let contestants: Vec<_> = contestants.into_iter().flatten().collect();
+    for contestant in &contestants {
+        contestant.see_all().await;
+    }
+    let times = paired(&contestants, ROUNDS, REQUESTS).await;
+    for (place, name) in names.iter().enumerate() {
+        print!("| {what} | {name} |");
+        for way in 0..2 {
+            let own = &times[2 * place + way];
+            let allocations = contestants[2 * place + way].allocations().await;
+            print!(" {:.0} | {:.2} | {allocations} |", median(own.clone()), ratio(own, &times[way]));
+        }
+        println!();
+    }
+}
+
+fn issuer() -> MockIssuer {
+    MockIssuer::with_algorithm("https://auth.example.com", Algorithm::EdDSA)
+}
+
+/// A handler that reads `sub`, without and with a cache.
+fn both(verifier: impl Verify + Clone, tokens: &[String]) -> [Contestant; 2] {
+    ways(Router::new().route("/orders", get(orders)), verifier, tokens)
+}
+
+/// These routes, without and with a cache.
+fn ways(app: Router, verifier: impl Verify + Clone, tokens: &[String]) -> [Contestant; 2] {
+    let cached = Cached::new(verifier.clone(), Duration::from_secs(600));
+    let apps = [app.clone().layer(OAuthLayer::new(verifier)), app.layer(OAuthLayer::new(cached))];
+    apps.map(|app| Contestant::with_tokens(app, tokens.to_vec()))
+}
+
+fn routes(count: usize) -> Size {
+    let issuer = issuer();
+    let app = (1..count).fold(Router::new(), |app, index| app.route(&format!("/r{index}"), get(orders)));
+    let app = app.route("/orders", get(orders));
+    Size(count.to_string(), ways(app, issuer.verifier(AUDIENCE), &[token(&issuer).sign()]))
+}
+
+fn issuers(count: usize) -> Size {
+    let all = (0..count)
+        .map(|index| MockIssuer::with_algorithm(&format!("https://auth-{index}.example.com"), Algorithm::EdDSA));
+    let all: Vec<_> = all.collect();
+    let verifier = Issuers::new(all.iter().map(|issuer| issuer.verifier(AUDIENCE))).unwrap();
+    Size(count.to_string(), both(verifier, &[token(&all[count / 2]).sign()]))
+}
+
+fn keys(count: usize) -> Size {
+    let issuer = issuer();
+    let others = (1..count)
+        .map(|index| MockIssuer::with_algorithm(&format!("https://other-{index}.example.com"), Algorithm::EdDSA).jwk());
+    let mut keys: Vec<_> = others.collect();
+    keys.insert(count / 2, issuer.jwk());
+    let keys = KeySet::from_json(json!({ "keys": keys }).to_string()).unwrap();
+    assert_eq!(keys.len(), count);
+    let verifier = JwtVerifier::new(Issuer::with_keys(issuer.identifier(), keys).unwrap(), AUDIENCE).unwrap();
+    Size(count.to_string(), both(verifier, &[token(&issuer).sign()]))
+}
+
+/// The handler asks for the last of them.
+fn scopes(count: usize) -> Size {
+    let issuer = issuer();
+    let scopes: Vec<_> = (1..count).map(|index| format!("thing-{index}:read")).chain(["orders:read".into()]).collect();
+    let app = Router::new().route("/orders", get(async |_: Scoped<OrdersRead>| "sub"));
+    let token = token(&issuer).scope(&scopes.join(" ")).sign();
+    Size(count.to_string(), ways(app, issuer.verifier(AUDIENCE), &[token]))
+}
+
+/// Tokens grow by the groups that somebody is in.
+fn groups(count: usize) -> Size {
+    let issuer = issuer();
+    let groups: Vec<_> = (0..count).map(|index| format!("group-{index:04}")).collect();
+    let token = issuer.token("5ba552d67").audience(AUDIENCE).claim("groups", json!(groups)).sign();
+    Size(token.len().to_string(), both(issuer.verifier(AUDIENCE), &[token]))
+}
+
+fn tokens_in_use(count: usize) -> Size {
+    let issuer = issuer();
+    let tokens: Vec<_> = (0..count).map(|index| token(&issuer).claim("jti", format!("{index:032}")).sign()).collect();
+    Size(count.to_string(), both(issuer.verifier(AUDIENCE), &tokens))
+}

@@ -1,0 +1,132 @@
+//! What the benches share: one token, in-process requests, paired rounds and counted allocations.
+#![allow(dead_code)] // Each bench takes what it needs.
+
+pub(crate) mod limit;
+
+use std::{alloc::System, cell::Cell, hint::black_box, time::Instant};
+
+use axum::{Router, body::Body, routing::get};
+use http::Request;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tower::Service;
+use tower_oauth::{
+    OAuthLayer, Token, Verify,
+    testing::{MockIssuer, TokenBuilder},
+};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+pub(crate) const AUDIENCE: &str = "https://api.example.com";
+
+/// About 1 KB with RS256: what RFC 9068 asks for, and a few claims of the application's own.
+pub(crate) fn token(issuer: &MockIssuer) -> TokenBuilder {
+    issuer
+        .token("5ba552d67")
+        .audience(AUDIENCE)
+        .client_id("s6BhdRkqt3")
+        .scope("openid profile orders:read orders:write reports:read")
+        .claim("jti", "dbe39bf3a3ba4238a513f51d6e1691c4")
+        .claim("auth_time", 1_700_000_000)
+        .claim("acr", "urn:mace:incommon:iap:silver")
+        .claim("groups", serde_json::json!(["staff", "warehouse"]))
+        .claim("roles", serde_json::json!(["editor"]))
+        .claim("tenant", "tenant-0001")
+        .claim("email", "ada.lovelace@example.com")
+        .claim("name", "Ada Lovelace")
+}
+
+/// A route that nobody protects.
+pub(crate) fn bare() -> Router {
+    Router::new().route("/orders", get(async || "sub"))
+}
+
+/// The route under this verifier; the handler reads `sub`.
+pub(crate) fn protected(verifier: impl Verify) -> Router {
+    Router::new().route("/orders", get(orders)).layer(OAuthLayer::new(verifier))
+}
+
+pub(crate) async fn orders(token: Token) -> &'static str {
+    if black_box(token.subject()).is_some() { "sub" } else { "" }
+}
+
+/// Who is measured: a router, and the tokens that its requests bring.
+pub(crate) struct Contestant {
+    app: Router,
+    tokens: Vec<String>,
+    next: Cell<usize>,
+}
+
+impl Contestant {
+    pub(crate) fn new(app: Router, token: impl Into<String>) -> Self {
+        Self::with_tokens(app, vec![token.into()])
+    }
+
+    /// Takes them in an order that no memory guesses.
+    pub(crate) fn with_tokens(app: Router, tokens: Vec<String>) -> Self {
+        Self { app, tokens, next: Cell::new(0) }
+    }
+
+    /// One request with each token.
+    pub(crate) async fn see_all(&self) {
+        self.run(self.tokens.len()).await;
+    }
+
+    /// Nanoseconds a request, each of `count` in a row.
+    async fn run(&self, count: usize) -> f64 {
+        let mut app = self.app.clone();
+        let requests: Vec<_> = (0..count).map(|_| self.request()).collect();
+        let start = Instant::now();
+        for request in requests {
+            let response = app.call(request).await.unwrap();
+            assert_eq!(response.status(), 200);
+            black_box(response);
+        }
+        start.elapsed().as_nanos() as f64 / count as f64
+    }
+
+    /// Allocations and reallocations of one request.
+    pub(crate) async fn allocations(&self) -> usize {
+        let mut app = self.app.clone();
+        let request = self.request();
+        let region = Region::new(ALLOCATOR);
+        black_box(app.call(request).await.unwrap());
+        let change = region.change();
+        change.allocations + change.reallocations
+    }
+
+    fn request(&self) -> Request<Body> {
+        const STRIDE: usize = 7919;
+        let place = self.next.replace((self.next.get() + STRIDE) % self.tokens.len());
+        let request = Request::get("/orders").header("authorization", format!("Bearer {}", self.tokens[place]));
+        request.body(Body::empty()).unwrap()
+    }
+}
+
+/// Every contestant in every round, after ten rounds that don't count. The times of each, round by round.
+pub(crate) async fn paired(contestants: &[Contestant], rounds: usize, requests: usize) -> Vec<Vec<f64>> {
+    let mut times = vec![Vec::new(); contestants.len()];
+    for round in 0..rounds + 10 {
+        for (contestant, times) in contestants.iter().zip(&mut times) {
+            let nanoseconds = contestant.run(requests).await;
+            if round >= 10 {
+                times.push(nanoseconds);
+            }
+        }
+    }
+    times
+}
+
+/// The median of the rounds' ratios.
+pub(crate) fn ratio(times: &[f64], to: &[f64]) -> f64 {
+    median(times.iter().zip(to).map(|(one, other)| one / other).collect())
+}
+
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+pub(crate) fn least(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::INFINITY, f64::min)
+}

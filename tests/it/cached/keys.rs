@@ -1,0 +1,216 @@
+//! A JWT's verdict lives no longer than its key.
+
+use std::time::Duration;
+
+use tower_oauth::{Algorithm, Issuer, JwtVerifier, testing::TokenBuilder};
+
+use super::{
+    AuthErrorKind, Cached, Clock as _, Counting, HOUR, ManualClock, Presented, SECOND, Token, Verdict, Verify, admit,
+    subject,
+};
+use crate::{
+    fake_issuer::{Answer, FakeIssuer},
+    support::API,
+};
+
+struct Bench {
+    fake: FakeIssuer,
+    clock: ManualClock,
+    issuer: Issuer,
+    verifier: Counting<JwtVerifier>,
+    cached: Cached<Counting<JwtVerifier>>,
+}
+
+impl Bench {
+    /// With a set of two keys, fetched.
+    async fn new() -> Self {
+        let fake = FakeIssuer::start().await;
+        fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
+        let clock = ManualClock::default();
+        let issuer = fake.builder().clock(clock.clone()).max_stale(2 * HOUR).lazy().unwrap();
+        issuer.warm_up().await.unwrap();
+        let verifier = Counting::new(JwtVerifier::new(issuer.clone(), API).unwrap());
+        let cached = Cached::new(verifier.clone(), 24 * HOUR).clock(clock.clone());
+        Self { fake, clock, issuer, verifier, cached }
+    }
+
+    fn token(&self, algorithm: Algorithm) -> TokenBuilder {
+        self.fake.mint(algorithm).token("ada").expires_in(24 * HOUR)
+    }
+
+    /// Has the key set fetched anew, with the time of day unchanged.
+    async fn refetch(&self) {
+        let fetched = self.fake.fetches();
+        self.wait(Duration::from_secs(601));
+        self.issuer.warm_up().await.unwrap();
+        assert_eq!(self.fake.fetches(), fetched + 1);
+    }
+
+    fn wait(&self, time: Duration) {
+        let now = self.clock.now();
+        self.clock.advance(time);
+        self.clock.set(now);
+    }
+
+    async fn asked_for(&self, token: &str) -> (usize, bool) {
+        let before = self.verifier.asked();
+        let accepted = admit(&self.cached, token).await.is_ok();
+        (self.verifier.asked() - before, accepted)
+    }
+}
+
+#[tokio::test]
+async fn a_token_dies_with_its_key_however_long_it_might_have_been_kept() {
+    let bench = Bench::new().await;
+    let (old, kept) = (bench.token(Algorithm::EdDSA).sign(), bench.token(Algorithm::ES256).sign());
+    for token in [&old, &kept] {
+        assert_eq!(bench.asked_for(token).await, (1, true));
+        assert_eq!(bench.asked_for(token).await, (0, true));
+    }
+    bench.fake.publish(&[Algorithm::ES256]);
+    bench.refetch().await;
+    assert_eq!(bench.asked_for(&old).await, (1, false), "its key is withdrawn");
+    assert_eq!(bench.asked_for(&kept).await, (1, true), "judged anew, and good");
+    assert_eq!(bench.asked_for(&kept).await, (0, true), "and kept again");
+}
+
+#[tokio::test]
+async fn a_token_whose_key_comes_back_is_judged_anew() {
+    let bench = Bench::new().await;
+    let token = bench.token(Algorithm::EdDSA).sign();
+    assert_eq!(bench.asked_for(&token).await, (1, true));
+    bench.fake.publish(&[Algorithm::ES256]);
+    bench.refetch().await;
+    bench.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
+    bench.refetch().await;
+    assert_eq!(bench.asked_for(&token).await, (1, true), "nobody saw it in between, but its key was gone");
+}
+
+#[tokio::test]
+async fn a_key_that_is_added_costs_nobody_anything() {
+    let bench = Bench::new().await;
+    bench.fake.publish(&[Algorithm::EdDSA]);
+    bench.refetch().await;
+    let token = bench.token(Algorithm::EdDSA).sign();
+    assert_eq!(bench.asked_for(&token).await, (1, true));
+    bench.fake.publish(&[Algorithm::EdDSA, Algorithm::ES256]);
+    bench.refetch().await;
+    assert_eq!(bench.asked_for(&token).await, (0, true));
+    bench.refetch().await;
+    assert_eq!(bench.asked_for(&token).await, (0, true), "nor does the same set once more");
+}
+
+#[tokio::test]
+async fn a_key_that_is_another_under_the_same_name_ends_its_tokens() {
+    let bench = Bench::new().await;
+    let token = bench.token(Algorithm::EdDSA).sign();
+    assert_eq!(bench.asked_for(&token).await, (1, true));
+    let mut stranger = tower_oauth::testing::MockIssuer::with_algorithm("https://other.test", Algorithm::EdDSA).jwk();
+    stranger["kid"] = bench.fake.mint(Algorithm::EdDSA).jwk()["kid"].clone();
+    bench.fake.publish_raw(vec![bench.fake.mint(Algorithm::ES256).jwk(), stranger]);
+    bench.refetch().await;
+    assert_eq!(bench.asked_for(&token).await, (1, false));
+}
+
+#[tokio::test]
+async fn with_a_key_set_that_is_too_old_nothing_comes_from_the_cache() {
+    let bench = Bench::new().await;
+    let token = bench.token(Algorithm::ES256).sign();
+    assert_eq!(bench.asked_for(&token).await, (1, true));
+    bench.fake.answer(Answer::Status(500));
+    bench.wait(2 * HOUR - SECOND);
+    assert_eq!(bench.asked_for(&token).await, (0, true), "an outage that the last good set bridges");
+    bench.wait(SECOND);
+    assert_eq!(subject(&bench.cached, &token).await, Err(AuthErrorKind::Unavailable), "503: nothing is known of it");
+    bench.fake.answer(Answer::Keys);
+    bench.wait(HOUR);
+    assert_eq!(subject(&bench.cached, &token).await.as_deref(), Ok("ada"));
+}
+
+#[tokio::test]
+async fn a_refusal_for_want_of_a_key_is_not_kept() {
+    let bench = Bench::new().await;
+    bench.wait(Duration::from_secs(60));
+    bench.fake.publish(&[Algorithm::ES256]);
+    bench.refetch().await;
+    let token = bench.token(Algorithm::EdDSA).sign();
+    bench.wait(Duration::from_secs(60));
+    assert_eq!(bench.asked_for(&token).await, (1, false));
+    let fetched = bench.fake.fetches();
+    // By the verifier's own rule the next set is fetched after the cool-down, not after five seconds more.
+    bench.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
+    bench.refetch().await;
+    assert_eq!(bench.fake.fetches(), fetched + 1);
+    assert_eq!(bench.asked_for(&token).await, (1, true));
+}
+
+#[tokio::test]
+async fn a_token_that_waited_for_its_key_is_kept_like_any_other() {
+    let bench = Bench::new().await;
+    bench.fake.publish(&[Algorithm::ES256]);
+    bench.refetch().await;
+    bench.wait(Duration::from_secs(60));
+    bench.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
+    let token = bench.token(Algorithm::EdDSA).sign();
+    let fetched = bench.fake.fetches();
+    let requests = futures_util::future::join_all((0..100).map(|_| admit(&bench.cached, &token))).await;
+    assert!(requests.iter().all(Result::is_ok));
+    assert_eq!(bench.verifier.asked(), 1, "they shared one verdict");
+    assert_eq!(bench.fake.fetches(), fetched + 1);
+    assert_eq!(bench.asked_for(&token).await, (0, true));
+}
+
+#[tokio::test]
+async fn a_bad_signature_is_judged_each_time() {
+    let bench = Bench::new().await;
+    let mut token = bench.token(Algorithm::ES256).sign();
+    let place = token.rfind('.').unwrap() + 1;
+    let bent = if token.as_bytes()[place] == b'A' { "B" } else { "A" };
+    token.replace_range(place..=place, bent);
+    for _ in 0..3 {
+        assert_eq!(bench.asked_for(&token).await, (1, false), "nobody was asked, so there is nothing to spare");
+    }
+    assert!(bench.cached.is_empty());
+}
+
+#[tokio::test]
+async fn who_wraps_a_verifier_and_forgets_to_hand_the_question_on_never_has_a_jwt_from_the_cache() {
+    #[derive(Clone)]
+    struct Forgetful(Counting<JwtVerifier>);
+    impl Verify for Forgetful {
+        fn verify(&self, presented: &Presented<'_>) -> Verdict {
+            self.0.verify(presented)
+        }
+    }
+    let bench = Bench::new().await;
+    let cached = Cached::new(Forgetful(bench.verifier.clone()), HOUR).clock(bench.clock.clone());
+    let token = bench.token(Algorithm::ES256).sign();
+    for asked in 1..4 {
+        assert!(admit(&cached, &token).await.is_ok());
+        assert_eq!(bench.verifier.asked(), asked, "slow, but never wrong");
+    }
+}
+
+#[tokio::test]
+async fn two_issuers_with_the_same_key_names_have_their_own_key_sets() {
+    /// Judges by the first and asks the second.
+    #[derive(Clone)]
+    struct Crossed(JwtVerifier, JwtVerifier);
+    impl Verify for Crossed {
+        fn verify(&self, presented: &Presented<'_>) -> Verdict {
+            self.0.verify(presented)
+        }
+        fn still_holds(&self, token: &Token) -> bool {
+            self.1.still_holds(token)
+        }
+    }
+    let mock = crate::support::issuer();
+    let verifier = Crossed(mock.verifier(API), mock.verifier(API));
+    let token = mock.token("ada").sign();
+    let first = Counting::new(verifier);
+    let cached = Cached::new(first.clone(), HOUR);
+    for asked in 1..3 {
+        assert!(admit(&cached, &token).await.is_ok());
+        assert_eq!(first.asked(), asked, "each set has an epoch of its own, though the keys are equal");
+    }
+}

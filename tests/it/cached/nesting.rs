@@ -1,0 +1,170 @@
+//! A cache inside of others: beside a JWT verifier, around one, and around another cache.
+
+use serde_json::json;
+use tower_oauth::Mixed;
+
+use super::{
+    Answer, AuthErrorKind, Cached, Counting, HOUR, Presented, SECOND, Server, Verdict, Verify, admit, admit_with,
+    clock, subject,
+};
+use crate::support::{API, issuer};
+
+#[tokio::test]
+async fn a_cache_of_one_kind_of_tokens_stands_behind_a_jwt_verifier() {
+    let (jwts, server) = (Counting::new(issuer().verifier(API)), Server::of_ada());
+    let inside = Cached::new(server.clone(), HOUR);
+    let mixed = std::sync::Arc::new(Mixed::new(jwts.clone(), inside.clone()));
+    let jwt = issuer().token("eve").sign();
+    for round in 1..4 {
+        assert_eq!(subject(&mixed, &jwt).await.as_deref(), Ok("eve"));
+        assert_eq!(subject(&mixed, "ada").await.as_deref(), Ok("ada"));
+        assert_eq!((jwts.asked(), server.asked()), (round, 1));
+    }
+    assert_eq!(inside.len(), 1);
+}
+
+#[tokio::test]
+async fn a_cache_around_both_keeps_both_and_knows_whose_key_is_whose() {
+    let (jwts, server) = (Counting::new(issuer().verifier(API)), Server::of_ada());
+    let cached = Cached::new(Mixed::new(jwts.clone(), server.clone()), HOUR);
+    let jwt = issuer().token("eve").sign();
+    for _ in 0..3 {
+        assert_eq!(subject(&cached, &jwt).await.as_deref(), Ok("eve"));
+        assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
+    }
+    assert_eq!((jwts.asked(), server.asked()), (1, 1));
+    assert_eq!(cached.len(), 2);
+}
+
+#[tokio::test]
+async fn a_jwt_that_failed_is_not_sent_on_by_way_of_a_cache() {
+    let server = Server::new();
+    let forged = issuer().token("eve").audience("https://elsewhere.test").sign();
+    server.says(&forged, Answer::Active(json!({"sub": "eve"})));
+    let cached = Cached::new(Mixed::new(issuer().verifier(API), server.clone()), HOUR);
+    for _ in 0..2 {
+        assert_eq!(subject(&cached, &forged).await, Err(AuthErrorKind::InvalidToken));
+    }
+    let around_jwts = Mixed::new(Cached::new(issuer().verifier(API), HOUR), Cached::new(server.clone(), HOUR));
+    let around_jwts = std::sync::Arc::new(around_jwts);
+    for _ in 0..2 {
+        assert_eq!(subject(&around_jwts, &forged).await, Err(AuthErrorKind::InvalidToken));
+    }
+    assert_eq!(server.asked(), 0);
+}
+
+#[tokio::test]
+async fn a_cache_of_jwts_hands_on_what_is_none_of_its_own() {
+    let (jwts, server) = (Counting::new(issuer().verifier(API)), Server::of_ada());
+    let inside = Cached::new(jwts.clone(), HOUR);
+    let mixed = std::sync::Arc::new(Mixed::new(inside.clone(), server.clone()));
+    let jwt = issuer().token("eve").sign();
+    for round in 1..4 {
+        assert_eq!(subject(&mixed, &jwt).await.as_deref(), Ok("eve"));
+        assert_eq!(subject(&mixed, "ada").await.as_deref(), Ok("ada"));
+        assert_eq!((jwts.asked(), server.asked()), (1, round));
+    }
+    assert_eq!(inside.len(), 1);
+}
+
+#[tokio::test]
+async fn where_all_are_asked_a_cached_jwt_is_asked_about_all_the_same() {
+    let (jwts, server) = (Counting::new(issuer().verifier(API)), Server::new());
+    let jwt = issuer().token("eve").sign();
+    server.says(&jwt, Answer::Active(json!({"sub": "asked"})));
+    let mixed = Mixed::new(Cached::new(jwts.clone(), HOUR), server.clone()).always_ask();
+    let mixed = std::sync::Arc::new(mixed);
+    for round in 1..4 {
+        assert_eq!(subject(&mixed, &jwt).await.as_deref(), Ok("asked"));
+        assert_eq!((jwts.asked(), server.asked()), (1, round));
+    }
+    server.revoke(&jwt);
+    assert_eq!(subject(&mixed, &jwt).await, Err(AuthErrorKind::InvalidToken));
+}
+
+#[tokio::test]
+async fn a_cache_in_a_cache_is_two_caches() {
+    let server = Server::of_ada();
+    let clock = clock();
+    let inside = Cached::new(server.clone(), HOUR).clock(clock.clone());
+    let outside = Cached::new(inside.clone(), SECOND).clock(clock.clone());
+    assert_eq!(subject(&outside, "ada").await.as_deref(), Ok("ada"));
+    assert_eq!((inside.len(), outside.len(), server.asked()), (1, 1, 1));
+    clock.advance(SECOND);
+    assert_eq!(subject(&outside, "ada").await.as_deref(), Ok("ada"));
+    assert_eq!(server.asked(), 1, "the inner one still has it");
+    outside.forget("ada");
+    inside.forget("ada");
+    server.revoke("ada");
+    assert_eq!(subject(&outside, "ada").await, Err(AuthErrorKind::InvalidToken));
+}
+
+/// Takes the user from a header, and doesn't say so.
+#[derive(Clone)]
+struct Careless(Server);
+
+impl Verify for Careless {
+    fn verify(&self, presented: &Presented<'_>) -> Verdict {
+        let user = presented.parts().headers["user"].to_str().unwrap().to_owned();
+        self.0.question(&user, presented)
+    }
+}
+
+fn two_users() -> Server {
+    let server = Server::of_ada();
+    server.says("eve", Answer::Active(json!({"sub": "eve"})));
+    server
+}
+
+#[tokio::test]
+async fn what_one_cache_must_not_keep_the_one_around_it_does_not_keep_either() {
+    let server = two_users();
+    let cached = Cached::new(Cached::new(Careless(server), HOUR), HOUR);
+    for user in ["ada", "eve", "ada"] {
+        assert_eq!(admit_with(&cached, "same", &[("user", user)]).await.unwrap().subject(), Some(user));
+    }
+}
+
+#[tokio::test]
+async fn nor_does_it_where_the_inner_one_is_one_of_two() {
+    let server = two_users();
+    let cached = Cached::new(Mixed::new(issuer().verifier(API), Cached::new(Careless(server), HOUR)), HOUR);
+    for user in ["ada", "eve", "ada"] {
+        assert_eq!(admit_with(&cached, "same", &[("user", user)]).await.unwrap().subject(), Some(user));
+    }
+}
+
+/// Looks at the request to say that a token is not its own.
+#[derive(Clone)]
+struct Nobodys;
+
+impl Verify for Nobodys {
+    fn verify(&self, _: &Presented<'_>) -> Verdict {
+        Verdict::Now(Err(tower_oauth::AuthError::invalid_token()))
+    }
+
+    fn verify_own(&self, presented: &Presented<'_>) -> Option<Verdict> {
+        let _ = presented.parts();
+        None
+    }
+}
+
+#[tokio::test]
+async fn that_somebody_else_looked_at_the_request_is_no_excuse_to_keep_a_verdict() {
+    let server = two_users();
+    let mixed = std::sync::Arc::new(Mixed::new(Nobodys, Cached::new(Careless(server), HOUR)));
+    for user in ["ada", "eve", "ada"] {
+        assert_eq!(admit_with(&mixed, "same", &[("user", user)]).await.unwrap().subject(), Some(user));
+    }
+}
+
+#[tokio::test]
+async fn a_verdict_for_which_somebody_looked_at_the_request_is_not_kept_though_the_last_one_did_not() {
+    let server = Server::of_ada();
+    let cached = Cached::new(Mixed::new(Nobodys, Cached::new(server.clone(), HOUR)), HOUR);
+    for _ in 0..3 {
+        assert!(admit(&cached, "ada").await.is_ok());
+    }
+    assert!(cached.is_empty(), "the outer one can't know on what it depended");
+    assert_eq!(server.asked(), 1, "the inner one does");
+}

@@ -1,0 +1,807 @@
+//! Asking the issuer about a token (RFC 7662): who is at fault when there is no answer, how long it is waited for, where
+//! the endpoint is found, and what cannot be configured. Over real HTTP, by a clock that is turned by hand.
+
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use axum::Router;
+use futures_util::future::{join_all, poll_immediate};
+use http::Request;
+use serde_json::{Value, json};
+use tower_oauth::{
+    AuthError, AuthErrorKind, ClientAuthentication, Clock as _, IntrospectionVerifier, IntrospectionVerifierBuilder,
+    Issuer, KeySet, OAuthLayer, ResourceServer, Token, Verify, testing::ManualClock,
+};
+
+use crate::{
+    fake_issuer::{Answer, FakeIssuer},
+    secrets::Log,
+    support::{API, ISSUER, get_with_token, issuer, router},
+};
+
+pub(crate) const NOW: u64 = 1_800_000_000;
+const SECRET: &str = "correct horse battery staple";
+const METADATA: &str = "/.well-known/oauth-authorization-server";
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+pub(crate) fn client() -> ClientAuthentication {
+    ClientAuthentication::secret_basic("orders-api", SECRET)
+}
+
+/// An API that asks a fake issuer, by a clock that stands at [`NOW`].
+pub(crate) struct Bench {
+    pub(crate) fake: FakeIssuer,
+    pub(crate) clock: ManualClock,
+    pub(crate) app: Router,
+    server: ResourceServer,
+}
+
+impl Bench {
+    pub(crate) async fn new() -> Self {
+        Self::with(|verifier| verifier).await
+    }
+
+    pub(crate) async fn with(say: impl FnOnce(IntrospectionVerifierBuilder) -> IntrospectionVerifierBuilder) -> Self {
+        Self::of(FakeIssuer::start().await, client(), say)
+    }
+
+    pub(crate) fn of(
+        fake: FakeIssuer,
+        client: ClientAuthentication,
+        say: impl FnOnce(IntrospectionVerifierBuilder) -> IntrospectionVerifierBuilder,
+    ) -> Self {
+        let clock = ManualClock::at(UNIX_EPOCH + Duration::from_secs(NOW));
+        let issuer = fake.builder().clock(clock.clone()).lazy().unwrap();
+        let verifier = IntrospectionVerifier::builder(issuer, client, API).clock(clock.clone());
+        let verifier = say(verifier).build().unwrap();
+        Self::judging(fake, clock, verifier)
+    }
+
+    /// An API with another verifier, which goes by this clock.
+    pub(crate) fn judging(fake: FakeIssuer, clock: ManualClock, verifier: impl Verify) -> Self {
+        let verifier = Arc::new(verifier);
+        let app = router().layer(OAuthLayer::new(Arc::clone(&verifier)));
+        let bench = Self { fake, clock, app, server: ResourceServer::new(verifier) };
+        bench.says(&bench.good());
+        bench
+    }
+
+    /// What is said of Ada's token, which may read orders.
+    pub(crate) fn good(&self) -> Value {
+        json!({
+            "active": true,
+            "iss": self.fake.identifier,
+            "sub": "ada",
+            "aud": API,
+            "client_id": "test-client",
+            "scope": "orders:read",
+            "exp": NOW + 300,
+            "iat": NOW,
+            "token_type": "Bearer",
+        })
+    }
+
+    /// The same, with this member set, or left out for `null`.
+    pub(crate) fn good_but(&self, member: &str, value: Value) -> Value {
+        let mut answer = self.good();
+        match value {
+            Value::Null => drop(answer.as_object_mut().unwrap().remove(member)),
+            value => answer[member] = value,
+        }
+        answer
+    }
+
+    pub(crate) fn says(&self, answer: &Value) {
+        self.says_text(&answer.to_string());
+    }
+
+    pub(crate) fn says_text(&self, answer: &str) {
+        self.fake.introspection(Answer::Body(answer.to_owned()));
+    }
+
+    pub(crate) async fn admit(&self, token: &str) -> Result<Token, AuthError> {
+        let request = Request::get("/").header("authorization", format!("Bearer {token}")).body(()).unwrap();
+        self.server.admit(&request.into_parts().0).await
+    }
+
+    pub(crate) async fn kind(&self, token: &str) -> Option<AuthErrorKind> {
+        self.admit(token).await.err().map(|error| error.kind())
+    }
+
+    pub(crate) async fn get(&self, token: &str) -> crate::support::Answer {
+        get_with_token(&self.app, "/me", token).await
+    }
+
+    /// Nobody can tell about the token: 503, when to come back, and no word against it.
+    pub(crate) async fn is_unavailable(&self, retry_after: &str, what: &str) {
+        let answer = self.get("opaque").await;
+        assert_eq!(answer.status, 503, "{what}");
+        assert_eq!(answer.header("retry-after"), Some(retry_after), "{what}");
+        assert!(answer.challenges().is_empty() && answer.body.is_empty(), "{what}: {answer:?}");
+    }
+
+    /// The verdict about a question that is given up after exactly this long.
+    async fn is_given_up_after(&self, patience: Duration, questions: usize) -> Result<Token, AuthError> {
+        let mut waiting = Box::pin(self.admit("opaque"));
+        let asked = self.fake.is_asked(questions);
+        tokio::select! {
+            verdict = &mut waiting => panic!("{verdict:?}"),
+            () = asked => {}
+        }
+        self.clock.advance(patience.saturating_sub(Duration::from_millis(1)));
+        tokio::task::yield_now().await;
+        assert!(poll_immediate(&mut waiting).await.is_none(), "too early");
+        self.clock.advance(Duration::from_millis(1));
+        soon(waiting).await
+    }
+}
+
+/// Without waiting by the machine's clock for what the other one decides.
+pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(4), future).await.expect("somebody waits who should not")
+}
+
+#[tokio::test]
+async fn an_active_token_is_admitted_with_its_facts_and_an_inactive_one_is_invalid() {
+    let bench = Bench::new().await;
+    let token = bench.admit("opaque").await.unwrap();
+    assert_eq!((token.subject(), token.client_id()), (Some("ada"), Some("test-client")));
+    assert_eq!(token.audience().collect::<Vec<_>>(), [API]);
+    assert_eq!(token.issuer(), Some(&*bench.fake.identifier));
+    assert!(token.allows("orders:read") && !token.allows("orders:write"));
+    assert_eq!(token.expires_at(), Some(UNIX_EPOCH + Duration::from_secs(NOW + 300)));
+    // RFC 7662 §2.2: whatever else stands there of one that isn't active, good or bad, says nothing.
+    for inactive in [
+        json!({"active": false}),
+        bench.good_but("active", json!(false)),
+        json!({"active": false, "exp": "soon", "aud": 1, "scope": [[]]}),
+    ] {
+        bench.says(&inactive);
+        let answer = bench.get("opaque").await;
+        assert!(answer.is_refusal(401, "invalid_token"), "{inactive}: {answer:?}");
+        assert!(answer.challenges()[0].contains("The access token is invalid"), "{answer:?}");
+    }
+    bench.says(&bench.good());
+    assert_eq!(bench.get("opaque").await.status, 200, "nothing was remembered");
+}
+
+#[tokio::test]
+async fn an_active_token_without_the_scope_is_403() {
+    let bench = Bench::new().await;
+    assert_eq!(get_with_token(&bench.app, "/orders", "opaque").await.status, 200);
+    assert!(get_with_token(&bench.app, "/admin", "opaque").await.is_refusal(403, "insufficient_scope"));
+}
+
+#[tokio::test]
+async fn an_answer_of_another_status_is_not_the_tokens_fault() {
+    let bench = Bench::new().await;
+    // With a body that would be good under 200, so that nothing but the status is to blame.
+    for status in [
+        201, 202, 203, 204, 206, 300, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 406, 408, 410, 415, 418,
+        422, 429, 500, 501, 502, 503, 504, 599,
+    ] {
+        for body in [bench.good().to_string(), json!({"active": false}).to_string(), "<html>no</html>".to_owned()] {
+            let body = if matches!(status, 204 | 304) { Vec::new() } else { body.into_bytes() };
+            bench.fake.introspection(Answer::Whole(status, String::new(), body));
+            let asked = bench.fake.asked();
+            bench.is_unavailable("5", &status.to_string()).await;
+            assert_eq!(bench.fake.asked(), asked + 1, "{status}: asked once, not again");
+        }
+    }
+    bench.says(&bench.good());
+    assert_eq!(bench.get("opaque").await.status, 200, "nothing was remembered");
+}
+
+#[tokio::test]
+async fn refused_credentials_of_ours_are_told_as_such_to_the_log_alone() {
+    let bench = Bench::new().await;
+    for status in [401, 403] {
+        let challenge = "WWW-Authenticate: Basic realm=\"introspection\"\r\n".to_owned();
+        bench.fake.introspection(Answer::Whole(status, challenge, br#"{"error":"invalid_client"}"#.to_vec()));
+        let error = bench.admit("opaque").await.unwrap_err();
+        assert_eq!(error.kind(), AuthErrorKind::Unavailable);
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains(&status.to_string()) && cause.contains("this API's own credentials"), "{cause}");
+        bench.is_unavailable("5", "the server's challenge is not for the caller").await;
+    }
+}
+
+#[tokio::test]
+async fn redirects_are_not_followed_so_the_token_does_not_leave() {
+    let (bench, stranger) = (Bench::new().await, FakeIssuer::start().await);
+    stranger.introspection(Answer::Body(bench.good().to_string()));
+    for status in [300, 301, 302, 303, 305, 307, 308] {
+        for to in [stranger.introspection_endpoint(), format!("{}/other", bench.fake.origin())] {
+            let headers = format!("Location: {to}\r\n");
+            bench.fake.introspection(Answer::Whole(status, headers, Vec::new()));
+            bench.is_unavailable("5", &format!("{status} to {to}")).await;
+        }
+    }
+    assert_eq!((stranger.requests().len(), bench.fake.hits("/other")), (0, 0));
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_or_drips_is_given_up_after_five_seconds() {
+    let bench = Bench::new().await;
+    for (index, fault) in [Answer::Hang, Answer::Drip].into_iter().enumerate() {
+        bench.fake.introspection(fault);
+        let verdict = bench.is_given_up_after(5 * SECOND, index + 1).await;
+        assert_eq!(verdict.unwrap_err().kind(), AuthErrorKind::Unavailable);
+    }
+    bench.says(&bench.good());
+    assert_eq!(bench.kind("opaque").await, None);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_endless_or_breaks_off_is_no_answer() {
+    let bench = Bench::new().await;
+    for fault in [Answer::Endless, Answer::Truncated, Answer::Reset] {
+        bench.fake.introspection(fault);
+        soon(bench.is_unavailable("5", "")).await;
+    }
+    bench.says(&bench.good());
+    assert_eq!(bench.kind("opaque").await, None);
+}
+
+/// RFC 1952, with one stored block (RFC 1951 §3.2.4).
+fn gzip(data: &[u8]) -> Vec<u8> {
+    let bits = |crc: u32| (0..8).fold(crc, |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()));
+    let crc = !data.iter().fold(u32::MAX, |crc, byte| bits(crc ^ u32::from(*byte)));
+    let length = u16::try_from(data.len()).unwrap();
+    let head = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255, 1].as_slice();
+    let (sizes, end) = ([length.to_le_bytes(), (!length).to_le_bytes()].concat(), crc.to_le_bytes());
+    [head, &sizes, data, &end, &u32::from(length).to_le_bytes()].concat()
+}
+
+#[tokio::test]
+async fn nothing_is_unpacked_and_nothing_packed_is_asked_for() {
+    let bench = Bench::new().await;
+    let packed = gzip(bench.good().to_string().as_bytes());
+    for headers in ["Content-Encoding: gzip\r\n", "", "Content-Type: application/gzip\r\n"] {
+        bench.fake.introspection(Answer::Whole(200, headers.to_owned(), packed.clone()));
+        bench.is_unavailable("5", headers).await;
+    }
+    assert_eq!(bench.fake.questions()[0].header("accept-encoding"), None);
+}
+
+#[tokio::test]
+async fn when_to_come_back_is_passed_on_within_bounds() {
+    let bench = Bench::new().await;
+    for (said, passed_on) in [
+        ("7", "7"),
+        (" 7 ", "7"),
+        ("0", "1"),
+        ("1", "1"),
+        ("60", "60"),
+        ("61", "60"),
+        ("100000000000", "60"),
+        ("340282366920938463463374607431768211456", "60"),
+        ("-1", "5"),
+        ("", "5"),
+        ("7.5", "5"),
+        ("soon", "5"),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", "5"),
+    ] {
+        for status in [401, 429, 503] {
+            let headers = format!("Retry-After: {said}\r\n");
+            bench.fake.introspection(Answer::Whole(status, headers, Vec::new()));
+            bench.is_unavailable(passed_on, &format!("{status} {said:?}")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_our_fault_or_theirs_is_an_error_in_the_log_and_names_neither_token_nor_secret() {
+    let token = "opaque-0123456789abcdef0123456789abcdef";
+    let said = "said-by-the-server-and-nobodys-business";
+    let signed = issuer().token(said).sign().into_bytes();
+    for (client, secrets) in [
+        (client(), [SECRET, "b3JkZXJzLWFwaTpjb3JyZWN0"]),
+        (ClientAuthentication::secret_post("orders-api", SECRET), [SECRET, "correct+horse"]),
+        (ClientAuthentication::bearer(|| SECRET.replace(' ', "-")), [SECRET, "correct-horse"]),
+    ] {
+        let bench = Bench::of(FakeIssuer::start().await, client, |verifier| verifier);
+        for fault in [
+            Answer::Status(401),
+            Answer::Whole(403, format!("X: {said}\r\nWWW-Authenticate: Basic realm=\"{said}\"\r\n"), said.into()),
+            Answer::Whole(500, format!("Retry-After: {said}\r\n"), said.into()),
+            Answer::Whole(302, format!("Location: http://127.0.0.1:9/?{token}\r\n"), Vec::new()),
+            Answer::Reset,
+            Answer::Truncated,
+            Answer::Body(format!("<html>{said} {token}</html>")),
+            Answer::Body(json!({"active": said}).to_string()),
+            Answer::Body(json!({"active": true, "exp": said}).to_string()),
+            Answer::Body(json!({"active": true, "scope": [said, token, ""]}).to_string()),
+            Answer::Body(format!(r#"{{"active":true,"{token}":1,"{token}":2}}"#)),
+            Answer::Whole(200, "Content-Type: application/token-introspection+jwt\r\n".to_owned(), signed.clone()),
+        ] {
+            bench.fake.introspection(fault);
+            let log = Log::default();
+            let answer = log.capture(bench.get(token)).await;
+            assert_eq!(answer.status, 503);
+            let told = format!("{} {answer:?}", log.text());
+            for secret in secrets.into_iter().chain([token, said]) {
+                assert!(!told.contains(secret), "{secret}: {told}");
+            }
+            if cfg!(feature = "tracing") {
+                let errors: Vec<_> = told.lines().filter(|line| line.contains("ERROR tower_oauth")).collect();
+                assert_eq!(errors.len(), 1, "{told}");
+                assert!(errors[0].contains("could not be asked") && errors[0].contains(&bench.fake.identifier));
+            }
+        }
+        // A token that isn't active is nobody's mistake.
+        bench.says(&json!({"active": false, "sub": said}));
+        let log = Log::default();
+        assert_eq!(log.capture(bench.get(token)).await.status, 401);
+        assert!(!log.text().contains("ERROR") && !log.text().contains(token) && !log.text().contains(said));
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_questions_in_a_row_need_one_connection() {
+    let bench = Bench::new().await;
+    for _ in 0..100 {
+        assert_eq!(bench.kind("opaque").await, None);
+    }
+    let connections: Vec<_> = bench.fake.questions().iter().map(|question| question.connection).collect();
+    assert_eq!(connections.len(), 100);
+    assert!(connections.iter().all(|connection| *connection == connections[0]), "{connections:?}");
+}
+
+#[tokio::test]
+async fn a_hundred_users_at_once_are_each_themselves() {
+    let bench = Bench::new().await;
+    let tokens: Vec<_> = (0..100).map(|index| format!("token-{index}")).collect();
+    for token in &tokens {
+        bench.fake.introspection_of(token, Answer::Body(bench.good_but("sub", json!(token)).to_string()));
+    }
+    let verdicts = join_all(tokens.iter().map(|token| bench.admit(token))).await;
+    for (token, verdict) in tokens.iter().zip(verdicts) {
+        assert_eq!(verdict.unwrap().subject(), Some(&**token));
+    }
+}
+
+#[tokio::test]
+async fn who_goes_away_while_the_server_hangs_spoils_nothing() {
+    let bench = Bench::with(IntrospectionVerifierBuilder::circuit_breaker).await;
+    bench.fake.introspection(Answer::Hang);
+    for count in 1..=10 {
+        let mut waiting = Box::pin(bench.admit("opaque"));
+        tokio::select! {
+            verdict = &mut waiting => panic!("{verdict:?}"),
+            () = bench.fake.is_asked(count) => {}
+        }
+    }
+    bench.says(&bench.good());
+    assert_eq!(bench.kind("opaque").await, None);
+}
+
+// Where the endpoint is (RFC 8414 §2, §3).
+
+#[tokio::test]
+async fn the_endpoint_is_found_by_any_one_of_the_well_known_documents() {
+    for (path, places) in [
+        ("", vec![METADATA, "/.well-known/openid-configuration"]),
+        (
+            "/realms/x",
+            vec![
+                "/.well-known/oauth-authorization-server/realms/x",
+                "/.well-known/openid-configuration/realms/x",
+                "/realms/x/.well-known/openid-configuration",
+            ],
+        ),
+    ] {
+        for place in places {
+            let fake = FakeIssuer::start_with_path(path).await;
+            fake.without_metadata();
+            fake.metadata(place, fake.document());
+            let bench = Bench::of(fake, client(), |verifier| verifier);
+            assert_eq!(bench.kind("opaque").await, None, "{place}");
+            assert_eq!((bench.fake.hits(place), bench.fake.asked(), bench.fake.fetches()), (1, 1, 0), "{place}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_was_given_is_asked_and_no_metadata_is() {
+    let bench = Bench::new().await;
+    let given = FakeIssuer::start().await;
+    given.introspection(Answer::Body(bench.good().to_string()));
+    let endpoint = format!("{}?tenant=x", given.introspection_endpoint());
+    let bench = Bench::of(bench.fake, client(), |verifier| verifier.endpoint(endpoint));
+    assert_eq!(bench.kind("opaque").await, None);
+    assert_eq!((bench.fake.requests().len(), given.asked()), (0, 1));
+    assert!(given.questions()[0].head.starts_with("POST /introspect?tenant=x HTTP/1.1\r\n"));
+    given.introspection(Answer::Status(404));
+    assert_eq!(bench.kind("opaque").await, Some(AuthErrorKind::Unavailable));
+    assert_eq!(bench.fake.requests().len(), 0, "what was given is not looked for elsewhere");
+}
+
+#[tokio::test]
+async fn the_metadata_is_read_once_an_hour() {
+    let bench = Bench::new().await;
+    for _ in 0..3 {
+        assert_eq!(bench.kind("opaque").await, None);
+    }
+    assert_eq!(bench.fake.hits(METADATA), 1);
+    let exp = bench.good_but("exp", json!(NOW + 100_000));
+    bench.says(&exp);
+    bench.clock.advance(Duration::from_millis(3_599_999));
+    assert_eq!((bench.kind("opaque").await, bench.fake.hits(METADATA)), (None, 1));
+    bench.clock.advance(Duration::from_millis(1));
+    assert_eq!((bench.kind("opaque").await, bench.fake.hits(METADATA)), (None, 2));
+    assert_eq!((bench.kind("opaque").await, bench.fake.hits(METADATA)), (None, 2));
+    // What the metadata says now is believed, though the old place still answers.
+    let new = FakeIssuer::start().await;
+    new.introspection(Answer::Body(exp.to_string()));
+    let moved = json!({"issuer": bench.fake.identifier, "introspection_endpoint": new.introspection_endpoint()});
+    bench.fake.metadata(METADATA, moved);
+    bench.clock.advance(HOUR);
+    assert_eq!((bench.kind("opaque").await, new.asked()), (None, 1));
+}
+
+#[tokio::test]
+async fn metadata_that_is_gone_costs_nobody_an_endpoint_that_is_still_where_it_was() {
+    let bench = Bench::new().await;
+    assert_eq!(bench.kind("opaque").await, None);
+    bench.says(&bench.good_but("exp", json!(NOW + 100_000)));
+    let other = json!({"issuer": "https://stranger.test", "introspection_endpoint": "https://stranger.test/steal"});
+    bench.fake.metadata(METADATA, other);
+    bench.clock.advance(HOUR);
+    assert_eq!((bench.kind("opaque").await, bench.fake.hits(METADATA)), (None, 2));
+    bench.fake.without_metadata();
+    bench.clock.advance(HOUR);
+    assert_eq!((bench.kind("opaque").await, bench.fake.hits(METADATA)), (None, 3));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_moved_is_found_again_with_the_next_question() {
+    for gone in [404, 405, 410] {
+        let (bench, new) = (Bench::new().await, FakeIssuer::start().await);
+        assert_eq!(bench.kind("opaque").await, None);
+        new.introspection(Answer::Body(bench.good().to_string()));
+        let moved = json!({"issuer": bench.fake.identifier, "introspection_endpoint": new.introspection_endpoint()});
+        bench.fake.metadata(METADATA, moved);
+        bench.fake.introspection(Answer::Status(500));
+        assert_eq!(bench.kind("opaque").await, Some(AuthErrorKind::Unavailable));
+        assert_eq!(bench.kind("opaque").await, Some(AuthErrorKind::Unavailable));
+        assert_eq!(bench.fake.hits(METADATA), 1, "a server that fails has not moved");
+        bench.fake.introspection(Answer::Status(gone));
+        bench.clock.advance(SECOND);
+        assert_eq!(bench.kind("opaque").await, Some(AuthErrorKind::Unavailable), "{gone}");
+        assert_eq!(bench.kind("opaque").await, None, "{gone}");
+        assert_eq!((bench.fake.hits(METADATA), new.asked()), (2, 1));
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_missing_is_looked_up_once_a_second_and_not_for_every_question() {
+    let bench = Bench::new().await;
+    bench.fake.introspection(Answer::Status(404));
+    for _ in 0..20 {
+        bench.is_unavailable("5", "").await;
+    }
+    assert_eq!(bench.fake.hits(METADATA), 1);
+    bench.clock.advance(SECOND);
+    for _ in 0..20 {
+        bench.is_unavailable("5", "").await;
+    }
+    assert_eq!(bench.fake.hits(METADATA), 2);
+}
+
+#[tokio::test]
+async fn an_api_starts_while_its_issuer_is_down_and_recovers_by_itself() {
+    let bench = Bench::new().await;
+    bench.fake.without_metadata();
+    for _ in 0..3 {
+        bench.is_unavailable("5", "").await;
+    }
+    assert_eq!((bench.fake.hits(METADATA), bench.fake.asked()), (1, 0), "it is not asked again at once");
+    bench.fake.metadata(METADATA, bench.fake.document());
+    bench.clock.advance(Duration::from_millis(999));
+    bench.is_unavailable("5", "").await;
+    bench.clock.advance(Duration::from_millis(1));
+    assert_eq!(bench.get("opaque").await.status, 200);
+    assert_eq!((bench.fake.hits(METADATA), bench.fake.asked()), (2, 1));
+}
+
+#[tokio::test]
+async fn a_hundred_first_requests_at_once_cost_one_look_up() {
+    let bench = Bench::new().await;
+    let verdicts = join_all((0..100).map(|_| bench.kind("opaque"))).await;
+    assert!(verdicts.iter().all(Option::is_none), "{verdicts:?}");
+    assert_eq!((bench.fake.hits(METADATA), bench.fake.asked()), (1, 100));
+
+    let bench = Bench::new().await;
+    bench.fake.without_metadata();
+    let verdicts = join_all((0..100).map(|_| bench.kind("opaque"))).await;
+    assert!(verdicts.iter().all(|kind| *kind == Some(AuthErrorKind::Unavailable)), "{verdicts:?}");
+    assert_eq!((bench.fake.hits(METADATA), bench.fake.asked()), (1, 0));
+}
+
+#[tokio::test]
+async fn who_looks_the_endpoint_up_and_goes_away_leaves_the_others_no_worse() {
+    let bench = Bench::new().await;
+    let mut first = Box::pin(bench.admit("opaque"));
+    assert!(poll_immediate(&mut first).await.is_none());
+    let mut second = Box::pin(bench.admit("opaque"));
+    assert!(poll_immediate(&mut second).await.is_none());
+    drop(first);
+    assert!(soon(second).await.is_ok());
+}
+
+#[tokio::test]
+async fn metadata_of_another_issuer_or_with_a_bent_endpoint_leads_nowhere() {
+    let bench = Bench::new().await;
+    let (own, endpoint) = (bench.fake.identifier.clone(), bench.fake.introspection_endpoint());
+    let port = own.rsplit(':').next().unwrap();
+    for document in [
+        json!({"issuer": format!("{own}/"), "introspection_endpoint": endpoint}),
+        json!({"issuer": "https://stranger.test", "introspection_endpoint": endpoint}),
+        json!({"issuer": [own], "introspection_endpoint": endpoint}),
+        json!({"introspection_endpoint": endpoint}),
+        json!([own, endpoint, endpoint]),
+        json!({"issuer": own}),
+        json!({"issuer": own, "introspection_endpoint": null}),
+        json!({"issuer": own, "introspection_endpoint": 1}),
+        json!({"issuer": own, "introspection_endpoint": [endpoint]}),
+        json!({"issuer": own, "introspection_endpoint": "/introspect"}),
+        json!({"issuer": own, "introspection_endpoint": "http://stranger.test/introspect"}),
+        json!({"issuer": own, "introspection_endpoint": format!("http://0.0.0.0:{port}/introspect")}),
+        json!({"issuer": own, "introspection_endpoint": format!("http://localhost.stranger.test:{port}/introspect")}),
+        json!({"issuer": own, "introspection_endpoint": format!("http://127.0.0.1:{port}@stranger.test/introspect")}),
+        json!({"issuer": own, "introspection_endpoint": "file:///etc/passwd"}),
+        json!({"issuer": own, "token_endpoint": endpoint, "jwks_uri": endpoint}),
+    ] {
+        bench.fake.metadata(METADATA, document.clone());
+        bench.clock.advance(SECOND);
+        bench.is_unavailable("5", &document.to_string()).await;
+    }
+    assert_eq!(bench.fake.asked(), 0);
+    bench.fake.metadata(METADATA, bench.fake.document());
+    bench.clock.advance(SECOND);
+    assert_eq!(bench.kind("opaque").await, None);
+}
+
+// The circuit breaker.
+
+const FIVE: usize = 5;
+
+/// With a breaker, after five failures in a row.
+async fn broken() -> Bench {
+    let bench = Bench::with(IntrospectionVerifierBuilder::circuit_breaker).await;
+    bench.fake.introspection(Answer::Status(500));
+    for _ in 0..FIVE {
+        bench.is_unavailable("5", "the server's failure").await;
+    }
+    assert_eq!(bench.fake.asked(), FIVE);
+    bench
+}
+
+#[tokio::test]
+async fn after_five_failures_in_a_row_nobody_is_asked_for_a_second() {
+    let bench = broken().await;
+    bench.says(&bench.good());
+    for _ in 0..10 {
+        bench.is_unavailable("1", "at once").await;
+    }
+    bench.clock.advance(Duration::from_millis(999));
+    bench.is_unavailable("1", "at once").await;
+    assert_eq!(bench.fake.asked(), FIVE);
+    bench.clock.advance(Duration::from_millis(1));
+    assert_eq!(bench.kind("opaque").await, None, "the probe");
+    for _ in 0..10 {
+        assert_eq!(bench.kind("opaque").await, None, "the way is open for all");
+    }
+    assert_eq!(bench.fake.asked(), FIVE + 11);
+}
+
+#[tokio::test]
+async fn failures_that_are_not_in_a_row_open_nothing() {
+    let bench = Bench::with(IntrospectionVerifierBuilder::circuit_breaker).await;
+    for healthy in [bench.good(), json!({"active": false}), bench.good_but("exp", json!(1))] {
+        for _ in 0..3 {
+            bench.fake.introspection(Answer::Status(500));
+            for _ in 0..4 {
+                bench.is_unavailable("5", "").await;
+            }
+            bench.says(&healthy);
+            drop(bench.admit("opaque").await);
+        }
+    }
+    assert_eq!(bench.fake.asked(), 45, "each of them asked");
+}
+
+#[tokio::test]
+async fn without_a_breaker_every_request_asks() {
+    let bench = Bench::new().await;
+    bench.fake.introspection(Answer::Status(500));
+    for _ in 0..20 {
+        bench.is_unavailable("5", "").await;
+    }
+    assert_eq!(bench.fake.asked(), 20);
+}
+
+#[tokio::test]
+async fn one_probe_goes_out_and_the_pauses_grow_up_to_half_a_minute() {
+    let bench = broken().await;
+    for (round, pause) in [1, 2, 4, 8, 16, 30, 30, 30].into_iter().enumerate() {
+        bench.is_unavailable(&pause.to_string(), "the pause").await;
+        bench.clock.advance(Duration::from_millis(pause * 1000 - 1));
+        bench.is_unavailable("1", "the pause").await;
+        assert_eq!(bench.fake.asked(), FIVE + round);
+        bench.clock.advance(Duration::from_millis(1));
+        let verdicts = join_all((0..100).map(|_| bench.kind("opaque"))).await;
+        assert!(verdicts.iter().all(|kind| *kind == Some(AuthErrorKind::Unavailable)));
+        assert_eq!(bench.fake.asked(), FIVE + round + 1, "one probe of a hundred requests");
+    }
+    bench.says(&bench.good_but("exp", json!(NOW + 100_000)));
+    bench.clock.advance(30 * SECOND);
+    assert_eq!(bench.kind("opaque").await, None);
+    // And from the beginning again.
+    bench.fake.introspection(Answer::Status(500));
+    for _ in 0..FIVE {
+        bench.is_unavailable("5", "").await;
+    }
+    bench.is_unavailable("1", "").await;
+}
+
+#[tokio::test]
+async fn a_hundred_failures_at_once_cost_the_same_second_as_five() {
+    let bench = Bench::with(IntrospectionVerifierBuilder::circuit_breaker).await;
+    bench.fake.introspection(Answer::Status(500));
+    join_all((0..100).map(|_| bench.kind("opaque"))).await;
+    let asked = bench.fake.asked();
+    bench.says(&bench.good());
+    bench.is_unavailable("1", "a moment's trouble is over in a moment").await;
+    bench.clock.advance(SECOND);
+    assert_eq!((bench.kind("opaque").await, bench.fake.asked()), (None, asked + 1));
+}
+
+#[tokio::test]
+async fn a_probe_that_hangs_or_whose_request_went_away_locks_nobody_out_for_ever() {
+    let bench = broken().await;
+    bench.fake.introspection(Answer::Hang);
+    bench.clock.advance(SECOND);
+    let mut probe = Box::pin(bench.admit("opaque"));
+    tokio::select! {
+        verdict = &mut probe => panic!("{verdict:?}"),
+        () = bench.fake.is_asked(FIVE + 1) => {}
+    }
+    bench.says(&bench.good());
+    bench.is_unavailable("1", "while it hangs").await;
+    drop(probe);
+    bench.is_unavailable("1", "its request went away").await;
+    bench.clock.advance(SECOND);
+    assert_eq!(bench.kind("opaque").await, None, "the next probe");
+    assert_eq!(bench.fake.asked(), FIVE + 2);
+}
+
+#[tokio::test]
+async fn a_question_that_only_the_token_can_have_spoilt_does_not_open_the_breaker() {
+    // oidc-provider answers so when it is asked about a JWT, and anybody can send one.
+    let bench = Bench::with(IntrospectionVerifierBuilder::circuit_breaker).await;
+    let unsupported = br#"{"error":"unsupported_token_type"}"#.to_vec();
+    bench.fake.introspection_of("eve.s.jwt", Answer::Whole(400, String::new(), unsupported));
+    for _ in 0..20 {
+        assert_eq!(bench.kind("eve.s.jwt").await, Some(AuthErrorKind::Unavailable));
+    }
+    assert_eq!(bench.kind("opaque").await, None, "Ada does not pay for it");
+}
+
+// What cannot be configured.
+
+#[test]
+fn settings_that_cannot_work_are_told_all_at_once_and_in_words() {
+    let builder = IntrospectionVerifier::builder(issuer().issuer(), ClientAuthentication::secret_basic("", ""), " ");
+    let error = builder
+        .audience("")
+        .leeway(Duration::from_secs(301))
+        .read_scopes_from("")
+        .read_client_from("cnf")
+        .read_roles_from(["realm_access", ""])
+        .endpoint("http://auth.test/introspect")
+        .build()
+        .unwrap_err();
+    let settings: Vec<_> = error.mistakes().iter().map(tower_oauth::ConfigMistake::setting).collect();
+    let expected = [
+        "client",
+        "client",
+        "audience",
+        "audience",
+        "leeway",
+        "read_scopes_from",
+        "read_client_from",
+        "read_roles_from",
+        "endpoint",
+    ];
+    assert_eq!(settings, expected, "{error}");
+    for words in ["id is empty", "secret is empty", "301 s", "has a meaning of its own", "plain http", "give"] {
+        assert!(error.to_string().contains(words), "{words}: {error}");
+    }
+}
+
+#[test]
+fn each_mistake_is_one_and_the_least_that_works_is_none() {
+    let build = |client: ClientAuthentication, endpoint: Option<&str>| {
+        let builder = IntrospectionVerifier::builder(issuer().issuer(), client, API);
+        endpoint.into_iter().fold(builder, IntrospectionVerifierBuilder::endpoint).build().map(drop)
+    };
+    let good = Some("https://auth.test/introspect");
+    for client in [
+        client(),
+        ClientAuthentication::secret_post("x", "y"),
+        ClientAuthentication::bearer(String::new),
+        ClientAuthentication::tls("x"),
+    ] {
+        assert_eq!(build(client, good), Ok(()));
+    }
+    for client in [
+        ClientAuthentication::secret_basic("", "y"),
+        ClientAuthentication::secret_basic("x", ""),
+        ClientAuthentication::secret_post("", "y"),
+        ClientAuthentication::secret_post("x", ""),
+        ClientAuthentication::tls(""),
+    ] {
+        assert_eq!(build(client.clone(), good).unwrap_err().mistakes().len(), 1, "{client:?}");
+    }
+    let error = build(client(), None).unwrap_err();
+    assert!(error.to_string().contains("give the introspection endpoint's URL"), "{error}");
+    for endpoint in [
+        "",
+        "introspect",
+        "/introspect",
+        "http://auth.test/introspect",
+        "http://localhost.stranger.test/introspect",
+        "http://169.254.169.254/introspect",
+        "ftp://auth.test/introspect",
+        "https://user:hush@auth.test/introspect",
+        "https://",
+    ] {
+        let error = build(client(), Some(endpoint)).unwrap_err();
+        assert_eq!(error.mistakes().len(), 1, "{endpoint}: {error}");
+        assert!(!error.to_string().contains("hush"), "{error}");
+    }
+    for endpoint in ["https://auth.test/introspect?x=y", "http://127.0.0.1:1/x", "http://[::1]/x", "http://localhost/x"]
+    {
+        assert_eq!(build(client(), Some(endpoint)), Ok(()), "{endpoint}");
+    }
+    for leeway in [Duration::ZERO, Duration::from_secs(300)] {
+        let builder = IntrospectionVerifier::builder(issuer().issuer(), client(), API).endpoint("https://auth.test/x");
+        assert!(builder.leeway(leeway).build().is_ok());
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_with_known_keys_can_be_asked_at_an_endpoint_that_is_given() {
+    let fake = FakeIssuer::start().await;
+    let keys = KeySet::from_json(issuer().jwks().to_string()).unwrap();
+    let known = Issuer::with_keys(ISSUER, keys).unwrap();
+    let verifier = IntrospectionVerifier::builder(known, client(), API).endpoint(fake.introspection_endpoint());
+    let app = router().layer(OAuthLayer::new(verifier.build().unwrap()));
+    fake.introspection(Answer::Body(json!({"active": true, "iss": ISSUER, "aud": API}).to_string()));
+    assert_eq!(get_with_token(&app, "/me", "opaque").await.status, 200);
+    assert_eq!(fake.requests().len(), 1);
+}
+
+#[test]
+fn debug_shows_neither_secret_nor_key() {
+    let verifier = IntrospectionVerifier::builder(issuer().issuer(), client(), API).endpoint("https://auth.test/x");
+    let told = format!("{verifier:?}") + &format!("{:?}", verifier.build().unwrap());
+    assert!(told.contains("orders-api") && told.contains("client_secret_basic") && !told.contains("horse"), "{told}");
+    for client in
+        [ClientAuthentication::secret_post("orders-api", SECRET), ClientAuthentication::bearer(|| SECRET.to_owned())]
+    {
+        assert!(!format!("{client:?}").contains("horse"));
+    }
+}
+
+#[test]
+fn the_clock_of_these_tests_stands_where_they_think() {
+    let clock = ManualClock::at(UNIX_EPOCH + Duration::from_secs(NOW));
+    assert_eq!(clock.now().duration_since(UNIX_EPOCH).unwrap().as_secs(), NOW);
+}
