@@ -83,11 +83,6 @@ impl Place {
         (now.saturating_sub(*since) < METADATA_HOLDS).then(|| url.clone())
     }
 
-    /// The URL that was given.
-    pub(crate) fn given(&self) -> Option<&str> {
-        self.given.as_deref()
-    }
-
     /// From now on the metadata is asked again, unless [`settle`](Self::settle) takes it back.
     pub(crate) fn doubt(&self) -> Doubt {
         Doubt(lock(&self.discovered).as_mut().and_then(|discovered| discovered.since.take()))

@@ -70,11 +70,11 @@ pub(crate) struct Compact<'t> {
 }
 
 impl<'t> Compact<'t> {
-    /// Exactly three segments, none empty (RFC 7515 §7.1). Five would be a JWE, which we don't take.
+    /// Three segments, none empty (RFC 7515 §7.1). A fourth, as a JWE has, makes the third no base64.
     pub(crate) fn split(token: &'t str) -> Option<Self> {
-        let mut segments = token.splitn(4, '.');
-        let (header, payload, signature) = (segments.next()?, segments.next()?, segments.next()?);
-        let complete = segments.next().is_none() && !header.is_empty() && !payload.is_empty() && !signature.is_empty();
+        let (header, rest) = token.split_once('.')?;
+        let (payload, signature) = rest.split_once('.')?;
+        let complete = !header.is_empty() && !payload.is_empty() && !signature.is_empty();
         complete.then_some(Self { token, header, payload, signature })
     }
 

@@ -47,6 +47,9 @@ impl<A: Verify, B: Verify> Mixed<A, B> {
 
     /// Asks about every token, for routes on which a revoked JWT must not pass: one that was accepted here is judged by the
     /// second verifier too, and the handler sees what that found. One that failed here is still not sent on.
+    ///
+    /// Some servers answer no question about JWTs, npm's oidc-provider among them. That is an error of theirs, and such a
+    /// token gets 503.
     #[must_use]
     pub fn always_ask(self) -> Self {
         Self { always_ask: true, ..self }

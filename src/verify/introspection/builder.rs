@@ -17,7 +17,7 @@ use crate::{
         discovery::Endpoint,
         site::{Place, Site, default_fetch},
     },
-    jws::{SUPPORTED, SignatureAlgorithm},
+    jws::{SUPPORTED, SignatureAlgorithm, sha256},
     verify::expected::Expected,
 };
 
@@ -162,6 +162,9 @@ impl IntrospectionVerifierBuilder {
             Err(error) => return Err(error.and(mistakes)),
         };
         ConfigError::unless_empty(mistakes)?;
+        let client = self.client.client_id().unwrap_or_default();
+        let parts = [self.issuer.identifier(), self.endpoint.as_deref().unwrap_or_default(), client];
+        let identity = sha256(parts.map(|part| sha256([part.as_bytes()])).iter().map(<[u8; 32]>::as_slice));
         let clock = Arc::clone(&self.expected.clock);
         let breaker = self.breaker.then(|| Breaker::new(Arc::clone(&clock)));
         let site = Site { identifier: self.issuer.identifier().into(), fetch, clock, plain };
@@ -172,6 +175,7 @@ impl IntrospectionVerifierBuilder {
                 expected: self.expected,
                 any_audience: self.any_audience,
                 names: self.names,
+                identity,
                 signed: self.signed,
                 algorithms: SUPPORTED.iter().copied().map(SignatureAlgorithm::Asymmetric).collect(),
                 site,

@@ -85,6 +85,8 @@ struct Rules {
     expected: Expected,
     any_audience: bool,
     names: ClaimNames,
+    /// A hash over the issuer, the endpoint and the client.
+    identity: [u8; 32],
     /// Whether a signed answer is asked for.
     signed: bool,
     algorithms: Vec<SignatureAlgorithm>,
@@ -129,10 +131,7 @@ impl Verify for IntrospectionVerifier {
 
     fn cache_key(&self, presented: &Presented<'_>, key: &mut CacheKey) {
         let _ = presented;
-        let rules = &self.rules;
-        key.add(rules.issuer.identifier());
-        key.add(rules.place.given().unwrap_or_default());
-        key.add(rules.client.client_id().unwrap_or_default());
+        key.add(self.rules.identity);
     }
 
     fn still_holds(&self, token: &Token) -> bool {

@@ -1,0 +1,75 @@
+//! What can be counted rather than timed: instructions and allocations of one request, which no neighbour disturbs.
+//!
+//! `.ci/counts` runs it under valgrind and compares with `benches/counts.txt`. By itself it prints the allocations;
+//! `cargo bench --bench counts -- PATH N` makes N requests of one path, for callgrind.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::indexing_slicing, clippy::cast_precision_loss)] // in `support`
+
+mod support;
+
+use std::{hint::black_box, time::Duration};
+
+use axum::{Extension, Router, routing::get};
+use serde::Deserialize;
+use support::{AUDIENCE, Contestant, bare, limit::Limit, protected, token};
+use tower_oauth::{Algorithm, Cached, Claims, JwtVerifier, OAuthLayer, SharedClaims, testing::MockIssuer};
+
+/// An application's own claims.
+#[derive(Deserialize)]
+struct Own {
+    tenant: String,
+    email: String,
+    groups: Vec<String>,
+}
+
+const PATHS: [&str; 7] = ["bare", "extension", "limit", "miss", "hit", "hit_claims", "hit_shared_claims"];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    match arguments.as_slice() {
+        [only] if only == "--test" => {} // `cargo test --benches` only wants to see that it builds.
+        [path, count] => counted(&contestant(path), count.parse().expect("a number of requests")),
+        _ => {
+            for path in PATHS {
+                let contestant = contestant(path);
+                counted(&contestant, 2);
+                println!("{path} {}", runtime().block_on(contestant.allocations()));
+            }
+        }
+    }
+}
+
+/// Callgrind counts what happens in here: not the making of keys, which is another's luck each time.
+#[inline(never)]
+fn counted(contestant: &Contestant, requests: usize) {
+    runtime().block_on(contestant.see(requests));
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().build().unwrap()
+}
+
+fn contestant(path: &str) -> Contestant {
+    let issuer = MockIssuer::with_algorithm("https://auth.example.com", Algorithm::RS256);
+    let token = token(&issuer).sign();
+    let cached = || Cached::new(issuer.verifier(AUDIENCE), Duration::from_secs(600));
+    let app = match path {
+        "bare" => bare(),
+        "extension" => bare().layer(Extension(7_u32)),
+        "limit" => bare().layer(Limit::new(&issuer.jwk(), &token)),
+        "miss" => protected(issuer.verifier(AUDIENCE)),
+        "hit" => protected(cached()),
+        "hit_claims" => with_handler(cached(), get(async |Claims(own): Claims<Own>| read(&own))),
+        "hit_shared_claims" => with_handler(cached(), get(async |own: SharedClaims<Own>| read(&own))),
+        other => panic!("no path {other:?}; there are {PATHS:?}"),
+    };
+    Contestant::new(app, token)
+}
+
+fn with_handler(verifier: Cached<JwtVerifier>, handler: axum::routing::MethodRouter) -> Router {
+    Router::new().route("/orders", handler).layer(OAuthLayer::new(verifier))
+}
+
+fn read(own: &Own) -> &'static str {
+    if black_box(own.tenant.len() + own.email.len() + own.groups.len()) > 0 { "sub" } else { "" }
+}
