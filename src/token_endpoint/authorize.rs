@@ -26,6 +26,7 @@ use super::{
     secret::{TokenHash, draw},
     store::{CodeRecord, Family},
 };
+use crate::log;
 
 /// A request for a code, from a client that is registered for it, to be sent to a redirect URI that it registered.
 ///
@@ -218,6 +219,7 @@ impl AuthorizationRequest {
         match issued {
             Ok(code) => self.reply.send(&[("code", &code)]),
             Err(error) => {
+                log::token_endpoint_failed(&error);
                 let mut response = self.reply.error("server_error", "The server cannot answer this request");
                 response.extensions_mut().insert(error);
                 response

@@ -120,9 +120,8 @@ impl TokenEndpointBuilder {
         Self { failures: (most, window), ..self }
     }
 
-    /// Reads bodies of `application/json` too, an object with strings, which RFC 6749 does not know. What it costs: a page
-    /// of another origin can't send a form with another content type without being asked by CORS, and neither JSON; nothing
-    /// else changes.
+    /// Reads bodies of `application/json` too: an object with strings, for clients that write one. RFC 6749 knows forms only, so
+    /// such a client works here and with few others.
     #[must_use]
     pub fn accept_json(self) -> Self {
         Self { bodies: Bodies::FormAndJson, ..self }

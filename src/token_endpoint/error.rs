@@ -9,6 +9,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
 use super::response::{ResponseBody, json};
+use crate::log;
 
 /// Why a request to one of the endpoints is refused. A [`Grant`](super::Grant) of your own answers with these.
 ///
@@ -114,6 +115,9 @@ impl TokenError {
         struct Members<'e> {
             error: &'static str,
             error_description: Cow<'e, str>,
+        }
+        if self.kind == TokenErrorKind::Unavailable {
+            log::token_endpoint_failed(&self);
         }
         let members = Members { error: self.kind.name(), error_description: sanitised(self.description) };
         let mut response = json(self.kind.status(), &members);

@@ -375,3 +375,29 @@ async fn the_metadata_tells_what_codes_need() {
     assert_eq!(json["revocation_endpoint_auth_methods_supported"], methods);
     assert_ne!(json["introspection_endpoint_auth_methods_supported"], methods, "who asks must be known");
 }
+
+#[cfg(feature = "tracing")]
+#[tokio::test]
+async fn the_log_tells_our_own_trouble_and_no_secret() {
+    let log = crate::secrets::Log::default();
+    let (world, broken) = (
+        World::with_users(),
+        World::with(|builder| builder.store(tower_oauth::token_endpoint::MemoryStore::with_capacity(0))),
+    );
+    let texts = log.capture(async {
+        let code = world.code(&[]).await;
+        let answer = world.redeem(&code, &[]).await;
+        let next = world.refresh(answer.text("refresh_token"), &[]).await;
+        world.redeem(&code, &[]).await.is_error(400, "invalid_grant");
+        broken.token("reports", &[]).await.is_error(503, "temporarily_unavailable");
+        world.post("/token", &basic("reports", "correct-horse"), &[]).await.is_error(401, "invalid_client");
+        let told = [answer.text("access_token"), answer.text("refresh_token"), next.text("refresh_token")];
+        told.map(str::to_owned).into_iter().chain([code])
+    });
+    let texts: Vec<_> = texts.await.chain(["correct-horse", "reports-secret", VERIFIER].map(str::to_owned)).collect();
+    let log = log.text();
+    assert!(log.contains("ERROR") && log.contains("the store in memory is full"), "{log}");
+    for text in texts {
+        assert!(!log.contains(&text), "{text} in {log}");
+    }
+}
