@@ -78,6 +78,11 @@ impl<'t> Compact<'t> {
         complete.then_some(Self { token, header, payload, signature })
     }
 
+    /// The header as it stands in the token.
+    pub(crate) fn header(&self) -> &'t str {
+        self.header
+    }
+
     /// The header's bytes; `buffer` holds them unless they are unusually many.
     pub(crate) fn header_bytes<'b>(&self, buffer: &'b mut HeaderBuffer) -> Option<&'b [u8]> {
         let HeaderBuffer { inline, large } = buffer;

@@ -1,23 +1,24 @@
-//! What the server said (RFC 7662 §2.2, RFC 9701 §5): which answers are none, and what is judged of those that are.
+//! What the server said (RFC 7662 §2.2): which answers are none, and what is judged of those that are.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tower_oauth::{ActsFor, Algorithm, AuthErrorKind, IntrospectionVerifierBuilder, testing::MockIssuer};
+use tower_oauth::{ActsFor, AuthErrorKind, IntrospectionVerifierBuilder};
 
 use crate::{
     fake_issuer::{Answer, FakeIssuer},
     introspection::{Bench, NOW, client},
+    introspection_signed::header,
     support::API,
 };
 
 const NEEDED: &str = "The access token lacks claims that are needed here";
-const EXPIRED: &str = "The access token expired";
+pub(crate) const EXPIRED: &str = "The access token expired";
 const NOT_YET: &str = "The access token is not valid yet";
-const ELSEWHERE: &str = "The access token is meant for another resource";
+pub(crate) const ELSEWHERE: &str = "The access token is meant for another resource";
 const INVALID: &str = "The access token is invalid";
-const BOUND: &str = "The access token is bound to a key and cannot be used as a plain bearer token";
+pub(crate) const BOUND: &str = "The access token is bound to a key and cannot be used as a plain bearer token";
 
 impl Bench {
     /// 401 `invalid_token` in exactly these words, to this answer.
@@ -426,225 +427,6 @@ async fn a_handler_sees_the_answer_in_its_own_type() {
     bench.says(&bench.good());
     let error = bench.admit("opaque").await.unwrap().claims::<Own>().map(|_| ()).unwrap_err();
     assert_eq!(error.kind(), AuthErrorKind::InvalidToken);
-}
-
-// Signed answers (RFC 9701).
-
-/// With an ES256 key that is published.
-async fn signed() -> Bench {
-    Bench::with(IntrospectionVerifierBuilder::signed_answers).await
-}
-
-fn payload(bench: &Bench) -> Value {
-    json!({"iss": bench.fake.identifier, "aud": "orders-api", "iat": NOW, "token_introspection": bench.good()})
-}
-
-fn header(key: &MockIssuer) -> Value {
-    json!({"alg": key.algorithm().to_string(), "kid": key.key_id(), "typ": "token-introspection+jwt"})
-}
-
-fn signed_answer(jws: String) -> Answer {
-    Answer::Whole(200, "Content-Type: application/token-introspection+jwt\r\n".to_owned(), jws.into_bytes())
-}
-
-impl Bench {
-    fn key(&self) -> MockIssuer {
-        self.fake.mint(Algorithm::ES256)
-    }
-
-    fn signs(&self, header: &Value, payload: &Value) {
-        let jws = self.key().token("").sign_raw(header.to_string(), payload.to_string());
-        self.fake.introspection(signed_answer(jws));
-    }
-}
-
-#[tokio::test]
-async fn a_signed_answer_is_read_like_a_plain_one_where_it_was_asked_for() {
-    let bench = signed().await;
-    for typ in ["token-introspection+jwt", "Token-Introspection+JWT", "application/token-introspection+jwt"] {
-        let mut header = header(&bench.key());
-        header["typ"] = json!(typ);
-        bench.signs(&header, &payload(&bench));
-        assert_eq!(bench.admit("opaque").await.unwrap().subject(), Some("ada"), "{typ}");
-    }
-    for aud in [json!("orders-api"), json!(["x", "orders-api"]), json!(API)] {
-        let mut payload = payload(&bench);
-        (payload["aud"], payload["sub"], payload["exp"]) = (aud, json!("eve"), json!(1));
-        bench.signs(&header(&bench.key()), &payload);
-        let token = bench.admit("opaque").await.unwrap();
-        assert_eq!(token.subject(), Some("ada"), "RFC 9701 §5: what stands outside says nothing of the token");
-    }
-    let mut inactive = payload(&bench);
-    inactive["token_introspection"] = json!({"active": false});
-    bench.signs(&header(&bench.key()), &inactive);
-    assert!(bench.get("opaque").await.is_refusal(401, "invalid_token"));
-    for (member, value, words) in [
-        ("aud", json!("https://other.test"), ELSEWHERE),
-        ("exp", json!(1), EXPIRED),
-        ("cnf", json!({"jkt": "x"}), BOUND),
-    ] {
-        let mut payload = payload(&bench);
-        payload["token_introspection"] = bench.good_but(member, value);
-        bench.signs(&header(&bench.key()), &payload);
-        let refusal = bench.get("opaque").await;
-        assert!(refusal.is_refusal(401, "invalid_token") && refusal.challenges()[0].contains(words), "{refusal:?}");
-    }
-    assert_eq!(bench.fake.questions()[0].header("accept"), Some("application/token-introspection+jwt"));
-}
-
-#[tokio::test]
-async fn a_signed_answer_with_any_defect_is_none() {
-    let bench = signed().await;
-    let good = (header(&bench.key()), payload(&bench));
-    bench.signs(&good.0, &good.1);
-    assert_eq!(bench.kind("opaque").await, None, "or this proves nothing");
-    for (member, values) in [
-        ("alg", vec![Value::Null, json!("none"), json!("HS256"), json!("ES384"), json!("RS256"), json!(1)]),
-        ("typ", vec![Value::Null, json!("at+jwt"), json!("JWT"), json!(""), json!("token-introspection"), json!(1)]),
-        ("crit", vec![json!(["x"])]),
-        ("kid", vec![json!("nobody's"), json!(1)]),
-    ] {
-        for value in values {
-            let mut header = good.0.clone();
-            header[member] = value.clone();
-            header.as_object_mut().unwrap().retain(|_, value| !value.is_null());
-            bench.signs(&header, &good.1);
-            bench.is_unavailable("5", &format!("{member}: {value}")).await;
-        }
-    }
-    let identifier = &bench.fake.identifier;
-    for (member, values) in [
-        (
-            "iss",
-            vec![Value::Null, json!("https://stranger.test"), json!(format!("{identifier}/")), json!([identifier])],
-        ),
-        (
-            "aud",
-            vec![Value::Null, json!("x"), json!([]), json!(""), json!(1), json!("Orders-Api"), json!([["orders-api"]])],
-        ),
-        ("iat", vec![Value::Null, json!("x"), json!(NOW + 31), json!(u64::MAX)]),
-        (
-            "token_introspection",
-            vec![Value::Null, json!({}), json!([]), json!("x"), json!({"active": "true"}), json!(true)],
-        ),
-    ] {
-        for value in values {
-            let mut payload = good.1.clone();
-            payload[member] = value.clone();
-            bench.signs(&good.0, &payload);
-            bench.is_unavailable("5", &format!("{member}: {value}")).await;
-            payload.as_object_mut().unwrap().remove(member);
-            bench.signs(&good.0, &payload);
-            bench.is_unavailable("5", &format!("no {member}")).await;
-        }
-    }
-    // An old draft, and glewlwyd, have the members flat.
-    let mut flat = bench.good();
-    (flat["iss"], flat["aud"]) = (json!(identifier), json!("orders-api"));
-    bench.signs(&good.0, &flat);
-    bench.is_unavailable("5", "flat").await;
-    let twice = good.1.to_string().replacen('{', "{\"aud\":\"orders-api\",", 1);
-    for text in [twice, format!("[{}]", good.1), "\"x\"".to_owned(), String::new()] {
-        bench.fake.introspection(signed_answer(bench.key().token("").sign_raw(good.0.to_string(), &text)));
-        bench.is_unavailable("5", &text).await;
-    }
-    let array = json!([identifier, "orders-api", NOW, bench.good()]).to_string();
-    bench.fake.introspection(signed_answer(bench.key().token("").sign_raw(good.0.to_string(), &array)));
-    bench.is_unavailable("5", &array).await;
-}
-
-#[tokio::test]
-async fn a_signed_answer_must_be_signed_by_the_issuer_over_these_bytes() {
-    let bench = signed().await;
-    let (header, payload) = (header(&bench.key()).to_string(), payload(&bench).to_string());
-    let jws = bench.key().token("").sign_raw(&header, &payload);
-    let (signed_part, signature) = jws.rsplit_once('.').unwrap();
-    let foreign = MockIssuer::new("https://stranger.test").token("").sign_raw(&header, &payload);
-    let other = bench.key().token("").sign_raw(&header, payload.replace("ada", "eve"));
-    let (_, others_signature) = other.rsplit_once('.').unwrap();
-    for bent in [
-        foreign,
-        format!("{signed_part}."),
-        signed_part.to_owned(),
-        format!("{signed_part}.{others_signature}"),
-        format!("{signed_part}.{}", &signature[1..]),
-        format!("{jws}.x"),
-        format!("{jws}="),
-        String::new(),
-        "..".to_owned(),
-        bench.good().to_string(),
-        serde_json::to_string(&jws).unwrap(),
-    ] {
-        bench.fake.introspection(signed_answer(bent.clone()));
-        bench.is_unavailable("5", &bent).await;
-    }
-    bench.fake.introspection(signed_answer(format!("{jws}\n")));
-    assert_eq!(bench.kind("opaque").await, None);
-}
-
-#[tokio::test]
-async fn the_key_of_a_signed_answer_is_fetched_when_it_is_new() {
-    let bench = signed().await;
-    bench.signs(&header(&bench.key()), &payload(&bench));
-    assert_eq!((bench.kind("opaque").await, bench.fake.fetches()), (None, 1), "cold");
-    bench.fake.publish(&[Algorithm::EdDSA]);
-    let new = bench.fake.mint(Algorithm::EdDSA);
-    let jws = new.token("").sign_raw(header(&new).to_string(), payload(&bench).to_string());
-    bench.fake.introspection(signed_answer(jws));
-    assert_eq!((bench.kind("opaque").await, bench.fake.fetches()), (None, 2), "rotated");
-}
-
-#[tokio::test]
-async fn without_keys_a_signed_answer_is_not_believed() {
-    let bench = signed().await;
-    bench.fake.answer(Answer::Status(500));
-    bench.signs(&header(&bench.key()), &payload(&bench));
-    assert_eq!(bench.kind("opaque").await, Some(AuthErrorKind::Unavailable));
-}
-
-#[tokio::test]
-async fn an_answer_is_signed_if_and_only_if_that_was_asked_for() {
-    let (plain, asking) = (Bench::new().await, signed().await);
-    for bench in [&plain, &asking] {
-        let jws = bench.key().token("").sign_raw(header(&bench.key()).to_string(), payload(bench).to_string());
-        let json = bench.good().to_string();
-        let asked = std::ptr::eq(bench, &raw const asking);
-        for (kind, body, good) in [
-            ("application/token-introspection+jwt", &jws, asked),
-            ("application/Token-Introspection+JWT; charset=utf-8", &jws, asked),
-            ("application/token-introspection+jwt", &json, false),
-            ("application/jwt", &jws, false),
-            ("application/json", &jws, false),
-            ("text/plain", &jws, false),
-            ("application/json", &json, !asked),
-            ("application/json;charset=UTF-8", &json, !asked),
-        ] {
-            let headers = format!("Content-Type: {kind}\r\n");
-            bench.fake.introspection(Answer::Whole(200, headers, body.clone().into_bytes()));
-            let expected = (!good).then_some(AuthErrorKind::Unavailable);
-            assert_eq!(bench.kind("opaque").await, expected, "{kind}, asked for a signed one: {asked}");
-        }
-    }
-}
-
-/// RFC 9701 §8.1: one kind of JWT must not be taken for another.
-#[tokio::test]
-async fn neither_is_a_signed_answer_an_access_token_nor_an_access_token_a_signed_answer() {
-    let bench = signed().await;
-    let mut access = payload(&bench);
-    (access["client_id"], access["jti"], access["sub"]) = (json!("x"), json!("x"), json!("ada"));
-    (access["exp"], access["aud"]) = (json!(NOW + 300), json!([API, "orders-api"]));
-    let mut as_access = header(&bench.key());
-    as_access["typ"] = json!("at+jwt");
-    bench.signs(&as_access, &access);
-    bench.is_unavailable("5", "an access token for an answer").await;
-
-    let verifier = bench.key().clock(bench.clock.clone()).verifier(API);
-    let app = crate::support::router().layer(tower_oauth::OAuthLayer::new(verifier));
-    let sign = |header: &Value| bench.key().token("").sign_raw(header.to_string(), access.to_string());
-    assert_eq!(crate::support::get_with_token(&app, "/me", &sign(&as_access)).await.status, 200);
-    let answer = sign(&header(&bench.key()));
-    assert!(crate::support::get_with_token(&app, "/me", &answer).await.is_refusal(401, "invalid_token"));
 }
 
 // What known servers answer.

@@ -299,10 +299,14 @@ async fn an_assertion_opens_no_door() {
     assert_eq!(bench.kind("opaque").await, None);
     let assertion = bench.fake.questions()[0].parameter("client_assertion").unwrap();
     assert!(open_jws(&keys, &assertion).is_some());
-    let issuer = tower_oauth::Issuer::with_keys(&bench.fake.identifier, keys).unwrap();
-    let verifier = tower_oauth::JwtVerifier::new(issuer, API).unwrap();
-    let app = crate::support::router().layer(tower_oauth::OAuthLayer::new(verifier));
-    assert!(crate::support::get_with_token(&app, "/me", &assertion).await.is_refusal(401, "invalid_token"));
+    let own = bench.fake.identifier.clone();
+    let issuer = tower_oauth::Issuer::with_keys(&own, keys).unwrap();
+    // Nothing but its type is wrong with it here: not even its audience.
+    let verifier = tower_oauth::JwtVerifier::builder(issuer, own).clock(bench.clock.clone());
+    let verifier = verifier.accept_without(tower_oauth::Claim::ClientId).build().unwrap();
+    let door = Bench::judging(bench.fake, bench.clock, verifier);
+    let error = door.admit(&assertion).await.unwrap_err();
+    assert_eq!(error.to_string(), "the token's typ is not accepted");
 }
 
 #[tokio::test]

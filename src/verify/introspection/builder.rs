@@ -112,7 +112,8 @@ impl IntrospectionVerifierBuilder {
     }
 
     /// After five failures in a row nobody is asked for a while, from one second up to thirty: requests get 503 at once.
-    /// Then one question goes out as a probe, and an answer ends it.
+    /// Then one question goes out as a probe, and an answer ends it. A 400 is an answer here: anybody can send a token that
+    /// makes a bad question.
     pub fn circuit_breaker(self) -> Self {
         Self { breaker: true, ..self }
     }

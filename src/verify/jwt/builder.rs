@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use arc_swap::ArcSwapOption;
+
 use super::{
     super::{Preset, expected::Expected},
     Claim, JwtVerifier, Rules,
@@ -134,6 +136,7 @@ impl JwtVerifierBuilder {
                 dispensable: self.dispensable,
                 names: self.names,
                 preset: self.presets.first().copied(),
+                known_header: ArcSwapOption::empty(),
             }),
         })
     }

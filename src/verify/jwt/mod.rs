@@ -10,7 +10,9 @@
 
 mod builder;
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use arc_swap::ArcSwapOption;
 
 pub use self::builder::JwtVerifierBuilder;
 use super::{
@@ -43,6 +45,15 @@ struct Rules {
     dispensable: Vec<Claim>,
     names: ClaimNames,
     preset: Option<Preset>,
+    /// The tokens of an issuer have one header, as long as it has one key. So it is read once.
+    known_header: ArcSwapOption<KnownHeader>,
+}
+
+/// A header with which nothing was wrong, under a signature that was good, and what it says.
+struct KnownHeader {
+    text: Box<str>,
+    algorithm: SignatureAlgorithm,
+    key_id: Option<Box<str>>,
 }
 
 /// A claim that RFC 9068 §2.2 requires and some servers leave out. `iss`, `aud` and `exp` are always required.
@@ -191,7 +202,20 @@ impl Rules {
     /// The epoch of the keys that it was checked with.
     fn check_signature(&self, jws: &Compact<'_>) -> Result<u64, Fault> {
         let keys = self.issuer.current_keys();
-        check_signature(jws, keys.set(), &self.algorithms, |typ| self.accepts_type(typ))?;
+        let known = self.known_header.load();
+        if let Some(known) = known.as_ref().filter(|known| *known.text == *jws.header()) {
+            is_signed(jws, keys.set(), known.algorithm, known.key_id.as_deref())?;
+        } else {
+            let mut buffer = HeaderBuffer::new();
+            let (algorithm, key_id) = read_header(jws, &mut buffer, &self.algorithms, |typ| self.accepts_type(typ))?;
+            is_signed(jws, keys.set(), algorithm, key_id.as_deref())?;
+            let gone = |id: &str| !keys.set().is_some_and(|keys| keys.knows(id));
+            // The first one stays as long as its key does: two in turn would be no use.
+            if known.as_ref().is_none_or(|known| known.key_id.as_deref().is_some_and(gone)) {
+                let (text, key_id) = (jws.header().into(), key_id.as_deref().map(Into::into));
+                self.known_header.store(Some(Arc::new(KnownHeader { text, algorithm, key_id })));
+            }
+        }
         Ok(keys.set().map_or(0, KeySet::epoch))
     }
 
@@ -246,16 +270,35 @@ pub(crate) fn check_signature(
     accepts_type: impl Fn(Option<&str>) -> bool,
 ) -> Result<(), Fault> {
     let mut buffer = HeaderBuffer::new();
-    let header = jws.header_bytes(&mut buffer).and_then(JoseHeader::parse).ok_or(Reason::MalformedHeader)?;
+    let (algorithm, key_id) = read_header(jws, &mut buffer, algorithms, accepts_type)?;
+    is_signed(jws, keys, algorithm, key_id.as_deref())
+}
+
+/// The algorithm and the `kid` of a header with which nothing is wrong.
+fn read_header<'b>(
+    jws: &Compact<'_>,
+    buffer: &'b mut HeaderBuffer,
+    algorithms: &[SignatureAlgorithm],
+    accepts_type: impl Fn(Option<&str>) -> bool,
+) -> Result<(SignatureAlgorithm, Option<Cow<'b, str>>), Reason> {
+    let header = jws.header_bytes(buffer).and_then(JoseHeader::parse).ok_or(Reason::MalformedHeader)?;
     if header.critical {
-        return Err(Reason::CriticalHeader.into());
+        return Err(Reason::CriticalHeader);
     }
     if !accepts_type(header.typ.as_deref()) {
-        return Err(Reason::TypeNotAccepted.into());
+        return Err(Reason::TypeNotAccepted);
     }
     let algorithm = header.algorithm.filter(|algorithm| algorithms.contains(algorithm));
-    let algorithm = algorithm.ok_or(Reason::AlgorithmNotAccepted)?;
-    let key_id = header.key_id.as_deref();
+    Ok((algorithm.ok_or(Reason::AlgorithmNotAccepted)?, header.key_id))
+}
+
+/// By one of the keys that are the token's to name.
+fn is_signed(
+    jws: &Compact<'_>,
+    keys: Option<&KeySet>,
+    algorithm: SignatureAlgorithm,
+    key_id: Option<&str>,
+) -> Result<(), Fault> {
     let Some(keys) = keys else { return Err(Fault::NoKey(key_id.map(str::to_owned))) };
     let mut candidates = keys.candidates(key_id, algorithm).peekable();
     if candidates.peek().is_none() {
