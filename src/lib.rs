@@ -38,7 +38,7 @@
 //!  1  the windows    │        issuer · keys · fetch · jws · clock · log            │  the only network, clock, crypto
 //!  0  the foundation │        scope · role · error · credentials · claims · acts_for · token · challenge
 //!                    └─────────────────────────────────────────────────────────────┘
-//!     workshop: testing (may use all, used by none)
+//!     annexe: token_endpoint (stands on 0 and 1 only)      workshop: testing (may use all, used by none)
 //! ```
 //!
 //! Inward: credentials (what the request presented) → [`Verify`] (is it true?) → [`Token`] (verified facts) →
@@ -52,6 +52,7 @@
 //! | 2 study | `verify`, `step_up` | Is this token true, and was the person asked recently and strongly enough? |
 //! | 1 windows | `issuer`, [`keys`], `fetch`, `jws`, `clock`, `log` | The only code that knows cryptography, the network, files, time and the log. |
 //! | 0 foundation | `scope`, `role`, `error`, `credentials`, `claims`, `acts_for`, `token`, `challenge` | Plain values: no I/O, no clock, no framework. |
+//! | annexe | [`token_endpoint`](token_endpoint/index.html) | Issues tokens; stands on the first two floors, and nothing stands on it. |
 //! | workshop | [`testing`](testing/index.html) | An issuer without sockets, forged tokens, a clock to turn by hand. |
 //!
 //! A module imports only from its own floor or a lower one; a test reads the sources and fails otherwise.
@@ -89,6 +90,7 @@
 //! | `tracing` | | Events through `tracing`, under the target `tower_oauth`. |
 //! | `metrics` | | Counters, a gauge and a histogram through the `metrics` facade, under `tower_oauth_`: decisions, refreshes, age of keys, unknown kids, waits. |
 //! | `test-util` | | [`testing`](testing/index.html): `MockIssuer`, forged tokens, `ManualClock`, `TestToken`. |
+//! | `token-endpoint` | | [`token_endpoint`](token_endpoint/index.html): tokens, introspection, revocation, a key set and metadata of your own. |
 //!
 //! One of the two crypto features must be on. No other feature changes an answer until code asks for it.
 //!
@@ -104,6 +106,7 @@
 //! - [`IssuerBuilder`]: how keys are fetched, kept fresh, and used while the issuer is down
 //! - [`keys`]: key sets from JSON, PEM, DER and files, shared secrets, and private keys to sign with
 //! - [`Verify`]: a verifier of your own
+//! - [`token_endpoint`](token_endpoint/index.html): issuing tokens without an identity product
 //! - [`testing`](testing/index.html): a test to copy
 //!
 //! [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750
@@ -133,6 +136,8 @@ mod step_up;
 #[cfg(feature = "test-util")]
 pub mod testing;
 mod token;
+#[cfg(feature = "token-endpoint")]
+pub mod token_endpoint;
 mod verify;
 
 // The public interface is:

@@ -77,6 +77,17 @@ pub(crate) fn refresh_ended(issuer: &str, result: Result<(), &FetchError>, age: 
     }
 }
 
+/// The token endpoint could not answer, through no fault of the client's, and somebody should look.
+#[cfg(feature = "token-endpoint")]
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "nobody listens"))]
+pub(crate) fn token_endpoint_failed(error: &dyn std::error::Error) {
+    #[cfg(feature = "tracing")]
+    {
+        let cause = causes(error);
+        tracing::error!(target: "tower_oauth", reason = %error, cause, "the token endpoint could not answer");
+    }
+}
+
 /// Everything below an error, outermost first; the reason of a failed connection lies deep.
 pub(crate) fn causes(error: &dyn std::error::Error) -> Option<String> {
     let mut causes = Vec::new();

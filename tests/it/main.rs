@@ -38,6 +38,8 @@ mod requests;
 mod roles;
 mod scopes;
 mod secrets;
+#[cfg(feature = "token-endpoint")]
+mod token_endpoint;
 mod token_headers;
 mod weak_points;
 mod wycheproof;

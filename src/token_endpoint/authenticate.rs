@@ -1,0 +1,249 @@
+//! Is it the client? (RFC 6749 §2.3, RFC 7523 §3, draft-ietf-oauth-rfc7523bis.)
+//!
+//! *In*: a request's head and parameters. *Out*: the client, or one refusal for all that may be wrong.
+//!
+//! A name that no client has is refused in the same words, after the same work, and with the same patience as a wrong
+//! secret.
+
+use std::{sync::Arc, time::Duration};
+
+use base64::{
+    Engine,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use http::{HeaderMap, HeaderValue, header};
+
+use super::{
+    client::{Client, Proof},
+    error::{TokenError, TokenErrorKind},
+    registry::ErasedRegistry,
+    request::{Parameters, decode},
+    secret::{ClientSecret, TokenHash},
+    store::{ErasedStore, StoreError},
+    throttle::Throttle,
+};
+use crate::{
+    claims::{ClaimNames, Facts},
+    clock::Clock,
+    error::ConfigError,
+    jws::{Compact, HeaderBuffer, JoseHeader, SignatureAlgorithm},
+    keys::KeySet,
+};
+
+/// Who is who.
+pub(crate) struct Authenticator {
+    pub(crate) registry: Box<dyn ErasedRegistry>,
+    pub(crate) store: Arc<dyn ErasedStore>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) throttle: Throttle,
+    /// The values of `aud` that mean us.
+    pub(crate) audiences: Vec<String>,
+    pub(crate) decoy: Decoy,
+}
+
+/// What unknown clients are checked with, so that they take as long as known ones.
+pub(crate) struct Decoy {
+    secret: ClientSecret,
+    keys: KeySet,
+}
+
+impl Decoy {
+    pub(crate) fn new() -> Result<Self, ConfigError> {
+        Ok(Self { secret: ClientSecret::generate()?.0, keys: KeySet::from_json(DECOY_KEYS)? })
+    }
+}
+
+/// What a request presents; always one thing (RFC 6749 §2.3).
+enum Presented<'r> {
+    Secret { client_id: String, secret: String },
+    Assertion { client_id: Option<&'r str>, assertion: &'r str },
+    Nothing { client_id: &'r str },
+}
+
+impl Authenticator {
+    pub(crate) async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        parameters: &Parameters,
+    ) -> Result<Arc<Client>, TokenError> {
+        match Presented::read(headers, parameters)? {
+            Presented::Secret { client_id, secret } => self.by_secret(&client_id, &secret).await,
+            Presented::Assertion { client_id, assertion } => self.by_assertion(client_id, assertion).await,
+            Presented::Nothing { client_id } => {
+                let client = self.find(client_id).await?;
+                client.filter(|client| client.is_public()).ok_or_else(failed)
+            }
+        }
+    }
+
+    pub(crate) async fn find(&self, client_id: &str) -> Result<Option<Arc<Client>>, TokenError> {
+        self.registry.find(client_id).await.map_err(TokenError::unavailable)
+    }
+
+    async fn by_secret(&self, client_id: &str, secret: &str) -> Result<Arc<Client>, TokenError> {
+        let client = self.find(client_id).await?;
+        let presented = TokenHash::of(secret);
+        let own = match client.as_deref().map(|client| &client.proof) {
+            Some(Proof::Secret(own)) => Some(own),
+            _ => None,
+        };
+        let right = own.unwrap_or(&self.decoy.secret).is(&presented) && own.is_some();
+        let now = self.clock.elapsed();
+        self.throttle.judge(client_id, client.is_some(), right, now).map_err(TokenError::too_many_attempts)?;
+        client.filter(|_| right).ok_or_else(failed)
+    }
+
+    /// RFC 7523 §3.
+    async fn by_assertion(&self, client_id: Option<&str>, assertion: &str) -> Result<Arc<Client>, TokenError> {
+        let compact = Compact::split(assertion).ok_or_else(failed)?;
+        let mut buffer = HeaderBuffer::new();
+        let header = compact.header_bytes(&mut buffer).and_then(JoseHeader::parse).ok_or_else(failed)?;
+        let claims = compact.payload().and_then(|payload| String::from_utf8(payload).ok()).ok_or_else(failed)?;
+        let claims = Facts::parse(claims, &ClaimNames::default()).map_err(|_| failed())?;
+        // The subject says who it is; nothing is believed before the signature says so too.
+        let subject = claims.text(claims.subject.as_ref()).filter(|subject| !subject.is_empty()).ok_or_else(failed)?;
+        let client = self.find(subject).await?;
+        let own = match client.as_deref().map(|client| &client.proof) {
+            Some(Proof::Keys(keys)) => Some(keys),
+            _ => None,
+        };
+        let signed = match header.algorithm {
+            Some(algorithm @ SignatureAlgorithm::Asymmetric(_)) => {
+                let key_id = header.key_id.as_deref();
+                let mut keys = own.into_iter().flat_map(|keys| keys.candidates(key_id, algorithm)).peekable();
+                if keys.peek().is_some() {
+                    compact.is_signed_by(keys)
+                } else {
+                    compact.is_signed_by(self.decoy.keys.candidates(None, algorithm)) && own.is_some_and(|_| false)
+                }
+            }
+            _ => false,
+        };
+        // A JWT that was made for something else is no assertion: an access token, a proof of possession.
+        let typ = header.typ.as_deref().is_none_or(|typ| {
+            let typ = typ.strip_prefix("application/").unwrap_or(typ);
+            ["JWT", "client-authentication+jwt"].iter().any(|known| known.eq_ignore_ascii_case(typ))
+        });
+        let meant = client_id.is_none_or(|client_id| client_id == subject);
+        if !signed || header.critical || !typ || !meant || claims.text(claims.issuer.as_ref()) != Some(subject) {
+            return Err(failed());
+        }
+        self.check_claims(&claims, subject).await?;
+        client.ok_or_else(failed)
+    }
+
+    /// For whom, how long, and not twice.
+    async fn check_claims(&self, claims: &Facts, client_id: &str) -> Result<(), TokenError> {
+        // bis: the sole audience, so that no assertion for another server is good here.
+        let mut audience = claims.audience.iter().map(|one| claims.text(Some(one)));
+        let (Some(Some(audience)), None) = (audience.next(), audience.next()) else { return Err(failed()) };
+        let now = seconds(&*self.clock);
+        let jwt_id = claims.text(claims.jwt_id.as_ref()).filter(|id| !id.is_empty()).ok_or_else(failed)?;
+        let expires = claims.expires_at.ok_or_else(failed)?.0;
+        #[expect(clippy::cast_precision_loss, reason = "seconds of our own clock")]
+        let (earliest, latest) = (now.saturating_sub(LEEWAY) as f64, (now + MAX_ASSERTION_LIFETIME + LEEWAY) as f64);
+        #[expect(clippy::cast_precision_loss, reason = "seconds of our own clock")]
+        let soon = (now + LEEWAY) as f64;
+        let begun = [claims.not_before, claims.issued_at].iter().flatten().all(|begin| begin.0 <= soon);
+        let meant = self.audiences.iter().any(|own| own == audience);
+        // Not a number is in no interval.
+        let alive = expires > earliest && expires <= latest;
+        if !(meant && alive && begun) {
+            return Err(failed());
+        }
+        let key = TokenHash::of_all(&["client_assertion", client_id, jwt_id]);
+        // Longer than the assertion can be shown again.
+        let until = now + MAX_ASSERTION_LIFETIME + 2 * LEEWAY;
+        let new = self.store.insert_if_absent(&key, until, now).await.map_err(TokenError::unavailable)?;
+        if new { Ok(()) } else { Err(failed()) }
+    }
+}
+
+impl<'r> Presented<'r> {
+    fn read(headers: &HeaderMap, parameters: &'r Parameters) -> Result<Self, TokenError> {
+        let client_id = parameters.get("client_id")?;
+        let secret = parameters.get("client_secret")?;
+        let assertion = parameters.get("client_assertion")?;
+        let assertion_type = parameters.get("client_assertion_type")?;
+        let mut authorization = headers.get_all(header::AUTHORIZATION).iter();
+        let header = authorization.next();
+        let asserts = assertion.is_some() || assertion_type.is_some();
+        // §2.3: not more than one way.
+        let ways = usize::from(header.is_some()) + usize::from(secret.is_some()) + usize::from(asserts);
+        if ways > 1 || authorization.next().is_some() {
+            return Err(invalid("The client must authenticate in one way only"));
+        }
+        if let Some(value) = header {
+            let (own_id, secret) = basic(value).ok_or_else(failed)?;
+            if client_id.is_some_and(|client_id| client_id != own_id) {
+                return Err(invalid("The client_id is not that of the client that authenticated"));
+            }
+            return Ok(Self::Secret { client_id: own_id, secret });
+        }
+        if asserts {
+            let assertion = assertion.filter(|_| assertion_type == Some(JWT_BEARER)).ok_or_else(failed)?;
+            return Ok(Self::Assertion { client_id, assertion });
+        }
+        match (client_id, secret) {
+            (Some(client_id), Some(secret)) => {
+                Ok(Self::Secret { client_id: client_id.to_owned(), secret: secret.to_owned() })
+            }
+            (Some(client_id), None) => Ok(Self::Nothing { client_id }),
+            (None, Some(_)) => Err(invalid("The client_id is missing")),
+            (None, None) => Err(failed()),
+        }
+    }
+}
+
+/// RFC 7617 §2 with RFC 6749 §2.3.1: each of the two is form-encoded before they are put together.
+fn basic(value: &HeaderValue) -> Option<(String, String)> {
+    let (scheme, credentials) = value.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = BASE64.decode(credentials.trim_start_matches(' ')).ok()?;
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    let (id, secret) = decoded.split_at(colon);
+    let (id, secret) = (decode(id)?, decode(secret.get(1..)?)?);
+    (!id.is_empty() && !secret.is_empty()).then_some((id, secret))
+}
+
+pub(crate) fn seconds(clock: &dyn Clock) -> u64 {
+    clock.now().duration_since(std::time::SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// One answer, whatever was wrong (RFC 6749 §5.2).
+fn failed() -> TokenError {
+    TokenError::new(TokenErrorKind::InvalidClient, "Client authentication failed")
+}
+
+fn invalid(description: &'static str) -> TokenError {
+    TokenError::new(TokenErrorKind::InvalidRequest, description)
+}
+
+impl From<StoreError> for TokenError {
+    fn from(error: StoreError) -> Self {
+        Self::unavailable(error)
+    }
+}
+
+/// With padding or without: both are on the road.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// What two clocks may differ by, in seconds.
+const LEEWAY: u64 = 30;
+/// How far ahead `exp` may lie (RFC 7523 §3: not unreasonably far). There are libraries that write an hour.
+const MAX_ASSERTION_LIFETIME: u64 = 3600;
+pub(crate) const FAILURES: u32 = 10;
+pub(crate) const FAILURE_WINDOW: Duration = Duration::from_secs(60);
+/// Public keys whose private halves were thrown away.
+const DECOY_KEYS: &str = r#"{"keys": [
+    {"kty": "RSA", "n": "wlIZXQajh7QXsliAmp1Z8CMFcF-Hvtj7ORkK9IoTnW-jqQGeusVrwbW_EPq2EtETQXgE4SOPcdg8R75Du6CmTq36D-4nLlntvEj3lXw_d5oT0umG7Q_nr12PaDf2bKX1v2qjT8Vfoe85zKl5OHVdTFZXrbxlLA5UZ5XsIRBkqwLTQUkQQwzOXQbfwSACHVz4PTa3bzhqoLZlNEYrdGr0sjuqdh1_8jXgbtzvet8H6AEKly4fLseCcAv29H_cKZOIXkac1wCGLF5YFdl0j1WIV4Ek4l8tMT_9m5ues-zE_Bwy2_oYi19cusS3g1cUz8USKQybVJxtZ-6s9CMOet8eCQ", "e": "AQAB"},
+    {"kty": "EC", "crv": "P-256", "x": "O2hkK64KzxAT3rr3OE25fPgy21t5QZswwqt9obL8pM4", "y": "pjjpNJJ2dHvxnPDZ18KWt10qm7sqXLW_mMWr-7axyU8"},
+    {"kty": "EC", "crv": "P-384", "x": "cRun5-ue0RCufKpZBsUO0lo9NjwpR33E6lFFvXwovkGIIqxFojjysA3pDZUhRonC", "y": "q86AF5nyRMg2W13FDyhwndLjKElNmxDA7L72Q2JvrQPw1tPhMCGKqna2oG7rTes2"},
+    {"kty": "OKP", "crv": "Ed25519", "x": "-MtUnGgSzQ8L9wOSq062eOGjeQtPZQuuVSsrrrYnEXU"}
+]}"#;

@@ -1,0 +1,394 @@
+//! Who may ask for tokens, and for which (RFC 6749 §2, RFC 7591 §2).
+//!
+//! *In*: what the host says about each client. *Out*: a [`Client`], complete and checked.
+//!
+//! There is no dynamic registration. How a client proves that it is the one is `authenticate`'s business.
+
+use std::{collections::HashSet, fmt, time::Duration};
+
+use http::Uri;
+
+use super::{
+    error::{TokenError, TokenErrorKind},
+    secret::ClientSecret,
+    signer::MAX_LIFETIME,
+};
+use crate::{
+    error::{ConfigError, ConfigMistake},
+    keys::KeySet,
+    scope::is_scope_name,
+};
+
+/// A registered client.
+///
+/// ```
+/// # fn main() -> Result<(), tower_oauth::ConfigError> {
+/// use tower_oauth::token_endpoint::{Client, ClientSecret, TokenFormat};
+///
+/// let reports = Client::with_secret("reports", ClientSecret::new("7Fjfp0ZBr1KtDRbnfVdmIw7Fjfp0ZBr1KtDRbnfVdmIw"))
+///     .grant_types(["client_credentials"])
+///     .default_scopes(["orders:read"])
+///     .optional_scopes(["orders:write"])
+///     .audience("https://api.example.com", TokenFormat::Jwt)
+///     .build()?;
+/// assert_eq!(reports.id(), "reports");
+/// # Ok(())
+/// # }
+/// ```
+pub struct Client {
+    id: String,
+    pub(crate) proof: Proof,
+    grant_types: Vec<String>,
+    pub(crate) redirect_uris: Vec<String>,
+    default_scopes: Vec<String>,
+    optional_scopes: Vec<String>,
+    audiences: Vec<(String, TokenFormat)>,
+    pub(crate) lifetime: Option<Duration>,
+    pub(crate) max_active_tokens: Option<u32>,
+    introspects: Introspects,
+}
+
+/// How a client proves that it is the one.
+pub(crate) enum Proof {
+    Secret(ClientSecret),
+    /// `private_key_jwt` (RFC 7523 §2.2).
+    Keys(KeySet),
+    /// A public client can't (RFC 6749 §2.1).
+    None,
+}
+
+/// Whose tokens a client may introspect beside its own.
+enum Introspects {
+    Audiences(Vec<String>),
+    Any,
+}
+
+/// What an access token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TokenFormat {
+    /// A signed JWT (RFC 9068), which an API checks by itself. That it was revoked is told by introspection only.
+    Jwt,
+    /// Random text, which an API asks about (RFC 7662).
+    Opaque,
+}
+
+impl Client {
+    /// A confidential client with a secret, which it sends by Basic or in the body (RFC 6749 §2.3.1).
+    pub fn with_secret(id: impl Into<String>, secret: ClientSecret) -> ClientBuilder {
+        ClientBuilder::new(id.into(), Proof::Secret(secret))
+    }
+
+    /// A confidential client that signs assertions, `private_key_jwt` (RFC 7523 §2.2), with one of these keys.
+    pub fn with_keys(id: impl Into<String>, keys: KeySet) -> ClientBuilder {
+        ClientBuilder::new(id.into(), Proof::Keys(keys))
+    }
+
+    /// A public client, which can keep no secret (RFC 6749 §2.1): an app, a page.
+    pub fn public(id: impl Into<String>) -> ClientBuilder {
+        ClientBuilder::new(id.into(), Proof::None)
+    }
+
+    /// `client_id`.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether the client may use this grant.
+    #[must_use]
+    pub fn may_use(&self, grant_type: &str) -> bool {
+        self.grant_types.iter().any(|own| own == grant_type)
+    }
+
+    /// The grants it may use.
+    #[must_use]
+    pub fn grant_types(&self) -> &[String] {
+        &self.grant_types
+    }
+
+    pub(crate) fn is_public(&self) -> bool {
+        matches!(self.proof, Proof::None)
+    }
+
+    /// The scopes to be granted (RFC 6749 §3.3): those asked for, if the client may have them; the default ones if it asked
+    /// for none.
+    pub(crate) fn scopes(&self, requested: Option<&str>) -> Result<String, TokenError> {
+        let Some(requested) = requested else {
+            // A client that has scopes, but none by default, must say which.
+            if self.default_scopes.is_empty() && !self.optional_scopes.is_empty() {
+                return Err(TokenError::new(TokenErrorKind::InvalidScope, "The scope must be named"));
+            }
+            return Ok(self.default_scopes.join(" "));
+        };
+        let known = |name: &str| self.default_scopes.iter().chain(&self.optional_scopes).any(|own| own == name);
+        subset(requested, known)
+    }
+
+    /// The one audience of the token (RFC 8707 §2, RFC 9068 §3): what was asked for, if the client may have it; otherwise
+    /// its first.
+    pub(crate) fn audience(&self, requested: &[&str]) -> Result<&str, TokenError> {
+        let own = |name: &str| self.audiences.iter().find(|(audience, _)| audience == name);
+        let found = match requested {
+            [] => self.audiences.first(),
+            // One token for one resource: what its scopes mean is then never in doubt (RFC 9068 §5).
+            [first, rest @ ..] if rest.iter().all(|other| other == first) => own(first),
+            _ => return Err(TokenError::new(TokenErrorKind::InvalidTarget, "One token is for one resource")),
+        };
+        found.map(|(audience, _)| audience.as_str()).ok_or_else(invalid_target)
+    }
+
+    pub(crate) fn format(&self, audience: &str) -> TokenFormat {
+        let found = self.audiences.iter().find(|(own, _)| own == audience);
+        found.map_or(TokenFormat::Jwt, |(_, format)| *format)
+    }
+
+    /// Whether it may be told about a token (RFC 7662 §4): its own, one for an API that it is, or any.
+    pub(crate) fn may_introspect(&self, client_id: &str, audience: &str) -> bool {
+        match &self.introspects {
+            Introspects::Any => true,
+            Introspects::Audiences(own) => client_id == self.id || own.iter().any(|own| own == audience),
+        }
+    }
+
+    /// Names the secret that the client has now, without telling it: what was issued under another one is dead.
+    pub(crate) fn credential(&self) -> String {
+        match &self.proof {
+            Proof::Secret(secret) => secret.fingerprint(),
+            // Keys come and go without anybody's having lost one.
+            Proof::Keys(_) | Proof::None => String::new(),
+        }
+    }
+
+    pub(crate) fn with_new_secret(&self, secret: ClientSecret) -> Self {
+        Self {
+            id: self.id.clone(),
+            proof: Proof::Secret(secret),
+            grant_types: self.grant_types.clone(),
+            redirect_uris: self.redirect_uris.clone(),
+            default_scopes: self.default_scopes.clone(),
+            optional_scopes: self.optional_scopes.clone(),
+            audiences: self.audiences.clone(),
+            lifetime: self.lifetime,
+            max_active_tokens: self.max_active_tokens,
+            introspects: match &self.introspects {
+                Introspects::Audiences(own) => Introspects::Audiences(own.clone()),
+                Introspects::Any => Introspects::Any,
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("id", &self.id).field("grant_types", &self.grant_types).finish_non_exhaustive()
+    }
+}
+
+/// Says the rest about a [`Client`].
+pub struct ClientBuilder {
+    client: Client,
+}
+
+impl ClientBuilder {
+    fn new(id: String, proof: Proof) -> Self {
+        Self {
+            client: Client {
+                id,
+                proof,
+                grant_types: Vec::new(),
+                redirect_uris: Vec::new(),
+                default_scopes: Vec::new(),
+                optional_scopes: Vec::new(),
+                audiences: Vec::new(),
+                lifetime: None,
+                max_active_tokens: None,
+                introspects: Introspects::Audiences(Vec::new()),
+            },
+        }
+    }
+
+    /// The grants it may use, by their `grant_type`.
+    #[must_use]
+    pub fn grant_types<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.client.grant_types.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Where the code may be sent. Compared byte for byte, but for the port of a loopback address (RFC 8252 §7.3).
+    #[must_use]
+    pub fn redirect_uri(mut self, uri: impl Into<String>) -> Self {
+        self.client.redirect_uris.push(uri.into());
+        self
+    }
+
+    /// The scopes it gets without asking.
+    #[must_use]
+    pub fn default_scopes<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.client.default_scopes.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// The scopes it gets if it asks for them.
+    #[must_use]
+    pub fn optional_scopes<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.client.optional_scopes.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// An API that its tokens may be for, and what they are there. The first is the one that is meant if the client names
+    /// none by `resource` (RFC 8707 §2) or `audience`.
+    #[must_use]
+    pub fn audience(mut self, audience: impl Into<String>, format: TokenFormat) -> Self {
+        self.client.audiences.push((audience.into(), format));
+        self
+    }
+
+    /// How long its access tokens live, in whole seconds, instead of
+    /// [the endpoint's time](super::TokenEndpointBuilder::access_token_lifetime).
+    #[must_use]
+    pub fn access_token_lifetime(mut self, lifetime: Duration) -> Self {
+        self.client.lifetime = Some(lifetime);
+        self
+    }
+
+    /// How many access tokens it may have at a time for each subject. One more ends the oldest: it is revoked, which
+    /// introspection tells and the check of a JWT's signature does not.
+    #[must_use]
+    pub fn max_active_tokens(mut self, most: u32) -> Self {
+        self.client.max_active_tokens = Some(most);
+        self
+    }
+
+    /// It is the API with this identifier, so it may introspect the tokens that are meant for it.
+    #[must_use]
+    pub fn introspects_audience(mut self, audience: impl Into<String>) -> Self {
+        if let Introspects::Audiences(own) = &mut self.client.introspects {
+            own.push(audience.into());
+        }
+        self
+    }
+
+    /// It may introspect every token. Whoever has its credentials can tell for any text whether it is a token.
+    #[must_use]
+    pub fn introspects_any_token(mut self) -> Self {
+        self.client.introspects = Introspects::Any;
+        self
+    }
+
+    /// The client.
+    ///
+    /// # Errors
+    /// All at once: an empty id, secret or list entry; a malformed scope; a lifetime or a limit of nothing; grants without
+    /// an audience; a public client with `client_credentials` (RFC 6749 §4.4) or introspection; `authorization_code` without a
+    /// redirect URI; a redirect URI that is relative, has a fragment, or is plain `http` to another machine.
+    pub fn build(self) -> Result<Client, ConfigError> {
+        let client = self.client;
+        let mut mistakes = Vec::new();
+        let mut found = |setting, found: &str, change| {
+            mistakes.push(ConfigMistake::new(setting, format!("client {:?}: {found}", client.id), change));
+        };
+        if client.id.is_empty() {
+            found("client_id", "it is empty", "give each client an id");
+        }
+        if matches!(&client.proof, Proof::Secret(secret) if secret.is_empty()) {
+            found("client_secret", "it is empty", "draw one with ClientSecret::generate");
+        }
+        let mut scopes = HashSet::new();
+        for name in client.default_scopes.iter().chain(&client.optional_scopes) {
+            if !is_scope_name(name) {
+                found("scope", "a name is no scope-token", "use printable ASCII without space, quote and backslash");
+            } else if !scopes.insert(name) {
+                found("scope", "a name stands twice", "name a scope once, as default or as optional");
+            }
+        }
+        if client.lifetime.is_some_and(|lifetime| lifetime.as_secs() == 0 || lifetime > MAX_LIFETIME) {
+            found("access_token_lifetime", "less than a second, or more than a day", "give a second to a day");
+        }
+        if client.max_active_tokens == Some(0) {
+            found("max_active_tokens", "0", "allow at least one, or give the client no grants");
+        }
+        if !client.grant_types.is_empty() && client.audiences.is_empty() {
+            found("audience", "it has grants, but no API", "name the API that its tokens are for (RFC 9068 §3)");
+        }
+        if client.audiences.iter().any(|(audience, _)| audience.is_empty()) {
+            found("audience", "it is empty", "name the API that its tokens are for (RFC 9068 §3)");
+        }
+        if client.is_public() && client.may_use("client_credentials") {
+            found("grant_types", "public, with client_credentials", "give it a secret or keys (RFC 6749 §4.4)");
+        }
+        let introspects = match &client.introspects {
+            Introspects::Any => true,
+            Introspects::Audiences(own) => !own.is_empty(),
+        };
+        if client.is_public() && introspects {
+            found("introspects", "public, and may introspect", "give it a secret or keys (RFC 7662 §2.1)");
+        }
+        if client.may_use("authorization_code") && client.redirect_uris.is_empty() {
+            found("redirect_uri", "authorization_code without any", "say where the code may be sent");
+        }
+        for uri in &client.redirect_uris {
+            if let Err(wrong) = check_redirect_uri(uri) {
+                found("redirect_uri", wrong, "give an absolute URI: https, loopback http, or a scheme with a dot");
+            }
+        }
+        ConfigError::unless_empty(mistakes)?;
+        Ok(client)
+    }
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder").field("client", &self.client).finish()
+    }
+}
+
+/// The names of a `scope` parameter, each once, if all of them are allowed. Only U+0020 separates (RFC 6749 §3.3).
+pub(crate) fn subset(requested: &str, allowed: impl Fn(&str) -> bool) -> Result<String, TokenError> {
+    let mut names: Vec<&str> = Vec::new();
+    for name in requested.split(' ') {
+        if !is_scope_name(name) {
+            return Err(TokenError::new(TokenErrorKind::InvalidScope, "The scope is malformed"));
+        }
+        if !allowed(name) {
+            return Err(TokenError::new(TokenErrorKind::InvalidScope, "The scope is more than may be granted"));
+        }
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names.join(" "))
+}
+
+pub(crate) fn invalid_target() -> TokenError {
+    TokenError::new(TokenErrorKind::InvalidTarget, "The resource is not one that may be granted")
+}
+
+/// RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §2.1.
+fn check_redirect_uri(uri: &str) -> Result<(), &'static str> {
+    let Some((scheme, rest)) = uri.split_once(':') else { return Err("a redirect URI is relative") };
+    if uri.contains('#') || !uri.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("a redirect URI has a fragment, or characters that no URI has");
+    }
+    match scheme {
+        "https" | "http" => {
+            let parsed: Uri = uri.parse().map_err(|_| "a redirect URI is none")?;
+            let authority = parsed.authority().ok_or("a redirect URI has no host")?;
+            if authority.host().is_empty() || authority.as_str().contains('@') {
+                return Err("a redirect URI has no host, or a user");
+            }
+            if scheme == "http" && !is_loopback(authority.host()) {
+                return Err("a redirect URI is plain http to another machine");
+            }
+            Ok(())
+        }
+        // RFC 8252 §7.1: a domain name in reverse. It also keeps `javascript:` and its like out.
+        own if own.contains('.') && !rest.is_empty() => Ok(()),
+        _ => Err("a redirect URI's scheme is none of a domain of one's own"),
+    }
+}
+
+/// RFC 8252 §7.3, §8.3: the addresses, and the name for development.
+fn is_loopback(host: &str) -> bool {
+    matches!(host, "127.0.0.1" | "[::1]" | "localhost")
+}

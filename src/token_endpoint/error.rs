@@ -1,0 +1,173 @@
+//! What the token endpoint answers when it does not give what was asked for (RFC 6749 §5.2).
+//!
+//! *In*: the reason, from any step. *Out*: a status, a JSON body with `error` and `error_description`, and the headers that
+//! belong to it. Descriptions are texts of our own: nothing of the request is ever quoted.
+
+use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
+
+use http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+
+use super::response::{ResponseBody, json};
+use crate::log;
+
+/// Why a request to one of the endpoints is refused. A [`Grant`](super::Grant) of your own answers with these.
+///
+/// ```
+/// use tower_oauth::token_endpoint::{TokenError, TokenErrorKind};
+///
+/// let error = TokenError::new(TokenErrorKind::InvalidGrant, "The device code has expired");
+/// assert_eq!(error.kind().name(), "invalid_grant");
+/// ```
+#[derive(Clone)]
+pub struct TokenError {
+    kind: TokenErrorKind,
+    description: &'static str,
+    retry_after: Option<Duration>,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+/// The error codes, by their registered names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TokenErrorKind {
+    /// A parameter is missing, repeated or malformed: 400 (RFC 6749 §5.2).
+    InvalidRequest,
+    /// The client is unknown, or its authentication is missing or wrong: 401 with `WWW-Authenticate` (RFC 6749 §5.2).
+    InvalidClient,
+    /// The code or refresh token is unknown, expired, used, or another client's: 400 (RFC 6749 §5.2).
+    InvalidGrant,
+    /// The client may not use this grant: 400 (RFC 6749 §5.2).
+    UnauthorizedClient,
+    /// No such grant here: 400 (RFC 6749 §5.2).
+    UnsupportedGrantType,
+    /// The scope is malformed, unknown, or more than the client or the grant has: 400 (RFC 6749 §5.2).
+    InvalidScope,
+    /// The resource is malformed, unknown, or not for this client: 400 (RFC 8707 §2).
+    InvalidTarget,
+    /// Too many failed authentications: 429 with `Retry-After`. The code is that of RFC 6749 §4.1.2.1.
+    TooManyAttempts,
+    /// Our own trouble, which says nothing about the request: 503 with `Retry-After`.
+    Unavailable,
+}
+
+impl TokenErrorKind {
+    /// The value of `error`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
+            Self::TooManyAttempts | Self::Unavailable => "temporarily_unavailable",
+        }
+    }
+
+    fn status(self) -> StatusCode {
+        match self {
+            Self::InvalidClient => StatusCode::UNAUTHORIZED,
+            Self::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+impl TokenError {
+    /// An error with a text for the client's developer.
+    ///
+    /// Characters that RFC 6749 §5.2 keeps out of `error_description` (quote, backslash, anything but printable ASCII) are
+    /// sent as `?`.
+    #[must_use]
+    pub fn new(kind: TokenErrorKind, description: &'static str) -> Self {
+        let retry_after = (kind.status().as_u16() >= 429).then_some(RETRY_AFTER);
+        Self { kind, description, retry_after, source: None }
+    }
+
+    pub(crate) fn unavailable(source: impl Error + Send + Sync + 'static) -> Self {
+        let error = Self::new(TokenErrorKind::Unavailable, "The server cannot answer at the moment");
+        Self { source: Some(Arc::new(source)), ..error }
+    }
+
+    pub(crate) fn too_many_attempts(retry_after: Duration) -> Self {
+        let error = Self::new(TokenErrorKind::TooManyAttempts, "Too many failed authentications");
+        Self { retry_after: Some(retry_after), ..error }
+    }
+
+    /// What it means to the client.
+    #[must_use]
+    pub fn kind(&self) -> TokenErrorKind {
+        self.kind
+    }
+
+    /// The text for the client's developer.
+    #[must_use]
+    pub fn description(&self) -> &'static str {
+        self.description
+    }
+
+    pub(crate) fn into_response(self) -> Response<ResponseBody> {
+        #[derive(Serialize)]
+        struct Members<'e> {
+            error: &'static str,
+            error_description: Cow<'e, str>,
+        }
+        if self.kind == TokenErrorKind::Unavailable {
+            log::token_endpoint_failed(&self);
+        }
+        let members = Members { error: self.kind.name(), error_description: sanitised(self.description) };
+        let mut response = json(self.kind.status(), &members);
+        let headers = response.headers_mut();
+        if self.kind == TokenErrorKind::InvalidClient {
+            // A MUST where the client used Authorization (§5.2), and of every 401 (RFC 9110 §15.5.2).
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
+        }
+        if let Some(after) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, whole_seconds(after).into());
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind.name(), self.description)
+    }
+}
+
+impl fmt::Debug for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenError")
+            .field("kind", &self.kind)
+            .field("description", &self.description)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Error for TokenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// `%x20-21 / %x23-5B / %x5D-7E` (§5.2).
+fn sanitised(text: &str) -> Cow<'_, str> {
+    let allowed = |c: char| matches!(c, ' '..='!' | '#'..='[' | ']'..='~');
+    if text.chars().all(allowed) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().map(|c| if allowed(c) { c } else { '?' }).collect())
+}
+
+fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0)).max(1)
+}
+
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// RFC 7617 §2.1: ids and secrets are read as UTF-8.
+const CHALLENGE: &str = r#"Basic realm="token endpoint", charset="UTF-8""#;

@@ -1,0 +1,98 @@
+//! Where the browser is sent (RFC 6749 §3.1.2, RFC 8252 §7.3, RFC 9700 §4.1).
+//!
+//! *In*: the redirect URIs that a client registered and the one that a request names. *Out*: one to go to, or none.
+
+use http::{HeaderValue, Response, StatusCode, header};
+
+use super::response::{ResponseBody, empty};
+
+/// The redirect URI of a request, if the client registered it: byte for byte, but for the port of a loopback address, which an
+/// app can't know beforehand. Without one in the request it is the only one registered.
+pub(crate) fn choose<'u>(registered: &'u [String], requested: Option<&'u str>) -> Option<&'u str> {
+    match (requested, registered) {
+        (None, [only]) => Some(only),
+        (None, _) => None,
+        (Some(requested), _) => {
+            let same = |own: &String| own == requested || is_same_but_for_the_port(own, requested);
+            registered.iter().any(same).then_some(requested)
+        }
+    }
+}
+
+/// The answer that sends the browser there, with these parameters. 303, never 307, which would post the user's password on
+/// (RFC 9700 §4.12).
+pub(crate) fn redirect(uri: &str, parameters: &[(&str, &str)]) -> Response<ResponseBody> {
+    let separator = if uri.contains('?') { '&' } else { '?' };
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+    let Ok(location) = HeaderValue::try_from(format!("{uri}{separator}{query}")) else {
+        // The host's registry let a redirect URI pass that is none.
+        return empty(StatusCode::INTERNAL_SERVER_ERROR);
+    };
+    let mut response = empty(StatusCode::SEE_OTHER);
+    response.headers_mut().insert(header::LOCATION, location);
+    // RFC 9700 §4.2.4: the code is in no referrer.
+    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+fn is_same_but_for_the_port(registered: &str, requested: &str) -> bool {
+    without_port(registered).is_some_and(|own| without_port(requested) == Some(own))
+}
+
+/// Host and what follows the port of a loopback URI. Addresses only: a name could be somebody else's (RFC 8252 §8.3).
+fn without_port(uri: &str) -> Option<(&str, &str)> {
+    let hosts = ["http://127.0.0.1", "http://[::1]"];
+    let (host, rest) = hosts.iter().find_map(|host| Some((*host, uri.strip_prefix(host)?)))?;
+    let rest = match rest.strip_prefix(':') {
+        Some(rest) => {
+            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+            let (port, rest) = rest.split_at(digits);
+            port.parse::<u16>().ok()?;
+            rest
+        }
+        None => rest,
+    };
+    (rest.is_empty() || rest.starts_with(['/', '?'])).then_some((host, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::choose;
+
+    #[test]
+    fn a_redirect_uri_is_the_one_registered_byte_for_byte() {
+        let registered = ["https://app.test/cb?x=1".to_owned(), "http://127.0.0.1/cb".to_owned()];
+        let [only, loopback] = &registered;
+        assert_eq!(choose(&registered, Some(only)), Some(only.as_str()));
+        assert_eq!(choose(&registered[..1], None), Some(only.as_str()));
+        assert_eq!(choose(&registered, None), None, "which one?");
+        for port in ["http://127.0.0.1:1/cb", "http://127.0.0.1:65535/cb", loopback] {
+            assert_eq!(choose(&registered, Some(port)), Some(port));
+        }
+        for bad in [
+            "",
+            "https://app.test/cb",
+            "https://app.test/cb?x=1&y=2",
+            "https://app.test/cb?x=1#f",
+            "https://app.test/cb/../cb?x=1",
+            "https://app.test/CB?x=1",
+            "https://APP.test/cb?x=1",
+            "https://app.test:443/cb?x=1",
+            "https://app.test:8443/cb?x=1",
+            "http://app.test/cb?x=1",
+            "https://ada@app.test/cb?x=1",
+            "https://app.test.evil/cb?x=1",
+            "http://127.0.0.1:1/cb/",
+            "http://127.0.0.1:1/other",
+            "http://127.0.0.1:1@evil.test/cb",
+            "http://127.0.0.1:99999/cb",
+            "http://127.0.0.1:/cb",
+            "http://127.0.0.1.evil.test/cb",
+            "http://localhost:1/cb",
+            "http://[::1]:1/cb",
+            "https://127.0.0.1:1/cb",
+        ] {
+            assert_eq!(choose(&registered, Some(bad)), None, "{bad}");
+        }
+    }
+}

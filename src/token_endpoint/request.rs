@@ -1,0 +1,251 @@
+//! A request's parameters (RFC 6749 §3.2, Appendix B).
+//!
+//! *In*: a POST with a form, or with a JSON object where that was opted into. *Out*: [`Parameters`].
+//!
+//! The query is never read: what stands there ends up in logs (RFC 6749 §2.3.1). What the parameters mean is the grants'
+//! business.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, header, request::Parts};
+use http_body::Body;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, Visitor},
+};
+use serde_json::Value;
+
+use super::error::{TokenError, TokenErrorKind};
+use crate::claims::Str;
+
+/// The parameters of one request, decoded. Empty values count as absent (RFC 6749 §3.2).
+#[derive(Default)]
+pub(crate) struct Parameters(Vec<(String, String)>);
+
+/// Which bodies are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bodies {
+    Form,
+    FormAndJson,
+}
+
+impl Parameters {
+    /// Reads a whole request.
+    pub(crate) async fn read<B>(parts: &Parts, body: B, bodies: Bodies) -> Result<Self, TokenError>
+    where
+        B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+    {
+        if parts.method != Method::POST {
+            return Err(invalid("The request must be a POST")); // §3.2
+        }
+        let format = Format::of(&parts.headers, bodies)?;
+        let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|error| {
+            invalid(if error.is::<LengthLimitError>() { "The request is too large" } else { "The request broke off" })
+        })?;
+        let body: Bytes = body.to_bytes();
+        let parameters = match format {
+            Format::Form => Self::from_form(&body),
+            Format::Json => Self::from_json(&body),
+        }?;
+        parameters.refuse_repeated()?;
+        Ok(parameters)
+    }
+
+    /// `application/x-www-form-urlencoded`, in UTF-8 (Appendix B).
+    pub(crate) fn from_form(body: &[u8]) -> Result<Self, TokenError> {
+        let mut parameters = Vec::new();
+        for pair in body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
+                Some(place) => (pair.get(..place), pair.get(place + 1..)),
+                None => (Some(pair), None),
+            };
+            let decoded = decode(name.unwrap_or_default()).zip(decode(value.unwrap_or_default()));
+            parameters.push(decoded.ok_or_else(|| invalid("The form is not UTF-8"))?);
+        }
+        Ok(Self(parameters))
+    }
+
+    fn from_json(body: &[u8]) -> Result<Self, TokenError> {
+        // All of it must be UTF-8, also where nobody looks.
+        let text = str::from_utf8(body).map_err(|_| invalid("The JSON is not UTF-8"))?;
+        serde_json::from_str(text).map_err(|_| invalid("The body is not a JSON object with strings"))
+    }
+
+    /// §3.2: what is defined stands once. A parameter nobody defined is ignored, however often it stands (erratum 5708).
+    pub(crate) fn refuse_repeated(&self) -> Result<(), TokenError> {
+        for name in ONCE {
+            if self.0.iter().filter(|(other, _)| other == name).nth(1).is_some() {
+                return Err(invalid("A parameter is repeated"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A parameter that may stand once.
+    pub(crate) fn get(&self, name: &str) -> Result<Option<&str>, TokenError> {
+        let mut values = self.0.iter().filter(|(other, _)| other == name);
+        let value = values.next().map(|(_, value)| value.as_str());
+        if values.next().is_some() {
+            return Err(invalid("A parameter is repeated"));
+        }
+        Ok(value.filter(|value| !value.is_empty()))
+    }
+
+    /// A parameter that may stand several times.
+    pub(crate) fn all<'p>(&'p self, name: &'p str) -> impl Iterator<Item = &'p str> {
+        self.0.iter().filter(move |(other, value)| other == name && !value.is_empty()).map(|(_, value)| value.as_str())
+    }
+}
+
+impl fmt::Debug for Parameters {
+    /// Names only: the values are secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+impl<'de> Deserialize<'de> for Parameters {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ReadObject;
+        impl<'de> Visitor<'de> for ReadObject {
+            type Value = Parameters;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parameters, A::Error> {
+                let mut parameters = Vec::new();
+                while let Some((Str(name), value)) = map.next_entry::<Str<'de>, Value>()? {
+                    match value {
+                        Value::String(value) => parameters.push((name.into_owned(), value)),
+                        Value::Null => parameters.push((name.into_owned(), String::new())),
+                        Value::Array(values) if MANY.contains(&&*name) => {
+                            for value in values {
+                                let Value::String(value) = value else { return Err(A::Error::custom("no string")) };
+                                parameters.push((name.clone().into_owned(), value));
+                            }
+                        }
+                        _ if MANY.contains(&&*name) || ONCE.contains(&&*name) => {
+                            return Err(A::Error::custom("no string"));
+                        }
+                        // Nobody defined it, so it is ignored.
+                        _ => {}
+                    }
+                }
+                Ok(Parameters(parameters))
+            }
+        }
+        deserializer.deserialize_map(ReadObject)
+    }
+}
+
+enum Format {
+    Form,
+    Json,
+}
+
+impl Format {
+    fn of(headers: &HeaderMap, bodies: Bodies) -> Result<Self, TokenError> {
+        let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+        let (Some(value), None) = (types.next(), types.next()) else {
+            return Err(invalid(WANTS_FORM));
+        };
+        let media_type = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        if media_type.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
+            Ok(Self::Form)
+        } else if bodies == Bodies::FormAndJson && media_type.eq_ignore_ascii_case(b"application/json") {
+            Ok(Self::Json)
+        } else {
+            Err(invalid(WANTS_FORM))
+        }
+    }
+}
+
+/// One name or value of a form. An escape that is none stands for itself, as browsers have it.
+pub(crate) fn decode(text: &[u8]) -> Option<String> {
+    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [byte, tail @ ..] = rest {
+        rest = tail;
+        match byte {
+            b'+' => decoded.push(b' '),
+            b'%' => match digit(tail.first()).zip(digit(tail.get(1))) {
+                Some((high, low)) => {
+                    decoded.push(u8::try_from(high * 16 + low).ok()?);
+                    rest = tail.get(2..).unwrap_or_default();
+                }
+                None => decoded.push(b'%'),
+            },
+            byte => decoded.push(*byte),
+        }
+    }
+    String::from_utf8(decoded).ok()
+}
+
+fn invalid(description: &'static str) -> TokenError {
+    TokenError::new(TokenErrorKind::InvalidRequest, description)
+}
+
+const MAX_BODY_BYTES: usize = 64 * 1024;
+const WANTS_FORM: &str = "The content type must be application/x-www-form-urlencoded";
+/// RFC 8707 §2 lets `resource` repeat; others write it `audience` (RFC 8693 §2.1).
+const MANY: [&str; 2] = ["resource", "audience"];
+/// The registered parameters of the requests that come here.
+const ONCE: [&str; 16] = [
+    "grant_type",
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "scope",
+    "code",
+    "redirect_uri",
+    "code_verifier",
+    "refresh_token",
+    "token",
+    "token_type_hint",
+    "username",
+    "password",
+    "assertion",
+    "state",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::{Parameters, decode};
+
+    #[test]
+    fn a_form_is_decoded_as_browsers_encode_it() {
+        let form = Parameters::from_form(b"a=1+2%2B3&b=%C3%A4&c&=d&&e=x=y&f=%zz%4").unwrap();
+        let get = |name| form.get(name).unwrap();
+        assert_eq!(get("a"), Some("1 2+3"));
+        assert_eq!(get("b"), Some("ä"));
+        assert_eq!(get("c"), None, "no value is no parameter");
+        assert_eq!(get("e"), Some("x=y"));
+        assert_eq!(get("f"), Some("%zz%4"));
+        assert!(Parameters::from_form(b"a=%FF").is_err(), "not UTF-8");
+        assert!(Parameters::from_form(b"a=1&a=2").unwrap().get("a").is_err());
+        assert_eq!(decode(b"%41%e4%b8%80"), Some("A一".to_owned()));
+    }
+
+    #[test]
+    fn a_json_object_gives_the_same_parameters() {
+        let json = br#"{"scope": "a b", "resource": ["r1", "r2"], "client_id": null, "extra": {"x": 1}}"#;
+        let json = Parameters::from_json(json).unwrap();
+        assert_eq!(json.get("scope").unwrap(), Some("a b"));
+        assert_eq!(json.get("client_id").unwrap(), None);
+        assert_eq!(json.all("resource").collect::<Vec<_>>(), ["r1", "r2"]);
+        for bad in
+            [r#"{"scope": 1}"#, r#"{"scope": ["a"]}"#, r#"{"resource": [1]}"#, "[]", "", "{} x", "{\"a\":\"\u{1}\"}"]
+        {
+            assert!(Parameters::from_json(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert!(Parameters::from_json(b"{\"scope\":\"\xff\"}").is_err());
+        let twice = Parameters::from_json(br#"{"scope":"a","sc\u006fpe":"b"}"#).unwrap();
+        assert!(twice.refuse_repeated().is_err(), "however it is escaped");
+    }
+}

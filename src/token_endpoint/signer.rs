@@ -1,0 +1,166 @@
+//! The keys that sign access tokens, and their succession (RFC 7517 §5, RFC 9068 §2.1).
+//!
+//! *In*: private keys, and from when each signs. *Out*: signed tokens, and the public halves as a JWK set.
+//!
+//! A key is published as soon as it is known, so that whoever keeps the set for a while has it before it signs. It stays
+//! published until the last token that it can have signed is dead.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::error::TokenError;
+use crate::{
+    error::{ConfigError, ConfigMistake},
+    jws::{CannotSign, sha256},
+    keys::PrivateKey,
+};
+
+/// One key or several that sign one after the other.
+///
+/// ```
+/// # fn main() -> Result<(), tower_oauth::ConfigError> {
+/// use std::time::{Duration, SystemTime};
+/// use tower_oauth::{Algorithm, keys::PrivateKey, token_endpoint::SigningKeys};
+///
+/// let tomorrow = SystemTime::now() + Duration::from_secs(86_400);
+/// let keys = SigningKeys::new(PrivateKey::generate(Algorithm::ES256)?)
+///     .then(PrivateKey::generate(Algorithm::ES256)?, tomorrow);
+/// # let _ = keys;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Instances that serve one issuer are given the same keys and times. A key without `kid` gets its thumbprint (RFC 7638).
+pub struct SigningKeys {
+    keys: Vec<Arc<Signing>>,
+}
+
+struct Signing {
+    key: PrivateKey,
+    public: Value,
+    from: SystemTime,
+}
+
+impl SigningKeys {
+    /// Signs with this key.
+    #[must_use]
+    pub fn new(key: PrivateKey) -> Self {
+        Self { keys: vec![Signing::new(key, SystemTime::UNIX_EPOCH)] }
+    }
+
+    /// Publishes another key at once, and signs with it from `from` on.
+    #[must_use]
+    pub fn then(mut self, key: PrivateKey, from: SystemTime) -> Self {
+        self.keys.push(Signing::new(key, from));
+        // Stable: of two keys for the same time, the later one counts.
+        self.keys.sort_by_key(|key| key.from);
+        self
+    }
+
+    /// Each key can be told from the others.
+    pub(crate) fn check(&self) -> Result<(), ConfigMistake> {
+        let mut ids: Vec<_> = self.keys.iter().filter_map(|key| key.key.key_id()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.len() == self.keys.len() {
+            return Ok(());
+        }
+        Err(ConfigMistake::new("signing keys", "two have the same kid", "give each key a kid of its own"))
+    }
+}
+
+impl From<PrivateKey> for SigningKeys {
+    fn from(key: PrivateKey) -> Self {
+        Self::new(key)
+    }
+}
+
+impl fmt::Debug for SigningKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.keys.iter().map(|key| &key.key)).finish()
+    }
+}
+
+impl Signing {
+    fn new(key: PrivateKey, from: SystemTime) -> Arc<Self> {
+        let id = key.key_id().map_or_else(|| thumbprint(&key), str::to_owned);
+        let key = key.with_key_id(id);
+        let public = serde_json::from_str(&key.public_jwk()).unwrap_or_default();
+        Arc::new(Self { key, public, from })
+    }
+}
+
+/// The keys in use. Readers never wait.
+pub(crate) struct Signer {
+    keys: ArcSwap<SigningKeys>,
+}
+
+/// RFC 7517 §5. Public members only: they are what `PrivateKey::public_jwk` writes.
+#[derive(Serialize)]
+pub(crate) struct JwkSet {
+    keys: Vec<Value>,
+}
+
+impl Signer {
+    pub(crate) fn new(keys: SigningKeys) -> Self {
+        Self { keys: ArcSwap::from_pointee(keys) }
+    }
+
+    /// The key that signs at this time signs.
+    pub(crate) fn sign(&self, claims: &impl Serialize, now: SystemTime) -> Result<String, TokenError> {
+        let keys = self.keys.load();
+        let current = keys.keys.iter().rev().find(|key| key.from <= now).or_else(|| keys.keys.first());
+        let signed = current.map_or(Err(CannotSign), |current| current.key.sign_jws("at+jwt", claims));
+        signed.map_err(TokenError::unavailable)
+    }
+
+    /// The JWK set of this time.
+    pub(crate) fn jwk_set(&self, now: SystemTime) -> JwkSet {
+        let keys = self.keys.load();
+        JwkSet { keys: living(&keys.keys, now).map(|key| key.public.clone()).collect() }
+    }
+
+    /// Publishes `next` now and signs with it from `from` on; forgets the keys whose tokens are dead.
+    pub(crate) fn rotate(&self, next: PrivateKey, from: SystemTime, now: SystemTime) -> Result<(), ConfigError> {
+        let next = Signing::new(next, from);
+        let mut outcome = Ok(());
+        self.keys.rcu(|keys| {
+            let mut keys = SigningKeys { keys: living(&keys.keys, now).map(Arc::clone).collect() };
+            keys.keys.push(Arc::clone(&next));
+            keys.keys.sort_by_key(|key| key.from);
+            outcome = keys.check();
+            if outcome.is_err() {
+                keys.keys.retain(|key| !Arc::ptr_eq(key, &next));
+            }
+            keys
+        });
+        Ok(outcome?)
+    }
+}
+
+/// The keys that may have signed a token that is alive, or will sign one.
+fn living(keys: &[Arc<Signing>], now: SystemTime) -> impl Iterator<Item = &Arc<Signing>> {
+    let successors = keys.iter().skip(1).map(Some).chain([None]);
+    let dead = move |next: &Signing| next.from.checked_add(MAX_LIFETIME).is_some_and(|end| end <= now);
+    keys.iter().zip(successors).filter(move |(_, next)| !next.is_some_and(|next| dead(next))).map(|(key, _)| key)
+}
+
+/// RFC 7638 §3.1: the required members in the order of their names.
+fn thumbprint(key: &PrivateKey) -> String {
+    let jwk: Value = serde_json::from_str(&key.public_jwk()).unwrap_or_default();
+    let members = ["crv", "e", "kty", "n", "x", "y"].iter();
+    let members = members.filter_map(|name| jwk.get(name).map(|value| format!("\"{name}\":{value}")));
+    let json = format!("{{{}}}", members.collect::<Vec<_>>().join(","));
+    URL_SAFE_NO_PAD.encode(sha256([json.as_bytes()]))
+}
+
+/// The longest life of an access token: so long a key stays published after it signed last.
+pub(crate) const MAX_LIFETIME: Duration = Duration::from_secs(24 * 3600);

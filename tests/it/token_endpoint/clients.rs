@@ -1,0 +1,334 @@
+//! Who is let in: RFC 6749 §2.3, RFC 7523 §3, and what guessing costs.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use futures_util::future::join_all;
+use http::Request;
+use tower_oauth::{
+    Algorithm,
+    testing::{MockIssuer, TokenBuilder},
+    token_endpoint::{Client, ClientSecret, TokenEndpointBuilder, TokenHash},
+};
+
+use super::{
+    FORM, ISSUER, World, assertion, assertion_key, basic, encode, escape, machine, may_have_tokens, raw_basic, usual,
+};
+
+const CC: (&str, &str) = ("grant_type", "client_credentials");
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// Makes a good assertion a bad one.
+type Bend = fn(TokenBuilder) -> String;
+
+async fn assert_with(world: &World, assertion: &str) -> super::Answer {
+    let form = [CC, ("client_assertion_type", JWT_BEARER), ("client_assertion", assertion)];
+    world.post("/token", "", &form).await
+}
+
+#[tokio::test]
+async fn a_secret_is_taken_by_basic_and_in_the_body() {
+    let world = World::new();
+    world.post("/token", &usual("reports"), &[CC]).await.is_ok();
+    let form = [CC, ("client_id", "reports"), ("client_secret", "reports-secret")];
+    world.post("/token", "", &form).await.is_ok();
+    // The client's own id beside Basic is no second way.
+    world.post("/token", &usual("reports"), &[CC, ("client_id", "reports")]).await.is_ok();
+    let wrong = [CC, ("client_id", "reports"), ("client_secret", "reports-secreT")];
+    world.post("/token", "", &wrong).await.is_error(401, "invalid_client");
+    world.post("/token", &basic("reports", "others-secret"), &[CC]).await.is_error(401, "invalid_client");
+}
+
+#[tokio::test]
+async fn ids_and_secrets_in_basic_are_form_decoded_and_may_be_any_text() {
+    let world = World::new();
+    let (id, secret) = ("odd: id%+ä", "s:e%41 r+é&=");
+    world.post("/token", &basic(id, secret), &[CC]).await.is_ok();
+    world.post("/token", "", &[CC, ("client_id", id), ("client_secret", secret)]).await.is_ok();
+    // A space may be a plus; the scheme is read in any case; what needs no escape may have none or any.
+    let plus = format!("{}:{}", escape(id).replace("%20", "+"), escape(secret).replace("%20", "+"));
+    world.post("/token", &raw_basic(plus).replace("Basic", "bASIC"), &[CC]).await.is_ok();
+    world.post("/token", &raw_basic("reports:reports%2Dsecret"), &[CC]).await.is_ok();
+    world.post("/token", &raw_basic("reports:reports-secret"), &[CC]).await.is_ok();
+    // Not decoded, it is another text.
+    world.post("/token", &raw_basic(format!("{}:{secret}", escape(id))), &[CC]).await.is_error(401, "invalid_client");
+}
+
+#[tokio::test]
+async fn credentials_that_are_none_are_refused_with_a_challenge() {
+    let world = World::new();
+    let long = raw_basic(format!("reports:{}", "x".repeat(40_000)));
+    let wrong = [
+        "Basic",
+        "Basic ",
+        "Basic !!!",
+        "Bearer abc",
+        "Digest username=\"reports\"",
+        &raw_basic("reports"),
+        &raw_basic("reports:"),
+        &raw_basic(":reports-secret"),
+        &raw_basic(b"reports:\xff\xfe"),
+        &raw_basic("reports:%FF"),
+        &raw_basic("reports-secret:reports"),
+        &long,
+    ];
+    for wrong in wrong {
+        let answer = world.post("/token", wrong, &[CC]).await;
+        answer.is_error(401, "invalid_client");
+        world.clock.advance(Duration::from_secs(60));
+    }
+    // Nothing at all, and an empty secret, which counts as absent.
+    world.post("/token", "", &[CC]).await.is_error(401, "invalid_client");
+    let form = [CC, ("client_id", "reports"), ("client_secret", "")];
+    world.post("/token", "", &form).await.is_error(401, "invalid_client");
+    world.post("/token", "", &[CC, ("client_secret", "x")]).await.is_error(400, "invalid_request");
+}
+
+#[tokio::test]
+async fn a_client_authenticates_in_one_way_only() {
+    let world = World::new();
+    let secret = ("client_secret", "reports-secret");
+    let two_ways: [&[(&str, &str)]; 4] = [
+        &[CC, ("client_id", "reports"), secret],
+        &[CC, secret],
+        &[CC, ("client_assertion", "x")],
+        &[CC, ("client_assertion_type", JWT_BEARER)],
+    ];
+    for form in two_ways {
+        world.post("/token", &usual("reports"), form).await.is_error(400, "invalid_request");
+    }
+    let signed = assertion(&world, "1").sign();
+    let both = [CC, ("client_assertion_type", JWT_BEARER), ("client_assertion", &signed), ("client_secret", "x")];
+    world.post("/token", "", &both).await.is_error(400, "invalid_request");
+    let twice = Request::post("/token")
+        .header("content-type", FORM)
+        .header("authorization", usual("reports"))
+        .header("authorization", usual("reports"))
+        .body(Body::from(encode(&[CC])));
+    world.send(twice.unwrap()).await.is_error(400, "invalid_request");
+}
+
+#[tokio::test]
+async fn a_client_id_that_is_not_the_one_who_authenticated_is_refused() {
+    let world = World::new();
+    world.post("/token", &usual("reports"), &[CC, ("client_id", "others")]).await.is_error(400, "invalid_request");
+    let signed = assertion(&world, "1").sign();
+    let form = |id| [CC, ("client_assertion_type", JWT_BEARER), ("client_assertion", &*signed), ("client_id", id)];
+    world.post("/token", "", &form("reports")).await.is_error(401, "invalid_client");
+    world.post("/token", "", &form("signs")).await.is_ok();
+}
+
+#[tokio::test]
+async fn confidential_and_public_clients_are_not_taken_for_each_other() {
+    let world = World::new();
+    for id in ["reports", "signs", "nobody"] {
+        world.post("/token", "", &[CC, ("client_id", id)]).await.is_error(401, "invalid_client");
+    }
+    // A public client is known by its id, and has no business with client_credentials.
+    world.post("/token", "", &[CC, ("client_id", "app")]).await.is_error(400, "unauthorized_client");
+    // If authentication is there, it is checked, and there is nothing that it could be checked with.
+    world.post("/token", &basic("app", "x"), &[CC]).await.is_error(401, "invalid_client");
+    world.post("/token", &basic("signs", "signs-secret"), &[CC]).await.is_error(401, "invalid_client");
+}
+
+#[tokio::test]
+async fn an_unknown_client_is_refused_exactly_like_a_wrong_secret() {
+    let world = World::new();
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    for _ in 0..12 {
+        for (id, seen) in [("reports", &mut known), ("nobody", &mut unknown)] {
+            let answer = world.post("/token", &basic(id, "wrong"), &[CC]).await;
+            seen.push((answer.plain.status, answer.plain.headers, answer.plain.body));
+        }
+    }
+    assert_eq!(known, unknown, "also when it is throttled");
+    assert_eq!(known.last().unwrap().0, 429);
+}
+
+#[tokio::test]
+async fn failed_authentications_are_throttled_for_each_client() {
+    let world = World::with(|builder| builder.failed_authentications(3, Duration::from_secs(60)));
+    for _ in 0..3 {
+        world.post("/token", &basic("reports", "wrong"), &[CC]).await.is_error(401, "invalid_client");
+    }
+    for secret in ["wrong", "reports-secret"] {
+        let answer = world.post("/token", &basic("reports", secret), &[CC]).await;
+        answer.is_error(429, "temporarily_unavailable");
+        assert_eq!(answer.header("retry-after"), Some("20"));
+    }
+    world.post("/introspect", &usual("reports"), &[("token", "x")]).await.is_error(429, "temporarily_unavailable");
+    world.post("/token", &usual("others"), &[CC]).await.is_ok();
+    world.clock.advance(Duration::from_secs(20));
+    world.post("/token", &usual("reports"), &[CC]).await.is_ok();
+    world.post("/token", &basic("reports", "wrong"), &[CC]).await.is_error(401, "invalid_client");
+    world.post("/token", &usual("reports"), &[CC]).await.is_error(429, "temporarily_unavailable");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn guesses_at_the_same_time_get_no_further() {
+    let world = World::new();
+    let guesses = (0..200).map(|_| async {
+        let (endpoint, clients, clock) = (world.endpoint.clone(), world.clients.clone(), world.clock.clone());
+        let one = World { endpoint, clients, clock };
+        tokio::spawn(async move { one.post("/token", &basic("reports", "wrong"), &[CC]).await.status() }).await.unwrap()
+    });
+    let answers = join_all(guesses).await;
+    assert_eq!(answers.iter().filter(|status| **status == 401).count(), 10);
+    assert_eq!(answers.iter().filter(|status| **status == 429).count(), 190);
+}
+
+#[tokio::test]
+async fn nobody_can_hold_off_a_client_that_signs() {
+    let world = World::new();
+    for _ in 0..30 {
+        world.post("/token", &basic("signs", "x"), &[CC]).await;
+        assert_with(&world, "x.y.z").await.is_error(401, "invalid_client");
+        assert_with(&world, &assertion(&world, "1").sign_with(&MockIssuer::new("https://x.test"))).await;
+    }
+    assert_with(&world, &assertion(&world, "1").sign()).await.is_ok();
+}
+
+#[tokio::test]
+async fn an_assertion_is_accepted_once() {
+    let world = World::new();
+    let first = assertion(&world, "1").sign();
+    assert_with(&world, &first).await.is_ok();
+    assert_with(&world, &first).await.is_error(401, "invalid_client");
+    // Another text with the same jti is the same assertion.
+    assert_with(&world, &assertion(&world, "1").claim("x", 1).sign()).await.is_error(401, "invalid_client");
+    assert_with(&world, &assertion(&world, "2").sign()).await.is_ok();
+    assert_with(&world, &assertion(&world, "3").claim("aud", vec![ISSUER]).sign()).await.is_ok();
+    assert_with(&world, &assertion(&world, "4").header("typ", "client-authentication+jwt").sign()).await.is_ok();
+    assert_with(&world, &assertion(&world, "5").without_header("typ").without("iat").sign()).await.is_ok();
+    assert_with(&world, &assertion(&world, "6").without_header("kid").sign()).await.is_ok();
+    // Remembered for as long as it could be shown again.
+    let long = assertion(&world, "7").expires_in(Duration::from_secs(3600)).sign();
+    assert_with(&world, &long).await.is_ok();
+    world.clock.advance(Duration::from_secs(3599));
+    assert_with(&world, &long).await.is_error(401, "invalid_client");
+}
+
+#[tokio::test]
+async fn of_many_that_come_with_one_assertion_one_is_let_in() {
+    let world = World::new();
+    let assertion = assertion(&world, "1").sign();
+    let answers = join_all((0..64).map(|_| assert_with(&world, &assertion))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status() == 200).count(), 1);
+}
+
+#[tokio::test]
+async fn assertions_are_refused_for_every_rule_they_break() {
+    let world = World::new();
+    let good = |number: usize| assertion(&world, &format!("bad-{number}"));
+    let bad: [(&str, Bend); 23] = [
+        ("another issuer", |good| good.claim("iss", "reports").sign()),
+        ("no issuer", |good| good.without("iss").sign()),
+        ("another subject", |good| good.claim("sub", "reports").sign()),
+        ("both another client", |good| good.claim("sub", "reports").claim("iss", "reports").sign()),
+        ("an unknown client", |good| good.claim("sub", "nobody").claim("iss", "nobody").sign()),
+        ("a public client", |good| good.claim("sub", "app").claim("iss", "app").sign()),
+        ("no audience", |good| good.without("aud").sign()),
+        ("another audience", |good| good.audience("https://other.test").sign()),
+        ("another server beside us", |good| good.claim("aud", vec![ISSUER, "https://other.test"]).sign()),
+        ("us twice", |good| good.claim("aud", vec![ISSUER, ISSUER]).sign()),
+        ("a slash more", |good| good.audience("https://as.test/").sign()),
+        ("the endpoint's URL", |good| good.audience("https://as.test/token").sign()),
+        ("no expiry", |good| good.without("exp").sign()),
+        ("a string as expiry", |good| good.claim("exp", "9999999999").sign()),
+        ("for ever", |good| good.expires_in(Duration::from_secs(86_400)).sign()),
+        ("no jti", |good| good.without("jti").sign()),
+        ("an empty jti", |good| good.claim("jti", "").sign()),
+        ("an access token", |good| good.header("typ", "at+jwt").sign()),
+        ("crit", |good| good.header("crit", vec!["x"]).sign()),
+        ("none", |good| good.header("alg", "none").sign()),
+        ("another's key", |good| good.sign_with(&MockIssuer::new("https://other.test"))),
+        ("no JWT", |_| "x".to_owned()),
+        ("the public key as a secret", |good| {
+            let pem = assertion_key(Algorithm::ES256).public_key_pem();
+            good.sign_hmac(tower_oauth::HmacAlgorithm::HS256, pem.as_bytes())
+        }),
+    ];
+    for (number, (what, bend)) in bad.iter().enumerate() {
+        let answer = assert_with(&world, &bend(good(number))).await;
+        assert_eq!(answer.status(), 401, "{what}: {answer:?}");
+        answer.is_error(401, "invalid_client");
+    }
+    let old = good(100).sign();
+    let early = good(101).claim("nbf", 99_999_999_999_i64).sign();
+    assert_with(&world, &early).await.is_error(401, "invalid_client");
+    world.clock.advance(Duration::from_secs(91));
+    assert_with(&world, &old).await.is_error(401, "invalid_client");
+
+    let signed = good(102).sign();
+    for form in [
+        vec![CC, ("client_assertion", &signed)],
+        vec![CC, ("client_assertion", &signed), ("client_assertion_type", "jwt-bearer")],
+        vec![CC, ("client_id", "signs"), ("client_assertion_type", JWT_BEARER)],
+    ] {
+        world.post("/token", "", &form).await.is_error(401, "invalid_client");
+    }
+    // What was refused was not used up.
+    assert_with(&world, &signed).await.is_ok();
+}
+
+#[tokio::test]
+async fn the_endpoints_url_is_an_assertions_audience_only_where_that_is_said() {
+    let world = World::with(TokenEndpointBuilder::accept_token_endpoint_as_assertion_audience);
+    assert_with(&world, &assertion(&world, "1").audience("https://as.test/token").sign()).await.is_ok();
+    assert_with(&world, &assertion(&world, "2").sign()).await.is_ok();
+    assert_with(&world, &assertion(&world, "3").audience("https://as.test/revoke").sign())
+        .await
+        .is_error(401, "invalid_client");
+}
+
+#[tokio::test]
+async fn assertions_may_be_signed_with_any_asymmetric_algorithm() {
+    for algorithm in Algorithm::supported() {
+        let world = World::new();
+        let key = assertion_key(*algorithm);
+        world.clients.insert(may_have_tokens(Client::with_keys("signs", key.key_set())).build().unwrap());
+        let signed = assertion(&world, "1").header("alg", algorithm.name()).header("kid", key.key_id()).sign_with(&key);
+        assert_with(&world, &signed).await.is_ok();
+    }
+}
+
+#[tokio::test]
+async fn a_renewed_secret_ends_what_was_given_for_the_old_one() {
+    let world = World::new();
+    let jwt = world.access_token("reports", &[]).await;
+    let opaque = world.access_token("reports", &[("resource", super::OPAQUE)]).await;
+    let other = world.access_token("others", &[]).await;
+    let secret = world.clients.renew_secret("reports").unwrap();
+    world.token("reports", &[]).await.is_error(401, "invalid_client");
+    assert!(!world.is_active(&jwt).await && !world.is_active(&opaque).await);
+    assert!(world.is_active(&other).await);
+    let answer = world.post("/token", &basic("reports", &secret), &[CC]).await;
+    assert!(world.is_active(answer.text("access_token")).await);
+
+    assert_eq!(secret.len(), 43, "32 bytes");
+    assert_ne!(secret, world.clients.renew_secret("reports").unwrap());
+    for id in ["nobody", "app", "signs"] {
+        assert!(world.clients.renew_secret(id).is_err(), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_removed_client_has_no_tokens() {
+    let world = World::new();
+    let token = world.access_token("others", &[]).await;
+    world.clients.remove("others");
+    assert!(!world.is_active(&token).await);
+    world.token("others", &[]).await.is_error(401, "invalid_client");
+    world.clients.insert(machine("others").build().unwrap());
+    world.token("others", &[]).await.is_ok();
+}
+
+#[test]
+fn secrets_are_not_told_by_debug() {
+    let secret = ClientSecret::new("correct-horse");
+    let shown = format!("{secret:?} {:?}", TokenHash::of("correct-horse"));
+    assert!(!shown.contains("correct") && shown.contains("redacted"), "{shown}");
+    let client = machine("reports").build().unwrap();
+    assert!(!format!("{client:?}").contains("reports-secret"));
+    assert!(TokenHash::of("a").matches(&TokenHash::of("a")) && !TokenHash::of("a").matches(&TokenHash::of("b")));
+}

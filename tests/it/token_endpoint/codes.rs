@@ -1,0 +1,403 @@
+//! `/authorize` and `authorization_code`: RFC 6749 §4.1, RFC 7636, RFC 8707, RFC 9207, RFC 9700.
+
+use std::time::{Duration, SystemTime};
+
+use axum::{Router, body::Body, extract::FromRef, response::IntoResponse as _, routing::get};
+use futures_util::future::join_all;
+use http::Request;
+use tower::ServiceExt as _;
+use tower_oauth::{
+    Algorithm, Clock as _,
+    token_endpoint::{AuthorizationError, AuthorizationRequest, TokenEndpoint, TokenFormat},
+};
+
+use super::{CB, CHALLENGE, ISSUER, OPAQUE, VERIFIER, World, assertion_key, basic, confidential, part, sent, usual};
+use crate::support::API;
+
+type Sent = Vec<(String, String)>;
+
+fn pairs(pairs: &[(&str, &str)]) -> Sent {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// The error that the client is told.
+fn told(error: AuthorizationError) -> String {
+    assert_eq!(error.redirect_uri(), Some(CB), "{error}");
+    let sent = sent(&error.into_response().map(Body::new));
+    let names: Vec<_> = sent.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["error", "error_description", "state", "iss"]);
+    assert_eq!(sent[2..], pairs(&[("state", "s t&te"), ("iss", ISSUER)]));
+    sent[0].1.clone()
+}
+
+#[tokio::test]
+async fn a_code_is_asked_for_allowed_and_redeemed() {
+    let world = World::with_users();
+    let request = world.ask(&[]).await.unwrap();
+    assert_eq!((request.client_id(), request.redirect_uri()), ("app", CB));
+    assert_eq!(request.scopes().collect::<Vec<_>>(), ["orders:read"]);
+    assert_eq!(request.resources().collect::<Vec<_>>(), [API]);
+    let login = world.clock.now() - Duration::from_secs(120);
+    let response = request.authenticated_at(login).approve("ada", ["orders:read"]).await.map(Body::new);
+    let sent = sent(&response);
+    let code = sent[0].1.clone();
+    assert_eq!(sent, pairs(&[("code", &code), ("state", "s t&te"), ("iss", ISSUER)]));
+    assert_eq!(code.len(), 43);
+    assert!(response.headers()["location"].to_str().unwrap().contains("&state=s+t%26te&iss=https%3A%2F%2Fas.test"));
+
+    let answer = world.redeem(&code, &[]).await;
+    answer.is_ok();
+    assert_eq!(answer.text("scope"), "orders:read");
+    assert_eq!(answer.text("refresh_token").len(), 43);
+    let claims = part(answer.text("access_token"), 1);
+    assert_eq!((&claims["sub"], &claims["client_id"], &claims["aud"]), (&"ada".into(), &"app".into(), &API.into()));
+    let since = login.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    assert_eq!(claims["auth_time"], since);
+    assert_eq!(world.introspect("watch", answer.text("access_token")).await["auth_time"], since);
+    // A refresh token is no access token.
+    assert!(!world.is_active(answer.text("refresh_token")).await);
+}
+
+#[tokio::test]
+async fn deny_is_told_to_the_client() {
+    let world = World::with_users();
+    let sent = sent(&world.ask(&[]).await.unwrap().deny().map(Body::new));
+    assert_eq!(sent[0], ("error".to_owned(), "access_denied".to_owned()));
+    assert_eq!(sent[2..], pairs(&[("state", "s t&te"), ("iss", ISSUER)]));
+    let world = World::with_users();
+    let sent = super::sent(&world.ask(&[("state", "")]).await.unwrap().deny().map(Body::new));
+    assert_eq!(sent[2..], pairs(&[("iss", ISSUER)]), "no state, none back");
+}
+
+#[tokio::test]
+async fn a_wrong_client_or_redirect_uri_sends_nobody_anywhere() {
+    let world = World::with_users();
+    for wrong in [
+        vec![("client_id", "")],
+        vec![("client_id", "nobody")],
+        vec![("client_id", "app"), ("client_id", "app")],
+        vec![("redirect_uri", CB), ("redirect_uri", CB)],
+        vec![("redirect_uri", "https://evil.test/cb")],
+        vec![("redirect_uri", "https://app.test/cb/")],
+        vec![("redirect_uri", "https://app.test/cb?x")],
+        vec![("redirect_uri", "https://app.test.evil.test/cb")],
+        vec![("client_id", "reports")],
+        vec![("client_id", "web"), ("redirect_uri", "")],
+        vec![("client_id", "native"), ("redirect_uri", "http://localhost:1/cb")],
+    ] {
+        let error = world.ask(&wrong).await.unwrap_err();
+        assert_eq!((error.redirect_uri(), error.code()), (None, "invalid_request"), "{wrong:?}");
+        let response = error.into_response();
+        assert_eq!(response.status(), 400);
+        assert!(!response.headers().contains_key("location"));
+        assert_eq!(response.headers()["content-type"], "text/plain; charset=utf-8");
+    }
+    let uri = "/authorize?client_id=%FF".parse().unwrap();
+    assert!(world.endpoint.authorize(&uri).await.unwrap_err().redirect_uri().is_none());
+}
+
+#[tokio::test]
+async fn every_other_mistake_is_told_to_the_client() {
+    let world = World::with_users();
+    for (change, code) in [
+        (vec![("response_type", "")], "invalid_request"),
+        (vec![("response_type", "token")], "unsupported_response_type"),
+        (vec![("response_type", "code token")], "unsupported_response_type"),
+        (vec![("response_type", "code"), ("response_type", "code")], "invalid_request"),
+        (vec![("response_mode", "fragment")], "invalid_request"),
+        (vec![("scope", "admin")], "invalid_scope"),
+        (vec![("scope", "a\"b")], "invalid_scope"),
+        (vec![("scope", "orders:read"), ("scope", "orders:read")], "invalid_request"),
+        (vec![("resource", "https://other.test")], "invalid_target"),
+        (vec![("request", "x")], "request_not_supported"),
+        (vec![("request_uri", "urn:x")], "request_uri_not_supported"),
+        (vec![("code_challenge", "")], "invalid_request"),
+        (vec![("code_challenge_method", "")], "invalid_request"),
+        (vec![("code_challenge_method", "plain")], "invalid_request"),
+        (vec![("code_challenge_method", "s256")], "invalid_request"),
+        (vec![("code_challenge", VERIFIER), ("code_challenge_method", "plain")], "invalid_request"),
+        (vec![("code_challenge", &CHALLENGE[1..])], "invalid_request"),
+        (vec![("code_challenge", &format!("{CHALLENGE}="))], "invalid_request"),
+        (vec![("code_challenge", CHALLENGE), ("code_challenge", CHALLENGE)], "invalid_request"),
+    ] {
+        assert_eq!(told(world.ask(&change).await.unwrap_err()), code, "{change:?}");
+    }
+    world.clients.insert(confidential("web").redirect_uri(CB).build().unwrap());
+    assert_eq!(told(world.ask(&[("client_id", "web")]).await.unwrap_err()), "unauthorized_client");
+    // Where no code is offered, none is asked for.
+    assert_eq!(told(World::new().ask(&[]).await.unwrap_err()), "unsupported_response_type");
+    assert!(world.ask(&[("prompt", "none"), ("nonce", "x"), ("nonce", "x")]).await.is_ok(), "unknown ones are ignored");
+}
+
+#[tokio::test]
+async fn pkce_binds_the_code_to_who_asked_for_it() {
+    let world = World::with_users();
+    let code = world.code(&[]).await;
+    let long = "a".repeat(129);
+    for wrong in ["", &VERIFIER[1..], &VERIFIER.replace('d', "e"), CHALLENGE, &long, &format!("{VERIFIER}=")] {
+        world.redeem(&code, &[("code_verifier", wrong)]).await.is_error(400, "invalid_grant");
+    }
+    world
+        .redeem(&code, &[("code_verifier", VERIFIER), ("code_verifier", VERIFIER)])
+        .await
+        .is_error(400, "invalid_request");
+    world.redeem(&code, &[]).await.is_ok();
+    // There is no way to get a code without a challenge, so a verifier never stands alone.
+    assert!(world.ask(&[("code_challenge", ""), ("code_challenge_method", "")]).await.is_err());
+    assert!(
+        world
+            .ask(&[("client_id", "web"), ("redirect_uri", "https://web.test/2"), ("code_challenge", "")])
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn a_code_is_bound_to_its_client_and_redirect_uri() {
+    let world = World::with_users();
+    let code = world.code(&[]).await;
+    for wrong in [
+        vec![("redirect_uri", "")],
+        vec![("redirect_uri", "https://app.test/cb/")],
+        vec![("client_id", "native")],
+        vec![("client_id", "web"), ("client_secret", "web-secret")],
+        vec![("code", "x")],
+    ] {
+        world.redeem(&code, &wrong).await.is_error(400, "invalid_grant");
+    }
+    world.redeem(&code, &[("code", "")]).await.is_error(400, "invalid_request");
+    world.redeem(&code, &[("client_id", "nobody")]).await.is_error(401, "invalid_client");
+    world.redeem(&code, &[("client_id", "")]).await.is_error(401, "invalid_client");
+    world.redeem(&code, &[]).await.is_ok();
+
+    // One that was left out of the request stays out.
+    let code = world.code(&[("redirect_uri", "")]).await;
+    world.redeem(&code, &[]).await.is_error(400, "invalid_grant");
+    world.redeem(&code, &[("redirect_uri", "")]).await.is_ok();
+}
+
+#[tokio::test]
+async fn a_confidential_client_authenticates_when_it_redeems() {
+    let world = World::with_users();
+    let ask = [("client_id", "web"), ("redirect_uri", "https://web.test/cb?tenant=1")];
+    let code = world.code(&ask).await;
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("redirect_uri", "https://web.test/cb?tenant=1"),
+        ("code_verifier", VERIFIER),
+        ("code", &*code),
+    ];
+    world.redeem(&code, &ask).await.is_error(401, "invalid_client");
+    world.post("/token", &basic("web", "wrong"), &form).await.is_error(401, "invalid_client");
+    world.post("/token", &usual("app"), &form).await.is_error(401, "invalid_client");
+    world.post("/token", &usual("web"), &form).await.is_ok();
+
+    // With an assertion, too; and a host's own query stays in the redirect URI.
+    let response = world.ask(&ask).await.unwrap().deny();
+    let location = response.headers()["location"].to_str().unwrap();
+    assert!(location.starts_with("https://web.test/cb?tenant=1&error=access_denied&"), "{location}");
+    let code = world.code(&[("client_id", "bank")]).await;
+    let signed = assertion_key(Algorithm::ES256).clock(world.clock.clone()).client_token("bank");
+    let signed = signed.claim("iss", "bank").audience(ISSUER).header("typ", "JWT").sign();
+    let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+    let proof = [("client_id", "bank"), ("client_assertion_type", kind), ("client_assertion", &*signed)];
+    world.redeem(&code, &proof).await.is_ok();
+}
+
+#[tokio::test]
+async fn a_code_lives_for_a_minute() {
+    let world = World::with_users();
+    let (one, two) = (world.code(&[]).await, world.code(&[]).await);
+    world.clock.advance(Duration::from_secs(59));
+    world.redeem(&one, &[]).await.is_ok();
+    world.clock.advance(Duration::from_secs(1));
+    world.redeem(&two, &[]).await.is_error(400, "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_replayed_code_revokes_what_it_gave() {
+    let world = World::with_users();
+    let code = world.code(&[]).await;
+    let first = world.redeem(&code, &[]).await;
+    first.is_ok();
+    let next = world.refresh(first.text("refresh_token"), &[]).await;
+    next.is_ok();
+    // A thief with the code alone is no kill switch.
+    for wrong in [("code_verifier", CHALLENGE), ("redirect_uri", "https://app.test/"), ("client_id", "native")] {
+        world.redeem(&code, &[wrong]).await.is_error(400, "invalid_grant");
+    }
+    assert!(world.is_active(first.text("access_token")).await && world.is_active(next.text("access_token")).await);
+    // The right request again: somebody has them both. Also long after the code's own time.
+    world.clock.advance(Duration::from_secs(600));
+    world.redeem(&code, &[]).await.is_error(400, "invalid_grant");
+    assert!(!world.is_active(first.text("access_token")).await && !world.is_active(next.text("access_token")).await);
+    world.refresh(next.text("refresh_token"), &[]).await.is_error(400, "invalid_grant");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_that_redeem_one_code_one_wins() {
+    let world = World::with_users();
+    let code = world.code(&[]).await;
+    let answers = join_all((0..64).map(|_| world.redeem(&code, &[]))).await;
+    let winners: Vec<_> = answers.iter().filter(|answer| answer.status() == 200).collect();
+    assert_eq!(winners.len(), 1);
+    assert!(!world.is_active(winners[0].text("access_token")).await, "and the replays revoked what it got");
+}
+
+#[tokio::test]
+async fn a_user_allows_some_of_the_scopes_and_no_others() {
+    let world = World::with_users();
+    let both =
+        [("client_id", "native"), ("redirect_uri", "http://127.0.0.1:5000/cb"), ("scope", "orders:read orders:write")];
+    for (allowed, granted) in [(vec!["orders:write"], Some("orders:write")), (vec![], None)] {
+        let request = world.ask(&both).await.unwrap();
+        let sent = sent(&request.approve("ada", allowed).await.map(Body::new));
+        let answer = world.redeem(&sent[0].1, &both[..2]).await;
+        answer.is_ok();
+        assert_eq!(answer.json.get("scope").map(|scope| scope.as_str().unwrap()), granted);
+    }
+    for beyond in ["admin", "orders:read admin", ""] {
+        let sent = sent(&world.ask(&both).await.unwrap().approve("ada", [beyond]).await.map(Body::new));
+        assert_eq!(sent[0].1, "server_error", "{beyond}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_taken_for_a_client() {
+    let world = World::with_users();
+    for subject in ["", "app", "reports"] {
+        let sent = sent(&world.ask(&[]).await.unwrap().approve(subject, ["orders:read"]).await.map(Body::new));
+        assert_eq!(sent[0].1, "server_error", "{subject}");
+        assert_eq!(sent.last().unwrap().1, ISSUER);
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_for_one_of_the_resources_that_were_allowed() {
+    let world = World::with_users();
+    let native = [("client_id", "native"), ("redirect_uri", "http://127.0.0.1:1/cb")];
+    let ask = [&native[..], &[("resource", OPAQUE), ("resource", API)]].concat();
+    let code = world.code(&ask).await;
+    let answer = world.redeem(&code, &[&native[..], &[("resource", API)]].concat()).await;
+    assert_eq!(part(answer.text("access_token"), 1)["aud"], API);
+    let refresh = answer.text("refresh_token");
+    let answer = world.refresh(refresh, &[("client_id", "native")]).await;
+    assert_eq!(answer.text("access_token").len(), 43, "the first one that was asked for");
+    let refresh = answer.text("refresh_token");
+    let answer = world.refresh(refresh, &[("client_id", "native"), ("resource", API)]).await;
+    assert_eq!(part(answer.text("access_token"), 1)["aud"], API);
+
+    let code = world.code(&[&native[..], &[("resource", API)]].concat()).await;
+    world
+        .redeem(&code, &[&native[..], &[("resource", "https://other.test")]].concat())
+        .await
+        .is_error(400, "invalid_target");
+    world
+        .redeem(&code, &[&native[..], &[("resource", API), ("resource", OPAQUE)]].concat())
+        .await
+        .is_error(400, "invalid_target");
+    // Allowed for the client, but not by the user.
+    world.redeem(&code, &[&native[..], &[("resource", OPAQUE)]].concat()).await.is_error(400, "invalid_target");
+}
+
+#[tokio::test]
+async fn the_port_of_a_loopback_address_is_free() {
+    let world = World::with_users();
+    for uri in ["http://127.0.0.1/cb", "http://127.0.0.1:49152/cb"] {
+        let native = [("client_id", "native"), ("redirect_uri", uri)];
+        let code = world.code(&native).await;
+        world.redeem(&code, &native).await.is_ok();
+        // But it is bound to the one it was asked with.
+        let code = world.code(&native).await;
+        let other = [("client_id", "native"), ("redirect_uri", "http://127.0.0.1:2/cb")];
+        world.redeem(&code, &other).await.is_error(400, "invalid_grant");
+    }
+}
+
+#[tokio::test]
+async fn a_client_without_refresh_tokens_gets_none_and_a_renewed_secret_ends_its_codes() {
+    let world = World::with_users();
+    let once = confidential("web").grant_types(["authorization_code"]).redirect_uri(CB).default_scopes(["orders:read"]);
+    world.clients.insert(once.audience(API, TokenFormat::Jwt).build().unwrap());
+    let proof = [("client_id", "web"), ("client_secret", "web-secret")];
+    let answer = world.redeem(&world.code(&proof[..1]).await, &proof).await;
+    answer.is_ok();
+    assert!(answer.json.get("refresh_token").is_none());
+
+    let code = world.code(&proof[..1]).await;
+    let secret = world.clients.renew_secret("web").unwrap();
+    let proof = [("client_id", "web"), ("client_secret", &*secret)];
+    world.redeem(&code, &proof).await.is_error(400, "invalid_grant");
+    assert!(!world.is_active(answer.text("access_token")).await);
+}
+
+#[derive(Clone)]
+struct Host(TokenEndpoint);
+
+impl FromRef<Host> for TokenEndpoint {
+    fn from_ref(host: &Host) -> Self {
+        host.0.clone()
+    }
+}
+
+#[tokio::test]
+async fn an_axum_handler_takes_the_request_as_an_argument() {
+    let world = World::with_users();
+    let page = get(|request: AuthorizationRequest| async move { request.client_id().to_owned() }).post(
+        |request: AuthorizationRequest| async move { request.approve("ada", ["orders:read"]).await.into_response() },
+    );
+    let app = Router::new().route("/authorize", page).with_state(Host(world.endpoint.clone()));
+    let query = format!("client_id=app&response_type=code&code_challenge={CHALLENGE}&code_challenge_method=S256");
+    let ask = async |request: http::request::Builder| {
+        app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+    };
+    assert_eq!(ask(Request::get(format!("/authorize?{query}"))).await.status(), 200);
+    let response = ask(Request::post(format!("/authorize?{query}"))).await;
+    let sent = sent(&response);
+    world.redeem(&sent[0].1, &[("redirect_uri", "")]).await.is_ok();
+    assert_eq!(ask(Request::get("/authorize")).await.status(), 400);
+    assert_eq!(ask(Request::get("/authorize?client_id=app")).await.status(), 303);
+}
+
+#[tokio::test]
+async fn the_metadata_tells_what_codes_need() {
+    let world = World::with_users();
+    let json = world.get("/.well-known/oauth-authorization-server").await.json;
+    assert_eq!(json["authorization_endpoint"], super::AUTHORIZE);
+    assert_eq!(json["response_types_supported"], serde_json::json!(["code"]));
+    assert_eq!(json["response_modes_supported"], serde_json::json!(["query"]));
+    assert_eq!(json["code_challenge_methods_supported"], serde_json::json!(["S256"]));
+    assert_eq!(json["authorization_response_iss_parameter_supported"], true);
+    let grants = serde_json::json!(["client_credentials", "authorization_code", "refresh_token"]);
+    assert_eq!(json["grant_types_supported"], grants);
+    let methods = serde_json::json!(["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]);
+    assert_eq!(json["token_endpoint_auth_methods_supported"], methods);
+    assert_eq!(json["revocation_endpoint_auth_methods_supported"], methods);
+    assert_ne!(json["introspection_endpoint_auth_methods_supported"], methods, "who asks must be known");
+}
+
+#[cfg(feature = "tracing")]
+#[tokio::test]
+async fn the_log_tells_our_own_trouble_and_no_secret() {
+    let log = crate::secrets::Log::default();
+    let (world, broken) = (
+        World::with_users(),
+        World::with(|builder| builder.store(tower_oauth::token_endpoint::MemoryStore::with_capacity(0))),
+    );
+    let texts = log.capture(async {
+        let code = world.code(&[]).await;
+        let answer = world.redeem(&code, &[]).await;
+        let next = world.refresh(answer.text("refresh_token"), &[]).await;
+        world.redeem(&code, &[]).await.is_error(400, "invalid_grant");
+        broken.token("reports", &[]).await.is_error(503, "temporarily_unavailable");
+        world.post("/token", &basic("reports", "correct-horse"), &[]).await.is_error(401, "invalid_client");
+        let told = [answer.text("access_token"), answer.text("refresh_token"), next.text("refresh_token")];
+        told.map(str::to_owned).into_iter().chain([code])
+    });
+    let texts: Vec<_> = texts.await.chain(["correct-horse", "reports-secret", VERIFIER].map(str::to_owned)).collect();
+    let log = log.text();
+    assert!(log.contains("ERROR") && log.contains("the store in memory is full"), "{log}");
+    for text in texts {
+        assert!(!log.contains(&text), "{text} in {log}");
+    }
+}

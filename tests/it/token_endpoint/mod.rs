@@ -1,0 +1,321 @@
+//! The token endpoint, driven over HTTP through its tower service.
+
+mod clients;
+mod codes;
+mod configuration;
+mod introspection;
+mod keys;
+mod refresh;
+mod requests;
+mod resource_server;
+mod revocation;
+mod stores;
+mod tokens;
+
+use std::time::Duration;
+
+use axum::body::Body;
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use http::{Method, Request};
+use serde_json::Value;
+use tower::ServiceExt as _;
+use tower_oauth::{
+    Algorithm,
+    keys::PrivateKey,
+    testing::{ManualClock, MockIssuer},
+    token_endpoint::{
+        AuthorizationError, AuthorizationRequest, Client, ClientBuilder, ClientCredentials, ClientSecret, Clients,
+        RefreshToken, TokenEndpoint, TokenEndpointBuilder, TokenFormat,
+    },
+};
+
+use crate::support::{self, API};
+
+pub(crate) const ISSUER: &str = "https://as.test";
+/// An API that wants opaque tokens.
+pub(crate) const OPAQUE: &str = "https://opaque.test";
+pub(crate) const AUTHORIZE: &str = "https://as.test/authorize";
+/// Where `app`'s codes go.
+pub(crate) const CB: &str = "https://app.test/cb";
+/// RFC 7636 Appendix B.
+pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+pub(crate) const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
+
+/// An endpoint and its clients, by a clock to turn.
+pub(crate) struct World {
+    pub(crate) endpoint: TokenEndpoint,
+    pub(crate) clients: Clients,
+    pub(crate) clock: ManualClock,
+}
+
+pub(crate) fn confidential(id: &str) -> ClientBuilder {
+    Client::with_secret(id, ClientSecret::new(format!("{id}-secret")))
+}
+
+/// A client that may have everything a client can have for itself.
+pub(crate) fn machine(id: &str) -> ClientBuilder {
+    may_have_tokens(confidential(id))
+}
+
+pub(crate) fn may_have_tokens(client: ClientBuilder) -> ClientBuilder {
+    client
+        .grant_types(["client_credentials"])
+        .default_scopes(["orders:read"])
+        .optional_scopes(["orders:write"])
+        .audience(API, TokenFormat::Jwt)
+        .audience(OPAQUE, TokenFormat::Opaque)
+}
+
+/// A client that may have everything that a user may allow.
+fn with_users(client: ClientBuilder) -> ClientBuilder {
+    client
+        .grant_types(["authorization_code", "refresh_token"])
+        .default_scopes(["orders:read"])
+        .optional_scopes(["orders:write"])
+        .audience(API, TokenFormat::Jwt)
+        .audience(OPAQUE, TokenFormat::Opaque)
+}
+
+/// Signs the assertions of the client `signs`.
+pub(crate) fn assertion_key(algorithm: Algorithm) -> MockIssuer {
+    MockIssuer::with_algorithm("https://signs.test", algorithm)
+}
+
+/// An assertion of `signs`, as it should be.
+pub(crate) fn assertion(world: &World, jti: &str) -> tower_oauth::testing::TokenBuilder {
+    assertion_key(Algorithm::ES256)
+        .clock(world.clock.clone())
+        .client_token("signs")
+        .claim("iss", "signs")
+        .claim("jti", jti)
+        .audience(ISSUER)
+        .expires_in(Duration::from_secs(60))
+        .header("typ", "JWT")
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with(|builder| builder)
+    }
+
+    pub(crate) fn with(say: impl FnOnce(TokenEndpointBuilder) -> TokenEndpointBuilder) -> Self {
+        let clients = [
+            machine("reports").access_token_lifetime(Duration::from_secs(3600)),
+            machine("others"),
+            may_have_tokens(Client::with_secret("odd: id%+ä", ClientSecret::new("s:e%41 r+é&="))),
+            machine("limited").max_active_tokens(2),
+            may_have_tokens(Client::with_keys("signs", assertion_key(Algorithm::ES256).key_set())),
+            confidential("api").introspects_audience(API),
+            confidential("watch").introspects_any_token(),
+            Client::public("app")
+                .grant_types(["authorization_code", "refresh_token"])
+                .redirect_uri("https://app.test/cb")
+                .default_scopes(["orders:read"])
+                .audience(API, TokenFormat::Jwt),
+            with_users(
+                confidential("web").redirect_uri("https://web.test/cb?tenant=1").redirect_uri("https://web.test/2"),
+            ),
+            with_users(Client::public("native").redirect_uri("http://127.0.0.1/cb")),
+            with_users(Client::with_keys("bank", assertion_key(Algorithm::ES256).key_set()).redirect_uri(CB)),
+        ];
+        let clients = Clients::new(clients.map(|client| client.build().unwrap())).unwrap();
+        let clock = ManualClock::default();
+        let key = PrivateKey::generate(Algorithm::ES256).unwrap().with_key_id("first");
+        let builder =
+            TokenEndpoint::builder(ISSUER, key, clients.clone()).grant(ClientCredentials::new()).clock(clock.clone());
+        Self { endpoint: say(builder).build().unwrap(), clients, clock }
+    }
+
+    /// With codes and refresh tokens.
+    pub(crate) fn with_users() -> Self {
+        Self::with_refresh(RefreshToken::new())
+    }
+
+    pub(crate) fn with_refresh(settings: RefreshToken) -> Self {
+        Self::with(|builder| builder.authorization_code(AUTHORIZE).refresh_token(settings))
+    }
+
+    /// What the host sees of a request for a code; `app`'s, unless told otherwise. An empty value leaves a parameter out.
+    pub(crate) async fn ask(&self, change: &[(&str, &str)]) -> Result<AuthorizationRequest, AuthorizationError> {
+        let usual = [
+            ("client_id", "app"),
+            ("redirect_uri", CB),
+            ("response_type", "code"),
+            ("code_challenge", CHALLENGE),
+            ("code_challenge_method", "S256"),
+            ("state", "s t&te"),
+        ];
+        let kept = usual.iter().filter(|(name, _)| change.iter().all(|(changed, _)| changed != name));
+        let query: Vec<_> = kept.chain(change).filter(|(_, value)| !value.is_empty()).copied().collect();
+        let uri = format!("/authorize?{}", encode(&query)).parse().unwrap();
+        self.endpoint.authorize(&uri).await
+    }
+
+    /// A code that Ada allowed.
+    pub(crate) async fn code(&self, change: &[(&str, &str)]) -> String {
+        let request = self.ask(change).await.unwrap();
+        let scopes: Vec<String> = request.scopes().map(str::to_owned).collect();
+        let sent = sent(&request.approve("ada", scopes).await.map(Body::new));
+        sent.into_iter().find(|(name, _)| name == "code").unwrap().1
+    }
+
+    /// Redeems a code as `app` should.
+    pub(crate) async fn redeem(&self, code: &str, change: &[(&str, &str)]) -> Answer {
+        let usual = [
+            ("grant_type", "authorization_code"),
+            ("client_id", "app"),
+            ("redirect_uri", CB),
+            ("code_verifier", VERIFIER),
+            ("code", code),
+        ];
+        let kept = usual.iter().filter(|(name, _)| change.iter().all(|(changed, _)| changed != name));
+        let form: Vec<_> = kept.chain(change).copied().collect();
+        self.post("/token", "", &form).await
+    }
+
+    pub(crate) async fn refresh(&self, token: &str, change: &[(&str, &str)]) -> Answer {
+        let usual = [("grant_type", "refresh_token"), ("client_id", "app"), ("refresh_token", token)];
+        let kept = usual.iter().filter(|(name, _)| change.iter().all(|(changed, _)| changed != name));
+        let form: Vec<_> = kept.chain(change).copied().collect();
+        self.post("/token", "", &form).await
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.endpoint.clone().oneshot(request).await.unwrap();
+        let answer = support::read(response.map(Body::new)).await;
+        let json = serde_json::from_str(&answer.body).unwrap_or(Value::Null);
+        Answer { plain: answer, json }
+    }
+
+    /// A form, with this `Authorization` where it is not empty.
+    pub(crate) async fn post(&self, path: &str, authorization: &str, form: &[(&str, &str)]) -> Answer {
+        let mut request = Request::post(path).header("content-type", FORM);
+        if !authorization.is_empty() {
+            request = request.header("authorization", authorization);
+        }
+        self.send(request.body(Body::from(encode(form))).unwrap()).await
+    }
+
+    /// A token for `client`, with its usual secret.
+    pub(crate) async fn token(&self, client: &str, form: &[(&str, &str)]) -> Answer {
+        let form = [&[("grant_type", "client_credentials")], form].concat();
+        self.post("/token", &usual(client), &form).await
+    }
+
+    /// The same, where it must succeed: its text.
+    pub(crate) async fn access_token(&self, client: &str, form: &[(&str, &str)]) -> String {
+        let answer = self.token(client, form).await;
+        answer.is_ok();
+        answer.json["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// What `client` is told about a token.
+    pub(crate) async fn introspect(&self, client: &str, token: &str) -> Value {
+        let answer = self.post("/introspect", &usual(client), &[("token", token)]).await;
+        answer.is_ok();
+        answer.json
+    }
+
+    pub(crate) async fn is_active(&self, token: &str) -> bool {
+        self.introspect("watch", token).await["active"].as_bool().unwrap()
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(Request::builder().method(Method::GET).uri(path).body(Body::empty()).unwrap()).await
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) plain: support::Answer,
+    pub(crate) json: Value,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.plain.header(name)
+    }
+
+    pub(crate) fn status(&self) -> u16 {
+        self.plain.status.as_u16()
+    }
+
+    /// 200, JSON, and nobody keeps it (RFC 6749 §5.1).
+    #[track_caller]
+    pub(crate) fn is_ok(&self) {
+        assert_eq!(self.status(), 200, "{self:?}");
+        self.is_json_that_nobody_keeps();
+    }
+
+    /// RFC 6749 §5.2, to the letter.
+    #[track_caller]
+    pub(crate) fn is_error(&self, status: u16, code: &str) {
+        assert_eq!((self.status(), self.json["error"].as_str()), (status, Some(code)), "{self:?}");
+        self.is_json_that_nobody_keeps();
+        let members = self.json.as_object().unwrap();
+        assert_eq!(members.keys().collect::<Vec<_>>(), ["error", "error_description"]);
+        let description = self.json["error_description"].as_str().unwrap();
+        assert!(description.bytes().all(|b| matches!(b, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e)), "{description}");
+        let challenged = self.header("www-authenticate").is_some_and(|value| value.starts_with("Basic realm=\""));
+        assert_eq!(challenged, status == 401, "{self:?}");
+        assert_eq!(self.header("retry-after").is_some(), [429, 503].contains(&status), "{self:?}");
+    }
+
+    #[track_caller]
+    fn is_json_that_nobody_keeps(&self) {
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        assert_eq!(self.header("cache-control"), Some("no-store"));
+        assert_eq!(self.header("pragma"), Some("no-cache"));
+        assert!(!self.plain.body.contains("null"), "{self:?}");
+    }
+
+    pub(crate) fn text(&self, member: &str) -> &str {
+        self.json[member].as_str().unwrap_or_else(|| panic!("{member}: {self:?}"))
+    }
+}
+
+/// What a redirect tells the client: the parameters behind the last `?` or the host's own query.
+#[track_caller]
+pub(crate) fn sent(response: &http::Response<Body>) -> Vec<(String, String)> {
+    assert_eq!(response.status(), 303);
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    assert_eq!(response.headers()["referrer-policy"], "no-referrer");
+    let location = response.headers()["location"].to_str().unwrap();
+    let (_, query) = location.split_once('?').unwrap();
+    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+}
+
+/// A form as a strict client writes it: everything but letters and digits is escaped.
+pub(crate) fn encode(form: &[(&str, &str)]) -> String {
+    let pairs: Vec<_> = form.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value))).collect();
+    pairs.join("&")
+}
+
+pub(crate) fn escape(text: &str) -> String {
+    let byte = |b: u8| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") };
+    text.bytes().map(byte).collect()
+}
+
+/// RFC 6749 §2.3.1.
+pub(crate) fn basic(id: &str, secret: &str) -> String {
+    raw_basic(format!("{}:{}", escape(id), escape(secret)))
+}
+
+pub(crate) fn raw_basic(credentials: impl AsRef<[u8]>) -> String {
+    format!("Basic {}", STANDARD.encode(credentials))
+}
+
+/// Basic with the secret that most clients here have.
+pub(crate) fn usual(client: &str) -> String {
+    basic(client, &format!("{client}-secret"))
+}
+
+/// One part of a JWT.
+pub(crate) fn part(jwt: &str, place: usize) -> Value {
+    let part = jwt.split('.').nth(place).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+}

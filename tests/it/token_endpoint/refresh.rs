@@ -1,0 +1,187 @@
+//! `refresh_token`: RFC 6749 §6, RFC 9700 §4.14.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tower_oauth::token_endpoint::RefreshToken;
+
+use super::{World, part, usual};
+
+const DAY: u64 = 86_400;
+
+/// What a code of `native`'s gives, with both scopes.
+async fn first(world: &World) -> super::Answer {
+    let native = [("client_id", "native"), ("redirect_uri", "http://127.0.0.1:1/cb")];
+    let code = world.code(&[&native[..], &[("scope", "orders:read orders:write")]].concat()).await;
+    let answer = world.redeem(&code, &native).await;
+    answer.is_ok();
+    answer
+}
+
+async fn again(world: &World, token: &str, change: &[(&str, &str)]) -> super::Answer {
+    world.refresh(token, &[&[("client_id", "native")], change].concat()).await
+}
+
+#[tokio::test]
+async fn each_refresh_token_has_one_successor() {
+    let world = World::with_users();
+    let mut answer = first(&world).await;
+    for _ in 0..5 {
+        world.clock.advance(Duration::from_secs(DAY));
+        let next = again(&world, answer.text("refresh_token"), &[]).await;
+        next.is_ok();
+        assert_ne!(next.text("refresh_token"), answer.text("refresh_token"));
+        assert_eq!(next.text("refresh_token").len(), 43);
+        assert_eq!(part(next.text("access_token"), 1)["sub"], "ada");
+        assert_eq!(next.text("scope"), "orders:read orders:write");
+        answer = next;
+    }
+}
+
+#[tokio::test]
+async fn reuse_revokes_the_whole_family() {
+    let world = World::with_users();
+    let stolen = first(&world).await;
+    let other = first(&world).await;
+    let next = again(&world, stolen.text("refresh_token"), &[]).await;
+    let last = again(&world, next.text("refresh_token"), &[]).await;
+    again(&world, stolen.text("refresh_token"), &[]).await.is_error(400, "invalid_grant");
+    for dead in [&stolen, &next, &last] {
+        assert!(!world.is_active(dead.text("access_token")).await);
+        again(&world, dead.text("refresh_token"), &[]).await.is_error(400, "invalid_grant");
+    }
+    assert!(world.is_active(other.text("access_token")).await, "another approval is another family");
+    again(&world, other.text("refresh_token"), &[]).await.is_ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_that_use_one_token_one_wins() {
+    let world = World::with_users();
+    let answer = first(&world).await;
+    let token = answer.text("refresh_token");
+    let answers = join_all((0..64).map(|_| again(&world, token, &[]))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status() == 200).count(), 1);
+    assert!(!world.is_active(answer.text("access_token")).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn where_it_is_said_ten_seconds_give_the_same_successor() {
+    let world = World::with_refresh(RefreshToken::new().accept_reuse_for_ten_seconds());
+    let answer = first(&world).await;
+    let token = answer.text("refresh_token");
+    let answers = join_all((0..64).map(|_| again(&world, token, &[]))).await;
+    let successor = answers[0].text("refresh_token");
+    for answer in &answers {
+        answer.is_ok();
+        assert_eq!(answer.text("refresh_token"), successor);
+        assert!(world.is_active(answer.text("access_token")).await);
+    }
+    world.clock.advance(Duration::from_secs(9));
+    assert_eq!(again(&world, token, &[]).await.text("refresh_token"), successor);
+    let next = again(&world, successor, &[]).await;
+    next.is_ok();
+    again(&world, token, &[]).await.is_error(400, "invalid_grant");
+    again(&world, next.text("refresh_token"), &[]).await.is_error(400, "invalid_grant");
+
+    let answer = first(&world).await;
+    let token = answer.text("refresh_token");
+    let next = again(&world, token, &[]).await;
+    world.clock.advance(Duration::from_secs(10));
+    again(&world, token, &[]).await.is_error(400, "invalid_grant");
+    again(&world, next.text("refresh_token"), &[]).await.is_error(400, "invalid_grant");
+}
+
+#[tokio::test]
+async fn scopes_can_be_narrowed_and_never_widened_and_the_refresh_token_keeps_them_all() {
+    let world = World::with_users();
+    let answer = first(&world).await;
+    let token = answer.text("refresh_token");
+    for wider in ["admin", "orders:read admin", "orders:read  orders:write"] {
+        again(&world, token, &[("scope", wider)]).await.is_error(400, "invalid_scope");
+    }
+    // A mistake costs no token.
+    again(&world, token, &[("resource", "https://other.test")]).await.is_error(400, "invalid_target");
+    let narrow = again(&world, token, &[("scope", "orders:read")]).await;
+    narrow.is_ok();
+    assert_eq!(narrow.text("scope"), "orders:read");
+    assert_eq!(part(narrow.text("access_token"), 1)["scope"], "orders:read");
+    let wide = again(&world, narrow.text("refresh_token"), &[]).await;
+    assert_eq!(wide.text("scope"), "orders:read orders:write");
+
+    // What the user did not allow is not the client's, whatever it is registered for.
+    let native = [("client_id", "native"), ("redirect_uri", "http://127.0.0.1:1/cb")];
+    let less = world.redeem(&world.code(&native).await, &native).await;
+    again(&world, less.text("refresh_token"), &[("scope", "orders:write")]).await.is_error(400, "invalid_scope");
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_bound_to_its_client() {
+    let world = World::with_users();
+    let answer = first(&world).await;
+    let token = answer.text("refresh_token");
+    world.refresh(token, &[]).await.is_error(400, "invalid_grant");
+    let form = [("grant_type", "refresh_token"), ("refresh_token", token)];
+    world.post("/token", &usual("web"), &form).await.is_error(400, "invalid_grant");
+    world.post("/token", &usual("reports"), &form).await.is_error(400, "unauthorized_client");
+    world.post("/token", "", &form).await.is_error(401, "invalid_client");
+    again(&world, "x", &[]).await.is_error(400, "invalid_grant");
+    again(&world, "", &[]).await.is_error(400, "invalid_request");
+    again(&world, answer.text("access_token"), &[]).await.is_error(400, "invalid_grant");
+    again(&world, token, &[]).await.is_ok();
+}
+
+#[tokio::test]
+async fn a_refresh_token_dies_of_idleness_and_the_family_of_age() {
+    let lives = RefreshToken::new();
+    let world = World::with_refresh(
+        lives.idle_lifetime(Duration::from_secs(2 * DAY)).absolute_lifetime(Duration::from_secs(5 * DAY)),
+    );
+    let idle = first(&world).await;
+    let mut used = first(&world).await;
+    for _ in 0..5 {
+        world.clock.advance(Duration::from_secs(DAY));
+        used = again(&world, used.text("refresh_token"), &[]).await;
+        used.is_ok();
+    }
+    again(&world, idle.text("refresh_token"), &[]).await.is_error(400, "invalid_grant");
+    // A minute more than five days: the code's own life is added. No token outlives the family.
+    assert_eq!(used.json["expires_in"], 60);
+    world.clock.advance(Duration::from_secs(60));
+    again(&world, used.text("refresh_token"), &[]).await.is_error(400, "invalid_grant");
+    assert!(!world.is_active(used.text("access_token")).await);
+}
+
+#[tokio::test]
+async fn revoking_a_refresh_token_ends_its_family_and_revoking_an_access_token_only_that() {
+    let world = World::with_users();
+    let revoke = async |client: &str, token: &str| {
+        world.post("/revoke", "", &[("client_id", client), ("token", token), ("token_type_hint", "access_token")]).await
+    };
+    let answer = first(&world).await;
+    revoke("app", answer.text("refresh_token")).await.is_error(400, "invalid_grant");
+    revoke("native", answer.text("access_token")).await.is_ok();
+    assert!(!world.is_active(answer.text("access_token")).await);
+    let next = again(&world, answer.text("refresh_token"), &[]).await;
+    next.is_ok();
+    revoke("native", next.text("refresh_token")).await.is_ok();
+    assert!(!world.is_active(next.text("access_token")).await);
+    again(&world, next.text("refresh_token"), &[]).await.is_error(400, "invalid_grant");
+    revoke("native", next.text("refresh_token")).await.is_ok();
+}
+
+#[tokio::test]
+async fn a_client_that_was_removed_or_got_a_new_secret_has_no_refresh_tokens() {
+    let world = World::with_users();
+    let ask = [("client_id", "web"), ("redirect_uri", "https://web.test/2")];
+    let code = world.code(&ask).await;
+    let answer = world.redeem(&code, &[&ask[..], &[("client_secret", "web-secret")]].concat()).await;
+    let token = answer.text("refresh_token");
+    let secret = world.clients.renew_secret("web").unwrap();
+    let proof = [("client_id", "web"), ("client_secret", &*secret)];
+    world.refresh(token, &proof).await.is_error(400, "invalid_grant");
+    assert!(!world.is_active(answer.text("access_token")).await);
+    let answer = first(&world).await;
+    world.clients.remove("native");
+    again(&world, answer.text("refresh_token"), &[]).await.is_error(401, "invalid_client");
+    assert!(!world.is_active(answer.text("access_token")).await);
+}

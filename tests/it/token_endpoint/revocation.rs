@@ -1,0 +1,43 @@
+//! RFC 7009.
+
+use super::{OPAQUE, World, basic, usual};
+
+#[tokio::test]
+async fn a_token_is_given_back_by_its_client() {
+    let world = World::new();
+    for resource in [crate::support::API, OPAQUE] {
+        for hint in ["", "access_token", "refresh_token", "nonsense"] {
+            let token = world.access_token("reports", &[("resource", resource)]).await;
+            let other = world.access_token("reports", &[("resource", resource)]).await;
+            let form = [("token", &*token), ("token_type_hint", hint)];
+            let answer = world.post("/revoke", &usual("reports"), &form).await;
+            answer.is_ok();
+            assert_eq!(answer.plain.body, "{}");
+            assert!(!world.is_active(&token).await && world.is_active(&other).await);
+            world.post("/revoke", &usual("reports"), &form).await.is_ok();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_text_that_is_no_token_is_gone_already() {
+    let world = World::new();
+    for text in ["x", "a.b.c", &"y".repeat(10_000)] {
+        let answer = world.post("/revoke", &usual("reports"), &[("token", text)]).await;
+        answer.is_ok();
+        assert_eq!(answer.plain.body, "{}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_elses_token_is_revoked() {
+    let world = World::new();
+    let token = world.access_token("reports", &[]).await;
+    world.post("/revoke", &usual("others"), &[("token", &token)]).await.is_error(400, "invalid_grant");
+    world.post("/revoke", &usual("watch"), &[("token", &token)]).await.is_error(400, "invalid_grant");
+    world.post("/revoke", "", &[("token", &token), ("client_id", "app")]).await.is_error(400, "invalid_grant");
+    world.post("/revoke", "", &[("token", &token)]).await.is_error(401, "invalid_client");
+    world.post("/revoke", &basic("reports", "x"), &[("token", &token)]).await.is_error(401, "invalid_client");
+    world.post("/revoke", "", &[("token", &token), ("client_id", "reports")]).await.is_error(401, "invalid_client");
+    assert!(world.is_active(&token).await);
+}

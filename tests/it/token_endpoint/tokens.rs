@@ -1,0 +1,372 @@
+//! `client_credentials`, and what is issued: RFC 6749 §4.4, §5.1; RFC 8707 §2; RFC 9068 §2.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use serde::Serialize;
+use serde_json::json;
+use tower_oauth::{
+    ConfigMistake,
+    token_endpoint::{
+        AccessRecord, Client, CodeRecord, CodeTaken, Family, Grant, Granted, Issued, MemoryStore, NewAccess,
+        NewRefresh, Revoked, Rotated, Store, StoreError, Successor, TokenError, TokenErrorKind, TokenFormat, TokenHash,
+        TokenRequest,
+    },
+};
+
+use super::{ISSUER, OPAQUE, World, confidential, machine, part, usual};
+use crate::support::API;
+
+#[tokio::test]
+async fn a_jwt_says_what_rfc_9068_wants() {
+    let world = World::new();
+    let answer = world.token("reports", &[("scope", "orders:write orders:read")]).await;
+    answer.is_ok();
+    assert_eq!(answer.json["expires_in"], 3600);
+    assert_eq!(answer.json["token_type"], "Bearer");
+    assert_eq!(answer.json["scope"], "orders:write orders:read");
+    assert_eq!(answer.json.as_object().unwrap().len(), 4, "no refresh token (RFC 6749 §4.4.3)");
+    let token = answer.text("access_token");
+    assert_eq!(part(token, 0), json!({"alg": "ES256", "typ": "at+jwt", "kid": "first"}));
+    let claims = part(token, 1);
+    let issued = claims["iat"].as_u64().unwrap();
+    let now = tower_oauth::Clock::now(&world.clock).duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    assert_eq!(issued, now);
+    assert_eq!(
+        claims,
+        json!({
+            "iss": ISSUER, "sub": "reports", "aud": API, "client_id": "reports", "scope": "orders:write orders:read",
+            "iat": now, "exp": now + 3600, "jti": claims["jti"],
+        })
+    );
+    assert_eq!(claims["jti"].as_str().unwrap().len(), 43);
+}
+
+#[tokio::test]
+async fn an_opaque_token_is_32_random_bytes_and_none_comes_twice() {
+    let world = World::new();
+    let mut seen = BTreeSet::new();
+    for _ in 0..100 {
+        let opaque = world.access_token("reports", &[("resource", OPAQUE)]).await;
+        assert_eq!(opaque.len(), 43);
+        assert!(opaque.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+        let jwt = world.access_token("reports", &[]).await;
+        assert!(seen.insert(opaque) && seen.insert(jwt));
+    }
+}
+
+#[tokio::test]
+async fn scopes_are_granted_within_the_registration() {
+    let world = World::new();
+    for (asked, granted) in [
+        ("", "orders:read"),
+        ("orders:write", "orders:write"),
+        ("orders:read orders:write", "orders:read orders:write"),
+        ("orders:read orders:read", "orders:read"),
+    ] {
+        let answer = world.token("reports", &[("scope", asked)]).await;
+        answer.is_ok();
+        assert_eq!(answer.text("scope"), granted, "{asked:?}");
+    }
+    for beyond in [
+        "admin",
+        "orders:read admin",
+        "ORDERS:READ",
+        "orders",
+        "orders:read  orders:write",
+        " orders:read",
+        "orders:read\torders:write",
+        "orders:read,orders:write",
+        "orders:read\"",
+        "*",
+    ] {
+        world.token("reports", &[("scope", beyond)]).await.is_error(400, "invalid_scope");
+    }
+}
+
+#[tokio::test]
+async fn a_client_without_default_scopes_must_name_one_and_one_without_any_gets_none() {
+    let world = World::new();
+    let choosy = confidential("choosy").grant_types(["client_credentials"]).optional_scopes(["orders:read"]);
+    world.clients.insert(choosy.audience(API, TokenFormat::Jwt).build().unwrap());
+    world.token("choosy", &[]).await.is_error(400, "invalid_scope");
+    world.token("choosy", &[("scope", "orders:read")]).await.is_ok();
+    let bare = confidential("bare").grant_types(["client_credentials"]).audience(API, TokenFormat::Jwt);
+    world.clients.insert(bare.build().unwrap());
+    let answer = world.token("bare", &[]).await;
+    answer.is_ok();
+    assert!(answer.json.get("scope").is_none());
+    assert!(part(answer.text("access_token"), 1).get("scope").is_none());
+    world.token("bare", &[("scope", "orders:read")]).await.is_error(400, "invalid_scope");
+}
+
+#[tokio::test]
+async fn a_token_is_for_one_resource_that_the_client_may_ask_for() {
+    let world = World::new();
+    for name in ["resource", "audience"] {
+        let opaque = world.access_token("reports", &[(name, OPAQUE)]).await;
+        assert_eq!(world.introspect("watch", &opaque).await["aud"], OPAQUE);
+        let jwt = world.access_token("reports", &[(name, API)]).await;
+        assert_eq!(part(&jwt, 1)["aud"], API);
+        for other in ["https://other.test", "https://api.test/", "HTTPS://API.TEST", "https://api.test#x", "x"] {
+            world.token("reports", &[(name, other)]).await.is_error(400, "invalid_target");
+        }
+        world.token("reports", &[(name, API), (name, OPAQUE)]).await.is_error(400, "invalid_target");
+        world.token("reports", &[(name, API), (name, API)]).await.is_ok();
+    }
+    world.token("reports", &[("resource", API), ("audience", OPAQUE)]).await.is_error(400, "invalid_target");
+    world.token("reports", &[("resource", API), ("audience", API)]).await.is_ok();
+}
+
+#[tokio::test]
+async fn only_what_is_offered_and_registered_is_granted() {
+    let world = World::new();
+    for unknown in ["password", "implicit", "Client_Credentials", "client_credentials ", "urn:x", "authorization_code"]
+    {
+        let form = [("grant_type", unknown), ("username", "ada"), ("password", "x")];
+        world.post("/token", &usual("reports"), &form).await.is_error(400, "unsupported_grant_type");
+    }
+    let none = confidential("none").audience(API, TokenFormat::Jwt).build().unwrap();
+    world.clients.insert(none);
+    world.token("none", &[]).await.is_error(400, "unauthorized_client");
+    // Who it is comes first.
+    let form = [("grant_type", "password")];
+    world.post("/token", &super::basic("reports", "x"), &form).await.is_error(401, "invalid_client");
+}
+
+struct Voucher;
+
+impl Grant for Voucher {
+    fn grant_type(&self) -> &'static str {
+        "urn:example:voucher"
+    }
+
+    async fn decide(&self, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
+        match request.required("voucher")? {
+            "2026-ada" => request.grant_to("ada"),
+            _ => Err(TokenError::new(TokenErrorKind::InvalidGrant, "The \"voucher\" is unknown")),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_grant_of_the_hosts_own_is_one_like_the_others() {
+    let world = World::with(|builder| builder.grant(Voucher));
+    let own = machine("own").grant_types(["urn:example:voucher"]).build().unwrap();
+    world.clients.insert(own);
+    let ask = async |form: &[(&str, &str)]| {
+        let form = [&[("grant_type", "urn:example:voucher")], form].concat();
+        world.post("/token", &usual("own"), &form).await
+    };
+    let answer = ask(&[("voucher", "2026-ada"), ("scope", "orders:write")]).await;
+    answer.is_ok();
+    let claims = part(answer.text("access_token"), 1);
+    assert_eq!((&claims["sub"], &claims["client_id"]), (&json!("ada"), &json!("own")));
+    ask(&[("voucher", "x")]).await.is_error(400, "invalid_grant");
+    ask(&[]).await.is_error(400, "invalid_request");
+    ask(&[("voucher", "2026-ada"), ("voucher", "2026-ada")]).await.is_error(400, "invalid_request");
+    ask(&[("voucher", "2026-ada"), ("scope", "admin")]).await.is_error(400, "invalid_scope");
+    let form = [("grant_type", "urn:example:voucher"), ("voucher", "2026-ada")];
+    world.post("/token", &usual("reports"), &form).await.is_error(400, "unauthorized_client");
+}
+
+#[derive(Serialize)]
+struct Own {
+    created_at: u64,
+    member: String,
+    absent: Option<u8>,
+    access_token: &'static str,
+    expires_in: u8,
+}
+
+#[tokio::test]
+async fn the_host_adds_members_of_its_own_and_changes_none() {
+    let world = World::with(|builder| {
+        builder.response_members(|issuance| Own {
+            created_at: issuance.issued_at().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs(),
+            member: format!("{} {} {}", issuance.client_id(), issuance.subject(), issuance.grant_type()),
+            absent: None,
+            access_token: "mine",
+            expires_in: 1,
+        })
+    });
+    let answer = world.token("reports", &[]).await;
+    answer.is_ok();
+    assert_eq!(answer.json["created_at"], part(answer.text("access_token"), 1)["iat"]);
+    assert_eq!(answer.json["member"], "reports reports client_credentials");
+    assert_eq!(answer.json["expires_in"], 3600);
+    assert_eq!(answer.json.as_object().unwrap().len(), 6);
+}
+
+#[tokio::test]
+async fn one_token_more_than_a_client_may_have_ends_the_oldest() {
+    let world = World::new();
+    let mut tokens = Vec::new();
+    for number in 0..4 {
+        let resource = if number % 2 == 0 { API } else { OPAQUE };
+        tokens.push(world.access_token("limited", &[("resource", resource)]).await);
+    }
+    let mut active = Vec::new();
+    for token in &tokens {
+        active.push(world.is_active(token).await);
+    }
+    assert_eq!(active, [false, false, true, true]);
+    // One that was given back, or has expired, makes room.
+    world.post("/revoke", &usual("limited"), &[("token", &tokens[3])]).await.is_ok();
+    let next = world.access_token("limited", &[]).await;
+    assert!(world.is_active(&tokens[2]).await && world.is_active(&next).await);
+    world.clock.advance(Duration::from_secs(15 * 60));
+    let (one, two) = (world.access_token("limited", &[]).await, world.access_token("limited", &[]).await);
+    assert!(world.is_active(&one).await && world.is_active(&two).await && !world.is_active(&next).await);
+}
+
+#[tokio::test]
+async fn a_lifetime_is_the_clients_or_the_endpoints() {
+    let world = World::with(|builder| builder.access_token_lifetime(Duration::from_secs(300)));
+    assert_eq!(world.token("reports", &[]).await.json["expires_in"], 3600);
+    let answer = world.token("others", &[("resource", OPAQUE)]).await;
+    assert_eq!(answer.json["expires_in"], 300);
+    world.clock.advance(Duration::from_secs(299));
+    assert!(world.is_active(answer.text("access_token")).await);
+    world.clock.advance(Duration::from_secs(1));
+    assert!(!world.is_active(answer.text("access_token")).await);
+}
+
+/// Hands everything on and keeps what it was told.
+#[derive(Clone, Default)]
+struct Spy {
+    inner: MemoryStore,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Spy {
+    fn saw(&self, what: String) {
+        self.seen.lock().unwrap().push(what);
+    }
+}
+
+impl Store for Spy {
+    async fn add_code(&self, code: &TokenHash, record: &CodeRecord, now: u64) -> Result<(), StoreError> {
+        self.saw(format!("{record:?} {:?}", code.as_bytes()));
+        self.inner.add_code(code, record, now).await
+    }
+
+    async fn take_code(&self, code: &TokenHash, binding: &TokenHash, now: u64) -> Result<CodeTaken, StoreError> {
+        self.inner.take_code(code, binding, now).await
+    }
+
+    async fn issue(
+        &self,
+        access: &NewAccess,
+        refresh: Option<&NewRefresh>,
+        limit: Option<u32>,
+        now: u64,
+    ) -> Result<Issued, StoreError> {
+        self.saw(serde_json::to_string(&access.record).unwrap());
+        self.saw(format!("{access:?} {refresh:?}"));
+        self.inner.issue(access, refresh, limit, now).await
+    }
+
+    async fn find_access(&self, token: &TokenHash, now: u64) -> Result<Option<AccessRecord>, StoreError> {
+        self.inner.find_access(token, now).await
+    }
+
+    async fn find_refresh(&self, token: &TokenHash, now: u64) -> Result<Option<Family>, StoreError> {
+        self.inner.find_refresh(token, now).await
+    }
+
+    async fn rotate(
+        &self,
+        token: &TokenHash,
+        client_id: &str,
+        successor: &Successor,
+        grace: u64,
+        now: u64,
+    ) -> Result<Rotated, StoreError> {
+        self.saw(format!("{successor:?}"));
+        self.inner.rotate(token, client_id, successor, grace, now).await
+    }
+
+    async fn revoke(&self, token: &TokenHash, client_id: &str, now: u64) -> Result<Revoked, StoreError> {
+        self.inner.revoke(token, client_id, now).await
+    }
+
+    async fn insert_if_absent(&self, key: &TokenHash, expires_at: u64, now: u64) -> Result<bool, StoreError> {
+        self.inner.insert_if_absent(key, expires_at, now).await
+    }
+}
+
+#[tokio::test]
+async fn a_store_never_sees_a_token_or_a_secret() {
+    let spy = Spy::default();
+    let world = World::with(|builder| builder.store(spy.clone()));
+    let tokens =
+        [world.access_token("reports", &[]).await, world.access_token("reports", &[("resource", OPAQUE)]).await];
+    let seen = spy.seen.lock().unwrap().join("\n");
+    assert!(seen.contains("reports"), "the spy works: {seen}");
+    for part in tokens.iter().flat_map(|token| token.split('.')) {
+        assert!(!seen.contains(part));
+    }
+    assert!(!seen.contains("reports-secret"));
+}
+
+#[tokio::test]
+async fn a_store_that_is_full_or_broken_is_nobodys_fault_and_nothing_is_issued() {
+    let world = World::with(|builder| builder.store(MemoryStore::with_capacity(2)));
+    let token = world.access_token("reports", &[]).await;
+    world.access_token("others", &[]).await;
+    world.token("reports", &[]).await.is_error(503, "temporarily_unavailable");
+    assert!(world.is_active(&token).await, "what is there stays");
+    // What expires makes room.
+    world.clock.advance(Duration::from_secs(901));
+    world.token("reports", &[]).await.is_ok();
+    world.token("reports", &[]).await.is_error(503, "temporarily_unavailable");
+}
+
+#[test]
+fn a_client_is_told_all_its_mistakes_at_once() {
+    let client = Client::public("")
+        .grant_types(["client_credentials", "authorization_code"])
+        .default_scopes(["a b", "c"])
+        .optional_scopes(["c"])
+        .access_token_lifetime(Duration::from_millis(1))
+        .max_active_tokens(0)
+        .introspects_any_token();
+    let error = client.build().unwrap_err();
+    let settings: Vec<_> = error.mistakes().iter().map(ConfigMistake::setting).collect();
+    assert_eq!(
+        settings,
+        [
+            "client_id",
+            "scope",
+            "scope",
+            "access_token_lifetime",
+            "max_active_tokens",
+            "audience",
+            "grant_types",
+            "introspects",
+            "redirect_uri"
+        ]
+    );
+    let redirects = [
+        "/cb",
+        "https:///cb",
+        "https://app.test/cb#x",
+        "https://ada@app.test/cb",
+        "http://app.test/cb",
+        "http://127.0.0.1.app.test/cb",
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "https://app.test/c b",
+        "myapp:/cb",
+    ];
+    for uri in redirects {
+        assert!(Client::public("app").redirect_uri(uri).build().is_err(), "{uri}");
+    }
+    for uri in ["https://app.test/cb?x=y", "http://127.0.0.1/cb", "http://[::1]:8080/cb", "com.example.app:/cb"] {
+        assert!(Client::public("app").redirect_uri(uri).build().is_ok(), "{uri}");
+    }
+}
