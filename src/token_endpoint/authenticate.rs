@@ -96,7 +96,7 @@ impl Authenticator {
 
     /// RFC 7523 §3.
     async fn by_assertion(&self, client_id: Option<&str>, assertion: &str) -> Result<Arc<Client>, TokenError> {
-        let compact = Compact::split(assertion).ok_or_else(failed)?;
+        let compact = Compact::split(assertion.as_bytes()).ok_or_else(failed)?;
         let mut buffer = HeaderBuffer::new();
         let header = compact.header_bytes(&mut buffer).and_then(JoseHeader::parse).ok_or_else(failed)?;
         let claims = compact.payload().and_then(|payload| String::from_utf8(payload).ok()).ok_or_else(failed)?;
