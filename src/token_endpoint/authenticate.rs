@@ -5,7 +5,7 @@
 //! A name that no client has is refused in the same words, after the same work, and with the same patience as a wrong
 //! secret.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use base64::{
     Engine,
@@ -13,12 +13,13 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use http::{HeaderMap, HeaderValue, header};
+use percent_encoding::percent_decode;
 
 use super::{
     client::{Client, Proof},
     error::{TokenError, TokenErrorKind},
     registry::ErasedRegistry,
-    request::{Parameters, decode},
+    request::Parameters,
     secret::{ClientSecret, TokenHash},
     store::{ErasedStore, StoreError},
     throttle::Throttle,
@@ -207,6 +208,12 @@ fn basic(value: &HeaderValue) -> Option<(String, String)> {
     let (id, secret) = decoded.split_at(colon);
     let (id, secret) = (decode(id)?, decode(secret.get(1..)?)?);
     (!id.is_empty() && !secret.is_empty()).then_some((id, secret))
+}
+
+/// One value of a form. A parser of whole forms would cut a text that was not encoded at its `&` and `=`.
+fn decode(text: &[u8]) -> Option<String> {
+    let text: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+    percent_decode(&text).decode_utf8().ok().map(Cow::into_owned)
 }
 
 pub(crate) fn seconds(clock: &dyn Clock) -> u64 {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, header, request::Parts};
 use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use percent_encoding::percent_decode;
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, MapAccess, Visitor},
@@ -53,18 +54,13 @@ impl Parameters {
         Ok(parameters)
     }
 
-    /// `application/x-www-form-urlencoded`, in UTF-8 (Appendix B).
+    /// `application/x-www-form-urlencoded`, in UTF-8 (Appendix B). An escape that is none stands for itself, as browsers
+    /// have it.
     pub(crate) fn from_form(body: &[u8]) -> Result<Self, TokenError> {
-        let mut parameters = Vec::new();
-        for pair in body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
-                Some(place) => (pair.get(..place), pair.get(place + 1..)),
-                None => (Some(pair), None),
-            };
-            let decoded = decode(name.unwrap_or_default()).zip(decode(value.unwrap_or_default()));
-            parameters.push(decoded.ok_or_else(|| invalid("The form is not UTF-8"))?);
-        }
-        Ok(Self(parameters))
+        // The parser puts U+FFFD where it is not UTF-8. Each `&` and `=` ends a character, so that the whole is UTF-8 if
+        // and only if all names and values are.
+        percent_decode(body).decode_utf8().map_err(|_| invalid("The form is not UTF-8"))?;
+        Ok(Self(form_urlencoded::parse(body).into_owned().collect()))
     }
 
     fn from_json(body: &[u8]) -> Result<Self, TokenError> {
@@ -164,28 +160,6 @@ impl Format {
     }
 }
 
-/// One name or value of a form. An escape that is none stands for itself, as browsers have it.
-pub(crate) fn decode(text: &[u8]) -> Option<String> {
-    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [byte, tail @ ..] = rest {
-        rest = tail;
-        match byte {
-            b'+' => decoded.push(b' '),
-            b'%' => match digit(tail.first()).zip(digit(tail.get(1))) {
-                Some((high, low)) => {
-                    decoded.push(u8::try_from(high * 16 + low).ok()?);
-                    rest = tail.get(2..).unwrap_or_default();
-                }
-                None => decoded.push(b'%'),
-            },
-            byte => decoded.push(*byte),
-        }
-    }
-    String::from_utf8(decoded).ok()
-}
-
 fn invalid(description: &'static str) -> TokenError {
     TokenError::new(TokenErrorKind::InvalidRequest, description)
 }
@@ -216,7 +190,7 @@ const ONCE: [&str; 16] = [
 
 #[cfg(test)]
 mod tests {
-    use super::{Parameters, decode};
+    use super::Parameters;
 
     #[test]
     fn a_form_is_decoded_as_browsers_encode_it() {
@@ -227,9 +201,24 @@ mod tests {
         assert_eq!(get("c"), None, "no value is no parameter");
         assert_eq!(get("e"), Some("x=y"));
         assert_eq!(get("f"), Some("%zz%4"));
-        assert!(Parameters::from_form(b"a=%FF").is_err(), "not UTF-8");
+        for bad in [
+            &b"a=%FF"[..],
+            b"%ff=a",
+            b"a=\xff",
+            b"a=%C3&b=%A4",
+            b"%C3=%A4",
+            b"a=\xc3&\xa4",
+            b"a=%ED%A0%80",
+            b"a=%C0%AF",
+        ] {
+            assert!(Parameters::from_form(bad).is_err(), "not UTF-8: {bad:?}");
+        }
+        let replacement = Parameters::from_form(b"a=%EF%BF%BD&b=\xef\xbf\xbd").unwrap();
+        assert_eq!(
+            (replacement.get("a").unwrap(), replacement.get("b").unwrap()),
+            (Some("\u{fffd}"), Some("\u{fffd}"))
+        );
         assert!(Parameters::from_form(b"a=1&a=2").unwrap().get("a").is_err());
-        assert_eq!(decode(b"%41%e4%b8%80"), Some("A一".to_owned()));
     }
 
     #[test]

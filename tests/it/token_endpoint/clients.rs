@@ -50,6 +50,9 @@ async fn ids_and_secrets_in_basic_are_form_decoded_and_may_be_any_text() {
     world.post("/token", &raw_basic(plus).replace("Basic", "bASIC"), &[CC]).await.is_ok();
     world.post("/token", &raw_basic("reports:reports%2Dsecret"), &[CC]).await.is_ok();
     world.post("/token", &raw_basic("reports:reports-secret"), &[CC]).await.is_ok();
+    // Of what was not encoded, nothing is cut off.
+    let raw = format!("{}:s:e%2541 r%2Bé&=", escape(id));
+    world.post("/token", &raw_basic(raw), &[CC]).await.is_ok();
     // Not decoded, it is another text.
     world.post("/token", &raw_basic(format!("{}:{secret}", escape(id))), &[CC]).await.is_error(401, "invalid_client");
 }
