@@ -88,7 +88,7 @@
 //! | `axum` | yes | Extractors for axum 0.8, through axum-core. |
 //! | `http-client` | yes | [`HttpClient`](struct.HttpClient.html): fetching issuers' metadata and keys, with reqwest and rustls, whose aws-lc-rs needs a C compiler. Without it, bring a [`Fetch`]. |
 //! | `tracing` | | Events through `tracing`, under the target `tower_oauth`. |
-//! | `metrics` | | Counters, a gauge and a histogram through the `metrics` facade, under `tower_oauth_`: decisions, refreshes, age of keys, unknown kids, waits. |
+//! | `metrics` | | Counters, a gauge and a histogram through the `metrics` facade, under `tower_oauth_`: decisions, refreshes, age of keys, unknown kids, waits, questions to the issuer, what a cache had. |
 //! | `test-util` | | [`testing`](testing/index.html): `MockIssuer`, forged tokens, `ManualClock`, `TestToken`. |
 //! | `token-endpoint` | | [`token_endpoint`](token_endpoint/index.html): tokens, introspection, revocation, a key set and metadata of your own. |
 //!
@@ -169,6 +169,6 @@ pub use self::{
 };
 
 /// The README's programs compile.
-#[cfg(all(doctest, feature = "axum", feature = "http-client", feature = "test-util"))]
+#[cfg(all(doctest, feature = "axum", feature = "http-client", feature = "test-util", feature = "token-endpoint"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
