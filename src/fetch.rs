@@ -98,6 +98,9 @@ mod client {
 
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
     const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
+    /// Some servers close a connection that was idle for five seconds, Node's among them. A question that is sent at that
+    /// very moment is lost, and can't be sent again unasked.
+    const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
     /// A hardened HTTPS client. Connections are kept; clones share them.
     #[derive(Debug, Clone)]
@@ -119,6 +122,7 @@ mod client {
                 .no_brotli()
                 .no_zstd()
                 .no_deflate()
+                .pool_idle_timeout(IDLE_TIMEOUT)
                 .connect_timeout(CONNECT_TIMEOUT)
                 .timeout(TOTAL_TIMEOUT)
                 .user_agent(concat!("tower-oauth/", env!("CARGO_PKG_VERSION")))
