@@ -1,0 +1,100 @@
+//! A login and consent page of the host's own: code, PKCE, refresh, and an API that tells users more than clients.
+//!
+//! ```sh
+//! cargo run --example authorization_code --features token-endpoint
+//! ```
+//!
+//! Provider, API, app and browser are one program, over real sockets; it prints what each request is answered.
+
+#[path = "support/app.rs"]
+mod app;
+
+use std::{collections::HashMap, error::Error};
+
+use axum::extract::{Form, Path};
+use axum::response::{Html, IntoResponse, Response};
+use axum::{Router, routing::get};
+use http::StatusCode;
+use tokio::net::TcpListener;
+use tower_oauth::token_endpoint::{self, AuthorizationRequest, Client, Clients, TokenEndpoint, TokenFormat};
+use tower_oauth::{Algorithm, Issuer, JwtVerifier, OAuthLayer, UserToken, keys::PrivateKey};
+
+/// Login and consent in one form, which is posted to the page's own URL, query and all. There is no session that a form of
+/// another site could make use of: who allows it types the password with it. Nothing of the request stands in the page.
+fn page(status: StatusCode, message: &str) -> Response {
+    let guards =
+        [("content-security-policy", "default-src 'none'; frame-ancestors 'none'"), ("cache-control", "no-store")];
+    let page = format!(
+        "<!doctype html><html lang=en><title>Log in</title><h1>The app wants to see your profile</h1>\
+         <p role=alert>{message}</p><form method=post>\
+         <label>Name <input name=name autocomplete=username></label> \
+         <label>Password <input name=password type=password autocomplete=current-password></label> \
+         <button name=answer value=allow>Allow</button> <button name=answer value=deny>Deny</button></form>"
+    );
+    (status, guards, Html(page)).into_response()
+}
+
+async fn ask(_: AuthorizationRequest) -> Response {
+    page(StatusCode::OK, "")
+}
+
+/// A real host keeps hashes of passwords, and counts the attempts.
+async fn decide(request: AuthorizationRequest, Form(form): Form<HashMap<String, String>>) -> Response {
+    let field = |name: &str| form.get(name).map_or("", String::as_str);
+    match (field("answer"), field("name"), field("password")) {
+        ("allow", "ada", "correct horse") => request.approve("ada", ["profile"]).await.into_response(),
+        ("deny", ..) => request.deny().into_response(),
+        _ => page(StatusCode::FORBIDDEN, "Name or password is wrong"),
+    }
+}
+
+/// Anybody may see the name. The mail is for the member, and not for a client that got a token for itself.
+async fn member(Path(name): Path<String>, user: Option<UserToken>) -> String {
+    let own = user.is_some_and(|user| user.subject() == Some(&name));
+    if own { format!("name {name}, mail {name}@example.com") } else { format!("name {name}") }
+}
+
+fn provider(url: &str, secret: &str) -> Result<Router, Box<dyn Error>> {
+    use token_endpoint::{ClientCredentials, ClientSecret, RefreshToken};
+    let app = Client::public("app").grant_types(["authorization_code", "refresh_token"]).redirect_uri(app::CALLBACK);
+    let job = Client::with_secret("job", ClientSecret::new(secret)).grant_types(["client_credentials"]);
+    let clients = [app, job].map(|client| client.default_scopes(["profile"]).audience(url, TokenFormat::Jwt).build());
+    let clients = Clients::new(clients.into_iter().collect::<Result<Vec<_>, _>>()?)?;
+    let endpoint = TokenEndpoint::builder(url, PrivateKey::generate(Algorithm::ES256)?, clients)
+        .grant(ClientCredentials::new())
+        .authorization_code(format!("{url}/authorize"))
+        .refresh_token(RefreshToken::new())
+        .build()?;
+    let protect = OAuthLayer::new(JwtVerifier::new(Issuer::builder(url).lazy()?, url)?).allow_anonymous();
+    let api = Router::new().route("/members/{name}", get(member)).layer(protect);
+    let pages = Router::new().route("/authorize", get(ask).post(decide)).with_state(endpoint.clone());
+    Ok(api.merge(pages).fallback_service(endpoint))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let secret = token_endpoint::ClientSecret::generate()?.1;
+    let router = provider(&url, &secret)?;
+    tokio::spawn(async move { axum::serve(listener, router).await });
+
+    let app = app::App::new(&url)?;
+    let page = app.page();
+    app.send(&format!("GET {page}"), "", &[]).await?;
+    let ada = [("answer", "allow"), ("name", "ada"), ("password", "correct horse")];
+    app.send(&format!("POST {page}"), "", &[ada[0], ada[1], ("password", "wrong")]).await?;
+    let code = app.code(&app.send(&format!("POST {page}"), "", &ada).await?)?;
+    let first = app.redeem(&code).await?;
+    app.send("GET /members/ada", "", &[]).await?;
+    let form = [("grant_type", "client_credentials"), ("client_id", "job"), ("client_secret", &*secret)];
+    app.send("GET /members/ada", &app.ask(&form).await?.access_token, &[]).await?;
+    app.send("GET /members/ada", &first.access_token, &[]).await?;
+    app.send("GET /members/bob", &first.access_token, &[]).await?;
+    let second = app.refresh(&first.refresh_token).await?;
+    app.send("GET /members/ada", &second.access_token, &[]).await?;
+    // Each code and each refresh token is good once. Who comes with an old one ends what came of it.
+    app.redeem(&code).await?;
+    app.refresh(&second.refresh_token).await?;
+    Ok(())
+}
