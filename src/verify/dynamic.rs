@@ -12,7 +12,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -69,6 +72,8 @@ pub struct DynamicIssuers {
     refused: Arc<Cache<String, Duration>>,
     max_issuers: u32,
     budget: Arc<Mutex<Budget>>,
+    /// How often something was forgotten.
+    forgettings: Arc<AtomicU64>,
     clock: Arc<dyn Clock>,
 }
 
@@ -103,6 +108,7 @@ impl DynamicIssuers {
             refused: Arc::new(Cache::new(MAX_REFUSED)),
             max_issuers: MAX_ISSUERS,
             budget: Arc::default(),
+            forgettings: Arc::default(),
             clock: Arc::new(SystemClock::new()),
         }
     }
@@ -120,8 +126,14 @@ impl DynamicIssuers {
         Self { clock: Arc::new(clock), ..self }
     }
 
-    /// Forgets what was decided of an issuer: the next token asks the callback again.
+    /// Forgets what was decided of an issuer: the next token asks the callback again, also while it is being asked now.
     pub fn forget(&self, issuer: &str) {
+        // Counted first: who decides meanwhile sees it, or what he decided is removed here.
+        self.forgettings.fetch_add(1, Ordering::SeqCst);
+        self.remove(issuer);
+    }
+
+    fn remove(&self, issuer: &str) {
         self.approved.remove(issuer);
         self.refused.remove(issuer);
     }
@@ -141,6 +153,7 @@ impl DynamicIssuers {
 
     fn verifier(&self, issuer: &str) -> Result<JwtVerifier, AuthError> {
         let now = self.clock.elapsed();
+        let forgettings = self.forgettings.load(Ordering::SeqCst);
         let known = self.approved.get(issuer);
         if let Some(Approved { verifier, since }) = &known
             && now.saturating_sub(*since) < APPROVAL_HOLDS
@@ -151,6 +164,15 @@ impl DynamicIssuers {
         if refused || issuer.len() > MAX_IDENTIFIER_BYTES {
             return Err(Reason::WrongIssuer.into());
         }
+        let decided = self.decide(issuer, known, now);
+        // The callback may have answered by what was true before it was forgotten.
+        if self.forgettings.load(Ordering::SeqCst) != forgettings {
+            self.remove(issuer);
+        }
+        decided
+    }
+
+    fn decide(&self, issuer: &str, known: Option<Approved>, now: Duration) -> Result<JwtVerifier, AuthError> {
         let Some(verifier) = (self.approve)(issuer).filter(|verifier| verifier.issuer().identifier() == issuer) else {
             self.approved.remove(issuer);
             self.refused.insert(issuer.into(), now);

@@ -74,8 +74,8 @@ pub trait Verify: Send + Sync + 'static {
 
     /// What the verdict depends on beside the token, for [`Cached`]: an endpoint, a tenant in a header.
     ///
-    /// A verifier that looks at [`Presented::parts`] or [`Presented::carrier`] says here what it takes from there; the
-    /// verdicts of one that doesn't are not kept.
+    /// A verifier that looks at [`Presented::parts`] or [`Presented::carrier`] says here what it takes from there, and
+    /// adds a part for what isn't there, too; the verdicts of one that looks there and adds nothing are not kept.
     fn cache_key(&self, presented: &Presented<'_>, key: &mut CacheKey) {
         let _ = (presented, key);
     }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -100,6 +100,30 @@ async fn a_callback_approves_tenants_once_and_its_refusal_holds_for_thirty_secon
     verifier.forget("https://tenant-a.test");
     assert_eq!(get_with_token(&app, "/me", &token("https://tenant-a.test")).await.status, 200);
     assert_eq!(asked.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test]
+async fn what_is_forgotten_while_the_callback_is_asked_is_not_kept() {
+    for approved in [true, false] {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (counted, whole) = (Arc::clone(&asked), Arc::new(OnceLock::<DynamicIssuers>::new()));
+        let inside = Arc::clone(&whole);
+        let verifier = DynamicIssuers::new(move |issuer: &str| {
+            // Somebody changes his mind after the callback has looked.
+            if counted.fetch_add(1, Ordering::SeqCst) == 0 {
+                inside.get().unwrap().forget(issuer);
+            }
+            approved.then(|| MockIssuer::new(issuer).verifier(API))
+        });
+        whole.set(verifier.clone()).unwrap();
+        let app = router().layer(OAuthLayer::new(verifier));
+        let token = MockIssuer::new("https://tenant-a.test").token("ada").sign();
+        let status = if approved { 200 } else { 401 };
+        for asks in [1, 2, 2] {
+            assert_eq!(get_with_token(&app, "/me", &token).await.status, status);
+            assert_eq!(asked.load(Ordering::SeqCst), asks);
+        }
+    }
 }
 
 #[tokio::test]

@@ -169,7 +169,8 @@ impl<V: Verify> Cached<V> {
     fn recall(&self, presented: &Presented<'_>) -> Result<Verdict, Miss> {
         let mut key = CacheKey::new();
         let ((), looked) = presented.looked_further(|| self.verifier.cache_key(presented, &mut key));
-        let told_apart = looked || key.is_extended();
+        // Looked without a word, it may have chosen by what it saw; a word without a look doesn't tell what others saw.
+        let told_apart = looked && key.is_extended();
         let name = self.shared.namer.name(presented.credentials.token_bytes(), &key);
         if let Some(verdict) = self.known(&name) {
             return Ok(verdict);

@@ -164,8 +164,10 @@ impl IntrospectionVerifierBuilder {
         };
         ConfigError::unless_empty(mistakes)?;
         let client = self.client.client_id().unwrap_or_default();
-        let parts = [self.issuer.identifier(), self.endpoint.as_deref().unwrap_or_default(), client];
-        let identity = sha256(parts.map(|part| sha256([part.as_bytes()])).iter().map(<[u8; 32]>::as_slice));
+        let asked = [self.issuer.identifier(), self.endpoint.as_deref().unwrap_or_default(), client];
+        let parts = asked.into_iter().chain(self.expected.audience.iter().map(String::as_str));
+        let parts: Vec<_> = parts.map(|part| sha256([part.as_bytes()])).collect();
+        let identity = sha256(parts.iter().map(<[u8; 32]>::as_slice));
         let clock = Arc::clone(&self.expected.clock);
         let breaker = self.breaker.then(|| Breaker::new(Arc::clone(&clock)));
         let site = Site { identifier: self.issuer.identifier().into(), fetch, clock, plain };

@@ -85,7 +85,7 @@ struct Rules {
     expected: Expected,
     any_audience: bool,
     names: ClaimNames,
-    /// A hash over the issuer, the endpoint and the client.
+    /// A hash over the issuer, the endpoint, the client and the audience.
     identity: [u8; 32],
     /// Whether a signed answer is asked for.
     signed: bool,

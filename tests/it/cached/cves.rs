@@ -143,6 +143,22 @@ async fn ghsa_4mq7_pvjg_xp2r_the_client_is_part_of_the_key() {
 }
 
 #[tokio::test]
+async fn ghsa_4mq7_pvjg_xp2r_the_audience_is_part_of_the_key() {
+    let endpoints = Endpoints::default().at(ONE, active("ada", ""));
+    let verifier = |audience: &str| {
+        let client = ClientAuthentication::secret_basic("client", "secret");
+        let builder = IntrospectionVerifier::builder(issuer().issuer(), client, audience).endpoint(ONE);
+        builder.fetch(endpoints.clone()).build().unwrap()
+    };
+    let cached = Cached::new(ByTenant { one: verifier(API), other: verifier("https://other.test") }, HOUR);
+    for _ in 0..2 {
+        assert!(admit_with(&cached, "opaque", &[("tenant", "one")]).await.is_ok());
+        let refused = admit_with(&cached, "opaque", &[("tenant", "other")]).await.unwrap_err();
+        assert_eq!(refused.kind(), AuthErrorKind::InvalidToken, "it is not meant for that one");
+    }
+}
+
+#[tokio::test]
 async fn liboauth2_2026_06_no_entry_outlives_exp() {
     let clock = clock();
     let mut answer = active("ada", "");

@@ -1,11 +1,11 @@
 //! A cache inside of others: beside a JWT verifier, around one, and around another cache.
 
 use serde_json::json;
-use tower_oauth::Mixed;
+use tower_oauth::{JwtVerifier, Mixed, Token};
 
 use super::{
-    Answer, AuthErrorKind, Cached, Counting, HOUR, Presented, SECOND, Server, Verdict, Verify, admit, admit_with,
-    clock, subject,
+    Answer, AuthErrorKind, CacheKey, Cached, Counting, HOUR, Presented, SECOND, Server, Verdict, Verify, admit,
+    admit_with, clock, subject,
 };
 use crate::support::{API, issuer};
 
@@ -184,4 +184,65 @@ async fn a_verdict_for_which_somebody_looked_at_the_request_is_not_kept_though_t
     }
     assert!(cached.is_empty(), "the outer one can't know on what it depended");
     assert_eq!(server.asked(), 1, "the inner one does");
+}
+
+/// Says whom it asks, as introspection does, and looks at nothing.
+#[derive(Clone)]
+struct Named(Server);
+
+impl Verify for Named {
+    fn verify(&self, presented: &Presented<'_>) -> Verdict {
+        self.0.verify(presented)
+    }
+
+    fn cache_key(&self, _: &Presented<'_>, key: &mut CacheKey) {
+        key.add("the server");
+    }
+}
+
+#[tokio::test]
+async fn that_one_of_two_says_whom_it_asks_does_not_speak_for_the_other() {
+    let server = two_users();
+    let cached = Cached::new(Mixed::new(Careless(server.clone()), Named(server)), HOUR);
+    for user in ["ada", "eve", "ada"] {
+        assert_eq!(admit_with(&cached, "same", &[("user", user)]).await.unwrap().subject(), Some(user));
+    }
+    assert!(cached.is_empty());
+}
+
+/// The host chooses the rules. It hands everything on, and the rules have nothing to add to the key.
+#[derive(Clone)]
+struct ByHost(JwtVerifier, JwtVerifier);
+
+impl ByHost {
+    fn choose(&self, presented: &Presented<'_>) -> &JwtVerifier {
+        if presented.parts().headers["host"] == "one.test" { &self.0 } else { &self.1 }
+    }
+}
+
+impl Verify for ByHost {
+    fn verify(&self, presented: &Presented<'_>) -> Verdict {
+        self.choose(presented).verify(presented)
+    }
+
+    fn cache_key(&self, presented: &Presented<'_>, key: &mut CacheKey) {
+        self.choose(presented).cache_key(presented, key);
+    }
+
+    fn still_holds(&self, token: &Token) -> bool {
+        self.0.still_holds(token) || self.1.still_holds(token)
+    }
+}
+
+#[tokio::test]
+async fn a_choice_by_the_request_that_adds_nothing_to_the_key_is_not_kept() {
+    let keys = issuer().issuer();
+    let verifier = |audience: &str| JwtVerifier::new(keys.clone(), audience).unwrap();
+    let cached = Cached::new(ByHost(verifier(API), verifier("https://other.test")), HOUR);
+    let token = issuer().token("ada").sign();
+    for _ in 0..2 {
+        assert!(admit_with(&cached, &token, &[("host", "one.test")]).await.is_ok());
+        let refused = admit_with(&cached, &token, &[("host", "two.test")]).await.unwrap_err();
+        assert_eq!(refused.kind(), AuthErrorKind::InvalidToken, "it is not meant for that one");
+    }
 }
