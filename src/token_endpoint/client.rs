@@ -121,8 +121,12 @@ impl Client {
             }
             return Ok(self.default_scopes.join(" "));
         };
-        let known = |name: &str| self.default_scopes.iter().chain(&self.optional_scopes).any(|own| own == name);
-        subset(requested, known)
+        subset(requested, |name| self.may_have(name))
+    }
+
+    /// Whether a scope is registered for it, by default or not.
+    pub(crate) fn may_have(&self, name: &str) -> bool {
+        self.default_scopes.iter().chain(&self.optional_scopes).any(|own| own == name)
     }
 
     /// The one audience of the token (RFC 8707 §2, RFC 9068 §3): what was asked for, if the client may have it; otherwise

@@ -14,8 +14,8 @@ use super::{
 use crate::{
     jws::{random, sha256},
     token_endpoint::{
-        client::subset,
-        error::TokenError,
+        client::{Client, subset},
+        error::{TokenError, TokenErrorKind},
         secret::TokenHash,
         store::{Family, Rotated, Successor},
     },
@@ -99,7 +99,7 @@ impl Grant for RefreshToken {
         if family.client_id != client.id() || family.credential != client.credential() {
             return Err(invalid());
         }
-        let scope = scope(&family, request.parameter("scope")?)?;
+        let scope = scope(&family, client, request.parameter("scope")?)?;
         let audience = audience(&family, &request.resources())?;
         client.audience(&[&audience])?;
 
@@ -123,11 +123,17 @@ impl Grant for RefreshToken {
     }
 }
 
-/// §6: what was asked for, within what the user allowed; all of it if nothing was. The refresh token keeps it all.
-fn scope(family: &Family, requested: Option<&str>) -> Result<String, TokenError> {
+/// §6: what was asked for, within what the user allowed and the client still may have; all of that if nothing was. The
+/// refresh token keeps what the user allowed.
+fn scope(family: &Family, client: &Client, requested: Option<&str>) -> Result<String, TokenError> {
+    let kept: Vec<&str> = family.scope.split(' ').filter(|name| client.may_have(name)).collect();
     match requested {
-        None => Ok(family.scope.clone()),
-        Some(requested) => subset(requested, |name| family.scope.split(' ').any(|own| own == name)),
+        // None is not told to the client (§5.1), which would believe that it has them all.
+        None if kept.is_empty() && !family.scope.is_empty() => {
+            Err(TokenError::new(TokenErrorKind::InvalidScope, "The scope is more than may be granted"))
+        }
+        None => Ok(kept.join(" ")),
+        Some(requested) => subset(requested, |name| kept.contains(&name)),
     }
 }
 

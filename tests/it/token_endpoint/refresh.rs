@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tower_oauth::token_endpoint::RefreshToken;
+use tower_oauth::token_endpoint::{Client, RefreshToken, TokenFormat};
 
 use super::{World, part, usual};
+use crate::support::API;
 
 const DAY: u64 = 86_400;
 
@@ -112,6 +113,27 @@ async fn scopes_can_be_narrowed_and_never_widened_and_the_refresh_token_keeps_th
     let native = [("client_id", "native"), ("redirect_uri", "http://127.0.0.1:1/cb")];
     let less = world.redeem(&world.code(&native).await, &native).await;
     again(&world, less.text("refresh_token"), &[("scope", "orders:write")]).await.is_error(400, "invalid_scope");
+}
+
+#[tokio::test]
+async fn a_scope_that_the_client_lost_is_not_refreshed() {
+    let world = World::with_users();
+    let mut answer = first(&world).await;
+    let native = |scope: &str| {
+        let client = Client::public("native").grant_types(["authorization_code", "refresh_token"]);
+        let client = client.redirect_uri("http://127.0.0.1/cb").audience(API, TokenFormat::Jwt);
+        client.default_scopes([scope]).build().unwrap()
+    };
+    world.clients.insert(native("orders:read"));
+    again(&world, answer.text("refresh_token"), &[("scope", "orders:write")]).await.is_error(400, "invalid_scope");
+    answer = again(&world, answer.text("refresh_token"), &[]).await;
+    assert_eq!(answer.text("scope"), "orders:read");
+    assert_eq!(part(answer.text("access_token"), 1)["scope"], "orders:read");
+    // No scope at all would be told like all of them (RFC 6749 §5.1).
+    world.clients.insert(native("admin"));
+    again(&world, answer.text("refresh_token"), &[]).await.is_error(400, "invalid_scope");
+    world.clients.insert(native("orders:write"));
+    assert_eq!(again(&world, answer.text("refresh_token"), &[]).await.text("scope"), "orders:write");
 }
 
 #[tokio::test]
