@@ -135,7 +135,7 @@ impl fmt::Debug for TokenRequest<'_> {
 }
 
 /// What a token shall say.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Granted {
     pub(crate) subject: String,
     pub(crate) scope: String,
@@ -143,6 +143,12 @@ pub struct Granted {
     /// What the token belongs to, where a user approved.
     pub(crate) family: Option<Family>,
     pub(crate) refresh: Refresh,
+}
+
+impl fmt::Debug for Granted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Granted").finish_non_exhaustive()
+    }
 }
 
 /// The refresh token that goes with an access token.

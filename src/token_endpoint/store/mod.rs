@@ -126,7 +126,7 @@ pub trait Store: Send + Sync + 'static {
 }
 
 /// What one approval gave: everything that came of one code. It lives and dies together.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "a store reads it back")]
 pub struct Family {
     /// Random.
@@ -145,6 +145,12 @@ pub struct Family {
     pub auth_time: Option<u64>,
     /// When all of it ends.
     pub expires_at: u64,
+}
+
+impl fmt::Debug for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Family").field("client_id", &self.client_id).finish_non_exhaustive()
+    }
 }
 
 /// A code, but for its text.
@@ -172,7 +178,7 @@ pub enum CodeTaken {
 }
 
 /// An access token, but for its text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "a store reads it back")]
 pub struct AccessRecord {
     /// `jti`.
@@ -195,6 +201,12 @@ pub struct AccessRecord {
     pub issued_at: u64,
     /// `exp`.
     pub expires_at: u64,
+}
+
+impl fmt::Debug for AccessRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessRecord").field("client_id", &self.client_id).finish_non_exhaustive()
+    }
 }
 
 /// An access token to be remembered.
@@ -228,7 +240,7 @@ pub enum Issued {
 }
 
 /// A refresh token that takes another one's place.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a store's tests make one")]
 pub struct Successor {
     /// The hash of its text.
@@ -239,8 +251,17 @@ pub struct Successor {
     pub expires_at: u64,
 }
 
+impl fmt::Debug for Successor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Successor")
+            .field("hash", &self.hash)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What became of a refresh token.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a store decides it")]
 pub enum Rotated {
     /// It is used up now, and the successor is remembered.
@@ -256,6 +277,17 @@ pub enum Rotated {
     Reused,
     /// There is no such token, it has expired or was revoked, or it is another client's.
     Unknown,
+}
+
+impl fmt::Debug for Rotated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::First(family) => f.debug_tuple("First").field(family).finish(),
+            Self::Again { family, .. } => f.debug_struct("Again").field("family", family).finish_non_exhaustive(),
+            Self::Reused => f.write_str("Reused"),
+            Self::Unknown => f.write_str("Unknown"),
+        }
+    }
 }
 
 /// What became of a revocation.

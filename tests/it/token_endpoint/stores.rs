@@ -1,6 +1,8 @@
 //! Every store does what the endpoint relies on.
 
-use tower_oauth::token_endpoint::{MemoryStore, conformance};
+use tower_oauth::token_endpoint::{
+    AccessRecord, CodeRecord, CodeTaken, Family, MemoryStore, NewAccess, Rotated, Successor, TokenHash, conformance,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_store_in_memory_conforms() {
@@ -13,4 +15,44 @@ async fn what_has_expired_makes_room_in_memory() {
     // Each run leaves some two hundred entries behind, of which none lives longer than an hour and a half.
     let store = MemoryStore::with_capacity(1000);
     conformance(async || store.clone()).await;
+}
+
+#[test]
+fn what_a_store_is_given_shows_no_claims_and_no_salt() {
+    let family = Family {
+        id: "shy-id".into(),
+        client_id: "native".into(),
+        credential: "shy-credential".into(),
+        subject: "shy-subject".into(),
+        scope: "shy-scope".into(),
+        audiences: vec!["shy-audience".into()],
+        auth_time: Some(7_777_777),
+        expires_at: 1,
+    };
+    let record = AccessRecord {
+        id: "shy-jti".into(),
+        family: Some("shy-id".into()),
+        client_id: "native".into(),
+        credential: "shy-credential".into(),
+        subject: "shy-subject".into(),
+        scope: "shy-scope".into(),
+        audience: "shy-audience".into(),
+        auth_time: Some(7_777_777),
+        issued_at: 1,
+        expires_at: 1,
+    };
+    let hash = TokenHash::of("shy-token");
+    let code = CodeRecord { binding: hash, family: family.clone(), expires_at: 1 };
+    let again = Rotated::Again { family: family.clone(), salt: [77; 32] };
+    let next = Successor { hash, salt: [77; 32], expires_at: 1 };
+    let shown = [
+        format!("{code:?} {:?} {again:?} {next:?}", CodeTaken::First(family)),
+        format!("{:?}", NewAccess { hash, record }),
+    ];
+    for shown in shown {
+        assert!(shown.contains("native"), "{shown}");
+        for secret in ["shy", "7777", "77, 77"] {
+            assert!(!shown.contains(secret), "{secret}: {shown}");
+        }
+    }
 }
