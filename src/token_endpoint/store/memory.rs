@@ -14,6 +14,9 @@ use crate::token_endpoint::secret::TokenHash;
 
 /// A store in memory. Clones share it. What has expired is swept out as new things come; when it is full, nothing new is
 /// remembered, and so nothing is issued (503).
+///
+/// Of each approval it knows the last hundred refresh tokens that were used, and revokes everything when one of them comes
+/// again. An older one is refused, and that is all.
 #[derive(Clone)]
 pub struct MemoryStore {
     state: Arc<Mutex<State>>,
@@ -80,7 +83,9 @@ impl Store for MemoryStore {
         state.deadlines.remove(&(first, Key::Code(*code)));
         state.deadlines.insert((family.expires_at, Key::Code(*code)));
         state.deadlines.insert((family.expires_at, Key::Family(family.id.clone())));
-        state.families.insert(family.id.clone(), Alive { family: family.clone(), revoked: false });
+        state
+            .families
+            .insert(family.id.clone(), Alive { family: family.clone(), revoked: false, used: VecDeque::new() });
         Ok(CodeTaken::First(family))
     }
 
@@ -149,6 +154,7 @@ impl Store for MemoryStore {
             refresh.used = Some(Use { at: now, salt: successor.salt, successor: successor.hash });
         }
         state.add_refresh(successor.hash, successor.expires_at, &family.id);
+        state.add_used(*token, &family.id);
         Ok(Rotated::First(family))
     }
 
@@ -219,6 +225,8 @@ struct Code {
 struct Alive {
     family: Family,
     revoked: bool,
+    /// Its refresh tokens that were used, the oldest first.
+    used: VecDeque<TokenHash>,
 }
 
 struct Refresh {
@@ -278,6 +286,19 @@ impl State {
         self.refresh.insert(hash, Refresh { family: family.to_owned(), expires_at, used: None });
     }
 
+    /// One more refresh token of a family was used; the oldest such one is forgotten, so that no session fills the store.
+    fn add_used(&mut self, hash: TokenHash, family: &str) {
+        let Some(found) = self.families.get_mut(family) else { return };
+        found.used.push_back(hash);
+        if found.used.len() <= USED_KEPT {
+            return;
+        }
+        let Some(oldest) = found.used.pop_front() else { return };
+        if let Some(refresh) = self.refresh.remove(&oldest) {
+            self.deadlines.remove(&(refresh.expires_at, Key::Refresh(oldest)));
+        }
+    }
+
     /// Room for one more among the client's tokens for this subject.
     fn make_room(&mut self, record: &AccessRecord, limit: u32, now: u64) {
         let owner = (record.client_id.clone(), record.subject.clone());
@@ -311,3 +332,5 @@ impl State {
 }
 
 const SWEPT_AT_ONCE: usize = 32;
+/// A day's worth, where access tokens live for 15 minutes.
+const USED_KEPT: usize = 100;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tower_oauth::token_endpoint::{Client, RefreshToken, TokenFormat};
+use tower_oauth::token_endpoint::{Client, MemoryStore, RefreshToken, TokenFormat};
 
 use super::{World, part, usual};
 use crate::support::API;
@@ -134,6 +134,26 @@ async fn a_scope_that_the_client_lost_is_not_refreshed() {
     again(&world, answer.text("refresh_token"), &[]).await.is_error(400, "invalid_scope");
     world.clients.insert(native("orders:write"));
     assert_eq!(again(&world, answer.text("refresh_token"), &[]).await.text("scope"), "orders:write");
+}
+
+#[tokio::test]
+async fn a_session_that_is_refreshed_for_long_does_not_fill_the_memory() {
+    let store = MemoryStore::with_capacity(300);
+    let world = World::with(|builder| {
+        builder.authorization_code(super::AUTHORIZE).refresh_token(RefreshToken::new()).store(store)
+    });
+    let mut answer = first(&world).await;
+    let mut before = String::new();
+    for _ in 0..1000 {
+        world.clock.advance(Duration::from_secs(900));
+        before = answer.text("refresh_token").to_owned();
+        answer = again(&world, &before, &[]).await;
+        answer.is_ok();
+    }
+    // Reuse is noticed as before.
+    again(&world, &before, &[]).await.is_error(400, "invalid_grant");
+    again(&world, answer.text("refresh_token"), &[]).await.is_error(400, "invalid_grant");
+    assert!(!world.is_active(answer.text("access_token")).await);
 }
 
 #[tokio::test]
