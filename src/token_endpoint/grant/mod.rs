@@ -186,12 +186,6 @@ impl Refresh {
     }
 }
 
-impl fmt::Debug for Refresh {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Refresh([redacted])")
-    }
-}
-
 /// [`Grant`] behind a pointer.
 pub(crate) trait ErasedGrant: Send + Sync {
     fn grant_type(&self) -> &str;
