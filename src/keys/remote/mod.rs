@@ -29,7 +29,7 @@ use http::HeaderValue;
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 
 use self::desk::{Desk, FIRST_BACK_OFF, Ticket, Wish};
-pub(crate) use self::waiting::Waiting;
+pub(crate) use self::waiting::{StillAbsent, Waiting};
 use super::KeySet;
 use crate::{
     clock::Clock,

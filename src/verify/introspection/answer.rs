@@ -14,6 +14,7 @@ use crate::{
     error::AuthError,
     fetch::FetchError,
     jws::Compact,
+    keys::remote::StillAbsent,
     token::Token,
     verify::jwt::{Fault, check_signature},
 };
@@ -60,9 +61,13 @@ impl Rules {
         if let Err(fault) = self.check_signature(&jws) {
             let Fault::NoKey(key_id) = fault else { return Err(unsigned(fault)) };
             let failed = |error| FetchError::new("the key of the signed answer is not to be had").with_source(error);
-            let still_absent = self.issuer.seek(key_id.as_deref()).map_err(failed)?.wait().await;
+            // Where there is nothing to wait for, the set may have come in since we looked.
+            let sought = match self.issuer.seek(key_id.as_deref()) {
+                Ok(waiting) => Ok(waiting.wait().await),
+                Err(error) => Err(error),
+            };
             self.check_signature(&jws).map_err(|fault| match fault {
-                Fault::NoKey(_) => failed(still_absent.error()),
+                Fault::NoKey(_) => failed(sought.map_or_else(|error| error, StillAbsent::error)),
                 fault @ Fault::Refused(_) => unsigned(fault),
             })?;
         }

@@ -29,11 +29,14 @@ struct State {
     closed_until: Duration,
 }
 
-/// Somebody may be asked.
+/// Somebody may be asked. Dropped without a word, because the client went away, it leaves the next one to probe.
 #[must_use]
-pub(super) struct Permit {
+pub(super) struct Permit<'b> {
+    breaker: &'b Breaker,
     /// So many had failed in a row when it was given.
     failures: u32,
+    /// Until when the others wait for this one, if it is the probe.
+    probe_until: Option<Duration>,
 }
 
 impl Breaker {
@@ -42,30 +45,38 @@ impl Breaker {
     }
 
     /// Whether somebody may be asked now; otherwise, how long to wait.
-    pub(super) fn admit(&self) -> Result<Permit, Duration> {
+    pub(super) fn admit(&self) -> Result<Permit<'_>, Duration> {
         let now = self.clock.elapsed();
         let mut state = self.lock();
-        let permit = Permit { failures: state.failures };
-        if state.failures < FAILURES {
-            return Ok(permit);
+        let failures = state.failures;
+        if failures < FAILURES {
+            return Ok(Permit { breaker: self, failures, probe_until: None });
         }
         if now < state.closed_until {
             return Err(state.closed_until.saturating_sub(now));
         }
         // The probe. Should it never end, the next one goes out after the pause.
         state.closed_until = now.saturating_add(state.pause());
-        Ok(permit)
+        Ok(Permit { breaker: self, failures, probe_until: Some(state.closed_until) })
     }
 
-    pub(super) fn succeeded(&self) {
-        self.lock().failures = 0;
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit<'_> {
+    pub(super) fn succeeded(mut self) {
+        self.probe_until = None;
+        self.breaker.lock().failures = 0;
     }
 
-    pub(super) fn failed(&self, permit: &Permit) {
-        let now = self.clock.elapsed();
-        let mut state = self.lock();
+    pub(super) fn failed(mut self) {
+        self.probe_until = None;
+        let now = self.breaker.clock.elapsed();
+        let mut state = self.breaker.lock();
         // Of many that were asked at once, those beyond the fifth tell nothing new; nor does a probe that another outran.
-        if state.failures >= FAILURES && permit.failures != state.failures {
+        if state.failures >= FAILURES && self.failures != state.failures {
             return;
         }
         state.failures = state.failures.saturating_add(1);
@@ -73,9 +84,17 @@ impl Breaker {
             state.closed_until = now.saturating_add(state.pause());
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        let Some(until) = self.probe_until else { return };
+        let now = self.breaker.clock.elapsed();
+        let mut state = self.breaker.lock();
+        // Unless another probe has gone out since.
+        if state.closed_until == until {
+            state.closed_until = now;
+        }
     }
 }
 

@@ -168,10 +168,10 @@ impl Rules {
         let outcome =
             answer.as_ref().map(|answer| !matches!(answer, Answer::Inactive)).map_err(|failure| &failure.error);
         log::introspected(self.issuer.identifier(), outcome, took);
-        if let (Some(breaker), Some(permit)) = (&self.breaker, &permit) {
+        if let Some(permit) = permit {
             match &answer {
-                Err(Failure { answered: false, .. }) => breaker.failed(permit),
-                _ => breaker.succeeded(),
+                Err(Failure { answered: false, .. }) => permit.failed(),
+                _ => permit.succeeded(),
             }
         }
         match answer {
@@ -204,8 +204,15 @@ impl Rules {
                     _ => "",
                 };
                 let error = FetchError::new(format!("the introspection endpoint answered {}{whose}", status.as_u16()));
-                // Anybody can send a token that makes a bad question: some servers call a JWT one.
-                let answered = status == StatusCode::BAD_REQUEST;
+                // Anybody can send a token that makes a bad question: a JWT for some servers, a long one for others.
+                let answered = matches!(
+                    status,
+                    StatusCode::BAD_REQUEST
+                        | StatusCode::PAYLOAD_TOO_LARGE
+                        | StatusCode::URI_TOO_LONG
+                        | StatusCode::UNPROCESSABLE_ENTITY
+                        | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+                );
                 return Err(Failure { error, retry_after: retry_after(answer.headers()), answered });
             }
         }
