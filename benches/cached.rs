@@ -30,7 +30,7 @@ use support::{AUDIENCE, Contestant, bare, least, median, paired, protected, rati
 use tokio::{net::TcpListener, runtime::Runtime};
 use tower::{Service, ServiceExt};
 use tower_oauth::{
-    Algorithm, AuthError, Cached, ClientAuthentication, Fetch, Fetching, IntrospectionVerifier, Presented,
+    Algorithm, AuthError, Cached, ClientAuthentication, Fetch, Fetching, IntrospectionVerifier, OAuthLayer, Presented,
     ResourceServer, Verdict, Verify,
     testing::{MockIssuer, TestToken},
 };
@@ -219,10 +219,14 @@ fn threads() {
     };
     let print =
         |name: &str, one: f64, two: f64| println!("| {name} | {one:.0} | {two:.0} | {:.2} × |", 2.0 * one / two);
+    let leaked = OAuthLayer::with_server(ResourceServer::new(cached.clone()).leak());
+    let leaked = Router::new().route("/orders", axum::routing::get(support::orders)).layer(leaked);
     let (bare, hit) = (bare(), protected(cached));
     print("bare route", per_run(1, 20_000, route(&bare, 1)), per_run(2, 20_000, route(&bare, 1)));
     print("hit, one hot token", per_run(1, 20_000, route(&hit, 1)), per_run(2, 20_000, route(&hit, 1)));
     print("hit, 10 000 tokens", per_run(1, 20_000, route(&hit, LIVE)), per_run(2, 20_000, route(&hit, LIVE)));
+    print("the same, leaked", per_run(1, 20_000, route(&leaked, LIVE)), per_run(2, 20_000, route(&leaked, LIVE)));
+    print("one hot token, leaked", per_run(1, 20_000, route(&leaked, 1)), per_run(2, 20_000, route(&leaked, 1)));
     print("`admit` alone, one hot token", per_run(1, 50_000, admission(1)), per_run(2, 50_000, admission(1)));
     print("`admit` alone, 10 000 tokens", per_run(1, 50_000, admission(LIVE)), per_run(2, 50_000, admission(LIVE)));
 }

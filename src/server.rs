@@ -18,7 +18,7 @@
 //! # }
 //! ```
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Deref, sync::Arc};
 
 use http::{HeaderMap, HeaderName, header, request::Parts};
 
@@ -35,7 +35,24 @@ use crate::{
 /// Admits requests and words the refusals. Cheap to clone.
 #[derive(Clone)]
 pub struct ResourceServer {
-    house: Arc<House>,
+    house: Home,
+}
+
+#[derive(Clone)]
+enum Home {
+    Shared(Arc<House>),
+    ForGood(&'static House),
+}
+
+impl Deref for Home {
+    type Target = House;
+
+    fn deref(&self) -> &House {
+        match self {
+            Self::Shared(house) => house,
+            Self::ForGood(house) => house,
+        }
+    }
 }
 
 struct House {
@@ -71,7 +88,20 @@ impl ResourceServer {
 
     fn with(builder: ResourceServerBuilder, hierarchy: Option<Arc<ScopeHierarchy>>, doorplate: Doorplate) -> Self {
         let ResourceServerBuilder { verifier, accepted, grpc, .. } = builder;
-        Self { house: Arc::new(House { verifier, accepted, hierarchy, doorplate, grpc }) }
+        Self { house: Home::Shared(Arc::new(House { verifier, accepted, hierarchy, doorplate, grpc })) }
+    }
+
+    /// Keeps it for as long as the process runs, so that requests on several processors have no counter of its users in
+    /// common: with thousands of hits of a cache in a second that is felt.
+    ///
+    /// What it costs: its memory, and whatever its verifier does in the background, never ends. For the one server of a
+    /// program, not for one of many that come and go.
+    #[must_use]
+    pub fn leak(self) -> Self {
+        match self.house {
+            Home::Shared(house) => Self { house: Home::ForGood(Box::leak(Box::new(house))) },
+            Home::ForGood(_) => self,
+        }
     }
 
     /// Reads the credentials and has them judged.

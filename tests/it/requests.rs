@@ -440,7 +440,18 @@ async fn two_open_ways_at_once_are_refused() {
 
 #[tokio::test]
 async fn the_server_reads_requests_without_tower() {
-    let server = ResourceServer::new(issuer().verifier(API));
+    reads_requests(&ResourceServer::new(issuer().verifier(API))).await;
+}
+
+#[tokio::test]
+async fn a_leaked_server_does_the_same_and_so_do_its_clones_when_it_is_gone() {
+    let server = ResourceServer::new(issuer().verifier(API)).leak();
+    let clone = server.clone().leak();
+    drop(server);
+    reads_requests(&clone).await;
+}
+
+async fn reads_requests(server: &ResourceServer) {
     let head = |authorization: Option<String>| {
         let mut request = Request::new(());
         if let Some(value) = authorization {
