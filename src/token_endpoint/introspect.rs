@@ -53,8 +53,7 @@ impl Inner {
         if client.is_public() {
             return Err(TokenError::new(TokenErrorKind::InvalidClient, "A public client may not introspect"));
         }
-        let missing = || TokenError::new(TokenErrorKind::InvalidRequest, "A required parameter is missing");
-        let token = parameters.get("token")?.ok_or_else(missing)?;
+        let token = parameters.required("token")?;
         let Some(record) = self.living(token).await? else { return Ok(inactive()) };
         if !client.may_introspect(&record.client_id, &record.audience) {
             return Ok(inactive());

@@ -89,6 +89,11 @@ impl Parameters {
         Ok(value.filter(|value| !value.is_empty()))
     }
 
+    /// A parameter that must stand once.
+    pub(crate) fn required(&self, name: &str) -> Result<&str, TokenError> {
+        self.get(name)?.ok_or_else(|| invalid("A required parameter is missing"))
+    }
+
     /// A parameter that may stand several times.
     pub(crate) fn all<'p>(&'p self, name: &'p str) -> impl Iterator<Item = &'p str> {
         self.0.iter().filter(move |(other, value)| other == name && !value.is_empty()).map(|(_, value)| value.as_str())

@@ -22,8 +22,7 @@ impl Inner {
         client: &Client,
         parameters: &Parameters,
     ) -> Result<Response<ResponseBody>, TokenError> {
-        let missing = || TokenError::new(TokenErrorKind::InvalidRequest, "A required parameter is missing");
-        let token = parameters.get("token")?.ok_or_else(missing)?;
+        let token = parameters.required("token")?;
         let now = seconds(&*self.authenticator.clock);
         match self.authenticator.store.revoke(&TokenHash::of(token), client.id(), now).await? {
             // There are clients that want JSON.

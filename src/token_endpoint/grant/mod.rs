@@ -17,7 +17,7 @@ use super::{
     Inner,
     authenticate::seconds,
     client::Client,
-    error::{TokenError, TokenErrorKind},
+    error::TokenError,
     request::Parameters,
     secret::{TokenHash, draw},
     store::{ErasedStore, Family, NewRefresh},
@@ -39,7 +39,7 @@ use super::{
 ///         // A real one looks the voucher up, and uses it up in the same step.
 ///         match request.required("voucher")? {
 ///             "2026-ada" => request.grant_to("ada"),
-///             _ => Err(TokenError::new(TokenErrorKind::InvalidGrant, "The voucher is unknown")),
+///             _ => Err(TokenError::new(super::TokenErrorKind::InvalidGrant, "The voucher is unknown")),
 ///         }
 ///     }
 /// }
@@ -82,7 +82,7 @@ impl<'r> TokenRequest<'r> {
     /// A parameter; without a value it counts as absent (RFC 6749 §3.2).
     ///
     /// # Errors
-    /// [`InvalidRequest`](TokenErrorKind::InvalidRequest): it is repeated.
+    /// [`InvalidRequest`](super::TokenErrorKind::InvalidRequest): it is repeated.
     pub fn parameter(&self, name: &str) -> Result<Option<&'r str>, TokenError> {
         self.parameters.get(name)
     }
@@ -90,16 +90,15 @@ impl<'r> TokenRequest<'r> {
     /// A parameter that must be there.
     ///
     /// # Errors
-    /// [`InvalidRequest`](TokenErrorKind::InvalidRequest): it is missing or repeated.
+    /// [`InvalidRequest`](super::TokenErrorKind::InvalidRequest): it is missing or repeated.
     pub fn required(&self, name: &str) -> Result<&'r str, TokenError> {
-        let missing = || TokenError::new(TokenErrorKind::InvalidRequest, "A required parameter is missing");
-        self.parameter(name)?.ok_or_else(missing)
+        self.parameters.required(name)
     }
 
     /// Grants the scopes and the resource that were asked for, within what the client is registered for, to `subject`.
     ///
     /// # Errors
-    /// [`InvalidScope`](TokenErrorKind::InvalidScope) and [`InvalidTarget`](TokenErrorKind::InvalidTarget): more was asked for.
+    /// [`InvalidScope`](super::TokenErrorKind::InvalidScope) and [`InvalidTarget`](super::TokenErrorKind::InvalidTarget): more was asked for.
     pub fn grant_to(&self, subject: impl Into<String>) -> Result<Granted, TokenError> {
         let scope = self.client.scopes(self.parameter("scope")?)?;
         let audience = self.client.audience(&self.resources())?.to_owned();

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock, atomic::AtomicBool};
 
 use super::{
     Answer, AuthErrorKind, CacheKey, Cached, Counting, HOUR, Ordering, Presented, Server, Verdict, Verify, admit,
-    admit_with, cached, json, subject, until,
+    admit_with, asking, cached, json, subject, until,
 };
 use crate::support::{API, issuer};
 
@@ -49,16 +49,10 @@ async fn a_token_that_is_forgotten_while_it_is_asked_about_is_not_kept_and_the_n
     let server = Server::of_ada();
     let (cached, _) = cached(&server, HOUR);
     server.shut();
-    let first = tokio::spawn({
-        let cached = cached.clone();
-        async move { subject(&cached, "ada").await }
-    });
+    let first = asking(&cached, "ada");
     until(|| server.asked() == 1).await;
     cached.forget("ada");
-    let second = tokio::spawn({
-        let cached = cached.clone();
-        async move { subject(&cached, "ada").await }
-    });
+    let second = asking(&cached, "ada");
     until(|| server.asked() == 2).await;
     server.open();
     assert_eq!(first.await.unwrap().as_deref(), Ok("ada"), "who asked before gets his answer");
@@ -74,10 +68,7 @@ async fn the_old_answer_of_a_forgotten_token_is_never_kept() {
     let server = Server::of_ada();
     let (cached, _) = cached(&server, HOUR);
     server.shut();
-    let first = tokio::spawn({
-        let cached = cached.clone();
-        async move { subject(&cached, "ada").await }
-    });
+    let first = asking(&cached, "ada");
     until(|| server.asked() == 1).await;
     cached.forget("ada");
     server.open();
@@ -92,10 +83,7 @@ async fn that_one_token_is_forgotten_does_not_keep_others_on_their_way_from_bein
     let server = Server::of_ada();
     let (cached, _) = cached(&server, HOUR);
     server.shut();
-    let ada = tokio::spawn({
-        let cached = cached.clone();
-        async move { subject(&cached, "ada").await }
-    });
+    let ada = asking(&cached, "ada");
     until(|| server.asked() == 1).await;
     cached.forget("somebody-else");
     server.open();
@@ -127,15 +115,9 @@ async fn a_question_that_began_before_its_token_was_forgotten_is_joined_by_nobod
     let cached = Cached::new(verifier.clone(), HOUR);
     assert!(verifier.cached.set(cached.clone()).is_ok());
     server.shut();
-    let first = tokio::spawn({
-        let cached = cached.clone();
-        async move { subject(&cached, "ada").await }
-    });
+    let first = asking(&cached, "ada");
     until(|| server.asked() == 1).await;
-    let second = tokio::spawn({
-        let cached = cached.clone();
-        async move { subject(&cached, "ada").await }
-    });
+    let second = asking(&cached, "ada");
     until(|| server.asked() == 2).await;
     server.open();
     assert_eq!(first.await.unwrap().as_deref(), Ok("ada"));
@@ -150,10 +132,7 @@ async fn everything_can_be_forgotten_at_once_what_is_on_its_way_too() {
     assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
     assert_eq!(subject(&cached, "bad").await, Err(AuthErrorKind::InvalidToken));
     server.shut();
-    let eve = tokio::spawn({
-        let cached = cached.clone();
-        async move { subject(&cached, "eve").await }
-    });
+    let eve = asking(&cached, "eve");
     until(|| server.asked() == 3).await;
     cached.clear();
     server.open();

@@ -25,7 +25,7 @@ use std::{
 
 use http::Request;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinHandle};
 use tower_oauth::{
     AuthError, AuthErrorKind, CacheKey, Cached, Clock, Presented, ResourceServer, Token, Verdict, Verify,
     testing::ManualClock,
@@ -54,6 +54,12 @@ async fn admit(verifier: &(impl Verify + Clone), token: &str) -> Result<Token, A
 async fn subject(verifier: &(impl Verify + Clone), token: &str) -> Result<String, AuthErrorKind> {
     let token = admit(verifier, token).await.map_err(|error| error.kind())?;
     Ok(token.subject().unwrap_or_default().to_owned())
+}
+
+/// A request of its own with this token.
+fn asking<V: Verify>(cached: &Cached<V>, token: &'static str) -> JoinHandle<Result<String, AuthErrorKind>> {
+    let cached = cached.clone();
+    tokio::spawn(async move { subject(&cached, token).await })
 }
 
 /// The seconds of the epoch, in so long.

@@ -7,7 +7,7 @@ use http::Request;
 
 use super::{
     Answer, AuthErrorKind, Cached, Duration, HOUR, Ordering, Presented, ResourceServer, SECOND, Server, Verdict,
-    Verify, admit, cached, json, subject, until,
+    Verify, admit, asking, cached, json, subject, until,
 };
 use crate::support::says;
 
@@ -58,15 +58,9 @@ async fn a_client_that_goes_away_neither_cancels_nor_repeats_the_question() {
     let server = Server::of_ada();
     let (cached, _) = cached(&server, HOUR);
     server.shut();
-    let first = tokio::spawn({
-        let cached = cached.clone();
-        async move { subject(&cached, "ada").await }
-    });
+    let first = asking(&cached, "ada");
     until(|| server.asked() == 1).await;
-    let second = tokio::spawn({
-        let cached = cached.clone();
-        async move { subject(&cached, "ada").await }
-    });
+    let second = asking(&cached, "ada");
     tokio::task::yield_now().await;
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
@@ -80,10 +74,7 @@ async fn the_answer_is_kept_though_everybody_went_away() {
     let server = Server::of_ada();
     let (cached, _) = cached(&server, HOUR);
     server.shut();
-    let request = tokio::spawn({
-        let cached = cached.clone();
-        async move { subject(&cached, "ada").await }
-    });
+    let request = asking(&cached, "ada");
     until(|| server.asked() == 1).await;
     request.abort();
     request.await.unwrap_err();
@@ -128,10 +119,7 @@ async fn a_verifier_that_panics_at_once_leaves_nothing_behind() {
         Verdict::Now(presented.voucher().token(&json!({"sub": "ada"})))
     });
     let cached = Cached::new(verifier, HOUR);
-    let request = tokio::spawn({
-        let cached = cached.clone();
-        async move { subject(&cached, "token").await }
-    });
+    let request = asking(&cached, "token");
     assert!(request.await.unwrap_err().is_panic());
     assert_eq!(subject(&cached, "token").await.as_deref(), Ok("ada"));
 }
@@ -251,10 +239,7 @@ async fn a_thousand_questions_at_a_time_are_all_and_the_next_gets_503_at_once() 
     let refused = admit(&cached, "one-more").await.unwrap_err();
     assert_eq!(refused.kind(), AuthErrorKind::Unavailable);
     assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"), "who is known passes");
-    let joined = tokio::spawn({
-        let cached = cached.clone();
-        async move { subject(&cached, "flood-7").await }
-    });
+    let joined = asking(&cached, "flood-7");
     tokio::task::yield_now().await;
     server.open();
     assert_eq!(joined.await.unwrap(), Err(AuthErrorKind::InvalidToken), "who is asked about already is waited for");
