@@ -39,7 +39,7 @@ use super::{
 ///         // A real one looks the voucher up, and uses it up in the same step.
 ///         match request.required("voucher")? {
 ///             "2026-ada" => request.grant_to("ada"),
-///             _ => Err(TokenError::new(super::TokenErrorKind::InvalidGrant, "The voucher is unknown")),
+///             _ => Err(TokenError::new(TokenErrorKind::InvalidGrant, "The voucher is unknown")),
 ///         }
 ///     }
 /// }
