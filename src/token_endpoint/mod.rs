@@ -77,6 +77,10 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::
 use http_body::Body;
 use tower_service::Service;
 
+#[cfg(feature = "postgres")]
+pub use self::store::{PostgresStore, PostgresStoreBuilder};
+#[cfg(feature = "redis")]
+pub use self::store::{RedisStore, RedisStoreBuilder};
 use self::{
     authenticate::Authenticator,
     error::TokenErrorKind::{InvalidRequest, UnauthorizedClient, UnsupportedGrantType},

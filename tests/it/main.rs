@@ -38,6 +38,8 @@ mod requests;
 mod roles;
 mod scopes;
 mod secrets;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod servers;
 #[cfg(feature = "token-endpoint")]
 mod token_endpoint;
 mod token_headers;

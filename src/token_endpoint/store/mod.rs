@@ -11,11 +11,19 @@
 
 mod conformance;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 
 use std::{error::Error, fmt, pin::Pin, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "postgres")]
+pub use self::postgres::{PostgresStore, PostgresStoreBuilder};
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisStore, RedisStoreBuilder};
 pub use self::{conformance::conformance, memory::MemoryStore};
 use super::secret::TokenHash;
 

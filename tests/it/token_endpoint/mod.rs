@@ -10,6 +10,10 @@ mod requests;
 mod resource_server;
 mod revocation;
 mod stores;
+#[cfg(feature = "postgres")]
+mod stores_postgres;
+#[cfg(feature = "redis")]
+mod stores_redis;
 mod tokens;
 
 use std::time::Duration;

@@ -1,0 +1,1 @@
+//! `postgres`, in a cluster of its own.

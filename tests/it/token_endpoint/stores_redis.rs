@@ -1,0 +1,1 @@
+//! The store in Redis, with a real one.
