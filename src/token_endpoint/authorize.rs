@@ -284,6 +284,7 @@ impl AuthorizationError {
 
     #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
     fn later(error: TokenError) -> Self {
+        log::token_endpoint_failed(&error);
         Self { code: error.kind().name(), description: error.description(), reply: None }
     }
 

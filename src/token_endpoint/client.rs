@@ -6,10 +6,9 @@
 
 use std::{collections::HashSet, fmt, time::Duration};
 
-use http::Uri;
-
 use super::{
     error::{TokenError, TokenErrorKind},
+    redirect::check_redirect_uri,
     secret::ClientSecret,
     signer::MAX_LIFETIME,
 };
@@ -159,15 +158,17 @@ impl Client {
     pub(crate) fn credential(&self) -> String {
         match &self.proof {
             Proof::Secret(secret) => secret.fingerprint(),
-            // Keys come and go without anybody's having lost one.
-            Proof::Keys(_) | Proof::None => String::new(),
+            // Keys come and go without anybody's having lost one. But what was given to who could sign is nothing for who
+            // need prove nothing.
+            Proof::Keys(_) => "keys".to_owned(),
+            Proof::None => String::new(),
         }
     }
 
-    pub(crate) fn with_new_secret(&self, secret: ClientSecret) -> Self {
+    pub(crate) fn with_new_secret(&self, secret: &ClientSecret) -> Self {
         Self {
             id: self.id.clone(),
-            proof: Proof::Secret(secret),
+            proof: Proof::Secret(secret.clone()),
             grant_types: self.grant_types.clone(),
             redirect_uris: self.redirect_uris.clone(),
             default_scopes: self.default_scopes.clone(),
@@ -366,33 +367,4 @@ pub(crate) fn subset(requested: &str, allowed: impl Fn(&str) -> bool) -> Result<
 
 pub(crate) fn invalid_target() -> TokenError {
     TokenError::new(TokenErrorKind::InvalidTarget, "The resource is not one that may be granted")
-}
-
-/// RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §2.1.
-fn check_redirect_uri(uri: &str) -> Result<(), &'static str> {
-    let Some((scheme, rest)) = uri.split_once(':') else { return Err("a redirect URI is relative") };
-    if uri.contains('#') || !uri.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("a redirect URI has a fragment, or characters that no URI has");
-    }
-    match scheme {
-        "https" | "http" => {
-            let parsed: Uri = uri.parse().map_err(|_| "a redirect URI is none")?;
-            let authority = parsed.authority().ok_or("a redirect URI has no host")?;
-            if authority.host().is_empty() || authority.as_str().contains('@') {
-                return Err("a redirect URI has no host, or a user");
-            }
-            if scheme == "http" && !is_loopback(authority.host()) {
-                return Err("a redirect URI is plain http to another machine");
-            }
-            Ok(())
-        }
-        // RFC 8252 §7.1: a domain name in reverse. It also keeps `javascript:` and its like out.
-        own if own.contains('.') && !rest.is_empty() => Ok(()),
-        _ => Err("a redirect URI's scheme is none of a domain of one's own"),
-    }
-}
-
-/// RFC 8252 §7.3, §8.3: the addresses, and the name for development.
-fn is_loopback(host: &str) -> bool {
-    matches!(host, "127.0.0.1" | "[::1]" | "localhost")
 }

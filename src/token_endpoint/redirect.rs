@@ -1,10 +1,45 @@
 //! Where the browser is sent (RFC 6749 §3.1.2, RFC 8252 §7.3, RFC 9700 §4.1).
 //!
-//! *In*: the redirect URIs that a client registered and the one that a request names. *Out*: one to go to, or none.
+//! *In*: the redirect URIs that a client registers, and the one that a request names. *Out*: one to go to, or none.
 
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, Uri, header};
 
 use super::response::{ResponseBody, empty};
+
+/// RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §2.1.
+pub(crate) fn check_redirect_uri(uri: &str) -> Result<(), &'static str> {
+    let Some((scheme, rest)) = uri.split_once(':') else { return Err("a redirect URI is relative") };
+    if uri.contains('#') || !uri.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("a redirect URI has a fragment, or characters that no URI has");
+    }
+    match scheme {
+        "https" | "http" => {
+            let parsed: Uri = uri.parse().map_err(|_| "a redirect URI is none")?;
+            let authority = parsed.authority().ok_or("a redirect URI has no host")?;
+            if authority.host().is_empty() || authority.as_str().contains('@') {
+                return Err("a redirect URI has no host, or a user");
+            }
+            if scheme == "http" && !is_loopback(authority.host()) {
+                return Err("a redirect URI is plain http to another machine");
+            }
+            Ok(())
+        }
+        // RFC 8252 §7.1: a domain name in reverse. It also keeps `javascript:` and its like out.
+        own if is_scheme(own) && own.contains('.') && !rest.is_empty() => Ok(()),
+        _ => Err("a redirect URI's scheme is none of a domain of one's own"),
+    }
+}
+
+/// RFC 8252 §7.3, §8.3: the addresses, and the name for development.
+fn is_loopback(host: &str) -> bool {
+    matches!(host, "127.0.0.1" | "[::1]" | "localhost")
+}
+
+/// RFC 3986 §3.1. What stands before a colon may also be the host of a relative reference, and its port behind.
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+}
 
 /// The redirect URI of a request, if the client registered it: byte for byte, but for the port of a loopback address, which an
 /// app can't know beforehand. Without one in the request it is the only one registered.

@@ -59,7 +59,9 @@ impl Clients {
         });
     }
 
-    /// Removes a client, and with it everything it was given.
+    /// Removes a client: everything it was given is dead as long as it is away. What has not expired until then is alive
+    /// again if it comes back under its id and with the same secret, or with keys or none as before; so give another id to
+    /// another client.
     pub fn remove(&self, client_id: &str) {
         self.by_id.rcu(|by_id| {
             let mut by_id = HashMap::clone(by_id);
@@ -74,14 +76,23 @@ impl Clients {
     /// # Errors
     /// There is no such client, it has no secret, or the system gives no random bytes.
     pub fn renew_secret(&self, client_id: &str) -> Result<String, ConfigError> {
-        let known = self.by_id.load().get(client_id).map(Arc::clone);
-        let Some(client) = known.filter(|client| matches!(client.proof, Proof::Secret(_))) else {
-            let found = format!("there is no client {client_id:?} with a secret");
-            return Err(ConfigMistake::new("client_id", found, "name a client that was given a secret").into());
-        };
         let (secret, text) = ClientSecret::generate()?;
-        self.insert(client.with_new_secret(secret));
-        Ok(text)
+        let mut renewed = false;
+        // In one step: a client that is removed at the same time must not come back.
+        self.by_id.rcu(|by_id| {
+            let mut by_id = HashMap::clone(by_id);
+            let client = by_id.get_mut(client_id).filter(|client| matches!(client.proof, Proof::Secret(_)));
+            renewed = client.is_some();
+            if let Some(client) = client {
+                *client = Arc::new(client.with_new_secret(&secret));
+            }
+            by_id
+        });
+        if renewed {
+            return Ok(text);
+        }
+        let found = format!("there is no client {client_id:?} with a secret");
+        Err(ConfigMistake::new("client_id", found, "name a client that was given a secret").into())
     }
 }
 

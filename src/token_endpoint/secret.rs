@@ -60,6 +60,7 @@ impl fmt::Debug for TokenHash {
 ///
 /// The hash is fast. That is right for 32 random bytes and wrong for a word that a person chose, which whoever reads a store
 /// could guess. Draw secrets with [`generate`](Self::generate).
+#[derive(Clone)]
 pub struct ClientSecret {
     hash: TokenHash,
     empty: bool,

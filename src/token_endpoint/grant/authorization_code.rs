@@ -3,7 +3,7 @@
 use super::{Grant, Granted, Refresh, TokenRequest};
 use crate::token_endpoint::{
     authorize::binding,
-    client::invalid_target,
+    client::{Client, invalid_target, subset},
     error::{TokenError, TokenErrorKind},
     pkce::challenge_of,
     secret::TokenHash,
@@ -34,25 +34,35 @@ impl Grant for AuthorizationCode {
         if family.credential != client.credential() {
             return Err(invalid());
         }
-        let audience = audience(&family, &request.resources())?;
+        let audience = audience(&family, client, &request.resources())?;
+        let scope = scope(&family, client, None)?;
         let refresh = request.first_refresh(&family)?;
-        Ok(Granted {
-            subject: family.subject.clone(),
-            scope: family.scope.clone(),
-            audience,
-            family: Some(family),
-            refresh,
-        })
+        Ok(Granted { subject: family.subject.clone(), scope, audience, family: Some(family), refresh })
     }
 }
 
-/// The one resource of the token, within those that were approved (RFC 8707 §2.2).
-pub(super) fn audience(family: &Family, requested: &[&str]) -> Result<String, TokenError> {
-    let wanted = match requested {
+/// The one resource of the token, of those that were approved (RFC 8707 §2.2) and that the client still may have.
+pub(super) fn audience(family: &Family, client: &Client, requested: &[&str]) -> Result<String, TokenError> {
+    let approved = match requested {
         [] => family.audiences.first(),
         [first, ..] => family.audiences.iter().find(|own| own == first),
     };
-    wanted.cloned().ok_or_else(invalid_target)
+    let approved = approved.ok_or_else(invalid_target)?.as_str();
+    client.audience(&[&[approved], requested].concat()).map(str::to_owned)
+}
+
+/// What was asked for, within what the user allowed (RFC 6749 §6) and the client still may have; all of that if nothing was.
+/// The refresh token keeps what the user allowed.
+pub(super) fn scope(family: &Family, client: &Client, requested: Option<&str>) -> Result<String, TokenError> {
+    let kept: Vec<&str> = family.scope.split(' ').filter(|name| client.may_have(name)).collect();
+    match requested {
+        // None is not told to the client (§5.1), which would believe that it has them all.
+        None if kept.is_empty() && !family.scope.is_empty() => {
+            Err(TokenError::new(TokenErrorKind::InvalidScope, "The scope is more than may be granted"))
+        }
+        None => Ok(kept.join(" ")),
+        Some(requested) => subset(requested, |name| kept.contains(&name)),
+    }
 }
 
 pub(super) fn invalid() -> TokenError {

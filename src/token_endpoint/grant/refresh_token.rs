@@ -9,13 +9,12 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::{
     Grant, Granted, Refresh, TokenRequest,
-    authorization_code::{audience, invalid},
+    authorization_code::{audience, invalid, scope},
 };
 use crate::{
     jws::{random, sha256},
     token_endpoint::{
-        client::{Client, subset},
-        error::{TokenError, TokenErrorKind},
+        error::TokenError,
         secret::TokenHash,
         store::{Family, Rotated, Successor},
     },
@@ -100,8 +99,7 @@ impl Grant for RefreshToken {
             return Err(invalid());
         }
         let scope = scope(&family, client, request.parameter("scope")?)?;
-        let audience = audience(&family, &request.resources())?;
-        client.audience(&[&audience])?;
+        let audience = audience(&family, client, &request.resources())?;
 
         let salt = random::<32>().map_err(TokenError::unavailable)?;
         let next = successor(token, &salt);
@@ -120,20 +118,6 @@ impl Grant for RefreshToken {
             family: Some(family),
             refresh: Refresh::Rotated(text),
         })
-    }
-}
-
-/// §6: what was asked for, within what the user allowed and the client still may have; all of that if nothing was. The
-/// refresh token keeps what the user allowed.
-fn scope(family: &Family, client: &Client, requested: Option<&str>) -> Result<String, TokenError> {
-    let kept: Vec<&str> = family.scope.split(' ').filter(|name| client.may_have(name)).collect();
-    match requested {
-        // None is not told to the client (§5.1), which would believe that it has them all.
-        None if kept.is_empty() && !family.scope.is_empty() => {
-            Err(TokenError::new(TokenErrorKind::InvalidScope, "The scope is more than may be granted"))
-        }
-        None => Ok(kept.join(" ")),
-        Some(requested) => subset(requested, |name| kept.contains(&name)),
     }
 }
 

@@ -13,7 +13,8 @@ use super::{
 use crate::token_endpoint::secret::TokenHash;
 
 /// A store in memory. Clones share it. What has expired is swept out as new things come; when it is full, nothing new is
-/// remembered, and so nothing is issued (503).
+/// remembered, and so nothing is issued (503). One client can fill it, unless it has
+/// [`max_active_tokens`](crate::token_endpoint::ClientBuilder::max_active_tokens).
 ///
 /// Of each approval it knows the last hundred refresh tokens that were used, and revokes everything when one of them comes
 /// again. An older one is refused, and that is all.
@@ -44,10 +45,12 @@ impl MemoryStore {
     fn lock_to_add(&self, now: u64) -> Result<MutexGuard<'_, State>, StoreError> {
         let mut state = self.lock();
         state.sweep(now);
-        if state.deadlines.len() >= self.capacity {
-            return Err(StoreError::new("the store in memory is full"));
-        }
+        self.check_room(&state)?;
         Ok(state)
+    }
+
+    fn check_room(&self, state: &State) -> Result<(), StoreError> {
+        if state.deadlines.len() < self.capacity { Ok(()) } else { Err(StoreError::new("the store in memory is full")) }
     }
 }
 
@@ -67,19 +70,23 @@ impl Store for MemoryStore {
 
     async fn take_code(&self, code: &TokenHash, binding: &TokenHash, now: u64) -> Result<CodeTaken, StoreError> {
         let mut state = self.lock();
-        let Some(found) = state.codes.get_mut(code).filter(|found| found.record.binding.matches(binding)) else {
+        state.sweep(now);
+        let Some(found) = state.codes.get(code).filter(|found| found.record.binding.matches(binding)) else {
             return Ok(CodeTaken::Unknown);
         };
-        let family = found.record.family.clone();
+        let (family, first) = (found.record.family.clone(), found.record.expires_at);
         if found.used {
             state.revoke_family(&family.id);
             return Ok(CodeTaken::Again);
         }
-        if now >= found.record.expires_at {
+        if now >= first {
             return Ok(CodeTaken::Unknown);
         }
-        found.used = true;
-        let first = found.record.expires_at;
+        // Before it is used up: it can be tried again when there is room for what it gives.
+        self.check_room(&state)?;
+        if let Some(found) = state.codes.get_mut(code) {
+            found.used = true;
+        }
         state.deadlines.remove(&(first, Key::Code(*code)));
         state.deadlines.insert((family.expires_at, Key::Code(*code)));
         state.deadlines.insert((family.expires_at, Key::Family(family.id.clone())));
@@ -96,8 +103,13 @@ impl Store for MemoryStore {
         limit: Option<u32>,
         now: u64,
     ) -> Result<Issued, StoreError> {
-        let mut state = self.lock_to_add(now)?;
+        let mut state = self.lock();
+        state.sweep(now);
         let NewAccess { hash, record } = access;
+        // A code or refresh token that was used up for it had room, and can't be used again.
+        if record.family.is_none() {
+            self.check_room(&state)?;
+        }
         if !state.is_alive(record.family.as_deref(), now) {
             return Ok(Issued::FamilyDead);
         }

@@ -6,9 +6,9 @@ use axum::body::Body;
 use futures_util::future::join_all;
 use http::Request;
 use tower_oauth::{
-    Algorithm,
+    Algorithm, Clock,
     testing::{MockIssuer, TokenBuilder},
-    token_endpoint::{Client, ClientSecret, TokenEndpointBuilder, TokenHash},
+    token_endpoint::{Client, ClientRegistry as _, ClientSecret, TokenEndpointBuilder, TokenHash},
 };
 
 use super::{
@@ -313,6 +313,51 @@ async fn a_renewed_secret_ends_what_was_given_for_the_old_one() {
     for id in ["nobody", "app", "signs"] {
         assert!(world.clients.renew_secret(id).is_err(), "{id}");
     }
+}
+
+#[test]
+fn a_client_that_is_removed_while_its_secret_is_renewed_stays_away() {
+    let clients = World::new().clients;
+    let find = |id| futures_util::FutureExt::now_or_never(clients.find(id)).unwrap().unwrap();
+    let start = std::sync::Barrier::new(2);
+    let mut met = 0;
+    for _ in 0..3000 {
+        clients.insert(machine("brief").build().unwrap());
+        std::thread::scope(|scope| {
+            let renewing = scope.spawn(|| {
+                start.wait();
+                clients.renew_secret("brief").is_ok()
+            });
+            start.wait();
+            clients.remove("brief");
+            met += u32::from(renewing.join().unwrap());
+        });
+        assert!(find("brief").is_none(), "renewed first or not at all");
+    }
+    assert!(met > 0 && find("reports").is_some(), "the race took place");
+}
+
+#[tokio::test]
+async fn an_assertion_of_one_client_is_not_anothers_whatever_kid_it_names() {
+    let world = World::new();
+    let other = assertion_key(Algorithm::EdDSA);
+    world.clients.insert(may_have_tokens(Client::with_keys("other", other.key_set())).build().unwrap());
+    let own = assertion_key(Algorithm::ES256);
+    for (alg, kid) in [("EdDSA", other.key_id()), ("EdDSA", own.key_id()), ("ES256", other.key_id())] {
+        let forged = assertion(&world, "1").header("alg", alg).header("kid", kid).sign_with(&other);
+        assert_with(&world, &forged).await.is_error(401, "invalid_client");
+    }
+    // From the future, by more than two clocks may differ.
+    let now = Clock::now(&world.clock).duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    for begin in ["iat", "nbf"] {
+        assert_with(&world, &assertion(&world, begin).claim(begin, now + 31).sign())
+            .await
+            .is_error(401, "invalid_client");
+        assert_with(&world, &assertion(&world, begin).claim(begin, now + 30).sign()).await.is_ok();
+    }
+    // An hour ahead, and what two clocks may differ by.
+    assert_with(&world, &assertion(&world, "2").claim("exp", now + 3631).sign()).await.is_error(401, "invalid_client");
+    assert_with(&world, &assertion(&world, "2").claim("exp", now + 3630).sign()).await.is_ok();
 }
 
 #[tokio::test]

@@ -301,6 +301,32 @@ async fn a_token_is_for_one_of_the_resources_that_were_allowed() {
 }
 
 #[tokio::test]
+async fn what_a_client_lost_before_it_redeemed_its_code_is_not_given() {
+    let world = World::with_users();
+    let ask = [("client_id", "web"), ("redirect_uri", CB), ("scope", "orders:read orders:write"), ("resource", OPAQUE)];
+    let proof = [("client_id", "web"), ("client_secret", "web-secret")];
+    let web = |scopes: &[&str], audience| {
+        let web = confidential("web").grant_types(["authorization_code", "refresh_token"]).redirect_uri(CB);
+        web.default_scopes(scopes.iter().copied()).audience(audience, TokenFormat::Opaque).build().unwrap()
+    };
+    for (scopes, audience, given) in [
+        (&["orders:read", "orders:write"][..], OPAQUE, Ok("orders:read orders:write")),
+        (&["orders:write"], OPAQUE, Ok("orders:write")),
+        (&["admin"], OPAQUE, Err("invalid_scope")),
+        (&["orders:read"], API, Err("invalid_target")),
+    ] {
+        world.clients.insert(web(&["orders:read", "orders:write"], OPAQUE));
+        let code = world.code(&ask).await;
+        world.clients.insert(web(scopes, audience));
+        let answer = world.redeem(&code, &proof).await;
+        match given {
+            Ok(given) => assert_eq!(answer.text("scope"), given),
+            Err(code) => answer.is_error(400, code),
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_port_of_a_loopback_address_is_free() {
     let world = World::with_users();
     for uri in ["http://127.0.0.1/cb", "http://127.0.0.1:49152/cb"] {

@@ -101,7 +101,13 @@ async fn scopes_can_be_narrowed_and_never_widened_and_the_refresh_token_keeps_th
         again(&world, token, &[("scope", wider)]).await.is_error(400, "invalid_scope");
     }
     // A mistake costs no token.
-    again(&world, token, &[("resource", "https://other.test")]).await.is_error(400, "invalid_target");
+    for others in [["https://other.test", API], [API, "https://other.test"], [API, super::OPAQUE]] {
+        let resources = others.map(|other| ("resource", other));
+        again(&world, token, &resources).await.is_error(400, "invalid_target");
+    }
+    again(&world, token, &[("resource", API), ("audience", "https://other.test")])
+        .await
+        .is_error(400, "invalid_target");
     let narrow = again(&world, token, &[("scope", "orders:read")]).await;
     narrow.is_ok();
     assert_eq!(narrow.text("scope"), "orders:read");
@@ -134,6 +140,49 @@ async fn a_scope_that_the_client_lost_is_not_refreshed() {
     again(&world, answer.text("refresh_token"), &[]).await.is_error(400, "invalid_scope");
     world.clients.insert(native("orders:write"));
     assert_eq!(again(&world, answer.text("refresh_token"), &[]).await.text("scope"), "orders:write");
+}
+
+#[tokio::test]
+async fn a_store_in_memory_that_is_full_costs_no_code_and_no_refresh_token() {
+    // Room for 3: of a code that was used stay it and its family; its two tokens are let in beside them.
+    let store = MemoryStore::with_capacity(3);
+    let world = World::with(|builder| {
+        builder.authorization_code(super::AUTHORIZE).refresh_token(RefreshToken::new()).store(store)
+    });
+    let native = [("client_id", "native"), ("redirect_uri", "http://127.0.0.1:1/cb")];
+    let (one, two, three) = (world.code(&native).await, world.code(&native).await, world.code(&native).await);
+    world.redeem(&one, &native).await.is_error(503, "temporarily_unavailable");
+    // The other two are over in a minute, and this one would be, too.
+    world.clock.advance(Duration::from_secs(60));
+    for late in [one, two, three] {
+        world.redeem(&late, &native).await.is_error(400, "invalid_grant");
+    }
+    let (one, two) = (world.code(&native).await, world.code(&native).await);
+    let answer = world.redeem(&one, &native).await;
+    answer.is_ok();
+    world.redeem(&two, &native).await.is_error(503, "temporarily_unavailable");
+    let token = answer.text("refresh_token");
+    for _ in 0..2 {
+        again(&world, token, &[]).await.is_error(503, "temporarily_unavailable");
+    }
+    assert!(world.is_active(answer.text("access_token")).await, "what a full store refuses is no reuse");
+    // The replay of a code needs no room.
+    world.redeem(&one, &native).await.is_error(400, "invalid_grant");
+    assert!(!world.is_active(answer.text("access_token")).await);
+}
+
+#[tokio::test]
+async fn what_was_given_to_a_client_with_keys_is_nothing_for_a_public_one() {
+    let world = World::with_users();
+    let keys = super::assertion_key(tower_oauth::Algorithm::ES256).key_set();
+    let usual = |client| super::with_users(client).redirect_uri(super::CB).build().unwrap();
+    let answer = first(&world).await;
+    world.clients.insert(super::with_users(Client::with_keys("native", keys).redirect_uri(super::CB)).build().unwrap());
+    assert!(!world.is_active(answer.text("access_token")).await);
+    let code = world.code(&[("client_id", "native")]).await;
+    world.clients.insert(usual(Client::public("native")));
+    world.redeem(&code, &[("client_id", "native")]).await.is_error(400, "invalid_grant");
+    again(&world, answer.text("refresh_token"), &[]).await.is_ok();
 }
 
 #[tokio::test]

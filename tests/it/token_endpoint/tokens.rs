@@ -362,6 +362,11 @@ fn a_client_is_told_all_its_mistakes_at_once() {
         "data:text/html,x",
         "https://app.test/c b",
         "myapp:/cb",
+        "//app.test:443/cb",
+        "/a.b:c",
+        ".b:c",
+        "4.b:c",
+        "a_.b:c",
     ];
     for uri in redirects {
         assert!(Client::public("app").redirect_uri(uri).build().is_err(), "{uri}");
