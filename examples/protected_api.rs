@@ -15,7 +15,7 @@ use std::{env, io, io::IsTerminal as _, process, sync::Arc, time::Duration};
 
 use axum::{Json, Router, routing::get};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, signal, time::sleep};
+use tokio::net::TcpListener;
 use tower_oauth::{
     Cached, ClientAuthentication, IntrospectionVerifier, Issuer, JwtVerifier, Mixed, OAuthLayer, Scoped, Token, Verify,
 };
@@ -26,6 +26,8 @@ use crate::mistakes::Mistakes;
 
 #[path = "support/mistakes.rs"]
 mod mistakes;
+#[path = "support/stop.rs"]
+mod stop;
 
 tower_oauth::scopes! {
     OrdersRead = "orders:read";
@@ -66,7 +68,7 @@ async fn set_up() -> Result<(TcpListener, Issuer, String, Arc<dyn Verify>), Mist
         issuer = issuer.jwks_uri(jwks_uri);
     }
     let audience = wrong.required("OAUTH_AUDIENCE", "https://api.example.com").unwrap_or_else(|| "-".to_owned());
-    let issuer = wrong.check(issuer.lazy()).or_else(|| Issuer::builder(stand_in()).lazy().ok());
+    let issuer = wrong.check(name_of, issuer.lazy()).or_else(|| Issuer::builder(stand_in()).lazy().ok());
     let verifier = issuer.as_ref().and_then(|issuer| verifier(&mut wrong, issuer, &audience));
     match (listener, issuer, verifier) {
         (Some(listener), Some(issuer), Some((mode, verifier))) if wrong.is_empty() => {
@@ -84,7 +86,7 @@ fn verifier(wrong: &mut Mistakes, issuer: &Issuer, audience: &str) -> Option<(St
         wrong.add("OAUTH_MODE", "it is none of jwt, introspection and mixed");
         return None;
     }
-    let jwt = wrong.check(JwtVerifier::new(issuer.clone(), audience))?;
+    let jwt = wrong.check(name_of, JwtVerifier::new(issuer.clone(), audience))?;
     if mode == "jwt" {
         for name in ["INTROSPECTION_URL", "CLIENT_ID", "CLIENT_SECRET", "INTROSPECTION_CACHE_SECONDS"] {
             let name = format!("OAUTH_{name}");
@@ -103,26 +105,24 @@ fn verifier(wrong: &mut Mistakes, issuer: &Issuer, audience: &str) -> Option<(St
     if let Some(endpoint) = wrong.optional("OAUTH_INTROSPECTION_URL") {
         asking = asking.endpoint(endpoint);
     }
-    let asking = Cached::new(wrong.check(asking.build())?, Duration::from_secs(seconds.ok()?));
+    let asking = Cached::new(wrong.check(name_of, asking.build())?, Duration::from_secs(seconds.ok()?));
     let verifier: Arc<dyn Verify> = if mode == "mixed" { Arc::new(Mixed::new(jwt, asking)) } else { Arc::new(asking) };
     Some((mode, verifier))
 }
 
-async fn told_to_stop() {
-    #[cfg(unix)]
-    let terminated = async {
-        if let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
-            terminate.recv().await;
-        }
-    };
-    #[cfg(not(unix))]
-    let terminated = std::future::pending::<()>();
-    tokio::select! { () = terminated => {}, _ = signal::ctrl_c() => {} }
+/// The crate's settings by the names of the environment.
+fn name_of(setting: &str) -> &'static str {
+    match setting {
+        "issuer" => "OAUTH_ISSUER",
+        "jwks_uri" => "OAUTH_JWKS_URI",
+        "endpoint" => "OAUTH_INTROSPECTION_URL",
+        _ => "OAUTH_AUDIENCE",
+    }
 }
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
-    let stop = tokio::spawn(told_to_stop());
+    let stop = tokio::spawn(stop::when_told());
     let (listener, issuer, mode, verifier) = set_up().await.unwrap_or_else(|wrong| {
         eprintln!("protected_api cannot start:\n{wrong}");
         process::exit(2)
@@ -139,10 +139,6 @@ async fn main() -> io::Result<()> {
     let stop = async {
         stop.await.ok();
         info!("stopping");
-        tokio::spawn(async {
-            sleep(Duration::from_secs(10)).await;
-            process::exit(0) // somebody never ends their request
-        });
     };
     axum::serve(listener, app(OAuthLayer::new(verifier))).with_graceful_shutdown(stop).await
 }

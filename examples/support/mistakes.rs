@@ -1,4 +1,4 @@
-//! The settings of `protected_api`: read from the environment, and all that is wrong with them by name.
+//! Settings of a program: read from the environment, and all that is wrong with them by name.
 
 use std::{
     env,
@@ -16,7 +16,7 @@ impl Mistakes {
         self.0.is_empty()
     }
 
-    pub(crate) fn add(&mut self, name: &str, found: impl Display) {
+    pub(crate) fn add(&mut self, name: impl Display, found: impl Display) {
         self.0.push(format!("{name}: {found}"));
     }
 
@@ -37,14 +37,12 @@ impl Mistakes {
         self.optional(name)
     }
 
-    /// Calls the crate's own findings by the names of the environment.
-    pub(crate) fn check<T>(&mut self, result: Result<T, ConfigError>) -> Option<T> {
-        let name = |setting| match setting {
-            "issuer" => "OAUTH_ISSUER",
-            "jwks_uri" => "OAUTH_JWKS_URI",
-            "endpoint" => "OAUTH_INTROSPECTION_URL",
-            _ => "OAUTH_AUDIENCE",
-        };
+    /// Tells the crate's own findings by the names that they have outside of it.
+    pub(crate) fn check<T, N: Display>(
+        &mut self,
+        name: impl Fn(&'static str) -> N,
+        result: Result<T, ConfigError>,
+    ) -> Option<T> {
         match result {
             Ok(good) => return Some(good),
             Err(error) => error.mistakes().iter().for_each(|it| self.add(name(it.setting()), it)),

@@ -1,0 +1,292 @@
+//! The file with the clients: an array of objects with the members of RFC 7591 §2, and two of our own.
+//!
+//! | member | |
+//! |---|---|
+//! | `client_id` | Any text. |
+//! | `client_secret` | Any text. |
+//! | `token_endpoint_auth_method` | `client_secret_basic` (if it is absent) and `client_secret_post`, which are the same here: a client with a secret may send it in either way; `private_key_jwt`; `none`, a public client. |
+//! | `jwks` | The keys of `private_key_jwt`. |
+//! | `grant_types` | Of `authorization_code` (if it is absent), `client_credentials` and `refresh_token`; `[]` for an API that only introspects. |
+//! | `redirect_uris` | Where the code may be sent. |
+//! | `scope` | With spaces between them. A client that asks for none gets all of them. |
+//! | `client_name` | Shown to the user. |
+//! | `audiences` | An object from the URL of an API to `"jwt"` or `"opaque"`. The first is meant where the client names none. |
+//! | `introspect` | `true`: it may introspect any token. |
+//!
+//! RFC 7591's other members are taken and not looked at, but for those that would be a promise. A member of another name is
+//! a mistake: most likely one of the above, misspelt.
+
+use std::{collections::HashMap, fmt, fs};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::{error::Category, value::RawValue};
+use tower_oauth::{
+    KeySet,
+    token_endpoint::{Client, ClientBuilder, ClientSecret, TokenFormat},
+};
+
+use crate::mistakes::Mistakes;
+
+/// What the file says.
+#[derive(Default)]
+pub(crate) struct Registered {
+    pub(crate) clients: Vec<Client>,
+    /// What users are told about who asks, by `client_id`.
+    pub(crate) names: HashMap<String, String>,
+    /// All scopes of all clients.
+    pub(crate) scopes: Vec<String>,
+}
+
+/// Reads the file; what is wrong with it is added to the mistakes, each with its place. No value is ever quoted but those
+/// that are no secrets.
+pub(crate) fn read(path: &str, wrong: &mut Mistakes) -> Registered {
+    let mut registered = Registered::default();
+    let text = match fs::read(path).map(String::from_utf8) {
+        Ok(Ok(text)) => text,
+        Ok(Err(_)) => {
+            wrong.add("CLIENTS", format_args!("{path}: it is not UTF-8"));
+            return registered;
+        }
+        Err(error) => {
+            wrong.add("CLIENTS", format_args!("{path}: it cannot be read: {error}"));
+            return registered;
+        }
+    };
+    let entries: Vec<&RawValue> = match serde_json::from_str(&text) {
+        Ok(entries) => entries,
+        // Its own words would quote the value.
+        Err(error) if error.classify() == Category::Data => {
+            wrong.add("CLIENTS", format_args!("{path}: it is no array of clients"));
+            return registered;
+        }
+        Err(error) => {
+            wrong.add("CLIENTS", format_args!("{path}: {error}"));
+            return registered;
+        }
+    };
+    for (index, entry) in entries.into_iter().enumerate() {
+        let mut place = Place { path, index, wrong: &mut *wrong };
+        if let Some(client) = place.client(entry, &mut registered) {
+            registered.clients.push(client);
+        }
+    }
+    registered.scopes.sort_unstable();
+    registered.scopes.dedup();
+    registered
+}
+
+/// One client of the file.
+struct Place<'p> {
+    path: &'p str,
+    index: usize,
+    wrong: &'p mut Mistakes,
+}
+
+impl Place<'_> {
+    fn client(&mut self, entry: &RawValue, registered: &mut Registered) -> Option<Client> {
+        let Ok(Members(members)) = serde_json::from_str(entry.get()) else {
+            self.add("", "it is no object");
+            return None;
+        };
+        for (index, (name, _)) in members.iter().enumerate() {
+            let plain = name.split('#').next().unwrap_or_default(); // RFC 7591 §2.2: a language may follow
+            if !KNOWN.contains(&plain) && !OWN.contains(&&**name) {
+                self.add(name, "there is no such member, neither in RFC 7591 §2 nor of ours (audiences, introspect)");
+            }
+            if members.iter().take(index).any(|(other, _)| other == name) {
+                self.add(name, "it stands twice");
+            }
+        }
+        let get = |name: &str| members.iter().find(|(own, _)| own == name).map(|(_, value)| *value);
+        let id: String = self.needed("client_id", get("client_id"), "a text")?;
+        if registered.clients.iter().any(|other| other.id() == id) {
+            self.add("client_id", format_args!("{id:?} is the id of a client before it too"));
+        }
+        let builder = self.proof(&id, &get)?;
+        let builder = self.grants(builder, &get);
+        let scopes: String =
+            self.value("scope", get("scope"), "a text, with spaces between the scopes").unwrap_or_default();
+        let scopes: Vec<String> = scopes.split(' ').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        let mut builder = builder.default_scopes(&scopes);
+        registered.scopes.extend(scopes);
+        for (audience, format) in self.audiences(get("audiences")) {
+            builder = builder.audience(audience, format);
+        }
+        if self.value("introspect", get("introspect"), "true or false").unwrap_or(false) {
+            builder = builder.introspects_any_token();
+        }
+        if let Some(name) = self.value("client_name", get("client_name"), "a text") {
+            registered.names.insert(id, name);
+        }
+        self.wrong.check(|member| place_of(self.path, self.index, member_of(member)), builder.build())
+    }
+
+    /// How it proves that it is the one.
+    fn proof<'v>(&mut self, id: &str, get: &impl Fn(&str) -> Option<&'v RawValue>) -> Option<ClientBuilder> {
+        const METHOD: &str = "token_endpoint_auth_method";
+        let method: Option<String> = self.value(METHOD, get(METHOD), "a text");
+        let secret: Option<String> = self.value("client_secret", get("client_secret"), "a text");
+        if get("jwks_uri").is_some() {
+            self.add("jwks_uri", "keys are not fetched here; give them in jwks");
+        }
+        if get("client_secret_expires_at").is_some_and(|at| at.get() != "0") {
+            self.add("client_secret_expires_at", "secrets do not expire here; give 0, or leave it out");
+        }
+        match method.as_deref().unwrap_or("client_secret_basic") {
+            "client_secret_basic" | "client_secret_post" => match secret {
+                Some(secret) => return Some(Client::with_secret(id, ClientSecret::new(secret))),
+                None if get("client_secret").is_some() => {}
+                None => self.add(
+                    "client_secret",
+                    format_args!("it is missing; without one, {METHOD} is private_key_jwt or none"),
+                ),
+            },
+            "private_key_jwt" => {
+                self.no_secret(secret.as_ref(), "private_key_jwt");
+                let Some(jwks) = get("jwks") else {
+                    self.add("jwks", "it is missing; private_key_jwt needs the client's public keys");
+                    return None;
+                };
+                let keys = KeySet::from_json(jwks.get());
+                let keys = self.wrong.check(|_| place_of(self.path, self.index, "jwks"), keys);
+                return keys.map(|keys| Client::with_keys(id, keys));
+            }
+            "none" => {
+                self.no_secret(secret.as_ref(), "none, a public client");
+                return Some(Client::public(id));
+            }
+            _ => self.add(METHOD, "it is none of client_secret_basic, client_secret_post, private_key_jwt and none"),
+        }
+        None
+    }
+
+    fn no_secret(&mut self, secret: Option<&String>, method: &str) {
+        if secret.is_some() {
+            self.add("client_secret", format_args!("nobody looks at it: token_endpoint_auth_method is {method}"));
+        }
+    }
+
+    /// What it may ask for, and where the answers go.
+    fn grants<'v>(&mut self, builder: ClientBuilder, get: &impl Fn(&str) -> Option<&'v RawValue>) -> ClientBuilder {
+        const TEXTS: &str = "an array of texts";
+        let grants: Option<Vec<String>> = self.value("grant_types", get("grant_types"), TEXTS);
+        let grants = grants.unwrap_or_else(|| vec!["authorization_code".to_owned()]);
+        for (index, grant) in grants.iter().enumerate() {
+            if !GRANTS.contains(&&**grant) {
+                self.add(&format!("grant_types[{index}]"), format_args!("{grant:?} is none of {}", GRANTS.join(", ")));
+            }
+        }
+        let types: Option<Vec<String>> = self.value("response_types", get("response_types"), TEXTS);
+        if types.is_some_and(|types| types.iter().any(|name| name != "code")) {
+            self.add("response_types", "there is none here but code");
+        }
+        let uris: Vec<String> = self.value("redirect_uris", get("redirect_uris"), TEXTS).unwrap_or_default();
+        uris.into_iter().fold(builder.grant_types(grants), ClientBuilder::redirect_uri)
+    }
+
+    /// The APIs, in the order of the file.
+    fn audiences(&mut self, value: Option<&RawValue>) -> Vec<(String, TokenFormat)> {
+        let mut audiences: Vec<(String, TokenFormat)> = Vec::new();
+        let Members(members) =
+            self.value("audiences", value, "an object from URLs to \"jwt\" or \"opaque\"").unwrap_or_default();
+        for (audience, format) in members {
+            let place = format!("audiences[{audience:?}]");
+            if audiences.iter().any(|(other, _)| *other == audience) {
+                self.add(&place, "it stands twice");
+            }
+            match serde_json::from_str::<String>(format.get()).as_deref() {
+                Ok("jwt") => audiences.push((audience, TokenFormat::Jwt)),
+                Ok("opaque") => audiences.push((audience, TokenFormat::Opaque)),
+                _ => self.add(&place, "it is neither \"jwt\" nor \"opaque\""),
+            }
+        }
+        audiences
+    }
+
+    fn needed<'v, T: Deserialize<'v>>(&mut self, name: &str, value: Option<&'v RawValue>, what: &str) -> Option<T> {
+        if value.is_none() {
+            self.add(name, "it is missing");
+        }
+        self.value(name, value, what)
+    }
+
+    fn value<'v, T: Deserialize<'v>>(&mut self, name: &str, value: Option<&'v RawValue>, what: &str) -> Option<T> {
+        let value = value.map(|value| serde_json::from_str(value.get()))?;
+        value.map_err(|_| self.add(name, format_args!("it is not {what}"))).ok()
+    }
+
+    fn add(&mut self, member: &str, found: impl fmt::Display) {
+        self.wrong.add(place_of(self.path, self.index, member), found);
+    }
+}
+
+fn place_of(path: &str, index: usize, member: &str) -> String {
+    let dot = if member.is_empty() { "" } else { "." };
+    format!("CLIENTS: {path}[{index}]{dot}{member}")
+}
+
+/// The crate's name for a setting, as the file has it.
+fn member_of(setting: &'static str) -> &'static str {
+    match setting {
+        "audience" => "audiences",
+        "redirect_uri" => "redirect_uris",
+        "introspects" => "introspect",
+        other => other,
+    }
+}
+
+/// An object, in its order.
+#[derive(Default)]
+struct Members<'v>(Vec<(String, &'v RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+const GRANTS: [&str; 3] = ["authorization_code", "client_credentials", "refresh_token"];
+const OWN: [&str; 2] = ["audiences", "introspect"];
+/// RFC 7591 §2 and §3.2.1, RFC 7592 §3.
+const KNOWN: [&str; 21] = [
+    "redirect_uris",
+    "token_endpoint_auth_method",
+    "grant_types",
+    "response_types",
+    "client_name",
+    "client_uri",
+    "logo_uri",
+    "scope",
+    "contacts",
+    "tos_uri",
+    "policy_uri",
+    "jwks_uri",
+    "jwks",
+    "software_id",
+    "software_version",
+    "client_id",
+    "client_secret",
+    "client_id_issued_at",
+    "client_secret_expires_at",
+    "registration_access_token",
+    "registration_client_uri",
+];
