@@ -9,7 +9,7 @@ use tower_oauth::{
     Algorithm, ClientAuthentication, ClientToken, Fetch, FetchError, Fetching, IntrospectionVerifier, Issuer,
     JwtVerifier, Mixed, OAuthLayer, Scoped,
     keys::PrivateKey,
-    token_endpoint::{ClientCredentials, TokenEndpoint},
+    token_endpoint::{ClientCredentials, MemoryStore, Store, TokenEndpoint},
 };
 
 use super::{ISSUER, OPAQUE, World, usual};
@@ -73,7 +73,12 @@ async fn accepts_every_jwt_of_every_algorithm_found_by_the_metadata() {
 
 #[tokio::test]
 async fn one_layer_accepts_jwts_and_opaque_tokens_of_the_endpoint() {
-    let world = World::new();
+    accepts_every_token(MemoryStore::new()).await;
+}
+
+/// One layer accepts JWTs and opaque tokens of an endpoint with this store, as long as it should.
+pub(crate) async fn accepts_every_token(store: impl Store) {
+    let world = World::with(|builder| builder.store(store));
     let wire = || Wire(world.endpoint.clone());
     let issuer = Issuer::builder(ISSUER).fetch(wire()).discover().await.unwrap();
     let jwts = JwtVerifier::builder(issuer.clone(), API).clock(world.clock.clone()).build().unwrap();

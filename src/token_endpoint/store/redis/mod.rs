@@ -1,9 +1,283 @@
-//! To be written in this session.
+//! In Redis: for several instances of one issuer.
+//!
+//! *In*: the operations of a [`Store`]. *Out*: one script of Lua for each, which Redis runs while nobody else is served.
 
-/// To be written.
-#[derive(Debug, Clone)]
-pub struct RedisStore;
+mod connect;
 
-/// To be written.
-#[derive(Debug)]
-pub struct RedisStoreBuilder;
+use std::{fmt, sync::Arc};
+
+use ::redis::{Script, ScriptInvocation};
+use serde::{Serialize, de::DeserializeOwned};
+
+use self::connect::Connection;
+pub use self::connect::RedisStoreBuilder;
+use super::{
+    AccessRecord, CodeRecord, CodeTaken, Family, Issued, NewAccess, NewRefresh, Revoked, Rotated, Store, StoreError,
+    Successor,
+};
+use crate::token_endpoint::secret::TokenHash;
+
+/// A store in Redis (6.2 or newer) or Valkey. Any number of instances share one, if their prefix is the same. Clones share
+/// a connection, which is made anew when it is lost; meanwhile requests are answered with 503.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use tower_oauth::{
+///     Algorithm,
+///     keys::PrivateKey,
+///     token_endpoint::{ClientCredentials, Clients, RedisStore, TokenEndpoint},
+/// };
+///
+/// # async fn example(clients: Clients) -> Result<(), Box<dyn std::error::Error>> {
+/// let store = RedisStore::builder("rediss://issuer:its%20password@redis.internal:6379/0")
+///     .key_prefix("issuer")
+///     .timeout(Duration::from_secs(1))
+///     .connect()
+///     .await?;
+/// let key = PrivateKey::generate(Algorithm::ES256)?;
+/// let endpoint = TokenEndpoint::builder("https://as.example.com", key, clients)
+///     .grant(ClientCredentials::new())
+///     .store(store)
+///     .build()?;
+/// # Ok(()) }
+/// ```
+///
+/// # How much is never forgotten
+/// As much as your Redis never forgets:
+///
+/// - With `appendonly yes` and `appendfsync always`, nothing that was answered is lost when Redis or its machine is killed.
+/// - With `appendfsync everysec`, Redis' own choice, up to a second is lost when the machine dies. Tokens of that second are
+///   unknown, **and a code or refresh token that was used in it can be used once more.**
+/// - Without an append-only file it is everything since the last snapshot.
+/// - A replica that takes over has not seen the last writes, whatever the settings above. What they used up can be used once more.
+/// - `maxmemory-policy` must be `noeviction`: a Redis that throws out what it likes throws out the marks of what was used.
+///   [`connect`](RedisStoreBuilder::connect) refuses any other where `maxmemory` is set, if it may ask (`INFO`). When such a
+///   Redis is full nothing more is issued (503); what was issued is found and can be revoked.
+///
+/// # What is in it
+/// Codes, tokens and assertions are there as SHA-256 only. What they stand for is there in plain text: client, subject, scopes,
+/// audiences and times, so whoever may read it knows who uses what. Every key has a time to live, which ends five minutes after
+/// what it stands for: instances whose clocks differ by less agree. Of each approval the last hundred refresh tokens that
+/// were used are kept, and everything is revoked when one of them comes again; an older one is refused, and that is all.
+///
+/// All keys begin with `{prefix}:`. The braces put them into one slot of a cluster. This client follows no redirects: in
+/// a cluster, name the node that has the slot, or a proxy. The user of an ACL needs `~{prefix}:*`, `+evalsha`,
+/// `+script|load`, for the data `+get +set +del +pexpire +pttl +hset +hget +hmget +hdel +rpush +lpop +zadd +zcard +zrange +zrem
+/// +zpopmin`, and should have `+info`.
+#[derive(Clone)]
+pub struct RedisStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    connection: Connection,
+    /// What all keys begin with.
+    prefix: String,
+    scripts: Scripts,
+}
+
+impl RedisStore {
+    /// Begins with where Redis is: `redis://[[user]:password@]host[:port][/database]`, the same with `rediss://` for TLS, or
+    /// `redis+unix:///path[?db=database&user=user&pass=password]`. What is no letter or digit in a user or password is
+    /// percent-encoded.
+    ///
+    /// With TLS, the server's certificate is checked with the authorities that the system trusts, or those of the file that
+    /// the environment variable `SSL_CERT_FILE` names. If the process has chosen no provider of cryptography for rustls,
+    /// aws-lc becomes its default.
+    #[must_use]
+    pub fn builder(url: impl Into<String>) -> RedisStoreBuilder {
+        RedisStoreBuilder::new(url.into())
+    }
+
+    fn new(connection: Connection, prefix: String) -> Self {
+        Self { inner: Arc::new(Inner { connection, prefix, scripts: Scripts::new() }) }
+    }
+
+    fn key(&self, kind: char, name: &TokenHash) -> Vec<u8> {
+        let mut key = format!("{}{kind}:", self.inner.prefix).into_bytes();
+        key.extend_from_slice(name.as_bytes());
+        key
+    }
+
+    /// A call of a script, with what every one of them is told.
+    fn call<'a>(&'a self, choose: impl FnOnce(&'a Scripts) -> &'a Script, now: u64) -> ScriptInvocation<'a> {
+        let mut call = choose(&self.inner.scripts).prepare_invoke();
+        call.arg(&self.inner.prefix).arg(now);
+        call
+    }
+
+    async fn ask(&self, call: &ScriptInvocation<'_>) -> Result<Answer, StoreError> {
+        self.inner.connection.ask(call).await.map(Answer)
+    }
+}
+
+impl Store for RedisStore {
+    async fn add_code(&self, code: &TokenHash, record: &CodeRecord, now: u64) -> Result<(), StoreError> {
+        let mut call = self.call(|scripts| &scripts.add_code, now);
+        call.key(self.key('c', code)).arg(record.binding.as_bytes().as_slice());
+        call.arg(json(&record.family)?).arg(record.expires_at);
+        match self.ask(&call).await?.parts().as_slice() {
+            [b"done"] => Ok(()),
+            _ => Err(unreadable()),
+        }
+    }
+
+    async fn take_code(&self, code: &TokenHash, binding: &TokenHash, now: u64) -> Result<CodeTaken, StoreError> {
+        let mut call = self.call(|scripts| &scripts.take_code, now);
+        call.key(self.key('c', code)).arg(binding.as_bytes().as_slice());
+        match self.ask(&call).await?.parts().as_slice() {
+            [b"first", family] => Ok(CodeTaken::First(read(family)?)),
+            [b"again"] => Ok(CodeTaken::Again),
+            [b"unknown"] => Ok(CodeTaken::Unknown),
+            _ => Err(unreadable()),
+        }
+    }
+
+    async fn issue(
+        &self,
+        access: &NewAccess,
+        refresh: Option<&NewRefresh>,
+        limit: Option<u32>,
+        now: u64,
+    ) -> Result<Issued, StoreError> {
+        let NewAccess { hash, record } = access;
+        let owner = TokenHash::of_all(&[&record.client_id, &record.subject]);
+        let mut call = self.call(|scripts| &scripts.issue, now);
+        call.key(self.key('a', hash)).key(self.key('n', &owner));
+        call.arg(json(record)?).arg(limit.map_or(0, |limit| limit.max(1))).arg(hash.as_bytes().as_slice());
+        if let Some(refresh) = refresh {
+            call.key(self.key('r', &refresh.hash)).arg(refresh.expires_at);
+        }
+        match self.ask(&call).await?.parts().as_slice() {
+            [b"remembered"] => Ok(Issued::Remembered),
+            [b"dead"] => Ok(Issued::FamilyDead),
+            _ => Err(unreadable()),
+        }
+    }
+
+    async fn find_access(&self, token: &TokenHash, now: u64) -> Result<Option<AccessRecord>, StoreError> {
+        let mut call = self.call(|scripts| &scripts.find_access, now);
+        call.key(self.key('a', token));
+        self.ask(&call).await?.found()
+    }
+
+    async fn find_refresh(&self, token: &TokenHash, now: u64) -> Result<Option<Family>, StoreError> {
+        let mut call = self.call(|scripts| &scripts.find_refresh, now);
+        call.key(self.key('r', token));
+        self.ask(&call).await?.found()
+    }
+
+    async fn rotate(
+        &self,
+        token: &TokenHash,
+        client_id: &str,
+        successor: &Successor,
+        grace: u64,
+        now: u64,
+    ) -> Result<Rotated, StoreError> {
+        let mut call = self.call(|scripts| &scripts.rotate, now);
+        call.key(self.key('r', token)).key(self.key('r', &successor.hash));
+        call.arg(client_id).arg(token.as_bytes().as_slice());
+        call.arg(successor.hash.as_bytes().as_slice()).arg(successor.salt.as_slice());
+        call.arg(successor.expires_at).arg(grace);
+        match self.ask(&call).await?.parts().as_slice() {
+            [b"first", family] => Ok(Rotated::First(read(family)?)),
+            [b"again", family, salt] => {
+                let salt = <[u8; 32]>::try_from(*salt).map_err(|_| unreadable())?;
+                Ok(Rotated::Again { family: read(family)?, salt })
+            }
+            [b"reused"] => Ok(Rotated::Reused),
+            [b"unknown"] => Ok(Rotated::Unknown),
+            _ => Err(unreadable()),
+        }
+    }
+
+    async fn revoke(&self, token: &TokenHash, client_id: &str, now: u64) -> Result<Revoked, StoreError> {
+        let mut call = self.call(|scripts| &scripts.revoke, now);
+        call.key(self.key('a', token)).key(self.key('r', token)).arg(client_id);
+        match self.ask(&call).await?.parts().as_slice() {
+            [b"gone"] => Ok(Revoked::Gone),
+            [b"not yours"] => Ok(Revoked::NotYours),
+            _ => Err(unreadable()),
+        }
+    }
+
+    async fn insert_if_absent(&self, key: &TokenHash, expires_at: u64, now: u64) -> Result<bool, StoreError> {
+        let mut call = self.call(|scripts| &scripts.insert_if_absent, now);
+        call.key(self.key('s', key)).arg(expires_at);
+        match self.ask(&call).await?.parts().as_slice() {
+            [b"new"] => Ok(true),
+            [b"known"] => Ok(false),
+            _ => Err(unreadable()),
+        }
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore").field("prefix", &self.inner.prefix).finish_non_exhaustive()
+    }
+}
+
+struct Scripts {
+    add_code: Script,
+    take_code: Script,
+    issue: Script,
+    find_access: Script,
+    find_refresh: Script,
+    rotate: Script,
+    revoke: Script,
+    insert_if_absent: Script,
+}
+
+/// A file of Lua, behind what they all begin with.
+macro_rules! script {
+    ($file:literal) => {
+        Script::new(concat!(include_str!("prelude.lua"), include_str!($file)))
+    };
+}
+
+impl Scripts {
+    fn new() -> Self {
+        Self {
+            add_code: script!("add_code.lua"),
+            take_code: script!("take_code.lua"),
+            issue: script!("issue.lua"),
+            find_access: script!("find_access.lua"),
+            find_refresh: script!("find_refresh.lua"),
+            rotate: script!("rotate.lua"),
+            revoke: script!("revoke.lua"),
+            insert_if_absent: script!("insert_if_absent.lua"),
+        }
+    }
+}
+
+/// What a script answers: a word, and what goes with it.
+struct Answer(Vec<Vec<u8>>);
+
+impl Answer {
+    fn parts(&self) -> Vec<&[u8]> {
+        self.0.iter().map(Vec::as_slice).collect()
+    }
+
+    fn found<T: DeserializeOwned>(&self) -> Result<Option<T>, StoreError> {
+        match self.parts().as_slice() {
+            [b"found", text] => read(text).map(Some),
+            [b"none"] => Ok(None),
+            _ => Err(unreadable()),
+        }
+    }
+}
+
+fn json(record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(record).map_err(|_| StoreError::new("a record can't be written"))
+}
+
+// The cause is left out: it may quote what was read.
+fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(text).map_err(|_| unreadable())
+}
+
+fn unreadable() -> StoreError {
+    StoreError::new("Redis holds or answers what the store did not write")
+}

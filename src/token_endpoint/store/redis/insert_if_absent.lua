@@ -1,0 +1,5 @@
+-- KEYS: what is seen. ARGV: 3 until when it is remembered.
+local expires_at = redis.call('GET', KEYS[1])
+if expires_at and now < tonumber(expires_at) then return {'known'} end
+redis.call('SET', KEYS[1], ARGV[3], 'PX', keep_for(tonumber(ARGV[3])))
+return {'new'}
