@@ -5,6 +5,8 @@ mod codes;
 mod configuration;
 mod introspection;
 mod keys;
+mod model;
+mod properties;
 mod refresh;
 mod requests;
 mod resource_server;
