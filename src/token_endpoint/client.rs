@@ -157,7 +157,7 @@ impl Client {
     /// Names the secret that the client has now, without telling it: what was issued under another one is dead.
     pub(crate) fn credential(&self) -> String {
         match &self.proof {
-            Proof::Secret(secret) => secret.fingerprint(),
+            Proof::Secret(secret) => secret.fingerprint().to_owned(),
             // Keys come and go without anybody's having lost one. But what was given to who could sign is nothing for who
             // need prove nothing.
             Proof::Keys(_) => "keys".to_owned(),

@@ -63,6 +63,7 @@ impl fmt::Debug for TokenHash {
 #[derive(Clone)]
 pub struct ClientSecret {
     hash: TokenHash,
+    fingerprint: String,
     empty: bool,
 }
 
@@ -70,7 +71,10 @@ impl ClientSecret {
     /// A secret that the client has already. Any text that is not empty.
     #[must_use]
     pub fn new(text: impl AsRef<str>) -> Self {
-        Self { hash: TokenHash::of(text.as_ref()), empty: text.as_ref().is_empty() }
+        let hash = TokenHash::of(text.as_ref());
+        let fingerprint = sha256([b"tower-oauth client credential".as_slice(), &hash.0]);
+        let fingerprint = URL_SAFE_NO_PAD.encode(fingerprint.get(..8).unwrap_or_default());
+        Self { hash, fingerprint, empty: text.as_ref().is_empty() }
     }
 
     /// A new one of 32 random bytes, and its text, which is told this once.
@@ -93,9 +97,8 @@ impl ClientSecret {
     }
 
     /// 64 bits of a hash of the hash: enough to see that it is another one.
-    pub(crate) fn fingerprint(&self) -> String {
-        let hash = sha256([b"tower-oauth client credential".as_slice(), &self.hash.0]);
-        URL_SAFE_NO_PAD.encode(hash.get(..8).unwrap_or_default())
+    pub(crate) fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 }
 

@@ -40,10 +40,10 @@ impl Throttle {
     /// Counts one authentication; in one step, so that no number of them at once gets further than one by one. The error is
     /// how long to wait.
     pub(crate) fn judge(&self, client_id: &str, known: bool, right: bool, now: Duration) -> Result<(), Duration> {
+        let key = TokenHash::of(client_id);
         let mut debts = self.debts.lock().unwrap_or_else(PoisonError::into_inner);
         let Debts { of_clients, of_strangers } = &mut *debts;
         let debts = if known { of_clients } else { of_strangers };
-        let key = TokenHash::of(client_id);
         let paid_off = debts.get(&key).map_or(now, |at| (*at).max(now));
         let after = paid_off + self.cost;
         let limit = now + self.budget;
