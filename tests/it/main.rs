@@ -33,12 +33,14 @@ mod presets;
 mod private_keys;
 mod properties;
 mod readme;
+#[cfg(feature = "token-endpoint")]
+mod real_clients;
 mod remote_keys;
 mod requests;
 mod roles;
 mod scopes;
 mod secrets;
-#[cfg(any(feature = "postgres", feature = "redis"))]
+#[cfg(feature = "token-endpoint")]
 mod servers;
 #[cfg(feature = "token-endpoint")]
 mod token_endpoint;

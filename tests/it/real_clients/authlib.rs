@@ -1,0 +1,87 @@
+//! `PyPI`'s Authlib, with requests, and joserfc for the tokens, where `.ci/run real_clients` has installed them.
+//!
+//! What it does otherwise: it puts id and secret into Basic as they are, so that only those arrive that a form would not write
+//! in another way; the others go into the body, or are encoded by its user. Its assertions are for the token endpoint's URL
+//! unless it is told the issuer. It does not look at `iss`.
+
+use std::path::{Path, PathBuf};
+
+use tower_oauth::Algorithm;
+
+use super::{Host, program::Program, script::Script};
+use crate::servers::not_run;
+
+fn script() -> Option<Script> {
+    let interpreter = environment().join("bin/python");
+    if interpreter.is_file() {
+        return Some(Script { interpreter, file: "authlib_client.py" });
+    }
+    not_run("PyPI's Authlib", "`.ci/run real_clients` has not installed it");
+    None
+}
+
+/// Beside the binaries, where nobody commits it.
+fn environment() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("authlib")
+}
+
+#[tokio::test]
+async fn it_sees_all_that_a_client_needs() {
+    let Some(script) = script() else { return };
+    script.sees(&Host::start("").await, &seen("invalid_client")).await;
+}
+
+#[tokio::test]
+async fn it_sees_the_same_of_an_issuer_with_a_path_and_gets_a_token_by_its_own_assertions_where_they_are_accepted() {
+    let Some(script) = script() else { return };
+    let host =
+        Host::with("/tenants/a", Algorithm::ES256, |builder| builder.accept_token_endpoint_as_assertion_audience());
+    script.sees(&host.await, &seen("a token")).await;
+}
+
+#[tokio::test]
+async fn it_sees_the_same_of_authorization_server() {
+    let Some(script) = script() else { return };
+    for path in ["", "/tenants/a"] {
+        let Some(host) = Program::start(path).await else { return };
+        script.sees(&host, &seen("invalid_client")).await;
+    }
+}
+
+/// What it sees; `own` is the answer to an assertion as the library writes it.
+fn seen(own: &str) -> Vec<String> {
+    let by_itself = [
+        "discovery",
+        "client_credentials by client_secret_basic: reports",
+        "client_credentials by client_secret_post: reports",
+        "client_credentials by client_secret_basic: a plain one",
+        "client_credentials by client_secret_basic: an odd one: invalid_client",
+        "client_credentials by client_secret_basic: an odd one, encoded by hand",
+        "client_credentials by client_secret_post: an odd one",
+        "client_credentials by private_key_jwt",
+        &format!("client_credentials by private_key_jwt for the token endpoint: {own}"),
+        "the JWT is true, by the key set",
+        "introspection: active",
+        "revocation, and introspection: not active",
+        "a wrong secret by client_secret_basic: invalid_client",
+        "a wrong secret by client_secret_post: invalid_client",
+        "a wrong key: invalid_client",
+        "a wrong scope: invalid_scope",
+        "a wrong resource: invalid_target",
+        "a grant that the client may not use: unauthorized_client",
+    ];
+    let with_users = [
+        "a code, with state and iss",
+        "the JWT is Ada's",
+        "refreshed",
+        "the old refresh token: invalid_grant",
+        "the family is over: invalid_grant",
+        "a wrong verifier: invalid_grant",
+        "a replayed code: invalid_grant",
+        "what it gave is over",
+        "a refresh token given back: invalid_grant",
+    ];
+    let users = ["web", "native"].into_iter();
+    let with_users = users.flat_map(|id| with_users.map(|what| format!("{id}: {what}")));
+    by_itself.map(str::to_owned).into_iter().chain(with_users).collect()
+}

@@ -1,0 +1,307 @@
+//! Clients that people use, against the token endpoint over sockets: the crates oauth2 and openidconnect in this process, npm's
+//! openid-client and `PyPI`'s Authlib as the scripts in `tests/clients`, which a test starts.
+//!
+//! The server is one of this process, and for the scripts also the example program `authorization_server`. Each client has the
+//! same list of clients, [`clients`], and the same browser, [`Host::browse`], which logs Ada in and sends back what the page
+//! answers.
+
+mod authlib;
+mod oauth2;
+mod openid_client;
+mod openidconnect;
+mod program;
+mod script;
+
+use std::collections::HashMap;
+
+use axum::{
+    Router,
+    extract::Form,
+    response::{Html, IntoResponse as _, Response},
+    routing::get,
+};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tower_oauth::{
+    Algorithm, KeySet,
+    keys::PrivateKey,
+    token_endpoint::{
+        AuthorizationRequest, Client, ClientCredentials, ClientSecret, Clients, RefreshToken, TokenEndpoint,
+        TokenEndpointBuilder, TokenFormat,
+    },
+};
+
+use self::program::Program;
+
+const API: &str = "https://api.test";
+const OPAQUE: &str = "https://opaque.test";
+/// Where codes go. Nobody is there: the browser does not follow.
+const CALLBACK: &str = "https://app.test/callback";
+const CALLBACK_WITH_QUERY: &str = "https://app.test/callback?tenant=1";
+const LOOPBACK: &str = "http://127.0.0.1:49152/callback";
+/// Each that a client could spell in another way: in a form, in Basic, in either half of it.
+const ODD: (&str, &str) = ("an odd: id%41+ä", "a b:c%41+&=/?ü");
+/// What clients that put it into Basic as it is may have: a second colon, a space, what a form would cut.
+const PLAIN: (&str, &str) = ("reports (v2)", "p:q r&s=t/~");
+
+/// The clients, in the shape that `authorization_server` reads. `key` is the one of `signs`.
+fn clients(key: &PrivateKey) -> Value {
+    let audiences = json!({API: "jwt", OPAQUE: "opaque"});
+    let secret = |id: &str, secret: &str, grants: Value| {
+        json!({
+            "client_id": id, "client_secret": secret, "grant_types": grants, "scope": "read write",
+            "audiences": audiences, "introspect": true,
+        })
+    };
+    let machine = json!(["client_credentials"]);
+    let codes = json!(["authorization_code", "refresh_token"]);
+    let mut web = secret("web", "web-secret", codes.clone());
+    web["redirect_uris"] = json!([CALLBACK, CALLBACK_WITH_QUERY]);
+    let public: Value = serde_json::from_str(&key.public_jwk()).unwrap();
+    json!([
+        secret("reports", "reports-secret", machine.clone()),
+        secret(ODD.0, ODD.1, machine.clone()),
+        secret(PLAIN.0, PLAIN.1, machine.clone()),
+        {
+            "client_id": "signs", "token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [public]},
+            "grant_types": machine, "scope": "read write", "audiences": audiences, "introspect": true,
+        },
+        web,
+        {
+            "client_id": "native", "token_endpoint_auth_method": "none", "grant_types": codes,
+            "redirect_uris": ["http://127.0.0.1/callback"], "scope": "read write", "audiences": audiences,
+        },
+    ])
+}
+
+/// Where this client's codes go, if it can send any redirect URI.
+fn callback(id: &str) -> &'static str {
+    if id == "native" { LOOPBACK } else { CALLBACK_WITH_QUERY }
+}
+
+/// One of [`clients`], read.
+fn client(shape: &Value) -> Client {
+    let texts = |list: &Value| list.as_array().into_iter().flatten().map(text).collect::<Vec<_>>();
+    let id = text(&shape["client_id"]);
+    let mut client = match (&shape["client_secret"], &shape["jwks"]) {
+        (Value::String(secret), _) => Client::with_secret(id, ClientSecret::new(secret)),
+        (_, Value::Object(_)) => Client::with_keys(id, KeySet::from_json(shape["jwks"].to_string()).unwrap()),
+        _ => Client::public(id),
+    };
+    client = client.grant_types(texts(&shape["grant_types"])).default_scopes(text(&shape["scope"]).split(' '));
+    for uri in texts(&shape["redirect_uris"]) {
+        client = client.redirect_uri(uri);
+    }
+    for (audience, format) in [(API, TokenFormat::Jwt), (OPAQUE, TokenFormat::Opaque)] {
+        client = client.audience(audience, format);
+    }
+    if shape["introspect"] == true {
+        client = client.introspects_any_token();
+    }
+    client.build().unwrap()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+/// A server that runs until this is dropped, or its test is over.
+struct Host {
+    issuer: String,
+    key: PrivateKey,
+    /// What it runs in, where that is not this process.
+    _program: Option<Program>,
+}
+
+impl Host {
+    /// In this process, with an issuer that has this path.
+    async fn start(path: &str) -> Self {
+        Self::with(path, Algorithm::ES256, |builder| builder).await
+    }
+
+    /// The same, with tokens that are signed like this.
+    async fn signing(algorithm: Algorithm) -> Self {
+        Self::with("", algorithm, |builder| builder).await
+    }
+
+    async fn with(
+        path: &str,
+        algorithm: Algorithm,
+        say: impl FnOnce(TokenEndpointBuilder) -> TokenEndpointBuilder,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let issuer = format!("http://{}{path}", listener.local_addr().unwrap());
+        let key = PrivateKey::generate(Algorithm::ES256).unwrap().with_key_id("of signs");
+        let clients = Clients::new(clients(&key).as_array().unwrap().iter().map(client)).unwrap();
+        let builder = TokenEndpoint::builder(&issuer, PrivateKey::generate(algorithm).unwrap(), clients)
+            .grant(ClientCredentials::new())
+            .authorization_code(format!("{issuer}/authorize"))
+            .refresh_token(RefreshToken::new());
+        let endpoint = say(builder).build().unwrap();
+        let pages = Router::new().route(&format!("{path}/authorize"), get(page).post(decide));
+        let app = pages.with_state(endpoint.clone()).fallback_service(endpoint);
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Self { issuer, key, _program: None }
+    }
+
+    /// What a script is told.
+    fn tell(&self) -> Value {
+        json!({
+            "issuer": self.issuer, "api": API, "opaque": OPAQUE, "odd": [ODD.0, ODD.1], "plain": [PLAIN.0, PLAIN.1],
+            "callback": CALLBACK, "callback_with_query": CALLBACK_WITH_QUERY, "loopback": LOOPBACK,
+            "key": self.key.expose_pkcs8_pem().unwrap(), "kid": self.key.key_id(),
+        })
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.issuer)
+    }
+
+    /// Logs Ada in at this page, allows what is asked for, and tells where the browser is sent then.
+    async fn browse(&self, url: &str) -> String {
+        let http = http();
+        let mut cookies = HashMap::new();
+        let mut request = http.get(url).build().unwrap();
+        // A login and a consent, on one page or on two, with a redirect between them.
+        for _ in 0..6 {
+            let at = request.url().clone();
+            let response = http.execute(request).await.unwrap();
+            for cookie in response.headers().get_all("set-cookie") {
+                let pair = cookie.to_str().unwrap().split(';').next().unwrap();
+                let (name, value) = pair.split_once('=').unwrap();
+                cookies.insert(name.to_owned(), value.to_owned());
+            }
+            let cookies: Vec<_> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let next = match response.headers().get("location") {
+                Some(location) => {
+                    let location = location.to_str().unwrap();
+                    let next = at.join(location).unwrap();
+                    if next.origin() != at.origin() {
+                        return location.to_owned();
+                    }
+                    http.get(next)
+                }
+                None => {
+                    assert_eq!(response.status(), 200, "at {at}");
+                    let page = response.text().await.unwrap();
+                    let action = tags(&page, "form")[0].get("action").cloned().unwrap_or_default();
+                    let target = if action.is_empty() { at.clone() } else { at.join(&unescape(&action)).unwrap() };
+                    let mut form = form_urlencoded::Serializer::new(String::new());
+                    form.extend_pairs(filled(&page));
+                    http.post(target)
+                        .header("content-type", "application/x-www-form-urlencoded")
+                        .header("origin", at.origin().ascii_serialization())
+                        .body(form.finish())
+                }
+            };
+            request = next.header("cookie", cookies.join("; ")).build().unwrap();
+        }
+        panic!("no end at {url}");
+    }
+
+    /// The parameters of the answer to a request for a code.
+    async fn answer(&self, url: &str) -> HashMap<String, String> {
+        let location = self.browse(url).await;
+        let (_, query) = location.split_once('?').unwrap();
+        form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+    }
+
+    /// The metadata (RFC 8414 §3.1: the well-known path stands before the issuer's own).
+    async fn metadata(&self) -> Value {
+        let mut url = reqwest::Url::parse(&self.issuer).unwrap();
+        let path = format!("/.well-known/oauth-authorization-server{}", url.path().trim_end_matches('/'));
+        url.set_path(&path);
+        let response = http().get(url).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        let metadata: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+        assert_eq!(metadata["issuer"], *self.issuer);
+        metadata
+    }
+}
+
+/// The host's own page: the login is the consent.
+async fn page(_: AuthorizationRequest) -> Html<&'static str> {
+    Html(
+        "<form method=post><input type=hidden name=form value='1 &amp; only'><input name=name>\
+         <input name=password type=password><button name=answer value=allow>Allow</button></form>",
+    )
+}
+
+async fn decide(request: AuthorizationRequest, Form(form): Form<HashMap<String, String>>) -> Response {
+    let expected = [("form", "1 & only"), ("name", "ada"), ("password", "correct horse"), ("answer", "allow")];
+    assert_eq!(form, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    let scopes: Vec<String> = request.scopes().map(str::to_owned).collect();
+    request.approve("ada", scopes).await.into_response()
+}
+
+/// What a user sends with a page: hidden fields as they are, name and password, the first button.
+fn filled(page: &str) -> Vec<(String, String)> {
+    let mut fields = Vec::new();
+    for field in tags(page, "input") {
+        let (Some(name), kind) = (field.get("name"), field.get("type").map_or("text", String::as_str)) else {
+            continue;
+        };
+        let value = match kind {
+            "password" => "correct horse".to_owned(),
+            "text" => "ada".to_owned(),
+            _ => field.get("value").map(|value| unescape(value)).unwrap_or_default(),
+        };
+        fields.push((name.clone(), value));
+    }
+    let button = tags(page, "button").into_iter().next().unwrap_or_default();
+    if let (Some(name), Some(value)) = (button.get("name"), button.get("value")) {
+        fields.push((name.clone(), unescape(value)));
+    }
+    fields
+}
+
+/// The attributes of each `<name …>`, still escaped.
+fn tags(page: &str, name: &str) -> Vec<HashMap<String, String>> {
+    let mut found = Vec::new();
+    for part in page.split(&format!("<{name}")).skip(1) {
+        let mut attributes = HashMap::new();
+        let mut rest = part.trim_start();
+        while !rest.is_empty() && !rest.starts_with('>') {
+            let end = rest.find(|c: char| c == '=' || c == '>' || c.is_whitespace()).unwrap_or(rest.len());
+            let (attribute, after) = rest.split_at(end);
+            let (value, after) = match after.strip_prefix('=') {
+                None => ("", after),
+                Some(after) => match after.chars().next() {
+                    Some(quote @ ('"' | '\'')) => after[1..].split_once(quote).unwrap(),
+                    _ => after.split_at(after.find(|c: char| c == '>' || c.is_whitespace()).unwrap_or(after.len())),
+                },
+            };
+            attributes.insert(attribute.to_owned(), value.to_owned());
+            rest = after.trim_start();
+        }
+        found.push(attributes);
+    }
+    found
+}
+
+fn unescape(text: &str) -> String {
+    let named = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&#x27;", "'"), ("&amp;", "&")];
+    named.iter().fold(text.to_owned(), |text, (escape, character)| text.replace(escape, character))
+}
+
+/// Follows nobody, and asks no proxy.
+fn http() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+}
+
+/// How the crates send. They revoke at `https` only, which in life ends at a proxy; here it ends in this line.
+async fn send(request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, reqwest::Error> {
+    let mut request = reqwest::Request::try_from(request)?;
+    request.url_mut().set_scheme("http").unwrap();
+    let mut response = http().execute(request).await?;
+    let mut answer = http::Response::new(Vec::new());
+    *answer.status_mut() = response.status();
+    *answer.headers_mut() = std::mem::take(response.headers_mut());
+    *answer.body_mut() = response.bytes().await?.to_vec();
+    Ok(answer)
+}
+
+/// This URL, as the crates want it for a revocation.
+fn over_tls(url: &str) -> String {
+    url.replacen("http://", "https://", 1)
+}
