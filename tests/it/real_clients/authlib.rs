@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tower_oauth::Algorithm;
+use tower_oauth::{Algorithm, token_endpoint::TokenEndpointBuilder};
 
 use super::{Host, program::Program, script::Script};
 use crate::servers::not_run;
@@ -35,7 +35,7 @@ async fn it_sees_all_that_a_client_needs() {
 async fn it_sees_the_same_of_an_issuer_with_a_path_and_gets_a_token_by_its_own_assertions_where_they_are_accepted() {
     let Some(script) = script() else { return };
     let host =
-        Host::with("/tenants/a", Algorithm::ES256, |builder| builder.accept_token_endpoint_as_assertion_audience());
+        Host::with("/tenants/a", Algorithm::ES256, TokenEndpointBuilder::accept_token_endpoint_as_assertion_audience);
     script.sees(&host.await, &seen("a token")).await;
 }
 
