@@ -88,6 +88,17 @@ pub(crate) fn token_endpoint_failed(error: &dyn std::error::Error) {
     }
 }
 
+/// A store could not delete what has expired. Nobody waits for that, but it grows meanwhile.
+#[cfg(feature = "postgres")]
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "nobody listens"))]
+pub(crate) fn cleaning_failed(error: &dyn std::error::Error) {
+    #[cfg(feature = "tracing")]
+    {
+        let cause = causes(error);
+        tracing::warn!(target: "tower_oauth", reason = %error, cause, "what has expired could not be deleted");
+    }
+}
+
 /// Everything below an error, outermost first; the reason of a failed connection lies deep.
 pub(crate) fn causes(error: &dyn std::error::Error) -> Option<String> {
     let mut causes = Vec::new();

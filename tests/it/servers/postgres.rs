@@ -1,1 +1,209 @@
 //! `postgres`, in a cluster of its own.
+//!
+//! A shell watches over each: when our end of its standard input closes, because the server was dropped or because this
+//! process is gone for whatever reason, it stops the server and removes the folder. So statics, which are never dropped, leave
+//! nothing behind either.
+
+use std::{
+    collections::hash_map::RandomState,
+    env, fs,
+    hash::BuildHasher as _,
+    io::{BufRead as _, BufReader, Write as _},
+    os::unix::process::CommandExt as _,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use super::not_run;
+use crate::token_endpoint::escape;
+
+/// Everything in it that has to be escaped in a URL.
+pub(crate) const PASSWORD: &str = "s3cr/t:@ü#%";
+
+pub(crate) struct Server {
+    programs: PathBuf,
+    folder: PathBuf,
+    port: u16,
+    watchdog: Child,
+}
+
+/// The one that most tests share, each in a schema of its own; `None` where PostgreSQL is not installed, and says so.
+pub(crate) fn shared() -> Option<&'static Server> {
+    static SHARED: OnceLock<Option<Server>> = OnceLock::new();
+    SHARED.get_or_init(Server::start).as_ref()
+}
+
+/// A schema that no other test has.
+pub(crate) fn fresh_schema() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+impl Server {
+    /// One that may be killed. `None` where PostgreSQL is not installed, and says so.
+    pub(crate) fn start() -> Option<Self> {
+        let Some(programs) = programs() else {
+            not_run("what needs PostgreSQL", "no initdb, pg_ctl and psql below /usr/lib/postgresql or in the PATH");
+            return None;
+        };
+        let mut command = as_who_may_run_it();
+        command.args(["sh", "-c", WATCHDOG, "watchdog"]).arg(&programs).arg(PASSWORD).arg(certificates());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).current_dir("/");
+        let mut watchdog = command.spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(watchdog.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        let folder = said.trim_end().strip_prefix("ready ").unwrap_or_else(|| panic!("initdb failed: {said}"));
+        let mut server = Self { programs, folder: folder.into(), port: 0, watchdog };
+        // The port is PostgreSQL's as soon as it has started; below those that the system gives to others.
+        for _ in 0..50 {
+            server.port = 10_000 + u16::try_from(RandomState::new().hash_one(0) % 20_000).unwrap();
+            if server.try_restart() {
+                return Some(server);
+            }
+        }
+        panic!("PostgreSQL did not start: {}", fs::read_to_string(server.folder.join("log")).unwrap_or_default());
+    }
+
+    /// As the superuser.
+    pub(crate) fn url(&self) -> String {
+        self.url_of("postgres", PASSWORD, "postgres")
+    }
+
+    pub(crate) fn url_of(&self, user: &str, password: &str, database: &str) -> String {
+        let password = escape(password);
+        format!("postgres://{user}:{password}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// As after a crash: nothing is written any more, and what was committed must be found in the log.
+    pub(crate) fn kill(&self) {
+        assert!(self.pg_ctl(&["stop", "-m", "immediate"]), "PostgreSQL did not stop");
+    }
+
+    /// On the same port, with the same folder.
+    pub(crate) fn restart(&self) {
+        assert!((0..20).any(|_| self.try_restart()), "PostgreSQL did not start again");
+    }
+
+    fn try_restart(&self) -> bool {
+        let folder = self.folder.display();
+        let options = format!(
+            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c max_connections=300 -c fsync=on \
+             -c ssl=on -c ssl_cert_file={folder}/server.pem -c ssl_key_file={folder}/server.key",
+            self.port
+        );
+        self.pg_ctl(&["start", "-o", &options])
+    }
+
+    fn pg_ctl(&self, what: &[&str]) -> bool {
+        let mut command = as_who_may_run_it();
+        command.arg(self.programs.join("pg_ctl")).arg("-D").arg(self.folder.join("data"));
+        command.arg("-l").arg(self.folder.join("log")).arg("-w").args(what).current_dir("/");
+        command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
+    }
+
+    /// None of its processes does anything any more, but the connections stay.
+    pub(crate) fn hang(&self) {
+        self.signal("STOP");
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let file = fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
+        let main = file.lines().next().unwrap().to_owned();
+        // The first one first: then it starts no others.
+        kill(signal, std::slice::from_ref(&main));
+        kill(signal, &children(&main));
+    }
+
+    /// SQL by hand, as the superuser: its rows, one to a line.
+    pub(crate) fn sql(&self, text: &str) -> String {
+        let mut command = Command::new(self.programs.join("psql"));
+        command.args(["-h", "127.0.0.1", "-U", "postgres", "-X", "-A", "-t", "-q", "-1", "-v", "ON_ERROR_STOP=1"]);
+        command.args(["-p", &self.port.to_string(), "-d", "postgres"]).env("PGPASSWORD", PASSWORD);
+        let mut psql = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        psql.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let output = psql.wait_with_output().unwrap();
+        assert!(output.status.success(), "{text}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.watchdog.stdin.take());
+        let _ = self.watchdog.wait();
+    }
+}
+
+/// The folder of the newest version, or what the PATH has.
+fn programs() -> Option<PathBuf> {
+    let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut folders: Vec<_> = installed.map(|version| version.path().join("bin")).collect();
+    folders.sort();
+    folders.reverse();
+    folders.extend(env::split_paths(&env::var_os("PATH")?));
+    folders.into_iter().find(|folder| ["initdb", "pg_ctl", "psql"].iter().all(|program| folder.join(program).exists()))
+}
+
+/// PostgreSQL refuses to run as root.
+fn as_who_may_run_it() -> Command {
+    let id = Command::new("id").arg("-u").output().unwrap();
+    let mut command = Command::new(if id.stdout == b"0\n" { "runuser" } else { "env" });
+    if id.stdout == b"0\n" {
+        command.args(["-u", "postgres", "--"]);
+    }
+    command
+}
+
+/// Their owner may read them, and the shell runs as another one.
+fn certificates() -> String {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/keys/certificates/");
+    let read = |name: &str| fs::read_to_string(format!("{folder}{name}")).unwrap();
+    format!("{}\n{}", read("server.pem"), read("server.key"))
+}
+
+fn kill(signal: &str, processes: &[String]) {
+    let status = Command::new("kill").arg(format!("-{signal}")).args(processes).status().unwrap();
+    assert!(status.success(), "kill -{signal} {processes:?}");
+}
+
+fn children(parent: &str) -> Vec<String> {
+    let all = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let of_parent = |process: &String| {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)) == Some(parent)
+    };
+    all.filter(|name| name.bytes().all(|b| b.is_ascii_digit())).filter(of_parent).collect()
+}
+
+/// Makes a cluster, waits until whoever started it is gone, and clears up. A server that hangs must go on to be stopped.
+const WATCHDOG: &str = r#"
+trap '' INT TERM HUP
+folder=$(mktemp -d) || exit 1
+umask 077
+printf '%s\n' "$2" > "$folder/password"
+printf '%s\n' "$3" > "$folder/server.pem"
+cp "$folder/server.pem" "$folder/server.key"
+if "$1/initdb" -D "$folder/data" -U postgres -A scram-sha-256 --pwfile="$folder/password" -E UTF8 --locale=C --no-sync \
+    > "$folder/initdb.log" 2>&1
+then echo "ready $folder"
+else tr '\n' ' ' < "$folder/initdb.log"; echo
+fi
+cat > /dev/null
+if read -r main 2> /dev/null < "$folder/data/postmaster.pid"; then
+    all=$main
+    for stat in /proc/[0-9]*/stat; do
+        read -r process name state parent rest 2> /dev/null < "$stat" && [ "$parent" = "$main" ] && all="$all $process"
+    done
+    kill -CONT $all 2> /dev/null
+    "$1/pg_ctl" stop -D "$folder/data" -m immediate -t 20 > /dev/null 2>&1 || kill -KILL $all 2> /dev/null
+fi
+rm -rf "$folder"
+"#;

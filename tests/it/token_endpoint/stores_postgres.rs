@@ -1,1 +1,604 @@
 //! The store in PostgreSQL, with a real one.
+
+use std::{
+    cell::Cell,
+    error::Error as _,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::net::TcpListener;
+use tower_oauth::token_endpoint::{
+    AccessRecord, CodeRecord, CodeTaken, Family, Issued, NewAccess, NewRefresh, PostgresStore, PostgresStoreBuilder,
+    RefreshToken, Revoked, Rotated, Store, Successor, TokenHash, conformance,
+};
+
+use super::{AUTHORIZE, OPAQUE, VERIFIER, World, resource_server::accepts_every_token, usual};
+use crate::servers::postgres::{PASSWORD, Server, fresh_schema, shared};
+
+/// In a schema of its own, which the server knows its connections by.
+fn builder(server: &Server) -> (PostgresStoreBuilder, String) {
+    let schema = fresh_schema();
+    let url = format!("{}?application_name={schema}", server.url());
+    (PostgresStore::builder(url).schema(&schema), schema)
+}
+
+async fn store(server: &Server) -> PostgresStore {
+    builder(server).0.connect().await.unwrap()
+}
+
+/// Does not wait long.
+async fn hasty(server: &Server) -> PostgresStore {
+    builder(server).0.timeout(HASTE).connect().await.unwrap()
+}
+
+fn world(store: impl Store) -> World {
+    World::with(|builder| builder.authorization_code(AUTHORIZE).refresh_token(RefreshToken::new()).store(store))
+}
+
+async fn is_unavailable_in_time(world: &World) {
+    let start = Instant::now();
+    world.token("reports", &[]).await.is_error(503, "temporarily_unavailable");
+    assert!(start.elapsed() < 10 * HASTE, "503 took {:?}", start.elapsed());
+}
+
+/// Everything in a schema, as text.
+fn dump(server: &Server, schema: &str) -> String {
+    let table = |name| format!(r#"SELECT t FROM "{schema}".{name} t;"#);
+    server.sql(&TABLES.map(table).concat())
+}
+
+fn count(server: &Server, schema: &str, table: &str) -> usize {
+    server.sql(&format!(r#"SELECT count(*) FROM "{schema}".{table}"#)).trim().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_store_in_postgresql_conforms() {
+    let Some(server) = shared() else { return };
+    let (builder, _) = builder(server);
+    conformance(async || builder.clone().connect().await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_connection_each_is_enough_to_conform() {
+    let Some(server) = shared() else { return };
+    let builder = builder(server).0.max_connections(1);
+    conformance(async || builder.clone().connect().await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_role_and_a_database_with_odd_defaults_conform() {
+    let Some(server) = shared() else { return };
+    let (_, schema) = builder(server);
+    server.sql(&format!(
+        "CREATE ROLE odd LOGIN PASSWORD '{PASSWORD}'; GRANT CREATE ON DATABASE postgres TO odd;
+         ALTER ROLE odd SET default_transaction_isolation = 'serializable'; ALTER ROLE odd SET search_path = '';"
+    ));
+    let builder = PostgresStore::builder(server.url_of("odd", PASSWORD, "postgres")).schema(schema);
+    conformance(async || builder.clone().connect().await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_issued_is_honoured_after_postgresql_was_killed() {
+    let Some(server) = Server::start() else { return };
+    let opened = Cell::new(0);
+    conformance(async || {
+        opened.set(opened.get() + 1);
+        // Before what was remembered is recalled.
+        if opened.get() == 3 {
+            server.kill();
+            server.restart();
+        }
+        PostgresStore::builder(server.url()).connect().await.unwrap()
+    })
+    .await;
+    assert_eq!(opened.get(), 3);
+}
+
+#[tokio::test]
+async fn the_resource_server_accepts_every_token_that_postgresql_remembers() {
+    let Some(server) = shared() else { return };
+    accepts_every_token(store(server).await).await;
+}
+
+#[tokio::test]
+async fn no_code_token_or_secret_is_readable_in_postgresql() {
+    let Some(server) = shared() else { return };
+    let (builder, schema) = builder(server);
+    let world = world(builder.connect().await.unwrap());
+    let code = world.code(&[]).await;
+    let first = world.redeem(&code, &[]).await;
+    let unused = world.code(&[]).await;
+    let next = world.refresh(first.text("refresh_token"), &[]).await;
+    let opaque = world.access_token("reports", &[("resource", OPAQUE)]).await;
+    let limited = world.access_token("limited", &[]).await;
+
+    let dump = dump(server, &schema);
+    assert!(
+        dump.contains("ada") && dump.contains("reports"),
+        "users and clients are readable, and the search finds them"
+    );
+    let secrets = [
+        &*code,
+        &unused,
+        first.text("access_token"),
+        first.text("refresh_token"),
+        next.text("access_token"),
+        next.text("refresh_token"),
+        &opaque,
+        &limited,
+        "reports-secret",
+        VERIFIER,
+    ];
+    for secret in secrets {
+        // The last part of a JWT is its signature. Bytes are shown in hexadecimal.
+        for part in [secret, secret.rsplit('.').next().unwrap()] {
+            let bytes: String = part.bytes().map(|b| format!("{b:02x}")).collect();
+            assert!(!dump.contains(part) && !dump.contains(&bytes), "{secret}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_postgresql_that_hangs_is_answered_with_503_in_time_and_works_again() {
+    let Some(server) = Server::start() else { return };
+    let world = world(hasty(&server).await);
+    let token = world.access_token("reports", &[("resource", OPAQUE)]).await;
+    server.hang();
+    for _ in 0..12 {
+        is_unavailable_in_time(&world).await;
+    }
+    let answer = world.post("/introspect", &usual("watch"), &[("token", &token)]).await;
+    answer.is_error(503, "temporarily_unavailable");
+    server.go_on();
+    works_again(&world).await;
+    assert!(world.is_active(&token).await);
+}
+
+#[tokio::test]
+async fn a_postgresql_that_is_down_is_answered_with_503_in_time_and_works_again() {
+    let Some(server) = Server::start() else { return };
+    let world = world(hasty(&server).await);
+    let token = world.access_token("reports", &[("resource", OPAQUE)]).await;
+    server.kill();
+    for _ in 0..5 {
+        is_unavailable_in_time(&world).await;
+    }
+    server.restart();
+    works_again(&world).await;
+    assert!(world.is_active(&token).await);
+}
+
+/// Asks for a token until there is one.
+async fn works_again(world: &World) {
+    let start = Instant::now();
+    while world.token("reports", &[]).await.status() != 200 {
+        assert!(start.elapsed() < Duration::from_secs(20), "no token for 20 seconds");
+    }
+}
+
+#[tokio::test]
+async fn requests_that_were_given_up_take_no_connection_with_them() {
+    let Some(server) = shared() else { return };
+    let (builder, schema) = builder(server);
+    let store = Arc::new(builder.max_connections(1).connect().await.unwrap());
+    for delay in 0..200 {
+        let access = access("a client", "a subject", 1000);
+        let asked = tokio::time::timeout(Duration::from_micros(delay * 10), store.issue(&access, None, Some(3), 1));
+        drop(asked.await);
+        let key = TokenHash::of(&format!("key {delay}"));
+        assert!(store.insert_if_absent(&key, 1000, 1).await.unwrap());
+    }
+    assert!(count(server, &schema, "access_tokens") <= 3);
+}
+
+#[tokio::test]
+async fn a_lock_that_somebody_keeps_is_answered_with_an_error_in_time() {
+    let Some(server) = shared() else { return };
+    let (builder, schema) = builder(server);
+    let store = builder.timeout(HASTE).connect().await.unwrap();
+    let lock = format!(r#"LOCK TABLE "{schema}".seen; SELECT pg_sleep(4)"#);
+    let keeps = std::thread::spawn(move || server.sql(&lock));
+    let start = Instant::now();
+    let failed = loop {
+        let begun = Instant::now();
+        let key = TokenHash::of(&format!("{:?}", start.elapsed()));
+        if store.insert_if_absent(&key, 1000, 1).await.is_err() {
+            break begun.elapsed();
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "the lock made nobody wait");
+    };
+    assert!(failed < 5 * HASTE, "{failed:?}");
+    // The server gave up as well.
+    let waiting =
+        format!("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = '{schema}'");
+    assert_eq!(settles(|| server.sql(&waiting), String::is_empty), "");
+    assert!(!keeps.is_finished(), "the lock was given back too early to know");
+    keeps.join().unwrap();
+    assert!(store.insert_if_absent(&TokenHash::of("afterwards"), 1000, 1).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn eight_instances_start_at_the_same_moment_on_an_empty_database() {
+    let Some(server) = shared() else { return };
+    let (builder, schema) = builder(server);
+    let starts: Vec<_> = (0..8).map(|_| tokio::spawn(builder.clone().connect())).collect();
+    for start in starts {
+        let store = start.await.unwrap().unwrap();
+        assert!(store.insert_if_absent(&fresh_hash(), 1000, 1).await.unwrap());
+    }
+    assert_eq!(count(server, &schema, "migrations"), 1);
+}
+
+#[tokio::test]
+async fn two_schemas_do_not_see_each_other() {
+    let Some(server) = shared() else { return };
+    let (one, _) = builder(server);
+    let [one, same, other] = [one.clone().connect().await, one.connect().await, builder(server).0.connect().await];
+    let (one, same, other) = (one.unwrap(), same.unwrap(), other.unwrap());
+    let (key, access) = (TokenHash::of("a key"), access("a client", "a subject", 1000));
+    assert!(one.insert_if_absent(&key, 1000, 1).await.unwrap());
+    assert!(other.insert_if_absent(&key, 1000, 1).await.unwrap());
+    assert!(!same.insert_if_absent(&key, 1000, 1).await.unwrap());
+    one.issue(&access, None, None, 1).await.unwrap();
+    assert_eq!(same.find_access(&access.hash, 1).await.unwrap(), Some(access.record));
+    assert_eq!(other.find_access(&access.hash, 1).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn migrations_by_hand_need_a_role_with_few_rights() {
+    let Some(server) = shared() else { return };
+    let schema = fresh_schema();
+    server.sql(&format!("CREATE ROLE modest LOGIN PASSWORD '{PASSWORD}'"));
+    let url = server.url_of("modest", PASSWORD, "postgres");
+    let modest = PostgresStore::builder(&url).schema(&schema);
+    let missing = modest.clone().migrated_by_hand().connect().await.unwrap_err().to_string();
+    assert!(
+        missing.contains("0 of 1 migrations were run") && missing.contains("PostgresStore::migrations"),
+        "{missing}"
+    );
+    let no_right = modest.clone().connect().await.unwrap_err().to_string();
+    assert!(
+        no_right.contains("permission denied for database") && no_right.contains("grant the role CREATE"),
+        "{no_right}"
+    );
+    for text in PostgresStore::migrations(&schema).unwrap() {
+        server.sql(&text);
+    }
+    let no_right = modest.clone().migrated_by_hand().connect().await.unwrap_err().to_string();
+    assert!(
+        no_right.contains("permission denied for schema") && no_right.contains("grant the role USAGE"),
+        "{no_right}"
+    );
+    server.sql(&format!(
+        r#"GRANT USAGE ON SCHEMA "{schema}" TO modest;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA "{schema}" TO modest;"#
+    ));
+    for builder in [modest.clone().migrated_by_hand(), modest] {
+        conformance(async || builder.clone().connect().await.unwrap()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_schema_that_is_there_needs_no_right_on_the_database() {
+    let Some(server) = shared() else { return };
+    let schema = fresh_schema();
+    server.sql(&format!(
+        r#"CREATE ROLE tenant LOGIN PASSWORD '{PASSWORD}'; CREATE SCHEMA "{schema}" AUTHORIZATION tenant"#
+    ));
+    let url = server.url_of("tenant", PASSWORD, "postgres");
+    PostgresStore::builder(url).schema(schema).connect().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_newer_schema_says_who_may_use_it() {
+    let Some(server) = shared() else { return };
+    let (builder, schema) = builder(server);
+    builder.clone().connect().await.unwrap();
+    server.sql(&format!(r#"INSERT INTO "{schema}".migrations VALUES (2, 1)"#));
+    builder.clone().connect().await.expect("a later migration only adds");
+    server.sql(&format!(r#"INSERT INTO "{schema}".migrations VALUES (3, 3)"#));
+    let error = builder.connect().await.unwrap_err().to_string();
+    assert!(error.contains("know 3 migrations; this one knows 1") && error.contains("newer version"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_at_start_up_without_the_password() {
+    let Some(server) = shared() else { return };
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = format!("postgres://ada:hunter2@127.0.0.1:{}/db?sslmode=disable", silent.local_addr().unwrap().port());
+    // Nobody is on port 1, which the system gives to nobody.
+    let nobody = "postgres://ada:hunter2@127.0.0.1:1/db";
+    server
+        .sql("CREATE ROLE replica LOGIN PASSWORD 'hunter2'; ALTER ROLE replica SET default_transaction_read_only = on");
+    server.sql("CREATE ROLE alone LOGIN PASSWORD 'hunter2' CONNECTION LIMIT 0");
+    let refused = [
+        ("ada:hunter2@localhost/db", "not the URL", "postgres://user:password@host"),
+        ("mysql://ada:hunter2@localhost/db", "not the URL", "postgres://user:password@host"),
+        ("postgres://ada:hunter2@localhost:port/db", "not the URL", "postgres://user:password@host"),
+        ("postgres://ada:1/hunter2@localhost/db", "not the URL", "%40"),
+        ("postgres://ada:1#hunter2@localhost/db", "not the URL", "%40"),
+        ("postgres://ada:1?hunter2@localhost/db", "not the URL", "%40"),
+        ("postgres://ada:hunter2@localhost/db?sslmode=hunter2", "not the URL", "sslmode=verify-full"),
+        (nobody, "127.0.0.1:1: ", "start PostgreSQL there"),
+        (&silent, "did not answer within 200ms", "host and port"),
+        (&server.url_of("postgres", "hunter2", "postgres"), "password authentication failed", "correct the user"),
+        (&server.url_of("nobody", "hunter2", "postgres"), "password authentication failed", "correct the user"),
+        (&server.url_of("postgres", PASSWORD, "nowhere"), r#""nowhere" does not exist"#, "create the database"),
+        (&server.url_of("replica", "hunter2", "postgres"), "read-only transaction", "the primary"),
+        (&server.url_of("alone", "hunter2", "postgres"), "too many connections", "max_connections"),
+        (&(server.url() + "?sslmode=verify-full"), "certificate", "sslmode"),
+    ];
+    for (url, found, change) in refused {
+        let builder = PostgresStore::builder(url).schema(fresh_schema()).timeout(HASTE);
+        assert!(!format!("{builder:?}").contains("hunter2"), "{builder:?}");
+        let error = builder.connect().await.unwrap_err();
+        assert_eq!(error.mistakes()[0].setting(), "postgres");
+        for told in [error.to_string(), format!("{error:?}")] {
+            assert!(told.contains(found) || told.contains(&found.replace('"', "\\\"")), "{url}: {told}");
+            assert!(told.contains(change), "{url}: {told}");
+            assert!(!told.contains("hunter2") && !told.contains(PASSWORD), "{told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn all_settings_are_told_at_once() {
+    for schema in ["", "Public", "1st", "two words", "pg_own", "a\"b", "ü", &"x".repeat(64)] {
+        let builder = PostgresStore::builder("redis://").schema(schema).max_connections(0).timeout(Duration::ZERO);
+        let error = builder.connect().await.unwrap_err();
+        let settings: Vec<_> = error.mistakes().iter().map(|mistake| mistake.setting()).collect();
+        assert_eq!(settings, ["postgres", "schema", "max_connections", "timeout"], "{error}");
+        assert!(PostgresStore::migrations(schema).is_err(), "{schema}");
+    }
+    assert!(PostgresStore::builder("postgres://").timeout(Duration::MAX).connect().await.is_err());
+}
+
+#[tokio::test]
+async fn a_table_of_somebody_else_is_left_alone() {
+    let Some(server) = shared() else { return };
+    let (builder, schema) = builder(server);
+    server.sql(&format!(r#"CREATE SCHEMA "{schema}"; CREATE TABLE "{schema}".codes (theirs integer)"#));
+    let error = builder.connect().await.unwrap_err().to_string();
+    assert!(error.contains("already exists") && error.contains("schema of its own"), "{error}");
+    assert_eq!(count(server, &schema, "codes"), 0);
+}
+
+#[tokio::test]
+async fn a_reserved_word_is_a_schema_too() {
+    let Some(server) = shared() else { return };
+    let store = PostgresStore::builder(server.url()).schema("select").connect().await.unwrap();
+    store.issue(&access("a client", "a subject", 10), None, Some(1), 1).await.unwrap();
+}
+
+#[tokio::test]
+async fn tls_is_used_and_verified_where_the_url_says_so() {
+    let Some(server) = shared() else { return };
+    let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/keys/certificates/ca.pem");
+    let (_, schema) = builder(server);
+    for (mode, encrypted) in
+        [("disable", "f"), ("require", "t"), (&format!("verify-full&sslrootcert={authority}"), "t")]
+    {
+        let url = format!("{}?sslmode={mode}&application_name={schema}", server.url());
+        let store = PostgresStore::builder(url).schema(&schema).connect().await.unwrap();
+        let who = "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name";
+        assert_eq!(server.sql(&format!("{who} = '{schema}'")).trim(), encrypted, "{mode}");
+        drop(store);
+        // The server notices a little later that the connection was closed.
+        let start = Instant::now();
+        while !server.sql(&format!("{who} = '{schema}'")).is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(20), "the connections of a dropped store stay");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_expired_is_deleted_and_nothing_else() {
+    let Some(server) = shared() else { return };
+    let (builder, schema) = builder(server);
+    let store = builder.connect().await.unwrap();
+    // More than one batch.
+    server.sql(&format!(
+        r#"INSERT INTO "{schema}".seen SELECT sha256(('old ' || i)::bytea), 100 FROM generate_series(1, 1700) i"#
+    ));
+    for end in [100, 5000] {
+        let (family, refresh) = family(&store, "a client", end, 1).await;
+        store.issue(&access("a client", "a subject", end), None, Some(5), 1).await.unwrap();
+        store.rotate(&refresh.hash, "a client", &successor(end), 0, 1).await.unwrap();
+        let (code, unused) = code(&family.client_id, end);
+        store.add_code(&code, &unused, 1).await.unwrap();
+        store.insert_if_absent(&TokenHash::of(&end.to_string()), end, 1).await.unwrap();
+    }
+    // The clocks of two instances may differ by a minute: only what ended before 99 is deleted, and that last.
+    server.sql(&format!(r#"INSERT INTO "{schema}".seen VALUES ('early', 99)"#));
+    store.insert_if_absent(&TokenHash::of("almost"), 5000, 159).await.unwrap();
+    assert_eq!(settles(|| count(server, &schema, "seen"), |seen| *seen == 1703), 1703);
+    assert_eq!(TABLES.map(|table| count(server, &schema, table)), [4, 2, 4, 4, 1703]);
+    store.insert_if_absent(&TokenHash::of("late"), 5000, 170).await.unwrap();
+    let left = || TABLES.map(|table| count(server, &schema, table));
+    // Codes, families, access tokens, refresh tokens, and three keys.
+    assert_eq!(settles(left, |left| *left == [2, 1, 2, 2, 3]), [2, 1, 2, 2, 3]);
+}
+
+/// Looks until it is as wished, and at most for some seconds.
+fn settles<T: PartialEq>(look: impl Fn() -> T, wish: impl Fn(&T) -> bool) -> T {
+    let start = Instant::now();
+    loop {
+        let seen = look();
+        if wish(&seen) || start.elapsed() > Duration::from_secs(20) {
+            return seen;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[tokio::test]
+async fn of_a_long_session_the_last_hundred_used_refresh_tokens_are_known() {
+    let Some(server) = shared() else { return };
+    for (place, expected) in
+        [(0, Rotated::Unknown), (49, Rotated::Unknown), (50, Rotated::Reused), (149, Rotated::Reused)]
+    {
+        let (builder, schema) = builder(server);
+        let store = builder.connect().await.unwrap();
+        let (_, first) = family(&store, "a client", 1000, 1).await;
+        let mut tokens = vec![first.hash];
+        for _ in 0..150 {
+            let next = successor(1000);
+            let rotated = store.rotate(tokens.last().unwrap(), "a client", &next, 0, 1).await.unwrap();
+            assert!(matches!(rotated, Rotated::First(_)), "{rotated:?}");
+            tokens.push(next.hash);
+        }
+        assert_eq!(count(server, &schema, "refresh_tokens"), 101, "a hundred and the living one");
+        assert_eq!(store.rotate(&tokens[place], "a client", &successor(1000), 0, 1).await.unwrap(), expected);
+        let last = store.find_refresh(tokens.last().unwrap(), 1).await.unwrap();
+        assert_eq!(last.is_some(), expected == Rotated::Unknown);
+    }
+}
+
+#[tokio::test]
+async fn where_there_is_no_grace_a_clock_that_is_behind_gives_none() {
+    let Some(server) = shared() else { return };
+    let store = store(server).await;
+    let (_, first) = family(&store, "a client", 1000, 1).await;
+    assert!(matches!(store.rotate(&first.hash, "a client", &successor(1000), 0, 9).await, Ok(Rotated::First(_))));
+    assert_eq!(store.rotate(&first.hash, "a client", &successor(1000), 0, 8).await.unwrap(), Rotated::Reused);
+}
+
+#[tokio::test]
+async fn a_limit_ends_the_oldest_that_live_and_the_dead_take_no_place() {
+    let Some(server) = shared() else { return };
+    let store = store(server).await;
+    let issue = async |access: &NewAccess, limit, now| {
+        assert_eq!(store.issue(access, None, Some(limit), now).await.unwrap(), Issued::Remembered);
+    };
+    let lives = async |access: &NewAccess, now| store.find_access(&access.hash, now).await.unwrap().is_some();
+    // All in the same second, by a hash that is in no order.
+    let many: Vec<_> = (0..6).map(|_| access("a client", "a subject", 1000)).collect();
+    for access in &many {
+        issue(access, 4, 1).await;
+    }
+    for (number, access) in many.iter().enumerate() {
+        assert_eq!(lives(access, 1).await, number >= 2, "{number}");
+    }
+    // One is revoked, one ends and one's family is revoked: they take no place.
+    assert_eq!(store.revoke(&many[4].hash, "a client", 1).await.unwrap(), Revoked::Gone);
+    issue(&access("a client", "a subject", 5), 4, 1).await;
+    let (family, refresh) = family(&store, "a client", 1000, 1).await;
+    let mut of_family = access("a client", "a subject", 1000);
+    of_family.record.family = Some(family.id);
+    issue(&of_family, 5, 1).await;
+    assert_eq!(store.revoke(&refresh.hash, "a client", 1).await.unwrap(), Revoked::Gone);
+    issue(&access("a client", "a subject", 1000), 4, 5).await;
+    for number in [2, 3, 5] {
+        assert!(lives(&many[number], 5).await, "{number}");
+    }
+    let other = access("a client", "another subject", 1000);
+    issue(&other, 0, 5).await;
+    assert!(
+        lives(&other, 5).await && lives(&many[2], 5).await,
+        "another subject has a limit of its own, of one at least"
+    );
+}
+
+#[tokio::test]
+async fn any_text_is_a_client_and_any_time_an_end() {
+    let Some(server) = shared() else { return };
+    let store = store(server).await;
+    let long = "long ü ".repeat(20_000);
+    for client in ["a client: ü'\"", "a\0b\\u0000\u{1}\u{7f}\u{2028}\u{1f511}", "", "\\\"$1", &long] {
+        for end in [1000, u64::MAX] {
+            let (family, refresh) = family(&store, client, end, 1).await;
+            assert_eq!(store.find_refresh(&refresh.hash, 1).await.unwrap().as_ref(), Some(&family));
+            assert_eq!(store.revoke(&refresh.hash, "another", 1).await.unwrap(), Revoked::NotYours);
+            let unknown = store.rotate(&refresh.hash, "another", &successor(end), 0, 1).await.unwrap();
+            assert_eq!(unknown, Rotated::Unknown);
+            let next = successor(end);
+            let rotated = store.rotate(&refresh.hash, client, &next, u64::MAX, 1).await.unwrap();
+            assert_eq!(rotated, Rotated::First(family.clone()));
+            let again = store.rotate(&refresh.hash, client, &successor(end), u64::MAX, 2).await.unwrap();
+            assert_eq!(again, Rotated::Again { family: family.clone(), salt: next.salt });
+            let mut access = access(client, client, end);
+            access.record.family = Some(family.id);
+            assert_eq!(store.issue(&access, None, Some(u32::MAX), 1).await.unwrap(), Issued::Remembered);
+            assert_eq!(store.find_access(&access.hash, 1).await.unwrap().as_ref(), Some(&access.record));
+            assert_eq!(store.find_access(&access.hash, u64::MAX).await.unwrap(), None, "nothing lives for ever");
+            assert_eq!(store.revoke(&access.hash, "another", 1).await.unwrap(), Revoked::NotYours);
+            assert_eq!(store.revoke(&access.hash, client, 1).await.unwrap(), Revoked::Gone);
+            assert_eq!(store.find_access(&access.hash, 1).await.unwrap(), None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_somebody_else_wrote_is_an_error_that_does_not_quote_it() {
+    let Some(server) = shared() else { return };
+    let (builder, schema) = builder(server);
+    let store = builder.connect().await.unwrap();
+    let access = access("a client", "a subject", 1000);
+    store.issue(&access, None, None, 1).await.unwrap();
+    for text in ["shy", r#"{"expires_at":9999,"shy":1}"#, "[7777]"] {
+        server.sql(&format!(r#"UPDATE "{schema}".access_tokens SET record = '{text}'"#));
+        let error = store.find_access(&access.hash, 1).await.unwrap_err();
+        assert!(error.source().is_none() && !format!("{error} {error:?}").contains("shy"), "{error}");
+    }
+    server.sql(&format!(r#"DROP TABLE "{schema}".access_tokens"#));
+    let error = store.find_access(&access.hash, 1).await.unwrap_err();
+    assert!(error.source().unwrap().to_string().contains("does not exist"), "{error}");
+}
+
+/// A family whose code was used, and its first refresh token.
+async fn family(store: &PostgresStore, client: &str, end: u64, now: u64) -> (Family, NewRefresh) {
+    let (code, record) = code(client, end);
+    store.add_code(&code, &record, now).await.unwrap();
+    let taken = store.take_code(&code, &record.binding, now).await.unwrap();
+    assert_eq!(taken, CodeTaken::First(record.family.clone()));
+    let mut access = access(client, "of a family", end);
+    access.record.family = Some(record.family.id.clone());
+    let refresh = NewRefresh { hash: fresh_hash(), expires_at: end };
+    assert_eq!(store.issue(&access, Some(&refresh), None, now).await.unwrap(), Issued::Remembered);
+    (record.family, refresh)
+}
+
+fn code(client: &str, end: u64) -> (TokenHash, CodeRecord) {
+    let family = Family {
+        id: format!("{:?}", fresh_hash().as_bytes()),
+        client_id: client.to_owned(),
+        credential: String::new(),
+        subject: client.to_owned(),
+        scope: client.to_owned(),
+        audiences: vec![client.to_owned()],
+        auth_time: Some(end),
+        expires_at: end,
+    };
+    (fresh_hash(), CodeRecord { binding: fresh_hash(), family, expires_at: end })
+}
+
+fn access(client: &str, subject: &str, end: u64) -> NewAccess {
+    let record = AccessRecord {
+        id: client.to_owned(),
+        family: None,
+        client_id: client.to_owned(),
+        credential: String::new(),
+        subject: subject.to_owned(),
+        scope: String::new(),
+        audience: OPAQUE.to_owned(),
+        auth_time: None,
+        issued_at: 1,
+        expires_at: end,
+    };
+    NewAccess { hash: fresh_hash(), record }
+}
+
+fn successor(end: u64) -> Successor {
+    let hash = fresh_hash();
+    Successor { hash, salt: *hash.as_bytes(), expires_at: end }
+}
+
+fn fresh_hash() -> TokenHash {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    TokenHash::of(&COUNT.fetch_add(1, Ordering::Relaxed).to_string())
+}
+
+const TABLES: [&str; 5] = ["codes", "families", "access_tokens", "refresh_tokens", "seen"];
+const HASTE: Duration = Duration::from_millis(200);

@@ -1,0 +1,64 @@
+//! What has expired is deleted along the way.
+
+use std::sync::{
+    Arc, Weak,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use super::{Shared, column, number};
+use crate::{log, token_endpoint::store::StoreError};
+
+#[derive(Default)]
+pub(super) struct Cleaning {
+    /// When the last one began, by the endpoint's clock.
+    last: AtomicU64,
+    goes_on: AtomicBool,
+}
+
+impl Cleaning {
+    /// Now and then, in a task of its own, which ends when the store is dropped.
+    pub(super) fn begin_if_due(shared: &Arc<Shared>, now: u64) {
+        let cleaning = &shared.cleaning;
+        if cleaning.last.load(Ordering::Relaxed).abs_diff(now) < SECONDS_BETWEEN
+            || cleaning.goes_on.swap(true, Ordering::Relaxed)
+        {
+            return;
+        }
+        cleaning.last.store(now, Ordering::Relaxed);
+        tokio::spawn(clean(Arc::downgrade(shared), now));
+    }
+}
+
+async fn clean(shared: Weak<Shared>, now: u64) {
+    let mut more = true;
+    for _ in 0..BATCHES_AT_ONCE {
+        let Some(shared) = shared.upgrade() else { return };
+        more = shared.clean(now).await.unwrap_or_else(|error| {
+            log::cleaning_failed(&error);
+            false
+        });
+        if !more {
+            break;
+        }
+    }
+    let Some(shared) = shared.upgrade() else { return };
+    if more {
+        shared.cleaning.last.store(0, Ordering::Relaxed);
+    }
+    shared.cleaning.goes_on.store(false, Ordering::Relaxed);
+}
+
+impl Shared {
+    /// Deletes one batch. Whether there may be more.
+    async fn clean(&self, now: u64) -> Result<bool, StoreError> {
+        let before = number(now.saturating_sub(CLOCKS_DIFFER));
+        self.row(sqlx::query(&self.statements.clean).bind(before).bind(BATCH)).await.and_then(|row| column(&row, 0))
+    }
+}
+
+const SECONDS_BETWEEN: u64 = 10;
+const BATCH: i64 = 500;
+/// A run that has deleted so much leaves the rest to the next one, which begins without a pause.
+const BATCHES_AT_ONCE: usize = 100;
+/// Seconds that the clocks of two instances may be apart, so that none deletes what lives for the other.
+const CLOCKS_DIFFER: u64 = 60;
