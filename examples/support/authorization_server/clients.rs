@@ -16,7 +16,10 @@
 //! RFC 7591's other members are taken and not looked at, but for those that would be a promise. A member of another name is
 //! a mistake: most likely one of the above, misspelt.
 
-use std::{collections::HashMap, fmt, fs};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    fmt, fs,
+};
 
 use serde::{
     Deserialize, Deserializer,
@@ -67,11 +70,9 @@ pub(crate) fn read(path: &str, wrong: &mut Mistakes) -> Registered {
             return registered;
         }
     };
+    let mut ids = HashMap::new();
     for (index, entry) in entries.into_iter().enumerate() {
-        let mut place = Place { path, index, wrong: &mut *wrong };
-        if let Some(client) = place.client(entry, &mut registered) {
-            registered.clients.push(client);
-        }
+        Place { path, index, wrong: &mut *wrong }.client(entry, &mut ids, &mut registered);
     }
     registered.scopes.sort_unstable();
     registered.scopes.dedup();
@@ -86,10 +87,9 @@ struct Place<'p> {
 }
 
 impl Place<'_> {
-    fn client(&mut self, entry: &RawValue, registered: &mut Registered) -> Option<Client> {
+    fn client(&mut self, entry: &RawValue, ids: &mut HashMap<String, usize>, registered: &mut Registered) {
         let Ok(Members(members)) = serde_json::from_str(entry.get()) else {
-            self.add("", "it is no object");
-            return None;
+            return self.add("", "it is no object");
         };
         for (index, (name, _)) in members.iter().enumerate() {
             let plain = name.split('#').next().unwrap_or_default(); // RFC 7591 §2.2: a language may follow
@@ -101,33 +101,47 @@ impl Place<'_> {
             }
         }
         let get = |name: &str| members.iter().find(|(own, _)| own == name).map(|(_, value)| *value);
-        let id: String = self.needed("client_id", get("client_id"), "a text")?;
-        if registered.clients.iter().any(|other| other.id() == id) {
-            self.add("client_id", format_args!("{id:?} is the id of a client before it too"));
-        }
-        let builder = self.proof(&id, &get)?;
+        let id = self.id(get("client_id"), ids);
+        let builder = self.proof(&id, &get);
         let builder = self.grants(builder, &get);
-        let scopes: String =
-            self.value("scope", get("scope"), "a text, with spaces between the scopes").unwrap_or_default();
+        let scopes = self.value("scope", get("scope"), "a text, with spaces between the scopes");
+        let scopes: String = scopes.unwrap_or_default();
         let scopes: Vec<String> = scopes.split(' ').filter(|name| !name.is_empty()).map(str::to_owned).collect();
         let mut builder = builder.default_scopes(&scopes);
-        registered.scopes.extend(scopes);
         for (audience, format) in self.audiences(get("audiences")) {
             builder = builder.audience(audience, format);
         }
         if self.value("introspect", get("introspect"), "true or false").unwrap_or(false) {
             builder = builder.introspects_any_token();
         }
-        if let Some(name) = self.value("client_name", get("client_name"), "a text") {
-            registered.names.insert(id, name);
+        let name = self.value("client_name", get("client_name"), "a text");
+        let (path, index) = (self.path, self.index);
+        let client = self.wrong.check(|setting| place_of(path, index, member_of(setting)), builder.build());
+        if let Some(client) = client {
+            registered.names.extend(name.map(|name| (client.id().to_owned(), name)));
+            registered.scopes.extend(scopes);
+            registered.clients.push(client);
         }
-        self.wrong.check(|member| place_of(self.path, self.index, member_of(member)), builder.build())
     }
 
-    /// How it proves that it is the one.
-    fn proof<'v>(&mut self, id: &str, get: &impl Fn(&str) -> Option<&'v RawValue>) -> Option<ClientBuilder> {
+    /// An id that no client before it has. What stands in for a missing one lets the rest be looked at too.
+    fn id(&mut self, value: Option<&RawValue>, ids: &mut HashMap<String, usize>) -> String {
+        if value.is_none() {
+            self.add("client_id", "it is missing");
+        }
+        let Some(id) = self.value::<String>("client_id", value, "a text") else { return "?".to_owned() };
+        match ids.entry(id.clone()) {
+            Entry::Occupied(first) => self.add("client_id", format_args!("{id:?} is that of [{}] too", first.get())),
+            Entry::Vacant(place) => {
+                place.insert(self.index);
+            }
+        }
+        id
+    }
+
+    /// How it proves that it is the one; by some secret, where that is not clear.
+    fn proof<'v>(&mut self, id: &str, get: &impl Fn(&str) -> Option<&'v RawValue>) -> ClientBuilder {
         const METHOD: &str = "token_endpoint_auth_method";
-        let method: Option<String> = self.value(METHOD, get(METHOD), "a text");
         let secret: Option<String> = self.value("client_secret", get("client_secret"), "a text");
         if get("jwks_uri").is_some() {
             self.add("jwks_uri", "keys are not fetched here; give them in jwks");
@@ -135,32 +149,37 @@ impl Place<'_> {
         if get("client_secret_expires_at").is_some_and(|at| at.get() != "0") {
             self.add("client_secret_expires_at", "secrets do not expire here; give 0, or leave it out");
         }
+        let method: Option<String> = self.value(METHOD, get(METHOD), "a text");
         match method.as_deref().unwrap_or("client_secret_basic") {
-            "client_secret_basic" | "client_secret_post" => match secret {
-                Some(secret) => return Some(Client::with_secret(id, ClientSecret::new(secret))),
-                None if get("client_secret").is_some() => {}
-                None => self.add(
+            "client_secret_basic" | "client_secret_post" if secret.is_some() || get("client_secret").is_some() => {}
+            "client_secret_basic" | "client_secret_post" => {
+                self.add(
                     "client_secret",
                     format_args!("it is missing; without one, {METHOD} is private_key_jwt or none"),
-                ),
-            },
+                );
+            }
             "private_key_jwt" => {
                 self.no_secret(secret.as_ref(), "private_key_jwt");
-                let Some(jwks) = get("jwks") else {
-                    self.add("jwks", "it is missing; private_key_jwt needs the client's public keys");
-                    return None;
-                };
-                let keys = KeySet::from_json(jwks.get());
-                let keys = self.wrong.check(|_| place_of(self.path, self.index, "jwks"), keys);
-                return keys.map(|keys| Client::with_keys(id, keys));
+                if let Some(keys) = self.keys(get("jwks")) {
+                    return Client::with_keys(id, keys);
+                }
             }
             "none" => {
                 self.no_secret(secret.as_ref(), "none, a public client");
-                return Some(Client::public(id));
+                return Client::public(id);
             }
             _ => self.add(METHOD, "it is none of client_secret_basic, client_secret_post, private_key_jwt and none"),
         }
-        None
+        Client::with_secret(id, ClientSecret::new(secret.unwrap_or_else(|| "-".to_owned())))
+    }
+
+    fn keys(&mut self, value: Option<&RawValue>) -> Option<KeySet> {
+        let Some(jwks) = value else {
+            self.add("jwks", "it is missing; private_key_jwt needs the client's public keys");
+            return None;
+        };
+        let place = place_of(self.path, self.index, "jwks");
+        self.wrong.check(|_| &place, KeySet::from_json(jwks.get()))
     }
 
     fn no_secret(&mut self, secret: Option<&String>, method: &str) {
@@ -204,13 +223,6 @@ impl Place<'_> {
             }
         }
         audiences
-    }
-
-    fn needed<'v, T: Deserialize<'v>>(&mut self, name: &str, value: Option<&'v RawValue>, what: &str) -> Option<T> {
-        if value.is_none() {
-            self.add(name, "it is missing");
-        }
-        self.value(name, value, what)
     }
 
     fn value<'v, T: Deserialize<'v>>(&mut self, name: &str, value: Option<&'v RawValue>, what: &str) -> Option<T> {

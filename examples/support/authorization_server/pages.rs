@@ -170,6 +170,6 @@ const STYLE: &str = "\
     .answers{display:flex;gap:.75rem}\
     button{flex:1;padding:.625rem;font:inherit;font-weight:600;border:2px solid #0b4fb3;border-radius:.25rem;\
     background:#0b4fb3;color:#fff;cursor:pointer}button.second{background:#fff;color:#0b4fb3}\
-    input:focus-visible,button:focus-visible{outline:3px solid #b35900;outline-offset:2px}\
+    input:focus,button:focus-visible{outline:3px solid #b35900;outline-offset:2px}\
     .alert{padding:.75rem 1rem;background:#fdecea;border-left:.25rem solid #b3261e;color:#7a1a14}\
     @media(max-width:30rem){main{margin:0;border:0;border-radius:0;padding:1.25rem}}";

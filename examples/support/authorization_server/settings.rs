@@ -7,7 +7,9 @@ use tokio::net::TcpListener;
 use tower_oauth::{
     Algorithm,
     keys::PrivateKey,
-    token_endpoint::{ClientCredentials, Clients, RefreshToken, TokenEndpoint, TokenEndpointBuilder},
+    token_endpoint::{
+        ClientCredentials, Clients, PostgresStore, RedisStore, RefreshToken, TokenEndpoint, TokenEndpointBuilder,
+    },
 };
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
@@ -33,7 +35,7 @@ pub(crate) struct Server {
 pub(crate) async fn read() -> Result<Server, Mistakes> {
     let mut wrong = Mistakes::default();
     log(&mut wrong);
-    let (listener, issuer) = place(&mut wrong).await;
+    let (listener, address, issuer) = place(&mut wrong).await;
     let file = wrong.required("CLIENTS", "clients.json");
     let Registered { clients, names, scopes } =
         file.as_deref().map(|file| clients::read(file, &mut wrong)).unwrap_or_default();
@@ -49,7 +51,9 @@ pub(crate) async fn read() -> Result<Server, Mistakes> {
     let users = Users::read(&users, &clients, &mut wrong);
     let store = Store::read(&mut wrong).await;
     let (algorithm, key) = signing_key(&mut wrong, &store, file.as_deref());
-    let told = format!("{issuer} ({algorithm}, store: {}, {} clients)", store.name(), clients.len());
+    let own = format!("http://{address}") == issuer;
+    let listening = if own { String::new() } else { format!(", listening on {address}") };
+    let told = format!("{issuer} ({algorithm}, store: {}, {} clients{listening})", store.name(), clients.len());
     // What stands in for a wrong setting lets the rest be looked at too.
     let clients = Clients::new(if wrong.is_empty() { clients } else { Vec::new() });
     let clients = wrong.check(|_| "CLIENTS", clients);
@@ -79,16 +83,16 @@ fn log(wrong: &mut Mistakes) {
     log.with_ansi(io::stderr().is_terminal()).init();
 }
 
-/// Where it listens, and what it calls itself.
-async fn place(wrong: &mut Mistakes) -> (Option<TcpListener>, String) {
+/// Where it listens, as it is written there but with the port that the system chose for 0, and what it calls itself.
+async fn place(wrong: &mut Mistakes) -> (Option<TcpListener>, String, String) {
     let bind = wrong.optional("BIND").unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let listener = TcpListener::bind(&bind).await;
     let listener = listener.map_err(|error| wrong.add("BIND", format_args!("cannot listen on {bind:?}: {error}"))).ok();
-    // As it is written there, with the port that the system chose for 0.
     let host = bind.rsplit_once(':').map_or("127.0.0.1", |(host, _)| host);
     let port = listener.as_ref().and_then(|listener| listener.local_addr().ok()).map_or(8080, |address| address.port());
-    let issuer = wrong.optional("ISSUER").unwrap_or_else(|| format!("http://{host}:{port}"));
-    (listener, issuer)
+    let address = format!("{host}:{port}");
+    let issuer = wrong.optional("ISSUER").unwrap_or_else(|| format!("http://{address}"));
+    (listener, address, issuer)
 }
 
 fn signing_key(wrong: &mut Mistakes, store: &Store, clients: Option<&str>) -> (Algorithm, Option<PrivateKey>) {
@@ -112,27 +116,40 @@ fn signing_key(wrong: &mut Mistakes, store: &Store, clients: Option<&str>) -> (A
 /// Where what was issued is remembered.
 enum Store {
     Memory,
+    Redis(RedisStore),
+    Postgres(PostgresStore),
 }
 
 impl Store {
+    /// Asks the other two whether they are there.
     async fn read(wrong: &mut Mistakes) -> Self {
         let url = wrong.optional("STORE").unwrap_or_else(|| "memory".to_owned());
-        match url.split("://").next() {
-            Some("memory") => {}
-            _ => wrong.add("STORE", "it is neither memory nor a URL of redis, rediss, postgres or postgresql"),
-        }
-        Self::Memory
+        let found = match url.split_once("://").map_or(&*url, |(scheme, _)| scheme) {
+            "memory" if url == "memory" => Ok(Self::Memory),
+            "redis" | "rediss" | "redis+unix" => RedisStore::builder(url).connect().await.map(Self::Redis),
+            "postgres" | "postgresql" => PostgresStore::builder(url).connect().await.map(Self::Postgres),
+            // Never quoted: there may be a password in it.
+            _ => {
+                wrong.add("STORE", "it is neither memory nor a redis://, rediss://, postgres:// or postgresql:// URL");
+                Ok(Self::Memory)
+            }
+        };
+        wrong.check(|_| "STORE", found).unwrap_or(Self::Memory)
     }
 
     fn name(&self) -> &'static str {
         match self {
             Self::Memory => "memory",
+            Self::Redis(_) => "Redis",
+            Self::Postgres(_) => "PostgreSQL",
         }
     }
 
     fn put_into(self, builder: TokenEndpointBuilder) -> TokenEndpointBuilder {
         match self {
             Self::Memory => builder,
+            Self::Redis(store) => builder.store(store),
+            Self::Postgres(store) => builder.store(store),
         }
     }
 }
