@@ -1,0 +1,77 @@
+//! Compares all contenders on this machine and writes Markdown: `benches/issuing/run`, which builds them and starts the
+//! stores.
+//!
+//! In every round each contender has its turn, with a process of its own, pinned to one core; this program sends from
+//! another one. What is compared is tokens a second of the server's CPU time, as the kernel accounts it, so that a client
+//! or a store that is slower than the server changes little. All traffic stays on 127.0.0.1.
+
+mod check;
+mod lineup;
+mod load;
+mod process;
+mod report;
+mod stores;
+
+use std::{env, time::Duration};
+
+use lineup::{Contender, lineup};
+use process::Server;
+use report::{Measured, Run};
+use stores::Stores;
+
+/// How long it may take.
+struct Effort {
+    rounds: usize,
+    warm_up: Duration,
+    load: Duration,
+}
+
+const FULL: Effort = Effort { rounds: 5, warm_up: Duration::from_secs(2), load: Duration::from_secs(3) };
+const QUICK: Effort = Effort { rounds: 1, warm_up: Duration::from_millis(300), load: Duration::from_millis(700) };
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let effort = if arguments.iter().any(|argument| argument == "--quick") { QUICK } else { FULL };
+    let contenders = lineup(&Stores::from_environment());
+    let mut all: Vec<Measured> = contenders.iter().map(|_| Measured::default()).collect();
+    let count = contenders.len();
+    for round in 0..effort.rounds {
+        for place in (0..count).map(|place| (place + round) % count) {
+            let contender = &contenders[place];
+            eprintln!("round {} of {}: {}", round + 1, effort.rounds, contender.name);
+            let outcome = turn(contender, &effort).await;
+            if let Err(reason) = &outcome {
+                eprintln!("  {reason}");
+            }
+            all[place].runs.push(outcome);
+        }
+    }
+    println!("{}", report::markdown(&contenders, &all, &effort));
+}
+
+/// One process: checked, warmed up, measured, and gone.
+async fn turn(contender: &Contender, effort: &Effort) -> Result<Run, String> {
+    if let Some(store) = &contender.store {
+        store.as_ref().map_err(Clone::clone)?.empty()?;
+    }
+    let store = contender.store.as_ref().and_then(|store| store.as_ref().ok());
+    let server = Server::start(contender, store).await?;
+    check::answers(&server, contender).await?;
+    load::run(&server.address, effort.warm_up).await?;
+    let usage = || Ok::<_, String>((server.cpu()?, server.memory()?, store.map_or(Ok(0.0), stores::Store::cpu)?));
+    let (cpu, memory, stored) = usage()?;
+    let load = load::run(&server.address, effort.load).await?;
+    let (cpu_then, memory_then, stored_then) = usage()?;
+    check::remembers(&server, contender).await?;
+    let count = load.latencies.len() as f64;
+    Ok(Run {
+        per_second: count / load.took,
+        server: (cpu_then - cpu) / count,
+        busy: (cpu_then - cpu) / load.took,
+        store: (stored_then - stored) / count,
+        memory: (memory_then - memory) / count,
+        p50: load.percentile(50),
+        p99: load.percentile(99),
+    })
+}

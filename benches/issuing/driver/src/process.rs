@@ -1,0 +1,82 @@
+//! A contender that runs, and what the kernel says about processes.
+
+use std::{env, fs, path::PathBuf, process::Stdio, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+use crate::{
+    lineup::{Contender, Program},
+    load::{AUDIENCE, CLIENT_ID, CLIENT_SECRET, ISSUER, SCOPE},
+    stores::Store,
+};
+
+pub(crate) struct Server {
+    /// Killed when this is dropped.
+    _child: Child,
+    pid: u32,
+    pub(crate) address: String,
+}
+
+impl Server {
+    /// On a core of its own, once it says where it listens.
+    pub(crate) async fn start(contender: &Contender, store: Option<&Store>) -> Result<Self, String> {
+        let mut command = Command::new("taskset");
+        command.args(["-c", "0"]);
+        match contender.program {
+            Program::Ours => command.arg(beside("ours")),
+            Program::OxideAuth => command.arg(beside("with-oxide-auth")),
+            Program::OAuth2Server => {
+                command.arg("node").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../with-oauth2-server/server.mjs"))
+            }
+        };
+        let mut child = command
+            .arg(contender.variant)
+            .envs([("ISSUER", ISSUER), ("AUDIENCE", AUDIENCE), ("SCOPE", SCOPE)])
+            .envs([("CLIENT_ID", CLIENT_ID), ("CLIENT_SECRET", CLIENT_SECRET)])
+            .env("LIFETIME", contender.lifetime.to_string())
+            .env("STORE", store.map_or_else(|| "memory".to_owned(), Store::url))
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| format!("it does not start: {error}"))?;
+        let pid = child.id().ok_or("it has ended")?;
+        let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
+        let line = timeout(Duration::from_secs(20), lines.next_line()).await;
+        let address = line.ok().and_then(Result::ok).flatten().ok_or("it ended before it listened")?;
+        Ok(Self { _child: child, pid, address })
+    }
+
+    /// Seconds on the CPU so far, of all its threads.
+    pub(crate) fn cpu(&self) -> Result<f64, String> {
+        cpu(self.pid)
+    }
+
+    /// Bytes of memory that it holds.
+    pub(crate) fn memory(&self) -> Result<f64, String> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).map_err(|error| error.to_string())?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+        let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse().map_err(|_| "VmRSS is no number")?;
+        Ok(kilobytes * 1024.0)
+    }
+}
+
+/// Another program of this workspace.
+fn beside(name: &str) -> PathBuf {
+    env::current_exe().expect("the system knows where this program is").with_file_name(name)
+}
+
+/// `utime`, `stime`, and those of the children that have ended (proc(5)), in seconds.
+pub(crate) fn cpu(pid: u32) -> Result<f64, String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|error| format!("process {pid}: {error}"))?;
+    // The name before it may have spaces in it.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+    let ticks: Vec<f64> = fields.skip(11).take(4).filter_map(|field| field.parse().ok()).collect();
+    if ticks.len() == 4 { Ok(ticks.iter().sum::<f64>() / TICKS) } else { Err("no times in stat".to_owned()) }
+}
+
+/// USER_HZ is 100 on all platforms that Rust and Linux share.
+const TICKS: f64 = 100.0;

@@ -1,0 +1,113 @@
+//! One table.
+
+use std::{fmt::Write as _, process::Command};
+
+use crate::{
+    Effort,
+    lineup::{BARE, Contender, SIGNATURE, Token},
+    load::CONNECTIONS,
+};
+
+/// The turns of one contender.
+#[derive(Default)]
+pub(crate) struct Measured {
+    pub(crate) runs: Vec<Result<Run, String>>,
+}
+
+/// One turn.
+pub(crate) struct Run {
+    pub(crate) per_second: f64,
+    /// Seconds of the server's CPU time a token.
+    pub(crate) server: f64,
+    /// How much of its core it used.
+    pub(crate) busy: f64,
+    /// Seconds of the store's CPU time a token.
+    pub(crate) store: f64,
+    /// Bytes that the server grew by, a token.
+    pub(crate) memory: f64,
+    /// Milliseconds.
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+}
+
+pub(crate) fn markdown(contenders: &[Contender], all: &[Measured], effort: &Effort) -> String {
+    let mut text = format!(
+        "{} `client_credentials` with Basic, {CONNECTIONS} keep-alive connections, each with a request under way; the server on one core, \
+         the client and the stores on another; {} rounds of {} s after {} s, interleaved. The middle of the rounds (least to most). \
+         The limit of an opaque token is the bare route, that of a JWT the bare route with a signature; ratios are of one round.\n\n\
+         | | tokens per CPU-second of the server | of its limit | store: CPU-µs a token | tokens/s | server's core in use | p50 ms | \
+         p99 ms | server grows by, bytes a token |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+        machine(),
+        effort.rounds,
+        effort.load.as_secs_f64(),
+        effort.warm_up.as_secs_f64(),
+    );
+    for (contender, measured) in contenders.iter().zip(all) {
+        let limit = &all[if contender.token == Token::Jwt { SIGNATURE } else { BARE }];
+        match measured.runs.iter().find_map(|run| run.as_ref().err()) {
+            Some(reason) => {
+                let _ = writeln!(text, "| {} | not measured: {} | | | | | | | |", contender.name, reason.trim());
+            }
+            None => row(&mut text, contender, measured, limit),
+        }
+    }
+    text
+}
+
+fn row(text: &mut String, contender: &Contender, measured: &Measured, limit: &Measured) {
+    let runs: Vec<&Run> = measured.runs.iter().flatten().collect();
+    let column = |pick: fn(&Run) -> f64, digits: usize| {
+        let values: Vec<f64> = runs.iter().map(|run| pick(run)).collect();
+        format!("{:.digits$} ({:.digits$}–{:.digits$})", median(values.clone()), least(&values), most(&values))
+    };
+    // Round by round, so that what else the machine did then does not count.
+    let pairs = measured.runs.iter().zip(&limit.runs);
+    let ratios: Vec<f64> =
+        pairs.filter_map(|(run, limit)| Some(limit.as_ref().ok()?.server / run.as_ref().ok()?.server)).collect();
+    let ratio = match ratios.len() {
+        0 => "–".to_owned(),
+        _ => format!("{:.2}", median(ratios)),
+    };
+    let store = if contender.store.is_some() { column(|run| run.store * 1e6, 1) } else { "–".to_owned() };
+    let _ = writeln!(
+        text,
+        "| {} | {} | {ratio} | {store} | {} | {:.0} % | {} | {} | {:.0} |",
+        contender.name,
+        column(|run| 1.0 / run.server, 0),
+        column(|run| run.per_second, 0),
+        100.0 * median(runs.iter().map(|run| run.busy).collect()),
+        column(|run| run.p50, 2),
+        column(|run| run.p99, 2),
+        median(runs.iter().map(|run| run.memory).collect()),
+    );
+}
+
+fn machine() -> String {
+    let says = |program: &str| {
+        let output = Command::new(program).arg("--version").output();
+        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+    };
+    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cpu = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    format!(
+        "{}; Node {}; {}; {}; {}.",
+        says("rustc"),
+        says("node"),
+        says("redis-server").split(" sha").next().unwrap_or_default(),
+        says("postgres"),
+        cpu.trim_start_matches(['\t', ' ', ':'])
+    )
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn least(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
+fn most(values: &[f64]) -> f64 {
+    values.iter().copied().fold(0.0, f64::max)
+}
