@@ -80,6 +80,13 @@ async fn credentials_that_are_none_are_refused_with_a_challenge() {
         answer.is_error(401, "invalid_client");
         world.clock.advance(Duration::from_secs(60));
     }
+    // What stands in for bytes that are no text is a text of its own.
+    let lossy = Client::with_secret("lossy", ClientSecret::new("\u{fffd}"));
+    world.clients.insert(may_have_tokens(lossy).build().unwrap());
+    world.post("/token", &basic("lossy", "\u{fffd}"), &[CC]).await.is_ok();
+    for bytes in [&b"lossy:%FF"[..], b"lossy:\xff"] {
+        world.post("/token", &raw_basic(bytes), &[CC]).await.is_error(401, "invalid_client");
+    }
     // Nothing at all, and an empty secret, which counts as absent.
     world.post("/token", "", &[CC]).await.is_error(401, "invalid_client");
     let form = [CC, ("client_id", "reports"), ("client_secret", "")];

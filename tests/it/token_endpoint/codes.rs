@@ -212,6 +212,14 @@ async fn a_code_lives_for_a_minute() {
     world.redeem(&one, &[]).await.is_ok();
     world.clock.advance(Duration::from_secs(1));
     world.redeem(&two, &[]).await.is_error(400, "invalid_grant");
+    // Also one that is still remembered, because there are so many others to forget first.
+    for _ in 0..64 {
+        world.code(&[]).await;
+    }
+    world.clock.advance(Duration::from_secs(1));
+    let last = world.code(&[]).await;
+    world.clock.advance(Duration::from_secs(60));
+    world.redeem(&last, &[]).await.is_error(400, "invalid_grant");
 }
 
 #[tokio::test]
