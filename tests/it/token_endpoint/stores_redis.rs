@@ -379,13 +379,8 @@ async fn what_somebody_else_wrote_is_an_error_that_does_not_quote_it() {
 
 /// The error and its causes.
 fn told(error: &StoreError) -> String {
-    let mut text = format!("{error} {error:?}");
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text += &format!(" {error} {error:?}");
-        cause = error.source();
-    }
-    text
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.map(|error| format!("{error} {error:?}")).collect::<Vec<_>>().join(" ")
 }
 
 #[tokio::test]
