@@ -1,6 +1,7 @@
 //! What the targets share: a world where time stands still and one issuer signs.
 
 use std::{
+    pin::pin,
     task::{Context, Poll, Waker},
     time::{Duration, SystemTime},
 };
@@ -21,12 +22,16 @@ pub fn issuer() -> MockIssuer {
     MockIssuer::with_algorithm(ISSUER, Algorithm::EdDSA).clock(clock)
 }
 
-/// A JWT is judged without waiting, so one poll is enough.
+/// A JWT is judged without waiting.
 pub fn admit(server: &ResourceServer, parts: &Parts) -> Result<Token, AuthError> {
-    let admitted = std::pin::pin!(server.admit(parts));
-    match admitted.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(verdict) => verdict,
-        Poll::Pending => panic!("a JWT with keys in memory had to wait"),
+    at_once(server.admit(parts))
+}
+
+/// Keys, clients and what was issued are in memory, so one poll is enough.
+pub fn at_once<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("with all in memory it had to wait"),
     }
 }
 
