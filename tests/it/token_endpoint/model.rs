@@ -251,12 +251,12 @@ impl Trial {
         let code = &self.model.codes[at];
         let family = code.family;
         let owner = self.model.families[family].client;
-        let verifier = if verified { VERIFIER.to_owned() } else { VERIFIER.replace('d', "e") };
+        let proof = if verified { VERIFIER.to_owned() } else { VERIFIER.replace('d', "e") };
         let form = [
             ("grant_type", "authorization_code"),
             ("redirect_uri", CB[owner]),
             ("code", &code.text),
-            ("code_verifier", &verifier),
+            ("code_verifier", &proof),
         ];
         let answer = self.post("/token", client, &form).await;
         if !self.model.clients[client].there {
