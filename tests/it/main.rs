@@ -13,6 +13,8 @@ mod extractors;
 mod fake_issuer;
 mod floors;
 mod forged_tokens;
+#[cfg(all(feature = "postgres", feature = "redis"))]
+mod instances;
 mod introspection;
 mod introspection_answers;
 mod introspection_breaker;

@@ -1,0 +1,142 @@
+//! One instance: this test binary again, as a server on a port.
+
+use std::{
+    env,
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use tokio::net::TcpListener;
+use tower_oauth::{
+    Algorithm,
+    keys::PrivateKey,
+    token_endpoint::{
+        AuthorizationRequest, Client, ClientBuilder, ClientCredentials, ClientSecret, Clients, PostgresStore,
+        RedisStore, RefreshToken, TokenEndpoint, TokenEndpointBuilder, TokenFormat,
+    },
+};
+
+/// All instances are this issuer; nobody looks it up.
+pub(super) const ISSUER: &str = "https://as.test";
+pub(super) const CALLBACK: &str = "https://app.test/cb";
+const STORE: &str = "TOWER_OAUTH_INSTANCE_STORE";
+const KEY: &str = "TOWER_OAUTH_INSTANCE_KEY";
+const PORT: &str = "TOWER_OAUTH_INSTANCE_PORT";
+const SAYS: &str = "an instance listens on port ";
+
+/// A process that serves the issuer. Dropped, it is killed.
+pub(super) struct Instance {
+    process: Child,
+    port: u16,
+}
+
+impl Instance {
+    /// Returns when it serves. Port 0 is any.
+    pub(super) fn start(store: &str, key: &str, port: u16) -> Self {
+        let mut process = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "instances::program::serves_where_it_is_told_to", "--nocapture"])
+            .envs([(STORE, store), (KEY, key), (PORT, &port.to_string())])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let said = lines.find_map(|line| line.split(SAYS).nth(1)?.trim().parse().ok());
+        // The rest is of no interest, but somebody must read it.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { process, port: said.expect("an instance came to its end before it served") }
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(super) fn base(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// SIGKILL.
+    pub(super) fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The program of an [`Instance`], which is nothing in a usual run.
+#[tokio::test]
+async fn serves_where_it_is_told_to() {
+    let (Ok(store), Ok(key), Ok(port)) = (env::var(STORE), env::var(KEY), env::var(PORT)) else { return };
+    let endpoint = with_store(builder(&key), &store).await.build().unwrap();
+    let app = Router::new().route("/authorize", get(authorize).with_state(endpoint.clone())).fallback_service(endpoint);
+    let listener = listen(port.parse().unwrap()).await;
+    println!("{SAYS}{}", listener.local_addr().unwrap().port());
+    axum::serve(listener, app).await.unwrap();
+}
+
+/// The store may be down at the moment.
+async fn with_store(builder: TokenEndpointBuilder, url: &str) -> TokenEndpointBuilder {
+    let mut attempts = 0..200;
+    loop {
+        let mistake = if url.starts_with("redis") {
+            match RedisStore::builder(url).connect().await {
+                Ok(store) => return builder.store(store),
+                Err(mistake) => mistake,
+            }
+        } else {
+            match PostgresStore::builder(url).connect().await {
+                Ok(store) => return builder.store(store),
+                Err(mistake) => mistake,
+            }
+        };
+        assert!(attempts.next().is_some(), "{mistake}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn builder(key: &str) -> TokenEndpointBuilder {
+    let key = PrivateKey::from_pem(key, Algorithm::ES256).unwrap();
+    let may = |client: ClientBuilder| {
+        let client = client.default_scopes(["orders:read"]).access_token_lifetime(Duration::from_secs(3600));
+        client
+            .audience("https://api.test", TokenFormat::Opaque)
+            .audience("https://jwt.test", TokenFormat::Jwt)
+            .build()
+            .unwrap()
+    };
+    let app = Client::public("app").grant_types(["authorization_code", "refresh_token"]).redirect_uri(CALLBACK);
+    let job = Client::with_secret("job", ClientSecret::new("job-secret"))
+        .grant_types(["client_credentials"])
+        .introspects_any_token();
+    TokenEndpoint::builder(ISSUER, key, Clients::new([may(app), may(job)]).unwrap())
+        .grant(ClientCredentials::new())
+        .authorization_code(format!("{ISSUER}/authorize"))
+        .refresh_token(RefreshToken::new())
+}
+
+/// The one before has just been killed, and somebody's connection may have its port for a moment.
+async fn listen(port: u16) -> TcpListener {
+    loop {
+        match TcpListener::bind(("127.0.0.1", port)).await {
+            Ok(listener) => return listener,
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                tokio::time::sleep(Duration::from_millis(20)).await
+            }
+            Err(error) => panic!("port {port}: {error}"),
+        }
+    }
+}
+
+async fn authorize(request: AuthorizationRequest) -> Response {
+    request.approve("ada", ["orders:read"]).await.into_response()
+}
