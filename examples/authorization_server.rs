@@ -69,7 +69,7 @@ impl Host {
         request: &AuthorizationRequest,
         headers: &HeaderMap,
         uri: &Uri,
-        problem: Option<&Problem>,
+        problem: Option<(&Problem, &str)>,
     ) -> Response {
         let id = request.client_id();
         let Ok((csrf, cookie)) = self.csrf.for_form(headers, uri.query().unwrap_or_default()) else {
@@ -131,7 +131,7 @@ async fn answer(
             Err(Refused::TooOften(wait)) => Problem::TooOften(wait),
         }
     };
-    host.page(&request, &headers, &uri, Some(&problem))
+    host.page(&request, &headers, &uri, Some((&problem, field("name"))))
 }
 
 #[tokio::main]

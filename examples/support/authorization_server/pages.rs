@@ -43,15 +43,25 @@ impl Problem {
     }
 }
 
-/// Login and consent. The form is posted to the page's own URL, query and all, which carries the request on.
-pub(crate) fn ask(request: &AuthorizationRequest, client: &str, csrf: &str, problem: Option<&Problem>) -> Response {
+/// Login and consent. The form is posted to the page's own URL, query and all, which carries the request on. After a problem
+/// the name that was typed stands there already.
+pub(crate) fn ask(
+    request: &AuthorizationRequest,
+    client: &str,
+    csrf: &str,
+    problem: Option<(&Problem, &str)>,
+) -> Response {
     let client = Escaped(client);
-    let (mut alert, mut error, mut focus) = (String::new(), "", "");
+    let (mut alert, mut error, mut focus) = (String::new(), "", ["", ""]);
+    let typed = problem.filter(|(problem, _)| !matches!(problem, Problem::NotOurForm)).map_or("", |(_, name)| name);
+    let problem = problem.map(|(problem, _)| problem);
     if let Some(problem) = problem {
         let text = problem.text();
         alert = format!(r#"<p class="alert" role="alert" id="problem"><strong>Error:</strong> {text}</p>"#);
-        (error, focus) = ("Error: ", r#" autofocus aria-describedby="problem""#);
+        let (described, focused) = (r#" aria-describedby="problem""#, r#" aria-describedby="problem" autofocus"#);
+        (error, focus) = ("Error: ", if typed.is_empty() { [focused, described] } else { [described, focused] });
     }
+    let ([name, password], typed) = (focus, Escaped(typed));
     let scopes = list(request.scopes(), "nothing beyond knowing who you are");
     let to = Escaped(destination(request.redirect_uri()));
     let resources = list(request.resources(), "no service");
@@ -63,9 +73,9 @@ pub(crate) fn ask(request: &AuthorizationRequest, client: &str, csrf: &str, prob
 <form method="post"><h2>Log in to allow it</h2>
 <input type="hidden" name="csrf" value="{csrf}">
 <label for="name">Name</label>
-<input id="name" name="name" autocomplete="username" autocapitalize="none" spellcheck="false" required{focus}>
+<input id="name" name="name" value="{typed}" autocomplete="username" autocapitalize="none" spellcheck="false" required{name}>
 <label for="password">Password</label>
-<input id="password" name="password" type="password" autocomplete="current-password" required>
+<input id="password" name="password" type="password" autocomplete="current-password" required{password}>
 <p>Your answer is sent to <strong>{to}</strong>.</p>
 <div class="answers"><button name="answer" value="allow">Allow</button>
 <button name="answer" value="deny" formnovalidate class="second">Deny</button></div></form></main></body></html>"#
