@@ -395,6 +395,7 @@ async fn tls_is_used_and_verified_where_the_url_says_so() {
     for (mode, encrypted) in [("disable", "f"), ("require", "t"), (&*verified, "t")] {
         let url = format!("{}?sslmode={mode}&application_name={schema}", server.url());
         let store = patient(url).schema(&schema).connect().await.unwrap();
+        store.issue(&access("a client", "a subject", 10), None, None, 1).await.unwrap();
         let who = "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name";
         assert_eq!(server.sql(&format!("{who} = '{schema}'")).trim(), encrypted, "{mode}");
         drop(store);
@@ -402,6 +403,7 @@ async fn tls_is_used_and_verified_where_the_url_says_so() {
         let start = Instant::now();
         while !server.sql(&format!("{who} = '{schema}'")).is_empty() {
             assert!(start.elapsed() < Duration::from_secs(20), "the connections of a dropped store stay");
+            tokio::task::yield_now().await; // what has just been used is on its way back into the pool
         }
     }
 }

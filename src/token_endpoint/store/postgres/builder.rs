@@ -68,7 +68,7 @@ impl PostgresStoreBuilder {
         let mut connection = self.in_time(self.timeout, &options, connect).await?;
         let migration = Duration::from_secs(MIGRATION_SECONDS).max(self.timeout);
         self.in_time(migration, &options, self.prepare(&options, &schema, &mut connection)).await?;
-        let connections = Connections::new(options, connection, self.max_connections, self.timeout);
+        let connections = Connections::new(options, self.max_connections, self.timeout);
         Ok(PostgresStore::new(connections, &schema))
     }
 
