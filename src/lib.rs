@@ -91,6 +91,8 @@
 //! | `metrics` | | Counters, a gauge and a histogram through the `metrics` facade, under `tower_oauth_`: decisions, refreshes, age of keys, unknown kids, waits, questions to the issuer, what a cache had. |
 //! | `test-util` | | [`testing`](testing/index.html): `MockIssuer`, forged tokens, `ManualClock`, `TestToken`. |
 //! | `token-endpoint` | | [`token_endpoint`](token_endpoint/index.html): tokens, introspection, revocation, a key set and metadata of your own. |
+//! | `redis` | | `token-endpoint`, and [`RedisStore`](token_endpoint/struct.RedisStore.html), for several instances of one issuer; TLS by rustls with aws-lc, which needs a C compiler. |
+//! | `postgres` | | `token-endpoint`, and [`PostgresStore`](token_endpoint/struct.PostgresStore.html), the same in PostgreSQL, its migrations included. |
 //!
 //! One of the two crypto features must be on. No other feature changes an answer until code asks for it.
 //!
@@ -169,6 +171,6 @@ pub use self::{
 };
 
 /// The README's programs compile.
-#[cfg(all(doctest, feature = "axum", feature = "http-client", feature = "test-util", feature = "token-endpoint"))]
+#[cfg(all(doctest, feature = "axum", feature = "http-client", feature = "test-util", feature = "postgres"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -39,6 +39,10 @@
 //! nested, because that hides the path. TLS, CORS (for pages of other origins, RFC 9700 §2.6) and limits of load are layers
 //! of the host.
 //!
+//! What was issued is remembered by a [`Store`]: in memory unless told otherwise, in `RedisStore` (feature `redis`) or
+//! `PostgresStore` (feature `postgres`) for several instances of one issuer, and where a restart must forget nothing. Such
+//! instances sign with the same [`SigningKeys`].
+//!
 //! What is not here: login, consent, users, dynamic registration. `password` and `implicit` are not offered: a client that
 //! asks for a user's password teaches users to give it away, and can't be limited by a second factor (RFC 9700 §2.4); tokens
 //! in a URL leak (RFC 9700 §2.1.2). Both are answered with `unsupported_grant_type`.

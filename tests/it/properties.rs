@@ -28,7 +28,11 @@ use crate::{
 const NOW: u32 = 1_800_000_000;
 const LEEWAY: f64 = 30.0;
 
-pub(crate) fn check<S: Strategy<Value: Debug>>(cases: u32, strategy: S, property: impl Fn(S::Value) -> Result<(), TestCaseError>) {
+pub(crate) fn check<S: Strategy<Value: Debug>>(
+    cases: u32,
+    strategy: S,
+    property: impl Fn(S::Value) -> Result<(), TestCaseError>,
+) {
     let chosen = env::var("PROPTEST_RNG_SEED").ok().map(|seed| seed.parse().unwrap());
     let seed = chosen.unwrap_or_else(|| RandomState::new().hash_one(0));
     let config =

@@ -25,7 +25,7 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// Room for a hundred thousand codes, tokens and assertions that live at the same time: some 50 MB.
+    /// Room for a hundred thousand codes, tokens and assertions that live at the same time: some 70 MB.
     #[must_use]
     pub fn new() -> Self {
         Self::with_capacity(100_000)

@@ -322,7 +322,7 @@ impl Dice {
         Self(seed)
     }
 
-    /// SplitMix64.
+    /// By the method `SplitMix64`.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;

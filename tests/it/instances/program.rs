@@ -130,7 +130,7 @@ async fn listen(port: u16) -> TcpListener {
         match TcpListener::bind(("127.0.0.1", port)).await {
             Ok(listener) => return listener,
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                tokio::time::sleep(Duration::from_millis(20)).await
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
             Err(error) => panic!("port {port}: {error}"),
         }

@@ -325,17 +325,16 @@ impl Trial {
     async fn revoke(&mut self, at: usize, client: usize) {
         let Model { access, refresh, .. } = &self.model;
         let Some(at) = at.checked_rem(access.len() + refresh.len()) else { return };
-        let (text, owner, lives) = match access.get(at) {
-            Some(access) => (&access.text, access.client, self.model.lives(access)),
-            None => {
-                let token = &refresh[at - access.len()];
-                // A store may know or may not know any more what has expired.
-                if self.model.now >= token.ends {
-                    return;
-                }
-                let owner = self.model.families[token.family].client;
-                (&token.text, owner, self.model.family_lives(token.family))
+        let (text, owner, lives) = if let Some(access) = access.get(at) {
+            (&access.text, access.client, self.model.lives(access))
+        } else {
+            let token = &refresh[at - access.len()];
+            // A store may know or may not know any more what has expired.
+            if self.model.now >= token.ends {
+                return;
             }
+            let owner = self.model.families[token.family].client;
+            (&token.text, owner, self.model.family_lives(token.family))
         };
         let answer = self.post("/revoke", client, &[("token", text)]).await;
         if !self.model.clients[client].there {

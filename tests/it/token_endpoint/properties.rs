@@ -90,8 +90,7 @@ fn any_parameter() -> impl Strategy<Value = (String, String)> {
 fn any_body() -> impl Strategy<Value = Vec<u8>> {
     let pairs = || prop::collection::vec(any_parameter(), 0..8);
     let form = pairs().prop_map(|pairs| form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish());
-    let json =
-        pairs().prop_map(|pairs| json!(serde_json::Map::from_iter(pairs.into_iter().map(|(n, v)| (n, json!(v))))));
+    let json = pairs().prop_map(|pairs| json!(pairs.into_iter().collect::<std::collections::BTreeMap<_, _>>()));
     let raw =
         pairs().prop_map(|pairs| pairs.into_iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join("&"));
     let deep = (0usize..30_000, select(vec!["[", "{\"a\":", "{\"scope\":["]))
@@ -407,7 +406,8 @@ fn any_query_at_authorize_is_answered() {
     let query = prop_oneof![
         prop::collection::vec(0x21u8..0x7f, 0..100).prop_map(|bytes| String::from_utf8(bytes).unwrap()),
         prop::collection::vec(any::<u8>(), 0..40).prop_map(|bytes| {
-            format!("client_id=app&state={}", bytes.iter().map(|byte| format!("%{byte:02x}")).collect::<String>())
+            let state = bytes.iter().fold(String::new(), |state, byte| format!("{state}%{byte:02x}"));
+            format!("client_id=app&state={state}")
         }),
     ];
     check(2000, query, |query| {
