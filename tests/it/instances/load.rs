@@ -31,15 +31,21 @@ struct Told {
 
 #[derive(Debug, Default, Clone)]
 pub(super) struct Counts {
-    pub(super) redeemed: u32,
+    redeemed: u32,
     /// Codes and refresh tokens that both instances were given at once.
-    pub(super) raced: u32,
-    pub(super) refreshed: u32,
+    raced: u32,
+    refreshed: u32,
     revoked: u32,
     own: u32,
     looked_up: u32,
     /// Requests of which nobody knows what became: no answer, or 503.
     unknown: u32,
+}
+
+impl Counts {
+    pub(super) fn are_many(&self) -> bool {
+        self.redeemed.min(self.raced).min(self.refreshed) > 50
+    }
 }
 
 impl History {

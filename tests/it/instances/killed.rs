@@ -1,0 +1,130 @@
+//! Both instances and the store's server are killed, at random moments, while clients ask for everything.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant, SystemTime},
+};
+
+use tower_oauth::{Algorithm, keys::PrivateKey};
+
+use super::{
+    load::{self, Dice, History},
+    program::Instance,
+};
+use crate::servers::{postgres, redis::RedisServer};
+
+const WORKERS: u64 = 8;
+const LOAD: Duration = Duration::from_secs(4);
+/// On the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_good_twice_or_forgotten_when_instances_on_one_redis_are_killed() {
+    let Some(redis) = RedisServer::start("two instances on one Redis") else { return };
+    survive("redis", redis).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_good_twice_or_forgotten_when_instances_on_one_postgres_are_killed() {
+    let Some(postgres) = postgres::Server::start() else { return };
+    survive("postgres", postgres).await;
+}
+
+/// A store's server.
+trait Server {
+    fn url(&self) -> String;
+    /// It is killed, and then it is up again.
+    fn crash(&mut self);
+}
+
+impl Server for RedisServer {
+    fn url(&self) -> String {
+        self.url()
+    }
+
+    fn crash(&mut self) {
+        self.kill();
+        self.restart();
+    }
+}
+
+impl Server for postgres::Server {
+    fn url(&self) -> String {
+        self.url()
+    }
+
+    fn crash(&mut self) {
+        self.kill();
+        self.restart();
+    }
+}
+
+async fn survive(what: &str, mut server: impl Server) {
+    let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    println!("seed {seed}");
+    let key = PrivateKey::generate(Algorithm::ES256).unwrap().expose_pkcs8_pem().unwrap();
+    let url = server.url();
+    let mut instances = [0, 0].map(|port| Instance::start(&url, &key, port));
+    let bases = [0, 1].map(|index: usize| instances[index].base());
+    let history = History::new();
+    let done = AtomicBool::new(false);
+
+    let kills = tokio::task::block_in_place(|| {
+        std::thread::scope(|threads| {
+            for worker in 0..WORKERS {
+                let (bases, history, done) = (bases.clone(), &history, &done);
+                let dice = Dice::new(seed + 1 + worker);
+                threads.spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                    runtime.block_on(load::Worker::new(bases, history, dice).run(done));
+                });
+            }
+            let kills = kill_now_and_then(&mut instances, &mut server, (&url, &key), &history, Dice::new(seed));
+            done.store(true, Ordering::Relaxed);
+            kills
+        })
+    });
+
+    assert!(is_enough(&kills, &history), "{kills:?}, {:?}: too few to show anything", history.counts());
+    let (alive, dead) = history.check(&bases).await;
+    let counts = history.counts();
+    println!(
+        "{what}: {kills:?}; {counts:?}; {alive} tokens alive and {dead} dead at the end, as their clients were told"
+    );
+}
+
+#[derive(Debug, Default)]
+struct Kills {
+    instances: u32,
+    server: u32,
+}
+
+fn is_enough(kills: &Kills, history: &History) -> bool {
+    kills.server >= 2 && kills.instances >= 5 && history.counts().are_many()
+}
+
+/// Kills one after the other, at random moments, and starts it again; until there was enough of everything.
+fn kill_now_and_then(
+    instances: &mut [Instance; 2],
+    server: &mut impl Server,
+    (url, key): (&str, &str),
+    history: &History,
+    mut dice: Dice,
+) -> Kills {
+    let (start, mut kills) = (Instant::now(), Kills::default());
+    while start.elapsed() < LOAD || (start.elapsed() < PATIENCE && !is_enough(&kills, history)) {
+        // The load goes on meanwhile; nothing is waited for.
+        std::thread::sleep(Duration::from_millis(100 + dice.below(300)));
+        if dice.below(4) == 0 {
+            server.crash();
+            kills.server += 1;
+        } else {
+            let victim = &mut instances[usize::from(dice.below(2) == 0)];
+            let port = victim.port();
+            victim.kill();
+            *victim = Instance::start(url, key, port);
+            kills.instances += 1;
+        }
+    }
+    kills
+}
