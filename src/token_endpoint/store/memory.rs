@@ -156,7 +156,7 @@ impl Store for MemoryStore {
         let family = family.clone();
         if let Some(used) = &refresh.used {
             let fresh = state.refresh.get(&used.successor).is_some_and(|next| next.used.is_none());
-            if fresh && grace > 0 && now < used.at.saturating_add(grace) {
+            if fresh && now.abs_diff(used.at) < grace {
                 return Ok(Rotated::Again { salt: used.salt, family });
             }
             state.revoke_family(&family.id);

@@ -4,10 +4,15 @@ use std::{
     cell::Cell,
     error::Error as _,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use tokio::net::TcpListener;
+use futures_util::future::join_all;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
 use tower_oauth::token_endpoint::{
     AccessRecord, CodeRecord, CodeTaken, Family, Issued, NewAccess, NewRefresh, PostgresStore, PostgresStoreBuilder,
     RefreshToken, Revoked, Rotated, Store, Successor, TokenHash, conformance,
@@ -184,6 +189,52 @@ async fn works_again(world: &World) {
     while world.token("reports", &[]).await.status() != 200 {
         assert!(start.elapsed() < Duration::from_secs(20), "no token for 20 seconds");
     }
+}
+
+/// A way to a port: while it is told to, no ping comes through it, nor anything that follows on that connection. Where it is,
+/// and how it is told.
+async fn without_pings(upstream: u16) -> (u16, watch::Sender<bool>) {
+    const SYNC: &[u8] = b"S\0\0\0\x04";
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (silence, heard) = watch::channel(false);
+    tokio::spawn(async move {
+        loop {
+            let (near, far) = (listener.accept().await.unwrap().0, TcpStream::connect(("127.0.0.1", upstream)).await);
+            let (mut from_near, mut to_near) = near.into_split();
+            let (mut from_far, mut to_far) = far.unwrap().into_split();
+            let heard = heard.clone();
+            tokio::spawn(async move { copy(&mut from_far, &mut to_near).await });
+            tokio::spawn(async move {
+                let (mut bytes, mut silent) = ([0; 10_000], false);
+                while let Ok(read @ 1..) = from_near.read(&mut bytes).await {
+                    silent |= *heard.borrow() && &bytes[..read] == SYNC;
+                    if !silent {
+                        to_far.write_all(&bytes[..read]).await.unwrap();
+                    }
+                }
+            });
+        }
+    });
+    (port, silence)
+}
+
+#[tokio::test]
+async fn a_connection_that_hangs_after_its_answer_keeps_no_place() {
+    let Some(server) = shared() else { return };
+    let url = server.url();
+    let (_, port) = url.trim_end_matches("/postgres").rsplit_once(':').unwrap();
+    let (near, silence) = without_pings(port.parse().unwrap()).await;
+    let url = format!("{}?sslmode=disable", url.replace(port, &near.to_string()));
+    let store = PostgresStore::builder(url).schema(fresh_schema()).max_connections(2).timeout(HASTE);
+    let world = world(store.connect().await.unwrap());
+    world.access_token("reports", &[]).await;
+    silence.send(true).unwrap();
+    let answers = [(); 10].map(|()| world.token("reports", &[]));
+    let answers = join_all(answers).await;
+    assert!(answers.iter().any(|answer| answer.status() == 503), "nothing hung");
+    silence.send(false).unwrap();
+    works_again(&world).await;
 }
 
 #[tokio::test]
@@ -434,6 +485,18 @@ async fn what_has_expired_is_deleted_and_nothing_else() {
     let left = || TABLES.map(|table| count(server, &schema, table));
     // Codes, families, access tokens, refresh tokens, and three keys.
     assert_eq!(settles(left, |left| *left == [2, 1, 2, 2, 3]), [2, 1, 2, 2, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_whose_clock_is_far_ahead_deletes_nothing_that_lives_for_the_others() {
+    let Some(server) = shared() else { return };
+    let (builder, schema) = builder(server);
+    let store = builder.connect().await.unwrap();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    server.sql(&format!(r#"INSERT INTO "{schema}".seen VALUES ('dead', 99), ('living', {})"#, now + 100));
+    store.insert_if_absent(&fresh_hash(), now + 20_000, now + 10_000).await.unwrap();
+    let left = || server.sql(&format!(r#"SELECT encode(key, 'escape') FROM "{schema}".seen WHERE length(key) < 32"#));
+    assert_eq!(settles(left, |left| !left.contains("dead")).trim(), "living");
 }
 
 /// Looks until it is as wished, and at most for some seconds.

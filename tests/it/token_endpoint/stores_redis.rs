@@ -208,6 +208,46 @@ async fn after_a_change_of_the_primary_a_new_connection_is_made() {
 }
 
 #[tokio::test]
+async fn a_connection_that_was_closed_while_nobody_used_it_costs_no_request() {
+    let Some(server) = RedisServer::start("an idle connection is closed") else { return };
+    let world = world(hasty(server.url()).await);
+    world.access_token("reports", &[]).await;
+    let mut redis = raw(&server.url()).await;
+    let killed: u32 = cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").query_async(&mut redis).await.unwrap();
+    assert!(killed > 0, "ours was among them");
+    let start = Instant::now();
+    loop {
+        let list: String = cmd("CLIENT").arg("LIST").query_async(&mut redis).await.unwrap();
+        if list.lines().count() > 1 {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "nobody connects again");
+        tokio::task::yield_now().await;
+    }
+    world.access_token("reports", &[]).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_does_not_let_us_in_for_a_while_is_connected_to_when_it_does() {
+    let Some(server) = RedisServer::start("the password is changed") else { return };
+    let mut redis = raw(&server.url()).await;
+    let password = async |redis: &mut MultiplexedConnection, word: &str| {
+        cmd("CONFIG").arg("SET").arg("requirepass").arg(word).exec_async(redis).await.unwrap();
+    };
+    password(&mut redis, "first").await;
+    cmd("AUTH").arg("first").exec_async(&mut redis).await.unwrap();
+    let world = world(hasty(server.url().replace("redis://", "redis://:first@")).await);
+    world.access_token("reports", &[]).await;
+    password(&mut redis, "second").await;
+    cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").exec_async(&mut redis).await.unwrap();
+    for _ in 0..3 {
+        is_unavailable_in_time(&world).await;
+    }
+    password(&mut redis, "first").await;
+    works_again(&world).await;
+}
+
+#[tokio::test]
 async fn redis_may_forget_the_scripts() {
     let Some(server) = RedisServer::start("SCRIPT FLUSH") else { return };
     let world = world(connect(server.url()).await);
@@ -233,6 +273,9 @@ async fn a_redis_that_is_full_issues_nothing_and_finds_and_revokes_what_was_issu
     set(&mut redis, "1").await;
     is_unavailable_in_time(&world).await;
     world.redeem(&code, &[]).await.is_error(503, "temporarily_unavailable");
+    let told = world.ask(&[]).await.unwrap().approve("ada", ["orders:read"]).await;
+    let location = told.headers()["location"].to_str().unwrap();
+    assert!(location.contains("error=server_error") && !location.contains("code="), "{location}");
     assert!(world.is_active(&token).await);
     assert_eq!(world.post("/revoke", &usual("reports"), &[("token", &token)]).await.status(), 200);
     assert!(!world.is_active(&token).await);

@@ -36,7 +36,8 @@ impl PostgresStoreBuilder {
     }
 
     /// How many connections this instance opens at most, instead of 10. Who finds none free waits, up to the
-    /// [`timeout`](Self::timeout). Each operation has one for a single round trip.
+    /// [`timeout`](Self::timeout). Each operation has one for a round trip, and
+    /// then it is tried with another one before it is free.
     #[must_use]
     pub fn max_connections(self, max: u32) -> Self {
         Self { max_connections: max, ..self }

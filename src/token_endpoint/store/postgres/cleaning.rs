@@ -52,13 +52,15 @@ impl Shared {
     /// Deletes one batch. Whether there may be more.
     async fn clean(&self, now: u64) -> Result<bool, StoreError> {
         let before = number(now.saturating_sub(CLOCKS_DIFFER));
-        self.row(sqlx::query(&self.statements.clean).bind(before).bind(BATCH)).await.and_then(|row| column(&row, 0))
+        let query = sqlx::query(&self.statements.clean).bind(before).bind(BATCH).bind(number(CLOCKS_DIFFER));
+        self.row(query).await.and_then(|row| column(&row, 0))
     }
 }
 
 const SECONDS_BETWEEN: u64 = 10;
-const BATCH: i64 = 500;
+/// Small, because a batch has no more time than any other operation.
+const BATCH: i64 = 100;
 /// A run that has deleted so much leaves the rest to the next one, which begins without a pause.
-const BATCHES_AT_ONCE: usize = 100;
+const BATCHES_AT_ONCE: usize = 500;
 /// Seconds that the clocks of two instances may be apart, so that none deletes what lives for the other.
 const CLOCKS_DIFFER: u64 = 60;

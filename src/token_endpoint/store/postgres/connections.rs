@@ -51,18 +51,20 @@ impl Connections {
         let Some(connection) = &mut lent.0 else { return Err(Error::PoolClosed) };
         // Reads up to "ready for query", so the row is committed.
         let row = query.fetch_optional(&mut **connection).await?;
-        lent.give_back();
+        lent.give_back(self.timeout);
         Ok(row)
     }
 }
 
-/// A connection that goes back into the pool only after an answer. The pool waits for whatever comes back, without end: one
-/// that hangs would keep its place.
+/// A connection that goes back into the pool only after an answer, and in time. The pool pings whatever comes back and waits
+/// without end: one that hangs would keep its place.
 struct Lent(Option<PoolConnection<Postgres>>);
 
 impl Lent {
-    fn give_back(mut self) {
-        drop(self.0.take());
+    fn give_back(mut self, limit: Duration) {
+        if let Some(mut connection) = self.0.take() {
+            tokio::spawn(async move { timeout(limit, connection.return_to_pool()).await });
+        }
     }
 }
 

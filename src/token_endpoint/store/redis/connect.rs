@@ -5,8 +5,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use ::redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError,
-    ScriptInvocation, ServerErrorKind, Value,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion,
+    RedisError, ScriptInvocation, ServerErrorKind, Value,
     aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig, MultiplexedConnection},
     io::tcp::TcpSettings,
 };
@@ -126,7 +126,7 @@ impl Connection {
         match tokio::time::timeout(self.timeout, answer).await {
             Ok(Ok(answer)) => strings(answer).ok_or_else(unreadable),
             Ok(Err(error)) => {
-                if error.is_timeout() || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly) {
+                if !mends_itself(&error) {
                     self.replace(&used);
                 }
                 Err(StoreError::new("Redis did not do it").with_source(error))
@@ -138,12 +138,26 @@ impl Connection {
         }
     }
 
-    /// The library renews a connection that breaks. One that nobody answers on any more, or that leads to what was the
-    /// primary, does not break: the next request gets a new one.
+    /// The next request gets a new one.
     fn replace(&self, used: &Arc<ConnectionManager>) {
         if let Ok(new) = manager(&self.client, self.timeout) {
             self.manager.compare_and_swap(used, Arc::new(new));
         }
+    }
+}
+
+/// Whether the library makes a new connection of itself, or none is needed because only the question was refused. It makes
+/// one where a connection breaks. It keeps one on which nobody answers any more, one that leads to what was the primary, and
+/// for good an attempt that failed because the user was not let in.
+fn mends_itself(error: &RedisError) -> bool {
+    match error.kind() {
+        ErrorKind::Io => !error.is_timeout(),
+        ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::NoPerm | ServerErrorKind::ResponseError) => {
+            false
+        }
+        ErrorKind::Server(_) => true,
+        ErrorKind::Extension => !matches!(error.code(), Some("NOAUTH" | "WRONGPASS")),
+        _ => false,
     }
 }
 
@@ -176,8 +190,10 @@ fn address(url: &str) -> Result<ConnectionInfo, ConfigMistake> {
             let _ = aws_lc_rs::default_provider().install_default();
         }
     }
+    // By RESP3 the library notices at once that an idle connection was closed, and the next request finds a new one.
+    let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
     // Small questions, and somebody waits for each.
-    Ok(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
+    Ok(info.set_redis_settings(redis).set_tcp_settings(TcpSettings::default().set_nodelay(true)))
 }
 
 fn not_a_url() -> ConfigMistake {
@@ -215,20 +231,19 @@ fn mistake(error: &RedisError, place: &str, timeout: Duration) -> ConfigMistake 
         (ErrorKind::Server(_) | ErrorKind::Extension, _) => {
             (format!("{place} refuses: {error}"), "make it ready to write, in the database that the URL names")
         }
-        _ => (
-            format!("{place} does not answer as Redis does: {error}"),
-            "name a Redis of version 6.2 or newer, or a Valkey",
-        ),
+        _ => (format!("{place} does not answer as Redis does: {error}"), NOT_REDIS),
     };
     ConfigMistake::new(SETTING, found, change)
 }
 
 /// Where it may not be asked, as with some that are hosted, there is nothing to say.
 async fn check_eviction(connection: &mut MultiplexedConnection) -> Result<(), ConfigError> {
-    let Ok(Value::BulkString(info)) = connection.req_packed_command(::redis::cmd("INFO").arg("memory")).await else {
-        return Ok(());
+    let info = match connection.req_packed_command(::redis::cmd("INFO").arg("memory")).await {
+        Ok(Value::VerbatimString { text, .. }) => text,
+        Ok(Value::BulkString(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
+        Ok(Value::ServerError(_)) | Err(_) => return Ok(()),
+        Ok(_) => return Err(ConfigMistake::new(SETTING, "INFO is answered as Redis does not", NOT_REDIS).into()),
     };
-    let info = String::from_utf8_lossy(&info);
     let said = |name| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     match (said("maxmemory"), said("maxmemory_policy")) {
         (Some(most), Some(policy)) if most != "0" && policy != "noeviction" => {
@@ -242,6 +257,7 @@ async fn check_eviction(connection: &mut MultiplexedConnection) -> Result<(), Co
 }
 
 const SETTING: &str = "redis";
+const NOT_REDIS: &str = "name a Redis of version 6.2 or newer, or a Valkey";
 /// With these a request waits through a restart of a third of a second, and is not held up long by one that takes longer.
 const RETRIES: usize = 3;
 const FIRST_DELAY: Duration = Duration::from_millis(50);

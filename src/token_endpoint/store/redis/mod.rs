@@ -50,6 +50,8 @@ use crate::token_endpoint::secret::TokenHash;
 ///   unknown, **and a code or refresh token that was used in it can be used once more.**
 /// - Without an append-only file it is everything since the last snapshot.
 /// - A replica that takes over has not seen the last writes, whatever the settings above. What they used up can be used once more.
+///   An instance that writes notices the change at once; one that only introspects goes on reading where it is connected, until
+///   that connection ends.
 /// - `maxmemory-policy` must be `noeviction`: a Redis that throws out what it likes throws out the marks of what was used.
 ///   [`connect`](RedisStoreBuilder::connect) refuses any other where `maxmemory` is set, if it may ask (`INFO`). When such a
 ///   Redis is full nothing more is issued (503); what was issued is found and can be revoked.

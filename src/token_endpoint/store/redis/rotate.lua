@@ -9,9 +9,8 @@ if not text or family.client_id ~= ARGV[3] then return {'unknown'} end
 if token[3] then
   local successor = redis.call('HMGET', prefix .. 'r:' .. token[5], 'family', 'used_at')
   local fresh = successor[1] and not successor[2]
-  local grace = tonumber(ARGV[8])
-  -- Where there is none, an instance whose clock is behind the other's has none either.
-  if fresh and grace > 0 and now < tonumber(token[3]) + grace then return {'again', text, token[4]} end
+  -- On either side: the clock of another instance may be behind.
+  if fresh and math.abs(now - tonumber(token[3])) < tonumber(ARGV[8]) then return {'again', text, token[4]} end
   revoke_family(id)
   return {'reused'}
 end

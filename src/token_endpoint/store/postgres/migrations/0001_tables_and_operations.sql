@@ -6,7 +6,7 @@
 -- here stays as it is, so that instances of the program before it and after it run side by side.
 --
 -- Every key is 32 bytes: a SHA-256. Every time is in seconds since 1970-01-01, by the token endpoint's clock; the database's
--- own is never asked. "record" is a JSON text that only the program reads.
+-- own is asked only before something is deleted. "record" is a JSON text that only the program reads.
 --
 -- Why functions: under READ COMMITTED each statement in a function sees what was committed before that statement began. So
 -- one that comes after waiting for a row's lock sees what the winner did, a family that it made for instance. The parts of a
@@ -169,8 +169,8 @@ BEGIN
         DELETE FROM "tower_oauth".refresh_tokens WHERE family = found_token.family AND step <= found_token.step - kept AND used_at IS NOT NULL;
         outcome := 'first';
         its_family := of_family.record;
-    -- Where there is no grace, an instance whose clock is behind the other's has none either.
-    ELSIF grace > 0 AND moment - found_token.used_at < grace AND EXISTS (
+    -- On either side: the clock of another instance may be behind.
+    ELSIF abs(moment - found_token.used_at) < grace AND EXISTS (
         SELECT FROM "tower_oauth".refresh_tokens WHERE hash = found_token.successor AND used_at IS NULL
     ) THEN
         outcome := 'again';
