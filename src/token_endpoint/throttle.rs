@@ -5,6 +5,9 @@
 //! Failures are counted for each client, in this process. While a client's budget is used up, its right secret is refused
 //! too: otherwise guessing would go on. Whoever knows a client's id can hold it off in this way; clients that sign
 //! assertions can't be, because there is nothing to guess.
+//!
+//! Names that no client has are counted in a place of their own, which is bounded. Who fills it with thousands of them can
+//! tell afterwards which ones are clients; an id is no secret (RFC 6749 §2.2).
 
 use std::{
     collections::HashMap,

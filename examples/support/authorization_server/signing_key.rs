@@ -2,9 +2,9 @@
 
 use std::{
     fs::{self, File, OpenOptions},
+    hash::{BuildHasher as _, RandomState},
     io::{self, ErrorKind, Write as _},
     path::{Path, PathBuf},
-    process,
 };
 
 use tower_oauth::{Algorithm, keys::PrivateKey};
@@ -28,7 +28,8 @@ pub(crate) fn keep(path: &str, algorithm: Algorithm) -> Result<PrivateKey, Strin
 fn create(path: &Path, algorithm: Algorithm) -> Result<io::Result<()>, String> {
     let key = PrivateKey::generate(algorithm).and_then(|key| key.expose_pkcs8_pem());
     let pem = key.map_err(|error| error.to_string())?;
-    let aside = PathBuf::from(format!("{}.{}", path.display(), process::id()));
+    // A name that no other instance has, in another container neither.
+    let aside = PathBuf::from(format!("{}.{:x}", path.display(), RandomState::new().hash_one(0)));
     let written = write(&aside, &pem).and_then(|()| match fs::hard_link(&aside, path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()), // another one was first
         outcome => outcome,

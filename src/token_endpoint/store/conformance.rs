@@ -16,7 +16,8 @@ use crate::{
 };
 
 /// Puts a store to the test. `open` opens it anew each time, on what is there already: what one instance remembers, another
-/// one knows. Call it from a test, in a tokio runtime.
+/// one knows. Call it from a test, in a tokio runtime, and on a place of its own: it turns the clock half a day ahead, and what
+/// ends until then may be forgotten.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {

@@ -134,7 +134,11 @@ pub trait Store: Send + Sync + 'static {
 }
 
 /// What one approval gave: everything that came of one code. It lives and dies together.
+///
+/// Written as JSON, it is what the stores here keep. A member that is not known is an error: an instance of an older version
+/// must not take a token for less bound than a newer one made it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(clippy::exhaustive_structs, reason = "a store reads it back")]
 pub struct Family {
     /// Random.
@@ -185,8 +189,9 @@ pub enum CodeTaken {
     Unknown,
 }
 
-/// An access token, but for its text.
+/// An access token, but for its text. It is kept as [`Family`] is.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(clippy::exhaustive_structs, reason = "a store reads it back")]
 pub struct AccessRecord {
     /// `jti`.

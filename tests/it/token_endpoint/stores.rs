@@ -17,6 +17,18 @@ async fn what_has_expired_makes_room_in_memory() {
     conformance(async || store.clone()).await;
 }
 
+/// What the stores keep, as this version and all before it wrote it.
+#[test]
+fn what_was_kept_is_read_and_what_is_not_known_of_it_is_not_passed_over() {
+    let family = r#"{"id":"1","client_id":"app","credential":"","subject":"ada","scope":"a b","audiences":["https://x.test"],"auth_time":null,"expires_at":9}"#;
+    let access = r#"{"id":"2","family":null,"client_id":"job","credential":"c","subject":"job","scope":"","audience":"https://x.test","auth_time":5,"issued_at":1,"expires_at":9}"#;
+    assert_eq!(serde_json::to_string(&serde_json::from_str::<Family>(family).unwrap()).unwrap(), family);
+    assert_eq!(serde_json::to_string(&serde_json::from_str::<AccessRecord>(access).unwrap()).unwrap(), access);
+    let bound = |text: &str| text.replace('}', r#","cnf":{"jkt":"x"}}"#);
+    assert!(serde_json::from_str::<Family>(&bound(family)).is_err());
+    assert!(serde_json::from_str::<AccessRecord>(&bound(access)).is_err());
+}
+
 #[test]
 fn what_a_store_is_given_shows_no_claims_and_no_salt() {
     let family = Family {
