@@ -1,5 +1,6 @@
 //! The token endpoint, driven over HTTP through its tower service.
 
+mod any_store;
 mod clients;
 mod codes;
 mod configuration;

@@ -11,6 +11,11 @@ async fn the_store_in_memory_conforms() {
 }
 
 #[tokio::test]
+async fn it_does_what_any_store_does_in_memory() {
+    super::any_store::does_what_it_should(&MemoryStore::new()).await;
+}
+
+#[tokio::test]
 async fn what_has_expired_makes_room_in_memory() {
     // Each run leaves some two hundred entries behind, of which none lives longer than an hour and a half.
     let store = MemoryStore::with_capacity(1000);

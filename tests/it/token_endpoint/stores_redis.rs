@@ -13,12 +13,14 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
 };
-use tower_oauth::token_endpoint::{
-    AccessRecord, CodeRecord, CodeTaken, Family, Issued, NewAccess, NewRefresh, RedisStore, RefreshToken, Revoked,
-    Rotated, Store, StoreError, Successor, TokenHash, conformance,
-};
+use tower_oauth::token_endpoint::{RedisStore, RefreshToken, Rotated, Store, StoreError, TokenHash, conformance};
 
-use super::{AUTHORIZE, OPAQUE, VERIFIER, World, resource_server::accepts_every_token, usual};
+use super::{
+    AUTHORIZE, OPAQUE, VERIFIER, World,
+    any_store::{self, access, family, successor},
+    resource_server::accepts_every_token,
+    usual,
+};
 use crate::servers::redis::RedisServer;
 
 async fn connect(url: impl Into<String>) -> RedisStore {
@@ -318,48 +320,12 @@ async fn a_flood_of_one_limited_client_keeps_as_little_as_its_limit() {
 }
 
 #[tokio::test]
-async fn a_limit_ends_the_oldest_that_live_and_the_dead_take_no_place() {
-    let Some(server) = RedisServer::start("a limit") else { return };
-    let store = connect(server.url()).await;
-    let issue = async |access: &NewAccess, limit, now| {
-        assert_eq!(store.issue(access, None, Some(limit), now).await.unwrap(), Issued::Remembered);
-    };
-    let lives = async |access: &NewAccess, now| store.find_access(&access.hash, now).await.unwrap().is_some();
-    // All in the same second, by a hash that is in no order.
-    let many: Vec<_> = (0..6).map(|_| access("a client", "a subject", 1000)).collect();
-    for access in &many {
-        issue(access, 4, 1).await;
-    }
-    for (number, access) in many.iter().enumerate() {
-        assert_eq!(lives(access, 1).await, number >= 2, "{number}");
-    }
-    // One is revoked and one ends: there are two places, and nobody's end.
-    assert_eq!(store.revoke(&many[4].hash, "a client", 1).await.unwrap(), Revoked::Gone);
-    let short = access("a client", "a subject", 5);
-    issue(&short, 4, 1).await;
-    for _ in 0..2 {
-        issue(&access("a client", "a subject", 1000), 5, 5).await;
-    }
-    for number in [2, 3, 5] {
-        assert!(lives(&many[number], 5).await, "{number}");
-    }
-    // A family that was revoked takes no place either.
-    let (_, family, members) = family(&store, "a client", 5).await;
-    assert_eq!(store.revoke(&members.hash, "a client", 5).await.unwrap(), Revoked::Gone);
-    issue(&access("a client", "a subject", 1000), 6, 5).await;
-    assert_eq!(family.subject, "a subject");
-    let other = access("a client", "another subject", 1000);
-    issue(&other, 1, 5).await;
-    assert!(lives(&other, 5).await && lives(&many[2], 5).await, "another subject has a limit of its own");
-}
-
-#[tokio::test]
 async fn of_a_long_session_the_last_hundred_used_refresh_tokens_are_known() {
     let Some(server) = RedisServer::start("a long session") else { return };
     let store = connect(server.url()).await;
     let mut redis = raw(&server.url()).await;
     for (place, expected) in [(0, Rotated::Unknown), (60, Rotated::Reused)] {
-        let (_, _, first) = family(&store, "a client", 1).await;
+        let (_, first) = family(&store, "a client", 1000, 1).await;
         let mut tokens = vec![first.hash];
         for _ in 0..150 {
             let next = successor(1000);
@@ -377,34 +343,9 @@ async fn of_a_long_session_the_last_hundred_used_refresh_tokens_are_known() {
 }
 
 #[tokio::test]
-async fn any_text_is_a_client_and_any_time_an_end() {
-    let Some(server) = RedisServer::start("odd texts in Redis") else { return };
-    let store = connect(server.url()).await;
-    let long = "long ü ".repeat(20_000);
-    for client in ["a client: ü'\"", "a\0b\\u0000\u{1}\u{7f}\u{2028}\u{1f511}", "", "{}:*?[a-z]\r\n", "\\\"", &long] {
-        for end in [1000, u64::MAX] {
-            let (code, record, refresh) = family_until(&store, client, 1, end).await;
-            let found = store.find_refresh(&refresh.hash, 1).await.unwrap();
-            assert_eq!(found.as_ref(), Some(&record));
-            assert_eq!(store.revoke(&refresh.hash, "another", 1).await.unwrap(), Revoked::NotYours);
-            let unknown = store.rotate(&refresh.hash, "another", &successor(end), 0, 1).await.unwrap();
-            assert_eq!(unknown, Rotated::Unknown);
-            let next = successor(end);
-            let rotated = store.rotate(&refresh.hash, client, &next, 10, 1).await.unwrap();
-            assert_eq!(rotated, Rotated::First(record.clone()));
-            let again = store.rotate(&refresh.hash, client, &successor(end), 10, 2).await.unwrap();
-            assert_eq!(again, Rotated::Again { family: record.clone(), salt: next.salt });
-            let mut access = access(client, "", end);
-            access.record.family = Some(record.id);
-            assert_eq!(store.issue(&access, None, Some(1), 1).await.unwrap(), Issued::Remembered);
-            assert_eq!(store.find_access(&access.hash, 1).await.unwrap().as_ref(), Some(&access.record));
-            assert_eq!(store.revoke(&access.hash, "another", 1).await.unwrap(), Revoked::NotYours);
-            assert_eq!(store.revoke(&access.hash, client, 1).await.unwrap(), Revoked::Gone);
-            assert_eq!(store.find_access(&access.hash, 1).await.unwrap(), None);
-            assert_eq!(store.take_code(&code, &hash("binding"), 2).await.unwrap(), CodeTaken::Again);
-            assert_eq!(store.find_refresh(&next.hash, 2).await.unwrap(), None);
-        }
-    }
+async fn it_does_what_any_store_does() {
+    let Some(server) = RedisServer::start("any store, in Redis") else { return };
+    any_store::does_what_it_should(&connect(server.url()).await).await;
 }
 
 #[tokio::test]
@@ -565,59 +506,6 @@ async fn rediss_checks_the_certificate() {
 
 fn hash(text: &str) -> TokenHash {
     TokenHash::of(text)
-}
-
-fn random() -> String {
-    use std::hash::{BuildHasher as _, RandomState};
-    format!("{:x}", RandomState::new().hash_one(0))
-}
-
-fn access(client: &str, subject: &str, expires_at: u64) -> NewAccess {
-    let record = AccessRecord {
-        id: random(),
-        family: None,
-        client_id: client.to_owned(),
-        credential: String::new(),
-        subject: subject.to_owned(),
-        scope: String::new(),
-        audience: OPAQUE.to_owned(),
-        auth_time: None,
-        issued_at: 1,
-        expires_at,
-    };
-    NewAccess { hash: hash(&random()), record }
-}
-
-fn successor(expires_at: u64) -> Successor {
-    let hash = hash(&random());
-    Successor { hash, salt: *hash.as_bytes(), expires_at }
-}
-
-/// A family whose code was used, with an access token that is counted and a refresh token.
-async fn family(store: &RedisStore, client: &str, now: u64) -> (TokenHash, Family, NewRefresh) {
-    family_until(store, client, now, 1000).await
-}
-
-async fn family_until(store: &RedisStore, client: &str, now: u64, end: u64) -> (TokenHash, Family, NewRefresh) {
-    let family = Family {
-        id: random(),
-        client_id: client.to_owned(),
-        credential: client.to_owned(),
-        subject: "a subject".to_owned(),
-        scope: String::new(),
-        audiences: Vec::new(),
-        auth_time: None,
-        expires_at: end,
-    };
-    let record = CodeRecord { binding: hash("binding"), family: family.clone(), expires_at: end };
-    let code = hash(&random());
-    store.add_code(&code, &record, now).await.unwrap();
-    assert_eq!(store.take_code(&code, &record.binding, now).await.unwrap(), CodeTaken::First(family.clone()));
-    let mut access = access(client, "a subject", end);
-    access.record.family = Some(family.id.clone());
-    let refresh = NewRefresh { hash: hash(&random()), expires_at: end };
-    assert_eq!(store.issue(&access, Some(&refresh), Some(6), now).await.unwrap(), Issued::Remembered);
-    (code, family, refresh)
 }
 
 const HASTE: Duration = Duration::from_millis(300);

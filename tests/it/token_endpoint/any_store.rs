@@ -1,0 +1,128 @@
+//! What every store does beyond the conformance suite, and what it is given for that.
+
+use tower_oauth::token_endpoint::{
+    AccessRecord, CodeRecord, CodeTaken, Family, Issued, NewAccess, NewRefresh, Revoked, Rotated, Store, Successor,
+    TokenHash,
+};
+
+use super::OPAQUE;
+
+/// On a store in which nobody else has a client of these names.
+pub(crate) async fn does_what_it_should(store: &impl Store) {
+    a_limit_ends_the_oldest_that_live_and_the_dead_take_no_place(store).await;
+    any_text_is_a_client_and_any_time_an_end(store).await;
+}
+
+async fn a_limit_ends_the_oldest_that_live_and_the_dead_take_no_place(store: &impl Store) {
+    let issue = async |access: &NewAccess, limit, now| {
+        assert_eq!(store.issue(access, None, Some(limit), now).await.unwrap(), Issued::Remembered);
+    };
+    let lives = async |access: &NewAccess, now| store.find_access(&access.hash, now).await.unwrap().is_some();
+    // All in the same second, by a hash that is in no order.
+    let many: Vec<_> = (0..6).map(|_| access("a client", "a subject", 1000)).collect();
+    for access in &many {
+        issue(access, 4, 1).await;
+    }
+    for (number, access) in many.iter().enumerate() {
+        assert_eq!(lives(access, 1).await, number >= 2, "{number}");
+    }
+    // One is revoked, one ends and one's family is revoked: they take no place.
+    assert_eq!(store.revoke(&many[4].hash, "a client", 1).await.unwrap(), Revoked::Gone);
+    issue(&access("a client", "a subject", 5), 4, 1).await;
+    let (family, refresh) = family(store, "a client", 1000, 1).await;
+    let mut of_family = access("a client", "a subject", 1000);
+    of_family.record.family = Some(family.id);
+    issue(&of_family, 5, 1).await;
+    assert_eq!(store.revoke(&refresh.hash, "a client", 1).await.unwrap(), Revoked::Gone);
+    issue(&access("a client", "a subject", 1000), 4, 5).await;
+    for number in [2, 3, 5] {
+        assert!(lives(&many[number], 5).await, "{number}");
+    }
+    let other = access("a client", "another subject", 1000);
+    issue(&other, 0, 5).await;
+    assert!(
+        lives(&other, 5).await && lives(&many[2], 5).await,
+        "another subject has a limit of its own, of one at least"
+    );
+}
+
+async fn any_text_is_a_client_and_any_time_an_end(store: &impl Store) {
+    let long = "long ü ".repeat(20_000);
+    for client in ["a client: ü'\"", "a\0b\\u0000\u{1}\u{7f}\u{2028}\u{1f511}", "", "{}:*?[a-z]\r\n", "\\\"$1", &long]
+    {
+        for end in [1000, u64::MAX] {
+            let (family, refresh) = family(store, client, end, 1).await;
+            assert_eq!(store.find_refresh(&refresh.hash, 1).await.unwrap().as_ref(), Some(&family));
+            assert_eq!(store.revoke(&refresh.hash, "another", 1).await.unwrap(), Revoked::NotYours);
+            let unknown = store.rotate(&refresh.hash, "another", &successor(end), 0, 1).await.unwrap();
+            assert_eq!(unknown, Rotated::Unknown);
+            let next = successor(end);
+            let rotated = store.rotate(&refresh.hash, client, &next, u64::MAX, 1).await.unwrap();
+            assert_eq!(rotated, Rotated::First(family.clone()));
+            let again = store.rotate(&refresh.hash, client, &successor(end), u64::MAX, 2).await.unwrap();
+            assert_eq!(again, Rotated::Again { family: family.clone(), salt: next.salt });
+            let mut access = access(client, client, end);
+            access.record.family = Some(family.id);
+            assert_eq!(store.issue(&access, None, Some(u32::MAX), 1).await.unwrap(), Issued::Remembered);
+            assert_eq!(store.find_access(&access.hash, 1).await.unwrap().as_ref(), Some(&access.record));
+            assert_eq!(store.find_access(&access.hash, u64::MAX).await.unwrap(), None, "nothing lives for ever");
+            assert_eq!(store.revoke(&access.hash, "another", 1).await.unwrap(), Revoked::NotYours);
+            assert_eq!(store.revoke(&access.hash, client, 1).await.unwrap(), Revoked::Gone);
+            assert_eq!(store.find_access(&access.hash, 1).await.unwrap(), None);
+        }
+    }
+}
+
+/// A family whose code was used, and its first refresh token.
+pub(crate) async fn family(store: &impl Store, client: &str, end: u64, now: u64) -> (Family, NewRefresh) {
+    let (code, record) = code(client, end);
+    store.add_code(&code, &record, now).await.unwrap();
+    let taken = store.take_code(&code, &record.binding, now).await.unwrap();
+    assert_eq!(taken, CodeTaken::First(record.family.clone()));
+    let mut access = access(client, "of a family", end);
+    access.record.family = Some(record.family.id.clone());
+    let refresh = NewRefresh { hash: fresh_hash(), expires_at: end };
+    assert_eq!(store.issue(&access, Some(&refresh), None, now).await.unwrap(), Issued::Remembered);
+    (record.family, refresh)
+}
+
+pub(crate) fn code(client: &str, end: u64) -> (TokenHash, CodeRecord) {
+    let family = Family {
+        id: format!("{:?}", fresh_hash().as_bytes()),
+        client_id: client.to_owned(),
+        credential: String::new(),
+        subject: client.to_owned(),
+        scope: client.to_owned(),
+        audiences: vec![client.to_owned()],
+        auth_time: Some(end),
+        expires_at: end,
+    };
+    (fresh_hash(), CodeRecord { binding: fresh_hash(), family, expires_at: end })
+}
+
+pub(crate) fn access(client: &str, subject: &str, end: u64) -> NewAccess {
+    let record = AccessRecord {
+        id: client.to_owned(),
+        family: None,
+        client_id: client.to_owned(),
+        credential: String::new(),
+        subject: subject.to_owned(),
+        scope: String::new(),
+        audience: OPAQUE.to_owned(),
+        auth_time: None,
+        issued_at: 1,
+        expires_at: end,
+    };
+    NewAccess { hash: fresh_hash(), record }
+}
+
+pub(crate) fn successor(end: u64) -> Successor {
+    let hash = fresh_hash();
+    Successor { hash, salt: *hash.as_bytes(), expires_at: end }
+}
+
+pub(crate) fn fresh_hash() -> TokenHash {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    TokenHash::of(&COUNT.fetch_add(1, Ordering::Relaxed).to_string())
+}
