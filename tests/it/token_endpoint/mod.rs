@@ -13,6 +13,8 @@ mod requests;
 mod resource_server;
 mod revocation;
 mod stores;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod stores_on_servers;
 #[cfg(feature = "postgres")]
 mod stores_postgres;
 #[cfg(feature = "redis")]

@@ -13,14 +13,13 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
 };
-use tower_oauth::token_endpoint::{
-    PostgresStore, PostgresStoreBuilder, RefreshToken, Rotated, Store, TokenHash, conformance,
-};
+use tower_oauth::token_endpoint::{PostgresStore, PostgresStoreBuilder, Rotated, Store, TokenHash, conformance};
 
 use super::{
-    AUTHORIZE, OPAQUE, VERIFIER, World,
+    OPAQUE, World,
     any_store::{self, access, code, family, fresh_hash, successor},
     resource_server::accepts_every_token,
+    stores_on_servers::{everything_secret, works_again, world},
     usual,
 };
 use crate::servers::{
@@ -47,10 +46,6 @@ async fn store(server: &Server) -> PostgresStore {
 /// Does not wait long.
 async fn hasty(server: &Server) -> PostgresStore {
     builder(server).0.max_connections(3).timeout(HASTE).connect().await.unwrap()
-}
-
-fn world(store: impl Store) -> World {
-    World::with(|builder| builder.authorization_code(AUTHORIZE).refresh_token(RefreshToken::new()).store(store))
 }
 
 async fn is_unavailable_in_time(world: &World) {
@@ -123,31 +118,14 @@ async fn no_code_token_or_secret_is_readable_in_postgresql() {
     let Some(server) = shared() else { return };
     let (builder, schema) = builder(server);
     let world = world(builder.connect().await.unwrap());
-    let code = world.code(&[]).await;
-    let first = world.redeem(&code, &[]).await;
-    let unused = world.code(&[]).await;
-    let next = world.refresh(first.text("refresh_token"), &[]).await;
-    let opaque = world.access_token("reports", &[("resource", OPAQUE)]).await;
-    let limited = world.access_token("limited", &[]).await;
+    let secrets = everything_secret(&world).await;
 
     let dump = dump(server, &schema);
     assert!(
         dump.contains("ada") && dump.contains("reports"),
         "users and clients are readable, and the search finds them"
     );
-    let secrets = [
-        &*code,
-        &unused,
-        first.text("access_token"),
-        first.text("refresh_token"),
-        next.text("access_token"),
-        next.text("refresh_token"),
-        &opaque,
-        &limited,
-        "reports-secret",
-        VERIFIER,
-    ];
-    for secret in secrets {
+    for secret in &secrets {
         // The last part of a JWT is its signature. Bytes are shown in hexadecimal.
         for part in [secret, secret.rsplit('.').next().unwrap()] {
             let byte = |b: u8| format!("{b:02x}");
@@ -185,14 +163,6 @@ async fn a_postgresql_that_is_down_is_answered_with_503_in_time_and_works_again(
     server.restart();
     works_again(&world).await;
     assert!(world.is_active(&token).await);
-}
-
-/// Asks for a token until there is one.
-async fn works_again(world: &World) {
-    let start = Instant::now();
-    while world.token("reports", &[]).await.status() != 200 {
-        assert!(start.elapsed() < Duration::from_secs(20), "no token for 20 seconds");
-    }
 }
 
 /// A way to a port: while it is told to, no ping comes through it, nor anything that follows on that connection. Where it is,

@@ -13,12 +13,13 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
 };
-use tower_oauth::token_endpoint::{RedisStore, RefreshToken, Rotated, Store, StoreError, TokenHash, conformance};
+use tower_oauth::token_endpoint::{RedisStore, Rotated, Store, StoreError, TokenHash, conformance};
 
 use super::{
-    AUTHORIZE, OPAQUE, VERIFIER, World,
+    OPAQUE, World,
     any_store::{self, access, family, successor},
     resource_server::accepts_every_token,
+    stores_on_servers::{everything_secret, works_again, world},
     usual,
 };
 use crate::servers::redis::RedisServer;
@@ -32,24 +33,12 @@ async fn hasty(url: impl Into<String>) -> RedisStore {
     RedisStore::builder(url).timeout(HASTE).connect().await.unwrap()
 }
 
-fn world(store: impl Store) -> World {
-    World::with(|builder| builder.authorization_code(AUTHORIZE).refresh_token(RefreshToken::new()).store(store))
-}
-
 async fn raw(url: &str) -> MultiplexedConnection {
     ::redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()
 }
 
 async fn keys(redis: &mut MultiplexedConnection) -> Vec<Vec<u8>> {
     cmd("KEYS").arg("*").query_async(redis).await.unwrap()
-}
-
-/// Asks for a token until there is one.
-async fn works_again(world: &World) {
-    let start = Instant::now();
-    while world.token("reports", &[]).await.status() != 200 {
-        assert!(start.elapsed() < Duration::from_secs(20), "no token for 20 seconds");
-    }
 }
 
 async fn is_unavailable_in_time(world: &World) {
@@ -94,12 +83,7 @@ async fn what_was_issued_is_honoured_after_redis_was_killed() {
 async fn no_code_token_or_secret_is_readable_in_redis() {
     let Some(server) = RedisServer::start("what can be read in Redis") else { return };
     let world = world(connect(server.url()).await);
-    let code = world.code(&[]).await;
-    let first = world.redeem(&code, &[]).await;
-    let unused = world.code(&[]).await;
-    let next = world.refresh(first.text("refresh_token"), &[]).await;
-    let opaque = world.access_token("reports", &[("resource", OPAQUE)]).await;
-    let limited = world.access_token("limited", &[]).await;
+    let secrets = everything_secret(&world).await;
 
     let mut written = Vec::new();
     for file in fs::read_dir(server.folder().join("appendonlydir")).unwrap() {
@@ -112,19 +96,7 @@ async fn no_code_token_or_secret_is_readable_in_redis() {
     }
     let holds = |text: &str| written.windows(text.len()).any(|part| part == text.as_bytes());
     assert!(holds("ada") && holds("reports"), "users and clients are readable, and the search finds them");
-    let secrets = [
-        &*code,
-        &unused,
-        first.text("access_token"),
-        first.text("refresh_token"),
-        next.text("access_token"),
-        next.text("refresh_token"),
-        &opaque,
-        &limited,
-        "reports-secret",
-        VERIFIER,
-    ];
-    for secret in secrets {
+    for secret in &secrets {
         assert!(!holds(secret), "{secret}");
         // The last part of a JWT is its signature.
         assert!(!holds(secret.rsplit('.').next().unwrap()), "{secret}");

@@ -1,0 +1,42 @@
+//! What the tests of the stores in Redis and in PostgreSQL have in common.
+
+use std::time::{Duration, Instant};
+
+use tower_oauth::token_endpoint::{RefreshToken, Store};
+
+use super::{AUTHORIZE, OPAQUE, VERIFIER, World};
+
+pub(crate) fn world(store: impl Store) -> World {
+    World::with(|builder| builder.authorization_code(AUTHORIZE).refresh_token(RefreshToken::new()).store(store))
+}
+
+/// Asks for a token until there is one.
+pub(crate) async fn works_again(world: &World) {
+    let start = Instant::now();
+    while world.token("reports", &[]).await.status() != 200 {
+        assert!(start.elapsed() < Duration::from_secs(20), "no token for 20 seconds");
+    }
+}
+
+/// Has one of everything issued: all texts that the store must not hold.
+pub(crate) async fn everything_secret(world: &World) -> Vec<String> {
+    let code = world.code(&[]).await;
+    let first = world.redeem(&code, &[]).await;
+    let unused = world.code(&[]).await;
+    let next = world.refresh(first.text("refresh_token"), &[]).await;
+    let opaque = world.access_token("reports", &[("resource", OPAQUE)]).await;
+    let limited = world.access_token("limited", &[]).await;
+    let secrets = [
+        &*code,
+        &unused,
+        first.text("access_token"),
+        first.text("refresh_token"),
+        next.text("access_token"),
+        next.text("refresh_token"),
+        &opaque,
+        &limited,
+        "reports-secret",
+        VERIFIER,
+    ];
+    secrets.map(str::to_owned).into()
+}
