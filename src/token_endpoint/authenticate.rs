@@ -3,7 +3,7 @@
 //! *In*: a request's head and parameters. *Out*: the client, or one refusal for all that may be wrong.
 //!
 //! A name that no client has is refused in the same words, after the same work, and with the same patience as a wrong
-//! secret.
+//! secret; `throttle` says how far the patience goes.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
