@@ -30,9 +30,11 @@ use support::{AUDIENCE, Contestant, bare, least, median, paired, protected, rati
 use tokio::{net::TcpListener, runtime::Runtime};
 use tower::{Service, ServiceExt};
 use tower_oauth::{
-    Algorithm, AuthError, Cached, ClientAuthentication, Fetch, Fetching, IntrospectionVerifier, OAuthLayer, Presented,
-    ResourceServer, Verdict, Verify,
+    AuthError, Cached, IntrospectionVerifier, OAuthLayer, ResourceServer,
+    fetch::{Fetch, FetchFuture},
+    keys::Algorithm,
     testing::{MockIssuer, TestToken},
+    verify::{ClientAuthentication, PresentedToken, Verdict, Verify},
 };
 
 const ISSUER: &str = "https://auth.example.com";
@@ -86,9 +88,9 @@ fn opaque(count: usize) -> Vec<String> {
 struct Endpoint(Bytes);
 
 impl Fetch for Endpoint {
-    fn fetch(&self, _: Request<Bytes>) -> Fetching {
+    fn fetch(&self, _: Request<Bytes>) -> FetchFuture {
         let answer = Response::new(self.0.clone());
-        Fetching::new(async move { Ok(answer) })
+        FetchFuture::new(async move { Ok(answer) })
     }
 }
 
@@ -194,7 +196,7 @@ fn threads() {
     let heads: Vec<_> = tokens.iter().map(|token| parts(token)).collect();
     current_thread().block_on(async {
         for head in &heads {
-            server.admit(head).await.unwrap();
+            server.authenticate(head).await.unwrap();
         }
     });
     let route = |app: &Router, live: usize| {
@@ -213,13 +215,13 @@ fn threads() {
             let runtime = current_thread();
             move |index: usize| {
                 let head = &heads[((index + thread * 17) * 7919) % heads.len()];
-                black_box(runtime.block_on(server.admit(head)).unwrap());
+                black_box(runtime.block_on(server.authenticate(head)).unwrap());
             }
         }
     };
     let print =
         |name: &str, one: f64, two: f64| println!("| {name} | {one:.0} | {two:.0} | {:.2} × |", 2.0 * one / two);
-    let leaked = OAuthLayer::with_server(ResourceServer::new(cached.clone()).leak());
+    let leaked = OAuthLayer::from_server(ResourceServer::new(cached.clone()).leak());
     let leaked = Router::new().route("/orders", axum::routing::get(support::orders)).layer(leaked);
     let (bare, hit) = (bare(), protected(cached));
     print("bare route", per_run(1, 20_000, route(&bare, 1)), per_run(2, 20_000, route(&bare, 1)));
@@ -244,12 +246,12 @@ impl Judge {
 }
 
 impl Verify for Judge {
-    fn verify(&self, presented: &Presented<'_>) -> Verdict {
+    fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         if presented.token().starts_with("good-known") {
             self.asked.fetch_add(1, Ordering::Relaxed);
         }
         if presented.token().starts_with("good") {
-            return Verdict::Now(presented.voucher().token(&self.claims));
+            return Verdict::Now(presented.permit().token(&self.claims));
         }
         Verdict::later(async { Err(AuthError::invalid_token()) })
     }
@@ -283,11 +285,11 @@ async fn floods() {
                     stranger - count..stranger
                 };
                 for index in another(strangers_first) {
-                    black_box(server.admit(&parts(&format!("{prefix}-{index}"))).await).ok();
+                    black_box(server.authenticate(&parts(&format!("{prefix}-{index}"))).await).ok();
                 }
                 if strangers_first == 0 {
                     for known in 0..KNOWN {
-                        server.admit(&parts(&format!("good-known-{known}"))).await.unwrap();
+                        server.authenticate(&parts(&format!("good-known-{known}"))).await.unwrap();
                     }
                 }
                 let mut rates = Vec::new();
@@ -295,9 +297,9 @@ async fn floods() {
                     asked.store(0, Ordering::Relaxed);
                     for _ in 0..50_000 {
                         let known = dice.below(KNOWN);
-                        server.admit(&parts(&format!("good-known-{known}"))).await.unwrap();
+                        server.authenticate(&parts(&format!("good-known-{known}"))).await.unwrap();
                         for index in another(flood) {
-                            black_box(server.admit(&parts(&format!("{prefix}-{index}"))).await).ok();
+                            black_box(server.authenticate(&parts(&format!("{prefix}-{index}"))).await).ok();
                         }
                     }
                     rates.push(100.0 - asked.load(Ordering::Relaxed) as f64 / 500.0);
@@ -331,7 +333,7 @@ async fn remember(strangers: &str) {
     let server = ResourceServer::new(cached.clone());
     // What a runtime and a few requests need is there before.
     for index in 0..100 {
-        black_box(server.admit(&parts(&format!("{strangers}-warm-{index}"))).await).ok();
+        black_box(server.authenticate(&parts(&format!("{strangers}-warm-{index}"))).await).ok();
     }
     let before = resident_mib();
     let mut some = 0.0;
@@ -339,7 +341,7 @@ async fn remember(strangers: &str) {
         if index == MILLION / 10 {
             some = resident_mib();
         }
-        black_box(server.admit(&parts(&format!("{strangers}-{index:040}"))).await).ok();
+        black_box(server.authenticate(&parts(&format!("{strangers}-{index:040}"))).await).ok();
     }
     let kind = if strangers == "bad" { "invalid, refused by introspection" } else { "valid, 0.5 KB of claims" };
     println!("| {kind} | {before:.1} MiB | {some:.1} MiB | {:.1} MiB | {} |", resident_mib(), cached.len());
@@ -376,7 +378,7 @@ async fn status(app: &Router, token: &str) -> u16 {
 
 async fn network() {
     let app = |url: &str| {
-        let verifier = introspection(tower_oauth::HttpClient::new().unwrap(), url);
+        let verifier = introspection(tower_oauth::fetch::HttpClient::new().unwrap(), url);
         protected(Cached::new(verifier, HOUR))
     };
     println!("\n| over HTTP, on loopback | introspections | |");

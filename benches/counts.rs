@@ -14,7 +14,9 @@ use serde::Deserialize;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use support::{AUDIENCE, Contestant, bare, limit::Limit, protected, token};
 use tower::Service as _;
-use tower_oauth::{Algorithm, Cached, Claims, JwtVerifier, OAuthLayer, SharedClaims, testing::MockIssuer};
+use tower_oauth::{
+    Cached, Claims, JwtVerifier, OAuthLayer, extract::SharedClaims, keys::Algorithm, testing::MockIssuer,
+};
 
 /// It costs time, so the benches that measure time do without.
 #[global_allocator]

@@ -14,7 +14,10 @@ use axum::{Router, routing::get};
 use serde_json::json;
 use support::{AUDIENCE, Contestant, median, orders, paired, ratio, token};
 use tower_oauth::{
-    Algorithm, Cached, Issuer, Issuers, JwtVerifier, KeySet, OAuthLayer, Scoped, Verify, testing::MockIssuer,
+    Cached, Issuer, JwtVerifier, OAuthLayer, Scoped,
+    keys::{Algorithm, KeySet},
+    testing::MockIssuer,
+    verify::{TrustedIssuers, Verify},
 };
 
 tower_oauth::scopes! {
@@ -88,7 +91,7 @@ fn issuers(count: usize) -> Size {
     let all = (0..count)
         .map(|index| MockIssuer::with_algorithm(&format!("https://auth-{index}.example.com"), Algorithm::EdDSA));
     let all: Vec<_> = all.collect();
-    let verifier = Issuers::new(all.iter().map(|issuer| issuer.verifier(AUDIENCE))).unwrap();
+    let verifier = TrustedIssuers::new(all.iter().map(|issuer| issuer.verifier(AUDIENCE))).unwrap();
     Size(count.to_string(), both(verifier, &[token(&all[count / 2]).sign()]))
 }
 
@@ -100,7 +103,7 @@ fn keys(count: usize) -> Size {
     keys.insert(count / 2, issuer.jwk());
     let keys = KeySet::from_json(json!({ "keys": keys }).to_string()).unwrap();
     assert_eq!(keys.len(), count);
-    let verifier = JwtVerifier::new(Issuer::with_keys(issuer.identifier(), keys).unwrap(), AUDIENCE).unwrap();
+    let verifier = JwtVerifier::new(Issuer::from_keys(issuer.identifier(), keys).unwrap(), AUDIENCE).unwrap();
     Size(count.to_string(), both(verifier, &[token(&issuer).sign()]))
 }
 

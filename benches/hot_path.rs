@@ -10,7 +10,7 @@ mod support;
 use std::time::Duration;
 
 use support::{AUDIENCE, Contestant, bare, least, limit::Limit, median, paired, protected, ratio, token};
-use tower_oauth::{Algorithm, Cached, testing::MockIssuer};
+use tower_oauth::{Cached, keys::Algorithm, testing::MockIssuer};
 
 const ROUNDS: usize = 201;
 const REQUESTS: usize = 100;

@@ -20,7 +20,7 @@ use fake_issuer::{Answer, FakeIssuer};
 use futures_util::future::join_all;
 use http::Request;
 use tower::ServiceExt as _;
-use tower_oauth::{Algorithm, JwtVerifier, OAuthLayer, Token, testing::ManualClock};
+use tower_oauth::{JwtVerifier, OAuthLayer, Token, keys::Algorithm, testing::ManualClock};
 
 const API: &str = "https://api.test";
 const SAMPLES: usize = 20_000;
@@ -49,7 +49,7 @@ struct Bench {
 async fn bench() -> Bench {
     let fake = FakeIssuer::start().await;
     let clock = ManualClock::default();
-    let issuer = fake.builder().clock(clock.clone()).lazy().unwrap();
+    let issuer = fake.builder().clock(clock.clone()).build().unwrap();
     let verifier = JwtVerifier::new(issuer.clone(), API).unwrap();
     let app = Router::new().route("/", get(async |_: Token| "")).layer(OAuthLayer::new(verifier));
     Bench { fake, clock, app, issuer }

@@ -17,7 +17,10 @@ use axum::{Router, routing::get};
 use http::StatusCode;
 use tokio::net::TcpListener;
 use tower_oauth::token_endpoint::{self, AuthorizationRequest, Client, Clients, TokenEndpoint, TokenFormat};
-use tower_oauth::{Algorithm, Issuer, JwtVerifier, OAuthLayer, UserToken, keys::PrivateKey};
+use tower_oauth::{
+    Issuer, JwtVerifier, OAuthLayer, UserToken,
+    keys::{Algorithm, PrivateKey},
+};
 
 /// Login and consent in one form, which is posted to the page's own URL, query and all. There is no session that a form of
 /// another site could make use of: who allows it types the password with it. Nothing of the request stands in the page.
@@ -65,7 +68,7 @@ fn provider(url: &str, secret: &str) -> Result<Router, Box<dyn Error>> {
         .authorization_code(format!("{url}/authorize"))
         .refresh_token(RefreshToken::new())
         .build()?;
-    let protect = OAuthLayer::new(JwtVerifier::new(Issuer::builder(url).lazy()?, url)?).allow_anonymous();
+    let protect = OAuthLayer::new(JwtVerifier::new(Issuer::builder(url).build()?, url)?).allow_anonymous();
     let api = Router::new().route("/members/{name}", get(member)).layer(protect);
     let pages = Router::new().route("/authorize", get(ask).post(decide)).with_state(endpoint.clone());
     Ok(api.merge(pages).fallback_service(endpoint))

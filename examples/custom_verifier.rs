@@ -15,8 +15,10 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::{net::TcpListener, signal};
 use tower_oauth::{
-    AuthError, CacheKey, Cached, Carrier, Claims, Fetch as _, HttpClient, OAuthLayer, Presented, ResourceServer,
-    ScopeHierarchy, Scoped, Verdict, Verify,
+    AuthError, Cached, Claims, Fetch as _, OAuthLayer, ResourceServer, Scoped,
+    fetch::HttpClient,
+    scope::ScopeHierarchy,
+    verify::{BearerMethod, CacheKey, PresentedToken, Verdict, Verify},
 };
 
 use crate::session::{Session, Sessions};
@@ -54,8 +56,8 @@ struct Authorization {
 }
 
 impl Verify for AppCenter {
-    fn verify(&self, presented: &Presented<'_>) -> Verdict {
-        if presented.carrier() == Carrier::Cookie {
+    fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
+        if presented.bearer_method() == BearerMethod::Cookie {
             return Verdict::Now(self.sessions.read(presented));
         }
         let [Some(host), Some(user)] = whose(presented) else { return Verdict::Now(Err(AuthError::invalid_token())) };
@@ -66,7 +68,7 @@ impl Verify for AppCenter {
             .extend_pairs([("host_auid", &host), ("user_auid", &user)])
             .finish();
         let question = Request::get(format!("{}/api/app_user_authorization?{query}", self.url)).body(Bytes::new());
-        let (client, voucher, sessions) = (self.client.clone(), presented.voucher(), self.sessions.clone());
+        let (client, permit, sessions) = (self.client.clone(), presented.permit(), self.sessions.clone());
         Verdict::later(async move {
             // Whatever is neither a yes nor a no says nothing about the token: 503, not 401.
             let unavailable = || AuthError::unavailable(Duration::from_secs(5));
@@ -74,7 +76,7 @@ impl Verify for AppCenter {
             let answer = client.fetch(question).await.map_err(|error| unavailable().with_source(error))?;
             match (answer.status().as_u16(), serde_json::from_slice(answer.body())) {
                 (200, Ok(Answer { authorization: Some(it), .. })) => {
-                    voucher.token(&sessions.begin(user, host, it.access))
+                    permit.token(&sessions.begin(user, host, it.access))
                 }
                 (403, Ok(Answer { errors: Some(_), .. })) => Err(AuthError::invalid_token()),
                 _ => Err(unavailable()),
@@ -83,8 +85,8 @@ impl Verify for AppCenter {
     }
 
     /// All that the verdict depends on beside the token.
-    fn cache_key(&self, presented: &Presented<'_>, key: &mut CacheKey) {
-        key.add(if presented.carrier() == Carrier::Cookie { "session" } else { "token" });
+    fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
+        key.add(if presented.bearer_method() == BearerMethod::Cookie { "session" } else { "token" });
         for part in whose(presented) {
             key.add(part.unwrap_or_default());
         }
@@ -92,7 +94,7 @@ impl Verify for AppCenter {
 }
 
 /// The host and the user that the token is said to be of.
-fn whose<'r>(presented: &Presented<'r>) -> [Option<&'r str>; 2] {
+fn whose<'r>(presented: &PresentedToken<'r>) -> [Option<&'r str>; 2] {
     ["x-host-auid", "x-user-auid"].map(|name| presented.parts().headers.get(name)?.to_str().ok())
 }
 
@@ -122,7 +124,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/tickets/mine", get(my_tickets))
         .route("/tickets", get(all_tickets))
         .route_layer(middleware::from_fn_with_state(sessions, session::open))
-        .route_layer(OAuthLayer::with_server(server));
+        .route_layer(OAuthLayer::from_server(server));
 
     let bind = env::var("BIND").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
     let listener = TcpListener::bind(&bind).await.map_err(|error| format!("cannot listen on {bind}: {error}"))?;

@@ -17,7 +17,8 @@ use axum::{Json, Router, routing::get};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower_oauth::{
-    Cached, ClientAuthentication, IntrospectionVerifier, Issuer, JwtVerifier, Mixed, OAuthLayer, Scoped, Token, Verify,
+    Cached, IntrospectionVerifier, Issuer, JwtOrOpaque, JwtVerifier, OAuthLayer, Scoped, Token,
+    verify::{ClientAuthentication, Verify},
 };
 use tracing::info;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
@@ -68,7 +69,7 @@ async fn set_up() -> Result<(TcpListener, Issuer, String, Arc<dyn Verify>), Mist
         issuer = issuer.jwks_uri(jwks_uri);
     }
     let audience = wrong.required("OAUTH_AUDIENCE", "https://api.example.com").unwrap_or_else(|| "-".to_owned());
-    let issuer = wrong.check(name_of, issuer.lazy()).or_else(|| Issuer::builder(stand_in()).lazy().ok());
+    let issuer = wrong.check(name_of, issuer.build()).or_else(|| Issuer::builder(stand_in()).build().ok());
     let verifier = issuer.as_ref().and_then(|issuer| verifier(&mut wrong, issuer, &audience));
     match (listener, issuer, verifier) {
         (Some(listener), Some(issuer), Some((mode, verifier))) if wrong.is_empty() => {
@@ -106,7 +107,8 @@ fn verifier(wrong: &mut Mistakes, issuer: &Issuer, audience: &str) -> Option<(St
         asking = asking.endpoint(endpoint);
     }
     let asking = Cached::new(wrong.check(name_of, asking.build())?, Duration::from_secs(seconds.ok()?));
-    let verifier: Arc<dyn Verify> = if mode == "mixed" { Arc::new(Mixed::new(jwt, asking)) } else { Arc::new(asking) };
+    let verifier: Arc<dyn Verify> =
+        if mode == "mixed" { Arc::new(JwtOrOpaque::new(jwt, asking)) } else { Arc::new(asking) };
     Some((mode, verifier))
 }
 

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! `BIND=127.0.0.1:0` takes another address. A real program has no `MockIssuer`: it takes its issuer's key set, with
-//! `Issuer::with_keys("https://auth.example.com", KeySet::from_file("jwks.json")?)`.
+//! `Issuer::from_keys("https://auth.example.com", KeySet::from_file("jwks.json")?)`.
 
 use std::{error::Error, time::Duration};
 

@@ -12,7 +12,10 @@ use bytes::Bytes;
 use http::Request;
 use tokio::{net::TcpListener, sync::RwLock};
 use tower_oauth::{
-    Algorithm, Fetch as _, HttpClient, Issuer, JwtVerifier, OAuthLayer, Scoped, keys::PrivateKey, token_endpoint,
+    Fetch as _, Issuer, JwtVerifier, OAuthLayer, Scoped,
+    fetch::HttpClient,
+    keys::{Algorithm, PrivateKey},
+    token_endpoint,
 };
 
 tower_oauth::scopes! {
@@ -33,7 +36,7 @@ fn provider(url: &str, secret: &str) -> Result<Router, Box<dyn Error>> {
         .access_token_lifetime(Duration::from_secs(3600));
     let (key, clients) = (PrivateKey::generate(Algorithm::ES256)?, Clients::new([consumer.build()?])?);
     let endpoint = TokenEndpoint::builder(url, key, clients).grant(ClientCredentials::new()).build()?;
-    let verifier = JwtVerifier::new(Issuer::builder(url).lazy()?, url)?;
+    let verifier = JwtVerifier::new(Issuer::builder(url).build()?, url)?;
     let api = Router::new()
         .route("/read-resource", get(|_: Scoped<Read>| async { RESOURCE.read().await.clone() }))
         .route("/write-resource", post(|_: Scoped<Write>, value: Bytes| async { *RESOURCE.write().await = value }));

@@ -8,8 +8,12 @@ use std::{
 
 use http::request::Parts;
 use tower_oauth::{
-    Algorithm, AuthError, AuthErrorKind, ResourceServer, Token,
+    error::AuthErrorKind,
+    keys::Algorithm,
     testing::{ManualClock, MockIssuer},
+    AuthError,
+    ResourceServer,
+    Token,
 };
 
 pub const ISSUER: &str = "https://auth.test";

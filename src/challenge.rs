@@ -1,19 +1,20 @@
-//! What a refusal says: the status and the challenges (RFC 6750 §3, RFC 9110 §11.6.1, RFC 9470 §3, RFC 9728 §5.1).
+//! The status and the challenges of a refusal (RFC 6750 §3, RFC 9110 §11.6.1, RFC 9470 §3, RFC 9728 §5.1).
 //!
-//! *In*: an [`AuthError`] and what the server knows of itself. *Out*: headers that are legal by construction.
+//! *In*: an [`AuthError`] and the server's parameters. *Out*: headers that are legal by construction.
 //!
-//! Nothing of the token gets in here: texts are from a fixed list, scopes are the route's.
+//! A challenge contains no token data: fixed texts and the route's scopes only.
 
 use std::{fmt, time::Duration};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::{
-    error::{AuthError, AuthErrorKind, ConfigError, ConfigMistake},
+    config_error::{ConfigError, ConfigMistake, MistakeCollector},
+    error::{AuthError, AuthErrorKind},
     scope::Scopes,
 };
 
-/// Status and headers of a refusal. [`ResourceServer::challenge`](crate::ResourceServer::challenge) makes it.
+/// The status and headers of a refusal. [`ResourceServer::challenge`](crate::ResourceServer::challenge) makes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Challenge {
     status: StatusCode,
@@ -21,29 +22,29 @@ pub struct Challenge {
     retry_after: Option<HeaderValue>,
 }
 
-/// What the server says of itself in every challenge.
+/// The parameters that a server adds to its challenges.
 #[derive(Debug, Clone)]
-pub(crate) struct Doorplate {
+pub(crate) struct ChallengeParameters {
     pub(crate) realm: QuotedText,
     pub(crate) resource_metadata: Option<QuotedText>,
     pub(crate) scopes: Option<Scopes<'static>>,
-    pub(crate) others: Vec<SchemeChallenge>,
+    pub(crate) other_schemes: Vec<SchemeChallenge>,
 }
 
-impl Default for Doorplate {
+impl Default for ChallengeParameters {
     fn default() -> Self {
-        Self { realm: QuotedText("api".to_owned()), resource_metadata: None, scopes: None, others: Vec::new() }
+        Self { realm: QuotedText("api".to_owned()), resource_metadata: None, scopes: None, other_schemes: Vec::new() }
     }
 }
 
 impl Challenge {
-    pub(crate) fn new(error: &AuthError, doorplate: &Doorplate) -> Self {
+    pub(crate) fn new(error: &AuthError, parameters: &ChallengeParameters) -> Self {
         let mut lines = Vec::new();
         if challenges(error.kind()) {
-            lines.extend(bearer(error, doorplate).into_header());
+            lines.extend(bearer(error, parameters).into_header());
         }
         if error.kind() == AuthErrorKind::MissingCredentials {
-            lines.extend(doorplate.others.iter().cloned().filter_map(SchemeChallenge::into_header));
+            lines.extend(parameters.other_schemes.iter().cloned().filter_map(SchemeChallenge::into_header));
         }
         let retry_after = (error.kind() == AuthErrorKind::Unavailable).then(|| {
             let wait = error.retry_after().unwrap_or(Duration::from_secs(1));
@@ -52,18 +53,18 @@ impl Challenge {
         Self { status: status(error.kind()), lines, retry_after }
     }
 
-    /// The HTTP status.
+    /// Returns the HTTP status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The values of `WWW-Authenticate`, one header line each.
+    /// Returns the values of `WWW-Authenticate`, one for each header line.
     pub fn www_authenticate(&self) -> impl Iterator<Item = &HeaderValue> {
         self.lines.iter()
     }
 
-    /// Writes the headers, over any that stand there.
+    /// Writes the headers, replacing existing ones.
     pub fn write_to(&self, headers: &mut HeaderMap) {
         headers.remove(header::WWW_AUTHENTICATE);
         for line in &self.lines {
@@ -79,7 +80,7 @@ impl Challenge {
 fn status(kind: AuthErrorKind) -> StatusCode {
     match kind {
         AuthErrorKind::InvalidRequest => StatusCode::BAD_REQUEST,
-        AuthErrorKind::InsufficientScope => StatusCode::FORBIDDEN,
+        AuthErrorKind::InsufficientScope | AuthErrorKind::Forbidden => StatusCode::FORBIDDEN,
         AuthErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         AuthErrorKind::MissingLayer => StatusCode::INTERNAL_SERVER_ERROR,
         AuthErrorKind::MissingCredentials
@@ -88,31 +89,34 @@ fn status(kind: AuthErrorKind) -> StatusCode {
     }
 }
 
-/// Whether the client can do something about it with credentials.
+/// True if other credentials can help the client.
 fn challenges(kind: AuthErrorKind) -> bool {
-    !matches!(kind, AuthErrorKind::Unavailable | AuthErrorKind::MissingLayer)
+    !matches!(kind, AuthErrorKind::Forbidden | AuthErrorKind::Unavailable | AuthErrorKind::MissingLayer)
 }
 
-/// The code of RFC 6750 §3.1 or RFC 9470 §3; none where no authentication was tried.
+/// The error code of RFC 6750 §3.1 or RFC 9470 §3. None if the request had no credentials (§3.1).
 pub(crate) fn error_code(kind: AuthErrorKind) -> Option<&'static str> {
     match kind {
         AuthErrorKind::InvalidRequest => Some("invalid_request"),
         AuthErrorKind::InvalidToken => Some("invalid_token"),
         AuthErrorKind::InsufficientScope => Some("insufficient_scope"),
         AuthErrorKind::InsufficientUserAuthentication => Some("insufficient_user_authentication"),
-        AuthErrorKind::MissingCredentials | AuthErrorKind::Unavailable | AuthErrorKind::MissingLayer => None,
+        AuthErrorKind::MissingCredentials
+        | AuthErrorKind::Forbidden
+        | AuthErrorKind::Unavailable
+        | AuthErrorKind::MissingLayer => None,
     }
 }
 
-fn bearer(error: &AuthError, doorplate: &Doorplate) -> SchemeChallenge {
-    let mut line = SchemeChallenge { line: "Bearer".to_owned(), names: Vec::new() };
-    line.push("realm", &doorplate.realm.0);
+fn bearer(error: &AuthError, parameters: &ChallengeParameters) -> SchemeChallenge {
+    let mut line = ChallengeLine::new("Bearer");
+    line.push("realm", &parameters.realm.0);
     if let Some(code) = error_code(error.kind()) {
         line.push("error", code);
         line.push("error_description", error.description());
     }
     let known = matches!(error.kind(), AuthErrorKind::MissingCredentials | AuthErrorKind::InvalidToken);
-    if let Some(scopes) = error.scopes().or_else(|| doorplate.scopes.as_ref().filter(|_| known)) {
+    if let Some(scopes) = error.scopes().or_else(|| parameters.scopes.as_ref().filter(|_| known)) {
         line.push("scope", &scopes.to_string());
     }
     let (acr_values, max_age) = error.authentication();
@@ -122,17 +126,19 @@ fn bearer(error: &AuthError, doorplate: &Doorplate) -> SchemeChallenge {
     if let Some(max_age) = max_age {
         line.push("max_age", &max_age.as_secs().to_string());
     }
-    if let Some(url) = &doorplate.resource_metadata {
+    if let Some(url) = &parameters.resource_metadata {
         line.push("resource_metadata", &url.0);
     }
-    line
+    line.finish()
 }
 
-/// A challenge of another scheme that is spoken on the same routes, for `WWW-Authenticate` (RFC 9110 §11.6.1).
+/// A challenge of another authentication scheme that is accepted on the same routes (RFC 9110 §11.6.1).
 ///
 /// ```
 /// # fn main() -> Result<(), tower_oauth::ConfigError> {
-/// let basic = tower_oauth::SchemeChallenge::new("Basic")?.parameter("realm", "reports")?;
+/// use tower_oauth::challenge::SchemeChallenge;
+///
+/// let basic = SchemeChallenge::builder("Basic").parameter("realm", "reports").build()?;
 /// assert_eq!(basic.to_string(), r#"Basic realm="reports""#);
 /// # Ok(())
 /// # }
@@ -140,48 +146,54 @@ fn bearer(error: &AuthError, doorplate: &Doorplate) -> SchemeChallenge {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemeChallenge {
     line: String,
-    names: Vec<String>,
+}
+
+/// Builder for a [`SchemeChallenge`]. [`build`](Self::build) reports every mistake at once.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct SchemeChallengeBuilder {
+    scheme: String,
+    parameters: Vec<(String, String)>,
 }
 
 impl SchemeChallenge {
-    /// A scheme without parameters yet.
-    ///
-    /// # Errors
-    /// The name is not a token (RFC 9110 §5.6.2).
-    pub fn new(scheme: &str) -> Result<Self, ConfigError> {
-        check_token(scheme)?;
-        Ok(Self { line: scheme.to_owned(), names: Vec::new() })
+    /// Returns a builder for a challenge of this scheme, without parameters.
+    pub fn builder(scheme: impl Into<String>) -> SchemeChallengeBuilder {
+        SchemeChallengeBuilder { scheme: scheme.into(), parameters: Vec::new() }
     }
 
-    /// Adds `name="value"`.
-    ///
-    /// # Errors
-    /// The name is not a token or stands there already, or the value has characters that RFC 6750 §3 does not allow.
-    pub fn parameter(mut self, name: &str, value: &str) -> Result<Self, ConfigError> {
-        check_token(name)?;
-        if self.names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-            return Err(
-                ConfigMistake::new("challenge", format!("{name:?} stands twice"), "name each parameter once").into()
-            );
-        }
-        let QuotedText(value) = QuotedText::new("challenge", value)?;
-        self.push(name, &value);
-        Ok(self)
-    }
-
-    fn push(&mut self, name: &str, value: &str) {
-        let separator = if self.names.is_empty() { " " } else { ", " };
-        self.line.push_str(separator);
-        self.line.push_str(name);
-        self.line.push_str("=\"");
-        self.line.push_str(value);
-        self.line.push('"');
-        self.names.push(name.to_owned());
-    }
-
-    /// Always there: the line is made of tokens and quoted text.
+    /// Always `Some`: the line consists of tokens and quoted texts.
     fn into_header(self) -> Option<HeaderValue> {
         HeaderValue::try_from(self.line).ok()
+    }
+}
+
+impl SchemeChallengeBuilder {
+    /// Adds `name="value"`.
+    pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.parameters.push((name.into(), value.into()));
+        self
+    }
+
+    /// Builds the challenge.
+    ///
+    /// # Errors
+    /// Every mistake at once: the scheme or a parameter's name is not a token (RFC 9110 §5.6.2), a name is repeated, or a
+    /// value has characters that RFC 6750 §3 does not allow.
+    pub fn build(self) -> Result<SchemeChallenge, ConfigError> {
+        let mut mistakes = MistakeCollector::new();
+        mistakes.check(check_token(&self.scheme));
+        let mut line = ChallengeLine::new(&self.scheme);
+        for (index, (name, value)) in self.parameters.iter().enumerate() {
+            mistakes.check(check_token(name));
+            mistakes.check(QuotedText::new("challenge", value));
+            if self.parameters.iter().take(index).any(|(other, _)| other.eq_ignore_ascii_case(name)) {
+                mistakes.add("challenge", format!("{name:?} is repeated"), "name each parameter once");
+            }
+            line.push(name, value);
+        }
+        mistakes.finish()?;
+        Ok(line.finish())
     }
 }
 
@@ -191,16 +203,39 @@ impl fmt::Display for SchemeChallenge {
     }
 }
 
-fn check_token(text: &str) -> Result<(), ConfigError> {
+/// A challenge while it is written.
+struct ChallengeLine {
+    line: String,
+    separator: &'static str,
+}
+
+impl ChallengeLine {
+    fn new(scheme: &str) -> Self {
+        Self { line: scheme.to_owned(), separator: " " }
+    }
+
+    fn push(&mut self, name: &str, value: &str) {
+        for part in [self.separator, name, "=\"", value, "\""] {
+            self.line.push_str(part);
+        }
+        self.separator = ", ";
+    }
+
+    fn finish(self) -> SchemeChallenge {
+        SchemeChallenge { line: self.line }
+    }
+}
+
+fn check_token(text: &str) -> Result<(), ConfigMistake> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if !text.is_empty() && text.bytes().all(legal) {
         return Ok(());
     }
-    Err(ConfigMistake::new("challenge", format!("{text:?} is not a token"), "use the characters of RFC 9110 §5.6.2")
-        .into())
+    let found = format!("{text:?} is not a token");
+    Err(ConfigMistake::new("challenge", found, "use the characters of RFC 9110 §5.6.2"))
 }
 
-/// Text that stands between quotes without escapes: `%x20-21 / %x23-5B / %x5D-7E` (RFC 6750 §3).
+/// A text between quotes without escapes: `%x20-21 / %x23-5B / %x5D-7E` (RFC 6750 §3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct QuotedText(String);
 
@@ -209,7 +244,7 @@ impl QuotedText {
         if text.bytes().all(|byte| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e)) {
             return Ok(Self(text.to_owned()));
         }
-        let change = "use printable ASCII without quote and backslash (RFC 6750 §3)";
-        Err(ConfigMistake::new(setting, format!("{text:?} has characters that no challenge can carry"), change).into())
+        let change = "use printable ASCII without quotes and backslashes (RFC 6750 §3)";
+        Err(ConfigMistake::new(setting, format!("{text:?} has characters that a challenge can't carry"), change).into())
     }
 }

@@ -1,7 +1,7 @@
 //! The only source of time.
 //!
-//! *In*: nothing. *Out*: the time of day, for what tokens say; a time that only goes forward, for what we remember; and
-//! waiting. Tests hand in a
+//! *In*: nothing. *Out*: the time of day, which is compared with tokens; a monotonic time, for ages and timeouts; and
+//! sleeping. Tests pass a
 #![cfg_attr(feature = "test-util", doc = " [`ManualClock`](crate::testing::ManualClock).")]
 #![cfg_attr(not(feature = "test-util"), doc = " `ManualClock` (feature `test-util`).")]
 
@@ -9,33 +9,62 @@ use std::{
     fmt,
     pin::Pin,
     sync::{Arc, OnceLock},
+    task::{Context, Poll},
     time::{Duration, Instant, SystemTime},
 };
 
-/// Tells the time, and waits.
+/// Returns the time, and sleeps.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The time of day.
+    /// Returns the time of day.
     fn now(&self) -> SystemTime;
 
-    /// How long ago some fixed moment was; unlike [`now`](Self::now) it never goes back.
+    /// Returns how long ago some fixed moment was. Unlike [`now`](Self::now) it never goes back.
+    ///
+    /// Default: the time since this method was first called in the process.
     fn elapsed(&self) -> Duration {
         static START: OnceLock<Instant> = OnceLock::new();
         START.get_or_init(Instant::now).elapsed()
     }
 
-    /// Ends after `duration`. The default needs a tokio runtime with its timer on (`enable_time`).
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(tokio::time::sleep(duration))
+    /// Ends after `duration`.
+    ///
+    /// Default: tokio's timer, which needs a runtime with `enable_time`.
+    fn sleep(&self, duration: Duration) -> SleepFuture {
+        SleepFuture::new(tokio::time::sleep(duration))
     }
 }
 
-/// The machine's own clock.
+/// The future of [`Clock::sleep`].
+pub struct SleepFuture(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl SleepFuture {
+    /// Wraps a future.
+    pub fn new(future: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(Box::pin(future))
+    }
+}
+
+impl Future for SleepFuture {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for SleepFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SleepFuture").finish_non_exhaustive()
+    }
+}
+
+/// The machine's clock.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct SystemClock;
 
 impl SystemClock {
-    /// The machine's own clock.
+    /// Returns the machine's clock.
     #[must_use]
     pub fn new() -> Self {
         Self
@@ -57,7 +86,13 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
         (**self).elapsed()
     }
 
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn sleep(&self, duration: Duration) -> SleepFuture {
         (**self).sleep(duration)
     }
+}
+
+/// Returns the time of day in whole seconds since 1970-01-01 (UTC).
+#[cfg(feature = "token-endpoint")]
+pub(crate) fn unix_seconds(clock: &dyn Clock) -> u64 {
+    clock.now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -1,12 +1,12 @@
-//! What a request presented (RFC 6750 §2, OAuth 2.1 §5.1).
+//! The credentials of a request (RFC 6750 §2, OAuth 2.1 §5.1).
 //!
-//! *In*: the request's head. *Out*: one token and the way it came, or the exact reason why not.
+//! *In*: the request's head. *Out*: one token and the method by which it was sent, or the exact reason why there is none.
 //!
-//! Exactly one way, exactly once. By default only `Authorization: Bearer` counts; the other ways are opened one by
-//! one on the [`ResourceServer`](crate::ResourceServer). A token in the query beside one in the header is refused even
-//! where the query is closed, because the client then used two methods (RFC 6750 §2).
+//! A token must be sent exactly once, by exactly one method. By default only `Authorization: Bearer` is accepted; the
+//! [`ResourceServerBuilder`](crate::server::ResourceServerBuilder) accepts further methods. A token in the query beside one
+//! in the header is refused even if the query is not accepted, because the client used two methods (RFC 6750 §2).
 //!
-//! This does *not* look into the token.
+//! The content of the token is *not* checked here.
 
 use std::{borrow::Cow, fmt};
 
@@ -14,21 +14,21 @@ use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 
 use crate::error::{AuthError, Reason};
 
-/// The token as presented, and how it came. Its `Debug` hides the token.
+/// The token as it was sent, and by which method. `Debug` hides the token.
 #[derive(Clone)]
 pub(crate) struct Credentials<'r> {
-    /// ASCII, as `is_b64token` wants it.
+    /// ASCII, because `is_b64token` accepts nothing else.
     token: Cow<'r, [u8]>,
-    carrier: Carrier,
+    method: BearerMethod,
 }
 
-/// The way a token came.
+/// The method by which a token was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Carrier {
+pub enum BearerMethod {
     /// The `Authorization` header.
     Authorization,
-    /// A header of the user's choice.
+    /// A header that the application chose.
     Header,
     /// A cookie.
     Cookie,
@@ -36,11 +36,14 @@ pub enum Carrier {
     Query,
     /// The form body (RFC 6750 §2.2).
     Form,
+    /// No request: the application passed the token to
+    /// [`ResourceServer::authenticate_token`](crate::ResourceServer::authenticate_token).
+    Direct,
 }
 
-/// The ways that are open.
+/// The accepted methods.
 #[derive(Debug, Clone)]
-pub(crate) struct Accepted {
+pub(crate) struct AcceptedMethods {
     pub(crate) authorization_without_scheme: bool,
     pub(crate) header: Option<HeaderName>,
     pub(crate) cookie: Option<String>,
@@ -48,11 +51,17 @@ pub(crate) struct Accepted {
     pub(crate) max_token_bytes: usize,
 }
 
-/// What [`FormBodyLayer`](crate::layer::FormBodyLayer) found in the body, on its way to the layer inside.
+/// What [`FormBodyLayer`](crate::layer::FormBodyLayer) scan in the body, on its way to the layer inside.
 #[derive(Clone)]
 pub(crate) struct FormToken(pub(crate) Vec<String>);
 
-impl Default for Accepted {
+impl fmt::Debug for FormToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FormToken([redacted])")
+    }
+}
+
+impl Default for AcceptedMethods {
     fn default() -> Self {
         Self {
             authorization_without_scheme: false,
@@ -65,7 +74,7 @@ impl Default for Accepted {
 }
 
 impl Credentials<'_> {
-    /// The token, exactly as it came.
+    /// Returns the token, exactly as it was sent.
     pub(crate) fn token(&self) -> &str {
         str::from_utf8(&self.token).unwrap_or_default()
     }
@@ -75,61 +84,70 @@ impl Credentials<'_> {
     }
 
     pub(crate) fn into_owned(self) -> Credentials<'static> {
-        Credentials { token: Cow::Owned(self.token.into_owned()), carrier: self.carrier }
+        Credentials { token: Cow::Owned(self.token.into_owned()), method: self.method }
     }
 
-    /// The way it came.
-    pub(crate) fn carrier(&self) -> Carrier {
-        self.carrier
+    /// Returns the method by which the token was sent.
+    pub(crate) fn bearer_method(&self) -> BearerMethod {
+        self.method
     }
 }
 
 impl<'r> Credentials<'r> {
-    /// Counts, then looks at the syntax, then at the size.
-    pub(crate) fn read(parts: &'r Parts, accepted: &Accepted) -> Result<Self, AuthError> {
-        let mut found = Found::default();
-        found.authorization(&parts.headers, accepted)?;
+    /// Counts the tokens, then checks the size and the syntax of the only one.
+    pub(crate) fn from_request(parts: &'r Parts, accepted: &AcceptedMethods) -> Result<Self, AuthError> {
+        let mut scan = CredentialScan::default();
+        scan.authorization(&parts.headers, accepted)?;
         if let Some(name) = &accepted.header {
-            found.header(&parts.headers, name)?;
+            scan.header(&parts.headers, name)?;
         }
         if let Some(name) = &accepted.cookie {
-            found.cookie(&parts.headers, name)?;
+            scan.cookie(&parts.headers, name)?;
         }
         if let Some(query) = parts.uri.query() {
-            found.query(query, accepted)?;
+            scan.query(query, accepted)?;
         }
         if let Some(FormToken(tokens)) = parts.extensions.get() {
-            tokens.iter().try_for_each(|token| found.add(Cow::Borrowed(token.as_bytes()), Carrier::Form))?;
+            tokens.iter().try_for_each(|token| scan.add(Cow::Borrowed(token.as_bytes()), BearerMethod::Form))?;
         }
-        let Some(credentials) = found.credentials else {
-            return Err(found.without_credentials.unwrap_or(Reason::NoCredentials).into());
+        let Some(credentials) = scan.credentials else {
+            return Err(scan.without_credentials.unwrap_or(Reason::NoCredentials).into());
         };
-        if credentials.token.len() > accepted.max_token_bytes {
+        credentials.check(accepted)
+    }
+
+    /// Accepts a token that was not sent in a request.
+    pub(crate) fn from_text(token: &'r str, accepted: &AcceptedMethods) -> Result<Self, AuthError> {
+        Credentials { token: Cow::Borrowed(token.as_bytes()), method: BearerMethod::Direct }.check(accepted)
+    }
+
+    fn check(self, accepted: &AcceptedMethods) -> Result<Self, AuthError> {
+        if self.token.len() > accepted.max_token_bytes {
             return Err(Reason::TooLarge.into());
         }
-        if !is_b64token(&credentials.token) {
+        if !is_b64token(&self.token) {
             return Err(Reason::MalformedCredentials.into());
         }
-        Ok(credentials)
+        Ok(self)
     }
 }
 
 #[derive(Default)]
-struct Found<'r> {
+struct CredentialScan<'r> {
     credentials: Option<Credentials<'r>>,
     without_credentials: Option<Reason>,
 }
 
-impl<'r> Found<'r> {
-    fn add(&mut self, token: Cow<'r, [u8]>, carrier: Carrier) -> Result<(), AuthError> {
+impl<'r> CredentialScan<'r> {
+    fn add(&mut self, token: Cow<'r, [u8]>, method: BearerMethod) -> Result<(), AuthError> {
         if self.credentials.is_some() {
-            return Err(Reason::TwoWays.into());
+            return Err(Reason::TwoMethods.into());
         }
-        self.credentials = Some(Credentials { token, carrier });
+        self.credentials = Some(Credentials { token, method });
         Ok(())
     }
 
-    fn authorization(&mut self, headers: &'r HeaderMap, accepted: &Accepted) -> Result<(), AuthError> {
+    fn authorization(&mut self, headers: &'r HeaderMap, accepted: &AcceptedMethods) -> Result<(), AuthError> {
         let Some(value) = once(headers, &header::AUTHORIZATION)? else { return Ok(()) };
         let value = value.as_bytes();
         // The scheme is case-insensitive (RFC 9110 §11.1), and one or more spaces follow it (RFC 6750 §2.1).
@@ -137,14 +155,14 @@ impl<'r> Found<'r> {
         let (scheme, rest) = value.split_at(end);
         if scheme.eq_ignore_ascii_case(b"bearer") {
             let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
-            return self.add(Cow::Borrowed(rest.split_at(spaces).1), Carrier::Authorization);
+            return self.add(Cow::Borrowed(rest.split_at(spaces).1), BearerMethod::Authorization);
         }
-        // Bytes that are no text are nobody's scheme.
+        // Bytes that are not UTF-8 belong to no scheme.
         if str::from_utf8(value).is_err() {
             return Err(Reason::MalformedCredentials.into());
         }
         if accepted.authorization_without_scheme && rest.is_empty() && is_b64token(value) {
-            return self.add(Cow::Borrowed(value), Carrier::Authorization);
+            return self.add(Cow::Borrowed(value), BearerMethod::Authorization);
         }
         self.without_credentials = Some(Reason::UnsupportedScheme);
         Ok(())
@@ -152,7 +170,7 @@ impl<'r> Found<'r> {
 
     fn header(&mut self, headers: &'r HeaderMap, name: &HeaderName) -> Result<(), AuthError> {
         match once(headers, name)? {
-            Some(value) => self.add(Cow::Borrowed(value.as_bytes()), Carrier::Header),
+            Some(value) => self.add(Cow::Borrowed(value.as_bytes()), BearerMethod::Header),
             None => Ok(()),
         }
     }
@@ -162,31 +180,31 @@ impl<'r> Found<'r> {
             headers.get_all(header::COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
         {
             let pair = pair.trim_ascii();
-            // Other applications' cookies may hold any bytes; only ours must be text.
+            // Cookies of other applications may contain any bytes; only ours must be text.
             let Some(value) = pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"=")) else {
                 continue;
             };
-            self.add(Cow::Borrowed(value), Carrier::Cookie)?;
+            self.add(Cow::Borrowed(value), BearerMethod::Cookie)?;
         }
         Ok(())
     }
 
-    fn query(&mut self, query: &'r str, accepted: &Accepted) -> Result<(), AuthError> {
+    fn query(&mut self, query: &'r str, accepted: &AcceptedMethods) -> Result<(), AuthError> {
         if !accepted.query && self.credentials.is_none() {
             return Ok(());
         }
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match value {
                 _ if name != "access_token" => {}
-                Cow::Borrowed(value) => self.add(Cow::Borrowed(value.as_bytes()), Carrier::Query)?,
-                Cow::Owned(value) => self.add(Cow::Owned(value.into_bytes()), Carrier::Query)?,
+                Cow::Borrowed(value) => self.add(Cow::Borrowed(value.as_bytes()), BearerMethod::Query)?,
+                Cow::Owned(value) => self.add(Cow::Owned(value.into_bytes()), BearerMethod::Query)?,
             }
         }
         Ok(())
     }
 }
 
-/// The only value of a header; a second one, even an equal one, is refused (RFC 9110 §5.3, RFC 6750 §3.1).
+/// Returns the only value of a header. A second value is refused, even an equal one (RFC 9110 §5.3, RFC 6750 §3.1).
 fn once<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r HeaderValue>, AuthError> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
@@ -204,13 +222,13 @@ fn is_b64token(value: &[u8]) -> bool {
     let allowed = |byte: &u8| {
         byte.is_ascii_alphabetic() | matches!(byte, b'-'..=b'9') | (*byte == b'+') | (*byte == b'_') | (*byte == b'~')
     };
-    // A fold without an early exit: the compiler makes it 16 bytes a step.
+    // A fold without an early exit, which the compiler vectorizes to 16 bytes per step.
     !core.is_empty() && core.iter().fold(true, |all, byte| all & allowed(byte))
 }
 
 impl fmt::Debug for Credentials<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("token", &"[redacted]").field("carrier", &self.carrier).finish()
+        f.debug_struct("Credentials").field("token", &"[redacted]").field("method", &self.method).finish()
     }
 }
 

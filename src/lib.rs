@@ -17,7 +17,7 @@
 //!     format!("the orders of {:?}", token.subject())
 //! }
 //!
-//! let issuer = Issuer::builder("https://auth.example.com").lazy()?; // its keys are fetched when they are needed
+//! let issuer = Issuer::builder("https://auth.example.com").build()?; // its keys are fetched when they are needed
 //! let verifier = JwtVerifier::new(issuer, "https://api.example.com")?;
 //! let app: Router = Router::new().route("/orders", get(list)).layer(OAuthLayer::new(verifier));
 //! # Ok(()) }
@@ -62,7 +62,7 @@
 //! 1. `OAuth::call` (`layer/mod.rs`) takes the request and hands its head to `ResourceServer::judge` (`server.rs`).
 //! 2. `Credentials::read` (`credentials.rs`) finds exactly one token, presented in exactly one of the ways that are open.
 //! 3. [`Verify::verify`] judges it. [`Cached`] has the verdict already, if it's lucky (`verify/cached/mod.rs`);
-//!    [`Mixed`] chooses who judges. [`JwtVerifier`] does so at once, in `Rules::judge` (`verify/jwt/mod.rs`):
+//!    [`JwtOrOpaque`] chooses who judges. [`JwtVerifier`] does so at once, in `Rules::judge` (`verify/jwt/mod.rs`):
 //!    `Compact::split`, `JoseHeader::parse`, `KeySet::candidates`, `Compact::is_signed_by`, `Facts::parse`, and only then
 //!    `Rules::check_claims`. Only a token whose `kid` is unknown waits, for a refresh of the issuer's keys
 //!    (`RemoteKeys::seek`, `keys/remote/mod.rs`). [`IntrospectionVerifier`] asks the issuer (`Rules::introspect`,
@@ -103,7 +103,7 @@
 //! - [`Preset`]: Auth0, Okta, Entra ID, Cognito, Keycloak, Zitadel and others, and what is lost by each
 //! - [`JwtVerifierBuilder`]: other issuers that don't follow RFC 9068, and what each relaxation costs
 //! - [`IntrospectionVerifierBuilder`]: opaque tokens, how we authenticate, and what answers may lack
-//! - [`Cached`], [`Mixed`]: verdicts that are kept, both kinds of tokens behind one layer
+//! - [`Cached`], [`JwtOrOpaque`]: verdicts that are kept, both kinds of tokens behind one layer
 //! - [`InRole`]: roles, groups and entitlements
 //! - [`IssuerBuilder`]: how keys are fetched, kept fresh, and used while the issuer is down
 //! - [`keys`]: key sets from JSON, PEM, DER and files, shared secrets, and private keys to sign with
@@ -117,56 +117,60 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod acts_for;
-mod challenge;
+// Floor 0, values: no I/O, no clock, no framework.
+pub mod acts_for;
+pub mod challenge;
 mod claims;
-mod clock;
+mod config_error;
 mod credentials;
-mod error;
-#[cfg(feature = "axum")]
-mod extract;
-mod fetch;
-mod issuer;
+pub mod error;
+mod json;
+pub mod role;
+pub mod scope;
+mod sync;
+mod token;
+mod url;
+// Floor 1, infrastructure: the only code that uses cryptography, the network, files, time and the log.
+pub mod clock;
+pub mod fetch;
+pub mod issuer;
 mod jws;
 pub mod keys;
-pub mod layer;
 mod log;
-mod role;
-mod scope;
-mod server;
-mod step_up;
-#[cfg(feature = "test-util")]
-pub mod testing;
-mod token;
+// Floor 2, verification: is this token valid?
+pub mod step_up;
+pub mod verify;
+// Floor 3, HTTP.
+pub mod layer;
+pub mod server;
+// Floor 4, extractors.
+#[cfg(feature = "axum")]
+pub mod extract;
+// The authorization server: uses floors 0 and 1 only.
 #[cfg(feature = "token-endpoint")]
 pub mod token_endpoint;
-mod verify;
+// For tests: may use everything, and nothing uses it.
+#[cfg(feature = "test-util")]
+pub mod testing;
 
-// The public interface is:
+// What most programs need. Everything else is in the public modules; each type has one public path.
 #[cfg(feature = "axum")]
-pub use self::extract::{Claims, ClientToken, SharedClaims, UserToken};
-#[cfg(feature = "http-client")]
-pub use self::fetch::HttpClient;
+pub use self::extract::{
+    acting::{ClientToken, UserToken},
+    claims::Claims,
+};
 pub use self::{
-    acts_for::ActsFor,
-    challenge::{Challenge, SchemeChallenge},
-    clock::{Clock, SystemClock},
-    credentials::Carrier,
-    error::{AuthError, AuthErrorKind, ConfigError, ConfigMistake},
-    fetch::{Fetch, FetchError, Fetching},
-    issuer::{DiscoveryError, Issuer, IssuerBuilder},
-    jws::{Algorithm, HmacAlgorithm},
-    keys::KeySet,
-    layer::{OAuthLayer, ProblemJson, RequireScopes},
-    role::{InRole, Role},
-    scope::{AnyOf, RequiredScopes, Scope, ScopeHierarchy, Scopes, is_scope_name},
-    server::{ResourceServer, ResourceServerBuilder},
-    step_up::StepUp,
+    config_error::ConfigError,
+    error::auth_error::AuthError,
+    issuer::trusted::Issuer,
+    layer::oauth_layer::OAuthLayer,
+    role::in_role::InRole,
+    scope::any_of::AnyOf,
+    server::resource_server::ResourceServer,
     token::{Scoped, Token},
     verify::{
-        CacheKey, Cached, Claim, ClientAuthentication, DynamicIssuers, IntrospectionVerifier,
-        IntrospectionVerifierBuilder, Issuers, JwtVerifier, JwtVerifierBuilder, Mixed, Presented, Preset, Verdict,
-        Verify, Voucher,
+        cached::Cached, introspection::IntrospectionVerifier, jwt::JwtVerifier, jwt_or_opaque::JwtOrOpaque,
+        preset::Preset,
     },
 };
 

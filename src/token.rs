@@ -1,10 +1,10 @@
-//! [`Token`]: what a check found true about a request, and [`Scoped`], the evidence of a permission.
+//! [`Token`]: the verified facts of a request's token, and [`Scoped`], the evidence of a scope.
 //!
-//! *In*: the claims of a token that has been checked (a JWT's payload, an introspection answer).
-//! *Out*: the standard facts, the user's own claims, and yes or no to a scope.
+//! *In*: the claims of a verified token (a JWT's payload, an introspection response).
+//! *Out*: the standard facts, claims of the application, and whether a scope is granted.
 //!
-//! A `Token` comes from a check only: there is no public constructor. So a function that takes `&Scoped<OrdersWrite>`
-//! cannot be called without the permission.
+//! Only a verifier makes a `Token`: there is no public constructor. So a function that takes `&Scoped<OrdersWrite>` cannot
+//! be called without that scope.
 //!
 //! ```
 //! # tower_oauth::scopes! { pub OrdersWrite = "orders:write"; }
@@ -24,13 +24,13 @@ use std::{any::Any, fmt, marker::PhantomData, ops::Deref, sync::Arc, time::Syste
 use serde::de::DeserializeOwned;
 
 use crate::{
-    acts_for::{ActorRule, ActsFor},
+    acts_for::ActsFor,
     claims::{ClaimNames, Facts, NumericDate},
     error::{AuthError, Reason},
     scope::{RequiredScopes, ScopeHierarchy, Scopes},
 };
 
-/// Verified facts about the request's token. Cheap to clone; `Debug` shows none of them.
+/// Verified facts about the request's token. Cheap to clone. `Debug` shows none of them.
 #[derive(Clone)]
 pub struct Token {
     facts: Arc<Facts>,
@@ -39,11 +39,11 @@ pub struct Token {
 
 impl Token {
     pub(crate) fn from_claims(claims: String, names: &ClaimNames) -> Result<Self, AuthError> {
-        Self::checked_with(0, claims, names)
+        Self::from_signed_claims(0, claims, names)
     }
 
-    /// With the epoch of the keys that its signature was checked with.
-    pub(crate) fn checked_with(key_epoch: u64, claims: String, names: &ClaimNames) -> Result<Self, AuthError> {
+    /// `key_epoch` is the epoch of the key set that the signature was checked with.
+    pub(crate) fn from_signed_claims(key_epoch: u64, claims: String, names: &ClaimNames) -> Result<Self, AuthError> {
         let mut facts =
             Facts::parse(claims, names).map_err(|error| AuthError::from(Reason::MalformedClaims).with_source(error))?;
         facts.key_epoch = key_epoch;
@@ -58,102 +58,101 @@ impl Token {
         &self.facts
     }
 
-    /// `iss`: who issued it.
+    /// Returns `iss`: the issuer.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
         self.facts.text(self.facts.issuer.as_ref())
     }
 
-    /// `sub`: in whose name it acts. See [`acts_for`](Self::acts_for) before you take it for a person.
+    /// Returns `sub`: the subject that the token acts for. It may be a client; see [`acts_for`](Self::acts_for).
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
-        self.facts.text(self.facts.subject.as_ref())
+        self.facts.subject()
     }
 
-    /// `client_id`: which client it was issued to (RFC 8693 §4.3).
+    /// Returns `client_id`: the client that the token was issued to (RFC 8693 §4.3).
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
-        self.facts.text(self.facts.client_id.as_ref())
+        self.facts.client_id()
     }
 
-    /// `aud`: for which resources it is meant; ours is among them.
+    /// Returns `aud`: the intended audiences, including this API.
     pub fn audience(&self) -> impl Iterator<Item = &str> {
         self.facts.audience.iter().filter_map(|text| self.facts.text(Some(text)))
     }
 
-    /// `jti`: its identifier.
+    /// Returns `jti`: the token's identifier.
     #[must_use]
     pub fn jwt_id(&self) -> Option<&str> {
         self.facts.text(self.facts.jwt_id.as_ref())
     }
 
-    /// `scope`, as granted (RFC 6749 §3.3). To decide something, ask [`allows`](Self::allows) or
-    /// [`require`](Self::require), which know the server's [`ScopeHierarchy`].
+    /// Returns `scope`: the granted scopes (RFC 6749 §3.3). To make a decision, use [`allows`](Self::allows) or
+    /// [`require`](Self::require), which apply the server's [`ScopeHierarchy`](crate::scope::ScopeHierarchy).
     #[must_use]
     pub fn scopes(&self) -> Scopes<'_> {
         Scopes::unchecked(self.facts.text(self.facts.scope.as_ref()).unwrap_or_default())
     }
 
-    /// `exp`: from when on it must not be accepted.
+    /// Returns `exp`: the expiry time.
     #[must_use]
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.facts.expires_at.and_then(NumericDate::to_system_time)
     }
 
-    /// `iat`: when it was issued.
+    /// Returns `iat`: the time of issue.
     #[must_use]
     pub fn issued_at(&self) -> Option<SystemTime> {
         self.facts.issued_at.and_then(NumericDate::to_system_time)
     }
 
-    /// `auth_time`: when the person authenticated (RFC 9470 §6).
+    /// Returns `auth_time`: when the user authenticated (RFC 9470 §6).
     #[must_use]
     pub fn authenticated_at(&self) -> Option<SystemTime> {
         self.facts.auth_time.and_then(NumericDate::to_system_time)
     }
 
-    /// `acr`: how the person authenticated (RFC 9470 §6).
+    /// Returns `acr`: the authentication context class, which says how the user authenticated (RFC 9470 §6).
     #[must_use]
     pub fn authentication_context(&self) -> Option<&str> {
         self.facts.text(self.facts.acr.as_ref())
     }
 
-    /// Whether it acts for a person or for the client itself: by RFC 9068's rule, or by that of the issuer's
-    /// [`Preset`](crate::Preset).
+    /// Returns whether the token acts for a user or for the client itself, by the rule of RFC 9068 or of the issuer's
+    /// [`Preset`](crate::Preset). The result is kept with the token.
     #[must_use]
     pub fn acts_for(&self) -> ActsFor {
-        self.facts.dialect.as_ref().map_or(ActorRule::Rfc9068, |dialect| dialect.actor).judge(&self.facts)
+        self.facts.acts_for()
     }
 
-    /// All claims, as the user's own type sees them.
+    /// Deserializes all claims into a type of the application.
     ///
     /// # Errors
-    /// The claims don't fit `T`: [`InvalidToken`](crate::AuthErrorKind::InvalidToken), because the token lacks what this
-    /// resource needs. The cause stays in the error's `source` for the log.
+    /// The claims don't fit `T`: [`InvalidToken`](crate::error::AuthErrorKind::InvalidToken), because the token lacks what
+    /// this resource needs. The error's `source` has the position, for logs.
     pub fn claims<T: DeserializeOwned>(&self) -> Result<T, AuthError> {
         serde_json::from_str(self.facts.claims()).map_err(|error| {
-            // serde_json's message may quote a claim's value, so only the place is kept.
-            let place = std::io::Error::other(format!("claims, column {}", error.column()));
-            AuthError::from(Reason::UnsuitableClaims).with_source(place)
+            // serde_json's message may quote a claim's value, so only the position is kept.
+            let position = std::io::Error::other(format!("claims, column {}", error.column()));
+            AuthError::from(Reason::UnsuitableClaims).with_source(position)
         })
     }
 
-    /// As [`claims`](Self::claims), but read once for a token, however many requests present it while
-    /// [`Cached`](crate::Cached) keeps it. The first type that is asked for is kept with the token; a second one is read
-    /// each time.
+    /// Like [`claims`](Self::claims), but deserialized once per token, for as long as [`Cached`](crate::Cached) keeps the
+    /// token. The first type is kept with the token; a second type is deserialized on each call.
     ///
     /// # Errors
-    /// As for [`claims`](Self::claims).
+    /// Those of [`claims`](Self::claims).
     pub fn shared_claims<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<T>, AuthError> {
-        if let Some(known) = self.facts.memo.get().and_then(|known| Arc::clone(known).downcast().ok()) {
+        if let Some(known) = self.facts.shared.get().and_then(|known| Arc::clone(known).downcast().ok()) {
             return Ok(known);
         }
         let claims = Arc::new(self.claims::<T>()?);
-        self.facts.memo.get_or_init(|| Arc::clone(&claims) as Arc<dyn Any + Send + Sync>);
+        self.facts.shared.get_or_init(|| Arc::clone(&claims) as Arc<dyn Any + Send + Sync>);
         Ok(claims)
     }
 
-    /// Whether the token grants the scope `name`, itself or through a wider one.
+    /// Returns whether the token grants the scope `name`, itself or through a wider scope.
     #[must_use]
     pub fn allows(&self, name: &str) -> bool {
         match &self.hierarchy {
@@ -162,10 +161,10 @@ impl Token {
         }
     }
 
-    /// Evidence that the token grants `S`: one scope, all of a tuple, [`AnyOf`](crate::AnyOf) a tuple.
+    /// Returns evidence that the token grants `S`: one scope, all of a tuple, or [`AnyOf`](crate::AnyOf) of a tuple.
     ///
     /// # Errors
-    /// [`InsufficientScope`](crate::AuthErrorKind::InsufficientScope), naming all that `S` needs.
+    /// [`InsufficientScope`](crate::error::AuthErrorKind::InsufficientScope), with all scopes that `S` needs.
     pub fn require<S: RequiredScopes>(&self) -> Result<Scoped<S>, AuthError> {
         if S::satisfied(&|name| self.allows(name)) {
             Ok(Scoped { token: self.clone(), scopes: PhantomData })
@@ -181,14 +180,14 @@ impl fmt::Debug for Token {
     }
 }
 
-/// A [`Token`] that has been seen to grant `S`. As an argument, it is the proof.
+/// A [`Token`] that was verified to grant the scopes `S`. A function argument of this type proves that the check was made.
 pub struct Scoped<S> {
     token: Token,
     scopes: PhantomData<fn() -> S>,
 }
 
 impl<S> Scoped<S> {
-    /// The token alone, without the evidence.
+    /// Returns the token without the evidence.
     #[must_use]
     pub fn into_token(self) -> Token {
         self.token

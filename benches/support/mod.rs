@@ -9,8 +9,9 @@ use axum::{Router, body::Body, routing::get};
 use http::Request;
 use tower::Service;
 use tower_oauth::{
-    OAuthLayer, Token, Verify,
+    OAuthLayer, Token,
     testing::{MockIssuer, TokenBuilder},
+    verify::Verify,
 };
 
 pub(crate) const AUDIENCE: &str = "https://api.example.com";

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use form_urlencoded::Serializer;
 use http::{Request, Response, header};
 use serde::Deserialize;
-use tower_oauth::{Fetch as _, HttpClient};
+use tower_oauth::{Fetch as _, fetch::HttpClient};
 
 pub(crate) const CALLBACK: &str = "https://app.example.com/callback";
 

@@ -15,7 +15,7 @@ use axum::{
 };
 use cookie::{Cookie, CookieJar, Key, SameSite};
 use serde::{Deserialize, Serialize};
-use tower_oauth::{AuthError, Claims, Presented, Token};
+use tower_oauth::{AuthError, Claims, Token, verify::PresentedToken};
 
 /// Browsers take it only with `Secure` and `Path=/`, and from no other host.
 pub(crate) const COOKIE: &str = "__Host-session";
@@ -55,12 +55,12 @@ impl Sessions {
     }
 
     /// The verdict on a cookie.
-    pub(crate) fn read(&self, presented: &Presented<'_>) -> Result<Token, AuthError> {
+    pub(crate) fn read(&self, presented: &PresentedToken<'_>) -> Result<Token, AuthError> {
         let cookie = Cookie::new(COOKIE, presented.token().to_owned());
         let cookie = CookieJar::new().private(&self.key).decrypt(cookie).ok_or_else(AuthError::invalid_token)?;
         let session = serde_json::from_str::<Session>(cookie.value()).map_err(|_| AuthError::invalid_token())?;
         // `Max-Age` only asks the browser to forget it.
-        if session.exp <= now() { Err(AuthError::invalid_token()) } else { presented.voucher().token(&session) }
+        if session.exp <= now() { Err(AuthError::invalid_token()) } else { presented.permit().token(&session) }
     }
 }
 

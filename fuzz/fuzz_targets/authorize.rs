@@ -7,8 +7,7 @@ use std::sync::LazyLock;
 use http::Uri;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use tower_oauth::{
-    Algorithm,
-    keys::PrivateKey,
+    keys::{Algorithm, PrivateKey},
     token_endpoint::{AuthorizationError, Client, Clients, TokenEndpoint, TokenFormat},
 };
 use tower_oauth_fuzz::{API, ISSUER, at_once};

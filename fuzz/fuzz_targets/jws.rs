@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use http::{HeaderValue, Request};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use serde_json::Value;
-use tower_oauth::{KeySet, ResourceServer, testing::open_jws};
+use tower_oauth::{keys::KeySet, testing::open_jws, ResourceServer};
 use tower_oauth_fuzz::{API, ISSUER, NOW, admit, check_refusal, issuer};
 
 static SERVER: LazyLock<ResourceServer> = LazyLock::new(|| ResourceServer::new(issuer().verifier(API)));

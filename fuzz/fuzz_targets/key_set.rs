@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use http::Request;
 use libfuzzer_sys::fuzz_target;
 use serde::de::IgnoredAny;
-use tower_oauth::{Issuer, JwtVerifier, KeySet, ResourceServer, testing::open_jws};
+use tower_oauth::{keys::KeySet, testing::open_jws, Issuer, JwtVerifier, ResourceServer};
 use tower_oauth_fuzz::{API, ISSUER, admit, issuer};
 
 static GOOD: LazyLock<String> = LazyLock::new(|| issuer().jwk().to_string());
@@ -33,7 +33,7 @@ fn use_it(keys: KeySet) {
     assert!(!keys.is_empty());
     assert_ne!(keys.len(), 0);
     assert!(keys.skipped().iter().all(|key| key.to_string().starts_with("key ")));
-    let Ok(verifier) = JwtVerifier::new(Issuer::with_keys(ISSUER, keys).unwrap(), API) else {
+    let Ok(verifier) = JwtVerifier::new(Issuer::from_keys(ISSUER, keys).unwrap(), API) else {
         panic!("a set with a usable key serves no algorithm");
     };
     let authorization = format!("Bearer {}", *TOKEN);

@@ -11,12 +11,9 @@ use http_body_util::{BodyExt, Full};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use serde_json::Value;
 use tower_oauth::{
-    Algorithm,
-    keys::PrivateKey,
+    keys::{Algorithm, PrivateKey},
     testing::ManualClock,
-    token_endpoint::{
-        Client, ClientCredentials, ClientSecret, Clients, RefreshToken, ResponseBody, TokenEndpoint, TokenFormat,
-    },
+    token_endpoint::{Client, ClientCredentials, ClientSecret, Clients, RefreshToken, ResponseBody, TokenEndpoint, TokenFormat},
 };
 use tower_oauth_fuzz::{API, ISSUER, at_once, issuer};
 use tower_service::Service;

@@ -1,12 +1,12 @@
 //! The claims of a token, read once (RFC 7519 §4, RFC 9068 §2.2, RFC 7662 §2.2).
 //!
-//! *In*: a JSON object. *Out*: its standard members, typed, as places in the text that is kept anyway: reading them
-//! allocates nothing, and the user's own type can be read from the same text later.
+//! *In*: a JSON object. *Out*: its standard members, typed, as ranges of the text, which is kept anyway. So reading them
+//! allocates nothing, and a type of the application can be deserialized from the same text later.
 //!
-//! A wrong type is an error, never "absent" (CVE-2026-25537), and a member that stands twice is refused. Nothing is
-//! judged here: whether `exp` has passed is the verifier's business.
+//! A wrong type is an error, never "absent" (CVE-2026-25537), and a repeated member is refused. Nothing is checked here: the
+//! verifier decides whether `exp` has passed.
 
-mod json;
+pub(crate) mod acting;
 
 use std::{
     any::Any,
@@ -21,60 +21,66 @@ use serde::{
     de::{DeserializeSeed, MapAccess, Visitor},
 };
 
-pub(crate) use self::json::{OneOrMany, OtherNames, Skip, Str, object, once};
-use crate::{acts_for::ActorRule, error::ConfigMistake};
+use crate::{
+    acts_for::ActsFor,
+    config_error::MistakeCollector,
+    json::{OneOrMany, OtherNames, Skip, Str, once},
+};
 
-/// Which members hold the scopes and the client; the first that is there counts.
+/// The claims that hold the scopes and the client. The first one that is present is used.
 #[derive(Debug, Clone)]
 pub(crate) struct ClaimNames {
     pub(crate) scopes: Vec<String>,
     pub(crate) client: Vec<String>,
-    /// Absent for an issuer that does as RFC 9068 says.
-    pub(crate) dialect: Option<Arc<Dialect>>,
+    /// `None` for an issuer that follows RFC 9068.
+    pub(crate) rules: Option<Arc<ProviderRules>>,
 }
 
-/// Where an issuer says what RFC 9068 says elsewhere or not at all. Looked up only when somebody asks.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Dialect {
-    pub(crate) actor: ActorRule,
-    /// The names of the members on the way to the list.
+/// How a provider's tokens differ from RFC 9068. Evaluated only when the application asks.
+#[derive(Debug, Clone)]
+pub(crate) struct ProviderRules {
+    pub(crate) acts_for: fn(&Facts) -> ActsFor,
+    /// The names of the members on the path to the list.
     pub(crate) roles: Option<Vec<Box<str>>>,
     pub(crate) groups: Option<Vec<Box<str>>>,
 }
 
+impl Default for ProviderRules {
+    fn default() -> Self {
+        Self { acts_for: acting::rfc9068, roles: None, groups: None }
+    }
+}
+
 impl Default for ClaimNames {
     fn default() -> Self {
-        Self { scopes: vec!["scope".to_owned()], client: vec!["client_id".to_owned()], dialect: None }
+        Self { scopes: vec!["scope".to_owned()], client: vec!["client_id".to_owned()], rules: None }
     }
 }
-
-/// Members that are never read as scopes or client.
-const READ_AS_THEMSELVES: [&str; 10] = ["iss", "sub", "jti", "acr", "aud", "exp", "nbf", "iat", "auth_time", "cnf"];
 
 impl ClaimNames {
-    pub(crate) fn dialect_mut(&mut self) -> &mut Dialect {
-        Arc::make_mut(self.dialect.get_or_insert_default())
+    pub(crate) fn rules_mut(&mut self) -> &mut ProviderRules {
+        Arc::make_mut(self.rules.get_or_insert_default())
     }
 
-    /// Those of the builders' methods `read_…_from`.
-    pub(crate) fn mistakes(&self, mistakes: &mut Vec<ConfigMistake>) {
-        for (setting, members) in [("read_scopes_from", &self.scopes), ("read_client_from", &self.client)] {
-            if members.iter().any(String::is_empty) {
-                mistakes.push(ConfigMistake::new(setting, "the member's name is empty", "name a claim"));
+    /// Checks the settings `scope_claim`, `client_claim` and `roles_claim`.
+    pub(crate) fn check(&self, mistakes: &mut MistakeCollector) {
+        for (setting, names) in [("scope_claim", &self.scopes), ("client_claim", &self.client)] {
+            if names.iter().any(String::is_empty) {
+                mistakes.add(setting, "the name is empty", "give the name of a claim");
             }
-            if let Some(member) = members.iter().find(|member| READ_AS_THEMSELVES.contains(&member.as_str())) {
-                let found = format!("{member:?} has a meaning of its own");
-                mistakes.push(ConfigMistake::new(setting, found, "name the member that the issuer puts them into"));
+            if let Some(name) = names.iter().find(|name| REGISTERED.contains(&name.as_str())) {
+                let found = format!("{name:?} has a meaning of its own");
+                mistakes.add(setting, found, "give the name of the claim that the issuer uses for this");
             }
         }
-        let roles = self.dialect.as_ref().and_then(|dialect| dialect.roles.as_ref());
+        let roles = self.rules.as_ref().and_then(|rules| rules.roles.as_ref());
         if roles.is_some_and(|path| path.is_empty() || path.iter().any(|name| name.is_empty())) {
-            mistakes.push(ConfigMistake::new("read_roles_from", "a member's name is missing or empty", "name a claim"));
+            mistakes.add("roles_claim", "a name is missing or empty", "give the name of a claim");
         }
     }
 }
 
-/// The facts, and the JSON text they stand in.
+/// The facts of a token, and the JSON text that they are in.
 pub(crate) struct Facts {
     claims: String,
     pub(crate) issuer: Option<Text>,
@@ -88,18 +94,29 @@ pub(crate) struct Facts {
     pub(crate) not_before: Option<NumericDate>,
     pub(crate) issued_at: Option<NumericDate>,
     pub(crate) auth_time: Option<NumericDate>,
-    /// `cnf` is there: the token is bound to a key or certificate (RFC 7800).
+    /// True if `cnf` is present: the token is bound to a key or a certificate (RFC 7800).
     pub(crate) confirmation: bool,
-    pub(crate) dialect: Option<Arc<Dialect>>,
-    /// The claims as somebody's own type has seen them.
-    pub(crate) memo: OnceLock<Arc<dyn Any + Send + Sync>>,
-    /// Of the keys it was checked with; 0 where it was not checked with keys.
+    pub(crate) rules: Option<Arc<ProviderRules>>,
+    /// The claims as a type of the application, for `Token::shared_claims`.
+    pub(crate) shared: OnceLock<Arc<dyn Any + Send + Sync>>,
+    /// What was read from the claims when the application first asked.
+    pub(crate) derived: DerivedFacts,
+    /// Epoch of the key set that the signature was checked with. 0 if no key set was used.
     pub(crate) key_epoch: u64,
 }
 
-/// A string: a place in the JSON text, or a copy where the text has escapes.
+/// Facts that are parsed on first use and then kept.
+#[derive(Default)]
+pub(crate) struct DerivedFacts {
+    pub(crate) acts_for: OnceLock<ActsFor>,
+    pub(crate) roles: OnceLock<Box<[String]>>,
+    pub(crate) groups: OnceLock<Box<[String]>>,
+    pub(crate) entitlements: OnceLock<Box<[String]>>,
+}
+
+/// A string: a range of the JSON text, or a copy if the text has escapes.
 pub(crate) enum Text {
-    Place { start: usize, end: usize },
+    Range { start: usize, end: usize },
     Copy(Box<str>),
 }
 
@@ -144,17 +161,18 @@ impl Facts {
             issued_at: members.issued_at,
             auth_time: members.auth_time,
             confirmation: members.confirmation.is_some(),
-            dialect: names.dialect.clone(),
-            memo: OnceLock::new(),
+            rules: names.rules.clone(),
+            shared: OnceLock::new(),
+            derived: DerivedFacts::default(),
             key_epoch: 0,
             claims,
         })
     }
 
-    /// About how much memory they take.
+    /// Returns about how much memory the facts take, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let copy = |text: &Text| match text {
-            Text::Place { .. } => 0,
+            Text::Range { .. } => 0,
             Text::Copy(copy) => copy.len(),
         };
         let texts = [&self.issuer, &self.subject, &self.client_id, &self.jwt_id, &self.scope, &self.acr];
@@ -166,24 +184,37 @@ impl Facts {
         &self.claims
     }
 
+    pub(crate) fn subject(&self) -> Option<&str> {
+        self.text(self.subject.as_ref())
+    }
+
+    pub(crate) fn client_id(&self) -> Option<&str> {
+        self.text(self.client_id.as_ref())
+    }
+
+    pub(crate) fn acts_for(&self) -> ActsFor {
+        let rule = self.rules.as_ref().map_or(acting::rfc9068 as fn(&Self) -> ActsFor, |rules| rules.acts_for);
+        *self.derived.acts_for.get_or_init(|| rule(self))
+    }
+
     pub(crate) fn text<'f>(&'f self, text: Option<&'f Text>) -> Option<&'f str> {
         match text? {
-            Text::Place { start, end } => self.claims.get(*start..*end),
+            Text::Range { start, end } => self.claims.get(*start..*end),
             Text::Copy(copy) => Some(copy),
         }
     }
 }
 
-/// `iss` of claims that nobody has checked: good enough to choose who checks them, and for nothing else.
+/// Returns `iss` of claims that are not verified. Use it only to choose the verifier.
 pub(crate) fn unverified_issuer(claims: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
-    struct Named {
+    struct UnverifiedClaims {
         iss: String,
     }
-    serde_json::from_slice::<Named>(claims).ok().map(|named| named.iss)
+    serde_json::from_slice::<UnverifiedClaims>(claims).ok().map(|claims| claims.iss)
 }
 
-/// Where the claims are malformed; never what stands there.
+/// The position at which the claims are malformed, without the text there.
 #[derive(Debug)]
 pub(crate) struct ClaimsError {
     column: usize,
@@ -197,7 +228,8 @@ impl fmt::Display for ClaimsError {
 
 impl std::error::Error for ClaimsError {}
 
-/// Seconds since the epoch, whole or not (RFC 7519 §2). An `f64`: no sum of two can overflow or panic.
+/// Seconds since 1970-01-01 (UTC), possibly with a fraction (RFC 7519 §2). An `f64`, because its arithmetic can't overflow or
+/// panic.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub(crate) struct NumericDate(pub(crate) f64);
 
@@ -218,7 +250,7 @@ impl<'de> Deserialize<'de> for NumericDate {
 }
 
 #[derive(Default)]
-struct Members {
+struct ParsedMembers {
     issuer: Option<Text>,
     subject: Option<Text>,
     client: Option<(usize, Text)>,
@@ -239,29 +271,29 @@ struct ReadMembers<'c> {
 }
 
 impl<'de> DeserializeSeed<'de> for ReadMembers<'de> {
-    type Value = Members;
+    type Value = ParsedMembers;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Members, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<ParsedMembers, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
 impl<'de> Visitor<'de> for ReadMembers<'de> {
-    type Value = Members;
+    type Value = ParsedMembers;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-        let mut members = Members::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ParsedMembers, A::Error> {
+        let mut members = ParsedMembers::default();
         let mut others = OtherNames::default();
         while let Some(Str(name)) = map.next_key()? {
             match &*name {
-                "iss" => once(&mut members.issuer, self.place(&map.next_value()?))?,
-                "sub" => once(&mut members.subject, self.place(&map.next_value()?))?,
-                "jti" => once(&mut members.jwt_id, self.place(&map.next_value()?))?,
-                "acr" => once(&mut members.acr, self.place(&map.next_value()?))?,
+                "iss" => once(&mut members.issuer, self.range(&map.next_value()?))?,
+                "sub" => once(&mut members.subject, self.range(&map.next_value()?))?,
+                "jti" => once(&mut members.jwt_id, self.range(&map.next_value()?))?,
+                "acr" => once(&mut members.acr, self.range(&map.next_value()?))?,
                 "aud" => once(&mut members.audience, self.audience(map.next_value()?))?,
                 "exp" => once(&mut members.expires_at, map.next_value()?)?,
                 "nbf" => once(&mut members.not_before, map.next_value()?)?,
@@ -269,7 +301,7 @@ impl<'de> Visitor<'de> for ReadMembers<'de> {
                 "auth_time" => once(&mut members.auth_time, map.next_value()?)?,
                 "cnf" => once(&mut members.confirmation, map.next_value::<Skip>()?)?,
                 other => {
-                    self.named(other, &mut map, &mut members)?;
+                    self.configured(other, &mut map, &mut members)?;
                     others.add(name)?;
                 }
             }
@@ -279,15 +311,20 @@ impl<'de> Visitor<'de> for ReadMembers<'de> {
 }
 
 impl<'de> ReadMembers<'de> {
-    /// Members whose names are configured, and those nobody here asks for.
-    fn named<A: MapAccess<'de>>(&self, name: &str, map: &mut A, members: &mut Members) -> Result<(), A::Error> {
+    /// Reads a member whose name is configured, and skips an unknown one.
+    fn configured<A: MapAccess<'de>>(
+        &self,
+        name: &str,
+        map: &mut A,
+        members: &mut ParsedMembers,
+    ) -> Result<(), A::Error> {
         if let Some(rank) = self.names.scopes.iter().position(|known| known == name) {
             let text = self.scope(map.next_value()?)?;
             if members.scope.as_ref().is_none_or(|(best, _)| rank < *best) {
                 members.scope = Some((rank, text));
             }
         } else if let Some(rank) = self.names.client.iter().position(|known| known == name) {
-            let text = self.place(&map.next_value()?);
+            let text = self.range(&map.next_value()?);
             if members.client.as_ref().is_none_or(|(best, _)| rank < *best) {
                 members.client = Some((rank, text));
             }
@@ -297,11 +334,12 @@ impl<'de> ReadMembers<'de> {
         Ok(())
     }
 
-    fn place(&self, text: &Str<'de>) -> Text {
+    fn range(&self, text: &Str<'de>) -> Text {
         match &text.0 {
             Cow::Borrowed(text) => {
+                // Serde borrows the string from `self.text`, so the difference of the addresses is its offset.
                 let start = text.as_ptr().addr().wrapping_sub(self.text.as_ptr().addr());
-                Text::Place { start, end: start.wrapping_add(text.len()) }
+                Text::Range { start, end: start.wrapping_add(text.len()) }
             }
             Cow::Owned(text) => Text::Copy(text.as_str().into()),
         }
@@ -309,15 +347,15 @@ impl<'de> ReadMembers<'de> {
 
     fn audience(&self, audience: OneOrMany<'de>) -> Audience {
         match audience {
-            OneOrMany::One(one) => Audience::One(self.place(&one)),
-            OneOrMany::Many(many) => Audience::Many(many.iter().map(|one| self.place(one)).collect()),
+            OneOrMany::One(one) => Audience::One(self.range(&one)),
+            OneOrMany::Many(many) => Audience::Many(many.iter().map(|one| self.range(one)).collect()),
         }
     }
 
-    /// A string of names (RFC 8693 §4.2), or an array with one name an element, as some servers write it.
+    /// Reads a string of names (RFC 8693 §4.2), or an array with one name per element, as some servers write it.
     fn scope<E: serde::de::Error>(&self, scope: OneOrMany<'de>) -> Result<Text, E> {
         match scope {
-            OneOrMany::One(list) => Ok(self.place(&list)),
+            OneOrMany::One(list) => Ok(self.range(&list)),
             OneOrMany::Many(names) if names.iter().all(|name| crate::scope::is_scope_name(&name.0)) => {
                 let names: Vec<&str> = names.iter().map(|name| &*name.0).collect();
                 Ok(Text::Copy(names.join(" ").into()))
@@ -326,3 +364,6 @@ impl<'de> ReadMembers<'de> {
         }
     }
 }
+
+/// Members that can't be configured as the scope or client claim.
+const REGISTERED: [&str; 10] = ["iss", "sub", "jti", "acr", "aud", "exp", "nbf", "iat", "auth_time", "cnf"];

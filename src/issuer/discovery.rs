@@ -1,28 +1,28 @@
-//! Where an issuer's keys are, and where it answers questions (RFC 8414 §3, OpenID Connect Discovery §4).
+//! Metadata: where an issuer's keys and endpoints are (RFC 8414 §3, OpenID Connect Discovery §4).
 //!
 //! *In*: an issuer's identifier. *Out*: the URL of one endpoint, from a document that names exactly this issuer (RFC 8414
 //! §3.3).
 //!
-//! Nothing else of the document is used. A document of another issuer is no document.
+//! Nothing else of the document is used. A document that names another issuer is ignored.
 
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use serde::Deserialize;
 
-use super::{Plain, check_url};
 use crate::{
-    claims::object,
     fetch::{Fetch, FetchError, MAX_BODY_BYTES},
+    json::object,
+    url::{PlainHttp, check_url},
 };
 
-/// What is looked for in the metadata.
+/// The endpoint to find in the metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Endpoint {
+pub(crate) enum EndpointKind {
     Jwks,
     Introspection,
 }
 
-impl Endpoint {
+impl EndpointKind {
     fn member(self) -> &'static str {
         match self {
             Self::Jwks => "jwks_uri",
@@ -32,26 +32,28 @@ impl Endpoint {
 }
 
 #[derive(Deserialize)]
-struct Metadata {
+struct DiscoveredMetadata {
     issuer: String,
     jwks_uri: Option<String>,
     introspection_endpoint: Option<String>,
 }
 
-/// Asks the well-known places one after the other, until one has the document and the endpoint in it.
+/// Fetches the well-known URLs one after the other, until one has a valid document with the endpoint.
 pub(crate) async fn locate(
     fetch: &dyn Fetch,
     issuer: &str,
-    endpoint: Endpoint,
-    plain: Plain,
+    endpoint: EndpointKind,
+    plain: PlainHttp,
 ) -> Result<String, FetchError> {
     let mut last = FetchError::new("the issuer has no metadata at its well-known URLs");
     for url in well_known(issuer) {
         match get(fetch, &url, None).await {
-            Ok(answer) if answer.status() == StatusCode::OK => match judge(answer.body(), issuer, endpoint, plain) {
-                Ok(url) => return Ok(url),
-                Err(error) => last = error,
-            },
+            Ok(response) if response.status() == StatusCode::OK => {
+                match parse_endpoint(response.body(), issuer, endpoint, plain) {
+                    Ok(url) => return Ok(url),
+                    Err(error) => last = error,
+                }
+            }
             Ok(_) => {}
             Err(error) => last = error,
         }
@@ -59,10 +61,10 @@ pub(crate) async fn locate(
     Err(last)
 }
 
-fn judge(body: &[u8], issuer: &str, endpoint: Endpoint, plain: Plain) -> Result<String, FetchError> {
+fn parse_endpoint(body: &[u8], issuer: &str, endpoint: EndpointKind, plain: PlainHttp) -> Result<String, FetchError> {
     let malformed = || FetchError::new("the issuer's metadata is malformed");
     let text = str::from_utf8(body).map_err(|_| malformed())?;
-    let metadata: Metadata = object(text).map_err(|_| malformed())?;
+    let metadata: DiscoveredMetadata = object(text).map_err(|_| malformed())?;
     if metadata.issuer != issuer {
         let named: String = metadata.issuer.chars().take(200).collect();
         return Err(FetchError::new(format!(
@@ -71,8 +73,8 @@ fn judge(body: &[u8], issuer: &str, endpoint: Endpoint, plain: Plain) -> Result<
     }
     let member = endpoint.member();
     let url = match endpoint {
-        Endpoint::Jwks => metadata.jwks_uri,
-        Endpoint::Introspection => metadata.introspection_endpoint,
+        EndpointKind::Jwks => metadata.jwks_uri,
+        EndpointKind::Introspection => metadata.introspection_endpoint,
     };
     let url = url.ok_or_else(|| FetchError::new(format!("the metadata has no {member}")))?;
     check_url(member, &url, plain)
@@ -80,7 +82,7 @@ fn judge(body: &[u8], issuer: &str, endpoint: Endpoint, plain: Plain) -> Result<
     Ok(url)
 }
 
-/// RFC 8414 §3.1 inserts the well-known path before the issuer's own; §5 keeps OpenID Connect's way to append it.
+/// RFC 8414 §3.1 inserts the well-known path before the issuer's path. OpenID Connect appends it, which §5 keeps.
 fn well_known(issuer: &str) -> Vec<String> {
     let (scheme, rest) = issuer.split_once("://").unwrap_or_default();
     let (host, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
@@ -95,7 +97,7 @@ fn well_known(issuer: &str) -> Vec<String> {
     urls
 }
 
-/// One answer, within the limit of size whoever fetches.
+/// Fetches one document. The limit of size holds for every implementation of `Fetch`.
 pub(crate) async fn get(
     fetch: &dyn Fetch,
     url: &str,
@@ -106,11 +108,11 @@ pub(crate) async fn get(
         request = request.header(header::IF_NONE_MATCH, etag);
     }
     let request = request.body(Bytes::new()).map_err(|error| FetchError::new("not a URL").with_source(error))?;
-    let answer = fetch.fetch(request).await?;
-    if answer.body().len() > MAX_BODY_BYTES {
-        return Err(FetchError::new("the answer is too large"));
+    let response = fetch.fetch(request).await?;
+    if response.body().len() > MAX_BODY_BYTES {
+        return Err(FetchError::new("the response is too large"));
     }
-    Ok(answer)
+    Ok(response)
 }
 
 #[cfg(test)]
@@ -118,7 +120,7 @@ mod tests {
     use super::well_known;
 
     #[test]
-    fn the_well_known_path_is_inserted_and_for_openid_connect_appended_too() {
+    fn inserts_the_well_known_path_and_appends_it_for_openid_connect() {
         assert_eq!(
             well_known("https://auth.test/realms/x/"),
             [

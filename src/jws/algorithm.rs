@@ -1,15 +1,15 @@
 //! The algorithms, by their registered names (RFC 7518 §3.1, RFC 8037, RFC 9864).
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 /// An asymmetric signature algorithm.
 ///
 /// ```
-/// use tower_oauth::Algorithm;
+/// use tower_oauth::keys::Algorithm;
 ///
-/// assert_eq!(Algorithm::named("ES256"), Some(Algorithm::ES256));
-/// assert_eq!(Algorithm::named("Ed25519"), Some(Algorithm::EdDSA));
-/// assert_eq!(Algorithm::named("HS256"), None, "a shared secret is no algorithm for an allow-list");
+/// assert_eq!("ES256".parse(), Ok(Algorithm::ES256));
+/// assert_eq!("Ed25519".parse(), Ok(Algorithm::EdDSA));
+/// assert!("HS256".parse::<Algorithm>().is_err(), "HMAC algorithms are a type of their own");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -69,27 +69,9 @@ impl Algorithm {
         super::SUPPORTED
     }
 
-    /// The algorithm with this registered name, exactly.
+    /// Returns the registered name.
     #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "RS256" => Self::RS256,
-            "RS384" => Self::RS384,
-            "RS512" => Self::RS512,
-            "PS256" => Self::PS256,
-            "PS384" => Self::PS384,
-            "PS512" => Self::PS512,
-            "ES256" => Self::ES256,
-            "ES384" => Self::ES384,
-            "ES512" => Self::ES512,
-            "EdDSA" | "Ed25519" => Self::EdDSA,
-            _ => return None,
-        })
-    }
-
-    /// The registered name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::RS256 => "RS256",
             Self::RS384 => "RS384",
@@ -107,12 +89,49 @@ impl Algorithm {
 
 impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.as_str())
     }
 }
 
+impl FromStr for Algorithm {
+    type Err = UnknownAlgorithm;
+
+    /// Parses a registered name, exactly. `EdDSA` and `Ed25519` are the same algorithm.
+    fn from_str(name: &str) -> Result<Self, UnknownAlgorithm> {
+        match name {
+            "Ed25519" => Ok(Self::EdDSA),
+            name => Self::ALL.iter().copied().find(|algorithm| algorithm.as_str() == name).ok_or(UnknownAlgorithm(())),
+        }
+    }
+}
+
+/// The error of parsing an [`Algorithm`] or [`HmacAlgorithm`]: the name is not that of a supported algorithm of this kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownAlgorithm(());
+
+impl fmt::Display for UnknownAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("unknown signature algorithm")
+    }
+}
+
+impl std::error::Error for UnknownAlgorithm {}
+
 impl HmacAlgorithm {
-    /// The least length of a secret, in bytes: the hash's (RFC 7518 §3.2).
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::HS256, Self::HS384, Self::HS512];
+
+    /// Returns the registered name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HS256 => "HS256",
+            Self::HS384 => "HS384",
+            Self::HS512 => "HS512",
+        }
+    }
+
+    /// Returns the minimum length of a secret, in bytes: that of the hash (RFC 7518 §3.2).
     #[must_use]
     pub fn min_secret_bytes(self) -> usize {
         match self {
@@ -123,7 +142,22 @@ impl HmacAlgorithm {
     }
 }
 
-/// What a header's `alg` can name. Two kinds that never mix: a public key is never taken for a secret.
+impl fmt::Display for HmacAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for HmacAlgorithm {
+    type Err = UnknownAlgorithm;
+
+    /// Parses a registered name, exactly.
+    fn from_str(name: &str) -> Result<Self, UnknownAlgorithm> {
+        Self::ALL.iter().copied().find(|algorithm| algorithm.as_str() == name).ok_or(UnknownAlgorithm(()))
+    }
+}
+
+/// The algorithms that a header's `alg` can name. The two kinds never mix: a public key is never used as a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SignatureAlgorithm {
     Asymmetric(Algorithm),
@@ -131,12 +165,8 @@ pub(crate) enum SignatureAlgorithm {
 }
 
 impl SignatureAlgorithm {
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        match name {
-            "HS256" => Some(Self::Hmac(HmacAlgorithm::HS256)),
-            "HS384" => Some(Self::Hmac(HmacAlgorithm::HS384)),
-            "HS512" => Some(Self::Hmac(HmacAlgorithm::HS512)),
-            _ => Algorithm::named(name).map(Self::Asymmetric),
-        }
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        let asymmetric = name.parse().ok().map(Self::Asymmetric);
+        asymmetric.or_else(|| name.parse().ok().map(Self::Hmac))
     }
 }

@@ -8,7 +8,7 @@ use serde::{
 };
 
 use super::SignatureAlgorithm;
-use crate::claims::{OtherNames, Skip, Str, once};
+use crate::json::{OtherNames, Skip, Str, once};
 
 /// What we use of a header. `jku`, `jwk`, `x5u` and `x5c` are no source of trust and are not even read (RFC 8725 §3.10).
 pub(crate) struct JoseHeader<'h> {
@@ -59,6 +59,6 @@ impl<'de> Visitor<'de> for ReadHeader {
             }
         }
         let algorithm = algorithm.ok_or_else(|| A::Error::missing_field("alg"))?;
-        Ok(JoseHeader { algorithm: SignatureAlgorithm::named(&algorithm), key_id, typ, critical })
+        Ok(JoseHeader { algorithm: SignatureAlgorithm::from_name(&algorithm), key_id, typ, critical })
     }
 }

@@ -23,7 +23,7 @@ use std::fmt;
 
 use base64::{DecodeSliceError, Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-pub use self::algorithm::{Algorithm, HmacAlgorithm};
+pub use self::algorithm::{Algorithm, HmacAlgorithm, UnknownAlgorithm};
 #[cfg(feature = "test-util")]
 pub(crate) use self::backend::sign_hmac;
 pub(crate) use self::{
@@ -117,7 +117,7 @@ fn split_at_dot(text: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// The bytes of what stands where a JWT has its claims, whatever else is wrong with it: to know whose it claims to be.
-pub(crate) fn claims_of_anything(token: &str) -> Option<Vec<u8>> {
+pub(crate) fn unverified_payload(token: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()
 }
 

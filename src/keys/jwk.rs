@@ -6,7 +6,7 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::LoadedKey;
 use crate::{
-    claims::{Skip, Str},
+    json::{Skip, Str},
     jws::{Curve, KeyMaterial, SignatureAlgorithm},
 };
 
@@ -18,7 +18,7 @@ struct Document<'j> {
 
 /// The members we use. Unknown ones are ignored (§4); one of ours that stands twice makes the key malformed.
 #[derive(Deserialize)]
-struct Jwk<'j> {
+struct PublicJwk<'j> {
     #[serde(borrow)]
     kty: Str<'j>,
     #[serde(borrow)]
@@ -75,7 +75,7 @@ pub(super) fn parse_set(json: &[u8]) -> Result<Vec<Result<LoadedKey, &'static st
 }
 
 fn parse_key(json: &str) -> Result<LoadedKey, &'static str> {
-    let jwk: Jwk<'_> = serde_json::from_str(json).map_err(|_| "it is malformed")?;
+    let jwk: PublicJwk<'_> = serde_json::from_str(json).map_err(|_| "it is malformed")?;
     if &*jwk.kty.0 == "oct" {
         return Err("a symmetric key");
     }
@@ -85,7 +85,7 @@ fn parse_key(json: &str) -> Result<LoadedKey, &'static str> {
     check_purpose(&jwk)?;
     let algorithm = match &jwk.alg {
         Some(Str(name)) => {
-            Some(SignatureAlgorithm::named(name).ok_or("its alg is not one for signatures that we know")?)
+            Some(SignatureAlgorithm::from_name(name).ok_or("its alg is not one for signatures that we know")?)
         }
         None => None,
     };
@@ -93,7 +93,7 @@ fn parse_key(json: &str) -> Result<LoadedKey, &'static str> {
 }
 
 /// §4.2 `use`, §4.3 `key_ops`.
-fn check_purpose(jwk: &Jwk<'_>) -> Result<(), &'static str> {
+fn check_purpose(jwk: &PublicJwk<'_>) -> Result<(), &'static str> {
     if jwk.public_key_use.as_ref().is_some_and(|Str(purpose)| purpose != "sig") {
         return Err("its use is not sig");
     }
@@ -107,7 +107,7 @@ fn check_purpose(jwk: &Jwk<'_>) -> Result<(), &'static str> {
     if names.len() == operations.len() { Ok(()) } else { Err("its key_ops repeat one") }
 }
 
-fn material(jwk: &Jwk<'_>) -> Result<KeyMaterial, &'static str> {
+fn material(jwk: &PublicJwk<'_>) -> Result<KeyMaterial, &'static str> {
     match (&*jwk.kty.0, jwk.crv.as_ref().map(|Str(curve)| &**curve)) {
         ("RSA", _) => Ok(KeyMaterial::Rsa { modulus: number(jwk.n.as_ref())?, exponent: number(jwk.e.as_ref())? }),
         ("EC", Some("P-256")) => ec(Curve::P256, jwk),
@@ -123,7 +123,7 @@ fn material(jwk: &Jwk<'_>) -> Result<KeyMaterial, &'static str> {
     }
 }
 
-fn ec(curve: Curve, jwk: &Jwk<'_>) -> Result<KeyMaterial, &'static str> {
+fn ec(curve: Curve, jwk: &PublicJwk<'_>) -> Result<KeyMaterial, &'static str> {
     Ok(KeyMaterial::Ec { curve, x: bytes(jwk.x.as_ref())?, y: bytes(jwk.y.as_ref())? })
 }
 

@@ -9,7 +9,7 @@
 //!
 //! ```
 //! # fn main() -> Result<(), tower_oauth::ConfigError> {
-//! use tower_oauth::KeySet;
+//! use tower_oauth::keys::KeySet;
 //!
 //! let keys = KeySet::from_json(
 //!     r#"{"keys": [
@@ -42,8 +42,9 @@ use std::{
 
 pub(crate) use self::jwk::public_members;
 pub use self::{private::PrivateKey, secret::SharedSecret};
+pub use crate::jws::{Algorithm, HmacAlgorithm, UnknownAlgorithm};
 use crate::{
-    error::{ConfigError, ConfigMistake},
+    config_error::{ConfigError, ConfigMistake},
     jws::{KeyMaterial, SignatureAlgorithm, VerifyingKey},
 };
 
@@ -52,7 +53,7 @@ const MAX_CANDIDATES: usize = 4;
 
 /// An immutable set of verification keys.
 pub struct KeySet {
-    entries: Vec<Entry>,
+    entries: Vec<KeyEntry>,
     /// Places in `entries`, by `kid`.
     by_id: HashMap<Box<str>, Vec<usize>>,
     skipped: Vec<SkippedKey>,
@@ -62,7 +63,7 @@ pub struct KeySet {
 }
 
 /// A key bound to one algorithm. An RSA key whose JWK names none has one entry for each.
-struct Entry {
+struct KeyEntry {
     id: Option<Box<str>>,
     algorithm: SignatureAlgorithm,
     key: VerifyingKey,
@@ -70,7 +71,7 @@ struct Entry {
     material: Arc<KeyMaterial>,
 }
 
-impl Entry {
+impl KeyEntry {
     fn is(&self, other: &Self) -> bool {
         self.algorithm == other.algorithm && self.id == other.id && self.material == other.material
     }
@@ -221,7 +222,7 @@ impl KeySet {
             if let Some(id) = id.clone() {
                 self.by_id.entry(id).or_default().push(self.entries.len());
             }
-            self.entries.push(Entry { id, algorithm, key: verifying, material: Arc::clone(&key.material) });
+            self.entries.push(KeyEntry { id, algorithm, key: verifying, material: Arc::clone(&key.material) });
         }
         Ok(())
     }
@@ -246,7 +247,7 @@ impl KeySet {
 
     /// The set that comes after `old`: what was verified with `old` stands if no key of it has gone.
     pub(crate) fn after(self, old: &Self) -> Self {
-        let kept = |key: &Entry| self.entries.iter().any(|entry| entry.is(key));
+        let kept = |key: &KeyEntry| self.entries.iter().any(|entry| entry.is(key));
         let epoch = if old.entries.iter().all(kept) { old.epoch } else { self.epoch };
         Self { epoch, ..self }
     }

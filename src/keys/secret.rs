@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::{
-    error::{ConfigError, ConfigMistake},
+    config_error::{ConfigError, ConfigMistake},
     jws::HmacAlgorithm,
 };
 

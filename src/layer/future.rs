@@ -1,4 +1,4 @@
-//! The response future: boxes only what must wait for the network.
+//! The layer's response future. It boxes only the requests that wait for the network.
 
 use std::{
     fmt,
@@ -10,10 +10,8 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{Door, RenderBody};
-use crate::{error::AuthError, token::Token};
-
-type Judging = Pin<Box<dyn Future<Output = Result<Token, AuthError>> + Send>>;
+use super::{oauth_layer::LayerState, render::RenderBody};
+use crate::{error::AuthError, verify::VerdictFuture};
 
 pin_project! {
     /// The future of [`OAuth`](super::OAuth).
@@ -22,25 +20,26 @@ pin_project! {
         S: Service<Request<B>>,
     {
         #[pin]
-        state: State<S, B>,
-        door: Door<R>,
+        progress: Progress<S, B>,
+        state: LayerState<R>,
         grpc: bool,
     }
 }
 
 pin_project! {
-    #[project = StateProjection]
-    enum State<S, B>
+    #[project = ProgressProjection]
+    enum Progress<S, B>
     where
         S: Service<Request<B>>,
     {
         /// The inner service has the request.
         Serving { #[pin] future: S::Future },
-        /// The verdict is still out; the request and the ready service wait for it. In a box, so that those who don't wait
-        /// carry nothing.
-        Waiting { held: Option<Box<(Judging, Request<B>, S)>> },
-        /// There will be no service.
-        Refused { error: Option<AuthError> },
+        /// The request and the ready service wait for the verdict. Boxed, so that requests that don't wait are small.
+        Waiting { held: Box<(VerdictFuture, Option<(Request<B>, S)>)> },
+        /// The inner service isn't called.
+        Refused { error: AuthError },
+        /// The response was returned.
+        Finished,
     }
 }
 
@@ -48,16 +47,22 @@ impl<S, B, R> ResponseFuture<S, B, R>
 where
     S: Service<Request<B>>,
 {
-    pub(super) fn serving(future: S::Future, door: Door<R>, grpc: bool) -> Self {
-        Self { state: State::Serving { future }, door, grpc }
+    pub(super) fn serving(future: S::Future, state: LayerState<R>, grpc: bool) -> Self {
+        Self { progress: Progress::Serving { future }, state, grpc }
     }
 
-    pub(super) fn waiting(judging: Judging, request: Request<B>, ready: S, door: Door<R>, grpc: bool) -> Self {
-        Self { state: State::Waiting { held: Some(Box::new((judging, request, ready))) }, door, grpc }
+    pub(super) fn waiting(
+        verifying: VerdictFuture,
+        request: Request<B>,
+        ready: S,
+        state: LayerState<R>,
+        grpc: bool,
+    ) -> Self {
+        Self { progress: Progress::Waiting { held: Box::new((verifying, Some((request, ready)))) }, state, grpc }
     }
 
-    pub(super) fn refused(error: AuthError, door: Door<R>, grpc: bool) -> Self {
-        Self { state: State::Refused { error: Some(error) }, door, grpc }
+    pub(super) fn refused(error: AuthError, state: LayerState<R>, grpc: bool) -> Self {
+        Self { progress: Progress::Refused { error }, state, grpc }
     }
 }
 
@@ -71,30 +76,36 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            let next = match this.state.as_mut().project() {
-                StateProjection::Serving { future } => {
+            let next = match this.progress.as_mut().project() {
+                ProgressProjection::Serving { future } => {
                     let response = ready!(future.poll(cx))?;
-                    return Poll::Ready(Ok(this.door.see_out(response, *this.grpc)));
+                    return Poll::Ready(Ok(this.state.finish_response(response, *this.grpc)));
                 }
-                StateProjection::Waiting { held } => {
-                    let Some(waiting) = held else { return Poll::Pending };
-                    let verdict = ready!(waiting.0.as_mut().poll(cx));
-                    let Some((_, request, mut ready)) = held.take().map(|waiting| *waiting) else {
-                        return Poll::Pending;
-                    };
-                    match this.door.admit(request, verdict) {
-                        Ok(request) => State::Serving { future: ready.call(request) },
-                        Err(error) => State::Refused { error: Some(error) },
+                ProgressProjection::Waiting { held } => {
+                    let (verifying, waiting) = &mut **held;
+                    let verdict = ready!(Pin::new(verifying).poll(cx));
+                    let Some((request, mut ready)) = waiting.take() else { polled_again() };
+                    match this.state.accept_request(request, verdict) {
+                        Ok(request) => Progress::Serving { future: ready.call(request) },
+                        Err(error) => Progress::Refused { error },
                     }
                 }
-                StateProjection::Refused { error } => {
-                    let Some(error) = error.take() else { return Poll::Pending };
-                    return Poll::Ready(Ok(this.door.refuse(error, None, *this.grpc)));
+                ProgressProjection::Refused { error } => {
+                    let response = this.state.refuse(error.clone(), None, *this.grpc);
+                    this.progress.set(Progress::Finished);
+                    return Poll::Ready(Ok(response));
                 }
+                ProgressProjection::Finished => polled_again(),
             };
-            this.state.set(next);
+            this.progress.set(next);
         }
     }
+}
+
+/// Panics, as every future may that is polled after it returned `Ready`. Waiting forever would hide the mistake.
+#[expect(clippy::panic, reason = "only a caller that breaks the contract of `Future` gets here")]
+pub(super) fn polled_again() -> ! {
+    panic!("the response future of a tower-oauth layer was polled after it had returned its response")
 }
 
 impl<S, B, R> fmt::Debug for ResponseFuture<S, B, R>

@@ -1,79 +1,136 @@
-//! [`RequireScopes`]: scopes without axum, or with names known at run time only.
+//! Requirements as layers: scopes, and a step-up of the user's authentication.
+//!
+//! *In*: the token that [`OAuthLayer`](crate::OAuthLayer) put into the request. *Out*: the inner service's response, or a
+//! refusal that `OAuthLayer` renders.
+//!
+//! For services without axum, and for scope names that are known only at run time. With axum, prefer the extractors.
 
 use std::{
     fmt,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::refusal::{Anonymous, unworded};
+use super::{
+    future::polled_again,
+    refusal::{Anonymous, unrendered_response},
+};
 use crate::{
-    error::{AuthError, ConfigError, Reason},
+    config_error::ConfigError,
+    error::{AuthError, Reason},
     scope::Scopes,
+    step_up::StepUp,
     token::Token,
 };
 
-/// Lets requests through whose token grants the scopes. Goes inside of [`OAuthLayer`](crate::OAuthLayer).
+/// Lets requests pass whose token grants the scopes. Goes inside of [`OAuthLayer`](crate::OAuthLayer).
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # use tower_oauth::testing::MockIssuer;
 /// # let verifier = MockIssuer::new("https://auth.test").verifier("https://api.test");
 /// use axum::{Router, routing::get};
-/// use tower_oauth::{OAuthLayer, RequireScopes};
+/// use tower_oauth::{OAuthLayer, layer::require::RequireScopesLayer};
 ///
 /// let reports: Router = Router::new()
 ///     .route("/reports", get(|| async { "all of them" }))
-///     .layer(RequireScopes::all(["reports:read", "audit"])?)
+///     .layer(RequireScopesLayer::all(["reports:read", "audit"])?)
 ///     .layer(OAuthLayer::new(verifier)); // the last layer is the outermost
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct RequireScopes {
-    needed: Scopes<'static>,
+pub struct RequireScopesLayer {
+    scopes: Arc<RequiredNames>,
+}
+
+#[derive(Debug)]
+struct RequiredNames {
+    names: Scopes<'static>,
     any: bool,
 }
 
-/// The service that [`RequireScopes`] makes.
+/// The service that [`RequireScopesLayer`] makes.
 #[derive(Debug, Clone)]
-pub struct RequireScopesService<S> {
+pub struct RequireScopes<S> {
     inner: S,
-    require: RequireScopes,
+    scopes: Arc<RequiredNames>,
 }
 
-impl RequireScopes {
-    /// All of these scopes.
+/// Lets requests pass whose user authenticated recently and strongly enough (RFC 9470). Goes inside of
+/// [`OAuthLayer`](crate::OAuthLayer).
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use tower_oauth::testing::MockIssuer;
+/// # let verifier = MockIssuer::new("https://auth.test").verifier("https://api.test");
+/// use std::time::Duration;
+///
+/// use axum::{Router, routing::post};
+/// use tower_oauth::{OAuthLayer, layer::require::RequireStepUpLayer, step_up::StepUp};
+///
+/// let recent = StepUp::builder().acr("urn:example:mfa").max_age(Duration::from_secs(300)).build()?;
+/// let transfers: Router = Router::new()
+///     .route("/transfers", post(|| async { "done" }))
+///     .layer(RequireStepUpLayer::new(recent))
+///     .layer(OAuthLayer::new(verifier)); // the last layer is the outermost
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct RequireStepUpLayer {
+    step_up: Arc<StepUp>,
+}
+
+/// The service that [`RequireStepUpLayer`] makes.
+#[derive(Debug, Clone)]
+pub struct RequireStepUp<S> {
+    inner: S,
+    step_up: Arc<StepUp>,
+}
+
+impl RequireScopesLayer {
+    /// Requires all of these scopes.
     ///
     /// # Errors
-    /// No name, or one that is not a scope-token (RFC 6749 §3.3).
+    /// The list is empty, or a name is not a scope-token (RFC 6749 §3.3).
     pub fn all<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> Result<Self, ConfigError> {
-        Ok(Self { needed: Scopes::new(names)?, any: false })
+        Ok(Self { scopes: Arc::new(RequiredNames { names: Scopes::new(names)?, any: false }) })
     }
 
-    /// Any one of these scopes.
+    /// Requires any one of these scopes.
     ///
     /// # Errors
-    /// No name, or one that is not a scope-token (RFC 6749 §3.3).
+    /// The list is empty, or a name is not a scope-token (RFC 6749 §3.3).
     pub fn any<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> Result<Self, ConfigError> {
-        Ok(Self { needed: Scopes::new(names)?, any: true })
-    }
-
-    fn check(&self, extensions: &http::Extensions) -> Result<(), AuthError> {
-        let token = admitted(extensions)?;
-        let mut names = self.needed.iter();
-        let enough = if self.any { names.any(|name| token.allows(name)) } else { names.all(|name| token.allows(name)) };
-        if enough { Ok(()) } else { Err(AuthError::insufficient_scope(self.needed.clone())) }
+        Ok(Self { scopes: Arc::new(RequiredNames { names: Scopes::new(names)?, any: true }) })
     }
 }
 
-/// The token that the layer put there. Fails closed: no layer, no token.
-pub(crate) fn admitted(extensions: &http::Extensions) -> Result<&Token, AuthError> {
+impl RequireStepUpLayer {
+    /// Requires what `step_up` demands.
+    #[must_use]
+    pub fn new(step_up: StepUp) -> Self {
+        Self { step_up: Arc::new(step_up) }
+    }
+}
+
+impl RequiredNames {
+    fn check(&self, token: &Token) -> Result<(), AuthError> {
+        let mut names = self.names.iter();
+        let enough = if self.any { names.any(|name| token.allows(name)) } else { names.all(|name| token.allows(name)) };
+        if enough { Ok(()) } else { Err(AuthError::insufficient_scope(self.names.clone())) }
+    }
+}
+
+/// Returns the token that the layer put into the request. Without a layer that is an error of the program.
+pub(crate) fn verified_token(extensions: &Extensions) -> Result<&Token, AuthError> {
     match extensions.get::<Token>() {
         Some(token) => Ok(token),
         None if extensions.get::<Anonymous>().is_some() => Err(Reason::NoCredentials.into()),
@@ -81,53 +138,72 @@ pub(crate) fn admitted(extensions: &http::Extensions) -> Result<&Token, AuthErro
     }
 }
 
-impl<S> Layer<S> for RequireScopes {
-    type Service = RequireScopesService<S>;
+impl<S> Layer<S> for RequireScopesLayer {
+    type Service = RequireScopes<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RequireScopesService { inner, require: self.clone() }
+        RequireScopes { inner, scopes: Arc::clone(&self.scopes) }
     }
 }
 
-impl<S, B, ResBody> Service<Request<B>> for RequireScopesService<S>
-where
-    S: Service<Request<B>, Response = Response<ResBody>>,
-    ResBody: Default,
-{
-    type Response = Response<ResBody>;
-    type Error = S::Error;
-    type Future = RequireScopesFuture<S::Future>;
+impl<S> Layer<S> for RequireStepUpLayer {
+    type Service = RequireStepUp<S>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+    fn layer(&self, inner: S) -> Self::Service {
+        RequireStepUp { inner, step_up: Arc::clone(&self.step_up) }
     }
+}
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let state = match self.require.check(request.extensions()) {
-            Ok(()) => State::Serving { future: self.inner.call(request) },
-            Err(error) => State::Refused { error: Some(error) },
-        };
-        RequireScopesFuture { state }
-    }
+macro_rules! checks_token {
+    ($($service:ident, $requirement:ident;)+) => {$(
+        impl<S, B, ResBody> Service<Request<B>> for $service<S>
+        where
+            S: Service<Request<B>, Response = Response<ResBody>>,
+            ResBody: Default,
+        {
+            type Response = Response<ResBody>;
+            type Error = S::Error;
+            type Future = ResponseFuture<S::Future>;
+
+            fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+                self.inner.poll_ready(cx)
+            }
+
+            fn call(&mut self, request: Request<B>) -> Self::Future {
+                let checked =
+                    verified_token(request.extensions()).and_then(|token| self.$requirement.check(token));
+                let progress = match checked {
+                    Ok(()) => Checked::Serving { future: self.inner.call(request) },
+                    Err(error) => Checked::Refused { error: Some(error) },
+                };
+                ResponseFuture { progress }
+            }
+        }
+    )+};
+}
+
+checks_token! {
+    RequireScopes, scopes;
+    RequireStepUp, step_up;
 }
 
 pin_project! {
-    /// The future of [`RequireScopesService`].
-    pub struct RequireScopesFuture<F> {
+    /// The future of [`RequireScopes`] and [`RequireStepUp`].
+    pub struct ResponseFuture<F> {
         #[pin]
-        state: State<F>,
+        progress: Checked<F>,
     }
 }
 
 pin_project! {
-    #[project = StateProjection]
-    enum State<F> {
+    #[project = CheckedProjection]
+    enum Checked<F> {
         Serving { #[pin] future: F },
         Refused { error: Option<AuthError> },
     }
 }
 
-impl<F, Body, E> Future for RequireScopesFuture<F>
+impl<F, Body, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<Body>, E>>,
     Body: Default,
@@ -135,17 +211,18 @@ where
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProjection::Serving { future } => Poll::Ready(ready!(future.poll(cx))),
-            StateProjection::Refused { error } => {
-                error.take().map_or(Poll::Pending, |error| Poll::Ready(Ok(unworded(error))))
-            }
+        match self.project().progress.project() {
+            CheckedProjection::Serving { future } => Poll::Ready(ready!(future.poll(cx))),
+            CheckedProjection::Refused { error } => match error.take() {
+                Some(error) => Poll::Ready(Ok(unrendered_response(error))),
+                None => polled_again(),
+            },
         }
     }
 }
 
-impl<F> fmt::Debug for RequireScopesFuture<F> {
+impl<F> fmt::Debug for ResponseFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequireScopesFuture").finish_non_exhaustive()
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }

@@ -1,14 +1,13 @@
 //! A clock that stands until it is turned.
 
 use std::{
-    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use tokio::sync::watch;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, SleepFuture};
 
 /// A clock that stands until it is turned. Clones show the same time, and who sleeps by it wakes when it is turned.
 #[derive(Debug, Clone)]
@@ -52,10 +51,10 @@ impl Clock for ManualClock {
         *self.elapsed.borrow()
     }
 
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn sleep(&self, duration: Duration) -> SleepFuture {
         let mut elapsed = self.elapsed.subscribe();
         let deadline = self.elapsed().saturating_add(duration);
-        Box::pin(async move {
+        SleepFuture::new(async move {
             // An error says that the clock is gone: then nobody will turn it any more.
             if elapsed.wait_for(|elapsed| *elapsed >= deadline).await.is_err() {
                 std::future::pending::<()>().await;

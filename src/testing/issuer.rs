@@ -82,7 +82,7 @@ impl MockIssuer {
     pub fn jwk(&self) -> Value {
         let mut jwk = public_members(&self.key.public());
         jwk["kid"] = self.key_id().into();
-        jwk["alg"] = self.algorithm.name().into();
+        jwk["alg"] = self.algorithm.as_str().into();
         jwk["use"] = "sig".into();
         jwk
     }
@@ -120,7 +120,7 @@ impl MockIssuer {
     /// The identifier is not a URL that an [`Issuer`] can have.
     #[must_use]
     pub fn issuer(&self) -> Issuer {
-        Issuer::with_keys(&self.identifier, self.key_set()).expect("the mock issuer's identifier is an https URL")
+        Issuer::from_keys(&self.identifier, self.key_set()).expect("the mock issuer's identifier is an https URL")
     }
 
     /// A verifier of its tokens for `audience`.

@@ -49,16 +49,16 @@
 mod clock;
 mod encode;
 mod forgeries;
-mod inject;
 mod issuer;
-mod mint;
+mod test_token;
+mod token_builder;
 mod vectors;
 
 pub use self::{
     clock::ManualClock,
     forgeries::Forgery,
-    inject::{InjectToken, InjectTokenService, TestToken},
     issuer::MockIssuer,
-    mint::TokenBuilder,
+    test_token::{InjectToken, InjectTokenLayer, TestToken},
+    token_builder::TokenBuilder,
     vectors::{open_jws, open_jws_with_secret},
 };

@@ -1,7 +1,7 @@
 //! The signature check alone, for published test vectors whose payloads are no claims.
 
 use crate::{
-    error::ConfigError,
+    config_error::ConfigError,
     jws::{Algorithm, Compact, SignatureAlgorithm},
     keys::{KeySet, SharedSecret},
     verify::check_signature,

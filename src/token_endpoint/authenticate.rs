@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderValue, header};
 use percent_encoding::percent_decode;
 
 use super::{
-    client::{Client, Proof},
+    client::{Client, ClientCredential},
     error::{TokenError, TokenErrorKind},
     registry::ErasedRegistry,
     request::Parameters,
@@ -27,7 +27,7 @@ use super::{
 use crate::{
     claims::{ClaimNames, Facts},
     clock::Clock,
-    error::ConfigError,
+    config_error::ConfigError,
     jws::{Compact, HeaderBuffer, JoseHeader, SignatureAlgorithm},
     keys::KeySet,
 };
@@ -56,7 +56,7 @@ impl Decoy {
 }
 
 /// What a request presents; always one thing (RFC 6749 §2.3).
-enum Presented<'r> {
+enum PresentedCredential<'r> {
     Secret { client_id: String, secret: String },
     Assertion { client_id: Option<&'r str>, assertion: &'r str },
     Nothing { client_id: &'r str },
@@ -68,10 +68,10 @@ impl Authenticator {
         headers: &HeaderMap,
         parameters: &Parameters,
     ) -> Result<Arc<Client>, TokenError> {
-        match Presented::read(headers, parameters)? {
-            Presented::Secret { client_id, secret } => self.by_secret(&client_id, &secret).await,
-            Presented::Assertion { client_id, assertion } => self.by_assertion(client_id, assertion).await,
-            Presented::Nothing { client_id } => {
+        match PresentedCredential::from_request(headers, parameters)? {
+            PresentedCredential::Secret { client_id, secret } => self.by_secret(&client_id, &secret).await,
+            PresentedCredential::Assertion { client_id, assertion } => self.by_assertion(client_id, assertion).await,
+            PresentedCredential::Nothing { client_id } => {
                 let client = self.find(client_id).await?;
                 client.filter(|client| client.is_public()).ok_or_else(failed)
             }
@@ -85,13 +85,13 @@ impl Authenticator {
     async fn by_secret(&self, client_id: &str, secret: &str) -> Result<Arc<Client>, TokenError> {
         let client = self.find(client_id).await?;
         let presented = TokenHash::of(secret);
-        let own = match client.as_deref().map(|client| &client.proof) {
-            Some(Proof::Secret(own)) => Some(own),
+        let own = match client.as_deref().map(|client| &client.credential_kind) {
+            Some(ClientCredential::Secret(own)) => Some(own),
             _ => None,
         };
         let right = own.unwrap_or(&self.decoy.secret).is(&presented) && own.is_some();
         let now = self.clock.elapsed();
-        self.throttle.judge(client_id, client.is_some(), right, now).map_err(TokenError::too_many_attempts)?;
+        self.throttle.record_attempt(client_id, client.is_some(), right, now).map_err(TokenError::too_many_attempts)?;
         client.filter(|_| right).ok_or_else(failed)
     }
 
@@ -105,8 +105,8 @@ impl Authenticator {
         // The subject says who it is; nothing is believed before the signature says so too.
         let subject = claims.text(claims.subject.as_ref()).filter(|subject| !subject.is_empty()).ok_or_else(failed)?;
         let client = self.find(subject).await?;
-        let own = match client.as_deref().map(|client| &client.proof) {
-            Some(Proof::Keys(keys)) => Some(keys),
+        let own = match client.as_deref().map(|client| &client.credential_kind) {
+            Some(ClientCredential::Keys(keys)) => Some(keys),
             _ => None,
         };
         let signed = match header.algorithm {
@@ -121,7 +121,7 @@ impl Authenticator {
             }
             _ => false,
         };
-        // A JWT that was made for something else is no assertion: an access token, a proof of possession.
+        // A JWT that was made for something else is no assertion: an access token, a credential_kind of possession.
         let typ = header.typ.as_deref().is_none_or(|typ| {
             let typ = typ.strip_prefix("application/").unwrap_or(typ);
             ["JWT", "client-authentication+jwt"].iter().any(|known| known.eq_ignore_ascii_case(typ))
@@ -161,8 +161,8 @@ impl Authenticator {
     }
 }
 
-impl<'r> Presented<'r> {
-    fn read(headers: &HeaderMap, parameters: &'r Parameters) -> Result<Self, TokenError> {
+impl<'r> PresentedCredential<'r> {
+    fn from_request(headers: &HeaderMap, parameters: &'r Parameters) -> Result<Self, TokenError> {
         let client_id = parameters.get("client_id")?;
         let secret = parameters.get("client_secret")?;
         let assertion = parameters.get("client_assertion")?;

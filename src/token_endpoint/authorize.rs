@@ -15,7 +15,7 @@ use std::{
 use http::{HeaderValue, Response, StatusCode, Uri, header};
 
 use super::{
-    Inner, TokenEndpoint,
+    ServerState, TokenEndpoint,
     authenticate::seconds,
     client::{Client, subset},
     error::TokenError,
@@ -51,7 +51,7 @@ use crate::log;
 /// # }
 /// ```
 pub struct AuthorizationRequest {
-    inner: Arc<Inner>,
+    inner: Arc<ServerState>,
     client: Arc<Client>,
     reply: Reply,
     /// As the request had it: then the token request must have it too (RFC 6749 §4.1.3).
@@ -87,8 +87,8 @@ impl TokenEndpoint {
         let chosen =
             chosen.ok_or_else(|| AuthorizationError::for_the_user("The redirect URI is not one of the client's"))?;
         let mut reply = Reply { issuer: self.inner.issuer.clone(), redirect_uri: chosen.to_owned(), state: None };
-        match Wish::read(&self.inner, &client, &parameters, &mut reply.state) {
-            Ok(Wish { scope, audiences, challenge }) => Ok(AuthorizationRequest {
+        match RequestedAccess::from_parameters(&self.inner, &client, &parameters, &mut reply.state) {
+            Ok(RequestedAccess { scope, audiences, challenge }) => Ok(AuthorizationRequest {
                 inner: Arc::clone(&self.inner),
                 reply,
                 redirect_uri: requested.map(str::to_owned),
@@ -104,7 +104,7 @@ impl TokenEndpoint {
 }
 
 /// What the client wants, within what it may have.
-struct Wish {
+struct RequestedAccess {
     scope: String,
     audiences: Vec<String>,
     challenge: String,
@@ -122,9 +122,9 @@ impl From<TokenError> for Refusal {
     }
 }
 
-impl Wish {
-    fn read(
-        inner: &Inner,
+impl RequestedAccess {
+    fn from_parameters(
+        inner: &ServerState,
         client: &Client,
         parameters: &Parameters,
         state: &mut Option<String>,
@@ -234,7 +234,7 @@ impl AuthorizationRequest {
     }
 
     async fn make_code(&self, subject: String, scope: String) -> Result<String, TokenError> {
-        let Inner { authenticator, .. } = &*self.inner;
+        let ServerState { authenticator, .. } = &*self.inner;
         if subject.is_empty() || authenticator.find(&subject).await?.is_some() {
             return Err(TokenError::unavailable(NoUser));
         }

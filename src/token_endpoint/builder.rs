@@ -7,11 +7,11 @@ use http::Uri;
 use serde::Serialize;
 
 use super::{
-    Inner, Paths, TokenEndpoint,
+    Paths, ServerState, TokenEndpoint,
     authenticate::{Authenticator, Decoy, FAILURE_WINDOW, FAILURES},
     grant::{AuthorizationCode, ErasedGrant, Grant, RefreshToken},
     issue::{AddMembers, Issuance},
-    metadata::Metadata,
+    metadata::ServerMetadata,
     registry::{ClientRegistry, ErasedRegistry},
     request::Bodies,
     signer::{MAX_LIFETIME, Signer, SigningKeys},
@@ -20,9 +20,9 @@ use super::{
 };
 use crate::{
     clock::{Clock, SystemClock},
-    error::{ConfigError, ConfigMistake},
-    issuer::{Plain, check_identifier, check_url},
+    config_error::{ConfigError, ConfigMistake},
     scope::is_scope_name,
+    url::{PlainHttp, check_identifier, check_url},
 };
 
 /// Says the rest about a [`TokenEndpoint`].
@@ -108,7 +108,7 @@ impl TokenEndpointBuilder {
     /// How long a key is published before it signs, after [`TokenEndpoint::rotate_key`]: one hour. As long as APIs keep a
     /// fetched key set, or longer.
     #[must_use]
-    pub fn key_publication(self, time: Duration) -> Self {
+    pub fn key_prepublication(self, time: Duration) -> Self {
         Self { publication: time, ..self }
     }
 
@@ -116,7 +116,7 @@ impl TokenEndpointBuilder {
     /// window has moved on, with its right secret too: whoever knows a client's id can hold it off. Clients with keys of
     /// their own are not concerned. Each instance counts for itself.
     #[must_use]
-    pub fn failed_authentications(self, most: u32, window: Duration) -> Self {
+    pub fn max_failed_authentications(self, most: u32, window: Duration) -> Self {
         Self { failures: (most, window), ..self }
     }
 
@@ -155,14 +155,17 @@ impl TokenEndpointBuilder {
     ///     created_at: u64,
     /// }
     ///
-    /// let builder = builder.response_members(|issuance| Own {
+    /// let builder = builder.extra_response_parameters(|issuance| Own {
     ///     created_at: issuance.issued_at().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()),
     /// });
     /// # let _ = builder;
     /// # }
     /// ```
     #[must_use]
-    pub fn response_members<T: Serialize>(self, add: impl Fn(&Issuance<'_>) -> T + Send + Sync + 'static) -> Self {
+    pub fn extra_response_parameters<T: Serialize>(
+        self,
+        add: impl Fn(&Issuance<'_>) -> T + Send + Sync + 'static,
+    ) -> Self {
         Self { add_members: Some(Box::new(move |issuance| serde_json::to_value(add(issuance)))), ..self }
     }
 
@@ -173,12 +176,12 @@ impl TokenEndpointBuilder {
     /// nothing or of more than a day; a time of more than a year; no failures allowed; a malformed scope name.
     pub fn build(self) -> Result<TokenEndpoint, ConfigError> {
         let mut mistakes = Vec::new();
-        if let Err(error) = check_identifier("issuer", &self.issuer, Plain::Loopback) {
+        if let Err(error) = check_identifier("issuer", &self.issuer, PlainHttp::Loopback) {
             mistakes.extend(error.into_mistakes());
         }
         mistakes.extend(self.keys.check().err());
         if let Some(url) = &self.authorization_endpoint
-            && let Err(error) = check_url("authorization_code", url, Plain::Loopback)
+            && let Err(error) = check_url("authorization_code", url, PlainHttp::Loopback)
         {
             mistakes.extend(error.into_mistakes());
         }
@@ -203,11 +206,11 @@ impl TokenEndpointBuilder {
         }
         if self.publication > LONGEST {
             let found = format!("{:?}", self.publication);
-            mistakes.push(ConfigMistake::new("key_publication", found, "give a year at the most"));
+            mistakes.push(ConfigMistake::new("key_prepublication", found, "give a year at the most"));
         }
         if self.failures.0 == 0 || self.failures.1.is_zero() || self.failures.1 > LONGEST {
             let found = format!("{} in {:?}", self.failures.0, self.failures.1);
-            mistakes.push(ConfigMistake::new("failed_authentications", found, "allow at least one in some time"));
+            mistakes.push(ConfigMistake::new("max_failed_authentications", found, "allow at least one in some time"));
         }
         if !self.scopes.iter().all(|name| is_scope_name(name)) {
             let change = "use printable ASCII without space, quote and backslash (RFC 6749 §3.3)";
@@ -216,12 +219,13 @@ impl TokenEndpointBuilder {
         ConfigError::unless_empty(mistakes)?;
         let base = self.issuer.trim_end_matches('/').to_owned();
         let grants = self.grants.iter().map(|grant| grant.grant_type().to_owned());
-        let metadata = Metadata::new(&self.issuer, &base, self.authorization_endpoint.as_deref(), &self.scopes, grants);
+        let metadata =
+            ServerMetadata::new(&self.issuer, &base, self.authorization_endpoint.as_deref(), &self.scopes, grants);
         let metadata = Bytes::from(serde_json::to_vec(&metadata).unwrap_or_default());
         let mut audiences = self.assertion_audiences;
         audiences.push(self.issuer.clone());
         Ok(TokenEndpoint {
-            inner: Arc::new(Inner {
+            inner: Arc::new(ServerState {
                 paths: Paths::of(&self.issuer),
                 issuer: self.issuer,
                 authenticator: Authenticator {

@@ -13,7 +13,7 @@ use super::{
     signer::MAX_LIFETIME,
 };
 use crate::{
-    error::{ConfigError, ConfigMistake},
+    config_error::{ConfigError, ConfigMistake},
     keys::KeySet,
     scope::is_scope_name,
 };
@@ -36,7 +36,7 @@ use crate::{
 /// ```
 pub struct Client {
     id: String,
-    pub(crate) proof: Proof,
+    pub(crate) credential_kind: ClientCredential,
     grant_types: Vec<String>,
     pub(crate) redirect_uris: Vec<String>,
     default_scopes: Vec<String>,
@@ -48,7 +48,7 @@ pub struct Client {
 }
 
 /// How a client proves that it is the one.
-pub(crate) enum Proof {
+pub(crate) enum ClientCredential {
     Secret(ClientSecret),
     /// `private_key_jwt` (RFC 7523 §2.2).
     Keys(KeySet),
@@ -75,17 +75,17 @@ pub enum TokenFormat {
 impl Client {
     /// A confidential client with a secret, which it sends by Basic or in the body (RFC 6749 §2.3.1).
     pub fn with_secret(id: impl Into<String>, secret: ClientSecret) -> ClientBuilder {
-        ClientBuilder::new(id.into(), Proof::Secret(secret))
+        ClientBuilder::new(id.into(), ClientCredential::Secret(secret))
     }
 
     /// A confidential client that signs assertions, `private_key_jwt` (RFC 7523 §2.2), with one of these keys.
     pub fn with_keys(id: impl Into<String>, keys: KeySet) -> ClientBuilder {
-        ClientBuilder::new(id.into(), Proof::Keys(keys))
+        ClientBuilder::new(id.into(), ClientCredential::Keys(keys))
     }
 
     /// A public client, which can keep no secret (RFC 6749 §2.1): an app, a page.
     pub fn public(id: impl Into<String>) -> ClientBuilder {
-        ClientBuilder::new(id.into(), Proof::None)
+        ClientBuilder::new(id.into(), ClientCredential::None)
     }
 
     /// `client_id`.
@@ -107,7 +107,7 @@ impl Client {
     }
 
     pub(crate) fn is_public(&self) -> bool {
-        matches!(self.proof, Proof::None)
+        matches!(self.credential_kind, ClientCredential::None)
     }
 
     /// The scopes to be granted (RFC 6749 §3.3): those asked for, if the client may have them; the default ones if it asked
@@ -156,19 +156,19 @@ impl Client {
 
     /// Names the secret that the client has now, without telling it: what was issued under another one is dead.
     pub(crate) fn credential(&self) -> String {
-        match &self.proof {
-            Proof::Secret(secret) => secret.fingerprint().to_owned(),
+        match &self.credential_kind {
+            ClientCredential::Secret(secret) => secret.fingerprint().to_owned(),
             // Keys come and go without anybody's having lost one. But what was given to who could sign is nothing for who
             // need prove nothing.
-            Proof::Keys(_) => "keys".to_owned(),
-            Proof::None => String::new(),
+            ClientCredential::Keys(_) => "keys".to_owned(),
+            ClientCredential::None => String::new(),
         }
     }
 
     pub(crate) fn with_new_secret(&self, secret: &ClientSecret) -> Self {
         Self {
             id: self.id.clone(),
-            proof: Proof::Secret(secret.clone()),
+            credential_kind: ClientCredential::Secret(secret.clone()),
             grant_types: self.grant_types.clone(),
             redirect_uris: self.redirect_uris.clone(),
             default_scopes: self.default_scopes.clone(),
@@ -196,11 +196,11 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    fn new(id: String, proof: Proof) -> Self {
+    fn new(id: String, credential_kind: ClientCredential) -> Self {
         Self {
             client: Client {
                 id,
-                proof,
+                credential_kind,
                 grant_types: Vec::new(),
                 redirect_uris: Vec::new(),
                 default_scopes: Vec::new(),
@@ -296,7 +296,7 @@ impl ClientBuilder {
         if client.id.is_empty() {
             found("client_id", "it is empty", "give each client an id");
         }
-        if matches!(&client.proof, Proof::Secret(secret) if secret.is_empty()) {
+        if matches!(&client.credential_kind, ClientCredential::Secret(secret) if secret.is_empty()) {
             found("client_secret", "it is empty", "draw one with ClientSecret::generate");
         }
         let mut scopes = HashSet::new();

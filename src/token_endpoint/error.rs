@@ -112,14 +112,14 @@ impl TokenError {
 
     pub(crate) fn into_response(self) -> Response<ResponseBody> {
         #[derive(Serialize)]
-        struct Members<'e> {
+        struct ErrorMembers<'e> {
             error: &'static str,
             error_description: Cow<'e, str>,
         }
         if self.kind == TokenErrorKind::Unavailable {
             log::token_endpoint_failed(&self);
         }
-        let members = Members { error: self.kind.name(), error_description: sanitised(self.description) };
+        let members = ErrorMembers { error: self.kind.name(), error_description: sanitised(self.description) };
         let mut response = json(self.kind.status(), &members);
         let headers = response.headers_mut();
         if self.kind == TokenErrorKind::InvalidClient {

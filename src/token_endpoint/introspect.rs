@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 use serde::Serialize;
 
 use super::{
-    Inner,
+    ServerState,
     authenticate::seconds,
     client::Client,
     error::{TokenError, TokenErrorKind},
@@ -43,7 +43,7 @@ struct Active<'t> {
     auth_time: Option<u64>,
 }
 
-impl Inner {
+impl ServerState {
     pub(crate) async fn introspect(
         &self,
         client: &Client,

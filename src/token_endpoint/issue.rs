@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    Inner,
+    ServerState,
     client::{Client, TokenFormat},
     error::{TokenError, TokenErrorKind},
     grant::Granted,
@@ -68,7 +68,7 @@ pub(crate) type AddMembers = Box<dyn Fn(&Issuance<'_>) -> Result<Value, serde_js
 
 /// RFC 9068 §2.2.
 #[derive(Serialize)]
-struct Claims<'t> {
+struct AccessTokenClaims<'t> {
     iss: &'t str,
     sub: &'t str,
     aud: &'t str,
@@ -84,7 +84,7 @@ struct Claims<'t> {
 
 /// RFC 6749 §5.1. `scope` is always told where there is one, so also where it must be (§3.3).
 #[derive(Serialize)]
-struct Answer<'t> {
+struct TokenResponse<'t> {
     access_token: &'t str,
     token_type: &'static str,
     expires_in: u64,
@@ -96,7 +96,7 @@ struct Answer<'t> {
     own: Map<String, Value>,
 }
 
-impl Inner {
+impl ServerState {
     pub(crate) async fn issue(
         &self,
         client: &Client,
@@ -137,7 +137,7 @@ impl Inner {
         let own = self.own_members(&Issuance { record, grant_type })?;
         Ok(json(
             StatusCode::OK,
-            &Answer {
+            &TokenResponse {
                 access_token: &token,
                 token_type: "Bearer",
                 expires_in: record.expires_at.saturating_sub(now),
@@ -148,8 +148,8 @@ impl Inner {
         ))
     }
 
-    fn claims<'t>(&'t self, record: &'t AccessRecord) -> Claims<'t> {
-        Claims {
+    fn claims<'t>(&'t self, record: &'t AccessRecord) -> AccessTokenClaims<'t> {
+        AccessTokenClaims {
             iss: &self.issuer,
             sub: &record.subject,
             aud: &record.audience,

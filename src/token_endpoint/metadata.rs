@@ -8,7 +8,7 @@ use crate::jws::Algorithm;
 
 /// §2, and RFC 9207 §3. What has no elements is left out (§3.2).
 #[derive(Serialize)]
-pub(crate) struct Metadata {
+pub(crate) struct ServerMetadata {
     issuer: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     authorization_endpoint: Option<String>,
@@ -35,7 +35,7 @@ pub(crate) struct Metadata {
     authorization_response_iss_parameter_supported: bool,
 }
 
-impl Metadata {
+impl ServerMetadata {
     /// `base` is the issuer without a slash at its end. `authorization_endpoint` is the host's own page, where it has one.
     pub(crate) fn new(
         issuer: &str,
@@ -46,7 +46,7 @@ impl Metadata {
     ) -> Self {
         let confidential = vec!["client_secret_basic", "client_secret_post", "private_key_jwt"];
         let mut any = confidential.clone();
-        let algorithms: Vec<_> = Algorithm::supported().iter().map(|algorithm| algorithm.name()).collect();
+        let algorithms: Vec<_> = Algorithm::supported().iter().map(|algorithm| algorithm.as_str()).collect();
         let code = authorization_endpoint.is_some();
         let if_code = |value| if code { vec![value] } else { Vec::new() };
         any.extend(if_code("none"));

@@ -14,8 +14,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use axum::Router;
 //! use tower_oauth::{
-//!     Algorithm,
-//!     keys::PrivateKey,
+//!     keys::{Algorithm, PrivateKey},
 //!     token_endpoint::{Client, ClientCredentials, ClientSecret, Clients, TokenEndpoint, TokenFormat},
 //! };
 //!
@@ -110,15 +109,15 @@ pub use self::{
         Store, StoreError, Successor, conformance,
     },
 };
-use crate::{error::ConfigError, keys::PrivateKey};
+use crate::{config_error::ConfigError, keys::PrivateKey};
 
 /// A token endpoint and what belongs to it, as a tower service. See the [module docs](self). Clones share everything.
 #[derive(Clone)]
 pub struct TokenEndpoint {
-    inner: Arc<Inner>,
+    inner: Arc<ServerState>,
 }
 
-pub(crate) struct Inner {
+pub(crate) struct ServerState {
     issuer: String,
     paths: Paths,
     authenticator: Authenticator,
@@ -163,7 +162,7 @@ impl TokenEndpoint {
     }
 
     /// Publishes `next` at once, and signs with it when every API has had
-    /// [the time](TokenEndpointBuilder::key_publication) to fetch it. The key before it stays published until its tokens are
+    /// [the time](TokenEndpointBuilder::key_prepublication) to fetch it. The key before it stays published until its tokens are
     /// dead.
     ///
     /// # Errors
@@ -186,23 +185,23 @@ where
 {
     type Response = Response<ResponseBody>;
     type Error = Infallible;
-    type Future = Answering;
+    type Future = ResponseFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Answering {
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
         let inner = Arc::clone(&self.inner);
         let (parts, body) = request.into_parts();
-        Answering(Box::pin(async move { inner.answer(parts, body).await }))
+        ResponseFuture(Box::pin(async move { inner.answer(parts, body).await }))
     }
 }
 
 /// The future of [`TokenEndpoint`].
-pub struct Answering(Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>);
+pub struct ResponseFuture(Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>);
 
-impl Future for Answering {
+impl Future for ResponseFuture {
     type Output = Result<Response<ResponseBody>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -210,13 +209,13 @@ impl Future for Answering {
     }
 }
 
-impl fmt::Debug for Answering {
+impl fmt::Debug for ResponseFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answering").finish_non_exhaustive()
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }
 
-impl Inner {
+impl ServerState {
     async fn answer<B>(&self, parts: Parts, body: B) -> Response<ResponseBody>
     where
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
@@ -250,7 +249,7 @@ impl Inner {
     where
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
-        let parameters = Parameters::read(parts, body, self.bodies).await?;
+        let parameters = Parameters::from_request(parts, body, self.bodies).await?;
         let client = self.authenticator.authenticate(&parts.headers, &parameters).await?;
         let missing = || TokenError::new(InvalidRequest, "The grant_type is missing");
         let wanted = parameters.get("grant_type")?.ok_or_else(missing)?;
@@ -269,7 +268,7 @@ impl Inner {
     where
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
-        let parameters = Parameters::read(parts, body, self.bodies).await?;
+        let parameters = Parameters::from_request(parts, body, self.bodies).await?;
         let client = self.authenticator.authenticate(&parts.headers, &parameters).await?;
         if parts.uri.path() == self.paths.revoke {
             self.revoke(&client, &parameters).await

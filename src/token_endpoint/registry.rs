@@ -8,11 +8,11 @@ use std::{collections::HashMap, fmt, pin::Pin, sync::Arc};
 use arc_swap::ArcSwap;
 
 use super::{
-    client::{Client, Proof},
+    client::{Client, ClientCredential},
     secret::ClientSecret,
     store::StoreError,
 };
-use crate::error::{ConfigError, ConfigMistake};
+use crate::config_error::{ConfigError, ConfigMistake};
 
 /// Looks clients up.
 ///
@@ -81,7 +81,8 @@ impl Clients {
         // In one step: a client that is removed at the same time must not come back.
         self.by_id.rcu(|by_id| {
             let mut by_id = HashMap::clone(by_id);
-            let client = by_id.get_mut(client_id).filter(|client| matches!(client.proof, Proof::Secret(_)));
+            let client =
+                by_id.get_mut(client_id).filter(|client| matches!(client.credential_kind, ClientCredential::Secret(_)));
             renewed = client.is_some();
             if let Some(client) = client {
                 *client = Arc::new(client.with_new_secret(&secret));

@@ -19,7 +19,7 @@ use serde::{
 use serde_json::Value;
 
 use super::error::{TokenError, TokenErrorKind};
-use crate::claims::Str;
+use crate::json::Str;
 
 /// The parameters of one request, decoded. Empty values count as absent (RFC 6749 §3.2).
 #[derive(Default)]
@@ -34,7 +34,7 @@ pub(crate) enum Bodies {
 
 impl Parameters {
     /// Reads a whole request.
-    pub(crate) async fn read<B>(parts: &Parts, body: B, bodies: Bodies) -> Result<Self, TokenError>
+    pub(crate) async fn from_request<B>(parts: &Parts, body: B, bodies: Bodies) -> Result<Self, TokenError>
     where
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {

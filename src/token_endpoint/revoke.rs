@@ -6,7 +6,7 @@
 use http::{Response, StatusCode};
 
 use super::{
-    Inner,
+    ServerState,
     authenticate::seconds,
     client::Client,
     error::{TokenError, TokenErrorKind},
@@ -16,7 +16,7 @@ use super::{
     store::Revoked,
 };
 
-impl Inner {
+impl ServerState {
     pub(crate) async fn revoke(
         &self,
         client: &Client,

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use subtle::ConstantTimeEq;
 
 use crate::{
-    error::{ConfigError, ConfigMistake},
+    config_error::{ConfigError, ConfigMistake},
     jws::{NoRandomness, random, sha256},
 };
 

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::error::TokenError;
 use crate::{
-    error::{ConfigError, ConfigMistake},
+    config_error::{ConfigError, ConfigMistake},
     jws::{CannotSign, sha256},
     keys::PrivateKey,
 };
@@ -28,7 +28,7 @@ use crate::{
 /// ```
 /// # fn main() -> Result<(), tower_oauth::ConfigError> {
 /// use std::time::{Duration, SystemTime};
-/// use tower_oauth::{Algorithm, keys::PrivateKey, token_endpoint::SigningKeys};
+/// use tower_oauth::{keys::{Algorithm, PrivateKey}, token_endpoint::SigningKeys};
 ///
 /// let tomorrow = SystemTime::now() + Duration::from_secs(86_400);
 /// let keys = SigningKeys::new(PrivateKey::generate(Algorithm::ES256)?)

@@ -30,7 +30,7 @@ pub(crate) struct Throttle {
 struct Debts {
     of_clients: HashMap<TokenHash, Duration>,
     /// Of names that no client has: they are treated alike, but anybody can make up any number of them.
-    of_strangers: HashMap<TokenHash, Duration>,
+    of_unknown_ids: HashMap<TokenHash, Duration>,
 }
 
 impl Throttle {
@@ -42,11 +42,17 @@ impl Throttle {
 
     /// Counts one authentication; in one step, so that no number of them at once gets further than one by one. The error is
     /// how long to wait.
-    pub(crate) fn judge(&self, client_id: &str, known: bool, right: bool, now: Duration) -> Result<(), Duration> {
+    pub(crate) fn record_attempt(
+        &self,
+        client_id: &str,
+        known: bool,
+        right: bool,
+        now: Duration,
+    ) -> Result<(), Duration> {
         let key = TokenHash::of(client_id);
         let mut debts = self.debts.lock().unwrap_or_else(PoisonError::into_inner);
-        let Debts { of_clients, of_strangers } = &mut *debts;
-        let debts = if known { of_clients } else { of_strangers };
+        let Debts { of_clients, of_unknown_ids } = &mut *debts;
+        let debts = if known { of_clients } else { of_unknown_ids };
         let paid_off = debts.get(&key).map_or(now, |at| (*at).max(now));
         let after = paid_off + self.cost;
         let limit = now + self.budget;
@@ -56,9 +62,9 @@ impl Throttle {
         if right {
             return Ok(());
         }
-        if !known && debts.len() >= MOST_STRANGERS {
+        if !known && debts.len() >= MAX_UNKNOWN_IDS {
             debts.retain(|_, at| *at > now);
-            if debts.len() >= MOST_STRANGERS {
+            if debts.len() >= MAX_UNKNOWN_IDS {
                 debts.clear();
             }
         }
@@ -67,7 +73,7 @@ impl Throttle {
     }
 }
 
-const MOST_STRANGERS: usize = 10_000;
+const MAX_UNKNOWN_IDS: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
@@ -76,7 +82,7 @@ mod tests {
     #[test]
     fn a_budget_is_used_up_and_comes_back() {
         let throttle = Throttle::new(3, Duration::from_secs(60));
-        let judge = |id, right, at| throttle.judge(id, true, right, Duration::from_secs(at));
+        let judge = |id, right, at| throttle.record_attempt(id, true, right, Duration::from_secs(at));
         for _ in 0..3 {
             assert_eq!(judge("a", false, 0), Ok(()));
         }
@@ -93,11 +99,11 @@ mod tests {
     fn strangers_take_no_place_from_clients() {
         let throttle = Throttle::new(1, Duration::from_secs(60));
         let now = Duration::ZERO;
-        assert!(throttle.judge("a", true, false, now).is_ok());
+        assert!(throttle.record_attempt("a", true, false, now).is_ok());
         for name in 0..30_000 {
-            let _ = throttle.judge(&name.to_string(), false, false, now);
+            let _ = throttle.record_attempt(&name.to_string(), false, false, now);
         }
-        assert!(throttle.judge("a", true, true, now).is_err());
-        assert!(throttle.debts.lock().unwrap().of_strangers.len() <= super::MOST_STRANGERS);
+        assert!(throttle.record_attempt("a", true, true, now).is_err());
+        assert!(throttle.debts.lock().unwrap().of_unknown_ids.len() <= super::MAX_UNKNOWN_IDS);
     }
 }

@@ -7,7 +7,8 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     claims::{Facts, NumericDate},
     clock::{Clock, SystemClock},
-    error::{AuthError, ConfigMistake, Reason},
+    config_error::MistakeCollector,
+    error::{AuthError, Reason},
 };
 
 /// The last second of the year 9999: what lies beyond is no date.
@@ -29,17 +30,15 @@ impl Expected {
         Self { audience: vec![audience], leeway: Duration::from_secs(30), clock: Arc::new(SystemClock::new()) }
     }
 
-    pub(super) fn mistakes(&self, mistakes: &mut Vec<ConfigMistake>) {
+    pub(super) fn check(&self, mistakes: &mut MistakeCollector) {
         for audience in &self.audience {
             if audience.trim().is_empty() {
-                let change = "give this API's identifier, as the tokens' aud has it";
-                mistakes.push(ConfigMistake::new("audience", "it is empty", change));
+                mistakes.add("audience", "it is empty", "give this API's identifier, as in the tokens' aud");
             }
         }
         if self.leeway > MAX_LEEWAY {
             let found = format!("{} s", self.leeway.as_secs());
-            let change = "give at most 300 s (RFC 9068 §4: no more than a few minutes)";
-            mistakes.push(ConfigMistake::new("leeway", found, change));
+            mistakes.add("leeway", found, "give at most 300 s (RFC 9068 §4: no more than a few minutes)");
         }
     }
 

@@ -8,9 +8,16 @@ use http::{HeaderValue, Request};
 use proptest::prelude::*;
 use tower::ServiceExt as _;
 use tower_oauth::{
-    AuthError, AuthErrorKind, Claims, OAuthLayer, ProblemJson, RequireScopes, ResourceServer, ResourceServerBuilder,
-    SchemeChallenge, Scopes, StepUp, Token, Verdict,
+    AuthError, Claims, OAuthLayer, ResourceServer, Token,
+    challenge::SchemeChallenge,
+    error::AuthErrorKind,
+    layer::ProblemJson,
+    layer::require::RequireScopesLayer,
+    scope::Scopes,
+    server::ResourceServerBuilder,
+    step_up::StepUp,
     testing::{ManualClock, TestToken},
+    verify::Verdict,
 };
 
 use crate::support::{
@@ -27,7 +34,7 @@ fn talkative(server: ResourceServerBuilder) -> ResourceServerBuilder {
 
 fn out_of_order(after: Duration) -> OAuthLayer {
     let verifier = says(move |_| Verdict::Now(Err(AuthError::unavailable(after))));
-    OAuthLayer::with_server(talkative(ResourceServer::builder(verifier)).build().unwrap())
+    OAuthLayer::from_server(talkative(ResourceServer::builder(verifier)).build().unwrap())
 }
 
 /// The row of the table: what is there beside the status, exactly.
@@ -129,7 +136,9 @@ async fn refusals_from_further_in_are_worded_by_the_layer() {
     let app = router()
         .route("/by-hand", get(in_the_handler))
         .merge(
-            Router::new().route("/layered", get(|| async { "" })).layer(RequireScopes::all(["orders:write"]).unwrap()),
+            Router::new()
+                .route("/layered", get(|| async { "" }))
+                .layer(RequireScopesLayer::all(["orders:write"]).unwrap()),
         )
         .route("/claims", get(|_: Claims<std::collections::BTreeMap<String, u8>>| async { "" }))
         .layer(layer_with(talkative));
@@ -304,7 +313,7 @@ async fn grpc_requests_are_answered_in_grpcs_way_where_it_was_asked_for() {
 
     let verifier = says(|_| Verdict::Now(Err(AuthError::unavailable(Duration::from_secs(2)))));
     let server = ResourceServer::builder(verifier).answer_grpc().build().unwrap();
-    let unavailable = ask(&router().layer(OAuthLayer::with_server(server)), "application/grpc", "Bearer x").await;
+    let unavailable = ask(&router().layer(OAuthLayer::from_server(server)), "application/grpc", "Bearer x").await;
     assert_eq!((unavailable.header("grpc-status"), unavailable.header("retry-after")), (Some("14"), Some("2")));
 }
 
@@ -320,7 +329,7 @@ fn stepping_up(rule: StepUp, clock: &ManualClock) -> Router {
     Router::new()
         .route("/transfer", get(transfer))
         .with_state(rule.clock(clock.clone()))
-        .layer(OAuthLayer::with_server(server))
+        .layer(OAuthLayer::from_server(server))
 }
 
 #[tokio::test]
@@ -328,7 +337,7 @@ async fn a_weak_or_old_authentication_is_told_what_would_be_enough() {
     let clock = ManualClock::default();
     let rule = StepUp::new().acr("urn:mfa").unwrap().acr("urn:hw").unwrap().max_age(Duration::from_secs(60));
     let app = stepping_up(rule, &clock);
-    let now = tower_oauth::Clock::now(&clock).duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let now = tower_oauth::clock::Clock::now(&clock).duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let token = || issuer().clock(clock.clone()).token("ada");
     for (acr, age) in [("urn:mfa", 0), ("urn:mfa", 59), ("urn:hw", 59)] {
         let good = token().claim("acr", acr).claim("auth_time", now - age).sign();
@@ -395,7 +404,7 @@ fn every_mistake_of_a_server_is_told_at_once_and_by_the_settings_name() {
         .max_token_bytes(0)
         .build()
         .unwrap_err();
-    let settings: Vec<_> = error.mistakes().iter().map(tower_oauth::ConfigMistake::setting).collect();
+    let settings: Vec<_> = error.mistakes().iter().map(tower_oauth::error::ConfigMistake::setting).collect();
     assert_eq!(settings, ["realm", "resource_metadata", "accept_header", "accept_cookie", "max_token_bytes"]);
     let told = error.to_string();
     assert_eq!(told.lines().count(), 5, "{told}");
@@ -589,7 +598,7 @@ async fn where_the_anonymous_are_served_a_cache_is_told_that_answers_differ() {
 #[tokio::test]
 async fn a_scope_name_that_a_hand_written_trait_smuggles_in_stays_out_of_the_challenge() {
     struct Smuggled;
-    impl tower_oauth::Scope for Smuggled {
+    impl tower_oauth::scope::Scope for Smuggled {
         const NAME: &'static str = "x\" error=\"none";
     }
     let error = TestToken::user("ada").build().require::<(Smuggled, Smuggled)>().unwrap_err();
@@ -604,7 +613,7 @@ async fn a_scope_name_that_a_hand_written_trait_smuggles_in_stays_out_of_the_cha
 async fn a_bound_token_is_refused_whoever_judged_it() {
     let vouches = says(|presented| {
         let claims = serde_json::json!({"sub": "ada", "cnf": {"jkt": "x"}});
-        Verdict::Now(presented.voucher().token(&claims))
+        Verdict::Now(presented.permit().token(&claims))
     });
     let app = router().layer(OAuthLayer::new(vouches));
     assert!(get_with_token(&app, "/me", "anything").await.is_refusal(401, "invalid_token"));
@@ -613,7 +622,7 @@ async fn a_bound_token_is_refused_whoever_judged_it() {
 #[tokio::test]
 async fn a_rendered_body_and_grpc_do_not_go_together_so_the_answer_stays_https() {
     let server = ResourceServer::builder(issuer().verifier(API)).answer_grpc().build().unwrap();
-    let app = router().layer(OAuthLayer::with_server(server).render(ProblemJson::new()));
+    let app = router().layer(OAuthLayer::from_server(server).render(ProblemJson::new()));
     let headers: [(&str, &[u8]); 2] = [("content-type", b"application/grpc"), ("authorization", b"Bearer x")];
     let answer = get_with_headers(&app, "/me", &headers).await;
     assert!(answer.status == 401 && answer.header("grpc-status").is_none(), "{answer:?}");

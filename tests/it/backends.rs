@@ -5,7 +5,10 @@ use std::panic::catch_unwind;
 
 use jsonwebtoken::{Algorithm as Jwa, DecodingKey, Validation};
 use serde_json::Value;
-use tower_oauth::{Algorithm, HmacAlgorithm, testing::TokenBuilder};
+use tower_oauth::{
+    keys::{Algorithm, HmacAlgorithm},
+    testing::TokenBuilder,
+};
 
 use crate::{
     material::{accepts, issuer_of},

@@ -6,10 +6,12 @@ use axum::Router;
 use http::Request;
 use serde_json::{Value, json};
 use tower_oauth::{
-    ActsFor, Algorithm, AuthError, AuthErrorKind, Claim, HmacAlgorithm, Issuer, JwtVerifier, JwtVerifierBuilder,
-    ResourceServer, Token,
-    keys::SharedSecret,
+    AuthError, Issuer, JwtVerifier, ResourceServer, Token,
+    acts_for::ActsFor,
+    error::AuthErrorKind,
+    keys::{Algorithm, HmacAlgorithm, SharedSecret},
     testing::{ManualClock, MockIssuer, TokenBuilder},
+    verify::{JwtVerifierBuilder, OptionalClaim},
 };
 
 use crate::support::{API, ISSUER, get_with_token, issuer, router};
@@ -41,7 +43,7 @@ impl Desk {
 
     async fn judge(&self, token: &str) -> Result<Token, AuthError> {
         let request = Request::get("/").header("authorization", format!("Bearer {token}")).body(()).unwrap();
-        self.server.admit(&request.into_parts().0).await
+        self.server.authenticate(&request.into_parts().0).await
     }
 
     /// Accepted, or refused as `invalid_token`; nothing else may come of a claim.
@@ -326,9 +328,12 @@ async fn a_forged_token_that_also_expired_is_told_as_forged() {
 
 #[tokio::test]
 async fn sub_client_id_iat_and_jti_are_required_unless_said() {
-    for (name, claim) in
-        [("sub", Claim::Subject), ("client_id", Claim::ClientId), ("iat", Claim::IssuedAt), ("jti", Claim::JwtId)]
-    {
+    for (name, claim) in [
+        ("sub", OptionalClaim::Subject),
+        ("client_id", OptionalClaim::ClientId),
+        ("iat", OptionalClaim::IssuedAt),
+        ("jti", OptionalClaim::JwtId),
+    ] {
         let (strict, lenient) = (desk(), desk_with(|verifier| verifier.accept_without(claim)));
         assert!(!strict.accepts(&strict.token().without(name)).await, "{name}");
         assert!(lenient.accepts(&lenient.token().without(name)).await, "{name}");
@@ -347,7 +352,7 @@ async fn sub_client_id_iat_and_jti_are_required_unless_said() {
 #[tokio::test]
 async fn iss_aud_and_exp_are_required_whatever_was_said() {
     let desk = desk_with(|verifier| {
-        let all = [Claim::Subject, Claim::ClientId, Claim::IssuedAt, Claim::JwtId];
+        let all = [OptionalClaim::Subject, OptionalClaim::ClientId, OptionalClaim::IssuedAt, OptionalClaim::JwtId];
         all.into_iter().fold(verifier.accept_plain_jwt_type(), JwtVerifierBuilder::accept_without)
     });
     for name in ["iss", "aud", "exp"] {
@@ -393,7 +398,8 @@ async fn the_facts_are_the_tokens() {
 
 #[tokio::test]
 async fn a_token_acts_for_a_person_or_for_its_client() {
-    let desk = desk_with(|verifier| verifier.accept_without(Claim::Subject).accept_without(Claim::ClientId));
+    let desk =
+        desk_with(|verifier| verifier.accept_without(OptionalClaim::Subject).accept_without(OptionalClaim::ClientId));
     let rows = [
         (desk.token(), ActsFor::User),
         (desk.issuer.client_token("batch"), ActsFor::Client),
@@ -493,7 +499,7 @@ async fn scopes_are_read_from_a_string_and_from_an_array_of_names() {
 
 #[tokio::test]
 async fn other_members_hold_scopes_where_that_was_said_and_the_first_named_wins() {
-    let desk = desk_with(|verifier| verifier.read_scopes_from("scp").read_scopes_from("roles"));
+    let desk = desk_with(|verifier| verifier.scope_claim("scp").scope_claim("roles"));
     let scopes = async |members: &[(&str, Value)]| {
         let token =
             members.iter().fold(desk.token().without("scope"), |token, (name, value)| token.claim(name, value.clone()));
@@ -519,7 +525,7 @@ async fn other_members_hold_scopes_where_that_was_said_and_the_first_named_wins(
 
 #[tokio::test]
 async fn other_members_hold_the_client_where_that_was_said_and_the_first_named_wins() {
-    let (strict, desk) = (desk(), desk_with(|verifier| verifier.read_client_from("azp").read_client_from("cid")));
+    let (strict, desk) = (desk(), desk_with(|verifier| verifier.client_claim("azp").client_claim("cid")));
     let other = |desk: &Desk| desk.token().without("client_id").claim("azp", "z");
     assert!(!strict.accepts(&other(&strict)).await);
     let client = async |token: TokenBuilder| desk.judge(&token.sign()).await.unwrap().client_id().map(str::to_owned);
@@ -572,13 +578,13 @@ fn every_mistake_of_a_verifier_is_told_at_once_and_by_the_settings_name() {
         .verifier_builder(" ")
         .audience("")
         .leeway(Duration::from_secs(301))
-        .read_scopes_from("")
-        .read_client_from("")
+        .scope_claim("")
+        .client_claim("")
         .algorithms([Algorithm::RS256])
         .build()
         .unwrap_err();
-    let settings: Vec<_> = error.mistakes().iter().map(tower_oauth::ConfigMistake::setting).collect();
-    assert_eq!(settings, ["audience", "audience", "leeway", "read_scopes_from", "read_client_from", "algorithms"]);
+    let settings: Vec<_> = error.mistakes().iter().map(tower_oauth::error::ConfigMistake::setting).collect();
+    assert_eq!(settings, ["audience", "audience", "leeway", "scope_claim", "client_claim", "algorithms"]);
     for (line, setting) in error.to_string().lines().zip(settings) {
         assert!(line.starts_with(&format!("{setting}: ")) && line.contains("; "), "{line}");
     }
@@ -589,7 +595,7 @@ fn every_mistake_of_a_verifier_is_told_at_once_and_by_the_settings_name() {
     assert!(builder().algorithms([Algorithm::RS256, Algorithm::ES256]).build().is_ok());
     assert!(JwtVerifier::new(issuer().issuer(), "").is_err());
     for member in ["sub", "aud", "cnf"] {
-        let error = builder().read_scopes_from(member).read_client_from(member).build().unwrap_err();
+        let error = builder().scope_claim(member).client_claim(member).build().unwrap_err();
         assert_eq!(error.mistakes().len(), 2, "{error}");
     }
 }
@@ -604,7 +610,7 @@ fn an_issuer_is_an_https_url_and_http_is_for_this_machine_only() {
         "http://[::1]:9",
     ];
     for identifier in good {
-        let issuer = Issuer::with_keys(identifier, issuer().key_set()).unwrap();
+        let issuer = Issuer::from_keys(identifier, issuer().key_set()).unwrap();
         assert_eq!(issuer.identifier(), identifier, "unchanged");
     }
     let bad = [
@@ -623,7 +629,7 @@ fn an_issuer_is_an_https_url_and_http_is_for_this_machine_only() {
         "http://localhost@auth.test",
     ];
     for identifier in bad {
-        let error = Issuer::with_keys(identifier, issuer().key_set()).unwrap_err();
+        let error = Issuer::from_keys(identifier, issuer().key_set()).unwrap_err();
         assert_eq!(error.mistakes()[0].setting(), "issuer", "{identifier}");
     }
 }
@@ -633,7 +639,7 @@ async fn the_allow_list_of_algorithms_is_kept() {
     let (ours, other) =
         (MockIssuer::with_algorithm(ISSUER, Algorithm::ES256), MockIssuer::with_algorithm(ISSUER, Algorithm::EdDSA));
     let keys = ours.key_set().and(other.key_set());
-    let issuer = Issuer::with_keys(ISSUER, keys).unwrap();
+    let issuer = Issuer::from_keys(ISSUER, keys).unwrap();
     let app = |verifier: JwtVerifierBuilder| -> Router {
         router().layer(tower_oauth::OAuthLayer::new(verifier.build().unwrap()))
     };

@@ -79,9 +79,9 @@ async fn a_jwks_uri_that_is_not_https_is_not_asked() {
 #[tokio::test]
 async fn an_https_issuer_cannot_send_us_to_plain_http_on_this_machine() {
     let fake = FakeIssuer::start().await;
-    let error = Issuer::jwks("https://auth.test", fake.jwks_uri()).unwrap_err();
+    let error = Issuer::from_jwks_uri("https://auth.test", fake.jwks_uri()).unwrap_err();
     assert!(error.to_string().contains("plain http"), "{error}");
-    let issuer = Issuer::builder("https://auth.test").jwks_uri(fake.jwks_uri()).danger_accept_plain_http().lazy();
+    let issuer = Issuer::builder("https://auth.test").jwks_uri(fake.jwks_uri()).danger_accept_plain_http().build();
     assert!(issuer.unwrap().warm_up().await.is_ok());
 }
 
@@ -131,11 +131,11 @@ async fn a_set_that_moved_is_found_again() {
 async fn settings_that_cannot_work_are_told_all_at_once() {
     let error = Issuer::builder("ftp://auth.test")
         .jwks_uri("file:///keys")
-        .cool_down(std::time::Duration::ZERO)
+        .unknown_kid_cooldown(std::time::Duration::ZERO)
         .lifetime_bounds(std::time::Duration::from_secs(9), std::time::Duration::from_secs(3))
-        .lazy()
+        .build()
         .unwrap_err();
-    let settings: Vec<_> = error.mistakes().iter().map(tower_oauth::ConfigMistake::setting).collect();
+    let settings: Vec<_> = error.mistakes().iter().map(tower_oauth::error::ConfigMistake::setting).collect();
     assert_eq!(settings, ["issuer", "jwks_uri", "lifetime_bounds", "cool_down"], "{error}");
     for identifier in [
         "",
@@ -151,15 +151,15 @@ async fn settings_that_cannot_work_are_told_all_at_once() {
         "https://auth.test:x",
         "https://[::1]x",
     ] {
-        assert!(Issuer::builder(identifier).lazy().is_err(), "{identifier:?}");
+        assert!(Issuer::builder(identifier).build().is_err(), "{identifier:?}");
     }
     for identifier in ["https://auth.test:8443/x", "https://[::1]:8443", "https://[::1]", "http://127.0.0.1:1"] {
-        assert!(Issuer::builder(identifier).lazy().is_ok(), "{identifier:?}");
+        assert!(Issuer::builder(identifier).build().is_ok(), "{identifier:?}");
     }
 }
 
 #[test]
 fn a_password_in_a_url_is_not_told_to_the_log() {
-    let error = Issuer::builder("https://user:hush@auth.test").lazy().unwrap_err().to_string();
+    let error = Issuer::builder("https://user:hush@auth.test").build().unwrap_err().to_string();
     assert!(error.contains("user name") && !error.contains("hush"), "{error}");
 }

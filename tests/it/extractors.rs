@@ -4,8 +4,9 @@ use axum::{Router, body::Body, response::IntoResponse as _, routing::get};
 use http::Request;
 use serde::Deserialize;
 use tower_oauth::{
-    AuthError, Carrier, Claims, ClientToken, OAuthLayer, Scoped, Token, UserToken, Verdict,
+    AuthError, Claims, ClientToken, OAuthLayer, Scoped, Token, UserToken,
     testing::{MockIssuer, TestToken, TokenBuilder},
+    verify::{BearerMethod, Verdict},
 };
 
 use crate::{
@@ -64,8 +65,8 @@ fn rooms() -> Router {
 }
 
 fn strict() -> Router {
-    let dispensable = issuer().verifier_builder(API).accept_without(tower_oauth::Claim::Subject);
-    let verifier = dispensable.accept_without(tower_oauth::Claim::ClientId).build().unwrap();
+    let dispensable = issuer().verifier_builder(API).accept_without(tower_oauth::verify::OptionalClaim::Subject);
+    let verifier = dispensable.accept_without(tower_oauth::verify::OptionalClaim::ClientId).build().unwrap();
     rooms().layer(OAuthLayer::new(verifier))
 }
 
@@ -259,19 +260,19 @@ async fn an_injected_token_stands_in_for_the_layer() {
 #[tokio::test]
 async fn a_verifier_of_the_users_own_sees_the_token_its_carrier_and_the_request() {
     let verifier = says(|presented| {
-        if presented.token() != "correct-horse" || presented.carrier() != Carrier::Header {
+        if presented.token() != "correct-horse" || presented.bearer_method() != BearerMethod::Header {
             return Verdict::Now(Err(AuthError::invalid_token()));
         }
         let claims = serde_json::json!({"sub": presented.parts().uri.path(), "scope": "orders:read"});
-        Verdict::Now(presented.voucher().token(&claims))
+        Verdict::Now(presented.permit().token(&claims))
     });
     let server = tower_oauth::ResourceServer::builder(verifier).accept_header("x-token").build().unwrap();
-    let app = rooms().layer(OAuthLayer::with_server(server));
+    let app = rooms().layer(OAuthLayer::from_server(server));
     let request = Request::get("/scoped").header("x-token", "correct-horse").body(Body::empty()).unwrap();
     assert_eq!(crate::support::send(&app, request).await.body, "/scoped");
     assert!(get_with_token(&app, "/scoped", "correct-horse").await.is_refusal(401, "invalid_token"));
 
-    let twisted = says(|presented| Verdict::Now(presented.voucher().token(&serde_json::json!({"sub": 5}))));
+    let twisted = says(|presented| Verdict::Now(presented.permit().token(&serde_json::json!({"sub": 5}))));
     let app = rooms().layer(OAuthLayer::new(twisted));
     assert!(get_with_token(&app, "/token", "x").await.is_refusal(401, "invalid_token"), "claims of a wrong type");
 }

@@ -11,7 +11,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
-use tower_oauth::{Algorithm, Issuer, IssuerBuilder, testing::MockIssuer};
+use tower_oauth::{Issuer, issuer::IssuerBuilder, keys::Algorithm, testing::MockIssuer};
 
 pub(crate) struct FakeIssuer {
     pub(crate) identifier: String,

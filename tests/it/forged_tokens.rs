@@ -1,6 +1,6 @@
 //! Every forgery that the crate itself can make, for every algorithm, is refused; the token it was made from is not.
 
-use tower_oauth::{Algorithm, OAuthLayer, testing::MockIssuer};
+use tower_oauth::{OAuthLayer, keys::Algorithm, testing::MockIssuer};
 
 use crate::support::{API, ISSUER, get_with, router};
 

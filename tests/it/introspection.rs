@@ -12,8 +12,11 @@ use futures_util::future::{join_all, poll_immediate};
 use http::Request;
 use serde_json::{Value, json};
 use tower_oauth::{
-    AuthError, AuthErrorKind, ClientAuthentication, Clock as _, IntrospectionVerifier, IntrospectionVerifierBuilder,
-    Issuer, KeySet, OAuthLayer, ResourceServer, Token, Verify, testing::ManualClock,
+    AuthError, Clock as _, IntrospectionVerifier, Issuer, OAuthLayer, ResourceServer, Token,
+    error::AuthErrorKind,
+    keys::KeySet,
+    testing::ManualClock,
+    verify::{ClientAuthentication, IntrospectionVerifierBuilder, Verify},
 };
 
 use crate::{
@@ -53,7 +56,7 @@ impl Bench {
         say: impl FnOnce(IntrospectionVerifierBuilder) -> IntrospectionVerifierBuilder,
     ) -> Self {
         let clock = ManualClock::at(UNIX_EPOCH + Duration::from_secs(NOW));
-        let issuer = fake.builder().clock(clock.clone()).lazy().unwrap();
+        let issuer = fake.builder().clock(clock.clone()).build().unwrap();
         let verifier = IntrospectionVerifier::builder(issuer, client, API).clock(clock.clone());
         let verifier = say(verifier).build().unwrap();
         Self::judging(fake, clock, verifier)
@@ -103,7 +106,7 @@ impl Bench {
 
     pub(crate) async fn admit(&self, token: &str) -> Result<Token, AuthError> {
         let request = Request::get("/").header("authorization", format!("Bearer {token}")).body(()).unwrap();
-        self.server.admit(&request.into_parts().0).await
+        self.server.authenticate(&request.into_parts().0).await
     }
 
     pub(crate) async fn kind(&self, token: &str) -> Option<AuthErrorKind> {
@@ -386,22 +389,22 @@ fn settings_that_cannot_work_are_told_all_at_once_and_in_words() {
     let error = builder
         .audience("")
         .leeway(Duration::from_secs(301))
-        .read_scopes_from("")
-        .read_client_from("cnf")
-        .read_roles_from(["realm_access", ""])
+        .scope_claim("")
+        .client_claim("cnf")
+        .roles_claim(["realm_access", ""])
         .endpoint("http://auth.test/introspect")
         .build()
         .unwrap_err();
-    let settings: Vec<_> = error.mistakes().iter().map(tower_oauth::ConfigMistake::setting).collect();
+    let settings: Vec<_> = error.mistakes().iter().map(tower_oauth::error::ConfigMistake::setting).collect();
     let expected = [
         "client",
         "client",
         "audience",
         "audience",
         "leeway",
-        "read_scopes_from",
-        "read_client_from",
-        "read_roles_from",
+        "scope_claim",
+        "client_claim",
+        "roles_claim",
         "endpoint",
     ];
     assert_eq!(settings, expected, "{error}");
@@ -465,7 +468,7 @@ fn each_mistake_is_one_and_the_least_that_works_is_none() {
 async fn an_issuer_with_known_keys_can_be_asked_at_an_endpoint_that_is_given() {
     let fake = FakeIssuer::start().await;
     let keys = KeySet::from_json(issuer().jwks().to_string()).unwrap();
-    let known = Issuer::with_keys(ISSUER, keys).unwrap();
+    let known = Issuer::from_keys(ISSUER, keys).unwrap();
     let verifier = IntrospectionVerifier::builder(known, client(), API).endpoint(fake.introspection_endpoint());
     let app = router().layer(OAuthLayer::new(verifier.build().unwrap()));
     fake.introspection(Answer::Body(json!({"active": true, "iss": ISSUER, "aud": API}).to_string()));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tower_oauth::{ActsFor, AuthErrorKind, IntrospectionVerifierBuilder};
+use tower_oauth::{acts_for::ActsFor, error::AuthErrorKind, verify::IntrospectionVerifierBuilder};
 
 use crate::{
     fake_issuer::{Answer, FakeIssuer},
@@ -344,7 +344,7 @@ async fn what_is_active_and_no_access_token_is_refused() {
 #[tokio::test]
 async fn scopes_client_and_roles_are_read_from_where_they_are_said_to_be() {
     let bench = Bench::with(|verifier| {
-        verifier.read_scopes_from("permissions").read_client_from("azp").read_roles_from(["realm_access", "roles"])
+        verifier.scope_claim("permissions").client_claim("azp").roles_claim(["realm_access", "roles"])
     })
     .await;
     let mut answer = bench.good_but("scope", Value::Null);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
-use tower_oauth::{AuthErrorKind, IntrospectionVerifierBuilder};
+use tower_oauth::{error::AuthErrorKind, verify::IntrospectionVerifierBuilder};
 
 use crate::{
     fake_issuer::Answer,

@@ -12,7 +12,10 @@ use bytes::Bytes;
 use futures_util::future::{join_all, poll_immediate};
 use http::Request;
 use serde_json::json;
-use tower_oauth::{AuthErrorKind, Fetch, Fetching, HttpClient};
+use tower_oauth::{
+    error::AuthErrorKind,
+    fetch::{Fetch, FetchFuture, HttpClient},
+};
 
 use crate::{
     fake_issuer::{Answer, FakeIssuer},
@@ -106,9 +109,9 @@ struct Silence {
 }
 
 impl Fetch for Silence {
-    fn fetch(&self, request: Request<Bytes>) -> Fetching {
+    fn fetch(&self, request: Request<Bytes>) -> FetchFuture {
         if request.uri().path().contains("well-known") && self.fallen.load(Ordering::Relaxed) {
-            return Fetching::new(std::future::pending());
+            return FetchFuture::new(std::future::pending());
         }
         self.way.fetch(request)
     }

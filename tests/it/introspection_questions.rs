@@ -14,8 +14,11 @@ use bytes::Bytes;
 use http::{Request, Response};
 use serde_json::{Value, json};
 use tower_oauth::{
-    Algorithm, AuthErrorKind, ClientAuthentication, Fetch, FetchError, Fetching, IntrospectionVerifierBuilder, KeySet,
-    keys::PrivateKey, testing::open_jws,
+    error::AuthErrorKind,
+    fetch::{Fetch, FetchError, FetchFuture},
+    keys::{Algorithm, KeySet, PrivateKey},
+    testing::open_jws,
+    verify::{ClientAuthentication, IntrospectionVerifierBuilder},
 };
 
 use crate::{
@@ -42,10 +45,12 @@ struct Courier {
 }
 
 impl Fetch for Courier {
-    fn fetch(&self, request: Request<Bytes>) -> Fetching {
+    fn fetch(&self, request: Request<Bytes>) -> FetchFuture {
         self.sent.lock().unwrap().push(request);
         let answer = self.answer.lock().unwrap().clone();
-        Fetching::new(async move { answer.map(Response::new).ok_or_else(|| FetchError::new("the courier fell ill")) })
+        FetchFuture::new(
+            async move { answer.map(Response::new).ok_or_else(|| FetchError::new("the courier fell ill")) },
+        )
     }
 }
 
@@ -300,10 +305,10 @@ async fn an_assertion_opens_no_door() {
     let assertion = bench.fake.questions()[0].parameter("client_assertion").unwrap();
     assert!(open_jws(&keys, &assertion).is_some());
     let own = bench.fake.identifier.clone();
-    let issuer = tower_oauth::Issuer::with_keys(&own, keys).unwrap();
+    let issuer = tower_oauth::Issuer::from_keys(&own, keys).unwrap();
     // Nothing but its type is wrong with it here: not even its audience.
     let verifier = tower_oauth::JwtVerifier::builder(issuer, own).clock(bench.clock.clone());
-    let verifier = verifier.accept_without(tower_oauth::Claim::ClientId).build().unwrap();
+    let verifier = verifier.accept_without(tower_oauth::verify::OptionalClaim::ClientId).build().unwrap();
     let door = Bench::judging(bench.fake, bench.clock, verifier);
     let error = door.admit(&assertion).await.unwrap_err();
     assert_eq!(error.to_string(), "the token's typ is not accepted");

@@ -1,7 +1,9 @@
 //! Signed answers (RFC 9701): read like plain ones where they were asked for, and believed only with the issuer's signature.
 
 use serde_json::{Value, json};
-use tower_oauth::{Algorithm, AuthErrorKind, IntrospectionVerifierBuilder, OAuthLayer, testing::MockIssuer};
+use tower_oauth::{
+    OAuthLayer, error::AuthErrorKind, keys::Algorithm, testing::MockIssuer, verify::IntrospectionVerifierBuilder,
+};
 
 use crate::{
     fake_issuer::Answer,

@@ -9,8 +9,10 @@ use std::{
 };
 
 use tower_oauth::{
-    Algorithm, DynamicIssuers, Issuer, Issuers, JwtVerifier, OAuthLayer,
+    Issuer, JwtVerifier, OAuthLayer,
+    keys::Algorithm,
     testing::{ManualClock, MockIssuer},
+    verify::{DynamicIssuers, TrustedIssuers},
 };
 
 use crate::{
@@ -22,7 +24,7 @@ use crate::{
 async fn each_issuer_is_judged_by_its_own_rules_and_keys() {
     let (strict, lax) = (issuer(), MockIssuer::with_algorithm("https://lax.test", Algorithm::EdDSA));
     let lax_verifier = lax.verifier_builder("https://lax-api.test").accept_plain_jwt_type().build().unwrap();
-    let app = router().layer(OAuthLayer::new(Issuers::new([strict.verifier(API), lax_verifier]).unwrap()));
+    let app = router().layer(OAuthLayer::new(TrustedIssuers::new([strict.verifier(API), lax_verifier]).unwrap()));
     let lax_token = lax.token("bob").audience("https://lax-api.test");
     for good in [strict.token("ada").sign(), lax_token.clone().sign(), lax_token.clone().header("typ", "JWT").sign()] {
         assert_eq!(get_with_token(&app, "/me", &good).await.status, 200);
@@ -51,8 +53,8 @@ async fn each_issuer_is_judged_by_its_own_rules_and_keys() {
 #[tokio::test]
 async fn an_issuer_that_is_not_on_the_list_asks_nobody_for_keys() {
     let (trusted, stranger) = (FakeIssuer::start().await, FakeIssuer::start().await);
-    let verifier = JwtVerifier::new(trusted.builder().lazy().unwrap(), API).unwrap();
-    let app = router().layer(OAuthLayer::new(Issuers::new([verifier]).unwrap()));
+    let verifier = JwtVerifier::new(trusted.builder().build().unwrap(), API).unwrap();
+    let app = router().layer(OAuthLayer::new(TrustedIssuers::new([verifier]).unwrap()));
     assert_eq!(get_with_token(&app, "/me", &stranger.good_token()).await.status, 401);
     assert_eq!((trusted.requests().len(), stranger.requests().len()), (0, 0));
     assert_eq!(get_with_token(&app, "/me", &trusted.good_token()).await.status, 200);
@@ -60,8 +62,8 @@ async fn an_issuer_that_is_not_on_the_list_asks_nobody_for_keys() {
 
 #[test]
 fn the_list_names_each_issuer_once_and_at_least_one() {
-    assert!(Issuers::new([]).unwrap_err().to_string().contains("there is none"));
-    let twice = Issuers::new([issuer().verifier(API), issuer().verifier("https://other.test")]);
+    assert!(TrustedIssuers::new([]).unwrap_err().to_string().contains("there is none"));
+    let twice = TrustedIssuers::new([issuer().verifier(API), issuer().verifier("https://other.test")]);
     assert!(twice.unwrap_err().to_string().contains("\"https://auth.test\" is there twice"));
 }
 
@@ -161,7 +163,7 @@ async fn an_approval_is_asked_for_again_and_a_verifier_that_is_still_approved_ke
     let (answer, builder_clock, identifier) = (Arc::clone(&approved), clock.clone(), fake.identifier.clone());
     let verifier = DynamicIssuers::new(move |issuer: &str| {
         (answer.load(Ordering::SeqCst) == 1 && issuer == identifier).then_some(())?;
-        JwtVerifier::new(Issuer::builder(issuer).clock(builder_clock.clone()).lazy().ok()?, API).ok()
+        JwtVerifier::new(Issuer::builder(issuer).clock(builder_clock.clone()).build().ok()?, API).ok()
     });
     let app = router().layer(OAuthLayer::new(verifier.clock(clock.clone())));
     assert_eq!(get_with_token(&app, "/me", &fake.good_token()).await.status, 200);

@@ -8,8 +8,9 @@ use aws_lc_rs::{
 };
 use serde_json::{Value, json};
 use tower_oauth::{
-    Algorithm, AuthErrorKind, HmacAlgorithm, Issuer, JwtVerifier, KeySet,
-    keys::SharedSecret,
+    Issuer, JwtVerifier,
+    error::AuthErrorKind,
+    keys::{Algorithm, HmacAlgorithm, KeySet, SharedSecret},
     testing::{MockIssuer, TokenBuilder},
 };
 
@@ -149,7 +150,7 @@ fn an_rsa_key_without_alg_serves_what_the_allow_list_names() {
         let (keys, token) = (|| set([without(issuer.jwk(), "alg")]), issuer.token("ada").sign());
         assert!(accepts(keys(), &token), "{token_alg}");
         for allowed in all {
-            let issuer = Issuer::with_keys(ISSUER, keys()).unwrap();
+            let issuer = Issuer::from_keys(ISSUER, keys()).unwrap();
             let verifier = JwtVerifier::builder(issuer, API).algorithms([allowed]).build().unwrap();
             assert_eq!(admit(verifier, &token).is_ok(), token_alg == allowed, "{token_alg} where {allowed} is allowed");
         }
@@ -188,7 +189,7 @@ fn ed25519_goes_by_both_of_its_names_in_the_token_and_in_the_key() {
 #[test]
 fn an_allow_list_that_cannot_work_is_an_error_at_start_up() {
     let build = |algorithms: &[Algorithm]| {
-        let issuer = Issuer::with_keys(ISSUER, set([jwk_of(Algorithm::ES256)])).unwrap();
+        let issuer = Issuer::from_keys(ISSUER, set([jwk_of(Algorithm::ES256)])).unwrap();
         JwtVerifier::builder(issuer, API).algorithms(algorithms.iter().copied()).build()
     };
     assert!(build(&[Algorithm::RS256, Algorithm::ES256]).is_ok());

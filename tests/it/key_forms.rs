@@ -8,7 +8,7 @@ use spki::{
     AlgorithmIdentifier, ObjectIdentifier, SubjectPublicKeyInfo,
     der::{Any, Encode, asn1::BitString},
 };
-use tower_oauth::{Algorithm, KeySet};
+use tower_oauth::keys::{Algorithm, KeySet};
 
 use crate::material::{accepts, issuer_of, jwk_of, odd_number, token_of, unb64};
 

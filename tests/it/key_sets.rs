@@ -2,7 +2,7 @@
 //! S7, S10 to S13).
 
 use serde_json::{Value, json};
-use tower_oauth::{Algorithm, KeySet};
+use tower_oauth::keys::{Algorithm, KeySet};
 
 use crate::material::{accepts, b64, issuer_of, jwk_of, odd_number, rsa, set, token_of, unb64, with, without};
 

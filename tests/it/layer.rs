@@ -22,7 +22,9 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tonic::{Code, metadata::AsciiMetadataValue, transport::Channel};
 use tonic_health::{ServingStatus, pb::HealthCheckRequest, pb::health_client::HealthClient};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt as _, limit::ConcurrencyLimit, service_fn};
-use tower_oauth::{AuthError, OAuthLayer, RequireScopes, Token, Verdict, testing::TestToken};
+use tower_oauth::{
+    AuthError, OAuthLayer, Token, layer::require::RequireScopesLayer, testing::TestToken, verify::Verdict,
+};
 
 use crate::support::{API, app, get_with_token, issuer, layer_with, reader, router, says, serve, write_raw};
 
@@ -78,10 +80,10 @@ impl Service<Request<Full<Bytes>>> for Strict {
 /// Judges "good" and "bad" after having given way to others.
 fn slow() -> OAuthLayer {
     OAuthLayer::new(says(|presented| {
-        let (good, voucher) = (presented.token() == "good", presented.voucher());
+        let (good, permit) = (presented.token() == "good", presented.permit());
         Verdict::later(async move {
             tokio::task::yield_now().await;
-            if good { voucher.token(&serde_json::json!({"sub": "ada"})) } else { Err(AuthError::invalid_token()) }
+            if good { permit.token(&serde_json::json!({"sub": "ada"})) } else { Err(AuthError::invalid_token()) }
         })
     }))
 }
@@ -128,10 +130,10 @@ async fn every_service_of_ours_keeps_the_readiness_contract() {
     let token = || TestToken::user("ada").scope("a").into_layer();
     let inner = Strict::new();
     let calls = inner.calls();
-    let mut guarded = token().layer(RequireScopes::all(["a"]).unwrap().layer(inner.clone()));
-    let mut refusing = token().layer(RequireScopes::all(["b"]).unwrap().layer(inner.clone()));
+    let mut guarded = token().layer(RequireScopesLayer::all(["a"]).unwrap().layer(inner.clone()));
+    let mut refusing = token().layer(RequireScopesLayer::all(["b"]).unwrap().layer(inner.clone()));
     let mut form = slow().accept_form_body(100).layer(inner.clone());
-    let mut rendered = slow().render(tower_oauth::ProblemJson::new()).layer(inner);
+    let mut rendered = slow().render(tower_oauth::layer::ProblemJson::new()).layer(inner);
     let form_request = || {
         let request = Request::post("/").header("content-type", "application/x-www-form-urlencoded");
         request.body(Full::from("access_token=good")).unwrap()
@@ -405,13 +407,13 @@ async fn a_token_of_300_kb_on_the_wire_is_refused_and_the_server_lives_on() {
 async fn a_hundred_users_at_once_are_each_themselves() {
     // The subject is the token; some verdicts take longer than others.
     let slow = OAuthLayer::new(says(|presented| {
-        let (claims, voucher) = (serde_json::json!({"sub": presented.token()}), presented.voucher());
+        let (claims, permit) = (serde_json::json!({"sub": presented.token()}), presented.permit());
         let turns = presented.token().len() * 7 % 5;
         Verdict::later(async move {
             for _ in 0..turns {
                 tokio::task::yield_now().await;
             }
-            voucher.token(&claims)
+            permit.token(&claims)
         })
     }));
     let quick = OAuthLayer::new(issuer().verifier(API));

@@ -6,7 +6,11 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::Request;
 use serde_json::{Value, json};
 use tower_oauth::{
-    Algorithm, AuthErrorKind, Issuer, JwtVerifier, KeySet, ResourceServer, Token, Verify, testing::MockIssuer,
+    Issuer, JwtVerifier, ResourceServer, Token,
+    error::AuthErrorKind,
+    keys::{Algorithm, KeySet},
+    testing::MockIssuer,
+    verify::Verify,
 };
 
 use crate::support::{API, ISSUER};
@@ -41,7 +45,7 @@ pub(crate) fn set(keys: impl IntoIterator<Item = Value>) -> KeySet {
 }
 
 pub(crate) fn verifier(keys: KeySet) -> JwtVerifier {
-    JwtVerifier::new(Issuer::with_keys(ISSUER, keys).unwrap(), API).unwrap()
+    JwtVerifier::new(Issuer::from_keys(ISSUER, keys).unwrap(), API).unwrap()
 }
 
 /// What a server says to `Authorization: Bearer <token>`.
@@ -57,7 +61,7 @@ pub(crate) fn admit_value(verifier: impl Verify, authorization: &str) -> Result<
 
 /// A JWT is judged without waiting, so one poll is enough.
 pub(crate) fn judge(server: &ResourceServer, parts: &http::request::Parts) -> Result<Token, AuthErrorKind> {
-    let admitted = std::pin::pin!(server.admit(parts));
+    let admitted = std::pin::pin!(server.authenticate(parts));
     match admitted.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(verdict) => verdict.map_err(|error| error.kind()),
         Poll::Pending => panic!("a JWT with keys in memory had to wait"),

@@ -1,7 +1,7 @@
 //! What an operator sees through the `metrics` facade, and that it tells no secrets.
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
-use tower_oauth::{Algorithm, JwtVerifier, OAuthLayer};
+use tower_oauth::{JwtVerifier, OAuthLayer, keys::Algorithm};
 
 use crate::{
     fake_issuer::{Answer, FakeIssuer},
@@ -38,7 +38,7 @@ fn decisions_refreshes_ages_unknown_kids_and_waits_are_counted() {
         runtime.block_on(async {
             let fake = FakeIssuer::start().await;
             let clock = tower_oauth::testing::ManualClock::default();
-            let issuer = fake.builder().clock(clock.clone()).lazy().unwrap();
+            let issuer = fake.builder().clock(clock.clone()).build().unwrap();
             let app = router().layer(OAuthLayer::new(JwtVerifier::new(issuer.clone(), API).unwrap()));
             assert_eq!(get_with_token(&app, "/me", &fake.good_token()).await.status, 200);
             assert_eq!(get_with_token(&app, "/orders", &fake.good_token()).await.status, 403);
@@ -53,7 +53,7 @@ fn decisions_refreshes_ages_unknown_kids_and_waits_are_counted() {
         })
     });
     let expected = [
-        "tower_oauth_admitted_total{} = 2".to_owned(),
+        "tower_oauth_accepted_total{} = 2".to_owned(),
         format!("tower_oauth_key_age_seconds{{issuer={issuer}}} = 60"),
         format!("tower_oauth_key_refreshes_total{{issuer={issuer},result=failure}} = 1"),
         format!("tower_oauth_key_refreshes_total{{issuer={issuer},result=success}} = 1"),

@@ -5,8 +5,11 @@ use std::time::{Duration, UNIX_EPOCH};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tower_oauth::{
-    Algorithm, AuthErrorKind, DynamicIssuers, IntrospectionVerifier, Issuers, JwtVerifier, Mixed, Verdict, Verify,
+    IntrospectionVerifier, JwtOrOpaque, JwtVerifier,
+    error::AuthErrorKind,
+    keys::Algorithm,
     testing::{Forgery, ManualClock, MockIssuer, TokenBuilder},
+    verify::{DynamicIssuers, TrustedIssuers, Verdict, Verify},
 };
 
 use crate::{
@@ -16,13 +19,13 @@ use crate::{
 };
 
 /// An API that judges the fake issuer's JWTs by itself, and asks it about the rest.
-async fn mixed_as<V: Verify>(say: impl FnOnce(Mixed<JwtVerifier, IntrospectionVerifier>) -> V) -> Bench {
+async fn mixed_as<V: Verify>(say: impl FnOnce(JwtOrOpaque<JwtVerifier, IntrospectionVerifier>) -> V) -> Bench {
     let fake = FakeIssuer::start().await;
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_secs(NOW));
-    let issuer = fake.builder().clock(clock.clone()).lazy().unwrap();
+    let issuer = fake.builder().clock(clock.clone()).build().unwrap();
     let jwt = JwtVerifier::builder(issuer.clone(), API).clock(clock.clone()).build().unwrap();
     let introspection = IntrospectionVerifier::builder(issuer, client(), API).clock(clock.clone()).build().unwrap();
-    Bench::judging(fake, clock, say(Mixed::new(jwt, introspection)))
+    Bench::judging(fake, clock, say(JwtOrOpaque::new(jwt, introspection)))
 }
 
 async fn mixed() -> Bench {
@@ -30,7 +33,7 @@ async fn mixed() -> Bench {
 }
 
 async fn always_asking() -> Bench {
-    mixed_as(Mixed::always_ask).await
+    mixed_as(JwtOrOpaque::always_ask).await
 }
 
 impl Bench {
@@ -223,14 +226,14 @@ async fn a_jwt_whose_key_never_comes_is_not_asked_about() {
 async fn what_the_request_brought_is_there_for_the_second_verdict() {
     let fake = FakeIssuer::start().await;
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_secs(NOW));
-    let jwks = fake.builder().clock(clock.clone()).lazy().unwrap();
+    let jwks = fake.builder().clock(clock.clone()).build().unwrap();
     let jwt = JwtVerifier::builder(jwks, API).clock(clock.clone()).build().unwrap();
     let rest = says(|presented| {
         let tenant = presented.parts().headers.get("x-tenant").map_or("", |tenant| tenant.to_str().unwrap());
-        let claims = json!({"sub": format!("{tenant} {:?} {}", presented.carrier(), presented.token().len())});
-        Verdict::Now(presented.voucher().token(&claims))
+        let claims = json!({"sub": format!("{tenant} {:?} {}", presented.bearer_method(), presented.token().len())});
+        Verdict::Now(presented.permit().token(&claims))
     });
-    let bench = Bench::judging(fake, clock, Mixed::new(jwt, rest).always_ask());
+    let bench = Bench::judging(fake, clock, JwtOrOpaque::new(jwt, rest).always_ask());
     let token = bench.jwt().sign();
     let authorization = format!("Bearer {token}");
     let headers = [("authorization", authorization.as_bytes()), ("x-tenant", b"acme".as_slice())];
@@ -245,10 +248,10 @@ async fn several_issuers_know_their_own_tokens_too() {
     let (one, two) = (issuer(), MockIssuer::new("https://two.test"));
     let fake = FakeIssuer::start().await;
     let clock = ManualClock::default();
-    let asked = fake.builder().clock(clock.clone()).lazy().unwrap();
+    let asked = fake.builder().clock(clock.clone()).build().unwrap();
     let introspection =
         || IntrospectionVerifier::builder(asked.clone(), client(), API).clock(clock.clone()).build().unwrap();
-    let issuers = || Issuers::new([one.verifier(API), two.verifier(API)]).unwrap();
+    let issuers = || TrustedIssuers::new([one.verifier(API), two.verifier(API)]).unwrap();
     let tenants = {
         let (one, two) = (one.clone(), two.clone());
         DynamicIssuers::new(move |named| {
@@ -256,11 +259,11 @@ async fn several_issuers_know_their_own_tokens_too() {
             known.map(|known| known.verifier(API))
         })
     };
-    let nested = Mixed::new(one.verifier(API), two.verifier(API));
+    let nested = JwtOrOpaque::new(one.verifier(API), two.verifier(API));
     let benches = [
-        Bench::judging(FakeIssuer::start().await, clock.clone(), Mixed::new(issuers(), introspection())),
-        Bench::judging(FakeIssuer::start().await, clock.clone(), Mixed::new(tenants, introspection())),
-        Bench::judging(FakeIssuer::start().await, clock.clone(), Mixed::new(nested, introspection())),
+        Bench::judging(FakeIssuer::start().await, clock.clone(), JwtOrOpaque::new(issuers(), introspection())),
+        Bench::judging(FakeIssuer::start().await, clock.clone(), JwtOrOpaque::new(tenants, introspection())),
+        Bench::judging(FakeIssuer::start().await, clock.clone(), JwtOrOpaque::new(nested, introspection())),
     ];
     let active = |member: &str, value: Value| {
         let mut answer = json!({"active": true, "aud": API, "sub": "grace"});
@@ -288,13 +291,15 @@ async fn several_issuers_know_their_own_tokens_too() {
 #[tokio::test]
 async fn what_is_nested_hands_on_what_is_nobodys() {
     let opaque =
-        |name: &'static str| says(move |presented| Verdict::Now(presented.voucher().token(&json!({"sub": name}))));
-    let inner = Mixed::new(issuer().verifier(API), opaque("inner"));
-    let bench = Bench::judging(FakeIssuer::start().await, ManualClock::default(), Mixed::new(inner, opaque("outer")));
+        |name: &'static str| says(move |presented| Verdict::Now(presented.permit().token(&json!({"sub": name}))));
+    let inner = JwtOrOpaque::new(issuer().verifier(API), opaque("inner"));
+    let bench =
+        Bench::judging(FakeIssuer::start().await, ManualClock::default(), JwtOrOpaque::new(inner, opaque("outer")));
     assert_eq!(bench.admit("opaque").await.unwrap().subject(), Some("inner"));
     assert_eq!(bench.admit(&issuer().token("ada").sign()).await.unwrap().subject(), Some("ada"));
     assert_eq!(bench.kind(&issuer().token("ada").claim("exp", 1).sign()).await, Some(AuthErrorKind::InvalidToken));
-    let asking = Mixed::new(issuer().verifier(API), opaque("inner")).always_ask();
-    let bench = Bench::judging(FakeIssuer::start().await, ManualClock::default(), Mixed::new(asking, opaque("outer")));
+    let asking = JwtOrOpaque::new(issuer().verifier(API), opaque("inner")).always_ask();
+    let bench =
+        Bench::judging(FakeIssuer::start().await, ManualClock::default(), JwtOrOpaque::new(asking, opaque("outer")));
     assert_eq!(bench.admit(&issuer().token("ada").sign()).await.unwrap().subject(), Some("inner"));
 }

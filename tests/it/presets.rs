@@ -13,9 +13,12 @@ use std::{
 use http::Request;
 use serde_json::{Value, json};
 use tower_oauth::{
-    ActsFor, Algorithm, AuthError, AuthErrorKind, Issuer, JwtVerifier, JwtVerifierBuilder, KeySet, Preset,
-    ResourceServer, Token,
+    AuthError, Issuer, JwtVerifier, Preset, ResourceServer, Token,
+    acts_for::ActsFor,
+    error::AuthErrorKind,
+    keys::{Algorithm, KeySet},
     testing::{ManualClock, MockIssuer},
+    verify::JwtVerifierBuilder,
 };
 
 use crate::support::{API, issuer};
@@ -43,7 +46,7 @@ impl Shape {
         let mut jwk = self.signer().jwk();
         jwk["kid"] = self.header["kid"].clone();
         let keys = KeySet::from_json(json!({ "keys": [jwk] }).to_string()).unwrap();
-        Issuer::with_keys(self.claims["iss"].as_str().unwrap(), keys).unwrap()
+        Issuer::from_keys(self.claims["iss"].as_str().unwrap(), keys).unwrap()
     }
 
     /// The verdict at the time of issue.
@@ -331,7 +334,8 @@ async fn a_token_acts_for_whom_its_issuer_says_and_for_nobody_known_where_it_doe
         let token = shape.by(preset, audience).await.unwrap_or_else(|error| panic!("{preset:?}: {error}"));
         assert_eq!(token.acts_for(), acts_for, "{preset:?} {}", shape.claims);
     }
-    let no_subject = |verifier: JwtVerifierBuilder| verifier.accept_without(tower_oauth::Claim::Subject);
+    let no_subject =
+        |verifier: JwtVerifierBuilder| verifier.accept_without(tower_oauth::verify::OptionalClaim::Subject);
     let light = keycloak().with(&json!({"sub": null}));
     let token = light.judge("orders-api", |verifier| no_subject(verifier.preset(Preset::Keycloak))).await.unwrap();
     assert_eq!(token.acts_for(), Unknown, "a person's lightweight token has no subject either");
@@ -339,7 +343,7 @@ async fn a_token_acts_for_whom_its_issuer_says_and_for_nobody_known_where_it_doe
 
 #[tokio::test]
 async fn roles_read_as_scopes_make_no_person_of_an_application() {
-    let say = |verifier: JwtVerifierBuilder| verifier.preset(Preset::EntraId).read_scopes_from("roles");
+    let say = |verifier: JwtVerifierBuilder| verifier.preset(Preset::EntraId).scope_claim("roles");
     let token = entra_id_app().judge("api", say).await.unwrap();
     assert_eq!(token.scopes().to_string(), "Orders.Read.All", "what was said later counts");
     assert_eq!(token.acts_for(), ActsFor::Client);
@@ -351,24 +355,23 @@ async fn a_preset_can_be_followed_or_preceded_by_other_methods() {
         let say = |verifier: JwtVerifierBuilder| {
             let path = ["resource_access", "orders-api", "roles"];
             if followed {
-                verifier.preset(Preset::Keycloak).read_roles_from(path)
+                verifier.preset(Preset::Keycloak).roles_claim(path)
             } else {
-                verifier.read_roles_from(path).preset(Preset::Keycloak)
+                verifier.roles_claim(path).preset(Preset::Keycloak)
             }
         };
         let token = keycloak().judge("orders-api", say).await.unwrap();
         assert_eq!(token.roles(), ["clerk"], "instead of the realm's, never beside them");
-        assert_eq!(token.client_roles("account"), ["manage"]);
-        assert_eq!(token.client_roles("web"), [""; 0]);
+        assert_eq!(token.keycloak_client_roles("account"), ["manage"]);
+        assert_eq!(token.keycloak_client_roles("web"), [""; 0]);
     }
-    let say = |verifier: JwtVerifierBuilder| verifier.preset(Preset::Auth0).read_roles_from(["permissions"]);
+    let say = |verifier: JwtVerifierBuilder| verifier.preset(Preset::Auth0).roles_claim(["permissions"]);
     assert_eq!(auth0().judge(API, say).await.unwrap().roles(), ["orders:write"]);
-    let mistakes =
-        issuer().verifier_builder(API).preset(Preset::Okta).preset(Preset::Auth0).read_roles_from([""]).build();
+    let mistakes = issuer().verifier_builder(API).preset(Preset::Okta).preset(Preset::Auth0).roles_claim([""]).build();
     let mistakes = mistakes.unwrap_err();
-    let named: Vec<_> = mistakes.mistakes().iter().map(tower_oauth::ConfigMistake::setting).collect();
-    assert_eq!(named, ["read_roles_from", "preset"], "{mistakes}");
-    assert!(issuer().verifier_builder(API).read_roles_from([""; 0]).build().is_err());
+    let named: Vec<_> = mistakes.mistakes().iter().map(tower_oauth::error::ConfigMistake::setting).collect();
+    assert_eq!(named, ["roles_claim", "preset"], "{mistakes}");
+    assert!(issuer().verifier_builder(API).roles_claim([""; 0]).build().is_err());
 }
 
 #[tokio::test]
@@ -376,8 +379,8 @@ async fn cognito_s_groups_and_one_projects_roles_are_found() {
     let token = cognito().by(Preset::Cognito, "web").await.unwrap();
     assert_eq!((token.groups(), token.roles()), (vec!["staff".to_owned()], vec![]));
     let token = zitadel().by(Preset::Zitadel, "2345").await.unwrap();
-    assert_eq!(token.project_roles("2345"), ["admin"]);
-    assert_eq!(token.project_roles("9"), [""; 0]);
+    assert_eq!(token.zitadel_project_roles("2345"), ["admin"]);
+    assert_eq!(token.zitadel_project_roles("9"), [""; 0]);
 }
 
 // --- the file ---

@@ -10,7 +10,10 @@ use spki::der::{
     Encode,
     pem::{self, LineEnding},
 };
-use tower_oauth::{Algorithm, ConfigError, KeySet, keys::PrivateKey};
+use tower_oauth::{
+    ConfigError,
+    keys::{Algorithm, KeySet, PrivateKey},
+};
 
 use crate::material::{accepts, b64, issuer_of, odd_number, unb64, with, without};
 

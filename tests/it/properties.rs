@@ -16,7 +16,10 @@ use proptest::{
 };
 use serde_json::{Map, Number, Value, json};
 use tower_oauth::{
-    Algorithm, AuthErrorKind, KeySet, ResourceServer, is_scope_name,
+    ResourceServer,
+    error::AuthErrorKind,
+    keys::{Algorithm, KeySet},
+    scope::is_scope_name,
     testing::{ManualClock, MockIssuer, TokenBuilder},
 };
 
@@ -328,7 +331,7 @@ fn a_bent_key_never_spoils_its_neighbours() {
         keys.push(jwk_of(Algorithm::EdDSA));
         let loaded = crate::material::set(keys.clone());
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(NOW));
-        let issuer = tower_oauth::Issuer::with_keys(ISSUER, loaded).unwrap();
+        let issuer = tower_oauth::Issuer::from_keys(ISSUER, loaded).unwrap();
         let verifier = tower_oauth::JwtVerifier::builder(issuer, API).clock(ManualClock::at(now)).build().unwrap();
         let admitted = judge(&ResourceServer::new(verifier), &with_authorization(authorization.clone()));
         prop_assert!(admitted.is_ok(), "{}", json!(keys));

@@ -10,8 +10,11 @@ use std::{
 
 use http::Request;
 use tower_oauth::{
-    Algorithm, AuthError, AuthErrorKind, Fetch, Fetching, HttpClient, Issuer, JwtVerifier, KeySet, ResourceServer,
-    Token, testing::ManualClock,
+    AuthError, Issuer, JwtVerifier, ResourceServer, Token,
+    error::AuthErrorKind,
+    fetch::{Fetch, FetchFuture, HttpClient},
+    keys::{Algorithm, KeySet},
+    testing::ManualClock,
 };
 
 use crate::{
@@ -41,7 +44,7 @@ impl Bench {
     async fn cold() -> Self {
         let fake = FakeIssuer::start().await;
         let clock = ManualClock::default();
-        let issuer = fake.builder().clock(clock.clone()).lazy().unwrap();
+        let issuer = fake.builder().clock(clock.clone()).build().unwrap();
         let server = server(&issuer);
         Self { fake, clock, issuer, server }
     }
@@ -61,7 +64,7 @@ impl Bench {
 
     /// Turns the clock without letting the tokens' dates run out: only what is remembered grows older.
     fn wait(&self, time: Duration) {
-        let now = tower_oauth::Clock::now(&self.clock);
+        let now = tower_oauth::clock::Clock::now(&self.clock);
         self.clock.advance(time);
         self.clock.set(now);
     }
@@ -84,7 +87,7 @@ fn server(issuer: &Issuer) -> ResourceServer {
 
 async fn admit(server: &ResourceServer, token: &str) -> Result<Token, AuthError> {
     let request = Request::get("/").header("authorization", format!("Bearer {token}")).body(()).unwrap();
-    server.admit(&request.into_parts().0).await
+    server.authenticate(&request.into_parts().0).await
 }
 
 #[tokio::test]
@@ -180,7 +183,7 @@ async fn the_hard_cap_counts_however_fresh_the_issuer_calls_its_set() {
     let fake = FakeIssuer::start().await;
     fake.jwks_headers("Cache-Control: max-age=3600\r\n");
     let clock = ManualClock::default();
-    let issuer = fake.builder().clock(clock.clone()).max_stale(MINUTE).lazy().unwrap();
+    let issuer = fake.builder().clock(clock.clone()).max_stale(MINUTE).build().unwrap();
     issuer.warm_up().await.unwrap();
     fake.answer(Answer::Reset);
     clock.advance(Duration::from_secs(59));
@@ -223,15 +226,15 @@ async fn a_set_without_kids_is_renewed_for_a_kid_that_is_new() {
 async fn an_attempt_that_panics_is_a_failure_like_any_other() {
     struct Panics(Arc<AtomicUsize>);
     impl Fetch for Panics {
-        fn fetch(&self, _: Request<bytes::Bytes>) -> Fetching {
+        fn fetch(&self, _: Request<bytes::Bytes>) -> FetchFuture {
             self.0.fetch_add(1, Ordering::SeqCst);
-            Fetching::new(async { panic!("on purpose") })
+            FetchFuture::new(async { panic!("on purpose") })
         }
     }
     let (asked, clock) = (Arc::new(AtomicUsize::new(0)), ManualClock::default());
     let fetch = Panics(Arc::clone(&asked));
     let builder = Issuer::builder("https://auth.test").jwks_uri("https://auth.test/jwks");
-    let issuer = builder.fetch(fetch).clock(clock.clone()).lazy().unwrap();
+    let issuer = builder.fetch(fetch).clock(clock.clone()).build().unwrap();
     let (server, token) =
         (server(&issuer), tower_oauth::testing::MockIssuer::new("https://auth.test").token("ada").sign());
     for round in 1..=3 {
@@ -533,7 +536,7 @@ async fn a_seed_serves_until_the_issuers_own_keys_are_here() {
     let fake = FakeIssuer::start().await;
     fake.answer(Answer::Hang);
     let seed = fake.mint(Algorithm::EdDSA).key_set();
-    let issuer = fake.builder().clock(ManualClock::default()).seed(seed).lazy().unwrap();
+    let issuer = fake.builder().clock(ManualClock::default()).initial_keys(seed).build().unwrap();
     assert!(issuer.is_ready());
     let token = fake.mint(Algorithm::EdDSA).token("ada").sign();
     assert!(admit(&server(&issuer), &token).await.is_ok());
@@ -543,7 +546,7 @@ async fn a_seed_serves_until_the_issuers_own_keys_are_here() {
 async fn a_saved_set_is_a_seed() {
     let bench = Bench::warm().await;
     let saved = KeySet::from_json(bench.issuer.key_set_json().unwrap()).unwrap();
-    let issuer = Issuer::with_keys(&bench.fake.identifier, saved).unwrap();
+    let issuer = Issuer::from_keys(&bench.fake.identifier, saved).unwrap();
     assert!(admit(&server(&issuer), &bench.fake.good_token()).await.is_ok());
 }
 
@@ -571,10 +574,10 @@ struct SilentMetadata {
 }
 
 impl Fetch for SilentMetadata {
-    fn fetch(&self, request: Request<bytes::Bytes>) -> Fetching {
+    fn fetch(&self, request: Request<bytes::Bytes>) -> FetchFuture {
         if self.silent.load(Ordering::SeqCst) && request.uri().path().starts_with("/.well-known/") {
             self.asked.fetch_add(1, Ordering::SeqCst);
-            return Fetching::new(std::future::pending());
+            return FetchFuture::new(std::future::pending());
         }
         self.client.fetch(request)
     }

@@ -2,7 +2,7 @@
 
 use axum::{Router, body::Body, routing::any};
 use http::{Method, Request};
-use tower_oauth::{OAuthLayer, ResourceServer, ResourceServerBuilder, Token};
+use tower_oauth::{OAuthLayer, ResourceServer, Token, server::ResourceServerBuilder};
 
 use crate::support::{
     API, Answer, BARE, app, get_bare, get_with, get_with_headers, get_with_token, issuer, layer_with, reader, router,
@@ -459,9 +459,9 @@ async fn reads_requests(server: &ResourceServer) {
         }
         request.into_parts().0
     };
-    let token = server.admit(&head(Some(format!("Bearer {}", reader().sign())))).await.unwrap();
+    let token = server.authenticate(&head(Some(format!("Bearer {}", reader().sign())))).await.unwrap();
     assert_eq!(token.subject(), Some("ada"));
-    let error = server.admit(&head(None)).await.unwrap_err();
+    let error = server.authenticate(&head(None)).await.unwrap_err();
     let challenge = server.challenge(&error);
     assert_eq!(challenge.status(), 401);
     assert_eq!(challenge.www_authenticate().collect::<Vec<_>>(), [BARE]);

@@ -2,7 +2,7 @@
 
 use axum::{Router, routing::get};
 use serde_json::{Value, json};
-use tower_oauth::{AuthErrorKind, InRole, OAuthLayer, Token, testing::TestToken};
+use tower_oauth::{InRole, OAuthLayer, Token, error::AuthErrorKind, testing::TestToken};
 
 use crate::support::{API, get_bare, get_with_token, issuer};
 
@@ -28,7 +28,7 @@ fn lists_of_names_are_read_from_the_three_members_of_rfc_9068() {
     assert_eq!(token.entitlements(), ["e"]);
     let bare = TestToken::user("ada").build();
     assert!(bare.roles().is_empty() && bare.groups().is_empty() && bare.entitlements().is_empty());
-    assert!(bare.client_roles("x").is_empty() && bare.project_roles("x").is_empty());
+    assert!(bare.keycloak_client_roles("x").is_empty() && bare.zitadel_project_roles("x").is_empty());
 }
 
 #[test]
@@ -53,7 +53,10 @@ fn a_list_of_another_form_holds_nothing() {
         assert_eq!(token.require_role::<Accountant>().unwrap_err().kind(), AuthErrorKind::InsufficientScope, "{form}");
     }
     for form in [json!({"admin": false}), json!({"admin": {}}), json!({"admin": "org"}), json!("admin"), json!(null)] {
-        assert!(token("urn:zitadel:iam:org:project:7:roles", form.clone()).project_roles("7").is_empty(), "{form}");
+        assert!(
+            token("urn:zitadel:iam:org:project:7:roles", form.clone()).zitadel_project_roles("7").is_empty(),
+            "{form}"
+        );
     }
     let access = [
         json!({"api": ["accountant"]}),
@@ -63,14 +66,14 @@ fn a_list_of_another_form_holds_nothing() {
         json!(["api"]),
     ];
     for form in access {
-        assert!(token("resource_access", form.clone()).client_roles("api").is_empty(), "{form}");
+        assert!(token("resource_access", form.clone()).keycloak_client_roles("api").is_empty(), "{form}");
     }
 }
 
 #[tokio::test]
 async fn a_client_that_stands_twice_in_the_token_has_no_roles() {
     let app = Router::new()
-        .route("/roles", get(|token: Token| async move { token.client_roles("api").join(" ") }))
+        .route("/roles", get(|token: Token| async move { token.keycloak_client_roles("api").join(" ") }))
         .layer(OAuthLayer::new(issuer().verifier(API)));
     let ada = issuer().token("ada");
     let roles = async |access: &str| {

@@ -13,8 +13,11 @@ use axum::{
 use http::{Method, Request};
 use serde_json::{Value, json};
 use tower_oauth::{
-    AnyOf, AuthError, AuthErrorKind, OAuthLayer, RequireScopes, RequiredScopes, Scope, ScopeHierarchy, Scoped, Scopes,
-    Token, testing::TestToken,
+    AnyOf, AuthError, OAuthLayer, Scoped, Token,
+    error::AuthErrorKind,
+    layer::require::RequireScopesLayer,
+    scope::{RequiredScopes, Scope, ScopeHierarchy, Scopes},
+    testing::TestToken,
 };
 
 use crate::secrets::Log;
@@ -238,7 +241,7 @@ async fn no_spelling_of_a_path_and_no_method_reaches_a_handler_without_a_token()
 #[tokio::test]
 async fn a_guard_on_the_wrong_side_of_the_layer_fails_closed_and_says_so() {
     let open = Router::new().route("/orders", get(|| async { "ran" }));
-    let guard = || RequireScopes::all(["a"]).unwrap();
+    let guard = || RequireScopesLayer::all(["a"]).unwrap();
     let outside = open.clone().layer(OAuthLayer::new(issuer().verifier(API))).layer(guard());
     let token = reader().scope("a orders:read").sign();
     for app in [outside, open.layer(guard()), router()] {
@@ -329,7 +332,7 @@ async fn a_wider_scope_includes_a_narrower_one_where_the_server_says_so() {
     };
     let by_name = Router::new()
         .route("/by-name", get(|| async { "" }))
-        .layer(RequireScopes::all(["orders:read"]).unwrap())
+        .layer(RequireScopesLayer::all(["orders:read"]).unwrap())
         .route("/in-handler", get(|token: Token| async move { token.require::<OrdersRead>().map(drop) }));
     let app = router().merge(by_name).layer(layer_with(|server| server.scope_hierarchy(hierarchy())));
     for path in ["/orders", "/by-name", "/in-handler"] {
@@ -363,11 +366,11 @@ fn a_circle_of_inclusions_ends() {
 
 #[tokio::test]
 async fn require_scopes_works_with_names_known_at_run_time() {
-    let guarded = |guard: RequireScopes| {
+    let guarded = |guard: RequireScopesLayer| {
         Router::new().route("/", get(|| async { "" })).layer(guard).layer(OAuthLayer::new(issuer().verifier(API)))
     };
-    let all = guarded(RequireScopes::all(vec!["a".to_owned(), "b".to_owned()]).unwrap());
-    let any = guarded(RequireScopes::any(["a", "b"]).unwrap());
+    let all = guarded(RequireScopesLayer::all(vec!["a".to_owned(), "b".to_owned()]).unwrap());
+    let any = guarded(RequireScopesLayer::any(["a", "b"]).unwrap());
     for (scope, of_all, of_any) in
         [("a b", 200, 200), ("a", 403, 200), ("b", 403, 200), ("ab", 403, 403), ("", 403, 403)]
     {
@@ -387,7 +390,7 @@ fn a_list_of_scopes_is_refused_at_start_up_unless_every_name_is_one() {
     assert_eq!(error.mistakes().len(), 4);
     assert!(error.mistakes().iter().all(|mistake| mistake.setting() == "scope"), "{error}");
     assert!(Scopes::new(Vec::<String>::new()).is_err(), "nothing would be needed");
-    assert!(RequireScopes::all(Vec::<String>::new()).is_err() && RequireScopes::any(["a b"]).is_err());
+    assert!(RequireScopesLayer::all(Vec::<String>::new()).is_err() && RequireScopesLayer::any(["a b"]).is_err());
     assert!(ScopeHierarchy::new().implies_named("a b", "c").is_err());
     assert_eq!(Scopes::new(["a", "b"]).unwrap().to_string(), "a b");
 }

@@ -9,10 +9,14 @@ use std::{
 
 use axum::{Router, body::Body, extract::Request, routing::get};
 use tower_oauth::{
-    AuthError, Carrier, Claims, ClientToken, HmacAlgorithm, JwtVerifier, KeySet, OAuthLayer, ProblemJson,
-    RequireScopes, ResourceServer, Scopes, StepUp, Token, UserToken, Verdict,
-    keys::SharedSecret,
+    AuthError, Claims, ClientToken, JwtVerifier, OAuthLayer, ResourceServer, Token, UserToken,
+    keys::{HmacAlgorithm, KeySet, SharedSecret},
+    layer::ProblemJson,
+    layer::require::RequireScopesLayer,
+    scope::Scopes,
+    step_up::StepUp,
     testing::{ManualClock, TestToken, TokenBuilder},
+    verify::{BearerMethod, Verdict},
 };
 use tracing::instrument::WithSubscriber as _;
 use tracing_subscriber::fmt::{MakeWriter, format::FmtSpan};
@@ -129,7 +133,7 @@ async fn no_answer_and_no_log_line_quotes_a_token_or_its_claims() {
             .layer(layer_with(|server| server.danger_accept_query().accept_cookie("session").accept_header("x-token"))),
         rooms().layer(layer_with(|server| server).render(ProblemJson::new())),
         rooms().layer(layer_with(|server| server).allow_anonymous()),
-        rooms().layer(RequireScopes::all(["b"]).unwrap()).layer(layer_with(|server| server)),
+        rooms().layer(RequireScopesLayer::all(["b"]).unwrap()).layer(layer_with(|server| server)),
         rooms(),
     ];
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
@@ -226,10 +230,10 @@ async fn no_public_types_debug_or_display_tells_a_secret() {
     let facts = Arc::new(Mutex::new(String::new()));
     let seen = Arc::clone(&facts);
     let verifier = says(move |presented| {
-        let verdict = presented.voucher().token(
+        let verdict = presented.permit().token(
             &serde_json::json!({"sub": SUBJECT, "tenant": TENANT, "scope": "orders:read scope-only-the-token-names"}),
         );
-        seen.lock().unwrap().push_str(&debug((presented, presented.carrier(), presented.voucher(), &verdict)));
+        seen.lock().unwrap().push_str(&debug((presented, presented.bearer_method(), presented.permit(), &verdict)));
         seen.lock().unwrap().push_str(&debug((
             Verdict::Now(verdict.clone()),
             Verdict::later(async { Err(AuthError::invalid_token()) }),
@@ -238,21 +242,21 @@ async fn no_public_types_debug_or_display_tells_a_secret() {
     });
     let app = router().layer(OAuthLayer::new(verifier));
     assert_eq!(get_with_token(&app, "/orders", &token).await.status, 200);
-    assert!(facts.lock().unwrap().contains("Presented"), "the verifier ran");
+    assert!(facts.lock().unwrap().contains("PresentedToken"), "the verifier ran");
 
     let server = ResourceServer::builder(issuer().verifier(API)).accept_cookie("session").build().unwrap();
     let request = http::Request::get("/").header("authorization", format!("Bearer {token}")).body(()).unwrap();
-    let admitted = server.admit(&request.into_parts().0).await.unwrap();
+    let admitted = server.authenticate(&request.into_parts().0).await.unwrap();
     let misfit = admitted.claims::<Misfit>().err().unwrap();
     let too_little = admitted.require::<Admin>().unwrap_err();
     let request = http::Request::get("/").header("authorization", format!("Bearer {token}x")).body(()).unwrap();
-    let forged = server.admit(&request.into_parts().0).await.unwrap_err();
+    let forged = server.authenticate(&request.into_parts().0).await.unwrap_err();
     let twisted = telling().claim("aud", serde_json::json!({SUBJECT: TENANT})).sign();
     let request = http::Request::get("/").header("authorization", format!("Bearer {twisted}")).body(()).unwrap();
-    let malformed = server.admit(&request.into_parts().0).await.unwrap_err();
+    let malformed = server.authenticate(&request.into_parts().0).await.unwrap_err();
     let causes = [&misfit, &malformed].map(|error| error.source().map(ToString::to_string));
 
-    let layer = OAuthLayer::with_server(server.clone());
+    let layer = OAuthLayer::from_server(server.clone());
     let shared_verifier = JwtVerifier::shared_secret(ISSUER, shared(), API).unwrap();
     let short = SharedSecret::new(HmacAlgorithm::HS512, secret).unwrap_err();
     let oct = format!("{{\"keys\":[{{\"kty\":\"oct\",\"k\":\"{secret}\"}},\"{secret}\"]}}");
@@ -267,7 +271,7 @@ async fn no_public_types_debug_or_display_tells_a_secret() {
         debug(admitted.require::<OrdersRead>().unwrap()),
         debug(admitted.scopes()),
         debug(admitted.acts_for()),
-        debug(Carrier::Authorization),
+        debug(BearerMethod::Authorization),
         [&misfit, &too_little, &forged, &malformed].map(both).concat(),
         debug(causes),
         [&short, &unusable, &no_set, &no_key].map(both).concat(),
@@ -278,7 +282,7 @@ async fn no_public_types_debug_or_display_tells_a_secret() {
         debug((shared(), KeySet::from_json(issuer().jwks().to_string()).unwrap(), issuer().issuer())),
         debug((&shared_verifier, issuer().verifier(API), issuer().verifier_builder(API))),
         debug((shared_verifier.build().unwrap(), ResourceServer::builder(issuer().verifier(API)))),
-        debug((RequireScopes::all(["a"]).unwrap(), Scopes::new(["a"]).unwrap(), StepUp::new())),
+        debug((RequireScopesLayer::all(["a"]).unwrap(), Scopes::new(["a"]).unwrap(), StepUp::new())),
         debug((issuer(), ManualClock::default(), TestToken::user(SUBJECT).build())),
     ];
     for text in &shown {

@@ -11,8 +11,10 @@ use tokio::{
 };
 use tower::ServiceExt as _;
 use tower_oauth::{
-    OAuthLayer, Presented, ResourceServer, ResourceServerBuilder, Scoped, Token, Verdict, Verify,
+    OAuthLayer, ResourceServer, Scoped, Token,
+    server::ResourceServerBuilder,
     testing::{MockIssuer, TokenBuilder},
+    verify::{PresentedToken, Verdict, Verify},
 };
 
 pub(crate) const ISSUER: &str = "https://auth.test";
@@ -50,11 +52,11 @@ pub(crate) fn app() -> Router {
 
 /// The layer of a server with something more to say.
 pub(crate) fn layer_with(say: impl FnOnce(ResourceServerBuilder) -> ResourceServerBuilder) -> OAuthLayer {
-    OAuthLayer::with_server(say(ResourceServer::builder(issuer().verifier(API))).build().unwrap())
+    OAuthLayer::from_server(say(ResourceServer::builder(issuer().verifier(API))).build().unwrap())
 }
 
 /// A verifier that answers as the closure says.
-pub(crate) fn says(answer: impl Fn(&Presented<'_>) -> Verdict + Send + Sync + 'static) -> impl Verify {
+pub(crate) fn says(answer: impl Fn(&PresentedToken<'_>) -> Verdict + Send + Sync + 'static) -> impl Verify {
     Says(answer)
 }
 
@@ -62,9 +64,9 @@ struct Says<F>(F);
 
 impl<F> Verify for Says<F>
 where
-    F: Fn(&Presented<'_>) -> Verdict + Send + Sync + 'static,
+    F: Fn(&PresentedToken<'_>) -> Verdict + Send + Sync + 'static,
 {
-    fn verify(&self, presented: &Presented<'_>) -> Verdict {
+    fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         self.0(presented)
     }
 }

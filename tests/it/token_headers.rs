@@ -5,7 +5,7 @@ use std::{io::ErrorKind, net::TcpListener};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use tower_oauth::{Algorithm, testing::MockIssuer};
+use tower_oauth::{keys::Algorithm, testing::MockIssuer};
 
 use crate::material::{accepts, issuer_of};
 

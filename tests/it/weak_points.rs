@@ -3,7 +3,10 @@
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use serde_json::json;
-use tower_oauth::{Algorithm, KeySet, testing::TokenBuilder};
+use tower_oauth::{
+    keys::{Algorithm, KeySet},
+    testing::TokenBuilder,
+};
 
 use crate::material::{accepts, b64, issuer_of, jwk_of, token_of};
 

@@ -13,8 +13,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tower_oauth::{
-    Algorithm, HmacAlgorithm, KeySet,
-    keys::SharedSecret,
+    keys::{Algorithm, HmacAlgorithm, KeySet, SharedSecret},
     testing::{open_jws, open_jws_with_secret},
 };
 

@@ -27,7 +27,7 @@ use serde::{
 };
 use serde_json::{error::Category, value::RawValue};
 use tower_oauth::{
-    KeySet,
+    keys::KeySet,
     token_endpoint::{Client, ClientBuilder, ClientSecret, TokenFormat},
 };
 

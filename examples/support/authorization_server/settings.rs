@@ -5,8 +5,7 @@ use std::{env, io, io::IsTerminal as _, sync::Arc};
 use http::Uri;
 use tokio::net::TcpListener;
 use tower_oauth::{
-    Algorithm,
-    keys::PrivateKey,
+    keys::{Algorithm, PrivateKey},
     token_endpoint::{
         ClientCredentials, Clients, PostgresStore, RedisStore, RefreshToken, TokenEndpoint, TokenEndpointBuilder,
     },

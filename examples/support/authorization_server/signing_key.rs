@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tower_oauth::{Algorithm, keys::PrivateKey};
+use tower_oauth::keys::{Algorithm, PrivateKey};
 
 /// The key in this file; a new one if there is no such file. Of several that start at once, one writes it and all have it.
 pub(crate) fn keep(path: &str, algorithm: Algorithm) -> Result<PrivateKey, String> {

@@ -12,14 +12,14 @@ use spki::{
 
 use super::{GIVE_ANOTHER, NOT_RSA, mistake, pem};
 use crate::{
-    claims::{Skip, Str},
-    error::ConfigMistake,
+    config_error::ConfigMistake,
+    json::{Skip, Str},
     jws::{Algorithm, Curve, KeyMaterial},
     keys::der,
 };
 
 /// What a JWK says.
-pub(super) struct Found {
+pub(super) struct PrivateJwkMembers {
     pub(super) der: SecretDocument,
     pub(super) algorithm: Option<Algorithm>,
     pub(super) id: Option<String>,
@@ -27,7 +27,7 @@ pub(super) struct Found {
 
 /// The members we use. Unknown ones are ignored (RFC 7517 §4); one of ours that stands twice makes the key malformed.
 #[derive(Deserialize)]
-struct Jwk<'j> {
+struct PrivateJwk<'j> {
     #[serde(borrow)]
     kty: Option<Str<'j>>,
     #[serde(borrow)]
@@ -65,11 +65,11 @@ struct Jwk<'j> {
     keys: Option<Skip>,
 }
 
-pub(super) fn read(json: &[u8]) -> Result<Found, ConfigMistake> {
+pub(super) fn parse(json: &[u8]) -> Result<PrivateJwkMembers, ConfigMistake> {
     // serde's own message is not used: it may quote a value.
     let malformed = "it is not a JSON object with the members of a JWK, once each and of their types";
     let text = str::from_utf8(json).map_err(|_| mistake(malformed, GIVE))?;
-    let jwk: Jwk<'_> = serde_json::from_str(text).map_err(|_| mistake(malformed, GIVE))?;
+    let jwk: PrivateJwk<'_> = serde_json::from_str(text).map_err(|_| mistake(malformed, GIVE))?;
     if jwk.keys.is_some() {
         return Err(mistake("a JWK set", "give one private key of it"));
     }
@@ -83,7 +83,7 @@ pub(super) fn read(json: &[u8]) -> Result<Found, ConfigMistake> {
     check_purpose(&jwk)?;
     let algorithm = match &jwk.alg {
         Some(Str(name)) => {
-            let known = Algorithm::named(name);
+            let known = name.parse::<Algorithm>().ok();
             Some(known.ok_or_else(|| mistake("its alg is not one for private keys that we know", GIVE_ANOTHER))?)
         }
         None => None,
@@ -98,11 +98,11 @@ pub(super) fn read(json: &[u8]) -> Result<Found, ConfigMistake> {
         ("EC" | "OKP", None) => Err(lacks("crv")),
         _ => Err(mistake("its kty is not one that we know", GIVE_ANOTHER)),
     }?;
-    Ok(Found { der, algorithm, id: jwk.kid.map(|Str(id)| id.into_owned()) })
+    Ok(PrivateJwkMembers { der, algorithm, id: jwk.kid.map(|Str(id)| id.into_owned()) })
 }
 
 /// RFC 7517 §4.2 `use`, §4.3 `key_ops`.
-fn check_purpose(jwk: &Jwk<'_>) -> Result<(), ConfigMistake> {
+fn check_purpose(jwk: &PrivateJwk<'_>) -> Result<(), ConfigMistake> {
     if jwk.key_use.as_ref().is_some_and(|Str(purpose)| purpose != "sig") {
         return Err(mistake("its use is not sig", GIVE_FOR_SIGNING));
     }
@@ -115,7 +115,7 @@ fn check_purpose(jwk: &Jwk<'_>) -> Result<(), ConfigMistake> {
 }
 
 /// RFC 7518 §6.3.2. All of it: with `d` alone a signature would be slower, and easier to disturb.
-fn rsa(jwk: &Jwk<'_>) -> Result<SecretDocument, ConfigMistake> {
+fn rsa(jwk: &PrivateJwk<'_>) -> Result<SecretDocument, ConfigMistake> {
     if jwk.oth.is_some() {
         return Err(mistake("an RSA key of more than two primes", GIVE_ANOTHER));
     }
@@ -142,7 +142,7 @@ fn rsa(jwk: &Jwk<'_>) -> Result<SecretDocument, ConfigMistake> {
 }
 
 /// RFC 7518 §6.2: each number has the length of the curve's field.
-fn ec(curve: Curve, oid: ObjectIdentifier, jwk: &Jwk<'_>) -> Result<SecretDocument, ConfigMistake> {
+fn ec(curve: Curve, oid: ObjectIdentifier, jwk: &PrivateJwk<'_>) -> Result<SecretDocument, ConfigMistake> {
     let (x, y, d) = (bytes(jwk.x.as_ref(), "x")?, bytes(jwk.y.as_ref(), "y")?, bytes(jwk.d.as_ref(), "d")?);
     if [&x, &y, &d].iter().any(|number| number.len() != curve.field_bytes()) {
         return Err(mistake("x, y or d has not the length of the curve's field", GIVE));
@@ -154,7 +154,7 @@ fn ec(curve: Curve, oid: ObjectIdentifier, jwk: &Jwk<'_>) -> Result<SecretDocume
 }
 
 /// RFC 8037 §2, RFC 8410 §7.
-fn ed25519(jwk: &Jwk<'_>) -> Result<SecretDocument, ConfigMistake> {
+fn ed25519(jwk: &PrivateJwk<'_>) -> Result<SecretDocument, ConfigMistake> {
     let (x, d) = (bytes(jwk.x.as_ref(), "x")?, bytes(jwk.d.as_ref(), "d")?);
     if x.len() != 32 || d.len() != 32 {
         return Err(mistake("x or d of an Ed25519 key has not 32 bytes", GIVE));

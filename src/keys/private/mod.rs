@@ -17,7 +17,7 @@ use spki::der::pem::LineEnding;
 
 use super::{der, public_members};
 use crate::{
-    error::{ConfigError, ConfigMistake},
+    config_error::{ConfigError, ConfigMistake},
     jws::{Algorithm, CannotSign, Curve, KeyMaterial, SignatureAlgorithm, SigningKey, VerifyingKey},
 };
 
@@ -30,7 +30,7 @@ use crate::{
 ///
 /// ```
 /// # fn main() -> Result<(), tower_oauth::ConfigError> {
-/// use tower_oauth::{Algorithm, KeySet, keys::PrivateKey};
+/// use tower_oauth::keys::{Algorithm, KeySet, PrivateKey};
 ///
 /// let key = PrivateKey::generate(Algorithm::ES256)?.with_key_id("2026-11");
 /// let published = KeySet::from_json(format!(r#"{{"keys": [{}]}}"#, key.public_jwk()))?;
@@ -53,9 +53,9 @@ impl PrivateKey {
     ///
     /// # Errors
     /// Anything else, an encrypted key, a public key and a certificate among them; an algorithm that is not of this kind
-    /// of key or that this build lacks; and what [`KeySet`](crate::KeySet) refuses as too weak, too.
+    /// of key or that this build lacks; and what [`KeySet`](crate::keys::KeySet) refuses as too weak, too.
     pub fn from_pem(pem: impl AsRef<[u8]>, algorithm: Algorithm) -> Result<Self, ConfigError> {
-        Ok(Self::load(&pem::read(pem.as_ref())?, algorithm, None)?)
+        Ok(Self::load(&pem::parse(pem.as_ref())?, algorithm, None)?)
     }
 
     /// A private JWK (RFC 7518 §6): RSA with all its members up to `qi`, EC with P-256, P-384 or P-521, OKP with Ed25519.
@@ -66,13 +66,13 @@ impl PrivateKey {
     /// Anything else, a JWK set, a public key and a shared secret among them; a `use` or `key_ops` other than for
     /// signing; members that don't belong together; and what [`from_pem`](Self::from_pem) refuses.
     pub fn from_jwk(json: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
-        let jwk::Found { der, algorithm, id } = jwk::read(json.as_ref())?;
-        let only = match &Kind::of(&der)? {
-            Kind::Rsa => Algorithm::RS256,
-            Kind::Ec(Curve::P256) => Algorithm::ES256,
-            Kind::Ec(Curve::P384) => Algorithm::ES384,
-            Kind::Ec(Curve::P521) => Algorithm::ES512,
-            Kind::Ed25519 => Algorithm::EdDSA,
+        let jwk::PrivateJwkMembers { der, algorithm, id } = jwk::parse(json.as_ref())?;
+        let only = match &KeyKind::of(&der)? {
+            KeyKind::Rsa => Algorithm::RS256,
+            KeyKind::Ec(Curve::P256) => Algorithm::ES256,
+            KeyKind::Ec(Curve::P384) => Algorithm::ES384,
+            KeyKind::Ec(Curve::P521) => Algorithm::ES512,
+            KeyKind::Ed25519 => Algorithm::EdDSA,
         };
         Ok(Self::load(&der, algorithm.unwrap_or(only), id)?)
     }
@@ -87,7 +87,7 @@ impl PrivateKey {
     }
 
     fn load(der: &SecretDocument, algorithm: Algorithm, id: Option<String>) -> Result<Self, ConfigMistake> {
-        let kind = Kind::of(der)?;
+        let kind = KeyKind::of(der)?;
         if !kind.serves(algorithm) {
             let found = format!("{}, which cannot sign with {algorithm}", kind.name());
             return Err(mistake(found, "name the algorithm that belongs to the key"));
@@ -127,7 +127,7 @@ impl PrivateKey {
         let mut jwk = public_members(&self.key.public());
         if let Some(members) = jwk.as_object_mut() {
             members.insert("use".to_owned(), "sig".into());
-            members.insert("alg".to_owned(), self.algorithm.name().into());
+            members.insert("alg".to_owned(), self.algorithm.as_str().into());
             members.extend(self.id.clone().map(|id| ("kid".to_owned(), id.into())));
         }
         jwk.to_string()
@@ -147,7 +147,7 @@ impl PrivateKey {
 
     /// A JWS in compact form (RFC 7515 §7.1) with `alg`, `typ` and, where the key has one, `kid`.
     pub(crate) fn sign_jws(&self, typ: &str, claims: &impl Serialize) -> Result<String, CannotSign> {
-        let header = Header { alg: self.algorithm.name(), typ, kid: self.key_id() };
+        let header = JwsHeader { alg: self.algorithm.as_str(), typ, kid: self.key_id() };
         let mut jws = String::new();
         URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(&header).map_err(|_| CannotSign)?, &mut jws);
         jws.push('.');
@@ -170,7 +170,7 @@ impl fmt::Debug for PrivateKey {
 }
 
 #[derive(Serialize)]
-struct Header<'h> {
+struct JwsHeader<'h> {
     alg: &'static str,
     typ: &'h str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -178,13 +178,13 @@ struct Header<'h> {
 }
 
 /// The kinds of keys that can sign.
-enum Kind {
+enum KeyKind {
     Rsa,
     Ec(Curve),
     Ed25519,
 }
 
-impl Kind {
+impl KeyKind {
     fn of(pkcs8: &SecretDocument) -> Result<Self, ConfigMistake> {
         let info = info(pkcs8)?;
         match info.algorithm.oid {

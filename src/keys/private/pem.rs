@@ -8,9 +8,9 @@ use spki::{
 };
 
 use super::mistake;
-use crate::{error::ConfigMistake, keys::der};
+use crate::{config_error::ConfigMistake, keys::der};
 
-pub(super) fn read(text: &[u8]) -> Result<SecretDocument, ConfigMistake> {
+pub(super) fn parse(text: &[u8]) -> Result<SecretDocument, ConfigMistake> {
     let text = text.trim_ascii();
     let malformed = || mistake("it is not one PEM block", GIVE);
     let text = str::from_utf8(text).map_err(|_| malformed())?;

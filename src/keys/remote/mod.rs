@@ -9,7 +9,7 @@
 //! 4. After a failure the next attempt waits, longer each time.
 //! 5. Every fetch runs in a task of its own: a client that goes away cancels nobody's work.
 
-mod desk;
+mod refresh_gate;
 mod waiting;
 
 use std::{
@@ -28,8 +28,8 @@ use bytes::Bytes;
 use http::HeaderValue;
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 
-use self::desk::{Desk, FIRST_BACK_OFF, Ticket, Wish};
-pub(crate) use self::waiting::{StillAbsent, Waiting};
+use self::refresh_gate::{AttemptId, FIRST_BACK_OFF, RefreshGate, RefreshReason};
+pub(crate) use self::waiting::{KeyWait, StillUnknown};
 use super::KeySet;
 use crate::{
     clock::Clock,
@@ -40,36 +40,36 @@ use crate::{
 
 /// The times of the refresh policy.
 #[derive(Debug, Clone)]
-pub(crate) struct Policy {
+pub(crate) struct RefreshPolicy {
     /// How long a set is fresh where the issuer doesn't say.
     pub(crate) lifetime: Duration,
     pub(crate) min_lifetime: Duration,
     pub(crate) max_lifetime: Duration,
     /// How long a set is used that can't be renewed.
     pub(crate) max_stale: Duration,
-    pub(crate) cool_down: Duration,
+    pub(crate) unknown_kid_cooldown: Duration,
     /// How long a request waits for a refresh.
-    pub(crate) patience: Duration,
+    pub(crate) refresh_timeout: Duration,
     /// How long one attempt may take.
     pub(crate) deadline: Duration,
 }
 
-impl Default for Policy {
+impl Default for RefreshPolicy {
     fn default() -> Self {
         Self {
             lifetime: Duration::from_secs(600),
             min_lifetime: Duration::from_secs(60),
             max_lifetime: Duration::from_secs(3600),
             max_stale: Duration::from_secs(24 * 3600),
-            cool_down: Duration::from_secs(30),
-            patience: Duration::from_secs(3),
+            unknown_kid_cooldown: Duration::from_secs(30),
+            refresh_timeout: Duration::from_secs(3),
             deadline: Duration::from_secs(5),
         }
     }
 }
 
 /// What an attempt brought.
-pub(crate) enum Fetched {
+pub(crate) enum FetchedKeys {
     New {
         keys: KeySet,
         json: Bytes,
@@ -87,7 +87,7 @@ pub(crate) trait FetchKeys: Send + Sync + 'static {
     fn fetch_keys(
         &self,
         etag: Option<HeaderValue>,
-    ) -> Pin<Box<dyn Future<Output = Result<Fetched, FetchError>> + Send + '_>>;
+    ) -> Pin<Box<dyn Future<Output = Result<FetchedKeys, FetchError>> + Send + '_>>;
 }
 
 /// A set as it was at one moment.
@@ -111,7 +111,7 @@ impl Snapshot {
 
 /// The handle. The background task ends when the last one is dropped.
 pub(crate) struct RemoteKeys {
-    shared: Arc<Shared>,
+    shared: Arc<RemoteKeysState>,
     background: Mutex<Option<Background>>,
 }
 
@@ -121,15 +121,15 @@ struct Background {
     task: JoinHandle<()>,
 }
 
-struct Shared {
+struct RemoteKeysState {
     issuer: Arc<str>,
     source: Box<dyn FetchKeys>,
-    policy: Policy,
+    policy: RefreshPolicy,
     clock: Arc<dyn Clock>,
     current: ArcSwapOption<Snapshot>,
-    /// When a reader of an old set may next ask for a new one, in milliseconds: the desk is not for every request.
+    /// When a reader of an old set may next ask for a new one, in milliseconds: the gate is not for every request.
     next_nudge: AtomicU64,
-    desk: Mutex<Desk>,
+    gate: Mutex<RefreshGate>,
     /// Counts the attempts that have ended.
     ended: watch::Sender<u64>,
 }
@@ -138,19 +138,19 @@ impl RemoteKeys {
     pub(crate) fn new(
         issuer: Arc<str>,
         source: Box<dyn FetchKeys>,
-        policy: Policy,
+        policy: RefreshPolicy,
         clock: Arc<dyn Clock>,
-        seed: Option<KeySet>,
+        initial_keys: Option<KeySet>,
     ) -> Self {
-        let snapshot = seed.map(|keys| {
+        let snapshot = initial_keys.map(|keys| {
             // Usable at once, and due at once.
             let now = clock.elapsed();
             Arc::new(Snapshot { keys: Arc::new(keys), json: None, etag: None, fetched: now, refresh_at: now, due: now })
         });
         let current = ArcSwapOption::new(snapshot);
-        let desk = Mutex::new(Desk::default());
+        let gate = Mutex::new(RefreshGate::default());
         let (next_nudge, ended) = (AtomicU64::new(0), watch::Sender::new(0));
-        let shared = Shared { issuer, source, policy, clock, current, next_nudge, desk, ended };
+        let shared = RemoteKeysState { issuer, source, policy, clock, current, next_nudge, gate, ended };
         Self { shared: Arc::new(shared), background: Mutex::new(None) }
     }
 
@@ -163,27 +163,27 @@ impl RemoteKeys {
             return current;
         }
         if self.shared.may_nudge(now) {
-            self.begin(Wish::Renewal).ok();
+            self.begin(RefreshReason::Renewal).ok();
         }
         if self.shared.is_usable(snapshot, now) { current } else { Guard::from_inner(None) }
     }
 
     /// For a token whose key we don't have. Either there is no hope, or an attempt to wait for.
-    pub(crate) fn seek(&self, key_id: Option<&str>) -> Result<Waiting, AuthError> {
-        let wish = match (self.current().is_some(), key_id) {
-            (false, _) => Wish::Renewal,
-            (true, Some(key_id)) => Wish::Stranger(key_id),
+    pub(crate) fn seek(&self, key_id: Option<&str>) -> Result<KeyWait, AuthError> {
+        let reason = match (self.current().is_some(), key_id) {
+            (false, _) => RefreshReason::Renewal,
+            (true, Some(key_id)) => RefreshReason::UnknownKid(key_id),
             // A token that names no key can't name a new one.
             (true, None) => return Err(Reason::UnknownKey.into()),
         };
         if key_id.is_some() {
             log::unknown_key_id(&self.shared.issuer);
         }
-        let (ended, started) = self.begin(wish)?;
-        let patience = self.shared.clock.sleep(self.shared.policy.patience);
+        let (ended, started) = self.begin(reason)?;
+        let refresh_timeout = self.shared.clock.sleep(self.shared.policy.refresh_timeout);
         // Who only joined can't tell: the attempt may have begun before the key was published.
-        let stranger = key_id.filter(|_| started).map(str::to_owned);
-        Ok(Waiting { shared: Arc::clone(&self.shared), ended, patience, stranger })
+        let unknown_kid = key_id.filter(|_| started).map(str::to_owned);
+        Ok(KeyWait { shared: Arc::clone(&self.shared), ended, refresh_timeout, unknown_kid })
     }
 
     /// Fetches the set now, unless an attempt has just been made, and waits for the end of it.
@@ -192,7 +192,7 @@ impl RemoteKeys {
         if is_fresh() {
             return Ok(());
         }
-        let (mut ended, _) = match self.begin(Wish::Renewal) {
+        let (mut ended, _) = match self.begin(RefreshReason::Renewal) {
             Ok(begun) => begun,
             Err(error) => return if is_fresh() { Ok(()) } else { Err(error) },
         };
@@ -210,7 +210,7 @@ impl RemoteKeys {
     pub(crate) fn is_ready(&self) -> bool {
         let ready = self.current().is_some();
         if !ready {
-            self.begin(Wish::Renewal).ok();
+            self.begin(RefreshReason::Renewal).ok();
         }
         ready
     }
@@ -226,11 +226,11 @@ impl RemoteKeys {
     }
 
     /// Starts an attempt, or joins the one that is under way; says which.
-    fn begin(&self, wish: Wish<'_>) -> Result<(watch::Receiver<u64>, bool), AuthError> {
+    fn begin(&self, reason: RefreshReason<'_>) -> Result<(watch::Receiver<u64>, bool), AuthError> {
         let Ok(runtime) = Handle::try_current() else { return Err(AuthError::unavailable(FIRST_BACK_OFF)) };
-        let (ticket, ended) = self.shared.admit(wish)?;
-        let Some(ticket) = ticket else { return Ok((ended, false)) };
-        runtime.spawn(Attempt::new(&self.shared, ticket).run());
+        let (attempt, ended) = self.shared.admit(reason)?;
+        let Some(attempt) = attempt else { return Ok((ended, false)) };
+        runtime.spawn(Attempt::new(&self.shared, attempt).run());
         self.keep_background(&runtime);
         Ok((ended, true))
     }
@@ -246,38 +246,40 @@ impl RemoteKeys {
     }
 }
 
-impl Shared {
-    fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+impl RemoteKeysState {
+    fn gate(&self) -> MutexGuard<'_, RefreshGate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unavailable(&self) -> AuthError {
-        self.desk().unavailable(self.clock.elapsed())
+        self.gate().unavailable(self.clock.elapsed())
     }
 
-    /// Who waits subscribes under the desk's lock, under which an attempt's end is told too: nobody is woken by another
+    /// Who waits subscribes under the gate's lock, under which an attempt's end is told too: nobody is woken by another
     /// attempt than the one he was admitted to.
-    fn admit(&self, wish: Wish<'_>) -> Result<(Option<Ticket>, watch::Receiver<u64>), AuthError> {
-        let mut desk = self.desk();
+    fn admit(&self, reason: RefreshReason<'_>) -> Result<(Option<AttemptId>, watch::Receiver<u64>), AuthError> {
+        let mut gate = self.gate();
         let now = self.clock.elapsed();
         // It came in while somebody was on the way here who had seen none: he looks again, and nobody fetches it twice.
-        if matches!(wish, Wish::Renewal) && self.current.load().as_ref().is_some_and(|set| now < set.refresh_at) {
-            return Err(desk.unavailable(now));
+        if matches!(reason, RefreshReason::Renewal)
+            && self.current.load().as_ref().is_some_and(|set| now < set.refresh_at)
+        {
+            return Err(gate.unavailable(now));
         }
-        let ticket = desk.admit(wish, now, &self.policy)?;
-        Ok((ticket, self.ended.subscribe()))
+        let attempt = gate.admit(reason, now, &self.policy)?;
+        Ok((attempt, self.ended.subscribe()))
     }
 
     /// An attempt is over. One that was given up long ago publishes nothing and wakes nobody.
-    fn finish(&self, ticket: Ticket, fetched: Result<Fetched, FetchError>) {
-        let mut desk = self.desk();
-        if !desk.is_running(ticket) {
+    fn finish(&self, attempt: AttemptId, fetched: Result<FetchedKeys, FetchError>) {
+        let mut gate = self.gate();
+        if !gate.is_running(attempt) {
             return;
         }
         let result = fetched.map(|fetched| self.publish(fetched));
-        desk.end(ticket, result.clone());
+        gate.end(attempt, result.clone());
         self.ended.send_modify(|ended| *ended = ended.wrapping_add(1));
-        drop(desk);
+        drop(gate);
         // Only now: whoever listens to the log may write it to a disk.
         log::refresh_ended(&self.issuer, result.as_ref().map(|&()| ()), self.age());
     }
@@ -296,20 +298,20 @@ impl Shared {
     }
 
     /// Publishes what was fetched. Nothing but a usable set gets here.
-    fn publish(&self, fetched: Fetched) {
+    fn publish(&self, fetched: FetchedKeys) {
         let old = self.current.load_full();
         let (keys, json, etag, max_age) = match (fetched, old) {
-            (Fetched::New { keys, json, etag, max_age }, old) => {
+            (FetchedKeys::New { keys, json, etag, max_age }, old) => {
                 let keys = match old {
                     Some(old) => keys.after(&old.keys),
                     None => keys,
                 };
                 (Arc::new(keys), Some(json), etag, max_age)
             }
-            (Fetched::Unchanged { max_age }, Some(old)) => {
+            (FetchedKeys::Unchanged { max_age }, Some(old)) => {
                 (Arc::clone(&old.keys), old.json.clone(), old.etag.clone(), max_age)
             }
-            (Fetched::Unchanged { .. }, None) => return,
+            (FetchedKeys::Unchanged { .. }, None) => return,
         };
         let lifetime =
             max_age.unwrap_or(self.policy.lifetime).clamp(self.policy.min_lifetime, self.policy.max_lifetime);
@@ -331,20 +333,20 @@ impl Shared {
     /// When the background task has something to do.
     fn next_refresh(&self) -> Duration {
         let renewal = self.current.load().as_ref().map_or(Duration::ZERO, |snapshot| snapshot.refresh_at);
-        self.desk().next_attempt().map_or(renewal, |next| renewal.max(next))
+        self.gate().next_attempt().map_or(renewal, |next| renewal.max(next))
     }
 }
 
 /// One attempt. However it ends, by a panic too, those who wait are told, and a failure counts.
 struct Attempt {
-    shared: Arc<Shared>,
-    ticket: Ticket,
-    fetched: Option<Result<Fetched, FetchError>>,
+    shared: Arc<RemoteKeysState>,
+    attempt: AttemptId,
+    fetched: Option<Result<FetchedKeys, FetchError>>,
 }
 
 impl Attempt {
-    fn new(shared: &Arc<Shared>, ticket: Ticket) -> Self {
-        Self { shared: Arc::clone(shared), ticket, fetched: None }
+    fn new(shared: &Arc<RemoteKeysState>, attempt: AttemptId) -> Self {
+        Self { shared: Arc::clone(shared), attempt, fetched: None }
     }
 
     async fn run(mut self) {
@@ -361,12 +363,12 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         let fetched = self.fetched.take().unwrap_or_else(|| Err(FetchError::new("the attempt broke off")));
-        self.shared.finish(self.ticket, fetched);
+        self.shared.finish(self.attempt, fetched);
     }
 }
 
 /// Rule 1, until the last handle is gone.
-async fn refresh_ahead(shared: Arc<Shared>, mut dropped: watch::Receiver<()>) {
+async fn refresh_ahead(shared: Arc<RemoteKeysState>, mut dropped: watch::Receiver<()>) {
     let mut ended = shared.ended.subscribe();
     loop {
         let wait = shared.next_refresh().saturating_sub(shared.clock.elapsed());
@@ -377,9 +379,9 @@ async fn refresh_ahead(shared: Arc<Shared>, mut dropped: watch::Receiver<()>) {
             _ = dropped.changed() => return,
         }
         let due = shared.next_refresh() <= shared.clock.elapsed();
-        if due && let Ok((Some(ticket), _)) = shared.admit(Wish::Renewal) {
+        if due && let Ok((Some(attempt), _)) = shared.admit(RefreshReason::Renewal) {
             // In a task of its own, whose panic would not be ours.
-            tokio::spawn(Attempt::new(&shared, ticket).run()).await.ok();
+            tokio::spawn(Attempt::new(&shared, attempt).run()).await.ok();
         }
     }
 }

@@ -1,54 +1,55 @@
 //! What a request does whose token names a key that we don't have.
 
-use std::{pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::Shared;
+use super::RemoteKeysState;
 use crate::{
+    clock::SleepFuture,
     error::{AuthError, Reason},
     log,
 };
 
 /// A token waits here for the end of an attempt.
-pub(crate) struct Waiting {
-    pub(super) shared: Arc<Shared>,
+pub(crate) struct KeyWait {
+    pub(super) shared: Arc<RemoteKeysState>,
     pub(super) ended: watch::Receiver<u64>,
-    pub(super) patience: Pin<Box<dyn Future<Output = ()> + Send>>,
+    pub(super) refresh_timeout: SleepFuture,
     /// The `kid` to be remembered if the attempt that it caused doesn't bring it.
-    pub(super) stranger: Option<String>,
+    pub(super) unknown_kid: Option<String>,
 }
 
-impl Waiting {
+impl KeyWait {
     /// Waits, and says what the key's absence means if it should still be absent afterwards.
-    pub(crate) async fn wait(mut self) -> StillAbsent {
+    pub(crate) async fn wait(mut self) -> StillUnknown {
         let began = self.shared.clock.elapsed();
         let ended = tokio::select! {
             ended = self.ended.changed() => ended.is_ok(),
-            () = self.patience => false,
+            () = self.refresh_timeout => false,
         };
         log::waited(&self.shared.issuer, self.shared.clock.elapsed().saturating_sub(began));
-        StillAbsent { shared: self.shared, ended, stranger: self.stranger }
+        StillUnknown { shared: self.shared, ended, unknown_kid: self.unknown_kid }
     }
 }
 
 /// What to answer if the refresh did not bring the key.
-pub(crate) struct StillAbsent {
-    shared: Arc<Shared>,
+pub(crate) struct StillUnknown {
+    shared: Arc<RemoteKeysState>,
     ended: bool,
-    stranger: Option<String>,
+    unknown_kid: Option<String>,
 }
 
-impl StillAbsent {
+impl StillUnknown {
     pub(crate) fn error(self) -> AuthError {
         let now = self.shared.clock.elapsed();
-        let mut desk = self.shared.desk();
+        let mut gate = self.shared.gate();
         let usable = self.shared.current.load().as_ref().is_some_and(|snapshot| self.shared.is_usable(snapshot, now));
-        if !self.ended || desk.is_failing() || !usable {
-            return desk.unavailable(now);
+        if !self.ended || gate.is_failing() || !usable {
+            return gate.unavailable(now);
         }
-        if let Some(key_id) = &self.stranger {
-            desk.remember_stranger(key_id, now);
+        if let Some(key_id) = &self.unknown_kid {
+            gate.record_unknown_kid(key_id, now);
         }
         Reason::UnknownKey.into()
     }

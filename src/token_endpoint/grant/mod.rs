@@ -14,7 +14,7 @@ use std::{fmt, pin::Pin, time::SystemTime};
 pub(crate) use self::authorization_code::AuthorizationCode;
 pub use self::{client_credentials::ClientCredentials, refresh_token::RefreshToken};
 use super::{
-    Inner,
+    ServerState,
     authenticate::seconds,
     client::Client,
     error::TokenError,
@@ -28,18 +28,18 @@ use super::{
 /// ```
 /// use tower_oauth::token_endpoint::{Grant, Granted, TokenError, TokenErrorKind, TokenRequest};
 ///
-/// struct Voucher;
+/// struct GiftCard;
 ///
-/// impl Grant for Voucher {
+/// impl Grant for GiftCard {
 ///     fn grant_type(&self) -> &str {
-///         "urn:example:voucher"
+///         "urn:example:gift-card"
 ///     }
 ///
 ///     async fn decide(&self, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
-///         // A real one looks the voucher up, and uses it up in the same step.
-///         match request.required("voucher")? {
+///         // A real one finds the gift card and marks it as used in one step.
+///         match request.required("gift_card")? {
 ///             "2026-ada" => request.grant_to("ada"),
-///             _ => Err(TokenError::new(TokenErrorKind::InvalidGrant, "The voucher is unknown")),
+///             _ => Err(TokenError::new(TokenErrorKind::InvalidGrant, "The gift card is unknown")),
 ///         }
 ///     }
 /// }
@@ -59,11 +59,11 @@ pub trait Grant: Send + Sync + 'static {
 pub struct TokenRequest<'r> {
     client: &'r Client,
     parameters: &'r Parameters,
-    inner: &'r Inner,
+    inner: &'r ServerState,
 }
 
 impl<'r> TokenRequest<'r> {
-    pub(crate) fn new(client: &'r Client, parameters: &'r Parameters, inner: &'r Inner) -> Self {
+    pub(crate) fn new(client: &'r Client, parameters: &'r Parameters, inner: &'r ServerState) -> Self {
         Self { client, parameters, inner }
     }
 

@@ -20,7 +20,7 @@ use crate::token_endpoint::secret::TokenHash;
 /// again. An older one is refused, and that is all.
 #[derive(Clone)]
 pub struct MemoryStore {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<MemoryState>>,
     capacity: usize,
 }
 
@@ -37,19 +37,19 @@ impl MemoryStore {
         Self { state: Arc::default(), capacity }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, MemoryState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For an operation that adds: sweeps, and says if there is no room.
-    fn lock_to_add(&self, now: u64) -> Result<MutexGuard<'_, State>, StoreError> {
+    fn lock_to_add(&self, now: u64) -> Result<MutexGuard<'_, MemoryState>, StoreError> {
         let mut state = self.lock();
         state.sweep(now);
         self.check_room(&state)?;
         Ok(state)
     }
 
-    fn check_room(&self, state: &State) -> Result<(), StoreError> {
+    fn check_room(&self, state: &MemoryState) -> Result<(), StoreError> {
         if state.deadlines.len() < self.capacity { Ok(()) } else { Err(StoreError::new("the store in memory is full")) }
     }
 }
@@ -63,8 +63,8 @@ impl Default for MemoryStore {
 impl Store for MemoryStore {
     async fn add_code(&self, code: &TokenHash, record: &CodeRecord, now: u64) -> Result<(), StoreError> {
         let mut state = self.lock_to_add(now)?;
-        state.deadlines.insert((record.expires_at, Key::Code(*code)));
-        state.codes.insert(*code, Code { record: record.clone(), used: false });
+        state.deadlines.insert((record.expires_at, ExpiryKey::Code(*code)));
+        state.codes.insert(*code, CodeEntry { record: record.clone(), used: false });
         Ok(())
     }
 
@@ -87,12 +87,12 @@ impl Store for MemoryStore {
         if let Some(found) = state.codes.get_mut(code) {
             found.used = true;
         }
-        state.deadlines.remove(&(first, Key::Code(*code)));
-        state.deadlines.insert((family.expires_at, Key::Code(*code)));
-        state.deadlines.insert((family.expires_at, Key::Family(family.id.clone())));
+        state.deadlines.remove(&(first, ExpiryKey::Code(*code)));
+        state.deadlines.insert((family.expires_at, ExpiryKey::Code(*code)));
+        state.deadlines.insert((family.expires_at, ExpiryKey::Family(family.id.clone())));
         state
             .families
-            .insert(family.id.clone(), Alive { family: family.clone(), revoked: false, used: VecDeque::new() });
+            .insert(family.id.clone(), FamilyEntry { family: family.clone(), revoked: false, used: VecDeque::new() });
         Ok(CodeTaken::First(family))
     }
 
@@ -118,7 +118,7 @@ impl Store for MemoryStore {
             let owner = (record.client_id.clone(), record.subject.clone());
             state.counted.entry(owner).or_default().push_back(*hash);
         }
-        state.deadlines.insert((record.expires_at, Key::Access(*hash)));
+        state.deadlines.insert((record.expires_at, ExpiryKey::Access(*hash)));
         state.access.insert(*hash, record.clone());
         if let (Some(refresh), Some(family)) = (refresh, &record.family) {
             state.add_refresh(refresh.hash, refresh.expires_at, family);
@@ -196,7 +196,7 @@ impl Store for MemoryStore {
             return Ok(false);
         }
         state.seen.insert(*key, expires_at);
-        state.deadlines.insert((expires_at, Key::Seen(*key)));
+        state.deadlines.insert((expires_at, ExpiryKey::Seen(*key)));
         Ok(true)
     }
 }
@@ -208,20 +208,20 @@ impl fmt::Debug for MemoryStore {
 }
 
 #[derive(Default)]
-struct State {
-    codes: HashMap<TokenHash, Code>,
-    families: HashMap<String, Alive>,
+struct MemoryState {
+    codes: HashMap<TokenHash, CodeEntry>,
+    families: HashMap<String, FamilyEntry>,
     access: HashMap<TokenHash, AccessRecord>,
-    refresh: HashMap<TokenHash, Refresh>,
+    refresh: HashMap<TokenHash, RefreshEntry>,
     seen: HashMap<TokenHash, u64>,
     /// The access tokens of clients with a limit, the oldest first, by client and subject.
     counted: HashMap<(String, String), VecDeque<TokenHash>>,
     /// When which of them can be forgotten.
-    deadlines: BTreeSet<(u64, Key)>,
+    deadlines: BTreeSet<(u64, ExpiryKey)>,
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
+enum ExpiryKey {
     Code(TokenHash),
     Family(String),
     Access(TokenHash),
@@ -229,19 +229,19 @@ enum Key {
     Seen(TokenHash),
 }
 
-struct Code {
+struct CodeEntry {
     record: CodeRecord,
     used: bool,
 }
 
-struct Alive {
+struct FamilyEntry {
     family: Family,
     revoked: bool,
     /// Its refresh tokens that were used, the oldest first.
     used: VecDeque<TokenHash>,
 }
 
-struct Refresh {
+struct RefreshEntry {
     family: String,
     expires_at: u64,
     used: Option<Use>,
@@ -253,7 +253,7 @@ struct Use {
     successor: TokenHash,
 }
 
-impl State {
+impl MemoryState {
     /// Forgets what has expired, a little at a time, so that nobody waits for a great cleaning.
     fn sweep(&mut self, now: u64) {
         for _ in 0..SWEPT_AT_ONCE {
@@ -263,13 +263,13 @@ impl State {
             }
             let Some((deadline, key)) = self.deadlines.pop_first() else { return };
             match key {
-                Key::Code(hash) => drop(self.codes.remove(&hash)),
-                Key::Family(id) => drop(self.families.remove(&id)),
-                Key::Access(hash) => drop(self.take_access(&hash)),
-                Key::Refresh(hash) => drop(self.refresh.remove(&hash)),
+                ExpiryKey::Code(hash) => drop(self.codes.remove(&hash)),
+                ExpiryKey::Family(id) => drop(self.families.remove(&id)),
+                ExpiryKey::Access(hash) => drop(self.take_access(&hash)),
+                ExpiryKey::Refresh(hash) => drop(self.refresh.remove(&hash)),
                 // It may have been remembered anew after its time.
-                Key::Seen(hash) if self.seen.get(&hash) == Some(&deadline) => drop(self.seen.remove(&hash)),
-                Key::Seen(_) => {}
+                ExpiryKey::Seen(hash) if self.seen.get(&hash) == Some(&deadline) => drop(self.seen.remove(&hash)),
+                ExpiryKey::Seen(_) => {}
             }
         }
     }
@@ -294,8 +294,8 @@ impl State {
     }
 
     fn add_refresh(&mut self, hash: TokenHash, expires_at: u64, family: &str) {
-        self.deadlines.insert((expires_at, Key::Refresh(hash)));
-        self.refresh.insert(hash, Refresh { family: family.to_owned(), expires_at, used: None });
+        self.deadlines.insert((expires_at, ExpiryKey::Refresh(hash)));
+        self.refresh.insert(hash, RefreshEntry { family: family.to_owned(), expires_at, used: None });
     }
 
     /// One more refresh token of a family was used; the oldest such one is forgotten, so that no session fills the store.
@@ -307,7 +307,7 @@ impl State {
         }
         let Some(oldest) = found.used.pop_front() else { return };
         if let Some(refresh) = self.refresh.remove(&oldest) {
-            self.deadlines.remove(&(refresh.expires_at, Key::Refresh(oldest)));
+            self.deadlines.remove(&(refresh.expires_at, ExpiryKey::Refresh(oldest)));
         }
     }
 
@@ -325,7 +325,7 @@ impl State {
 
     fn forget_access(&mut self, hash: &TokenHash) {
         if let Some(record) = self.take_access(hash) {
-            self.deadlines.remove(&(record.expires_at, Key::Access(*hash)));
+            self.deadlines.remove(&(record.expires_at, ExpiryKey::Access(*hash)));
         }
     }
 

@@ -6,7 +6,7 @@
 //! that they reach. There is no way to read a code and delete it afterwards. What a store never sees is the text of a
 //! secret, a code or a token.
 //!
-//! Times are whole seconds since 1970-01-01 by the endpoint's [`Clock`](crate::Clock); they come with each call, so that a
+//! Times are whole seconds since 1970-01-01 by the endpoint's [`Clock`](crate::clock::Clock); they come with each call, so that a
 //! store needs no clock. Something is alive as long as `now < expires_at`; what is over may be forgotten.
 
 mod conformance;
@@ -353,17 +353,17 @@ impl Error for StoreError {
 }
 
 /// The future of a store behind a pointer.
-pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+pub(crate) type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// [`Store`] behind a pointer.
 macro_rules! erased {
     ($($name:ident($($argument:ident: $type:ty),+) -> $answer:ty;)+) => {
         pub(crate) trait ErasedStore: Send + Sync {
-            $(fn $name<'a>(&'a self, $($argument: $type),+) -> Answer<'a, $answer>;)+
+            $(fn $name<'a>(&'a self, $($argument: $type),+) -> StoreFuture<'a, $answer>;)+
         }
 
         impl<S: Store> ErasedStore for S {
-            $(fn $name<'a>(&'a self, $($argument: $type),+) -> Answer<'a, $answer> {
+            $(fn $name<'a>(&'a self, $($argument: $type),+) -> StoreFuture<'a, $answer> {
                 Box::pin(Store::$name(self, $($argument),+))
             })+
         }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::jws::{TokenMac, sha256};
 
-/// What a verdict depends on beside the token; for [`Verify::cache_key`](crate::Verify::cache_key).
+/// What a verdict depends on beside the token; for [`Verify::cache_key`](crate::verify::Verify::cache_key).
 pub struct CacheKey {
     parts: Option<[u8; 32]>,
 }
@@ -33,33 +33,33 @@ impl fmt::Debug for CacheKey {
 
 /// What stands for a token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Digest([u8; 32]);
+pub(super) struct TokenDigest([u8; 32]);
 
 /// What stands for a token and everything else that the verdict depends on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Name {
-    pub(super) digest: Digest,
+pub(super) struct EntryKey {
+    pub(super) digest: TokenDigest,
     pub(super) parts: Option<[u8; 32]>,
 }
 
 /// Makes the names.
-pub(super) struct Namer {
+pub(super) struct KeyHasher {
     /// Without randomness SHA-256 has to do for all.
     mac: Option<TokenMac>,
 }
 
-impl Namer {
+impl KeyHasher {
     pub(super) fn new() -> Self {
         Self { mac: TokenMac::new().ok() }
     }
 
-    pub(super) fn name(&self, token: &[u8], key: &CacheKey) -> Name {
+    pub(super) fn key_of_entry(&self, token: &[u8], key: &CacheKey) -> EntryKey {
         let quick = if key.is_extended() { None } else { self.quick(token) };
-        Name { digest: quick.unwrap_or_else(|| thorough(token)), parts: key.parts }
+        EntryKey { digest: quick.unwrap_or_else(|| thorough(token)), parts: key.parts }
     }
 
     /// Every digest that this token may be known by.
-    pub(super) fn all(&self, token: &[u8]) -> impl Iterator<Item = Digest> {
+    pub(super) fn all(&self, token: &[u8]) -> impl Iterator<Item = TokenDigest> {
         [Some(thorough(token)), self.quick(token)].into_iter().flatten()
     }
 
@@ -68,7 +68,7 @@ impl Namer {
     /// Half the time of a SHA-256 of all. The keyed hash keeps strangers from aiming at a collision. Who has read the
     /// memory and knows its key could aim, but not without the signature's end, of which there is only a hash; and with
     /// the end of a signature of his own he hits his own verdict.
-    fn quick(&self, token: &[u8]) -> Option<Digest> {
+    fn quick(&self, token: &[u8]) -> Option<TokenDigest> {
         // As the base64 of every JOSE header begins, with its first brace.
         let end = token.last_chunk::<SIGNATURE_END>().filter(|_| token.starts_with(b"ey"))?;
         let (mac, end) = (self.mac.as_ref()?.mac(token), sha256([end.as_slice()]));
@@ -76,12 +76,12 @@ impl Namer {
         for (byte, from) in digest.iter_mut().zip(mac.iter().chain(&end)) {
             *byte = *from;
         }
-        Some(Digest(digest))
+        Some(TokenDigest(digest))
     }
 }
 
-fn thorough(token: &[u8]) -> Digest {
-    Digest(sha256([token]))
+fn thorough(token: &[u8]) -> TokenDigest {
+    TokenDigest(sha256([token]))
 }
 
 /// 288 bits of base64, in one block of SHA-256. The shortest signature, of HS256, has 256.

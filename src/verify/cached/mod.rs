@@ -2,9 +2,9 @@
 //!
 //! *In*: what a request presented. *Out*: the verdict of the verifier inside, or the one it gave before.
 
+mod entries;
 mod key;
-mod pending;
-mod shelf;
+mod single_flight;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -12,11 +12,11 @@ use tokio::runtime::Handle;
 
 pub use self::key::CacheKey;
 use self::{
-    key::{Name, Namer},
-    pending::{Begun, Pending},
-    shelf::{Shelf, Sizes},
+    entries::{CacheBounds, CacheEntries},
+    key::{EntryKey, KeyHasher},
+    single_flight::{SingleFlight, Start},
 };
-use super::{Presented, Verdict, Verify};
+use super::{PresentedToken, Verdict, Verify};
 use crate::{
     clock::{Clock, SystemClock},
     error::{AuthError, AuthErrorKind},
@@ -65,23 +65,23 @@ const MAX_REFUSAL_AGE: Duration = Duration::from_secs(5);
 /// ```
 pub struct Cached<V> {
     verifier: Arc<V>,
-    settings: Settings,
-    shared: Arc<Shared>,
+    settings: CacheSettings,
+    shared: Arc<CacheState>,
 }
 
 #[derive(Clone)]
-struct Settings {
+struct CacheSettings {
     max_age: Duration,
     refusal_age: Duration,
-    sizes: Sizes,
+    sizes: CacheBounds,
     clock: Arc<dyn Clock>,
 }
 
 /// What clones share.
-struct Shared {
-    shelf: Shelf,
-    pending: Pending,
-    namer: Namer,
+struct CacheState {
+    entries: CacheEntries,
+    flights: SingleFlight,
+    hasher: KeyHasher,
 }
 
 impl<V: Verify> Cached<V> {
@@ -92,16 +92,17 @@ impl<V: Verify> Cached<V> {
     #[must_use]
     pub fn new(verifier: V, max_age: Duration) -> Self {
         let clock = Arc::new(SystemClock::new());
-        let settings = Settings { max_age, refusal_age: max_age.min(MAX_REFUSAL_AGE), sizes: Sizes::default(), clock };
+        let settings =
+            CacheSettings { max_age, refusal_age: max_age.min(MAX_REFUSAL_AGE), sizes: CacheBounds::default(), clock };
         Self::with(Arc::new(verifier), settings)
     }
 
-    fn with(verifier: Arc<V>, settings: Settings) -> Self {
-        let shelf = Shelf::new(&settings.sizes, Arc::clone(&settings.clock));
+    fn with(verifier: Arc<V>, settings: CacheSettings) -> Self {
+        let entries = CacheEntries::new(&settings.sizes, Arc::clone(&settings.clock));
         Self {
             verifier,
             settings,
-            shared: Arc::new(Shared { shelf, pending: Pending::default(), namer: Namer::new() }),
+            shared: Arc::new(CacheState { entries, flights: SingleFlight::default(), hasher: KeyHasher::new() }),
         }
     }
 
@@ -140,23 +141,23 @@ impl<V: Verify> Cached<V> {
     ///
     /// A JWT that is still good is accepted again. A cache inside of this one has its own memory.
     pub fn forget(&self, token: &str) {
-        // First those on the way, then what is there: no verdict that was on its way gets onto the shelf any more.
-        for digest in self.shared.namer.all(token.as_bytes()) {
-            self.shared.pending.abandon(&digest);
-            self.shared.shelf.remove(&digest);
+        // First those on the way, then what is there: no verdict that was on its way gets onto the entries any more.
+        for digest in self.shared.hasher.all(token.as_bytes()) {
+            self.shared.flights.abandon(&digest);
+            self.shared.entries.remove(&digest);
         }
     }
 
     /// Forgets everything.
     pub fn clear(&self) {
-        self.shared.pending.abandon_all();
-        self.shared.shelf.clear();
+        self.shared.flights.abandon_all();
+        self.shared.entries.clear();
     }
 
     /// How many accepted tokens are kept at the moment, some of them perhaps no longer good.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shared.shelf.len()
+        self.shared.entries.len()
     }
 
     /// Whether no accepted token is kept.
@@ -166,65 +167,65 @@ impl<V: Verify> Cached<V> {
     }
 
     /// The verdict, if it is known or on its way.
-    fn recall(&self, presented: &Presented<'_>) -> Result<Verdict, Miss> {
+    fn recall(&self, presented: &PresentedToken<'_>) -> Result<Verdict, Miss> {
         let mut key = CacheKey::new();
         let ((), looked) = presented.looked_further(|| self.verifier.cache_key(presented, &mut key));
         // Looked without a word, it may have chosen by what it saw; a word without a look doesn't tell what others saw.
-        let told_apart = looked && key.is_extended();
-        let name = self.shared.namer.name(presented.credentials.token_bytes(), &key);
-        if let Some(verdict) = self.known(&name) {
+        let cacheable = looked && key.is_extended();
+        let key_of_entry = self.shared.hasher.key_of_entry(presented.credentials.token_bytes(), &key);
+        if let Some(verdict) = self.known(&key_of_entry) {
             return Ok(verdict);
         }
-        match self.shared.pending.join(&name, self.settings.clock.elapsed()) {
+        match self.shared.flights.join(&key_of_entry, self.settings.clock.elapsed()) {
             Ok(running) => {
                 log::looked_up(Lookup::Joined);
                 Ok(running.verdict(Arc::clone(&self.settings.clock)))
             }
             // The answer may have come in since we looked.
-            Err(forgettings) => self.known(&name).ok_or_else(|| {
+            Err(invalidations) => self.known(&key_of_entry).ok_or_else(|| {
                 log::looked_up(Lookup::Miss);
-                Miss { name, told_apart, forgettings }
+                Miss { key_of_entry, cacheable, invalidations }
             }),
         }
     }
 
-    fn known(&self, name: &Name) -> Option<Verdict> {
+    fn known(&self, key_of_entry: &EntryKey) -> Option<Verdict> {
         let now = self.settings.clock.elapsed();
-        if let Some(token) = self.shared.shelf.accepted(name, now) {
+        if let Some(token) = self.shared.entries.accepted(key_of_entry, now) {
             if self.verifier.still_holds(&token) {
                 log::looked_up(Lookup::Hit);
                 return Some(Verdict::Now(Ok(token)));
             }
-            self.shared.shelf.remove(&name.digest);
+            self.shared.entries.remove(&key_of_entry.digest);
         }
-        let error = self.shared.shelf.refused(name, now)?;
+        let error = self.shared.entries.refused(key_of_entry, now)?;
         log::looked_up(Lookup::Refused);
         Some(Verdict::Now(Err(error)))
     }
 
     /// The verdict, which others may take too.
     fn keep(&self, miss: Miss, verdict: Verdict, looked_further: bool) -> Verdict {
-        // It may depend on what the name doesn't tell.
-        if looked_further && !miss.told_apart {
+        // It may depend on what the key_of_entry doesn't tell.
+        if looked_further && !miss.cacheable {
             return verdict;
         }
         let (shared, settings) = (&self.shared, &self.settings);
         match verdict {
             Verdict::Now(Ok(token)) => {
-                shared.pending.unless_forgotten(miss.forgettings, || shared.shelf.accept(&miss, &token, settings));
+                shared.flights.unless_forgotten(miss.invalidations, || shared.entries.accept(&miss, &token, settings));
                 Verdict::Now(Ok(token))
             }
             Verdict::Now(Err(error)) => Verdict::Now(Err(error)),
             Verdict::Later(judging) => {
                 // Outside of a runtime nobody but the request itself can ask.
                 let Ok(runtime) = Handle::try_current() else { return Verdict::Later(judging) };
-                match shared.pending.begin(&miss, settings.clock.elapsed()) {
-                    Begun::Joined(running) => running.verdict(Arc::clone(&settings.clock)),
-                    Begun::Full => Verdict::Now(Err(AuthError::unavailable(Duration::from_secs(1)))),
-                    Begun::Started(running, asking) => {
+                match shared.flights.begin(&miss, settings.clock.elapsed()) {
+                    Start::Joined(running) => running.verdict(Arc::clone(&settings.clock)),
+                    Start::Full => Verdict::Now(Err(AuthError::unavailable(Duration::from_secs(1)))),
+                    Start::Started(running, asking) => {
                         // Somebody else's question may have begun and ended since we looked.
-                        if let Some(Verdict::Now(known)) = self.known(&miss.name) {
-                            shared.pending.end(&miss.name, asking, known.clone(), |_| ());
+                        if let Some(Verdict::Now(known)) = self.known(&miss.key_of_entry) {
+                            shared.flights.end(&miss.key_of_entry, asking, known.clone(), |_| ());
                             return Verdict::Now(known);
                         }
                         let waiting = running.verdict(Arc::clone(&settings.clock));
@@ -235,7 +236,7 @@ impl<V: Verify> Cached<V> {
                                 () = settings.clock.sleep(DEADLINE) => Err(AuthError::unavailable(Duration::from_secs(1))),
                             };
                             let note = |verdict: &_| shared.note(&miss, verdict, &settings);
-                            shared.pending.end(&miss.name, asking, verdict, note);
+                            shared.flights.end(&miss.key_of_entry, asking, verdict, note);
                         });
                         waiting
                     }
@@ -247,19 +248,19 @@ impl<V: Verify> Cached<V> {
 
 /// A token about which nothing is known, and how far forgetting had come when that was found.
 struct Miss {
-    name: Name,
-    /// The name holds whatever the verdict may depend on.
-    told_apart: bool,
-    forgettings: u64,
+    key_of_entry: EntryKey,
+    /// The key_of_entry holds whatever the verdict may depend on.
+    cacheable: bool,
+    invalidations: u64,
 }
 
-impl Shared {
-    fn note(&self, miss: &Miss, verdict: &Result<Token, AuthError>, settings: &Settings) {
+impl CacheState {
+    fn note(&self, miss: &Miss, verdict: &Result<Token, AuthError>, settings: &CacheSettings) {
         match verdict {
-            Ok(token) => self.shelf.accept(miss, token, settings),
+            Ok(token) => self.entries.accept(miss, token, settings),
             // A key that is unknown now may be here in a moment.
-            Err(error) if error.kind() == AuthErrorKind::InvalidToken && !error.is_for_want_of_a_key() => {
-                self.shelf.refuse(miss, error, settings.refusal_age);
+            Err(error) if error.kind() == AuthErrorKind::InvalidToken && !error.is_unknown_key() => {
+                self.entries.refuse(miss, error, settings.refusal_age);
             }
             Err(_) => {}
         }
@@ -267,14 +268,14 @@ impl Shared {
 }
 
 impl<V: Verify> Verify for Cached<V> {
-    fn verify(&self, presented: &Presented<'_>) -> Verdict {
+    fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         self.recall(presented).unwrap_or_else(|miss| {
             let (verdict, looked_further) = presented.looked_further(|| self.verifier.verify(presented));
             self.keep(miss, verdict, looked_further)
         })
     }
 
-    fn verify_own(&self, presented: &Presented<'_>) -> Option<Verdict> {
+    fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
         match self.recall(presented) {
             Ok(verdict) => Some(verdict),
             Err(miss) => {
@@ -284,7 +285,7 @@ impl<V: Verify> Verify for Cached<V> {
         }
     }
 
-    fn cache_key(&self, presented: &Presented<'_>, key: &mut CacheKey) {
+    fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
         self.verifier.cache_key(presented, key);
     }
 

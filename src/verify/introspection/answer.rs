@@ -8,54 +8,55 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Rules, SIGNED};
+use super::{IntrospectionRules, SIGNED};
 use crate::{
-    claims::{NumericDate, OneOrMany, object},
+    claims::NumericDate,
     error::AuthError,
     fetch::FetchError,
+    json::{OneOrMany, object},
     jws::Compact,
-    keys::remote::StillAbsent,
+    keys::remote::StillUnknown,
     token::Token,
     verify::jwt::{Fault, check_signature},
 };
 
 /// An answer that can be used.
-pub(super) enum Answer {
+pub(super) enum IntrospectionResult {
     Active(Token),
     /// Active, but no access token that may be used as a plain bearer token.
-    Misplaced(AuthError),
+    NotBearer(AuthError),
     Inactive,
 }
 
 /// The members that decide before any fact is looked at.
 #[derive(Deserialize)]
-struct Standing {
+struct IntrospectionStatus {
     active: bool,
     token_type: Option<String>,
     token_use: Option<String>,
 }
 
-impl Rules {
+impl IntrospectionRules {
     /// An answer in plain JSON.
-    pub(super) fn read(&self, body: &[u8]) -> Result<Answer, FetchError> {
+    pub(super) fn parse_response(&self, body: &[u8]) -> Result<IntrospectionResult, FetchError> {
         let text = str::from_utf8(body).map_err(|_| FetchError::new("the answer is not UTF-8"))?;
         // serde_json's own message may quote what stands there, so only the place is told.
-        let standing: Standing = object(text).map_err(|error| {
+        let status_members: IntrospectionStatus = object(text).map_err(|error| {
             FetchError::new(format!("the answer is no introspection response (column {})", error.column()))
         })?;
-        if !standing.active {
-            return Ok(Answer::Inactive);
+        if !status_members.active {
+            return Ok(IntrospectionResult::Inactive);
         }
-        if let Some(error) = standing.objection() {
-            return Ok(Answer::Misplaced(error));
+        if let Some(error) = status_members.objection() {
+            return Ok(IntrospectionResult::NotBearer(error));
         }
         let token = Token::from_claims(text.to_owned(), &self.names)
             .map_err(|error| FetchError::new("the answer's members are malformed").with_source(error))?;
-        Ok(Answer::Active(token))
+        Ok(IntrospectionResult::Active(token))
     }
 
     /// A signed answer: its signature, its type, that the issuer gave it, and to us.
-    pub(super) async fn read_signed(&self, body: &[u8]) -> Result<Answer, FetchError> {
+    pub(super) async fn parse_signed_response(&self, body: &[u8]) -> Result<IntrospectionResult, FetchError> {
         let text = str::from_utf8(body).map_err(|_| FetchError::new("the answer is not UTF-8"))?.trim_ascii();
         let jws = Compact::split(text.as_bytes()).ok_or_else(|| FetchError::new("the signed answer is no JWS"))?;
         if let Err(fault) = self.check_signature(&jws) {
@@ -67,12 +68,12 @@ impl Rules {
                 Err(error) => Err(error),
             };
             self.check_signature(&jws).map_err(|fault| match fault {
-                Fault::NoKey(_) => failed(sought.map_or_else(|error| error, StillAbsent::error)),
+                Fault::NoKey(_) => failed(sought.map_or_else(|error| error, StillUnknown::error)),
                 fault @ Fault::Refused(_) => unsigned(fault),
             })?;
         }
         let payload = jws.payload().ok_or_else(|| FetchError::new("the signed answer's payload is malformed"))?;
-        self.read_payload(&payload)
+        self.parse_signed_payload(&payload)
     }
 
     fn check_signature(&self, jws: &Compact<'_>) -> Result<(), Fault> {
@@ -85,7 +86,7 @@ impl Rules {
         })
     }
 
-    fn read_payload(&self, payload: &[u8]) -> Result<Answer, FetchError> {
+    fn parse_signed_payload(&self, payload: &[u8]) -> Result<IntrospectionResult, FetchError> {
         #[derive(Deserialize)]
         struct Signed<'p> {
             iss: String,
@@ -112,11 +113,11 @@ impl Rules {
         if signed.iat.0 > now + self.expected.leeway.as_secs_f64() {
             return Err(FetchError::new("the signed answer was given in the future"));
         }
-        self.read(signed.token_introspection.get().as_bytes())
+        self.parse_response(signed.token_introspection.get().as_bytes())
     }
 }
 
-impl Standing {
+impl IntrospectionStatus {
     /// A refresh token is active too, and a token that is bound to a key needs more than to be shown.
     fn objection(&self) -> Option<AuthError> {
         use crate::error::Reason;

@@ -17,12 +17,12 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct Breaker {
-    state: Mutex<State>,
+    state: Mutex<BreakerState>,
     clock: Arc<dyn Clock>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct BreakerState {
     /// In a row.
     failures: u32,
     /// Until when nobody is asked, by [`Clock::elapsed`]. A probe moves it on by a pause, so that it stays the only one.
@@ -45,7 +45,7 @@ impl Breaker {
     }
 
     /// Whether somebody may be asked now; otherwise, how long to wait.
-    pub(super) fn admit(&self) -> Result<Permit<'_>, Duration> {
+    pub(super) fn acquire(&self) -> Result<Permit<'_>, Duration> {
         let now = self.clock.elapsed();
         let mut state = self.lock();
         let failures = state.failures;
@@ -60,7 +60,7 @@ impl Breaker {
         Ok(Permit { breaker: self, failures, probe_until: Some(state.closed_until) })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, BreakerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -98,7 +98,7 @@ impl Drop for Permit<'_> {
     }
 }
 
-impl State {
+impl BreakerState {
     fn pause(&self) -> Duration {
         MAX_PAUSE.min(FIRST_PAUSE.saturating_mul(1 << self.failures.saturating_sub(FAILURES).min(10)))
     }

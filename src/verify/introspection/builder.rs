@@ -5,19 +5,19 @@ use std::{
     time::Duration,
 };
 
-use super::{Breaker, ClientAuthentication, IntrospectionVerifier, Rules};
+use super::{Breaker, ClientAuthentication, IntrospectionRules, IntrospectionVerifier};
 use crate::{
-    acts_for::ActorRule,
-    claims::ClaimNames,
+    claims::{ClaimNames, acting},
     clock::Clock,
-    error::{ConfigError, ConfigMistake},
+    config_error::{ConfigError, MistakeCollector},
     fetch::Fetch,
     issuer::{
-        Issuer, Plain, check_url,
-        discovery::Endpoint,
-        site::{Place, Site, default_fetch},
+        Issuer,
+        client::{EndpointLocator, IssuerClient, default_fetch, no_fetch},
+        discovery::EndpointKind,
     },
     jws::{SUPPORTED, SignatureAlgorithm, sha256},
+    url::{PlainHttp, check_url},
     verify::expected::Expected,
 };
 
@@ -38,7 +38,7 @@ pub struct IntrospectionVerifierBuilder {
 impl IntrospectionVerifierBuilder {
     pub(super) fn new(issuer: Issuer, client: ClientAuthentication, audience: String) -> Self {
         let mut names = ClaimNames::default();
-        names.dialect_mut().actor = ActorRule::Introspected;
+        names.rules_mut().acts_for = acting::introspected;
         Self {
             issuer,
             client,
@@ -74,9 +74,9 @@ impl IntrospectionVerifierBuilder {
     /// Takes a token without `sub` for a client's own, as some servers issue them by client credentials.
     ///
     /// What is lost: a server that never tells `sub` has its users' tokens taken for their clients' own. Without this, a
-    /// token without `sub` acts for [`Unknown`](crate::ActsFor::Unknown).
+    /// token without `sub` acts for [`Unknown`](crate::acts_for::ActsFor::Unknown).
     pub fn accept_missing_subject_as_client(mut self) -> Self {
-        self.names.dialect_mut().actor = ActorRule::Rfc9068;
+        self.names.rules_mut().acts_for = acting::rfc9068;
         self
     }
 
@@ -87,22 +87,22 @@ impl IntrospectionVerifierBuilder {
     }
 
     /// Reads the scopes from this member where there is no `scope`; as
-    /// [`JwtVerifierBuilder::read_scopes_from`](crate::JwtVerifierBuilder::read_scopes_from).
-    pub fn read_scopes_from(mut self, member: impl Into<String>) -> Self {
+    /// [`JwtVerifierBuilder::scope_claim`](crate::verify::JwtVerifierBuilder::scope_claim).
+    pub fn scope_claim(mut self, member: impl Into<String>) -> Self {
         self.names.scopes.push(member.into());
         self
     }
 
     /// Reads the client from this member where there is no `client_id`.
-    pub fn read_client_from(mut self, member: impl Into<String>) -> Self {
+    pub fn client_claim(mut self, member: impl Into<String>) -> Self {
         self.names.client.push(member.into());
         self
     }
 
     /// Reads the roles from here instead of `roles`; as
-    /// [`JwtVerifierBuilder::read_roles_from`](crate::JwtVerifierBuilder::read_roles_from).
-    pub fn read_roles_from<N: Into<Box<str>>>(mut self, path: impl IntoIterator<Item = N>) -> Self {
-        self.names.dialect_mut().roles = Some(path.into_iter().map(Into::into).collect());
+    /// [`JwtVerifierBuilder::roles_claim`](crate::verify::JwtVerifierBuilder::roles_claim).
+    pub fn roles_claim<N: Into<Box<str>>>(mut self, path: impl IntoIterator<Item = N>) -> Self {
+        self.names.rules_mut().roles = Some(path.into_iter().map(Into::into).collect());
         self
     }
 
@@ -137,32 +137,27 @@ impl IntrospectionVerifierBuilder {
     /// endpoint that is no `https` URL (plain `http` is accepted for a loopback address), no endpoint for an issuer whose
     /// metadata is never fetched, no way to the network.
     pub fn build(self) -> Result<IntrospectionVerifier, ConfigError> {
-        let mut mistakes = Vec::new();
-        self.client.mistakes(&mut mistakes);
-        self.expected.mistakes(&mut mistakes);
-        self.names.mistakes(&mut mistakes);
-        let theirs = self.issuer.site();
-        let plain = theirs.map_or(Plain::Loopback, |site| site.plain);
-        match &self.endpoint {
-            Some(url) => {
-                // Named by ourselves, it may be on this machine whoever the issuer is.
-                let plain = if plain == Plain::Nowhere { Plain::Loopback } else { plain };
-                mistakes
-                    .extend(check_url("endpoint", url, plain).err().into_iter().flat_map(ConfigError::into_mistakes));
-            }
-            None if theirs.is_none() => mistakes.push(ConfigMistake::new(
+        let mut mistakes = MistakeCollector::new();
+        self.client.check(&mut mistakes);
+        self.expected.check(&mut mistakes);
+        self.names.check(&mut mistakes);
+        let issuer_client = self.issuer.client();
+        let plain = issuer_client.map_or(PlainHttp::Loopback, |client| client.plain);
+        if let Some(url) = &self.endpoint {
+            // The application names this URL itself, so it may be on this machine whatever the issuer is.
+            let plain = if plain == PlainHttp::Nowhere { PlainHttp::Loopback } else { plain };
+            mistakes.check(check_url("endpoint", url, plain));
+        } else if issuer_client.is_none() {
+            mistakes.add(
                 "endpoint",
-                "nothing is fetched of an issuer with known keys, so its metadata can't name it",
+                "the metadata of an issuer with fixed keys is never fetched, so it can't name the endpoint",
                 "give the introspection endpoint's URL, or use Issuer::builder",
-            )),
-            None => {}
+            );
         }
-        let fetch = self.fetch.or_else(|| theirs.map(|site| Arc::clone(&site.fetch)));
-        let fetch = match fetch.map_or_else(default_fetch, Ok) {
-            Ok(fetch) => fetch,
-            Err(error) => return Err(error.and(mistakes)),
-        };
-        ConfigError::unless_empty(mistakes)?;
+        let fetch = self.fetch.or_else(|| issuer_client.map(|client| Arc::clone(&client.fetch)));
+        let fetch = mistakes.check(fetch.map_or_else(default_fetch, Ok));
+        mistakes.finish()?;
+        let Some(fetch) = fetch else { return Err(no_fetch().into()) };
         let client = self.client.client_id().unwrap_or_default();
         let asked = [self.issuer.identifier(), self.endpoint.as_deref().unwrap_or_default(), client];
         let parts = asked.into_iter().chain(self.expected.audience.iter().map(String::as_str));
@@ -170,9 +165,9 @@ impl IntrospectionVerifierBuilder {
         let identity = sha256(parts.iter().map(<[u8; 32]>::as_slice));
         let clock = Arc::clone(&self.expected.clock);
         let breaker = self.breaker.then(|| Breaker::new(Arc::clone(&clock)));
-        let site = Site { identifier: self.issuer.identifier().into(), fetch, clock, plain };
+        let issuer_client = IssuerClient { identifier: self.issuer.identifier().into(), fetch, clock, plain };
         Ok(IntrospectionVerifier {
-            rules: Arc::new(Rules {
+            rules: Arc::new(IntrospectionRules {
                 issuer: self.issuer,
                 client: self.client,
                 expected: self.expected,
@@ -181,8 +176,8 @@ impl IntrospectionVerifierBuilder {
                 identity,
                 signed: self.signed,
                 algorithms: SUPPORTED.iter().copied().map(SignatureAlgorithm::Asymmetric).collect(),
-                site,
-                place: Place::new(Endpoint::Introspection, self.endpoint),
+                issuer_client,
+                locator: EndpointLocator::new(EndpointKind::Introspection, self.endpoint),
                 locating: tokio::sync::Mutex::default(),
                 location_failed: Mutex::default(),
                 breaker,

@@ -7,23 +7,23 @@ use form_urlencoded::{Serializer, byte_serialize};
 use http::HeaderValue;
 use serde_json::json;
 
-use crate::{claims::NumericDate, error::ConfigMistake, fetch::FetchError, jws::random, keys::PrivateKey};
+use crate::{claims::NumericDate, config_error::MistakeCollector, fetch::FetchError, jws::random, keys::PrivateKey};
 
 /// How this API authenticates itself at the introspection endpoint (RFC 7662 §2.1). Its `Debug` hides the secret.
 ///
 /// ```
-/// use tower_oauth::ClientAuthentication;
+/// use tower_oauth::verify::ClientAuthentication;
 ///
 /// let client = ClientAuthentication::secret_basic("orders-api", "correct horse battery staple");
 /// assert!(!format!("{client:?}").contains("horse"));
 /// ```
 #[derive(Clone)]
 pub struct ClientAuthentication {
-    method: Method,
+    method: AuthenticationMethod,
 }
 
 #[derive(Clone)]
-enum Method {
+enum AuthenticationMethod {
     SecretBasic { id: String, secret: String },
     SecretPost { id: String, secret: String },
     PrivateKeyJwt { id: String, key: Arc<PrivateKey> },
@@ -37,55 +37,52 @@ const ASSERTION_SECONDS: i64 = 60;
 impl ClientAuthentication {
     /// `client_secret_basic`: id and secret in the `Authorization` header, form-encoded first (RFC 6749 §2.3.1).
     pub fn secret_basic(id: impl Into<String>, secret: impl Into<String>) -> Self {
-        Self { method: Method::SecretBasic { id: id.into(), secret: secret.into() } }
+        Self { method: AuthenticationMethod::SecretBasic { id: id.into(), secret: secret.into() } }
     }
 
     /// `client_secret_post`: id and secret in the body, for servers that don't read the header.
     pub fn secret_post(id: impl Into<String>, secret: impl Into<String>) -> Self {
-        Self { method: Method::SecretPost { id: id.into(), secret: secret.into() } }
+        Self { method: AuthenticationMethod::SecretPost { id: id.into(), secret: secret.into() } }
     }
 
     /// `private_key_jwt`: an assertion signed with our own key, for one minute and one use, with the issuer as its only
     /// audience (RFC 7523 §3, RFC 7523bis).
     #[must_use]
     pub fn private_key_jwt(id: impl Into<String>, key: PrivateKey) -> Self {
-        Self { method: Method::PrivateKeyJwt { id: id.into(), key: Arc::new(key) } }
+        Self { method: AuthenticationMethod::PrivateKeyJwt { id: id.into(), key: Arc::new(key) } }
     }
 
     /// An access token of our own (RFC 7662 §2.1). It is asked for at each question, so it may be renewed meanwhile.
     pub fn bearer(token: impl Fn() -> String + Send + Sync + 'static) -> Self {
-        Self { method: Method::Bearer { token: Arc::new(token) } }
+        Self { method: AuthenticationMethod::Bearer { token: Arc::new(token) } }
     }
 
     /// `tls_client_auth` or `self_signed_tls_client_auth` (RFC 8705 §2): the certificate is presented by the
-    /// [`Fetch`](crate::Fetch) that the verifier is given; the body names the client.
+    /// [`Fetch`](crate::fetch::Fetch) that the verifier is given; the body names the client.
     pub fn tls(id: impl Into<String>) -> Self {
-        Self { method: Method::Tls { id: id.into() } }
+        Self { method: AuthenticationMethod::Tls { id: id.into() } }
     }
 
     /// Our `client_id`, where the method has one.
     pub(super) fn client_id(&self) -> Option<&str> {
         match &self.method {
-            Method::SecretBasic { id, .. }
-            | Method::SecretPost { id, .. }
-            | Method::PrivateKeyJwt { id, .. }
-            | Method::Tls { id } => Some(id),
-            Method::Bearer { .. } => None,
+            AuthenticationMethod::SecretBasic { id, .. }
+            | AuthenticationMethod::SecretPost { id, .. }
+            | AuthenticationMethod::PrivateKeyJwt { id, .. }
+            | AuthenticationMethod::Tls { id } => Some(id),
+            AuthenticationMethod::Bearer { .. } => None,
         }
     }
 
-    pub(super) fn mistakes(&self, mistakes: &mut Vec<ConfigMistake>) {
+    pub(super) fn check(&self, mistakes: &mut MistakeCollector) {
         if self.client_id().is_some_and(str::is_empty) {
-            mistakes.push(ConfigMistake::new(
-                "client",
-                "the id is empty",
-                "give the id that the server knows this API by",
-            ));
+            mistakes.add("client", "the id is empty", "give the client id that the server knows this API by");
         }
-        if let Method::SecretBasic { secret, .. } | Method::SecretPost { secret, .. } = &self.method
+        if let AuthenticationMethod::SecretBasic { secret, .. } | AuthenticationMethod::SecretPost { secret, .. } =
+            &self.method
             && secret.is_empty()
         {
-            mistakes.push(ConfigMistake::new("client", "the secret is empty", "give the secret of this client"));
+            mistakes.add("client", "the secret is empty", "give the secret of this client");
         }
     }
 
@@ -97,21 +94,21 @@ impl ClientAuthentication {
         now: SystemTime,
     ) -> Result<Option<HeaderValue>, FetchError> {
         match &self.method {
-            Method::SecretBasic { id, secret } => {
+            AuthenticationMethod::SecretBasic { id, secret } => {
                 let encode = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
                 let pair = STANDARD.encode(format!("{}:{}", encode(id), encode(secret)));
                 return secret_header("Basic", &pair).map(Some);
             }
-            Method::Bearer { token } => return secret_header("Bearer", &token()).map(Some),
-            Method::SecretPost { id, secret } => {
+            AuthenticationMethod::Bearer { token } => return secret_header("Bearer", &token()).map(Some),
+            AuthenticationMethod::SecretPost { id, secret } => {
                 form.append_pair("client_id", id).append_pair("client_secret", secret);
             }
-            Method::PrivateKeyJwt { id, key } => {
+            AuthenticationMethod::PrivateKeyJwt { id, key } => {
                 form.append_pair("client_id", id)
                     .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
                     .append_pair("client_assertion", &assertion(id, key, issuer, now)?);
             }
-            Method::Tls { id } => {
+            AuthenticationMethod::Tls { id } => {
                 form.append_pair("client_id", id);
             }
         }
@@ -140,11 +137,11 @@ fn assertion(id: &str, key: &PrivateKey, issuer: &str, now: SystemTime) -> Resul
 impl fmt::Debug for ClientAuthentication {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let method = match &self.method {
-            Method::SecretBasic { .. } => "client_secret_basic",
-            Method::SecretPost { .. } => "client_secret_post",
-            Method::PrivateKeyJwt { .. } => "private_key_jwt",
-            Method::Bearer { .. } => "bearer",
-            Method::Tls { .. } => "tls_client_auth",
+            AuthenticationMethod::SecretBasic { .. } => "client_secret_basic",
+            AuthenticationMethod::SecretPost { .. } => "client_secret_post",
+            AuthenticationMethod::PrivateKeyJwt { .. } => "private_key_jwt",
+            AuthenticationMethod::Bearer { .. } => "bearer",
+            AuthenticationMethod::Tls { .. } => "tls_client_auth",
         };
         f.debug_struct("ClientAuthentication")
             .field("method", &method)

@@ -11,7 +11,7 @@
 //! token.
 //!
 //! Nothing is kept here: each request asks. [`Cached`](crate::Cached) keeps answers for as long as is chosen, and
-//! [`Mixed`](crate::Mixed) asks only about tokens that can't be judged here.
+//! [`JwtOrOpaque`](crate::JwtOrOpaque) asks only about tokens that can't be judged here.
 
 mod answer;
 mod breaker;
@@ -28,19 +28,21 @@ use bytes::Bytes;
 use form_urlencoded::Serializer;
 use http::{HeaderMap, Request, StatusCode, header};
 
-use self::{answer::Answer, breaker::Breaker};
+use self::{answer::IntrospectionResult, breaker::Breaker};
 pub use self::{builder::IntrospectionVerifierBuilder, client::ClientAuthentication};
-use super::{CacheKey, Presented, Verdict, Verify, expected::Expected};
+use super::{CacheKey, PresentedToken, Verdict, Verify, expected::Expected};
 use crate::{
     claims::{Audience, ClaimNames, Facts},
-    error::{AuthError, ConfigError, Reason},
+    config_error::ConfigError,
+    error::{AuthError, Reason},
     fetch::{Fetch, FetchError, MAX_BODY_BYTES},
     issuer::{
         Issuer,
-        site::{Place, Site, lock},
+        client::{EndpointLocator, IssuerClient},
     },
     jws::SignatureAlgorithm,
     log,
+    sync::lock,
     token::Token,
 };
 
@@ -58,15 +60,15 @@ const SIGNED: &str = "application/token-introspection+jwt";
 ///
 /// `iss`, `aud`, `exp` and `nbf` of its answer are judged here as well; an answer without `aud` is refused. A token that is
 /// not active gets 401; when the server refuses this API, fails, hangs for five seconds or talks nonsense, that is 503.
-/// Each request asks: see [`Cached`](crate::Cached) and [`Mixed`](crate::Mixed).
+/// Each request asks: see [`Cached`](crate::Cached) and [`JwtOrOpaque`](crate::JwtOrOpaque).
 ///
 /// ```
 /// # fn main() -> Result<(), tower_oauth::ConfigError> {
 /// use std::time::Duration;
-/// use tower_oauth::{Cached, ClientAuthentication, IntrospectionVerifier, Issuer, OAuthLayer};
+/// use tower_oauth::{verify::ClientAuthentication, Cached, IntrospectionVerifier, Issuer, OAuthLayer};
 ///
 /// # #[cfg(feature = "http-client")] {
-/// let issuer = Issuer::builder("https://auth.example.com").lazy()?; // its metadata names the endpoint
+/// let issuer = Issuer::builder("https://auth.example.com").build()?; // its metadata names the endpoint
 /// let client = ClientAuthentication::secret_basic("orders-api", "correct horse battery staple");
 /// let verifier = IntrospectionVerifier::new(issuer, client, "https://api.example.com")?;
 /// let layer = OAuthLayer::new(Cached::new(verifier, Duration::from_secs(30)));
@@ -76,10 +78,10 @@ const SIGNED: &str = "application/token-introspection+jwt";
 /// ```
 #[derive(Clone)]
 pub struct IntrospectionVerifier {
-    rules: Arc<Rules>,
+    rules: Arc<IntrospectionRules>,
 }
 
-struct Rules {
+struct IntrospectionRules {
     issuer: Issuer,
     client: ClientAuthentication,
     expected: Expected,
@@ -90,10 +92,10 @@ struct Rules {
     /// Whether a signed answer is asked for.
     signed: bool,
     algorithms: Vec<SignatureAlgorithm>,
-    site: Site,
-    place: Place,
+    issuer_client: IssuerClient,
+    locator: EndpointLocator,
     locating: tokio::sync::Mutex<()>,
-    /// By [`Clock::elapsed`](crate::Clock::elapsed).
+    /// By [`Clock::elapsed`](crate::clock::Clock::elapsed).
     location_failed: Mutex<Option<(Duration, FetchError)>>,
     breaker: Option<Breaker>,
 }
@@ -124,12 +126,12 @@ impl IntrospectionVerifier {
 }
 
 impl Verify for IntrospectionVerifier {
-    fn verify(&self, presented: &Presented<'_>) -> Verdict {
+    fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         let (rules, token) = (Arc::clone(&self.rules), presented.token().to_owned());
         Verdict::later(async move { rules.introspect(&token).await })
     }
 
-    fn cache_key(&self, presented: &Presented<'_>, key: &mut CacheKey) {
+    fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
         let _ = presented;
         key.add(self.rules.identity);
     }
@@ -140,54 +142,56 @@ impl Verify for IntrospectionVerifier {
 }
 
 /// Why there is no answer to go by.
-struct Failure {
+struct IntrospectionFailure {
     error: FetchError,
     retry_after: Option<Duration>,
     /// The server is there. It is this question that it can't answer, perhaps for the token in it.
     answered: bool,
 }
 
-impl From<FetchError> for Failure {
+impl From<FetchError> for IntrospectionFailure {
     fn from(error: FetchError) -> Self {
         Self { error, retry_after: None, answered: false }
     }
 }
 
-impl Rules {
+impl IntrospectionRules {
     async fn introspect(&self, token: &str) -> Result<Token, AuthError> {
-        let permit = match self.breaker.as_ref().map(Breaker::admit).transpose() {
+        let permit = match self.breaker.as_ref().map(Breaker::acquire).transpose() {
             Ok(permit) => permit,
             Err(pause) => return Err(AuthError::unavailable(pause)),
         };
-        let began = self.site.clock.elapsed();
+        let began = self.issuer_client.clock.elapsed();
         let answer = tokio::select! {
             answer = self.ask(token) => answer,
-            () = self.site.clock.sleep(DEADLINE) => Err(FetchError::new("no answer in time").into()),
+            () = self.issuer_client.clock.sleep(DEADLINE) => Err(FetchError::new("no answer in time").into()),
         };
-        let took = self.site.clock.elapsed().saturating_sub(began);
-        let outcome =
-            answer.as_ref().map(|answer| !matches!(answer, Answer::Inactive)).map_err(|failure| &failure.error);
+        let took = self.issuer_client.clock.elapsed().saturating_sub(began);
+        let outcome = answer
+            .as_ref()
+            .map(|answer| !matches!(answer, IntrospectionResult::Inactive))
+            .map_err(|failure| &failure.error);
         log::introspected(self.issuer.identifier(), outcome, took);
         if let Some(permit) = permit {
             match &answer {
-                Err(Failure { answered: false, .. }) => permit.failed(),
+                Err(IntrospectionFailure { answered: false, .. }) => permit.failed(),
                 _ => permit.succeeded(),
             }
         }
         match answer {
-            Ok(Answer::Active(token)) => self.check_claims(token.facts()).map(|()| token),
-            Ok(Answer::Misplaced(error)) => Err(error),
-            Ok(Answer::Inactive) => Err(Reason::Inactive.into()),
-            Err(Failure { error, retry_after, .. }) => {
+            Ok(IntrospectionResult::Active(token)) => self.check_claims(token.facts()).map(|()| token),
+            Ok(IntrospectionResult::NotBearer(error)) => Err(error),
+            Ok(IntrospectionResult::Inactive) => Err(Reason::Inactive.into()),
+            Err(IntrospectionFailure { error, retry_after, .. }) => {
                 Err(AuthError::unavailable(retry_after.unwrap_or(RETRY_AFTER)).with_source(error))
             }
         }
     }
 
     /// One question, and the answer in whatever form was asked for.
-    async fn ask(&self, token: &str) -> Result<Answer, Failure> {
+    async fn ask(&self, token: &str) -> Result<IntrospectionResult, IntrospectionFailure> {
         let url = self.locate().await?;
-        let answer = self.site.fetch.fetch(self.question(&url, token)?).await?;
+        let answer = self.issuer_client.fetch.fetch(self.question(&url, token)?).await?;
         if answer.body().len() > MAX_BODY_BYTES {
             return Err(FetchError::new("the answer is too large").into());
         }
@@ -196,7 +200,7 @@ impl Rules {
             status => {
                 // It may have moved.
                 if matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE) {
-                    self.place.doubt_unless_new(self.site.clock.elapsed(), LOCATING_PAUSE);
+                    self.locator.mark_stale_unless_new(self.issuer_client.clock.elapsed(), LOCATING_PAUSE);
                 }
                 let whose = match status {
                     // RFC 7662 §2.3: it is we who are not allowed to ask.
@@ -213,12 +217,12 @@ impl Rules {
                         | StatusCode::UNPROCESSABLE_ENTITY
                         | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
                 );
-                return Err(Failure { error, retry_after: retry_after(answer.headers()), answered });
+                return Err(IntrospectionFailure { error, retry_after: retry_after(answer.headers()), answered });
             }
         }
         let read = match (self.signed, is_signed(answer.headers())) {
-            (false, false) => self.read(answer.body())?,
-            (true, true) => self.read_signed(answer.body()).await?,
+            (false, false) => self.parse_response(answer.body())?,
+            (true, true) => self.parse_signed_response(answer.body()).await?,
             (true, false) => return Err(FetchError::new("the answer is not signed, as was asked for").into()),
             (false, true) => return Err(FetchError::new("the answer is signed, which was not asked for").into()),
         };
@@ -229,7 +233,7 @@ impl Rules {
     fn question(&self, url: &str, token: &str) -> Result<Request<Bytes>, FetchError> {
         let mut form = Serializer::new(String::new());
         form.append_pair("token", token).append_pair("token_type_hint", "access_token");
-        let now = self.site.clock.now();
+        let now = self.issuer_client.clock.now();
         let authorization = self.client.authenticate(&mut form, self.issuer.identifier(), now)?;
         let mut question = Request::post(url)
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
@@ -244,12 +248,12 @@ impl Rules {
 
     /// Where to ask. Many may want to know at once, at the start; one of them looks it up.
     async fn locate(&self) -> Result<String, FetchError> {
-        if let Some(url) = self.place.known(self.site.clock.elapsed()) {
+        if let Some(url) = self.locator.known(self.issuer_client.clock.elapsed()) {
             return Ok(url);
         }
         let _one_at_a_time = self.locating.lock().await;
-        let now = self.site.clock.elapsed();
-        if let Some(url) = self.place.known(now) {
+        let now = self.issuer_client.clock.elapsed();
+        if let Some(url) = self.locator.known(now) {
             return Ok(url);
         }
         if let Some((since, error)) = &*lock(&self.location_failed)
@@ -257,8 +261,8 @@ impl Rules {
         {
             return Err(error.clone());
         }
-        let located = self.place.locate(&self.site).await;
-        let failed = located.as_ref().err().map(|error| (self.site.clock.elapsed(), error.clone()));
+        let located = self.locator.locate(&self.issuer_client).await;
+        let failed = located.as_ref().err().map(|error| (self.issuer_client.clock.elapsed(), error.clone()));
         *lock(&self.location_failed) = failed;
         located
     }

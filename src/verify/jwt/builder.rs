@@ -6,12 +6,12 @@ use arc_swap::ArcSwapOption;
 
 use super::{
     super::{Preset, expected::Expected},
-    Claim, JwtVerifier, Rules,
+    JwtRules, JwtVerifier, OptionalClaim,
 };
 use crate::{
-    claims::{ClaimNames, Dialect},
+    claims::{ClaimNames, ProviderRules},
     clock::Clock,
-    error::{ConfigError, ConfigMistake},
+    config_error::{ConfigError, MistakeCollector},
     issuer::Issuer,
     jws::{Algorithm, SUPPORTED, SignatureAlgorithm},
 };
@@ -26,7 +26,7 @@ pub struct JwtVerifierBuilder {
     /// Instead of `algorithms`, where a secret is shared.
     secret: Option<SignatureAlgorithm>,
     plain_type: bool,
-    dispensable: Vec<Claim>,
+    dispensable: Vec<OptionalClaim>,
     names: ClaimNames,
     presets: Vec<Preset>,
 }
@@ -71,20 +71,20 @@ impl JwtVerifierBuilder {
     }
 
     /// Accepts tokens without this claim, though RFC 9068 §2.2 requires it.
-    pub fn accept_without(mut self, claim: Claim) -> Self {
+    pub fn accept_without(mut self, claim: OptionalClaim) -> Self {
         self.dispensable.push(claim);
         self
     }
 
     /// Reads the scopes from this member where there is no `scope`: `scp`, `permissions`, `roles`. A string separated
     /// by spaces, or an array of names.
-    pub fn read_scopes_from(mut self, member: impl Into<String>) -> Self {
+    pub fn scope_claim(mut self, member: impl Into<String>) -> Self {
         self.names.scopes.push(member.into());
         self
     }
 
     /// Reads the client from this member where there is no `client_id`: `azp`, `cid`, `appid`, `clientId`.
-    pub fn read_client_from(mut self, member: impl Into<String>) -> Self {
+    pub fn client_claim(mut self, member: impl Into<String>) -> Self {
         self.names.client.push(member.into());
         self
     }
@@ -92,16 +92,17 @@ impl JwtVerifierBuilder {
     /// Reads the roles from here instead of `roles` (RFC 9068 §2.2.3.1): the names of the members on the way, such as
     /// `["resource_access", "orders-api", "roles"]` or `["https://example.com/roles"]`. One place only, the last that
     /// was said; roles of two places are never pooled.
-    pub fn read_roles_from<N: Into<Box<str>>>(mut self, path: impl IntoIterator<Item = N>) -> Self {
-        self.names.dialect_mut().roles = Some(path.into_iter().map(Into::into).collect());
+    pub fn roles_claim<N: Into<Box<str>>>(mut self, path: impl IntoIterator<Item = N>) -> Self {
+        self.names.rules_mut().roles = Some(path.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Accepts the tokens of a well-known issuer. What is lost is told at each [`Preset`]. More can be said beside it.
+    /// Applies the settings for a known provider; each [`Preset`](crate::Preset) lists what it relaxes. Other settings can be
+    /// combined with it.
     pub fn preset(mut self, preset: Preset) -> Self {
-        let said = self.names.dialect_mut().roles.take();
-        let usual = preset.dialect();
-        *self.names.dialect_mut() = Dialect { roles: said.or(usual.roles), ..usual };
+        let own_roles = self.names.rules_mut().roles.take();
+        let rules = preset.rules();
+        *self.names.rules_mut() = ProviderRules { roles: own_roles.or(rules.roles), ..rules };
         self.presets.push(preset);
         preset.relax(self)
     }
@@ -118,17 +119,17 @@ impl JwtVerifierBuilder {
     /// All mistakes at once: an empty audience, a leeway of more than 5 min, no algorithm, one that this build lacks,
     /// none that a key of the issuer serves, an empty name of a member, two presets.
     pub fn build(self) -> Result<JwtVerifier, ConfigError> {
-        let mut mistakes = Vec::new();
-        self.expected.mistakes(&mut mistakes);
-        self.names.mistakes(&mut mistakes);
+        let mut mistakes = MistakeCollector::new();
+        self.expected.check(&mut mistakes);
+        self.names.check(&mut mistakes);
         if self.presets.len() > 1 {
-            let found = format!("{:?} do not go together", self.presets);
-            mistakes.push(ConfigMistake::new("preset", found, "name one; other methods may say more"));
+            let found = format!("{:?} can't be combined", self.presets);
+            mistakes.add("preset", found, "give one preset; other methods can be combined with it");
         }
         let algorithms = self.check_algorithms(&mut mistakes);
-        ConfigError::unless_empty(mistakes)?;
+        mistakes.finish()?;
         Ok(JwtVerifier {
-            rules: Arc::new(Rules {
+            rules: Arc::new(JwtRules {
                 issuer: self.issuer,
                 expected: self.expected,
                 algorithms,
@@ -141,24 +142,24 @@ impl JwtVerifierBuilder {
         })
     }
 
-    fn check_algorithms(&self, mistakes: &mut Vec<ConfigMistake>) -> Vec<SignatureAlgorithm> {
+    fn check_algorithms(&self, mistakes: &mut MistakeCollector) -> Vec<SignatureAlgorithm> {
         if let Some(secret) = self.secret {
             return vec![secret];
         }
-        for lacking in self.algorithms.iter().filter(|algorithm| !SUPPORTED.contains(algorithm)) {
-            let found = format!("this build cannot verify {lacking}");
-            mistakes.push(ConfigMistake::new("algorithms", found, "leave it out, or turn on the feature aws-lc-rs"));
+        for unsupported in self.algorithms.iter().filter(|algorithm| !SUPPORTED.contains(algorithm)) {
+            let found = format!("this build can't verify {unsupported}");
+            mistakes.add("algorithms", found, "leave it out, or turn on the feature aws-lc-rs");
         }
         if self.algorithms.is_empty() {
-            mistakes.push(ConfigMistake::new("algorithms", "there is none", "name at least one, or don't call it"));
+            mistakes.add("algorithms", "the list is empty", "name at least one, or don't call the method");
         }
         let algorithms: Vec<_> = self.algorithms.iter().copied().map(SignatureAlgorithm::Asymmetric).collect();
         let known = self.issuer.known_keys();
         if !algorithms.is_empty()
             && known.is_some_and(|keys| !algorithms.iter().any(|algorithm| keys.serves(*algorithm)))
         {
-            let change = "name an algorithm that a key of the issuer serves";
-            mistakes.push(ConfigMistake::new("algorithms", "no key of the issuer serves any of them", change));
+            let change = "name an algorithm that a key of the issuer can verify";
+            mistakes.add("algorithms", "no key of the issuer can verify any of them", change);
         }
         algorithms
     }

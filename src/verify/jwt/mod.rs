@@ -15,15 +15,11 @@ use std::{borrow::Cow, fmt, sync::Arc};
 use arc_swap::ArcSwapOption;
 
 pub use self::builder::JwtVerifierBuilder;
-use super::{
-    Presented, Verdict, Verify,
-    expected::Expected,
-    issuers::named_issuer,
-    preset::{Preset, client_as_audience},
-};
+use super::{PresentedToken, Verdict, Verify, expected::Expected, preset::Preset, trusted_issuers::named_issuer};
 use crate::{
     claims::{ClaimNames, Facts, Text},
-    error::{AuthError, ConfigError, Reason},
+    config_error::ConfigError,
+    error::{AuthError, Reason},
     issuer::Issuer,
     jws::{Compact, HeaderBuffer, JoseHeader, SignatureAlgorithm},
     keys::{KeySet, SharedSecret},
@@ -34,15 +30,15 @@ use crate::{
 /// [builder](Self::builder) and say what they relax.
 #[derive(Clone)]
 pub struct JwtVerifier {
-    rules: Arc<Rules>,
+    rules: Arc<JwtRules>,
 }
 
-struct Rules {
+struct JwtRules {
     issuer: Issuer,
     expected: Expected,
     algorithms: Vec<SignatureAlgorithm>,
     plain_type: bool,
-    dispensable: Vec<Claim>,
+    dispensable: Vec<OptionalClaim>,
     names: ClaimNames,
     preset: Option<Preset>,
     /// The tokens of an issuer have one header, as long as it has one key. So it is read once.
@@ -59,7 +55,7 @@ struct KnownHeader {
 /// A claim that RFC 9068 §2.2 requires and some servers leave out. `iss`, `aud` and `exp` are always required.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Claim {
+pub enum OptionalClaim {
     /// `sub`. Without it a token counts as a client's own, unless a preset knows better.
     Subject,
     /// `client_id`. Without it a user's token can't be told from a client's.
@@ -70,7 +66,7 @@ pub enum Claim {
     JwtId,
 }
 
-impl Claim {
+impl OptionalClaim {
     const ALL: [Self; 4] = [Self::Subject, Self::ClientId, Self::IssuedAt, Self::JwtId];
 
     /// Its name in the token, if it is missing or blank there.
@@ -122,15 +118,15 @@ impl JwtVerifier {
 }
 
 impl Verify for JwtVerifier {
-    fn verify(&self, presented: &Presented<'_>) -> Verdict {
-        match self.rules.judge(presented.credentials.token_bytes()) {
+    fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
+        match self.rules.check_token(presented.credentials.token_bytes()) {
             Ok(token) => Verdict::Now(Ok(token)),
             Err(Fault::Refused(error)) => Verdict::Now(Err(error)),
             Err(Fault::NoKey(key_id)) => self.wait_for_key(presented.token(), key_id.as_deref()),
         }
     }
 
-    fn verify_own(&self, presented: &Presented<'_>) -> Option<Verdict> {
+    fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
         self.rules.claims_our_issuer(presented.token()).then(|| self.verify(presented))
     }
 
@@ -171,15 +167,15 @@ impl JwtVerifier {
             Ok(waiting) => {
                 let (rules, token) = (Arc::clone(&self.rules), token.to_owned());
                 Verdict::later(async move {
-                    let still_absent = waiting.wait().await;
-                    rules.judge(token.as_bytes()).map_err(|fault| match fault {
+                    let still_unknown = waiting.wait().await;
+                    rules.check_token(token.as_bytes()).map_err(|fault| match fault {
                         Fault::Refused(error) => error,
-                        Fault::NoKey(_) => still_absent.error(),
+                        Fault::NoKey(_) => still_unknown.error(),
                     })
                 })
             }
             // The set may have come in since we looked.
-            Err(error) => Verdict::Now(self.rules.judge(token.as_bytes()).map_err(|fault| match fault {
+            Err(error) => Verdict::Now(self.rules.check_token(token.as_bytes()).map_err(|fault| match fault {
                 Fault::Refused(error) => error,
                 Fault::NoKey(_) => error,
             })),
@@ -187,13 +183,13 @@ impl JwtVerifier {
     }
 }
 
-impl Rules {
-    fn judge(&self, token: &[u8]) -> Result<Token, Fault> {
+impl JwtRules {
+    fn check_token(&self, token: &[u8]) -> Result<Token, Fault> {
         let jws = Compact::split(token).ok_or(Reason::NotAJws)?;
         let key_epoch = self.check_signature(&jws)?;
         // A JWT is UTF-8 (RFC 8725 §3.7).
         let claims = jws.payload().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(Reason::MalformedClaims)?;
-        let token = Token::checked_with(key_epoch, claims, &self.names)?;
+        let token = Token::from_signed_claims(key_epoch, claims, &self.names)?;
         self.check_claims(token.facts())?;
         Ok(token)
     }
@@ -246,7 +242,7 @@ impl Rules {
         if let Some(preset) = self.preset {
             preset.check(facts)?;
         }
-        let mut required = Claim::ALL.iter().filter(|claim| !self.dispensable.contains(claim));
+        let mut required = OptionalClaim::ALL.iter().filter(|claim| !self.dispensable.contains(claim));
         if let Some(name) = required.find_map(|claim| claim.missing_in(facts)) {
             return Err(Reason::MissingClaim(name).into());
         }
@@ -254,8 +250,7 @@ impl Rules {
     }
 
     fn check_audience(&self, facts: &Facts) -> Result<(), AuthError> {
-        let client =
-            self.preset.filter(|preset| preset.audience_in_client_id()).and_then(|_| client_as_audience(facts));
+        let client = self.preset.and_then(|preset| preset.audience_in_client_id(facts));
         let audience = facts.audience.iter().filter_map(|text| facts.text(Some(text)));
         self.expected.check_audience(audience.chain(client))
     }

@@ -11,7 +11,7 @@ fn generous(bytes: usize) -> impl Verify {
     let large = "x".repeat(bytes);
     says(move |presented| {
         let padding = if presented.token().starts_with("small") { "" } else { &large };
-        Verdict::Now(presented.voucher().token(&json!({"sub": presented.token(), "padding": padding})))
+        Verdict::Now(presented.permit().token(&json!({"sub": presented.token(), "padding": padding})))
     })
 }
 
@@ -116,7 +116,7 @@ async fn hit_rate(flood: usize) -> usize {
     let counting = std::sync::Arc::clone(&asked);
     let verifier = says(move |presented| {
         counting.fetch_add(1, super::Ordering::SeqCst);
-        Verdict::Now(presented.voucher().token(&json!({"sub": presented.token()})))
+        Verdict::Now(presented.permit().token(&json!({"sub": presented.token()})))
     });
     let cached = Cached::new(verifier, HOUR).max_entries(1000);
     let rounds = 40;

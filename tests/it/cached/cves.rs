@@ -5,11 +5,15 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use http::Response;
 use serde_json::{Value, json};
-use tower_oauth::{ClientAuthentication, Fetch, Fetching, IntrospectionVerifier, JwtVerifier, OAuthLayer};
+use tower_oauth::{
+    IntrospectionVerifier, JwtVerifier, OAuthLayer,
+    fetch::{Fetch, FetchFuture},
+    verify::ClientAuthentication,
+};
 
 use super::{
-    AuthErrorKind, CacheKey, Cached, Clock as _, Counting, Duration, HOUR, ManualClock, Presented, Request, SECOND,
-    Token, Verdict, Verify, admit, admit_with, clock, later, subject,
+    AuthErrorKind, CacheKey, Cached, Clock as _, Counting, Duration, HOUR, ManualClock, PresentedToken, Request,
+    SECOND, Token, Verdict, Verify, admit, admit_with, clock, later, subject,
 };
 use crate::support::{API, ISSUER, get_with_token, issuer, router};
 
@@ -38,11 +42,11 @@ impl Endpoints {
 }
 
 impl Fetch for Endpoints {
-    fn fetch(&self, request: Request<Bytes>) -> Fetching {
+    fn fetch(&self, request: Request<Bytes>) -> FetchFuture {
         let url = request.uri().to_string();
         let answer = self.answers.lock().unwrap().iter().find(|(known, _)| *known == url).unwrap().1.to_string();
         self.asked.lock().unwrap().push(url);
-        Fetching::new(async move { Ok(Response::new(Bytes::from(answer))) })
+        FetchFuture::new(async move { Ok(Response::new(Bytes::from(answer))) })
     }
 }
 
@@ -85,18 +89,18 @@ struct ByTenant {
 }
 
 impl ByTenant {
-    fn choose(&self, presented: &Presented<'_>) -> &IntrospectionVerifier {
+    fn choose(&self, presented: &PresentedToken<'_>) -> &IntrospectionVerifier {
         let tenant = presented.parts().headers.get("tenant");
         if tenant.is_some_and(|tenant| tenant == "one") { &self.one } else { &self.other }
     }
 }
 
 impl Verify for ByTenant {
-    fn verify(&self, presented: &Presented<'_>) -> Verdict {
+    fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         self.choose(presented).verify(presented)
     }
 
-    fn cache_key(&self, presented: &Presented<'_>, key: &mut CacheKey) {
+    fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
         self.choose(presented).cache_key(presented, key);
     }
 }
@@ -121,11 +125,11 @@ async fn ghsa_4mq7_pvjg_xp2r_the_client_is_part_of_the_key() {
     #[derive(Clone)]
     struct ByClient(IntrospectionVerifier, IntrospectionVerifier);
     impl Verify for ByClient {
-        fn verify(&self, presented: &Presented<'_>) -> Verdict {
+        fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
             let first = presented.parts().headers.contains_key("first");
             if first { self.0.verify(presented) } else { self.1.verify(presented) }
         }
-        fn cache_key(&self, presented: &Presented<'_>, key: &mut CacheKey) {
+        fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
             let first = presented.parts().headers.contains_key("first");
             if first { self.0.cache_key(presented, key) } else { self.1.cache_key(presented, key) }
         }
@@ -211,7 +215,7 @@ async fn the_audience_and_the_issuer_are_checked_on_a_hit_too() {
     #[derive(Clone)]
     struct Changing(Arc<Mutex<JwtVerifier>>, Counting<JwtVerifier>);
     impl Verify for Changing {
-        fn verify(&self, presented: &Presented<'_>) -> Verdict {
+        fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
             self.1.verify(presented)
         }
         fn still_holds(&self, token: &Token) -> bool {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock, atomic::AtomicBool};
 
 use super::{
-    Answer, AuthErrorKind, CacheKey, Cached, Counting, HOUR, Ordering, Presented, Server, Verdict, Verify, admit,
+    Answer, AuthErrorKind, CacheKey, Cached, Counting, HOUR, Ordering, PresentedToken, Server, Verdict, Verify, admit,
     admit_with, asking, cached, json, subject, until,
 };
 use crate::support::{API, issuer};
@@ -102,7 +102,7 @@ async fn a_question_that_began_before_its_token_was_forgotten_is_joined_by_nobod
         begun: Arc<AtomicBool>,
     }
     impl Verify for Interrupted {
-        fn verify(&self, presented: &Presented<'_>) -> Verdict {
+        fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
             let verdict = self.server.verify(presented);
             if !self.begun.swap(true, Ordering::SeqCst) {
                 self.cached.get().unwrap().forget("ada");
@@ -164,12 +164,12 @@ async fn a_jwt_that_is_forgotten_is_verified_anew_and_accepted_again() {
 struct Tenants(Server);
 
 impl Verify for Tenants {
-    fn verify(&self, presented: &Presented<'_>) -> Verdict {
+    fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         let tenant = presented.parts().headers["tenant"].to_str().unwrap();
         self.0.question(&format!("{tenant}/{}", presented.token()), presented)
     }
 
-    fn cache_key(&self, presented: &Presented<'_>, key: &mut CacheKey) {
+    fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
         key.add(&presented.parts().headers["tenant"]);
     }
 }

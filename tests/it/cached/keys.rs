@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tower_oauth::{Algorithm, Issuer, JwtVerifier, testing::TokenBuilder};
+use tower_oauth::{Issuer, JwtVerifier, keys::Algorithm, testing::TokenBuilder};
 
 use super::{
-    AuthErrorKind, Cached, Clock as _, Counting, HOUR, ManualClock, Presented, SECOND, Token, Verdict, Verify, admit,
-    subject,
+    AuthErrorKind, Cached, Clock as _, Counting, HOUR, ManualClock, PresentedToken, SECOND, Token, Verdict, Verify,
+    admit, subject,
 };
 use crate::{
     fake_issuer::{Answer, FakeIssuer},
@@ -27,7 +27,7 @@ impl Bench {
         let fake = FakeIssuer::start().await;
         fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
         let clock = ManualClock::default();
-        let issuer = fake.builder().clock(clock.clone()).max_stale(2 * HOUR).lazy().unwrap();
+        let issuer = fake.builder().clock(clock.clone()).max_stale(2 * HOUR).build().unwrap();
         issuer.warm_up().await.unwrap();
         let verifier = Counting::new(JwtVerifier::new(issuer.clone(), API).unwrap());
         let cached = Cached::new(verifier.clone(), 24 * HOUR).clock(clock.clone());
@@ -182,7 +182,7 @@ async fn who_wraps_a_verifier_and_forgets_to_hand_the_question_on_never_has_a_jw
     #[derive(Clone)]
     struct Forgetful(Counting<JwtVerifier>);
     impl Verify for Forgetful {
-        fn verify(&self, presented: &Presented<'_>) -> Verdict {
+        fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
             self.0.verify(presented)
         }
     }
@@ -201,7 +201,7 @@ async fn two_issuers_with_the_same_key_names_have_their_own_key_sets() {
     #[derive(Clone)]
     struct Crossed(JwtVerifier, JwtVerifier);
     impl Verify for Crossed {
-        fn verify(&self, presented: &Presented<'_>) -> Verdict {
+        fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
             self.0.verify(presented)
         }
         fn still_holds(&self, token: &Token) -> bool {

@@ -27,8 +27,11 @@ use http::Request;
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle};
 use tower_oauth::{
-    AuthError, AuthErrorKind, CacheKey, Cached, Clock, Presented, ResourceServer, Token, Verdict, Verify,
+    AuthError, Cached, ResourceServer, Token,
+    clock::Clock,
+    error::AuthErrorKind,
     testing::ManualClock,
+    verify::{CacheKey, PresentedToken, Verdict, Verify},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -130,15 +133,15 @@ impl Server {
         self.asked.load(Ordering::SeqCst)
     }
 
-    fn question(&self, token: &str, presented: &Presented<'_>) -> Verdict {
-        let (server, token, voucher, mut door) =
-            (self.clone(), token.to_owned(), presented.voucher(), self.door.subscribe());
+    fn question(&self, token: &str, presented: &PresentedToken<'_>) -> Verdict {
+        let (server, token, permit, mut door) =
+            (self.clone(), token.to_owned(), presented.permit(), self.door.subscribe());
         Verdict::later(async move {
             server.asked.fetch_add(1, Ordering::SeqCst);
             door.wait_for(|open| *open).await.unwrap();
             let answer = server.known.lock().unwrap().get(&token).cloned();
             match answer {
-                Some(Answer::Active(claims)) => voucher.token(&claims),
+                Some(Answer::Active(claims)) => permit.token(&claims),
                 Some(Answer::Failure) => Err(AuthError::unavailable(SECOND)),
                 Some(Answer::Panic) => panic!("the verifier has a bug"),
                 None => Err(AuthError::invalid_token()),
@@ -148,7 +151,7 @@ impl Server {
 }
 
 impl Verify for Server {
-    fn verify(&self, presented: &Presented<'_>) -> Verdict {
+    fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         self.question(presented.token(), presented)
     }
 }
@@ -171,18 +174,18 @@ impl<V> Counting<V> {
 }
 
 impl<V: Verify> Verify for Counting<V> {
-    fn verify(&self, presented: &Presented<'_>) -> Verdict {
+    fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         self.asked.fetch_add(1, Ordering::SeqCst);
         self.inside.verify(presented)
     }
 
-    fn verify_own(&self, presented: &Presented<'_>) -> Option<Verdict> {
+    fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
         let verdict = self.inside.verify_own(presented)?;
         self.asked.fetch_add(1, Ordering::SeqCst);
         Some(verdict)
     }
 
-    fn cache_key(&self, presented: &Presented<'_>, key: &mut CacheKey) {
+    fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
         self.inside.cache_key(presented, key);
     }
 

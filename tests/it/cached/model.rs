@@ -11,11 +11,15 @@ use proptest::{
     prelude::*,
     test_runner::{RngSeed, TestRunner},
 };
-use tower_oauth::{Algorithm, Issuer, JwtVerifier, KeySet, testing::MockIssuer};
+use tower_oauth::{
+    Issuer, JwtVerifier,
+    keys::{Algorithm, KeySet},
+    testing::MockIssuer,
+};
 
 use super::{
-    Arc, AuthError, CacheKey, Cached, Clock as _, Duration, HashMap, ManualClock, Mutex, Presented, SystemTime, Token,
-    Verdict, Verify, clock, json, subject,
+    Arc, AuthError, CacheKey, Cached, Clock as _, Duration, HashMap, ManualClock, Mutex, PresentedToken, SystemTime,
+    Token, Verdict, Verify, clock, json, subject,
 };
 use crate::support::API;
 
@@ -78,7 +82,7 @@ fn verifier(keys: KeySet2, clock: &ManualClock) -> JwtVerifier {
     // A set is never empty: then it has a key that nobody's token is signed with.
     let stranger = MockIssuer::with_algorithm("https://stranger.test", Algorithm::ES384).jwk();
     let set = json!({"keys": if jwks.is_empty() { vec![stranger] } else { jwks }});
-    let issuer = Issuer::with_keys(ISSUER, KeySet::from_json(set.to_string()).unwrap()).unwrap();
+    let issuer = Issuer::from_keys(ISSUER, KeySet::from_json(set.to_string()).unwrap()).unwrap();
     JwtVerifier::builder(issuer, API).clock(clock.clone()).leeway(Duration::ZERO).build().unwrap()
 }
 
@@ -98,13 +102,13 @@ impl World {
 }
 
 impl Verify for World {
-    fn verify(&self, presented: &Presented<'_>) -> Verdict {
+    fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         self.asked.fetch_add(1, super::Ordering::SeqCst);
         if !self.is_opaque(presented.token()) {
             let verifier = self.keys.lock().unwrap().1.clone();
             return verifier.verify(presented);
         }
-        let (world, token, voucher) = (self.clone(), presented.token().to_owned(), presented.voucher());
+        let (world, token, permit) = (self.clone(), presented.token().to_owned(), presented.permit());
         Verdict::later(async move {
             tokio::task::yield_now().await;
             let accepted = world.accepts(&token, world.clock.now());
@@ -117,13 +121,13 @@ impl Verify for World {
             }
             let expires = world.opaque.lock().unwrap()[&token];
             match expires {
-                Some(expires) => voucher.token(&json!({"sub": token, "exp": expires.as_secs()})),
-                None => voucher.token(&json!({"sub": token})),
+                Some(expires) => permit.token(&json!({"sub": token, "exp": expires.as_secs()})),
+                None => permit.token(&json!({"sub": token})),
             }
         })
     }
 
-    fn cache_key(&self, presented: &Presented<'_>, key: &mut CacheKey) {
+    fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
         if self.is_opaque(presented.token()) {
             key.add("the server");
         }

@@ -1,10 +1,10 @@
 //! A cache inside of others: beside a JWT verifier, around one, and around another cache.
 
 use serde_json::json;
-use tower_oauth::{JwtVerifier, Mixed, Token};
+use tower_oauth::{JwtOrOpaque, JwtVerifier, Token};
 
 use super::{
-    Answer, AuthErrorKind, CacheKey, Cached, Counting, HOUR, Presented, SECOND, Server, Verdict, Verify, admit,
+    Answer, AuthErrorKind, CacheKey, Cached, Counting, HOUR, PresentedToken, SECOND, Server, Verdict, Verify, admit,
     admit_with, clock, subject,
 };
 use crate::support::{API, issuer};
@@ -13,7 +13,7 @@ use crate::support::{API, issuer};
 async fn a_cache_of_one_kind_of_tokens_stands_behind_a_jwt_verifier() {
     let (jwts, server) = (Counting::new(issuer().verifier(API)), Server::of_ada());
     let inside = Cached::new(server.clone(), HOUR);
-    let mixed = std::sync::Arc::new(Mixed::new(jwts.clone(), inside.clone()));
+    let mixed = std::sync::Arc::new(JwtOrOpaque::new(jwts.clone(), inside.clone()));
     let jwt = issuer().token("eve").sign();
     for round in 1..4 {
         assert_eq!(subject(&mixed, &jwt).await.as_deref(), Ok("eve"));
@@ -26,7 +26,7 @@ async fn a_cache_of_one_kind_of_tokens_stands_behind_a_jwt_verifier() {
 #[tokio::test]
 async fn a_cache_around_both_keeps_both_and_knows_whose_key_is_whose() {
     let (jwts, server) = (Counting::new(issuer().verifier(API)), Server::of_ada());
-    let cached = Cached::new(Mixed::new(jwts.clone(), server.clone()), HOUR);
+    let cached = Cached::new(JwtOrOpaque::new(jwts.clone(), server.clone()), HOUR);
     let jwt = issuer().token("eve").sign();
     for _ in 0..3 {
         assert_eq!(subject(&cached, &jwt).await.as_deref(), Ok("eve"));
@@ -41,11 +41,11 @@ async fn a_jwt_that_failed_is_not_sent_on_by_way_of_a_cache() {
     let server = Server::new();
     let forged = issuer().token("eve").audience("https://elsewhere.test").sign();
     server.says(&forged, Answer::Active(json!({"sub": "eve"})));
-    let cached = Cached::new(Mixed::new(issuer().verifier(API), server.clone()), HOUR);
+    let cached = Cached::new(JwtOrOpaque::new(issuer().verifier(API), server.clone()), HOUR);
     for _ in 0..2 {
         assert_eq!(subject(&cached, &forged).await, Err(AuthErrorKind::InvalidToken));
     }
-    let around_jwts = Mixed::new(Cached::new(issuer().verifier(API), HOUR), Cached::new(server.clone(), HOUR));
+    let around_jwts = JwtOrOpaque::new(Cached::new(issuer().verifier(API), HOUR), Cached::new(server.clone(), HOUR));
     let around_jwts = std::sync::Arc::new(around_jwts);
     for _ in 0..2 {
         assert_eq!(subject(&around_jwts, &forged).await, Err(AuthErrorKind::InvalidToken));
@@ -57,7 +57,7 @@ async fn a_jwt_that_failed_is_not_sent_on_by_way_of_a_cache() {
 async fn a_cache_of_jwts_hands_on_what_is_none_of_its_own() {
     let (jwts, server) = (Counting::new(issuer().verifier(API)), Server::of_ada());
     let inside = Cached::new(jwts.clone(), HOUR);
-    let mixed = std::sync::Arc::new(Mixed::new(inside.clone(), server.clone()));
+    let mixed = std::sync::Arc::new(JwtOrOpaque::new(inside.clone(), server.clone()));
     let jwt = issuer().token("eve").sign();
     for round in 1..4 {
         assert_eq!(subject(&mixed, &jwt).await.as_deref(), Ok("eve"));
@@ -72,7 +72,7 @@ async fn where_all_are_asked_a_cached_jwt_is_asked_about_all_the_same() {
     let (jwts, server) = (Counting::new(issuer().verifier(API)), Server::new());
     let jwt = issuer().token("eve").sign();
     server.says(&jwt, Answer::Active(json!({"sub": "asked"})));
-    let mixed = Mixed::new(Cached::new(jwts.clone(), HOUR), server.clone()).always_ask();
+    let mixed = JwtOrOpaque::new(Cached::new(jwts.clone(), HOUR), server.clone()).always_ask();
     let mixed = std::sync::Arc::new(mixed);
     for round in 1..4 {
         assert_eq!(subject(&mixed, &jwt).await.as_deref(), Ok("asked"));
@@ -88,8 +88,10 @@ async fn a_cache_around_where_all_are_asked_keeps_nothing_for_the_first_ones_exp
     let issuer = issuer().clock(clock.clone());
     let jwt = issuer.token("eve").expires_in(60 * SECOND).sign();
     server.says(&jwt, Answer::Active(json!({"sub": "asked"}))); // no exp
-    let mixed =
-        Mixed::new(issuer.verifier_builder(API).leeway(std::time::Duration::ZERO).build().unwrap(), server.clone());
+    let mixed = JwtOrOpaque::new(
+        issuer.verifier_builder(API).leeway(std::time::Duration::ZERO).build().unwrap(),
+        server.clone(),
+    );
     let cached = Cached::new(mixed.always_ask(), HOUR).clock(clock.clone());
     for round in 1..4 {
         assert_eq!(subject(&cached, &jwt).await.as_deref(), Ok("asked"));
@@ -121,7 +123,7 @@ async fn a_cache_in_a_cache_is_two_caches() {
 struct Careless(Server);
 
 impl Verify for Careless {
-    fn verify(&self, presented: &Presented<'_>) -> Verdict {
+    fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         let user = presented.parts().headers["user"].to_str().unwrap().to_owned();
         self.0.question(&user, presented)
     }
@@ -145,7 +147,7 @@ async fn what_one_cache_must_not_keep_the_one_around_it_does_not_keep_either() {
 #[tokio::test]
 async fn nor_does_it_where_the_inner_one_is_one_of_two() {
     let server = two_users();
-    let cached = Cached::new(Mixed::new(issuer().verifier(API), Cached::new(Careless(server), HOUR)), HOUR);
+    let cached = Cached::new(JwtOrOpaque::new(issuer().verifier(API), Cached::new(Careless(server), HOUR)), HOUR);
     for user in ["ada", "eve", "ada"] {
         assert_eq!(admit_with(&cached, "same", &[("user", user)]).await.unwrap().subject(), Some(user));
     }
@@ -156,11 +158,11 @@ async fn nor_does_it_where_the_inner_one_is_one_of_two() {
 struct Nobodys;
 
 impl Verify for Nobodys {
-    fn verify(&self, _: &Presented<'_>) -> Verdict {
+    fn verify(&self, _: &PresentedToken<'_>) -> Verdict {
         Verdict::Now(Err(tower_oauth::AuthError::invalid_token()))
     }
 
-    fn verify_own(&self, presented: &Presented<'_>) -> Option<Verdict> {
+    fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
         let _ = presented.parts();
         None
     }
@@ -169,7 +171,7 @@ impl Verify for Nobodys {
 #[tokio::test]
 async fn that_somebody_else_looked_at_the_request_is_no_excuse_to_keep_a_verdict() {
     let server = two_users();
-    let mixed = std::sync::Arc::new(Mixed::new(Nobodys, Cached::new(Careless(server), HOUR)));
+    let mixed = std::sync::Arc::new(JwtOrOpaque::new(Nobodys, Cached::new(Careless(server), HOUR)));
     for user in ["ada", "eve", "ada"] {
         assert_eq!(admit_with(&mixed, "same", &[("user", user)]).await.unwrap().subject(), Some(user));
     }
@@ -178,7 +180,7 @@ async fn that_somebody_else_looked_at_the_request_is_no_excuse_to_keep_a_verdict
 #[tokio::test]
 async fn a_verdict_for_which_somebody_looked_at_the_request_is_not_kept_though_the_last_one_did_not() {
     let server = Server::of_ada();
-    let cached = Cached::new(Mixed::new(Nobodys, Cached::new(server.clone(), HOUR)), HOUR);
+    let cached = Cached::new(JwtOrOpaque::new(Nobodys, Cached::new(server.clone(), HOUR)), HOUR);
     for _ in 0..3 {
         assert!(admit(&cached, "ada").await.is_ok());
     }
@@ -191,11 +193,11 @@ async fn a_verdict_for_which_somebody_looked_at_the_request_is_not_kept_though_t
 struct Named(Server);
 
 impl Verify for Named {
-    fn verify(&self, presented: &Presented<'_>) -> Verdict {
+    fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         self.0.verify(presented)
     }
 
-    fn cache_key(&self, _: &Presented<'_>, key: &mut CacheKey) {
+    fn cache_key(&self, _: &PresentedToken<'_>, key: &mut CacheKey) {
         key.add("the server");
     }
 }
@@ -203,7 +205,7 @@ impl Verify for Named {
 #[tokio::test]
 async fn that_one_of_two_says_whom_it_asks_does_not_speak_for_the_other() {
     let server = two_users();
-    let cached = Cached::new(Mixed::new(Careless(server.clone()), Named(server)), HOUR);
+    let cached = Cached::new(JwtOrOpaque::new(Careless(server.clone()), Named(server)), HOUR);
     for user in ["ada", "eve", "ada"] {
         assert_eq!(admit_with(&cached, "same", &[("user", user)]).await.unwrap().subject(), Some(user));
     }
@@ -215,17 +217,17 @@ async fn that_one_of_two_says_whom_it_asks_does_not_speak_for_the_other() {
 struct ByHost(JwtVerifier, JwtVerifier);
 
 impl ByHost {
-    fn choose(&self, presented: &Presented<'_>) -> &JwtVerifier {
+    fn choose(&self, presented: &PresentedToken<'_>) -> &JwtVerifier {
         if presented.parts().headers["host"] == "one.test" { &self.0 } else { &self.1 }
     }
 }
 
 impl Verify for ByHost {
-    fn verify(&self, presented: &Presented<'_>) -> Verdict {
+    fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         self.choose(presented).verify(presented)
     }
 
-    fn cache_key(&self, presented: &Presented<'_>, key: &mut CacheKey) {
+    fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
         self.choose(presented).cache_key(presented, key);
     }
 

@@ -6,7 +6,7 @@ use futures_util::{FutureExt as _, future::join_all};
 use http::Request;
 
 use super::{
-    Answer, AuthErrorKind, Cached, Duration, HOUR, Ordering, Presented, ResourceServer, SECOND, Server, Verdict,
+    Answer, AuthErrorKind, Cached, Duration, HOUR, Ordering, PresentedToken, ResourceServer, SECOND, Server, Verdict,
     Verify, admit, asking, cached, json, subject, until,
 };
 use crate::support::says;
@@ -116,7 +116,7 @@ async fn a_verifier_that_panics_at_once_leaves_nothing_behind() {
     let counting = Arc::clone(&calls);
     let verifier = says(move |presented| {
         assert!(counting.fetch_add(1, Ordering::SeqCst) > 0, "the verifier has a bug");
-        Verdict::Now(presented.voucher().token(&json!({"sub": "ada"})))
+        Verdict::Now(presented.permit().token(&json!({"sub": "ada"})))
     });
     let cached = Cached::new(verifier, HOUR);
     let request = asking(&cached, "token");
@@ -288,7 +288,7 @@ async fn a_verdict_that_depends_on_more_than_the_name_tells_is_not_shared_either
     #[derive(Clone)]
     struct Careless(Server);
     impl Verify for Careless {
-        fn verify(&self, presented: &Presented<'_>) -> Verdict {
+        fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
             let user = presented.parts().headers["user"].to_str().unwrap().to_owned();
             self.0.question(&user, presented)
         }

@@ -1,9 +1,9 @@
 //! By what verdicts are told apart, and that nothing of it can be read.
 
-use tower_oauth::{Carrier, JwtVerifier};
+use tower_oauth::{JwtVerifier, verify::BearerMethod};
 
 use super::{
-    Answer, AuthErrorKind, CacheKey, Cached, Counting, HOUR, Presented, Request, ResourceServer, Server, Verdict,
+    Answer, AuthErrorKind, CacheKey, Cached, Counting, HOUR, PresentedToken, Request, ResourceServer, Server, Verdict,
     Verify, admit, admit_with, cached, json, subject,
 };
 use crate::support::{API, issuer, says};
@@ -29,15 +29,15 @@ async fn a_verifier_that_looks_at_the_request_and_does_not_say_so_is_never_kept(
 
 #[tokio::test]
 async fn a_verifier_that_looks_at_the_way_the_token_came_is_never_kept() {
-    let verifier = says(|presented| match presented.carrier() {
-        Carrier::Authorization => Verdict::Now(presented.voucher().token(&json!({"sub": "ada"}))),
+    let verifier = says(|presented| match presented.bearer_method() {
+        BearerMethod::Authorization => Verdict::Now(presented.permit().token(&json!({"sub": "ada"}))),
         _ => Verdict::Now(Err(tower_oauth::AuthError::invalid_token())),
     });
     let cached = Cached::new(verifier, HOUR);
     assert!(admit(&cached, "token").await.is_ok());
     let server = ResourceServer::builder(cached).accept_cookie("session").build().unwrap();
     let parts = Request::get("/").header("cookie", "session=token").body(()).unwrap().into_parts().0;
-    assert_eq!(server.admit(&parts).await.unwrap_err().kind(), AuthErrorKind::InvalidToken);
+    assert_eq!(server.authenticate(&parts).await.unwrap_err().kind(), AuthErrorKind::InvalidToken);
 }
 
 /// Takes the tenant from a header, if there is one, and says so.
@@ -45,12 +45,12 @@ async fn a_verifier_that_looks_at_the_way_the_token_came_is_never_kept() {
 struct Tenants(Server);
 
 impl Verify for Tenants {
-    fn verify(&self, presented: &Presented<'_>) -> Verdict {
+    fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         let tenant = presented.parts().headers.get("tenant").map_or("none", |tenant| tenant.to_str().unwrap());
         self.0.question(tenant, presented)
     }
 
-    fn cache_key(&self, presented: &Presented<'_>, key: &mut CacheKey) {
+    fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
         if let Some(tenant) = presented.parts().headers.get("tenant") {
             key.add(tenant);
         }
@@ -84,12 +84,12 @@ async fn where_a_part_of_the_key_ends_counts() {
     #[derive(Clone)]
     struct TwoParts(Server);
     impl Verify for TwoParts {
-        fn verify(&self, presented: &Presented<'_>) -> Verdict {
+        fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
             let headers = &presented.parts().headers;
             let user = format!("{}|{}", headers["a"].to_str().unwrap(), headers["b"].to_str().unwrap());
             self.0.question(&user, presented)
         }
-        fn cache_key(&self, presented: &Presented<'_>, key: &mut CacheKey) {
+        fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
             key.add(&presented.parts().headers["a"]);
             key.add(&presented.parts().headers["b"]);
         }
@@ -176,10 +176,10 @@ async fn every_single_byte_of_a_token_counts() {
 /// Prints the key that it was given.
 struct Prints(std::sync::Arc<std::sync::Mutex<String>>);
 impl Verify for Prints {
-    fn verify(&self, presented: &Presented<'_>) -> Verdict {
-        Verdict::Now(presented.voucher().token(&json!({})))
+    fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
+        Verdict::Now(presented.permit().token(&json!({})))
     }
-    fn cache_key(&self, _: &Presented<'_>, key: &mut CacheKey) {
+    fn cache_key(&self, _: &PresentedToken<'_>, key: &mut CacheKey) {
         key.add("tenant-seven");
         *self.0.lock().unwrap() = format!("{key:?}");
     }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tower_oauth::{Algorithm, keys::PrivateKey};
+use tower_oauth::keys::{Algorithm, PrivateKey};
 
 use super::{
     load::{self, Dice, History},

@@ -14,8 +14,7 @@ use axum::{
 };
 use tokio::net::TcpListener;
 use tower_oauth::{
-    Algorithm,
-    keys::PrivateKey,
+    keys::{Algorithm, PrivateKey},
     token_endpoint::{
         AuthorizationRequest, Client, ClientBuilder, ClientCredentials, ClientSecret, Clients, PostgresStore,
         RedisStore, RefreshToken, TokenEndpoint, TokenEndpointBuilder, TokenFormat,

@@ -5,9 +5,13 @@ use std::{error::Error as _, fs, time::Duration};
 use bytes::Bytes;
 use http::{Request, Response};
 use tower_oauth::{
-    ActsFor, AuthErrorKind, Cached, ClientAuthentication, Fetch, FetchError, Fetching, HttpClient,
-    IntrospectionVerifier, IntrospectionVerifierBuilder, Issuer, JwtVerifier, Mixed, ResourceServer, keys::PrivateKey,
+    Cached, IntrospectionVerifier, Issuer, JwtOrOpaque, JwtVerifier, ResourceServer,
+    acts_for::ActsFor,
+    error::AuthErrorKind,
+    fetch::{Fetch, FetchError, FetchFuture, HttpClient},
+    keys::PrivateKey,
     testing::ManualClock,
+    verify::{ClientAuthentication, IntrospectionVerifierBuilder},
 };
 
 use super::{Provider, RESOURCES, admit, kind, say, wait};
@@ -15,7 +19,7 @@ use super::{Provider, RESOURCES, admit, kind, say, wait};
 impl Provider {
     /// To be asked by `client` about tokens for `resource`, where its metadata says.
     fn asked_by(&self, client: ClientAuthentication, resource: &str) -> IntrospectionVerifierBuilder {
-        let issuer = Issuer::builder(&self.identifier).lazy().unwrap();
+        let issuer = Issuer::builder(&self.identifier).build().unwrap();
         IntrospectionVerifier::builder(issuer, client, format!("{RESOURCES}/{resource}"))
     }
 
@@ -88,7 +92,7 @@ async fn that_it_does_not_know_us_is_not_the_tokens_fault() {
         ClientAuthentication::secret_basic("nobody", "rs-secret"),
         ClientAuthentication::private_key_jwt(
             "cc-pkjwt",
-            PrivateKey::generate(tower_oauth::Algorithm::ES256).unwrap(), // not the one that it was told
+            PrivateKey::generate(tower_oauth::keys::Algorithm::ES256).unwrap(), // not the one that it was told
         ),
         ClientAuthentication::tls("cc-mtls"), // without a certificate
     ] {
@@ -136,9 +140,9 @@ impl Certified {
 }
 
 impl Fetch for Certified {
-    fn fetch(&self, request: Request<Bytes>) -> Fetching {
+    fn fetch(&self, request: Request<Bytes>) -> FetchFuture {
         let client = self.client.clone();
-        Fetching::new(async move {
+        FetchFuture::new(async move {
             let failed = |error| FetchError::new("the connection failed").with_source(error);
             let answer = client.execute(request.try_into().map_err(failed)?).await.map_err(failed)?;
             let mut response = Response::builder().status(answer.status());
@@ -227,7 +231,7 @@ async fn opaque_tokens_and_jwts_pass_the_same_door() {
     let audience = format!("{RESOURCES}/orders");
     let jwts = JwtVerifier::builder(issuer, audience).clock(clock.clone()).build().unwrap();
     let asking = provider.asked_by(rs(), "orders").clock(clock.clone()).build().unwrap();
-    let both = ResourceServer::new(Mixed::new(jwts.clone(), asking.clone()));
+    let both = ResourceServer::new(JwtOrOpaque::new(jwts.clone(), asking.clone()));
     let jwt = provider.token("orders", "orders:read").await;
     let opaque = provider.token("orders-opaque", "orders:read").await;
     assert_eq!((kind(&both, &jwt).await, kind(&both, &opaque).await), (None, None));
@@ -242,7 +246,7 @@ async fn opaque_tokens_and_jwts_pass_the_same_door() {
     assert_eq!(kind(&both, "garbage").await, Some(AuthErrorKind::InvalidToken));
 
     // It answers 400 to a question about a JWT, which says nothing of the token.
-    let critical = ResourceServer::new(Mixed::new(jwts, asking).always_ask());
+    let critical = ResourceServer::new(JwtOrOpaque::new(jwts, asking).always_ask());
     assert_eq!(kind(&critical, &jwt).await, Some(AuthErrorKind::Unavailable));
     assert_eq!(kind(&critical, &opaque).await, None);
 

@@ -21,8 +21,8 @@ use http::Request;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use tower_oauth::{
-    ActsFor, AuthError, AuthErrorKind, ClientToken, Clock as _, Fetch as _, HttpClient, Issuer, JwtVerifier,
-    OAuthLayer, ResourceServer, Token, UserToken, testing::ManualClock,
+    AuthError, ClientToken, Clock as _, Fetch as _, Issuer, JwtVerifier, OAuthLayer, ResourceServer, Token, UserToken,
+    acts_for::ActsFor, error::AuthErrorKind, fetch::HttpClient, testing::ManualClock,
 };
 
 use crate::support::router;
@@ -173,7 +173,7 @@ fn api(issuer: &Issuer, clock: &ManualClock, resource: &str) -> ResourceServer {
 
 async fn admit(server: &ResourceServer, token: &str) -> Result<Token, AuthError> {
     let request = Request::get("/").header("authorization", format!("Bearer {token}")).body(()).unwrap();
-    server.admit(&request.into_parts().0).await
+    server.authenticate(&request.into_parts().0).await
 }
 
 async fn kind(server: &ResourceServer, token: &str) -> Option<AuthErrorKind> {
@@ -330,7 +330,7 @@ async fn an_api_that_starts_before_it_recovers_by_itself() {
     let token = provider.token("es256", "orders:read").await;
     provider.stop();
     let clock = ManualClock::default();
-    let issuer = Issuer::builder(&provider.identifier).clock(clock.clone()).lazy().unwrap();
+    let issuer = Issuer::builder(&provider.identifier).clock(clock.clone()).build().unwrap();
     let server = api(&issuer, &clock, "es256");
     assert_eq!(kind(&server, &token).await, Some(AuthErrorKind::Unavailable));
     assert!(!issuer.is_ready());

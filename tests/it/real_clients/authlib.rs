@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tower_oauth::{Algorithm, token_endpoint::TokenEndpointBuilder};
+use tower_oauth::{keys::Algorithm, token_endpoint::TokenEndpointBuilder};
 
 use super::{Host, program::Program, script::Script};
 use crate::servers::not_run;

@@ -23,8 +23,7 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower_oauth::{
-    Algorithm, KeySet,
-    keys::PrivateKey,
+    keys::{Algorithm, KeySet, PrivateKey},
     token_endpoint::{
         AuthorizationRequest, Client, ClientCredentials, ClientSecret, Clients, RefreshToken, TokenEndpoint,
         TokenEndpointBuilder, TokenFormat,

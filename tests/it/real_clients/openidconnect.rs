@@ -21,7 +21,7 @@ use openidconnect::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tower_oauth::Algorithm;
+use tower_oauth::keys::Algorithm;
 
 use super::{API, Host, ODD, OPAQUE, callback, over_tls, send, text};
 

@@ -12,7 +12,7 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
     process::{Child, ChildStdout, Command},
 };
-use tower_oauth::{Algorithm, keys::PrivateKey};
+use tower_oauth::keys::{Algorithm, PrivateKey};
 
 use super::{Host, clients};
 use crate::servers::not_run;

@@ -6,7 +6,8 @@ use axum::body::Body;
 use futures_util::future::join_all;
 use http::Request;
 use tower_oauth::{
-    Algorithm, Clock,
+    clock::Clock,
+    keys::Algorithm,
     testing::{MockIssuer, TokenBuilder},
     token_endpoint::{Client, ClientRegistry as _, ClientSecret, TokenEndpointBuilder, TokenHash},
 };
@@ -157,7 +158,7 @@ async fn an_unknown_client_is_refused_exactly_like_a_wrong_secret() {
 
 #[tokio::test]
 async fn failed_authentications_are_throttled_for_each_client() {
-    let world = World::with(|builder| builder.failed_authentications(3, Duration::from_secs(60)));
+    let world = World::with(|builder| builder.max_failed_authentications(3, Duration::from_secs(60)));
     for _ in 0..3 {
         world.post("/token", &basic("reports", "wrong"), &[CC]).await.is_error(401, "invalid_client");
     }
@@ -255,7 +256,7 @@ async fn assertions_are_refused_for_every_rule_they_break() {
         ("no JWT", |_| "x".to_owned()),
         ("the public key as a secret", |good| {
             let pem = assertion_key(Algorithm::ES256).public_key_pem();
-            good.sign_hmac(tower_oauth::HmacAlgorithm::HS256, pem.as_bytes())
+            good.sign_hmac(tower_oauth::keys::HmacAlgorithm::HS256, pem.as_bytes())
         }),
     ];
     for (number, (what, bend)) in bad.iter().enumerate() {

@@ -7,7 +7,8 @@ use futures_util::future::join_all;
 use http::Request;
 use tower::ServiceExt as _;
 use tower_oauth::{
-    Algorithm, Clock as _,
+    Clock as _,
+    keys::Algorithm,
     token_endpoint::{AuthorizationError, AuthorizationRequest, TokenEndpoint, TokenFormat},
 };
 

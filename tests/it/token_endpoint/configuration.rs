@@ -7,8 +7,8 @@ use http::{Request, StatusCode};
 use serde_json::json;
 use tower::ServiceExt as _;
 use tower_oauth::{
-    Algorithm, ConfigMistake,
-    keys::PrivateKey,
+    error::ConfigMistake,
+    keys::{Algorithm, PrivateKey},
     token_endpoint::{ClientCredentials, Clients, SigningKeys, TokenEndpoint},
 };
 
@@ -107,14 +107,14 @@ fn every_mistake_of_an_endpoint_is_told_at_once() {
     let keys = SigningKeys::new(key()).then(key(), std::time::SystemTime::now());
     let error = TokenEndpoint::builder("http://as.test?x", keys, Clients::new([]).unwrap())
         .access_token_lifetime(Duration::from_secs(86_401))
-        .failed_authentications(0, Duration::ZERO)
+        .max_failed_authentications(0, Duration::ZERO)
         .scopes_supported(["a b"])
         .build()
         .unwrap_err();
     let settings: Vec<_> = error.mistakes().iter().map(ConfigMistake::setting).collect();
     assert_eq!(
         settings,
-        ["issuer", "signing keys", "grant", "access_token_lifetime", "failed_authentications", "scopes_supported"]
+        ["issuer", "signing keys", "grant", "access_token_lifetime", "max_failed_authentications", "scopes_supported"]
     );
     let twice = TokenEndpoint::builder(ISSUER, key(), Clients::new([]).unwrap())
         .grant(ClientCredentials::new())

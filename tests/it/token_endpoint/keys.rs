@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use tower_oauth::{
-    Algorithm, Clock as _, KeySet,
-    keys::PrivateKey,
+    Clock as _,
+    keys::{Algorithm, KeySet, PrivateKey},
     token_endpoint::{ClientCredentials, SigningKeys, TokenEndpoint},
 };
 

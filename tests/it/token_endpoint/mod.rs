@@ -32,8 +32,7 @@ use http::{Method, Request};
 use serde_json::Value;
 use tower::ServiceExt as _;
 use tower_oauth::{
-    Algorithm,
-    keys::PrivateKey,
+    keys::{Algorithm, PrivateKey},
     testing::{ManualClock, MockIssuer},
     token_endpoint::{
         AuthorizationError, AuthorizationRequest, Client, ClientBuilder, ClientCredentials, ClientSecret, Clients,

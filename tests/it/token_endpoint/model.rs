@@ -175,7 +175,7 @@ impl Trial {
         // How often a client that was removed may knock is the throttle's business, not the model's.
         let world = World::with(|builder| {
             let builder = builder.authorization_code(AUTHORIZE).refresh_token(RefreshToken::new());
-            builder.failed_authentications(1_000_000, Duration::from_secs(60))
+            builder.max_failed_authentications(1_000_000, Duration::from_secs(60))
         });
         let known = |secret: &str| Known { there: true, secret: secret.to_owned(), scopes: 2 };
         let clients = [known("first secret"), known("")];

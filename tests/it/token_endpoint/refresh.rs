@@ -174,7 +174,7 @@ async fn a_store_in_memory_that_is_full_costs_no_code_and_no_refresh_token() {
 #[tokio::test]
 async fn what_was_given_to_a_client_with_keys_is_nothing_for_a_public_one() {
     let world = World::with_users();
-    let keys = super::assertion_key(tower_oauth::Algorithm::ES256).key_set();
+    let keys = super::assertion_key(tower_oauth::keys::Algorithm::ES256).key_set();
     let usual = |client| super::with_users(client).redirect_uri(super::CB).build().unwrap();
     let answer = first(&world).await;
     world.clients.insert(super::with_users(Client::with_keys("native", keys).redirect_uri(super::CB)).build().unwrap());

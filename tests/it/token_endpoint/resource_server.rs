@@ -6,10 +6,11 @@ use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 use tower_oauth::{
-    Algorithm, ClientAuthentication, ClientToken, Fetch, FetchError, Fetching, IntrospectionVerifier, Issuer,
-    JwtVerifier, Mixed, OAuthLayer, Scoped,
-    keys::PrivateKey,
+    ClientToken, IntrospectionVerifier, Issuer, JwtOrOpaque, JwtVerifier, OAuthLayer, Scoped,
+    fetch::{Fetch, FetchError, FetchFuture},
+    keys::{Algorithm, PrivateKey},
     token_endpoint::{ClientCredentials, MemoryStore, Store, TokenEndpoint},
+    verify::ClientAuthentication,
 };
 
 use super::{ISSUER, OPAQUE, World, usual};
@@ -19,11 +20,11 @@ use crate::support::{API, OrdersRead, OrdersWrite, get_with_token};
 struct Wire(TokenEndpoint);
 
 impl Fetch for Wire {
-    fn fetch(&self, request: Request<Bytes>) -> Fetching {
+    fn fetch(&self, request: Request<Bytes>) -> FetchFuture {
         let endpoint = self.0.clone();
         let (mut parts, body) = request.into_parts();
         parts.uri = parts.uri.path().parse().unwrap();
-        Fetching::new(async move {
+        FetchFuture::new(async move {
             let request = Request::from_parts(parts, Body::from(body));
             let (parts, body) = endpoint.oneshot(request).await.map_err(|_| FetchError::new("no"))?.into_parts();
             let body = body.collect().await.map_err(|_| FetchError::new("no"))?.to_bytes();
@@ -84,7 +85,7 @@ pub(crate) async fn accepts_every_token(store: impl Store) {
     let jwts = JwtVerifier::builder(issuer.clone(), API).clock(world.clock.clone()).build().unwrap();
     let client = ClientAuthentication::secret_basic("watch", "watch-secret");
     let asks = IntrospectionVerifier::builder(issuer, client, OPAQUE).fetch(wire()).clock(world.clock.clone());
-    let app = api(OAuthLayer::new(Mixed::new(jwts, asks.build().unwrap())));
+    let app = api(OAuthLayer::new(JwtOrOpaque::new(jwts, asks.build().unwrap())));
 
     let jwt = world.access_token("reports", &[("resource", API)]).await;
     let opaque = world.access_token("reports", &[("resource", OPAQUE)]).await;

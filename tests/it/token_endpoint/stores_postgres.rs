@@ -384,7 +384,7 @@ async fn all_settings_are_told_at_once() {
     for schema in ["", "Public", "1st", "two words", "pg_own", "a\"b", "ü", &"x".repeat(64)] {
         let builder = PostgresStore::builder("redis://").schema(schema).max_connections(0).timeout(Duration::ZERO);
         let error = builder.connect().await.unwrap_err();
-        let settings: Vec<_> = error.mistakes().iter().map(tower_oauth::ConfigMistake::setting).collect();
+        let settings: Vec<_> = error.mistakes().iter().map(tower_oauth::error::ConfigMistake::setting).collect();
         assert_eq!(settings, ["postgres", "schema", "max_connections", "timeout"], "{error}");
         assert!(PostgresStore::migrations(schema).is_err(), "{schema}");
     }

@@ -388,7 +388,7 @@ async fn what_is_wrong_is_told_at_start_up_without_the_password() {
     }
     let builder = RedisStore::builder("redis:").key_prefix("a{b").timeout(Duration::ZERO);
     let error = builder.connect().await.unwrap_err();
-    let settings: Vec<_> = error.mistakes().iter().map(tower_oauth::ConfigMistake::setting).collect();
+    let settings: Vec<_> = error.mistakes().iter().map(tower_oauth::error::ConfigMistake::setting).collect();
     assert_eq!(settings, ["key_prefix", "timeout", "redis"], "all at once");
 
     RedisStore::builder(evicts.url()).danger_accept_eviction().connect().await.unwrap();

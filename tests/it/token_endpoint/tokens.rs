@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 use serde_json::json;
 use tower_oauth::{
-    ConfigMistake,
+    error::ConfigMistake,
     token_endpoint::{
         AccessRecord, Client, CodeRecord, CodeTaken, Family, Grant, Granted, Issued, MemoryStore, NewAccess,
         NewRefresh, Revoked, Rotated, Store, StoreError, Successor, TokenError, TokenErrorKind, TokenFormat, TokenHash,
@@ -33,7 +33,7 @@ async fn a_jwt_says_what_rfc_9068_wants() {
     assert_eq!(part(token, 0), json!({"alg": "ES256", "typ": "at+jwt", "kid": "first"}));
     let claims = part(token, 1);
     let issued = claims["iat"].as_u64().unwrap();
-    let now = tower_oauth::Clock::now(&world.clock).duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let now = tower_oauth::clock::Clock::now(&world.clock).duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     assert_eq!(issued, now);
     assert_eq!(
         claims,
@@ -137,39 +137,39 @@ async fn only_what_is_offered_and_registered_is_granted() {
     world.post("/token", &super::basic("reports", "x"), &form).await.is_error(401, "invalid_client");
 }
 
-struct Voucher;
+struct TokenPermit;
 
-impl Grant for Voucher {
+impl Grant for TokenPermit {
     fn grant_type(&self) -> &'static str {
-        "urn:example:voucher"
+        "urn:example:permit"
     }
 
     async fn decide(&self, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
-        match request.required("voucher")? {
+        match request.required("permit")? {
             "2026-ada" => request.grant_to("ada"),
-            _ => Err(TokenError::new(TokenErrorKind::InvalidGrant, "The \"voucher\" is unknown")),
+            _ => Err(TokenError::new(TokenErrorKind::InvalidGrant, "The \"permit\" is unknown")),
         }
     }
 }
 
 #[tokio::test]
 async fn a_grant_of_the_hosts_own_is_one_like_the_others() {
-    let world = World::with(|builder| builder.grant(Voucher));
-    let own = machine("own").grant_types(["urn:example:voucher"]).build().unwrap();
+    let world = World::with(|builder| builder.grant(TokenPermit));
+    let own = machine("own").grant_types(["urn:example:permit"]).build().unwrap();
     world.clients.insert(own);
     let ask = async |form: &[(&str, &str)]| {
-        let form = [&[("grant_type", "urn:example:voucher")], form].concat();
+        let form = [&[("grant_type", "urn:example:permit")], form].concat();
         world.post("/token", &usual("own"), &form).await
     };
-    let answer = ask(&[("voucher", "2026-ada"), ("scope", "orders:write")]).await;
+    let answer = ask(&[("permit", "2026-ada"), ("scope", "orders:write")]).await;
     answer.is_ok();
     let claims = part(answer.text("access_token"), 1);
     assert_eq!((&claims["sub"], &claims["client_id"]), (&json!("ada"), &json!("own")));
-    ask(&[("voucher", "x")]).await.is_error(400, "invalid_grant");
+    ask(&[("permit", "x")]).await.is_error(400, "invalid_grant");
     ask(&[]).await.is_error(400, "invalid_request");
-    ask(&[("voucher", "2026-ada"), ("voucher", "2026-ada")]).await.is_error(400, "invalid_request");
-    ask(&[("voucher", "2026-ada"), ("scope", "admin")]).await.is_error(400, "invalid_scope");
-    let form = [("grant_type", "urn:example:voucher"), ("voucher", "2026-ada")];
+    ask(&[("permit", "2026-ada"), ("permit", "2026-ada")]).await.is_error(400, "invalid_request");
+    ask(&[("permit", "2026-ada"), ("scope", "admin")]).await.is_error(400, "invalid_scope");
+    let form = [("grant_type", "urn:example:permit"), ("permit", "2026-ada")];
     world.post("/token", &usual("reports"), &form).await.is_error(400, "unauthorized_client");
 }
 
@@ -185,7 +185,7 @@ struct Own {
 #[tokio::test]
 async fn the_host_adds_members_of_its_own_and_changes_none() {
     let world = World::with(|builder| {
-        builder.response_members(|issuance| Own {
+        builder.extra_response_parameters(|issuance| Own {
             created_at: issuance.issued_at().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs(),
             member: format!("{} {} {}", issuance.client_id(), issuance.subject(), issuance.grant_type()),
             absent: None,

@@ -15,12 +15,8 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use tokio::net::TcpListener;
 use tower_oauth::{
-    Algorithm,
-    keys::PrivateKey,
-    token_endpoint::{
-        Client, ClientCredentials, ClientSecret, Clients, MemoryStore, PostgresStore, RedisStore, TokenEndpoint,
-        TokenFormat,
-    },
+    keys::{Algorithm, PrivateKey},
+    token_endpoint::{Client, ClientCredentials, ClientSecret, Clients, MemoryStore, PostgresStore, RedisStore, TokenEndpoint, TokenFormat},
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;

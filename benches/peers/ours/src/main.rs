@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::{Router, routing::get};
 use contestant::{PATH, Setup};
 use limit::Limit;
-use tower_oauth::{Cached, Issuer, JwtVerifier, OAuthLayer, Token, Verify};
+use tower_oauth::{verify::Verify, Cached, Issuer, JwtVerifier, OAuthLayer, Token};
 
 fn main() {
     contestant::run(build);

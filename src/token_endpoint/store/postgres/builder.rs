@@ -8,9 +8,9 @@ use tokio::time::timeout;
 use super::{
     PostgresStore,
     connections::Connections,
-    schema::{DEFAULT, KNOWN, MIGRATION_SECONDS, Schema, State},
+    schema::{DEFAULT, KNOWN, MIGRATION_SECONDS, Schema, SchemaState},
 };
-use crate::error::{ConfigError, ConfigMistake};
+use crate::config_error::{ConfigError, ConfigMistake};
 
 /// Settings of a [`PostgresStore`].
 #[derive(Clone)]
@@ -113,19 +113,19 @@ impl PostgresStoreBuilder {
     ) -> Result<(), ConfigMistake> {
         let mistake = |error| self.mistake(options, error);
         let mut state = schema.state(connection).await.map_err(mistake)?;
-        if self.migrates && matches!(state, State::Behind(_)) {
+        if self.migrates && matches!(state, SchemaState::Behind(_)) {
             schema.migrate(connection).await.map_err(mistake)?;
             state = schema.state(connection).await.map_err(mistake)?;
         }
         let name = schema.name();
         match state {
-            State::Ready => Ok(()),
-            State::Behind(version) => {
+            SchemaState::Ready => Ok(()),
+            SchemaState::Behind(version) => {
                 let found = format!("{version} of {KNOWN} migrations were run in the schema {name}");
                 let change = "run the others of PostgresStore::migrations, as a role that may create a schema";
                 Err(ConfigMistake::new("postgres", found, change))
             }
-            State::TooNew(needs) => {
+            SchemaState::TooNew(needs) => {
                 let found =
                     format!("the schema {name} is for programs that know {needs} migrations; this one knows {KNOWN}");
                 Err(ConfigMistake::new("postgres", found, "use the newer version of tower-oauth, or another schema"))

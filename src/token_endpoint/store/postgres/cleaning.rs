@@ -5,22 +5,22 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use super::{Shared, column, number};
+use super::{PostgresState, column, number};
 use crate::{log, token_endpoint::store::StoreError};
 
 #[derive(Default)]
 pub(super) struct Cleaning {
     /// When the last one began, by the endpoint's clock.
     last: AtomicU64,
-    goes_on: AtomicBool,
+    running: AtomicBool,
 }
 
 impl Cleaning {
     /// Now and then, in a task of its own, which ends when the store is dropped.
-    pub(super) fn begin_if_due(shared: &Arc<Shared>, now: u64) {
+    pub(super) fn begin_if_due(shared: &Arc<PostgresState>, now: u64) {
         let cleaning = &shared.cleaning;
         if cleaning.last.load(Ordering::Relaxed).abs_diff(now) < SECONDS_BETWEEN
-            || cleaning.goes_on.swap(true, Ordering::Relaxed)
+            || cleaning.running.swap(true, Ordering::Relaxed)
         {
             return;
         }
@@ -29,7 +29,7 @@ impl Cleaning {
     }
 }
 
-async fn clean(shared: Weak<Shared>, now: u64) {
+async fn clean(shared: Weak<PostgresState>, now: u64) {
     let mut more = true;
     for _ in 0..BATCHES_AT_ONCE {
         let Some(shared) = shared.upgrade() else { return };
@@ -45,10 +45,10 @@ async fn clean(shared: Weak<Shared>, now: u64) {
     if more {
         shared.cleaning.last.store(0, Ordering::Relaxed);
     }
-    shared.cleaning.goes_on.store(false, Ordering::Relaxed);
+    shared.cleaning.running.store(false, Ordering::Relaxed);
 }
 
-impl Shared {
+impl PostgresState {
     /// Deletes one batch. Whether there may be more.
     async fn clean(&self, now: u64) -> Result<bool, StoreError> {
         let before = number(now.saturating_sub(CLOCKS_DIFFER));

@@ -39,28 +39,28 @@ impl Connections {
 
     /// The row that a statement answers, within the timeout, whatever it is that has to be waited for.
     pub(super) async fn fetch(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<PgRow>, StoreError> {
-        match timeout(self.timeout, self.fetch_at_last(query)).await {
+        match timeout(self.timeout, self.fetch_once(query)).await {
             Ok(Ok(row)) => Ok(row),
             Ok(Err(error)) => Err(StoreError::new("PostgreSQL could not do it").with_source(error)),
             Err(elapsed) => Err(StoreError::new("PostgreSQL did not answer in time").with_source(elapsed)),
         }
     }
 
-    async fn fetch_at_last(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<PgRow>, Error> {
-        let mut lent = Lent(Some(self.pool.acquire().await?));
-        let Some(connection) = &mut lent.0 else { return Err(Error::PoolClosed) };
+    async fn fetch_once(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<PgRow>, Error> {
+        let mut pooled = PooledConnection(Some(self.pool.acquire().await?));
+        let Some(connection) = &mut pooled.0 else { return Err(Error::PoolClosed) };
         // Reads up to "ready for query", so the row is committed.
         let row = query.fetch_optional(&mut **connection).await?;
-        lent.give_back(self.timeout);
+        pooled.give_back(self.timeout);
         Ok(row)
     }
 }
 
 /// A connection that goes back into the pool only after an answer, and in time. The pool pings whatever comes back and waits
 /// without end: one that hangs would keep its place.
-struct Lent(Option<PoolConnection<Postgres>>);
+struct PooledConnection(Option<PoolConnection<Postgres>>);
 
-impl Lent {
+impl PooledConnection {
     fn give_back(mut self, limit: Duration) {
         if let Some(mut connection) = self.0.take() {
             tokio::spawn(async move { timeout(limit, connection.return_to_pool()).await });
@@ -68,7 +68,7 @@ impl Lent {
     }
 }
 
-impl Drop for Lent {
+impl Drop for PooledConnection {
     fn drop(&mut self) {
         if let Some(unanswered) = self.0.take() {
             drop(unanswered.detach());

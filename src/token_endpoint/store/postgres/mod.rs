@@ -20,7 +20,7 @@ use super::{
     AccessRecord, CodeRecord, CodeTaken, Family, Issued, NewAccess, NewRefresh, Revoked, Rotated, Store, StoreError,
     Successor,
 };
-use crate::{error::ConfigError, token_endpoint::secret::TokenHash};
+use crate::{config_error::ConfigError, token_endpoint::secret::TokenHash};
 
 /// A store in PostgreSQL, 12 or newer; it is tested with 15. Clones share its connections; other instances, in this process or elsewhere, share
 /// what it remembers.
@@ -28,8 +28,7 @@ use crate::{error::ConfigError, token_endpoint::secret::TokenHash};
 /// ```no_run
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// use tower_oauth::{
-///     Algorithm,
-///     keys::PrivateKey,
+///     keys::{Algorithm, PrivateKey},
 ///     token_endpoint::{Client, ClientCredentials, ClientSecret, Clients, PostgresStore, TokenEndpoint},
 /// };
 ///
@@ -88,7 +87,7 @@ use crate::{error::ConfigError, token_endpoint::secret::TokenHash};
 /// with `max_prepared_statements` above 0; in session mode with any. PgBouncer must let the start-up parameter `options` pass
 /// or ignore it (`ignore_startup_parameters = options`); then set `statement_timeout` for the role.
 #[derive(Clone)]
-pub struct PostgresStore(Arc<Shared>);
+pub struct PostgresStore(Arc<PostgresState>);
 
 impl PostgresStore {
     /// A store in the database of this URL; see [above](Self#the-url).
@@ -110,7 +109,7 @@ impl PostgresStore {
 
     fn new(connections: Connections, schema: &Schema) -> Self {
         let statements = Statements::new(schema);
-        Self(Arc::new(Shared { connections, statements, cleaning: Cleaning::default() }))
+        Self(Arc::new(PostgresState { connections, statements, cleaning: Cleaning::default() }))
     }
 
     /// For an operation that adds.
@@ -128,7 +127,7 @@ impl Store for PostgresStore {
             .bind(binding.as_bytes())
             .bind(key(&family.id))
             .bind(key(&family.client_id))
-            .bind(write(family)?)
+            .bind(to_json(family)?)
             .bind(number(family.expires_at))
             .bind(number(*expires_at));
         self.add(query, now).await.map(drop)
@@ -138,7 +137,7 @@ impl Store for PostgresStore {
         let query = sqlx::query(&self.0.statements.take_code);
         let row = self.0.row(query.bind(code.as_bytes()).bind(binding.as_bytes()).bind(number(now))).await?;
         match column(&row, 0)? {
-            "first" => read(&row, 1).map(CodeTaken::First),
+            "first" => from_row(&row, 1).map(CodeTaken::First),
             "again" => Ok(CodeTaken::Again),
             "unknown" => Ok(CodeTaken::Unknown),
             _ => Err(StoreError::new(ODD_ANSWER)),
@@ -159,7 +158,7 @@ impl Store for PostgresStore {
             .bind(record.family.as_deref().map(key))
             .bind(key(&record.client_id))
             .bind(owner)
-            .bind(write(record)?)
+            .bind(to_json(record)?)
             .bind(number(record.expires_at))
             .bind(refresh.map(|refresh| refresh.hash.as_bytes()))
             .bind(refresh.map(|refresh| number(refresh.expires_at)))
@@ -171,12 +170,12 @@ impl Store for PostgresStore {
 
     async fn find_access(&self, token: &TokenHash, now: u64) -> Result<Option<AccessRecord>, StoreError> {
         let query = sqlx::query(&self.0.statements.find_access).bind(token.as_bytes()).bind(number(now));
-        self.0.connections.fetch(query).await?.map(|row| read(&row, 0)).transpose()
+        self.0.connections.fetch(query).await?.map(|row| from_row(&row, 0)).transpose()
     }
 
     async fn find_refresh(&self, token: &TokenHash, now: u64) -> Result<Option<Family>, StoreError> {
         let query = sqlx::query(&self.0.statements.find_refresh).bind(token.as_bytes()).bind(number(now));
-        self.0.connections.fetch(query).await?.map(|row| read(&row, 0)).transpose()
+        self.0.connections.fetch(query).await?.map(|row| from_row(&row, 0)).transpose()
     }
 
     async fn rotate(
@@ -198,8 +197,8 @@ impl Store for PostgresStore {
             .bind(number(now));
         let row = self.add(query, now).await?.ok_or_else(|| StoreError::new(ODD_ANSWER))?;
         match column(&row, 0)? {
-            "first" => read(&row, 1).map(Rotated::First),
-            "again" => Ok(Rotated::Again { family: read(&row, 1)?, salt: column(&row, 2)? }),
+            "first" => from_row(&row, 1).map(Rotated::First),
+            "again" => Ok(Rotated::Again { family: from_row(&row, 1)?, salt: column(&row, 2)? }),
             "reused" => Ok(Rotated::Reused),
             "unknown" => Ok(Rotated::Unknown),
             _ => Err(StoreError::new(ODD_ANSWER)),
@@ -225,13 +224,13 @@ impl fmt::Debug for PostgresStore {
     }
 }
 
-struct Shared {
+struct PostgresState {
     connections: Connections,
     statements: Statements,
     cleaning: Cleaning,
 }
 
-impl Shared {
+impl PostgresState {
     /// The answer of a statement that always has one.
     async fn row(&self, query: Query<'_, Postgres, PgArguments>) -> Result<PgRow, StoreError> {
         self.connections.fetch(query).await?.ok_or_else(|| StoreError::new(ODD_ANSWER))
@@ -293,13 +292,13 @@ fn key(text: &str) -> [u8; 32] {
 }
 
 /// JSON, in which a NUL is escaped.
-fn write(record: &impl Serialize) -> Result<String, StoreError> {
+fn to_json(record: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(record)
         .map_err(|error| StoreError::new("a record can't be written as JSON").with_source(error))
 }
 
 /// Without the cause, which quotes what it found.
-fn read<T: DeserializeOwned>(row: &PgRow, place: usize) -> Result<T, StoreError> {
+fn from_row<T: DeserializeOwned>(row: &PgRow, place: usize) -> Result<T, StoreError> {
     serde_json::from_str(column(row, place)?).map_err(|_| StoreError::new("a record in PostgreSQL can't be read"))
 }
 

@@ -2,7 +2,7 @@
 
 use sqlx::{Connection as _, Error, Executor as _, PgConnection, Row as _};
 
-use crate::error::ConfigMistake;
+use crate::config_error::ConfigMistake;
 
 /// A name that needs no escaping between double quotes, and is the same without them.
 #[derive(Clone)]
@@ -11,8 +11,8 @@ pub(super) struct Schema(String);
 impl Schema {
     pub(super) fn new(name: &str) -> Result<Self, ConfigMistake> {
         let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
-        let goes_on = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-        if starts && goes_on && name.len() <= 63 && !name.starts_with("pg_") {
+        let follows = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if starts && follows && name.len() <= 63 && !name.starts_with("pg_") {
             return Ok(Self(name.to_owned()));
         }
         let change =
@@ -34,12 +34,12 @@ impl Schema {
     }
 
     /// Which migrations were run here.
-    pub(super) async fn state(&self, connection: &mut PgConnection) -> Result<State, Error> {
+    pub(super) async fn state(&self, connection: &mut PgConnection) -> Result<SchemaState, Error> {
         let text = self.sql(r#"SELECT max(version), max(needs) FROM "tower_oauth".migrations"#);
         let row = match sqlx::query(&text).fetch_one(connection).await {
             Ok(row) => row,
             Err(Error::Database(error)) if error.code().is_some_and(|code| MISSING.contains(&&*code)) => {
-                return Ok(State::Behind(0));
+                return Ok(SchemaState::Behind(0));
             }
             Err(error) => return Err(error),
         };
@@ -47,9 +47,9 @@ impl Schema {
         let [version, needs] = [version?.unwrap_or(0), needs?.unwrap_or(0)];
         // Later migrations only add. What is there already may be ahead of us, unless it says that it is not for us.
         Ok(match (usize::try_from(version).unwrap_or(0), usize::try_from(needs).unwrap_or(0)) {
-            (_, needs) if needs > MIGRATIONS.len() => State::TooNew(needs),
-            (version, _) if version < MIGRATIONS.len() => State::Behind(version),
-            _ => State::Ready,
+            (_, needs) if needs > MIGRATIONS.len() => SchemaState::TooNew(needs),
+            (version, _) if version < MIGRATIONS.len() => SchemaState::Behind(version),
+            _ => SchemaState::Ready,
         })
     }
 
@@ -63,7 +63,7 @@ impl Schema {
         let mut attempt = transaction.begin().await?;
         let state = self.state(&mut attempt).await?;
         attempt.rollback().await?;
-        if let State::Behind(version) = state {
+        if let SchemaState::Behind(version) = state {
             for text in self.migrations().iter().skip(version) {
                 transaction.execute(sqlx::raw_sql(text)).await?;
             }
@@ -72,7 +72,7 @@ impl Schema {
     }
 }
 
-pub(super) enum State {
+pub(super) enum SchemaState {
     Ready,
     /// How many of the migrations were run.
     Behind(usize),

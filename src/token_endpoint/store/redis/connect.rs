@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 use super::{RedisStore, StoreError, unreadable};
-use crate::error::{ConfigError, ConfigMistake};
+use crate::config_error::{ConfigError, ConfigMistake};
 
 /// Says the rest about a [`RedisStore`].
 pub struct RedisStoreBuilder {

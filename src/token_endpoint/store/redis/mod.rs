@@ -23,8 +23,7 @@ use crate::token_endpoint::secret::TokenHash;
 /// ```no_run
 /// use std::time::Duration;
 /// use tower_oauth::{
-///     Algorithm,
-///     keys::PrivateKey,
+///     keys::{Algorithm, PrivateKey},
 ///     token_endpoint::{ClientCredentials, Clients, RedisStore, TokenEndpoint},
 /// };
 ///
@@ -68,10 +67,10 @@ use crate::token_endpoint::secret::TokenHash;
 /// +zpopmin`, and should have `+info`.
 #[derive(Clone)]
 pub struct RedisStore {
-    inner: Arc<Inner>,
+    inner: Arc<RedisState>,
 }
 
-struct Inner {
+struct RedisState {
     connection: Connection,
     /// What all keys begin with.
     prefix: String,
@@ -92,7 +91,7 @@ impl RedisStore {
     }
 
     fn new(connection: Connection, prefix: String) -> Self {
-        Self { inner: Arc::new(Inner { connection, prefix, scripts: Scripts::new() }) }
+        Self { inner: Arc::new(RedisState { connection, prefix, scripts: Scripts::new() }) }
     }
 
     fn key(&self, kind: char, name: &TokenHash) -> Vec<u8> {
@@ -108,8 +107,8 @@ impl RedisStore {
         call
     }
 
-    async fn ask(&self, call: &ScriptInvocation<'_>) -> Result<Answer, StoreError> {
-        self.inner.connection.ask(call).await.map(Answer)
+    async fn ask(&self, call: &ScriptInvocation<'_>) -> Result<ScriptReply, StoreError> {
+        self.inner.connection.ask(call).await.map(ScriptReply)
     }
 }
 
@@ -128,7 +127,7 @@ impl Store for RedisStore {
         let mut call = self.call(|scripts| &scripts.take_code, now);
         call.key(self.key('c', code)).arg(binding.as_bytes().as_slice());
         match self.ask(&call).await?.parts().as_slice() {
-            [b"first", family] => Ok(CodeTaken::First(read(family)?)),
+            [b"first", family] => Ok(CodeTaken::First(parse(family)?)),
             [b"again"] => Ok(CodeTaken::Again),
             [b"unknown"] => Ok(CodeTaken::Unknown),
             _ => Err(unreadable()),
@@ -183,10 +182,10 @@ impl Store for RedisStore {
         call.arg(successor.hash.as_bytes().as_slice()).arg(successor.salt.as_slice());
         call.arg(successor.expires_at).arg(grace);
         match self.ask(&call).await?.parts().as_slice() {
-            [b"first", family] => Ok(Rotated::First(read(family)?)),
+            [b"first", family] => Ok(Rotated::First(parse(family)?)),
             [b"again", family, salt] => {
                 let salt = <[u8; 32]>::try_from(*salt).map_err(|_| unreadable())?;
-                Ok(Rotated::Again { family: read(family)?, salt })
+                Ok(Rotated::Again { family: parse(family)?, salt })
             }
             [b"reused"] => Ok(Rotated::Reused),
             [b"unknown"] => Ok(Rotated::Unknown),
@@ -255,16 +254,16 @@ impl Scripts {
 }
 
 /// What a script answers: a word, and what goes with it.
-struct Answer(Vec<Vec<u8>>);
+struct ScriptReply(Vec<Vec<u8>>);
 
-impl Answer {
+impl ScriptReply {
     fn parts(&self) -> Vec<&[u8]> {
         self.0.iter().map(Vec::as_slice).collect()
     }
 
     fn found<T: DeserializeOwned>(&self) -> Result<Option<T>, StoreError> {
         match self.parts().as_slice() {
-            [b"found", text] => read(text).map(Some),
+            [b"found", text] => parse(text).map(Some),
             [b"none"] => Ok(None),
             _ => Err(unreadable()),
         }
@@ -276,7 +275,7 @@ fn json(record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
 }
 
 // The cause is left out: it may quote what was read.
-fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, StoreError> {
+fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, StoreError> {
     serde_json::from_slice(text).map_err(|_| unreadable())
 }
 

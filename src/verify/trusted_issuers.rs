@@ -8,11 +8,12 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use super::{JwtVerifier, Presented, Verdict, Verify};
+use super::{JwtVerifier, PresentedToken, Verdict, Verify};
 use crate::{
     claims::unverified_issuer,
-    error::{AuthError, ConfigError, ConfigMistake, Reason},
-    jws::claims_of_anything,
+    config_error::{ConfigError, MistakeCollector},
+    error::{AuthError, Reason},
+    jws::unverified_payload,
     token::Token,
 };
 
@@ -20,45 +21,45 @@ use crate::{
 ///
 /// ```
 /// # fn example(staff: tower_oauth::Issuer, partners: tower_oauth::Issuer) -> Result<(), tower_oauth::ConfigError> {
-/// use tower_oauth::{Issuers, JwtVerifier, OAuthLayer};
+/// use tower_oauth::{verify::TrustedIssuers, JwtVerifier, OAuthLayer};
 ///
 /// let staff = JwtVerifier::new(staff, "https://api.example.com")?;
 /// let partners = JwtVerifier::builder(partners, "https://api.example.com").accept_plain_jwt_type().build()?;
-/// let layer = OAuthLayer::new(Issuers::new([staff, partners])?);
+/// let layer = OAuthLayer::new(TrustedIssuers::new([staff, partners])?);
 /// # Ok(())
 /// # }
 /// ```
 ///
 /// A `sub` or `client_id` is unique within its issuer only: use it together with [`Token::issuer`](crate::Token::issuer).
 #[derive(Clone)]
-pub struct Issuers {
+pub struct TrustedIssuers {
     verifiers: Arc<HashMap<Box<str>, JwtVerifier>>,
 }
 
-impl Issuers {
+impl TrustedIssuers {
     /// Trusts the issuers of these verifiers.
     ///
     /// # Errors
     /// No verifier, or two of the same issuer.
     pub fn new(verifiers: impl IntoIterator<Item = JwtVerifier>) -> Result<Self, ConfigError> {
-        let (mut list, mut mistakes) = (HashMap::new(), Vec::new());
+        let (mut list, mut mistakes) = (HashMap::new(), MistakeCollector::new());
         for verifier in verifiers {
             let identifier: Box<str> = verifier.issuer().identifier().into();
             if list.insert(identifier.clone(), verifier).is_some() {
-                let found = format!("{identifier:?} is there twice");
-                mistakes.push(ConfigMistake::new("issuers", found, "give one verifier for each issuer"));
+                let found = format!("{identifier:?} has two verifiers");
+                mistakes.add("issuers", found, "give one verifier for each issuer");
             }
         }
         if list.is_empty() {
-            mistakes.push(ConfigMistake::new("issuers", "there is none", "give at least one verifier"));
+            mistakes.add("issuers", "the list is empty", "give at least one verifier");
         }
-        ConfigError::unless_empty(mistakes)?;
+        mistakes.finish()?;
         Ok(Self { verifiers: Arc::new(list) })
     }
 }
 
-impl Verify for Issuers {
-    fn verify(&self, presented: &Presented<'_>) -> Verdict {
+impl Verify for TrustedIssuers {
+    fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         let named = named_issuer(presented.token());
         match named.and_then(|issuer| self.verifiers.get(&*issuer).ok_or_else(|| Reason::WrongIssuer.into())) {
             Ok(verifier) => verifier.verify(presented),
@@ -66,7 +67,7 @@ impl Verify for Issuers {
         }
     }
 
-    fn verify_own(&self, presented: &Presented<'_>) -> Option<Verdict> {
+    fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
         let verifier = self.verifiers.get(&*named_issuer(presented.token()).ok()?)?;
         Some(verifier.verify(presented))
     }
@@ -78,13 +79,13 @@ impl Verify for Issuers {
 }
 
 /// The issuer that a token names, unverified: it chooses who judges, and proves nothing. One without a signature, or with
-/// a segment too many, names one too: else it would be nobody's, and [`Mixed`](super::Mixed) would hand it on.
+/// a segment too many, names one too: else it would be nobody's, and [`JwtOrOpaque`](super::JwtOrOpaque) would hand it on.
 pub(super) fn named_issuer(token: &str) -> Result<String, AuthError> {
-    let claims = claims_of_anything(token).ok_or(Reason::NotAJws)?;
+    let claims = unverified_payload(token).ok_or(Reason::NotAJws)?;
     Ok(unverified_issuer(&claims).ok_or(Reason::WrongIssuer)?)
 }
 
-impl fmt::Debug for Issuers {
+impl fmt::Debug for TrustedIssuers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.verifiers.keys()).finish()
     }

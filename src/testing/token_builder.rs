@@ -27,7 +27,7 @@ impl TokenBuilder {
             Value::Object(members) => members,
             _ => Map::new(),
         };
-        let header = json!({"alg": issuer.algorithm().name(), "kid": issuer.key_id(), "typ": "at+jwt"});
+        let header = json!({"alg": issuer.algorithm().as_str(), "kid": issuer.key_id(), "typ": "at+jwt"});
         let claims = json!({
             "iss": issuer.identifier(),
             "sub": subject,

@@ -83,33 +83,33 @@ impl TestToken {
     /// # Panics
     /// A standard claim has a wrong type.
     #[must_use]
-    pub fn into_layer(self) -> InjectToken {
-        InjectToken { token: self.build() }
+    pub fn into_layer(self) -> InjectTokenLayer {
+        InjectTokenLayer { token: self.build() }
     }
 }
 
 /// Made by [`TestToken::into_layer`].
 #[derive(Debug, Clone)]
-pub struct InjectToken {
+pub struct InjectTokenLayer {
     token: Token,
 }
 
-/// The service that [`InjectToken`] makes.
+/// The service that [`InjectTokenLayer`] makes.
 #[derive(Debug, Clone)]
-pub struct InjectTokenService<S> {
+pub struct InjectToken<S> {
     inner: S,
     token: Token,
 }
 
-impl<S> Layer<S> for InjectToken {
-    type Service = InjectTokenService<S>;
+impl<S> Layer<S> for InjectTokenLayer {
+    type Service = InjectToken<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        InjectTokenService { inner, token: self.token.clone() }
+        InjectToken { inner, token: self.token.clone() }
     }
 }
 
-impl<S: Service<Request<B>>, B> Service<Request<B>> for InjectTokenService<S> {
+impl<S: Service<Request<B>>, B> Service<Request<B>> for InjectToken<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;

@@ -1,4 +1,4 @@
-//! Where verdicts are kept: bounded, and each with the moment when it dies.
+//! Where verdicts are kept: bounded, and each with the moment when it expires_at.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,37 +8,37 @@ use quick_cache::{
 };
 
 use super::{
-    Miss, Settings,
-    key::{Digest, Name},
+    CacheSettings, Miss,
+    key::{EntryKey, TokenDigest},
 };
 use crate::{claims::NumericDate, clock::Clock, error::AuthError, token::Token};
 
 /// How much is kept.
 #[derive(Clone)]
-pub(super) struct Sizes {
+pub(super) struct CacheBounds {
     pub(super) entries: usize,
     pub(super) bytes: usize,
 }
 
-impl Default for Sizes {
+impl Default for CacheBounds {
     fn default() -> Self {
         Self { entries: 10_000, bytes: 32 * 1024 * 1024 }
     }
 }
 
-pub(super) struct Shelf {
-    accepted: Cache<Digest, Kept<Token>, Weight>,
+pub(super) struct CacheEntries {
+    accepted: Cache<TokenDigest, CacheEntry<Token>, Weight>,
     /// Apart from the others, so that no number of bad tokens drives out a good one.
-    refused: Cache<Digest, Kept<AuthError>>,
+    refused: Cache<TokenDigest, CacheEntry<AuthError>>,
     clock: Arc<dyn Clock>,
 }
 
 #[derive(Clone)]
-struct Kept<T> {
+struct CacheEntry<T> {
     what: T,
     parts: Option<[u8; 32]>,
     /// By [`Clock::elapsed`].
-    dies: Duration,
+    expires_at: Duration,
 }
 
 /// No entry counts less than its share, so the bytes bound the entries too.
@@ -47,15 +47,15 @@ struct Weight {
     share: u64,
 }
 
-impl Weighter<Digest, Kept<Token>> for Weight {
-    fn weight(&self, _: &Digest, kept: &Kept<Token>) -> u64 {
-        let bytes = size_of::<Digest>() + size_of::<Kept<Token>>() + kept.what.facts().bytes();
+impl Weighter<TokenDigest, CacheEntry<Token>> for Weight {
+    fn weight(&self, _: &TokenDigest, kept: &CacheEntry<Token>) -> u64 {
+        let bytes = size_of::<TokenDigest>() + size_of::<CacheEntry<Token>>() + kept.what.facts().bytes();
         self.share.max(u64::try_from(bytes).unwrap_or(u64::MAX))
     }
 }
 
-impl Shelf {
-    pub(super) fn new(sizes: &Sizes, clock: Arc<dyn Clock>) -> Self {
+impl CacheEntries {
+    pub(super) fn new(sizes: &CacheBounds, clock: Arc<dyn Clock>) -> Self {
         let entries = u64::try_from(sizes.entries).unwrap_or(u64::MAX);
         let bytes = if entries == 0 { 0 } else { u64::try_from(sizes.bytes).unwrap_or(u64::MAX).min(MAX_BYTES) };
         // A single entry must be a little smaller than all the room.
@@ -69,18 +69,18 @@ impl Shelf {
         }
     }
 
-    pub(super) fn accepted(&self, name: &Name, now: Duration) -> Option<Token> {
-        let token = self.accepted.get(&name.digest).filter(|kept| kept.is_for(name, now))?.what;
+    pub(super) fn accepted(&self, key_of_entry: &EntryKey, now: Duration) -> Option<Token> {
+        let token = self.accepted.get(&key_of_entry.digest).filter(|kept| kept.is_for(key_of_entry, now))?.what;
         // Asked of the time of day too, which may have been set forward, or gone on while the machine slept.
         let expired = token.facts().expires_at.is_some_and(|expires| expires <= NumericDate::of(self.clock.now()));
         (!expired).then_some(token)
     }
 
-    pub(super) fn refused(&self, name: &Name, now: Duration) -> Option<AuthError> {
-        self.refused.get(&name.digest).filter(|kept| kept.is_for(name, now)).map(|kept| kept.what)
+    pub(super) fn refused(&self, key_of_entry: &EntryKey, now: Duration) -> Option<AuthError> {
+        self.refused.get(&key_of_entry.digest).filter(|kept| kept.is_for(key_of_entry, now)).map(|kept| kept.what)
     }
 
-    pub(super) fn accept(&self, miss: &Miss, token: &Token, settings: &Settings) {
+    pub(super) fn accept(&self, miss: &Miss, token: &Token, settings: &CacheSettings) {
         let age = match token.facts().expires_at {
             // RFC 7662 §4: never beyond exp, and no leeway here. A date that is none is no reason to keep anything.
             Some(NumericDate(expires)) => {
@@ -96,9 +96,9 @@ impl Shelf {
         self.put(&self.refused, miss, error.clone(), age);
     }
 
-    fn put<T: Clone, W: Weighter<Digest, Kept<T>> + Clone>(
+    fn put<T: Clone, W: Weighter<TokenDigest, CacheEntry<T>> + Clone>(
         &self,
-        place: &Cache<Digest, Kept<T>, W>,
+        place: &Cache<TokenDigest, CacheEntry<T>, W>,
         miss: &Miss,
         what: T,
         age: Duration,
@@ -106,11 +106,11 @@ impl Shelf {
         if age.is_zero() {
             return;
         }
-        let Name { digest, parts } = miss.name;
-        place.insert(digest, Kept { what, parts, dies: self.clock.elapsed().saturating_add(age) });
+        let EntryKey { digest, parts } = miss.key_of_entry;
+        place.insert(digest, CacheEntry { what, parts, expires_at: self.clock.elapsed().saturating_add(age) });
     }
 
-    pub(super) fn remove(&self, digest: &Digest) {
+    pub(super) fn remove(&self, digest: &TokenDigest) {
         self.accepted.remove(digest);
         self.refused.remove(digest);
     }
@@ -127,7 +127,7 @@ impl Shelf {
 
 /// It remembers as many that had to go as it holds. A token that comes back is then known from one that never does, also
 /// while strangers fill the place.
-fn with_ghosts(expected: usize, bytes: u64, weight: Weight) -> Cache<Digest, Kept<Token>, Weight> {
+fn with_ghosts(expected: usize, bytes: u64, weight: Weight) -> Cache<TokenDigest, CacheEntry<Token>, Weight> {
     let mut options = OptionsBuilder::new();
     options.estimated_items_capacity(expected).weight_capacity(bytes).ghost_allocation(1.0);
     match options.build() {
@@ -137,9 +137,9 @@ fn with_ghosts(expected: usize, bytes: u64, weight: Weight) -> Cache<Digest, Kep
     }
 }
 
-impl<T> Kept<T> {
-    fn is_for(&self, name: &Name, now: Duration) -> bool {
-        self.parts == name.parts && now < self.dies
+impl<T> CacheEntry<T> {
+    fn is_for(&self, key_of_entry: &EntryKey, now: Duration) -> bool {
+        self.parts == key_of_entry.parts && now < self.expires_at
     }
 }
 

@@ -1,4 +1,4 @@
-//! Issuers that are known only when a token names them: for APIs with many tenants.
+//! TrustedIssuers that are known only when a token names them: for APIs with many tenants.
 //!
 //! *In*: a token's text. *Out*: the verdict of the verifier that a callback gave for the issuer it names.
 //!
@@ -24,7 +24,7 @@ use quick_cache::{
     sync::{Cache, DefaultLifecycle},
 };
 
-use super::{JwtVerifier, Presented, Verdict, Verify, issuers::named_issuer};
+use super::{JwtVerifier, PresentedToken, Verdict, Verify, trusted_issuers::named_issuer};
 use crate::{
     clock::{Clock, SystemClock},
     error::{AuthError, AuthErrorKind, Reason},
@@ -45,7 +45,7 @@ const MAX_IDENTIFIER_BYTES: usize = 512;
 #[cfg_attr(feature = "http-client", doc = "```")]
 #[cfg_attr(not(feature = "http-client"), doc = "```ignore")]
 /// use std::collections::HashSet;
-/// use tower_oauth::{DynamicIssuers, HttpClient, Issuer, JwtVerifier, OAuthLayer};
+/// use tower_oauth::{fetch::HttpClient, verify::DynamicIssuers, Issuer, JwtVerifier, OAuthLayer};
 ///
 /// # fn example(customers: HashSet<String>) -> Result<(), tower_oauth::ConfigError> {
 /// let client = HttpClient::new()?; // one for all: making one takes milliseconds
@@ -55,7 +55,7 @@ const MAX_IDENTIFIER_BYTES: usize = 512;
 ///     if !customers.contains(tenant) {
 ///         return None;
 ///     }
-///     let issuer = Issuer::builder(issuer).fetch(client.clone()).lazy().ok()?;
+///     let issuer = Issuer::builder(issuer).fetch(client.clone()).build().ok()?;
 ///     JwtVerifier::builder(issuer, "api://orders").accept_plain_jwt_type().build().ok()
 /// });
 /// let layer = OAuthLayer::new(verifier.max_issuers(500));
@@ -73,7 +73,7 @@ pub struct DynamicIssuers {
     max_issuers: u32,
     budget: Arc<Mutex<Budget>>,
     /// How often something was forgotten.
-    forgettings: Arc<AtomicU64>,
+    invalidations: Arc<AtomicU64>,
     clock: Arc<dyn Clock>,
 }
 
@@ -108,7 +108,7 @@ impl DynamicIssuers {
             refused: Arc::new(Cache::new(MAX_REFUSED)),
             max_issuers: MAX_ISSUERS,
             budget: Arc::default(),
-            forgettings: Arc::default(),
+            invalidations: Arc::default(),
             clock: Arc::new(SystemClock::new()),
         }
     }
@@ -129,7 +129,7 @@ impl DynamicIssuers {
     /// Forgets what was decided of an issuer: the next token asks the callback again, also while it is being asked now.
     pub fn forget(&self, issuer: &str) {
         // Counted first: who decides meanwhile sees it, or what he decided is removed here.
-        self.forgettings.fetch_add(1, Ordering::SeqCst);
+        self.invalidations.fetch_add(1, Ordering::SeqCst);
         self.remove(issuer);
     }
 
@@ -153,7 +153,7 @@ impl DynamicIssuers {
 
     fn verifier(&self, issuer: &str) -> Result<JwtVerifier, AuthError> {
         let now = self.clock.elapsed();
-        let forgettings = self.forgettings.load(Ordering::SeqCst);
+        let invalidations = self.invalidations.load(Ordering::SeqCst);
         let known = self.approved.get(issuer);
         if let Some(Approved { verifier, since }) = &known
             && now.saturating_sub(*since) < APPROVAL_HOLDS
@@ -166,7 +166,7 @@ impl DynamicIssuers {
         }
         let decided = self.decide(issuer, known, now);
         // The callback may have answered by what was true before it was forgotten.
-        if self.forgettings.load(Ordering::SeqCst) != forgettings {
+        if self.invalidations.load(Ordering::SeqCst) != invalidations {
             self.remove(issuer);
         }
         decided
@@ -216,14 +216,14 @@ fn room_for(issuers: u32) -> Arc<Cache<String, Approved>> {
 }
 
 impl Verify for DynamicIssuers {
-    fn verify(&self, presented: &Presented<'_>) -> Verdict {
+    fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         match named_issuer(presented.token()).and_then(|issuer| self.verifier(&issuer)) {
             Ok(verifier) => verifier.verify(presented),
             Err(error) => Verdict::Now(Err(error)),
         }
     }
 
-    fn verify_own(&self, presented: &Presented<'_>) -> Option<Verdict> {
+    fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
         let issuer = named_issuer(presented.token()).ok()?;
         match self.verifier(&issuer) {
             Ok(verifier) => Some(verifier.verify(presented)),

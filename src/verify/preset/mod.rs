@@ -15,20 +15,26 @@
 //! # }
 //! ```
 
-use serde::Deserialize;
-use serde_json::Value;
+mod auth0;
+mod claims;
+mod cognito;
+mod entra_id;
+mod keycloak;
+mod okta;
+mod openid_connect;
+mod zitadel;
 
-use super::{Claim, JwtVerifierBuilder};
+use super::JwtVerifierBuilder;
 use crate::{
-    acts_for::{ActorRule, holds_any},
-    claims::{Audience, Dialect, Facts},
-    error::{AuthError, Reason},
+    acts_for::ActsFor,
+    claims::{Audience, Facts, ProviderRules, acting::rfc9068},
+    error::AuthError,
 };
 
 /// An issuer whose access tokens are JWTs, but not quite those of RFC 9068. For [`JwtVerifierBuilder::preset`].
 ///
 /// Each says what it accepts beyond RFC 9068, what is lost by that, and by what it tells a person's token from a client's
-/// ([`Token::acts_for`](crate::Token::acts_for)); whatever isn't told is [`Unknown`](crate::ActsFor::Unknown). `iss`,
+/// ([`Token::acts_for`](crate::Token::acts_for)); whatever isn't told is [`Unknown`](crate::acts_for::ActsFor::Unknown). `iss`,
 /// `exp`, `sub`, the client, `iat` and the refusal of bound tokens (`cnf`) stay as they are in all of them, and so does
 /// `aud` in all but Cognito's.
 ///
@@ -48,7 +54,7 @@ pub enum Preset {
     /// - Reads the client from `azp`.
     ///
     /// A token is a client's own if `sub` is the client and `@clients`. `permissions`, which Auth0 adds for its RBAC, are
-    /// no scopes; `read_roles_from(["permissions"])` makes them the roles. The issuer's identifier ends in a slash.
+    /// no scopes; `roles_claim(["permissions"])` makes them the roles. The issuer's identifier ends in a slash.
     Auth0,
     /// Auth0, tokens of its RFC 9068 profile only. Relaxes nothing, so nothing is lost.
     ///
@@ -73,7 +79,7 @@ pub enum Preset {
     ///
     /// Applications have no scopes; what they may do stands in [`roles`](crate::Token::roles). A token is a person's if it
     /// has `scp`. It is an application's own if it has none and either `idtyp` is `app`, or, without `idtyp`, there are
-    /// `roles` and `sub` equals `oid`. Anything else is [`Unknown`](crate::ActsFor::Unknown). The issuer is that of one
+    /// `roles` and `sub` equals `oid`. Anything else is [`Unknown`](crate::acts_for::ActsFor::Unknown). The issuer is that of one
     /// tenant; of version 1.0 it is `https://sts.windows.net/{tenant}/`.
     EntraId,
     /// Amazon Cognito, a user pool. The audience is the app client's id.
@@ -97,12 +103,12 @@ pub enum Preset {
     /// tokens. Lightweight access tokens have no `sub` and `aud` and are refused.
     ///
     /// [`roles`](crate::Token::roles) are those of the realm. Those of one client are never mixed with them: ask for
-    /// [`client_roles`](crate::Token::client_roles), or say
-    /// `read_roles_from(["resource_access", "orders-api", "roles"])`.
+    /// [`keycloak_client_roles`](crate::Token::keycloak_client_roles), or say
+    /// `roles_claim(["resource_access", "orders-api", "roles"])`.
     ///
     /// The `sub` of a service account is a user's. A token is a client's own if it has both marks of a service account: a
     /// `client_id` (or `clientId`) equal to the client, and `preferred_username: service-account-…`. It is a person's if
-    /// it has none of them and a `sid`. Anything else is [`Unknown`](crate::ActsFor::Unknown).
+    /// it has none of them and a `sid`. Anything else is [`Unknown`](crate::acts_for::ActsFor::Unknown).
     Keycloak,
     /// Zitadel, where JWT was chosen as the type of access tokens. The audience is the project's id.
     ///
@@ -110,12 +116,12 @@ pub enum Preset {
     ///   lacks, `jti`, or by `nonce`, `at_hash` and `c_hash`.
     ///
     /// There are no scopes in the token: [`Scoped`](crate::Scoped) refuses everybody. [`roles`](crate::Token::roles) reads
-    /// the names in `urn:zitadel:iam:org:project:roles`; [`project_roles`](crate::Token::project_roles) those of one
+    /// the names in `urn:zitadel:iam:org:project:roles`; [`zitadel_project_roles`](crate::Token::zitadel_project_roles) those of one
     /// project. *Lost:* which organisation granted a role; where tenants are organisations, read it with
     /// [`claims`](crate::Token::claims).
     ///
     /// Machines have a `sub` like people's, so a token is either a client's own (`sub` is the client) or
-    /// [`Unknown`](crate::ActsFor::Unknown), never known to be a person's.
+    /// [`Unknown`](crate::acts_for::ActsFor::Unknown), never known to be a person's.
     Zitadel,
     /// Any OpenID Connect provider whose access tokens are JWTs, if nothing better is known of it.
     ///
@@ -125,95 +131,67 @@ pub enum Preset {
     /// - Reads the client from `azp`, and the scopes from `scp`.
     ///
     /// A token whose `sub` is not the client may be a service account's, so it is
-    /// [`Unknown`](crate::ActsFor::Unknown).
+    /// [`Unknown`](crate::acts_for::ActsFor::Unknown).
     OpenIdConnect,
 }
 
-/// What tells the kinds of tokens of an issuer apart.
-#[derive(Deserialize)]
-struct Marks {
-    nonce: Option<Value>,
-    at_hash: Option<Value>,
-    c_hash: Option<Value>,
-    token_use: Option<Value>,
-    typ: Option<Value>,
-    scp: Option<Value>,
-    roles: Option<Value>,
+/// What a preset changes. Each provider has a file with its profile.
+pub(super) struct Profile {
+    /// Calls the builder's methods.
+    relax: fn(JwtVerifierBuilder) -> JwtVerifierBuilder,
+    /// Refuses tokens that are not access tokens by the provider's own marks, or that say nothing about any API.
+    check: fn(&Facts) -> Result<(), AuthError>,
+    acts_for: fn(&Facts) -> ActsFor,
+    /// The path to the roles, if it is not `roles`.
+    roles: Option<&'static [&'static str]>,
+    /// The path to the groups, if it is not `groups`.
+    groups: Option<&'static [&'static str]>,
+    /// True if `client_id` replaces a missing `aud`.
+    audience_in_client_id: bool,
+}
+
+impl Profile {
+    const RFC9068: Self = Self {
+        relax: |builder| builder,
+        check: |_| Ok(()),
+        acts_for: rfc9068,
+        roles: None,
+        groups: None,
+        audience_in_client_id: false,
+    };
 }
 
 impl Preset {
-    /// Says to the builder what can be said with its methods.
-    pub(super) fn relax(self, builder: JwtVerifierBuilder) -> JwtVerifierBuilder {
+    fn profile(self) -> &'static Profile {
         match self {
-            Self::Auth0 => builder.accept_plain_jwt_type().accept_without(Claim::JwtId).read_client_from("azp"),
-            Self::Auth0Rfc9068 => builder,
-            Self::Okta => builder.accept_plain_jwt_type().read_client_from("cid").read_scopes_from("scp"),
-            Self::EntraId => builder
-                .accept_plain_jwt_type()
-                .accept_without(Claim::JwtId)
-                .read_client_from("azp")
-                .read_client_from("appid")
-                .read_scopes_from("scp"),
-            Self::Keycloak => builder.accept_plain_jwt_type().read_client_from("azp"),
-            Self::Cognito | Self::Zitadel => builder.accept_plain_jwt_type(),
-            Self::OpenIdConnect => builder
-                .accept_plain_jwt_type()
-                .accept_without(Claim::JwtId)
-                .read_client_from("azp")
-                .read_scopes_from("scp"),
+            Self::Auth0 => &auth0::DEFAULT,
+            Self::Auth0Rfc9068 => &auth0::RFC9068,
+            Self::Okta => &okta::PROFILE,
+            Self::EntraId => &entra_id::PROFILE,
+            Self::Cognito => &cognito::PROFILE,
+            Self::Keycloak => &keycloak::PROFILE,
+            Self::Zitadel => &zitadel::PROFILE,
+            Self::OpenIdConnect => &openid_connect::PROFILE,
         }
     }
 
-    /// How its tokens tell what no standard member tells.
-    pub(super) fn dialect(self) -> Dialect {
-        let path = |path: &[&str]| Some(path.iter().copied().map(Into::into).collect());
-        let actor = match self {
-            Self::Auth0 | Self::Auth0Rfc9068 => ActorRule::Auth0,
-            Self::Okta => ActorRule::Okta,
-            Self::EntraId => ActorRule::EntraId,
-            Self::Cognito => ActorRule::Cognito,
-            Self::Keycloak => ActorRule::Keycloak,
-            Self::Zitadel | Self::OpenIdConnect => ActorRule::SubjectMayBeMachine,
-        };
-        let roles = match self {
-            Self::Keycloak => path(&["realm_access", "roles"]),
-            Self::Zitadel => path(&["urn:zitadel:iam:org:project:roles"]),
-            _ => None,
-        };
-        let groups = if self == Self::Cognito { path(&["cognito:groups"]) } else { None };
-        Dialect { actor, roles, groups }
+    pub(super) fn relax(self, builder: JwtVerifierBuilder) -> JwtVerifierBuilder {
+        (self.profile().relax)(builder)
     }
 
-    /// Whether `client_id` stands in for an `aud` that isn't there.
-    pub(super) fn audience_in_client_id(self) -> bool {
-        self == Self::Cognito
+    pub(super) fn rules(self) -> ProviderRules {
+        let path = |path: &[&str]| path.iter().copied().map(Into::into).collect();
+        let Profile { acts_for, roles, groups, .. } = self.profile();
+        ProviderRules { acts_for: *acts_for, roles: roles.map(path), groups: groups.map(path) }
     }
 
-    /// Refuses what is no access token by the issuer's own marks, and what says nothing about any API.
+    /// Returns the client as the audience of a token that has no `aud`, if the provider issues such tokens.
+    pub(super) fn audience_in_client_id(self, facts: &Facts) -> Option<&str> {
+        let replaces = self.profile().audience_in_client_id && matches!(facts.audience, Audience::Absent);
+        replaces.then(|| facts.client_id()).flatten()
+    }
+
     pub(super) fn check(self, facts: &Facts) -> Result<(), AuthError> {
-        if self == Self::Auth0Rfc9068 {
-            return Ok(());
-        }
-        let marks: Marks = serde_json::from_str(facts.claims()).map_err(|_| Reason::MalformedClaims)?;
-        let says = |mark: &Option<Value>, value| mark.as_ref().is_some_and(|mark| mark == value);
-        let access = match self {
-            Self::Cognito => says(&marks.token_use, "access"),
-            // Keycloak before 25 put the nonce into access tokens as well.
-            Self::Keycloak => says(&marks.typ, "Bearer"),
-            // OpenID Connect Core §2, §3.3.2.11.
-            _ => marks.nonce.is_none() && marks.at_hash.is_none() && marks.c_hash.is_none(),
-        };
-        if !access {
-            return Err(Reason::NotAnAccessToken.into());
-        }
-        if self == Self::EntraId && !holds_any(marks.scp.as_ref()) && !holds_any(marks.roles.as_ref()) {
-            return Err(Reason::MissingClaim("scp or roles").into());
-        }
-        Ok(())
+        (self.profile().check)(facts)
     }
-}
-
-/// The audience of a token that has none at all: its client.
-pub(super) fn client_as_audience(facts: &Facts) -> Option<&str> {
-    matches!(facts.audience, Audience::Absent).then(|| facts.text(facts.client_id.as_ref())).flatten()
 }

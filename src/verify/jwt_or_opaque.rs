@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::{CacheKey, Presented, Verdict, Verify};
+use super::{CacheKey, PresentedToken, Verdict, Verify};
 use crate::{
     error::{AuthError, Reason},
     token::Token,
@@ -18,27 +18,27 @@ use crate::{
 /// ```
 /// # fn example(jwt: tower_oauth::JwtVerifier, introspection: tower_oauth::IntrospectionVerifier) {
 /// use std::time::Duration;
-/// use tower_oauth::{Cached, Mixed, OAuthLayer};
+/// use tower_oauth::{Cached, JwtOrOpaque, OAuthLayer};
 ///
 /// // For most routes, an answer may be half a minute old.
-/// let usual = Mixed::new(jwt.clone(), Cached::new(introspection.clone(), Duration::from_secs(30)));
+/// let usual = JwtOrOpaque::new(jwt.clone(), Cached::new(introspection.clone(), Duration::from_secs(30)));
 /// // Where it matters that a token was not revoked, the issuer is asked each time, about JWTs too.
-/// let critical = Mixed::new(jwt, introspection).always_ask();
+/// let critical = JwtOrOpaque::new(jwt, introspection).always_ask();
 /// # let _ = (OAuthLayer::new(usual), OAuthLayer::new(critical));
 /// # }
 /// ```
 ///
-/// `A` is a [`JwtVerifier`](crate::JwtVerifier), [`Issuers`](crate::Issuers) or
-/// [`DynamicIssuers`](crate::DynamicIssuers), which know their tokens by the issuer that is named in them; in a
+/// `A` is a [`JwtVerifier`](crate::JwtVerifier), [`TrustedIssuers`](crate::verify::TrustedIssuers) or
+/// [`DynamicIssuers`](crate::verify::DynamicIssuers), which know their tokens by the issuer that is named in them; in a
 /// [`Cached`](crate::Cached) or not.
 #[derive(Debug)]
-pub struct Mixed<A, B> {
+pub struct JwtOrOpaque<A, B> {
     own: A,
     rest: Arc<B>,
     always_ask: bool,
 }
 
-impl<A: Verify, B: Verify> Mixed<A, B> {
+impl<A: Verify, B: Verify> JwtOrOpaque<A, B> {
     /// First `own`, if the token is its own; otherwise `rest`.
     #[must_use]
     pub fn new(own: A, rest: B) -> Self {
@@ -55,7 +55,7 @@ impl<A: Verify, B: Verify> Mixed<A, B> {
         Self { always_ask: true, ..self }
     }
 
-    fn ask_too(&self, presented: &Presented<'_>, here: Verdict) -> Verdict {
+    fn ask_too(&self, presented: &PresentedToken<'_>, here: Verdict) -> Verdict {
         match here {
             Verdict::Now(verdict) => match good_here(verdict) {
                 Ok(()) => self.rest.verify(presented),
@@ -76,8 +76,8 @@ impl<A: Verify, B: Verify> Mixed<A, B> {
     }
 }
 
-impl<A: Verify, B: Verify> Verify for Mixed<A, B> {
-    fn verify(&self, presented: &Presented<'_>) -> Verdict {
+impl<A: Verify, B: Verify> Verify for JwtOrOpaque<A, B> {
+    fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         match self.own.verify_own(presented) {
             Some(verdict) if self.always_ask => self.ask_too(presented, verdict),
             Some(verdict) => verdict,
@@ -85,7 +85,7 @@ impl<A: Verify, B: Verify> Verify for Mixed<A, B> {
         }
     }
 
-    fn verify_own(&self, presented: &Presented<'_>) -> Option<Verdict> {
+    fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
         match self.own.verify_own(presented) {
             Some(verdict) if self.always_ask => Some(self.ask_too(presented, verdict)),
             Some(verdict) => Some(verdict),
@@ -93,7 +93,7 @@ impl<A: Verify, B: Verify> Verify for Mixed<A, B> {
         }
     }
 
-    fn cache_key(&self, presented: &Presented<'_>, key: &mut CacheKey) {
+    fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
         self.own.cache_key(presented, key);
         self.rest.cache_key(presented, key);
     }

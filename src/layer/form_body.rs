@@ -1,4 +1,6 @@
-//! [`FormBodyLayer`]: the token in a form body, for those who must (RFC 6750 §2.2).
+//! [`FormBodyLayer`]: reads the token from a form body (RFC 6750 §2.2).
+//!
+//! *In*: a request with a form. *Out*: the same request; the layer inside finds the token in its extensions.
 
 use std::{
     fmt, mem,
@@ -15,7 +17,8 @@ use tower_service::Service;
 
 use crate::credentials::FormToken;
 
-/// Made by [`OAuthLayer::accept_form_body`](crate::OAuthLayer::accept_form_body), around the layer it was called on.
+/// Reads a token from a form body, around another layer. Made by
+/// [`OAuthLayer::accept_form_body`](crate::OAuthLayer::accept_form_body).
 #[derive(Debug, Clone)]
 pub struct FormBodyLayer<L> {
     layer: L,
@@ -52,7 +55,7 @@ where
 {
     type Response = Response<ResBody>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<ResBody>, S::Error>> + Send>>;
+    type Future = ResponseFuture<ResBody, S::Error>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -60,12 +63,12 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         if !may_carry_a_token(request.method(), request.headers()) {
-            return Box::pin(self.inner.call(request));
+            return ResponseFuture(Box::pin(self.inner.call(request)));
         }
         let limit = self.max_body_bytes;
         let clone = self.inner.clone();
         let mut ready = mem::replace(&mut self.inner, clone);
-        Box::pin(async move {
+        ResponseFuture(Box::pin(async move {
             match read_form(request, limit).await {
                 Ok(request) => ready.call(request).await,
                 Err(status) => {
@@ -75,11 +78,29 @@ where
                     Ok(response)
                 }
             }
-        })
+        }))
     }
 }
 
-/// §2.2: a form, of a method whose body has a meaning. With a header there is no need to look.
+/// The future of [`FormBody`].
+pub struct ResponseFuture<Body, E>(Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>);
+
+impl<Body, E> Future for ResponseFuture<Body, E> {
+    type Output = Result<Response<Body>, E>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl<Body, E> fmt::Debug for ResponseFuture<Body, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+/// RFC 6750 §2.2: a form, with a method whose body has a defined meaning. A request with an `Authorization` header isn't
+/// read.
 fn may_carry_a_token(method: &Method, headers: &HeaderMap) -> bool {
     let form = headers.get(header::CONTENT_TYPE).is_some_and(|value| {
         let media_type = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
@@ -104,10 +125,4 @@ where
         .collect();
     parts.extensions.insert(FormToken(tokens));
     Ok(Request::from_parts(parts, body.into()))
-}
-
-impl fmt::Debug for FormToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("FormToken([redacted])")
-    }
 }

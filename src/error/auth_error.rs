@@ -1,0 +1,332 @@
+//! [`AuthError`]: why a request was refused.
+
+use std::{error::Error, fmt, sync::Arc, time::Duration};
+
+use super::AuthErrorKind;
+use crate::scope::Scopes;
+
+/// Why a request was refused.
+///
+/// The [`kind`](Self::kind) decides the status of the response. [`description`](Self::description) is the text for the
+/// client, [`reason`](Self::reason) a stable name for metrics. `Display` is for logs; its texts are not API and may change.
+/// None of them contains a token, a secret or a claim's value.
+///
+/// The layer puts the error into the response's extensions, so that a layer further out can count or log it:
+///
+/// ```
+/// # use tower_oauth::{AuthError, error::AuthErrorKind};
+/// fn count(response: &http::Response<String>) {
+///     if let Some(error) = response.extensions().get::<AuthError>() {
+///         println!("refused: {} ({}): {error}", error.kind(), error.reason());
+///     }
+/// }
+/// # assert_eq!(AuthError::invalid_token().kind(), AuthErrorKind::InvalidToken);
+/// ```
+#[derive(Clone)]
+pub struct AuthError {
+    reason: Reason,
+    detail: Option<Box<Detail>>,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+#[derive(Clone)]
+enum Detail {
+    Scopes(Scopes<'static>),
+    RetryAfter(Duration),
+    Authentication { acr_values: Option<String>, max_age: Option<Duration> },
+}
+
+/// The exact reason of a refusal. All texts for the client come from here, so they are fixed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "only the extractors use some of them"))]
+pub(crate) enum Reason {
+    NoCredentials,
+    UnsupportedScheme,
+    RepeatedHeader,
+    TwoMethods,
+    MalformedCredentials,
+    TooLarge,
+    NotAJws,
+    MalformedHeader,
+    CriticalHeader,
+    TypeNotAccepted,
+    AlgorithmNotAccepted,
+    UnknownKey,
+    BadSignature,
+    MalformedClaims,
+    MissingClaim(&'static str),
+    WrongIssuer,
+    WrongAudience,
+    Expired,
+    NotYetValid,
+    IssuedInTheFuture,
+    SenderConstrained,
+    UnsuitableClaims,
+    RefusedByVerifier,
+    Inactive,
+    NotAnAccessToken,
+    Scope,
+    Role,
+    NotActingForUser,
+    NotActingForClient,
+    Forbidden(&'static str),
+    Authentication,
+    Unavailable,
+    MissingLayer,
+}
+
+impl Reason {
+    fn kind(self) -> AuthErrorKind {
+        match self {
+            Self::NoCredentials | Self::UnsupportedScheme => AuthErrorKind::MissingCredentials,
+            Self::RepeatedHeader | Self::TwoMethods | Self::MalformedCredentials => AuthErrorKind::InvalidRequest,
+            Self::Scope | Self::Role | Self::NotActingForUser | Self::NotActingForClient => {
+                AuthErrorKind::InsufficientScope
+            }
+            Self::Forbidden(_) => AuthErrorKind::Forbidden,
+            Self::Authentication => AuthErrorKind::InsufficientUserAuthentication,
+            Self::Unavailable => AuthErrorKind::Unavailable,
+            Self::MissingLayer => AuthErrorKind::MissingLayer,
+            _ => AuthErrorKind::InvalidToken,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::NoCredentials => "no_credentials",
+            Self::UnsupportedScheme => "unsupported_scheme",
+            Self::RepeatedHeader => "repeated_header",
+            Self::TwoMethods => "two_methods",
+            Self::MalformedCredentials => "malformed_credentials",
+            Self::TooLarge => "too_large",
+            Self::NotAJws => "not_a_jws",
+            Self::MalformedHeader => "malformed_header",
+            Self::CriticalHeader => "critical_header",
+            Self::TypeNotAccepted => "type_not_accepted",
+            Self::AlgorithmNotAccepted => "algorithm_not_accepted",
+            Self::UnknownKey => "unknown_key",
+            Self::BadSignature => "bad_signature",
+            Self::MalformedClaims => "malformed_claims",
+            Self::MissingClaim(_) => "missing_claim",
+            Self::WrongIssuer => "wrong_issuer",
+            Self::WrongAudience => "wrong_audience",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::IssuedInTheFuture => "issued_in_the_future",
+            Self::SenderConstrained => "sender_constrained",
+            Self::UnsuitableClaims => "unsuitable_claims",
+            Self::RefusedByVerifier => "refused_by_verifier",
+            Self::Inactive => "inactive",
+            Self::NotAnAccessToken => "not_an_access_token",
+            Self::Scope => "scope",
+            Self::Role => "role",
+            Self::NotActingForUser => "not_acting_for_user",
+            Self::NotActingForClient => "not_acting_for_client",
+            Self::Forbidden(_) => "forbidden",
+            Self::Authentication => "authentication",
+            Self::Unavailable => "unavailable",
+            Self::MissingLayer => "missing_layer",
+        }
+    }
+
+    /// `error_description`. For a token without a valid signature, reveals only that the token is invalid.
+    fn description(self) -> &'static str {
+        match self {
+            Self::NoCredentials | Self::UnsupportedScheme => "An access token is required",
+            Self::RepeatedHeader => "The header with the access token must be sent once",
+            Self::TwoMethods => "The access token must be sent in one way only",
+            Self::MalformedCredentials => "The credentials are malformed",
+            Self::Expired => "The access token expired",
+            Self::NotYetValid | Self::IssuedInTheFuture => "The access token is not valid yet",
+            Self::WrongAudience => "The access token is meant for another resource",
+            Self::SenderConstrained => "The access token is bound to a key and cannot be used as a plain bearer token",
+            Self::MissingClaim(_) | Self::UnsuitableClaims => "The access token lacks a required claim",
+            Self::Scope => "The access token does not grant the required scope",
+            Self::Role => "The subject does not have the required role",
+            Self::NotActingForUser => "This resource requires a token that acts for a user",
+            Self::NotActingForClient => "This resource requires a token that a client obtained for itself",
+            Self::Forbidden(description) => description,
+            Self::Authentication => "This resource requires a more recent or stronger authentication",
+            Self::Unavailable => "The access token cannot be checked at the moment",
+            Self::MissingLayer => "The server is misconfigured",
+            _ => "The access token is invalid",
+        }
+    }
+
+    /// The exact reason, for logs. Never contains token data.
+    fn log_text(self) -> &'static str {
+        match self {
+            Self::NoCredentials => "no credentials",
+            Self::UnsupportedScheme => "unsupported authentication scheme",
+            Self::TooLarge => "the token is larger than the limit",
+            Self::NotAJws => "the token is not a JWS in compact form",
+            Self::MalformedHeader => "the token's header is malformed",
+            Self::CriticalHeader => "the token's header has crit, b64 or zip",
+            Self::TypeNotAccepted => "the token's typ is not accepted",
+            Self::AlgorithmNotAccepted => "the token's alg is not accepted",
+            Self::UnknownKey => "the issuer has no key for the token's kid and alg",
+            Self::BadSignature => "the signature is not valid",
+            Self::MalformedClaims => "the claims are malformed",
+            Self::WrongIssuer => "the token was issued by another issuer",
+            Self::NotAnAccessToken => "the provider's claims mark this as not an access token",
+            Self::UnsuitableClaims => "the claims do not deserialize into the handler's type",
+            Self::Inactive => "the issuer reports that the token is not active",
+            Self::RefusedByVerifier => "the verifier refused the token",
+            Self::IssuedInTheFuture => "the token was issued in the future",
+            Self::MissingLayer => "a handler requires a token, but its route has no OAuthLayer",
+            _ => self.description(),
+        }
+    }
+}
+
+impl AuthError {
+    /// The token is not valid. For a [`Verify`](crate::verify::Verify) of your own.
+    #[must_use]
+    pub fn invalid_token() -> Self {
+        Reason::RefusedByVerifier.into()
+    }
+
+    /// No credentials were presented. For a [`Verify`](crate::verify::Verify) of your own.
+    #[must_use]
+    pub fn missing_credentials() -> Self {
+        Reason::NoCredentials.into()
+    }
+
+    /// The token could not be checked. The response has `Retry-After`, rounded up to whole seconds.
+    #[must_use]
+    pub fn unavailable(retry_after: Duration) -> Self {
+        Self::with_detail(Reason::Unavailable, Detail::RetryAfter(retry_after))
+    }
+
+    /// The token does not grant the required scopes. `required` are all scopes that the request needs.
+    #[must_use]
+    pub fn insufficient_scope(required: Scopes<'static>) -> Self {
+        Self::with_detail(Reason::Scope, Detail::Scopes(required))
+    }
+
+    /// A handler refuses the request for a reason that no other token scope would change: 403 without a challenge.
+    ///
+    /// The layer renders it like every other refusal. `description` is sent to the client. It may have printable ASCII
+    /// except quotes and backslashes (RFC 6750 §3); another text is replaced by "The request is not allowed".
+    ///
+    /// ```
+    /// use tower_oauth::{AuthError, Token};
+    ///
+    /// fn check_tenant(token: &Token, tenant: &str) -> Result<(), AuthError> {
+    ///     if token.groups().iter().any(|group| group == tenant) {
+    ///         Ok(())
+    ///     } else {
+    ///         Err(AuthError::forbidden("This order belongs to another tenant"))
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn forbidden(description: &'static str) -> Self {
+        let legal = |byte: u8| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+        let legal = !description.is_empty() && description.bytes().all(legal);
+        Reason::Forbidden(if legal { description } else { "The request is not allowed" }).into()
+    }
+
+    pub(crate) fn insufficient_authentication(acr_values: Option<String>, max_age: Option<Duration>) -> Self {
+        Self::with_detail(Reason::Authentication, Detail::Authentication { acr_values, max_age })
+    }
+
+    /// Returns the error with its cause, for logs. The cause is never sent to the client.
+    #[must_use]
+    pub fn with_source(self, source: impl Error + Send + Sync + 'static) -> Self {
+        Self { source: Some(Arc::new(source)), ..self }
+    }
+
+    fn with_detail(reason: Reason, detail: Detail) -> Self {
+        Self { reason, detail: Some(Box::new(detail)), source: None }
+    }
+
+    /// Returns what the error means to the client.
+    #[must_use]
+    pub fn kind(&self) -> AuthErrorKind {
+        self.reason.kind()
+    }
+
+    /// Returns a stable name of the exact reason, such as `expired` or `unknown_key`, for metrics and tests. A later version
+    /// may add names.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        self.reason.as_str()
+    }
+
+    /// Returns the text for the client (RFC 6750 §3 `error_description`): one of a fixed list, or that of
+    /// [`forbidden`](Self::forbidden).
+    #[must_use]
+    pub fn description(&self) -> &'static str {
+        self.reason.description()
+    }
+
+    /// True if the request had no credentials at all. An unsupported scheme counts as credentials.
+    pub(crate) fn is_missing_credentials(&self) -> bool {
+        self.reason == Reason::NoCredentials
+    }
+
+    /// True if the key is unknown. A refresh of the key set may find it.
+    pub(crate) fn is_unknown_key(&self) -> bool {
+        self.reason == Reason::UnknownKey
+    }
+
+    pub(crate) fn scopes(&self) -> Option<&Scopes<'static>> {
+        match self.detail.as_deref() {
+            Some(Detail::Scopes(scopes)) => Some(scopes),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self.detail.as_deref() {
+            Some(Detail::RetryAfter(after)) => Some(*after),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn authentication(&self) -> (Option<&str>, Option<Duration>) {
+        match self.detail.as_deref() {
+            Some(Detail::Authentication { acr_values, max_age }) => (acr_values.as_deref(), *max_age),
+            _ => (None, None),
+        }
+    }
+}
+
+impl From<Reason> for AuthError {
+    fn from(reason: Reason) -> Self {
+        Self { reason, detail: None, source: None }
+    }
+}
+
+impl fmt::Display for AuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reason {
+            Reason::MissingClaim(name) => write!(f, "the token lacks {name}"),
+            reason => f.write_str(reason.log_text()),
+        }
+    }
+}
+
+impl fmt::Debug for AuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthError").field("kind", &self.kind()).field("reason", &self.reason).finish_non_exhaustive()
+    }
+}
+
+impl Error for AuthError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// Returns the causes of an error as one text, outermost first. `None` if there is no cause.
+pub(crate) fn causes(error: &dyn Error) -> Option<String> {
+    let mut causes = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    (!causes.is_empty()).then(|| causes.join(": "))
+}

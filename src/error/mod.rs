@@ -1,0 +1,60 @@
+//! Errors: why a request was refused ([`AuthError`](crate::AuthError)), and what is wrong with a configuration
+//! ([`ConfigError`](crate::ConfigError)).
+//!
+//! *In*: the reason, from any module. *Out*: a value that the layer turns into a status and a challenge.
+//!
+//! Neither type ever holds a token, a secret or a claim's value. A token that could not be checked is
+//! [`AuthErrorKind::Unavailable`], which is answered with 503 and never with 401: after a 401, correct clients discard
+//! their tokens.
+
+pub(crate) mod auth_error;
+
+use std::fmt;
+
+pub(crate) use self::auth_error::{AuthError, Reason, causes};
+pub use crate::config_error::ConfigMistake;
+
+/// What an [`AuthError`](crate::AuthError) means to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AuthErrorKind {
+    /// No supported credentials were presented: 401 without an error code (RFC 6750 §3.1).
+    MissingCredentials,
+    /// The credentials are malformed, repeated, or presented in two ways: 400 `invalid_request`.
+    InvalidRequest,
+    /// The token is not valid: 401 `invalid_token`.
+    InvalidToken,
+    /// The token is valid but does not grant what the request needs: 403 `insufficient_scope`.
+    InsufficientScope,
+    /// A handler refused the request for a reason of its own: 403 without a challenge.
+    Forbidden,
+    /// The user authenticated too long ago or too weakly: 401 `insufficient_user_authentication` (RFC 9470).
+    InsufficientUserAuthentication,
+    /// The token could not be checked, and this says nothing about the token: 503 with `Retry-After`.
+    Unavailable,
+    /// A handler requires a token on a route without a layer: 500. A mistake in the program.
+    MissingLayer,
+}
+
+impl AuthErrorKind {
+    /// Returns a stable name, for metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MissingCredentials => "missing_credentials",
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidToken => "invalid_token",
+            Self::InsufficientScope => "insufficient_scope",
+            Self::Forbidden => "forbidden",
+            Self::InsufficientUserAuthentication => "insufficient_user_authentication",
+            Self::Unavailable => "unavailable",
+            Self::MissingLayer => "missing_layer",
+        }
+    }
+}
+
+impl fmt::Display for AuthErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

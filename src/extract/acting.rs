@@ -1,0 +1,75 @@
+//! [`UserToken`] and [`ClientToken`]: whether the token acts for a user or for the client itself.
+
+use std::ops::Deref;
+
+use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
+use http::request::Parts;
+
+use super::optional_token;
+use crate::{
+    acts_for::ActsFor,
+    error::{AuthError, Reason},
+    layer::verified_token,
+    token::Token,
+};
+
+/// A token that acts for a user: it has a `sub` that is not the client (RFC 9700 §4.15), or meets the rule of the issuer's
+/// [`Preset`](crate::Preset).
+///
+/// A token that a client obtained for itself is refused with 403. `Option<UserToken>` is `None` for such a token, and for a
+/// request without credentials.
+#[derive(Debug, Clone)]
+pub struct UserToken(Token);
+
+/// A token that a client obtained for itself: `sub` equals `client_id`, or there is no `sub`, or it meets the rule of the
+/// issuer's [`Preset`](crate::Preset).
+///
+/// A user's token is refused with 403. `Option<ClientToken>` is `None` for such a token, and for a request without
+/// credentials.
+#[derive(Debug, Clone)]
+pub struct ClientToken(Token);
+
+macro_rules! acting_tokens {
+    ($($evidence:ident: $acts_for:ident, $refused:ident;)+) => {$(
+        impl $evidence {
+            /// Returns the token without the evidence.
+            #[must_use]
+            pub fn into_token(self) -> Token {
+                self.0
+            }
+
+            fn from_token(token: &Token) -> Option<Self> {
+                (token.acts_for() == ActsFor::$acts_for).then(|| Self(token.clone()))
+            }
+        }
+
+        impl Deref for $evidence {
+            type Target = Token;
+
+            fn deref(&self) -> &Token {
+                &self.0
+            }
+        }
+
+        impl<St: Sync> FromRequestParts<St> for $evidence {
+            type Rejection = AuthError;
+
+            async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Self, AuthError> {
+                Self::from_token(verified_token(&parts.extensions)?).ok_or_else(|| Reason::$refused.into())
+            }
+        }
+
+        impl<St: Sync> OptionalFromRequestParts<St> for $evidence {
+            type Rejection = AuthError;
+
+            async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Option<Self>, AuthError> {
+                Ok(optional_token(parts)?.and_then(Self::from_token))
+            }
+        }
+    )+};
+}
+
+acting_tokens! {
+    UserToken: User, NotActingForUser;
+    ClientToken: Client, NotActingForClient;
+}

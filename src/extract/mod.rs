@@ -1,0 +1,127 @@
+//! Extractors for axum 0.8: what a handler requires in its signature.
+//!
+//! *In*: the [`Token`](crate::Token) that the layer put into the request's extensions. *Out*: the token, or evidence made
+//! from it.
+//!
+//! | extractor | accepts | otherwise | as `Option` |
+//! |---|---|---|---|
+//! | [`Token`](crate::Token) | every verified token | 401 | `None` without credentials |
+//! | [`Scoped<S>`](crate::Scoped) | a token with the scopes `S` | 403 | `None` without credentials or without the scopes |
+//! | [`InRole<R>`](crate::InRole) | a token whose subject has the role `R` | 403 | `None` without credentials or without the role |
+//! | [`UserToken`](crate::UserToken) | a token that acts for a user | 403 | `None` without credentials or for a client's own token |
+//! | [`ClientToken`](crate::ClientToken) | a token that a client obtained for itself | 403 | `None` without credentials or for a user's token |
+//! | [`Claims<T>`](crate::Claims), [`SharedClaims<T>`] | a token whose claims deserialize into `T` | 401 | `None` without credentials; unsuitable claims are still 401 |
+//!
+//! An `Option` needs a layer with [`allow_anonymous`](crate::OAuthLayer::allow_anonymous): without it the layer refuses a
+//! request that has no credentials. Bad credentials are refused by the layer in any case.
+//!
+//! Extractors never read a header. On a route without the layer they answer 500 and log the mistake.
+//!
+//! ```
+//! # tower_oauth::scopes! { pub OrdersRead = "orders:read"; pub OrdersWrite = "orders:write"; pub Admin = "admin"; }
+//! use serde::Deserialize;
+//! use tower_oauth::{AnyOf, Claims, Scoped, Token, UserToken};
+//!
+//! #[derive(Deserialize)]
+//! struct Tenant {
+//!     tenant: String,
+//! }
+//!
+//! async fn list(_: Scoped<OrdersRead>, Claims(Tenant { tenant }): Claims<Tenant>) -> String {
+//!     format!("the orders of {tenant}")
+//! }
+//! async fn change(_: Scoped<(OrdersRead, AnyOf<(OrdersWrite, Admin)>)>) {}
+//! async fn mine(user: UserToken) -> String {
+//!     user.subject().unwrap_or_default().to_owned()
+//! }
+//! async fn home(token: Option<Token>, admin: Option<Scoped<Admin>>) -> &'static str {
+//!     match (token, admin) {
+//!         (_, Some(_)) => "welcome, administrator",
+//!         (Some(_), None) => "welcome back",
+//!         (None, None) => "welcome",
+//!     }
+//! }
+//! # let _: axum::Router = axum::Router::new().route("/", axum::routing::get(list).post(change).put(mine).head(home));
+//! ```
+
+pub(crate) mod acting;
+pub(crate) mod claims;
+
+use axum_core::{
+    extract::{FromRequestParts, OptionalFromRequestParts},
+    response::{IntoResponse, Response},
+};
+use http::request::Parts;
+
+pub use self::claims::SharedClaims;
+use crate::{
+    error::{AuthError, AuthErrorKind},
+    layer::{unrendered_response, verified_token},
+    role::{InRole, Role},
+    scope::RequiredScopes,
+    token::{Scoped, Token},
+};
+
+impl<St: Sync> FromRequestParts<St> for Token {
+    type Rejection = AuthError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Self, AuthError> {
+        verified_token(&parts.extensions).cloned()
+    }
+}
+
+impl<St: Sync> OptionalFromRequestParts<St> for Token {
+    type Rejection = AuthError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Option<Self>, AuthError> {
+        Ok(optional_token(parts)?.cloned())
+    }
+}
+
+impl<S: RequiredScopes, St: Sync> FromRequestParts<St> for Scoped<S> {
+    type Rejection = AuthError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Self, AuthError> {
+        verified_token(&parts.extensions)?.require()
+    }
+}
+
+impl<S: RequiredScopes, St: Sync> OptionalFromRequestParts<St> for Scoped<S> {
+    type Rejection = AuthError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Option<Self>, AuthError> {
+        Ok(optional_token(parts)?.and_then(|token| token.require().ok()))
+    }
+}
+
+impl<R: Role, St: Sync> FromRequestParts<St> for InRole<R> {
+    type Rejection = AuthError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Self, AuthError> {
+        verified_token(&parts.extensions)?.require_role()
+    }
+}
+
+impl<R: Role, St: Sync> OptionalFromRequestParts<St> for InRole<R> {
+    type Rejection = AuthError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Option<Self>, AuthError> {
+        Ok(optional_token(parts)?.and_then(|token| token.require_role().ok()))
+    }
+}
+
+impl IntoResponse for AuthError {
+    /// Returns a complete response. A layer further out replaces it with one that has the server's own parameters.
+    fn into_response(self) -> Response {
+        unrendered_response(self)
+    }
+}
+
+/// Returns the token, or `None` if the layer let the request pass without credentials.
+fn optional_token(parts: &Parts) -> Result<Option<&Token>, AuthError> {
+    match verified_token(&parts.extensions) {
+        Ok(token) => Ok(Some(token)),
+        Err(error) if error.kind() == AuthErrorKind::MissingCredentials => Ok(None),
+        Err(error) => Err(error),
+    }
+}

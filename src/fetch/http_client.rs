@@ -1,0 +1,185 @@
+//! [`HttpClient`]: reqwest with rustls, with limits.
+
+use std::{fmt, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response};
+use reqwest::{Certificate, Proxy, redirect};
+
+use super::{Fetch, FetchError, FetchFuture, MAX_BODY_BYTES};
+use crate::config_error::{ConfigError, ConfigMistake, MistakeCollector};
+
+/// An HTTPS client with limits. It keeps connections open; clones share them.
+#[derive(Debug, Clone)]
+pub struct HttpClient {
+    client: reqwest::Client,
+}
+
+impl HttpClient {
+    /// Returns a client that trusts the certificate authorities of the machine.
+    ///
+    /// # Errors
+    /// The machine's TLS can't be set up.
+    pub fn new() -> Result<Self, ConfigError> {
+        Self::builder().build()
+    }
+
+    /// Returns a builder for further settings.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use tower_oauth::{Issuer, fetch::HttpClient};
+    ///
+    /// let client = HttpClient::builder()
+    ///     .root_certificates(std::fs::read("company-ca.pem")?)
+    ///     .proxy("http://proxy.example.com:3128")
+    ///     .timeout(Duration::from_secs(3))
+    ///     .build()?;
+    /// let issuer = Issuer::builder("https://auth.example.com").fetch(client).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder() -> HttpClientBuilder {
+        HttpClientBuilder {
+            root_certificates: Vec::new(),
+            proxy: None,
+            connect_timeout: Duration::from_secs(2),
+            timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Builder for an [`HttpClient`]. [`build`](Self::build) reports every mistake at once.
+#[must_use]
+pub struct HttpClientBuilder {
+    root_certificates: Vec<Vec<u8>>,
+    proxy: Option<String>,
+    connect_timeout: Duration,
+    timeout: Duration,
+}
+
+impl HttpClientBuilder {
+    /// Also trusts these certificate authorities: one or more certificates in PEM.
+    pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.root_certificates.push(pem.into());
+        self
+    }
+
+    /// Sends all requests through this HTTP proxy: `http://host:port`. Default: none, whatever the environment says.
+    pub fn proxy(self, url: impl Into<String>) -> Self {
+        Self { proxy: Some(url.into()), ..self }
+    }
+
+    /// Maximum time to open a connection. Default: 2 s.
+    pub fn connect_timeout(self, timeout: Duration) -> Self {
+        Self { connect_timeout: timeout, ..self }
+    }
+
+    /// Maximum time from sending a request to the end of its response. Default: 5 s.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// Builds the client.
+    ///
+    /// # Errors
+    /// Every mistake at once: certificates that are not PEM, a proxy that is not an `http` or `https` URL, a timeout of
+    /// zero, or a machine whose TLS can't be set up.
+    pub fn build(self) -> Result<HttpClient, ConfigError> {
+        let mut mistakes = MistakeCollector::new();
+        let mut client = reqwest::Client::builder()
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            // Another crate in the program may have turned these on.
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .connect_timeout(self.connect_timeout)
+            .timeout(self.timeout)
+            .user_agent(concat!("tower-oauth/", env!("CARGO_PKG_VERSION")));
+        for pem in &self.root_certificates {
+            if let Some(certificates) = mistakes.check(certificates(pem)) {
+                client = client.tls_certs_merge(certificates);
+            }
+        }
+        if let Some(proxy) = self.proxy.as_deref().and_then(|url| mistakes.check(proxy(url))) {
+            client = client.proxy(proxy);
+        }
+        for (setting, timeout) in [("connect_timeout", self.connect_timeout), ("timeout", self.timeout)] {
+            if timeout.is_zero() {
+                mistakes.add(setting, "it is zero", "give a time above zero");
+            }
+        }
+        mistakes.finish()?;
+        let client = client.build().map_err(|error| {
+            ConfigMistake::new("http client", error.to_string(), "check the TLS configuration of the machine")
+        })?;
+        Ok(HttpClient { client })
+    }
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<Certificate>, ConfigMistake> {
+    let found = match Certificate::from_pem_bundle(pem) {
+        Ok(certificates) if !certificates.is_empty() => return Ok(certificates),
+        Ok(_) => "there is no certificate".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(ConfigMistake::new("root_certificates", found, "give one or more certificates in PEM"))
+}
+
+fn proxy(url: &str) -> Result<Proxy, ConfigMistake> {
+    let change = "give a URL such as http://proxy.example.com:3128";
+    // The URL is not quoted, because it may contain a password.
+    let has_scheme = url.starts_with("http://") || url.starts_with("https://");
+    let proxy = Proxy::all(url).ok().filter(|_| has_scheme);
+    proxy.ok_or_else(|| ConfigMistake::new("proxy", "it is not an http or https URL", change))
+}
+
+impl fmt::Debug for HttpClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpClientBuilder")
+            .field("root_certificates", &self.root_certificates.len())
+            .field("proxy", &self.proxy.as_ref().map(|_| "[redacted]"))
+            .field("connect_timeout", &self.connect_timeout)
+            .field("timeout", &self.timeout)
+            .finish()
+    }
+}
+
+impl Fetch for HttpClient {
+    fn fetch(&self, request: Request<Bytes>) -> FetchFuture {
+        let client = self.client.clone();
+        FetchFuture::new(async move { send(&client, request).await })
+    }
+}
+
+async fn send(client: &reqwest::Client, request: Request<Bytes>) -> Result<Response<Bytes>, FetchError> {
+    let failed = |description: &str, error: reqwest::Error| {
+        let description = if error.is_timeout() { "no response in time" } else { description };
+        // Without the URL, whose query may contain a secret.
+        FetchError::new(description).with_source(error.without_url())
+    };
+    let request = reqwest::Request::try_from(request).map_err(|error| failed("the request is malformed", error))?;
+    let mut incoming = client.execute(request).await.map_err(|error| failed("the connection failed", error))?;
+    if incoming.content_length().is_some_and(|length| length > MAX_BODY_BYTES as u64) {
+        return Err(FetchError::new("the response is too large"));
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = incoming.chunk().await.map_err(|error| failed("the response was interrupted", error))? {
+        if body.len() + chunk.len() > MAX_BODY_BYTES {
+            return Err(FetchError::new("the response is too large"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    let mut response = Response::new(body.freeze());
+    *response.status_mut() = incoming.status();
+    *response.headers_mut() = std::mem::take(incoming.headers_mut());
+    Ok(response)
+}
+
+/// Some servers, among them Node's, close a connection that was idle for five seconds. A request that is sent at that moment
+/// is lost, and a POST is not repeated automatically.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);

@@ -1,0 +1,306 @@
+//! TrustedIssuers whose keys are fetched.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+
+use super::{
+    Issuer,
+    client::{EndpointLocator, IssuerClient, default_fetch, no_fetch},
+    discovery::{self, EndpointKind},
+    trusted::IssuerKeys,
+};
+use crate::{
+    clock::{Clock, SystemClock},
+    config_error::{ConfigError, MistakeCollector},
+    error::AuthError,
+    error::causes,
+    fetch::{Fetch, FetchError},
+    keys::{
+        KeySet,
+        remote::{FetchKeys, FetchedKeys, RefreshPolicy, RemoteKeys},
+    },
+    sync::lock,
+    url::{PlainHttp, check_identifier, check_url},
+};
+
+/// Builder for an [`Issuer`](crate::Issuer) whose keys are fetched. [`build`](Self::build) reports every mistake at once.
+///
+/// Defaults:
+///
+/// - A key set is fresh for the `max-age` of its `Cache-Control`, at least one minute and at most one hour, or for ten
+///   minutes if it has none. After 80 % of that time a background task fetches it again. The task ends with the last clone
+///   of the issuer.
+/// - A token with an unknown `kid` starts a refresh, at most one in 30 seconds including failures, and waits for it at most
+///   three seconds. Tokens with known keys never wait.
+/// - While the issuer is down, its last valid key set is used for up to 24 hours. An empty or malformed key set never
+///   replaces a valid one.
+/// - Without a usable key set a token can't be checked: 503 with `Retry-After`.
+///
+/// ```
+/// # fn main() -> Result<(), tower_oauth::ConfigError> {
+/// use std::time::Duration;
+/// use tower_oauth::Issuer;
+///
+/// # #[cfg(feature = "http-client")]
+/// let issuer = Issuer::builder("https://auth.example.com").max_stale(Duration::from_secs(3600)).build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use]
+pub struct IssuerBuilder {
+    identifier: String,
+    jwks_uri: Option<String>,
+    fetch: Option<Arc<dyn Fetch>>,
+    clock: Arc<dyn Clock>,
+    policy: RefreshPolicy,
+    initial_keys: Option<KeySet>,
+    plain: PlainHttp,
+}
+
+impl IssuerBuilder {
+    pub(super) fn new(identifier: impl Into<String>) -> Self {
+        Self {
+            identifier: identifier.into(),
+            jwks_uri: None,
+            fetch: None,
+            clock: Arc::new(SystemClock::new()),
+            policy: RefreshPolicy::default(),
+            initial_keys: None,
+            plain: PlainHttp::Loopback,
+        }
+    }
+
+    /// URL of the key set. Default: the `jwks_uri` of the issuer's metadata (RFC 8414 §3).
+    pub fn jwks_uri(self, url: impl Into<String>) -> Self {
+        Self { jwks_uri: Some(url.into()), ..self }
+    }
+
+    /// Sends requests to the issuer with another client. Default: an `HttpClient` (feature `http-client`).
+    pub fn fetch(self, fetch: impl Fetch) -> Self {
+        Self { fetch: Some(Arc::new(fetch)), ..self }
+    }
+
+    /// Keys to start with, from a file or an earlier run. They are used until the issuer's keys are fetched.
+    pub fn initial_keys(self, keys: KeySet) -> Self {
+        Self { initial_keys: Some(keys), ..self }
+    }
+
+    /// How long a key set is fresh if the issuer doesn't say. Default: 10 minutes.
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.policy.lifetime = lifetime;
+        self
+    }
+
+    /// Minimum and maximum of the time that `Cache-Control` may set. Default: 1 minute and 1 hour.
+    pub fn lifetime_bounds(mut self, minimum: Duration, maximum: Duration) -> Self {
+        (self.policy.min_lifetime, self.policy.max_lifetime) = (minimum, maximum);
+        self
+    }
+
+    /// Maximum age of a key set that can't be refreshed. A withdrawn key is accepted no longer than this. Default: 24 hours.
+    pub fn max_stale(mut self, max_stale: Duration) -> Self {
+        self.policy.max_stale = max_stale;
+        self
+    }
+
+    /// Minimum interval between refreshes caused by unknown `kid`s. Default: 30 s.
+    pub fn unknown_kid_cooldown(mut self, unknown_kid_cooldown: Duration) -> Self {
+        self.policy.unknown_kid_cooldown = unknown_kid_cooldown;
+        self
+    }
+
+    /// Maximum time that a request waits for a refresh. Default: 3 s.
+    pub fn refresh_timeout(mut self, refresh_timeout: Duration) -> Self {
+        self.policy.refresh_timeout = refresh_timeout;
+        self
+    }
+
+    /// Uses another clock, for tests.
+    pub fn clock(self, clock: impl Clock) -> Self {
+        Self { clock: Arc::new(clock), ..self }
+    }
+
+    /// Accepts plain `http` for this issuer and its keys, on any host. For a closed test network.
+    ///
+    /// The cost: an on-path attacker can substitute keys.
+    pub fn danger_accept_plain_http(self) -> Self {
+        Self { plain: PlainHttp::Anywhere, ..self }
+    }
+
+    /// Builds the issuer without I/O. The keys are fetched when the first token needs them, or by
+    /// [`Issuer::warm_up`](crate::Issuer::warm_up).
+    ///
+    /// # Errors
+    /// Every mistake at once: URLs that are not `https`, a minimum above a maximum, no HTTP client.
+    pub fn build(self) -> Result<Issuer, ConfigError> {
+        let mut mistakes = MistakeCollector::new();
+        mistakes.check(check_identifier("issuer", &self.identifier, self.plain));
+        // Plain http for the keys only if the issuer itself is on this machine.
+        let plain = if self.plain == PlainHttp::Loopback && self.identifier.starts_with("https:") {
+            PlainHttp::Nowhere
+        } else {
+            self.plain
+        };
+        if let Some(url) = &self.jwks_uri {
+            mistakes.check(check_url("jwks_uri", url, plain));
+        }
+        self.policy.check(&mut mistakes);
+        let fetch = mistakes.check(self.fetch.map_or_else(default_fetch, Ok));
+        mistakes.finish()?;
+        let Some(fetch) = fetch else { return Err(no_fetch().into()) };
+        let identifier: Arc<str> = self.identifier.into();
+        let clock = Arc::clone(&self.clock);
+        let client = Arc::new(IssuerClient { identifier: Arc::clone(&identifier), fetch, clock, plain });
+        let locator = EndpointLocator::new(EndpointKind::Jwks, self.jwks_uri);
+        let source = KeySource { client: Arc::clone(&client), locator, fetched_from: Mutex::new(None) };
+        let keys =
+            RemoteKeys::new(Arc::clone(&identifier), Box::new(source), self.policy, self.clock, self.initial_keys);
+        Ok(Issuer { identifier, keys: IssuerKeys::Remote(Arc::new(keys)), client: Some(client) })
+    }
+
+    /// Builds the issuer and fetches its keys.
+    ///
+    /// # Errors
+    /// Those of [`build`](Self::build); or the issuer can't be reached or has no usable keys now.
+    pub async fn discover(self) -> Result<Issuer, DiscoveryError> {
+        let issuer = self.build().map_err(DiscoveryError::Config)?;
+        match issuer.warm_up().await {
+            Ok(()) => Ok(issuer),
+            Err(cause) => Err(DiscoveryError::Unavailable { issuer: issuer.identifier().to_owned(), cause }),
+        }
+    }
+}
+
+/// Why [`discover`](IssuerBuilder::discover) failed: correct the configuration, or try again.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum DiscoveryError {
+    /// The configuration has mistakes.
+    Config(ConfigError),
+    /// The issuer can't be reached, or has no usable metadata or keys now.
+    #[non_exhaustive]
+    Unavailable {
+        /// The issuer's identifier.
+        issuer: String,
+        /// The cause.
+        cause: AuthError,
+    },
+}
+
+impl fmt::Display for DiscoveryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Unavailable { issuer, cause } => {
+                write!(f, "no keys could be fetched for {issuer:?}")?;
+                if let Some(causes) = causes(cause) {
+                    write!(f, ": {causes}")?;
+                }
+                f.write_str("; check the URL and that the issuer is up, or start without it (`IssuerBuilder::build`)")
+            }
+        }
+    }
+}
+
+impl std::error::Error for DiscoveryError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Config(error) => Some(error),
+            Self::Unavailable { cause, .. } => Some(cause),
+        }
+    }
+}
+
+impl RefreshPolicy {
+    fn check(&self, mistakes: &mut MistakeCollector) {
+        if self.min_lifetime > self.max_lifetime || self.min_lifetime.is_zero() {
+            let found = format!("{:?} to {:?}", self.min_lifetime, self.max_lifetime);
+            mistakes.add("lifetime_bounds", found, "give a minimum above zero and not above the maximum");
+        }
+        for (setting, value) in [
+            ("max_stale", self.max_stale),
+            ("unknown_kid_cooldown", self.unknown_kid_cooldown),
+            ("refresh_timeout", self.refresh_timeout),
+        ] {
+            if value.is_zero() {
+                mistakes.add(setting, "it is zero", "give a time above zero");
+            }
+        }
+    }
+}
+
+/// Where the keys are, and how to fetch them.
+struct KeySource {
+    client: Arc<IssuerClient>,
+    locator: EndpointLocator,
+    /// URL of the last valid key set. An `ETag` is valid only there (RFC 9110 §8.8.3).
+    fetched_from: Mutex<Option<String>>,
+}
+
+impl FetchKeys for KeySource {
+    fn fetch_keys(
+        &self,
+        etag: Option<HeaderValue>,
+    ) -> Pin<Box<dyn Future<Output = Result<FetchedKeys, FetchError>> + Send + '_>> {
+        Box::pin(async move {
+            let url = self.locator.locate(&self.client).await?;
+            let etag = etag.filter(|_| lock(&self.fetched_from).as_ref() == Some(&url));
+            // Stale until this fetch succeeds, so that after a failure the metadata is read again: the key set may have moved.
+            let mark_stale = self.locator.mark_stale();
+            let response = discovery::get(&*self.client.fetch, &url, etag.as_ref()).await?;
+            let fetched = parse_response(&response, etag.is_some())?;
+            self.locator.confirm(mark_stale);
+            *lock(&self.fetched_from) = Some(url);
+            Ok(fetched)
+        })
+    }
+}
+
+fn parse_response(response: &Response<Bytes>, has_previous: bool) -> Result<FetchedKeys, FetchError> {
+    let max_age = max_age(response.headers());
+    match response.status() {
+        StatusCode::NOT_MODIFIED if has_previous => Ok(FetchedKeys::Unchanged { max_age }),
+        StatusCode::OK => {
+            let keys = KeySet::from_fetched(response.body(), MAX_KEYS)
+                .map_err(|reason| FetchError::new(format!("the key set is unusable: {reason}")))?;
+            let etag = response.headers().get(header::ETAG).cloned();
+            Ok(FetchedKeys::New { keys, json: response.body().clone(), etag, max_age })
+        }
+        status => Err(FetchError::new(format!("the key set's URL responded with status {}", status.as_u16()))),
+    }
+}
+
+/// Returns the `max-age` of `Cache-Control` (RFC 9111 §5.2.2), or zero if nothing may be stored. The caller applies its bounds.
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    let mut max_age = None;
+    for directive in values.flat_map(|value| value.split(',')).map(str::trim) {
+        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+        match name.to_ascii_lowercase().as_str() {
+            "no-store" | "no-cache" => return Some(Duration::ZERO),
+            "max-age" => max_age = value.trim_matches('"').parse().ok().map(Duration::from_secs),
+            _ => {}
+        }
+    }
+    max_age
+}
+
+impl fmt::Debug for IssuerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssuerBuilder")
+            .field("identifier", &self.identifier)
+            .field("jwks_uri", &self.jwks_uri)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// More keys than any issuer needs.
+const MAX_KEYS: usize = 100;

@@ -1,0 +1,123 @@
+//! How an issuer is reached, and where its endpoints are.
+//!
+//! *In*: an endpoint's URL, or the issuer's metadata. *Out*: the URL. The metadata is read again from time to time.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use super::discovery::{self, EndpointKind};
+use crate::{
+    clock::Clock,
+    config_error::{ConfigError, ConfigMistake},
+    fetch::{Fetch, FetchError},
+    sync::lock,
+    url::PlainHttp,
+};
+
+/// An issuer on the network.
+pub(crate) struct IssuerClient {
+    pub(crate) identifier: Arc<str>,
+    pub(crate) fetch: Arc<dyn Fetch>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) plain: PlainHttp,
+}
+
+/// Locates one endpoint.
+pub(crate) struct EndpointLocator {
+    endpoint: EndpointKind,
+    given: Option<String>,
+    discovered: Mutex<Option<Discovered>>,
+}
+
+/// The URL in the metadata, and when it was read by [`Clock::elapsed`]. `None` marks it as stale.
+struct Discovered {
+    url: String,
+    since: Option<Duration>,
+}
+
+/// Since when the endpoint's URL was believed, before somebody began to mark_stale it.
+pub(crate) struct StaleMark(Option<Duration>);
+
+impl EndpointLocator {
+    /// Uses the URL `given`, or the one in the metadata.
+    pub(crate) fn new(endpoint: EndpointKind, given: Option<String>) -> Self {
+        Self { endpoint, given, discovered: Mutex::new(None) }
+    }
+
+    /// Returns the endpoint's URL. The metadata is read again from time to time. If that fails or takes too long, the known
+    /// URL stays in use.
+    pub(crate) async fn locate(&self, client: &IssuerClient) -> Result<String, FetchError> {
+        let now = client.clock.elapsed();
+        if let Some(url) = self.known(now) {
+            return Ok(url);
+        }
+        let known = lock(&self.discovered).as_ref().map(|discovered| discovered.url.clone());
+        let discovering = discovery::locate(&*client.fetch, &client.identifier, self.endpoint, client.plain);
+        let url = match known {
+            None => discovering.await?,
+            Some(known) => tokio::select! {
+                discovered = discovering => discovered.unwrap_or(known),
+                () = client.clock.sleep(METADATA_TIMEOUT) => known,
+            },
+        };
+        *lock(&self.discovered) = Some(Discovered { url: url.clone(), since: Some(now) });
+        Ok(url)
+    }
+
+    /// Returns the URL if it is known and not stale.
+    pub(crate) fn known(&self, now: Duration) -> Option<String> {
+        if let Some(url) = &self.given {
+            return Some(url.clone());
+        }
+        let discovered = lock(&self.discovered);
+        let Discovered { url, since: Some(since) } = discovered.as_ref()? else { return None };
+        (now.saturating_sub(*since) < METADATA_LIFETIME).then(|| url.clone())
+    }
+
+    /// Marks the URL as stale until [`confirm`](Self::confirm).
+    pub(crate) fn mark_stale(&self) -> StaleMark {
+        StaleMark(lock(&self.discovered).as_mut().and_then(|discovered| discovered.since.take()))
+    }
+
+    /// Marks the URL as stale, unless the metadata was read within the last `pause`.
+    pub(crate) fn mark_stale_unless_new(&self, now: Duration, pause: Duration) {
+        if let Some(Discovered { since, .. }) = lock(&self.discovered).as_mut() {
+            *since = since.filter(|since| now.saturating_sub(*since) < pause);
+        }
+    }
+
+    /// The URL is still right.
+    pub(crate) fn confirm(&self, StaleMark(since): StaleMark) {
+        if let Some(discovered) = lock(&self.discovered).as_mut() {
+            discovered.since = discovered.since.max(since);
+        }
+    }
+}
+
+/// Returns the default HTTP client.
+pub(crate) fn default_fetch() -> Result<Arc<dyn Fetch>, ConfigError> {
+    #[cfg(feature = "http-client")]
+    return Ok(Arc::new(crate::fetch::HttpClient::new()?));
+    #[cfg(not(feature = "http-client"))]
+    {
+        Err(no_fetch().into())
+    }
+}
+
+pub(crate) fn no_fetch() -> ConfigMistake {
+    ConfigMistake::new("fetch", "there is no HTTP client", "turn on the feature http-client, or implement Fetch")
+}
+
+impl fmt::Debug for IssuerClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssuerClient").field("identifier", &self.identifier).finish_non_exhaustive()
+    }
+}
+
+/// How long the metadata is valid.
+const METADATA_LIFETIME: Duration = Duration::from_secs(3600);
+/// How long a request waits for metadata if an earlier URL is known: much less than a whole attempt may take.
+const METADATA_TIMEOUT: Duration = Duration::from_millis(1500);

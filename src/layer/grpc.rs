@@ -1,0 +1,34 @@
+//! Refusals of gRPC requests: the status codes of the gRPC specification, in a response without messages.
+
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+
+use crate::error::{AuthError, AuthErrorKind};
+
+/// True for `application/grpc`, alone or with a message format. gRPC-Web is not included: its responses look different.
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let format = content_type.and_then(|value| value.strip_prefix(b"application/grpc"));
+    format.is_some_and(|format| matches!(format.first(), None | Some(b'+' | b';')))
+}
+
+/// Turns a refusal into a gRPC status: HTTP status 200, and the trailers as headers.
+pub(super) fn into_grpc_status<Body>(response: &mut Response<Body>, error: &AuthError) {
+    let code = match error.kind() {
+        AuthErrorKind::InvalidRequest => "3",
+        AuthErrorKind::InsufficientScope | AuthErrorKind::Forbidden => "7",
+        AuthErrorKind::MissingLayer => "13",
+        AuthErrorKind::Unavailable => "14",
+        AuthErrorKind::MissingCredentials
+        | AuthErrorKind::InvalidToken
+        | AuthErrorKind::InsufficientUserAuthentication => "16",
+    };
+    *response.status_mut() = StatusCode::OK;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-status", HeaderValue::from_static(code));
+    // `grpc-message` is percent-encoded; `description` has printable ASCII only.
+    let message = error.description().replace('%', "%25");
+    if let Ok(message) = HeaderValue::try_from(message) {
+        headers.insert("grpc-message", message);
+    }
+}

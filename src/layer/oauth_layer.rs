@@ -1,0 +1,182 @@
+//! [`OAuthLayer`] and its service.
+
+use std::{
+    mem,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{
+    future::ResponseFuture,
+    grpc,
+    refusal::Anonymous,
+    render::{EmptyBody, RenderBody},
+    token_slot::TokenSlot,
+};
+use crate::{
+    error::AuthError,
+    layer::form_body::FormBodyLayer,
+    log,
+    server::ResourceServer,
+    token::Token,
+    verify::{Verdict, Verify},
+};
+
+/// Protects an inner service with bearer tokens. See the [module docs](crate::layer).
+///
+/// `R` renders the bodies of refusals; see [`render`](Self::render).
+#[derive(Debug, Clone)]
+pub struct OAuthLayer<R = EmptyBody> {
+    state: LayerState<R>,
+}
+
+/// The service that [`OAuthLayer`](crate::OAuthLayer) makes.
+#[derive(Debug, Clone)]
+pub struct OAuth<S, R = EmptyBody> {
+    inner: S,
+    state: LayerState<R>,
+}
+
+/// What decides about a request and renders a refusal.
+#[derive(Debug, Clone)]
+pub(crate) struct LayerState<R> {
+    pub(super) server: ResourceServer,
+    pub(super) renderer: R,
+    pub(super) anonymous: bool,
+}
+
+impl OAuthLayer {
+    /// Returns a layer that reads tokens from the `Authorization` header and checks them with `verifier`.
+    #[must_use]
+    pub fn new(verifier: impl Verify) -> Self {
+        Self::from_server(ResourceServer::new(verifier))
+    }
+
+    /// Returns a layer with all settings of a [`ResourceServer`](crate::ResourceServer).
+    #[must_use]
+    pub fn from_server(server: ResourceServer) -> Self {
+        Self { state: LayerState { server, renderer: EmptyBody::new(), anonymous: false } }
+    }
+}
+
+impl From<ResourceServer> for OAuthLayer {
+    fn from(server: ResourceServer) -> Self {
+        Self::from_server(server)
+    }
+}
+
+impl<R> OAuthLayer<R> {
+    /// Lets requests without any credentials pass. Bad credentials are still refused.
+    ///
+    /// Handlers then take `Option<Token>`. A handler that takes `Token` or `Scoped<S>` still refuses anonymous requests.
+    #[must_use]
+    pub fn allow_anonymous(mut self) -> Self {
+        self.state.anonymous = true;
+        self
+    }
+
+    /// Renders the bodies of refusals with [`ProblemJson`](crate::layer::ProblemJson), a closure, or a
+    /// [`RenderBody`] of your own. Status and challenge stay as they are.
+    ///
+    /// Default: [`EmptyBody`](crate::layer::EmptyBody).
+    ///
+    /// ```
+    /// # fn example(verifier: tower_oauth::JwtVerifier) {
+    /// use http::HeaderValue;
+    /// use tower_oauth::{OAuthLayer, layer::Refusal};
+    ///
+    /// let layer = OAuthLayer::new(verifier).render(|refusal: &Refusal<'_>| {
+    ///     let text = format!("{}: {}\n", refusal.status(), refusal.error().description());
+    ///     (HeaderValue::from_static("text/plain"), axum::body::Body::from(text))
+    /// });
+    /// # let _: axum::Router = axum::Router::new().layer(layer);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn render<N>(self, renderer: N) -> OAuthLayer<N> {
+        let LayerState { server, anonymous, .. } = self.state;
+        OAuthLayer { state: LayerState { server, renderer, anonymous } }
+    }
+
+    /// Also reads `access_token` from a form body (RFC 6750 §2.2).
+    ///
+    /// The cost: the body of every form request without an `Authorization` header, up to `max_body_bytes`, is held in
+    /// memory before its sender is known. A larger body is refused with 413.
+    #[must_use]
+    pub fn accept_form_body(self, max_body_bytes: usize) -> FormBodyLayer<Self> {
+        FormBodyLayer::new(self, max_body_bytes)
+    }
+}
+
+impl<S, R: Clone> Layer<S> for OAuthLayer<R> {
+    type Service = OAuth<S, R>;
+
+    fn layer(&self, inner: S) -> OAuth<S, R> {
+        OAuth { inner, state: self.state.clone() }
+    }
+}
+
+impl<S, R, B, ResBody> Service<Request<B>> for OAuth<S, R>
+where
+    S: Service<Request<B>, Response = Response<ResBody>> + Clone,
+    R: RenderBody<ResBody> + Clone,
+{
+    type Response = Response<ResBody>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, B, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (mut parts, body) = request.into_parts();
+        let verdict = self.state.server.verify_request(&parts);
+        self.state.server.hide_credentials(&mut parts.headers);
+        let grpc = self.state.server.answers_grpc() && grpc::is_grpc(&parts.headers);
+        let request = Request::from_parts(parts, body);
+        match verdict {
+            Verdict::Now(verdict) => match self.state.accept_request(request, verdict) {
+                Ok(request) => ResponseFuture::serving(self.inner.call(request), self.state.clone(), grpc),
+                Err(error) => ResponseFuture::refused(error, self.state.clone(), grpc),
+            },
+            Verdict::Later(verifying) => {
+                // The instance that was polled ready must be the one that is called, so the clone stays behind:
+                // https://docs.rs/tower/latest/tower/trait.Service.html#be-careful-when-cloning-inner-services
+                let clone = self.inner.clone();
+                let ready = mem::replace(&mut self.inner, clone);
+                ResponseFuture::waiting(verifying, request, ready, self.state.clone(), grpc)
+            }
+        }
+    }
+}
+
+impl<R> LayerState<R> {
+    /// Puts the token into the request, or returns why the request is refused.
+    pub(super) fn accept_request<B>(
+        &self,
+        mut request: Request<B>,
+        verdict: Result<Token, AuthError>,
+    ) -> Result<Request<B>, AuthError> {
+        match self.server.accept(verdict) {
+            Ok(token) => {
+                log::request_accepted();
+                if let Some(slot) = request.extensions().get::<TokenSlot>() {
+                    slot.fill(&token);
+                }
+                request.extensions_mut().insert(token);
+                Ok(request)
+            }
+            Err(error) if self.anonymous && error.is_missing_credentials() => {
+                // A layer further out may have read the token in a way that this one doesn't accept.
+                request.extensions_mut().remove::<Token>();
+                request.extensions_mut().insert(Anonymous);
+                Ok(request)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Requirements of several scopes: tuples, and [`AnyOf`].
+
+use std::marker::PhantomData;
+
+use super::RequiredScopes;
+
+/// A requirement that any one member of a tuple meets: `AnyOf<(OrdersWrite, Admin)>`.
+#[derive(Debug)]
+pub struct AnyOf<T>(PhantomData<fn() -> T>);
+
+macro_rules! tuples {
+    ($(($($member:ident),+))+) => {$(
+        impl<$($member: RequiredScopes),+> RequiredScopes for ($($member,)+) {
+            fn satisfied(granted: &dyn Fn(&str) -> bool) -> bool {
+                $($member::satisfied(granted))&&+
+            }
+
+            fn names(into: &mut Vec<&'static str>) {
+                $($member::names(into);)+
+            }
+        }
+
+        impl<$($member: RequiredScopes),+> RequiredScopes for AnyOf<($($member,)+)> {
+            fn satisfied(granted: &dyn Fn(&str) -> bool) -> bool {
+                $($member::satisfied(granted))||+
+            }
+
+            fn names(into: &mut Vec<&'static str>) {
+                $($member::names(into);)+
+            }
+        }
+    )+};
+}
+
+tuples! {
+    (A)
+    (A, B)
+    (A, B, C)
+    (A, B, C, D)
+    (A, B, C, D, E)
+    (A, B, C, D, E, F)
+    (A, B, C, D, E, F, G)
+    (A, B, C, D, E, F, G, H)
+}

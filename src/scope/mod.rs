@@ -1,0 +1,222 @@
+//! Scopes: what a token permits, and what a handler requires (RFC 6749 §3.3).
+//!
+//! *In*: scope names, at compile time ([`scopes!`](crate::scopes)) or at run time ([`Scopes`]).
+//! *Out*: marker types for signatures, and the result of a comparison.
+//!
+//! Names are compared byte for byte. There are no wildcards or prefixes: `orders:*` is a name like any other. A
+//! [`ScopeHierarchy`] of the [`ResourceServer`](crate::ResourceServer) defines that one scope includes another.
+//!
+//! ```
+//! use tower_oauth::{scope::{RequiredScopes, Scope}, AnyOf};
+//!
+//! tower_oauth::scopes! {
+//!     /// Read any order.
+//!     pub OrdersRead = "orders:read";
+//!     /// Change any order.
+//!     pub OrdersWrite = "orders:write";
+//!     pub Admin = "admin";
+//! }
+//!
+//! type Needed = (OrdersRead, AnyOf<(OrdersWrite, Admin)>);
+//! assert!(Needed::satisfied(&|name| name == "orders:read" || name == "admin"));
+//! assert!(!Needed::satisfied(&|name| name == "orders:read"));
+//! assert_eq!(OrdersRead::NAME, "orders:read");
+//! assert_eq!(SCOPES, ["orders:read", "orders:write", "admin"]);
+//! ```
+
+pub(crate) mod any_of;
+mod hierarchy;
+
+use std::{borrow::Cow, fmt};
+
+pub use self::hierarchy::ScopeHierarchy;
+use crate::config_error::{ConfigError, ConfigMistake, MistakeCollector};
+
+/// A scope with a name known at compile time. [`scopes!`](crate::scopes) implements it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a scope",
+    note = "declare it with `tower_oauth::scopes! {{ pub {Self} = \"its:name\"; }}`"
+)]
+pub trait Scope: 'static {
+    /// The scope's name in tokens.
+    const NAME: &'static str;
+}
+
+/// What a handler can require: one scope, a tuple (all of them), or [`AnyOf`](crate::AnyOf) of a tuple. They nest.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be required of a token",
+    note = "use a type made by `scopes!`, a tuple of up to eight of them (all of), or `AnyOf<(A, B)>` (any of)"
+)]
+pub trait RequiredScopes: 'static {
+    /// Returns whether the scopes for which `granted` is true are enough.
+    fn satisfied(granted: &dyn Fn(&str) -> bool) -> bool;
+    /// Adds every name of the requirement, for the challenge's `scope` (RFC 6750 §3).
+    fn names(into: &mut Vec<&'static str>);
+}
+
+impl<S: Scope> RequiredScopes for S {
+    fn satisfied(granted: &dyn Fn(&str) -> bool) -> bool {
+        granted(S::NAME)
+    }
+
+    fn names(into: &mut Vec<&'static str>) {
+        into.push(S::NAME);
+    }
+}
+
+/// Declares a documented marker type for each scope, and `SCOPES`, the list of all their names.
+///
+/// Use it once per module, because `SCOPES` belongs to the module. A name that RFC 6749 §3.3 doesn't allow does not
+/// compile:
+///
+/// ```compile_fail,E0080
+/// tower_oauth::scopes! { pub Broken = "orders read"; }
+/// ```
+#[macro_export]
+macro_rules! scopes {
+    ($($(#[$attribute:meta])* $visibility:vis $marker:ident = $name:literal;)+) => {
+        $(
+            $(#[$attribute])*
+            #[doc = concat!("\n\nThe scope `", $name, "`.")]
+            #[derive(Debug, Clone, Copy)]
+            #[allow(clippy::exhaustive_structs)]
+            $visibility struct $marker;
+
+            impl $crate::scope::Scope for $marker {
+                const NAME: &'static str = $name;
+            }
+
+            // Outside of the impl: an associated constant that is never used would not be checked.
+            const _: () = assert!(
+                $crate::scope::is_scope_name($name),
+                concat!("`", $name, "` is not a scope name (RFC 6749 §3.3: printable ASCII but no space, quote or backslash)")
+            );
+        )+
+
+        /// The names of all scopes declared here.
+        #[allow(dead_code, unreachable_pub)]
+        pub const SCOPES: &[&str] = &[$($name),+];
+    };
+}
+
+/// Returns whether `name` is a scope-token: `1*( %x21 / %x23-5B / %x5D-7E )` (RFC 6749 §3.3).
+#[must_use]
+pub const fn is_scope_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let mut rest = bytes;
+    while let [byte, tail @ ..] = rest {
+        if !matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e) {
+            return false;
+        }
+        rest = tail;
+    }
+    !bytes.is_empty()
+}
+
+fn check_name<'n>(setting: &'static str, name: &'n str) -> Result<&'n str, ConfigMistake> {
+    let change = "use printable ASCII without space, quote and backslash (RFC 6749 §3.3)";
+    let legal = is_scope_name(name).then_some(name);
+    legal.ok_or_else(|| ConfigMistake::new(setting, format!("{name:?} is not a scope name"), change))
+}
+
+/// A list of scopes, as a token or a challenge carries it: separated by single spaces.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Scopes<'a>(Cow<'a, str>);
+
+impl Scopes<'static> {
+    /// Returns a list of names that are known only at run time.
+    ///
+    /// # Errors
+    /// Every name that is not a scope-token (RFC 6749 §3.3), or the empty list.
+    pub fn new<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> Result<Self, ConfigError> {
+        let (mut list, mut mistakes) = (Vec::new(), MistakeCollector::new());
+        let mut empty = true;
+        for name in names {
+            empty = false;
+            list.extend(mistakes.check(check_name("scope", name.as_ref())).map(str::to_owned));
+        }
+        if empty {
+            mistakes.add("scope", "the list is empty", "name at least one scope");
+        }
+        mistakes.finish()?;
+        Ok(Self(Cow::Owned(list.join(" "))))
+    }
+
+    /// Returns the names of a requirement, without duplicates.
+    pub(crate) fn of<S: RequiredScopes>() -> Self {
+        let mut names = Vec::new();
+        S::names(&mut names);
+        let mut once: Vec<&str> = Vec::new();
+        for name in names {
+            // `scopes!` accepts no other names; a trait that is implemented by hand may.
+            if is_scope_name(name) && !once.contains(&name) {
+                once.push(name);
+            }
+        }
+        Self(Cow::Owned(once.join(" ")))
+    }
+}
+
+impl<'a> Scopes<'a> {
+    /// The scopes of a token. The text is compared, never sent back.
+    pub(crate) fn unchecked(list: &'a str) -> Self {
+        Self(Cow::Borrowed(list))
+    }
+
+    /// Returns whether exactly this name is in the list. Only U+0020 separates names (RFC 6749 §3.3).
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        !name.is_empty() && self.0.split(' ').any(|scope| scope == name)
+    }
+
+    /// Returns the names in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.split(' ').filter(|scope| !scope.is_empty())
+    }
+
+    /// Returns whether the list has no name.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+}
+
+impl fmt::Display for Scopes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Scopes<'_> {
+    /// Shows only the number of names, because they may be those of a token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Scopes({})", self.iter().count())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scope_names_are_rfc_6749_scope_tokens() {
+        assert!(is_scope_name("orders:read") && is_scope_name("!") && is_scope_name("#[]~"));
+        for bad in ["", " ", "a b", "a\"b", "a\\b", "a\tb", "\u{7f}", "ä", "a\n"] {
+            assert!(!is_scope_name(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn inclusion_is_transitive_in_any_order_of_declaration() {
+        let pairs = [("a", "b"), ("b", "c"), ("c", "d")];
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let hierarchy = order.iter().fold(ScopeHierarchy::new(), |hierarchy, &index| {
+                let (wider, narrower) = pairs[index];
+                hierarchy.implies_named(wider, narrower)
+            });
+            let granted = Scopes::unchecked("a");
+            assert!(["a", "b", "c", "d"].iter().all(|name| hierarchy.grants(&granted, name)), "{order:?}");
+            assert!(!hierarchy.grants(&Scopes::unchecked("d"), "a"));
+        }
+    }
+}

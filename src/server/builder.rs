@@ -1,0 +1,173 @@
+//! The settings of a [`ResourceServer`].
+
+use std::{fmt, sync::Arc};
+
+use http::{HeaderName, header};
+
+use super::{ResourceServer, resource_server::ServerInner};
+use crate::{
+    challenge::{ChallengeParameters, QuotedText, SchemeChallenge},
+    config_error::{ConfigError, ConfigMistake, MistakeCollector},
+    credentials::AcceptedMethods,
+    scope::{ScopeHierarchy, Scopes},
+    url::{PlainHttp, check_identifier},
+    verify::Verify,
+};
+
+/// Builder for a [`ResourceServer`](crate::ResourceServer). [`build`](Self::build) reports every mistake at once.
+#[must_use]
+pub struct ResourceServerBuilder {
+    verifier: Arc<dyn Verify>,
+    accepted: AcceptedMethods,
+    hierarchy: ScopeHierarchy,
+    realm: Option<String>,
+    resource_metadata: Option<String>,
+    scopes: Option<Scopes<'static>>,
+    other_schemes: Vec<SchemeChallenge>,
+    header: Option<String>,
+    grpc: bool,
+}
+
+impl ResourceServerBuilder {
+    pub(super) fn new(verifier: impl Verify) -> Self {
+        Self {
+            verifier: Arc::new(verifier),
+            accepted: AcceptedMethods::default(),
+            hierarchy: ScopeHierarchy::new(),
+            realm: None,
+            resource_metadata: None,
+            scopes: None,
+            other_schemes: Vec::new(),
+            header: None,
+            grpc: false,
+        }
+    }
+
+    /// `realm` of the challenges (RFC 9110 §11.5). Default: `api`.
+    pub fn realm(self, realm: impl Into<String>) -> Self {
+        Self { realm: Some(realm.into()), ..self }
+    }
+
+    /// `scope` of the challenges to requests without a valid token: the scopes that a client should request. Default: none.
+    pub fn scopes(self, scopes: Scopes<'static>) -> Self {
+        Self { scopes: Some(scopes), ..self }
+    }
+
+    /// `resource_metadata` of the challenges: the absolute URL of this resource's metadata (RFC 9728 §5.1). Default: none.
+    pub fn resource_metadata(self, url: impl Into<String>) -> Self {
+        Self { resource_metadata: Some(url.into()), ..self }
+    }
+
+    /// Adds the challenge of another authentication scheme that another layer accepts on the same routes. Requests without
+    /// credentials get it beside the `Bearer` challenge.
+    pub fn also_challenge(mut self, challenge: SchemeChallenge) -> Self {
+        self.other_schemes.push(challenge);
+        self
+    }
+
+    /// Defines which scopes include which others. Default: none does.
+    pub fn scope_hierarchy(self, hierarchy: ScopeHierarchy) -> Self {
+        Self { hierarchy, ..self }
+    }
+
+    /// Maximum length of a token, in bytes. A longer token is refused. Default: 16 384.
+    pub fn max_token_bytes(mut self, bytes: usize) -> Self {
+        self.accepted.max_token_bytes = bytes;
+        self
+    }
+
+    /// Also reads the token from this cookie.
+    ///
+    /// The cost: a browser adds cookies to a request by itself. Every route that changes something therefore needs a defence
+    /// against cross-site request forgery, and the cookie must be `Secure`, `HttpOnly` and `SameSite` (RFC 6750 §5.3).
+    pub fn accept_cookie(mut self, name: impl Into<String>) -> Self {
+        self.accepted.cookie = Some(name.into());
+        self
+    }
+
+    /// Also reads the token from this header, without a scheme.
+    ///
+    /// The cost: caches, proxies and logs know that `Authorization` is secret. They don't know this header.
+    pub fn accept_header(self, name: impl Into<String>) -> Self {
+        Self { header: Some(name.into()), ..self }
+    }
+
+    /// Also reads `Authorization: <token>` without a scheme, as some older clients send it.
+    ///
+    /// The cost: a mistyped scheme is read as a token and refused with 401 `invalid_token`.
+    pub fn accept_authorization_without_scheme(mut self) -> Self {
+        self.accepted.authorization_without_scheme = true;
+        self
+    }
+
+    /// Also reads `access_token` from the query (RFC 6750 §2.3).
+    ///
+    /// The cost: the token appears in access logs, browser histories and `Referer` headers. RFC 9700 §4.3.2 and OAuth 2.1
+    /// forbid it.
+    pub fn danger_accept_query(mut self) -> Self {
+        self.accepted.query = true;
+        self
+    }
+
+    /// Responds to refused gRPC requests (`content-type: application/grpc…`) with a gRPC status: HTTP status 200 and
+    /// `grpc-status`. A refusal for which the layer renders a body stays an HTTP response; gRPC clients understand both.
+    pub fn answer_grpc(self) -> Self {
+        Self { grpc: true, ..self }
+    }
+
+    /// Builds the server.
+    ///
+    /// # Errors
+    /// Every mistake at once: a realm or URL that no header can carry, an invalid header or cookie name, a maximum length of
+    /// 0, an invalid scope name in the hierarchy.
+    pub fn build(self) -> Result<ResourceServer, ConfigError> {
+        let Self { verifier, mut accepted, hierarchy, realm, resource_metadata, scopes, other_schemes, header, grpc } =
+            self;
+        let mut mistakes = MistakeCollector::new();
+        let mut parameters = ChallengeParameters { scopes, other_schemes, ..ChallengeParameters::default() };
+        if let Some(realm) = realm.and_then(|realm| mistakes.check(QuotedText::new("realm", &realm))) {
+            parameters.realm = realm;
+        }
+        parameters.resource_metadata = resource_metadata.and_then(|url| mistakes.check(metadata_url(&url)));
+        accepted.header = header.and_then(|name| mistakes.check(header_name(&name)));
+        if let Some(name) = &accepted.cookie
+            && HeaderName::try_from(name).is_err()
+        {
+            let found = format!("{name:?} is not a cookie name");
+            mistakes.add("accept_cookie", found, "give a token (RFC 6265 §4.1.1)");
+        }
+        if accepted.max_token_bytes == 0 {
+            mistakes.add("max_token_bytes", "0 refuses every token", "give a length in bytes");
+        }
+        mistakes.append(hierarchy.mistakes());
+        mistakes.finish()?;
+        let hierarchy = (!hierarchy.is_flat()).then(|| Arc::new(hierarchy));
+        Ok(ResourceServer::from_inner(ServerInner { verifier, accepted, hierarchy, parameters, grpc }))
+    }
+}
+
+fn metadata_url(url: &str) -> Result<QuotedText, ConfigError> {
+    check_identifier("resource_metadata", url, PlainHttp::Loopback)?;
+    QuotedText::new("resource_metadata", url)
+}
+
+fn header_name(name: &str) -> Result<HeaderName, ConfigMistake> {
+    let mistake = |found: &str| {
+        ConfigMistake::new(
+            "accept_header",
+            format!("{name:?} {found}"),
+            "give the name of a header that carries nothing else",
+        )
+    };
+    match HeaderName::try_from(name) {
+        Ok(header::AUTHORIZATION | header::COOKIE) => Err(mistake("is read in another way")),
+        Ok(name) => Ok(name),
+        Err(_) => Err(mistake("is not a header name")),
+    }
+}
+
+impl fmt::Debug for ResourceServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResourceServerBuilder").field("accepted", &self.accepted).finish_non_exhaustive()
+    }
+}

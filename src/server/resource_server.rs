@@ -1,0 +1,169 @@
+//! [`ResourceServer`]: the checks of one request.
+
+use std::{fmt, ops::Deref, sync::Arc};
+
+use http::{HeaderMap, HeaderName, Request, header, request::Parts};
+
+use super::ResourceServerBuilder;
+use crate::{
+    challenge::{Challenge, ChallengeParameters},
+    credentials::{AcceptedMethods, Credentials},
+    error::{AuthError, Reason},
+    scope::ScopeHierarchy,
+    token::Token,
+    verify::{PresentedToken, Verdict, Verify},
+};
+
+/// Authenticates requests, and makes the challenges of refusals. Cheap to clone.
+///
+/// It works without tower; [`OAuthLayer`](crate::OAuthLayer) is the same as a layer. See the
+/// [module docs](crate::server) for an example.
+#[derive(Clone)]
+pub struct ResourceServer {
+    inner: ServerHandle,
+}
+
+#[derive(Clone)]
+enum ServerHandle {
+    Shared(Arc<ServerInner>),
+    Leaked(&'static ServerInner),
+}
+
+impl Deref for ServerHandle {
+    type Target = ServerInner;
+
+    fn deref(&self) -> &ServerInner {
+        match self {
+            Self::Shared(inner) => inner,
+            Self::Leaked(inner) => inner,
+        }
+    }
+}
+
+pub(super) struct ServerInner {
+    pub(super) verifier: Arc<dyn Verify>,
+    pub(super) accepted: AcceptedMethods,
+    pub(super) hierarchy: Option<Arc<ScopeHierarchy>>,
+    pub(super) parameters: ChallengeParameters,
+    pub(super) grpc: bool,
+}
+
+impl ResourceServer {
+    /// Returns a server that reads tokens from the `Authorization` header and checks them with `verifier`.
+    #[must_use]
+    pub fn new(verifier: impl Verify) -> Self {
+        Self::from_inner(ServerInner {
+            verifier: Arc::new(verifier),
+            accepted: AcceptedMethods::default(),
+            hierarchy: None,
+            parameters: ChallengeParameters::default(),
+            grpc: false,
+        })
+    }
+
+    /// Returns a builder for further settings.
+    pub fn builder(verifier: impl Verify) -> ResourceServerBuilder {
+        ResourceServerBuilder::new(verifier)
+    }
+
+    pub(super) fn from_inner(inner: ServerInner) -> Self {
+        Self { inner: ServerHandle::Shared(Arc::new(inner)) }
+    }
+
+    /// Keeps the server until the process ends, so that requests on several processors don't share a reference count.
+    ///
+    /// Use it for the one server of a program with thousands of cache hits per second; the performance section of the
+    /// README has the figures. The cost: its memory is never freed, and the background tasks of its verifier never end.
+    #[must_use]
+    pub fn leak(self) -> Self {
+        match self.inner {
+            ServerHandle::Shared(inner) => Self { inner: ServerHandle::Leaked(Box::leak(Box::new(inner))) },
+            ServerHandle::Leaked(_) => self,
+        }
+    }
+
+    /// Reads the credentials of a request and verifies the token.
+    ///
+    /// # Errors
+    /// Why the request must be refused; [`challenge`](Self::challenge) makes the status and headers of the response.
+    pub async fn authenticate(&self, parts: &Parts) -> Result<Token, AuthError> {
+        let verdict = self.verify_request(parts);
+        self.accept(verdict.resolve().await)
+    }
+
+    /// Verifies a token that did not come in an HTTP request: from a WebSocket message, a queue, or a job.
+    ///
+    /// The verifier sees an empty request head and [`BearerMethod::Direct`](crate::verify::BearerMethod::Direct). Don't
+    /// use it with a verifier of your own that reads the tenant or the host from the request.
+    ///
+    /// # Errors
+    /// The token is larger than the limit, is not a b64token (RFC 6750 §2.1), or is refused by the verifier.
+    pub async fn authenticate_token(&self, token: &str) -> Result<Token, AuthError> {
+        let (parts, ()) = Request::new(()).into_parts();
+        let verdict = match Credentials::from_text(token, &self.inner.accepted) {
+            Ok(credentials) => self.inner.verifier.verify(&PresentedToken::new(credentials, &parts)),
+            Err(error) => Verdict::Now(Err(error)),
+        };
+        self.accept(verdict.resolve().await)
+    }
+
+    /// Returns the status and headers of the response to a refused request.
+    #[must_use]
+    pub fn challenge(&self, error: &AuthError) -> Challenge {
+        Challenge::new(error, &self.inner.parameters)
+    }
+
+    /// Starts the verification. Without a future and without a lock, unless the verifier waits for the network.
+    pub(crate) fn verify_request(&self, parts: &Parts) -> Verdict {
+        match Credentials::from_request(parts, &self.inner.accepted) {
+            Ok(credentials) => self.inner.verifier.verify(&PresentedToken::new(credentials, parts)),
+            Err(error) => Verdict::Now(Err(error)),
+        }
+    }
+
+    /// Checks what doesn't depend on the verifier. Every verdict passes through here.
+    pub(crate) fn accept(&self, verdict: Result<Token, AuthError>) -> Result<Token, AuthError> {
+        let token = verdict?;
+        // RFC 9449 §7.2, RFC 8705 §3: the token is bound to a key, and the client did not prove that it has the key.
+        if token.facts().confirmation {
+            return Err(Reason::SenderConstrained.into());
+        }
+        Ok(token.with_hierarchy(self.inner.hierarchy.as_ref()))
+    }
+
+    /// Marks credentials as sensitive, so that a middleware further in that prints headers leaves them out.
+    pub(crate) fn hide_credentials(&self, headers: &mut HeaderMap) {
+        for name in self.credential_headers() {
+            if let header::Entry::Occupied(mut values) = headers.entry(name) {
+                values.iter_mut().for_each(|value| value.set_sensitive(true));
+            }
+        }
+    }
+
+    /// Returns the headers that may contain a token.
+    pub(crate) fn credential_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        let accepted = &self.inner.accepted;
+        let cookie = accepted.cookie.is_some().then_some(&header::COOKIE);
+        [Some(&header::AUTHORIZATION), accepted.header.as_ref(), cookie].into_iter().flatten()
+    }
+
+    /// True if a token may come in a way that shared caches don't know. They treat only responses to requests with
+    /// `Authorization` as private (RFC 9111 §3.5).
+    pub(crate) fn must_mark_private(&self) -> bool {
+        let accepted = &self.inner.accepted;
+        accepted.query || accepted.cookie.is_some() || accepted.header.is_some()
+    }
+
+    pub(crate) fn answers_grpc(&self) -> bool {
+        self.inner.grpc
+    }
+}
+
+impl fmt::Debug for ResourceServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResourceServer")
+            .field("accepted", &self.inner.accepted)
+            .field("parameters", &self.inner.parameters)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,67 @@
+//! The claims by which providers mark their kinds of tokens.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    acts_for::ActsFor,
+    claims::Facts,
+    error::{AuthError, Reason},
+};
+
+/// Claims that only some providers use. A claim of an unexpected type is not a mark.
+#[derive(Deserialize)]
+pub(super) struct ProviderClaims {
+    pub(super) nonce: Option<Value>,
+    pub(super) at_hash: Option<Value>,
+    pub(super) c_hash: Option<Value>,
+    pub(super) token_use: Option<Value>,
+    pub(super) typ: Option<Value>,
+    pub(super) scp: Option<Value>,
+    pub(super) roles: Option<Value>,
+    pub(super) gty: Option<Value>,
+    pub(super) uid: Option<Value>,
+    pub(super) idtyp: Option<Value>,
+    pub(super) oid: Option<Value>,
+    pub(super) username: Option<Value>,
+    pub(super) preferred_username: Option<Value>,
+    pub(super) sid: Option<Value>,
+    pub(super) client_id: Option<Value>,
+    #[serde(rename = "clientId")]
+    pub(super) legacy_client_id: Option<Value>,
+    #[serde(rename = "clientHost")]
+    pub(super) client_host: Option<Value>,
+    #[serde(rename = "clientAddress")]
+    pub(super) client_address: Option<Value>,
+}
+
+impl ProviderClaims {
+    pub(super) fn of(facts: &Facts) -> Result<Self, AuthError> {
+        serde_json::from_str(facts.claims()).map_err(|_| Reason::MalformedClaims.into())
+    }
+}
+
+/// Refuses a token with a claim that only ID tokens have (OpenID Connect Core §2, §3.3.2.11).
+pub(super) fn refuse_id_token(facts: &Facts) -> Result<(), AuthError> {
+    let claims = ProviderClaims::of(facts)?;
+    require(claims.nonce.is_none() && claims.at_hash.is_none() && claims.c_hash.is_none())
+}
+
+/// Refuses a token that the provider does not mark as an access token.
+pub(super) fn require(is_access_token: bool) -> Result<(), AuthError> {
+    if is_access_token { Ok(()) } else { Err(Reason::NotAnAccessToken.into()) }
+}
+
+/// True if the claim has exactly this text.
+pub(super) fn is(claim: Option<&Value>, text: &str) -> bool {
+    claim.is_some_and(|claim| claim == text)
+}
+
+/// Requires exactly one of the two: the claim that only users' tokens have, or a subject that is the client.
+pub(super) fn user_or_client(user_claim: Option<&Value>, is_client: bool) -> ActsFor {
+    match (user_claim, is_client) {
+        (Some(Value::String(_)), false) => ActsFor::User,
+        (None, true) => ActsFor::Client,
+        _ => ActsFor::Unknown,
+    }
+}

@@ -1,0 +1,23 @@
+//! Amazon Cognito: a user pool.
+
+use super::{Profile, claims};
+use crate::{
+    acts_for::ActsFor,
+    claims::{Facts, acting::subject_and_client},
+};
+
+pub(super) const PROFILE: Profile = Profile {
+    relax: |builder| builder.accept_plain_jwt_type(),
+    check: |facts| claims::require(claims::is(claims::ProviderClaims::of(facts)?.token_use.as_ref(), "access")),
+    acts_for,
+    groups: Some(&["cognito:groups"]),
+    audience_in_client_id: true,
+    ..Profile::RFC9068
+};
+
+/// Only users' tokens have `username`.
+fn acts_for(facts: &Facts) -> ActsFor {
+    let Some((subject, client)) = subject_and_client(facts) else { return ActsFor::Unknown };
+    let Ok(provider) = claims::ProviderClaims::of(facts) else { return ActsFor::Unknown };
+    claims::user_or_client(provider.username.as_ref(), subject == client)
+}

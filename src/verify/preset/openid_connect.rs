@@ -1,0 +1,13 @@
+//! Any OpenID Connect provider whose access tokens are JWTs.
+
+use super::{Profile, claims};
+use crate::{claims::acting::subject_may_be_machine, verify::OptionalClaim};
+
+pub(super) const PROFILE: Profile = Profile {
+    relax: |builder| {
+        builder.accept_plain_jwt_type().accept_without(OptionalClaim::JwtId).client_claim("azp").scope_claim("scp")
+    },
+    check: claims::refuse_id_token,
+    acts_for: subject_may_be_machine,
+    ..Profile::RFC9068
+};
