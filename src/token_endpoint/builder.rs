@@ -2,21 +2,22 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use ::http::Uri;
 use bytes::Bytes;
-use http::Uri;
 use serde::Serialize;
 
 use super::{
     Paths, ServerState, TokenEndpoint,
-    authenticate::{Authenticator, Decoy, FAILURE_WINDOW, FAILURES},
+    client::{
+        authenticate::{Authenticator, Decoy, FAILURE_WINDOW, FAILURES},
+        registry::{ClientRegistry, ErasedRegistry},
+        throttle::Throttle,
+    },
+    endpoints::token::{AddMembers, Issuance},
     grant::{AuthorizationCode, ErasedGrant, Grant, RefreshToken},
-    issue::{AddMembers, Issuance},
-    metadata::ServerMetadata,
-    registry::{ClientRegistry, ErasedRegistry},
-    request::Bodies,
+    http::{metadata::ServerMetadata, request::Bodies},
     signer::{MAX_LIFETIME, Signer, SigningKeys},
     store::{ErasedStore, MemoryStore, Store},
-    throttle::Throttle,
 };
 use crate::{
     clock::{Clock, SystemClock},

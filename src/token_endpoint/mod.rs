@@ -46,25 +46,13 @@
 //! asks for a user's password teaches users to give it away, and can't be limited by a second factor (RFC 9700 §2.4); tokens
 //! in a URL leak (RFC 9700 §2.1.2). Both are answered with `unsupported_grant_type`.
 
-mod authenticate;
-mod authorize;
 mod builder;
 mod client;
-mod error;
+mod endpoints;
 mod grant;
-mod introspect;
-mod issue;
-mod metadata;
-mod pkce;
-mod redirect;
-mod registry;
-mod request;
-mod response;
-mod revoke;
-mod secret;
+mod http;
 mod signer;
 mod store;
-mod throttle;
 
 use std::{
     convert::Infallible,
@@ -75,8 +63,8 @@ use std::{
     time::Duration,
 };
 
+use ::http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body;
 use tower_service::Service;
 
@@ -84,30 +72,39 @@ use tower_service::Service;
 pub use self::store::{PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]
 pub use self::store::{RedisStore, RedisStoreBuilder};
-use self::{
-    authenticate::Authenticator,
-    error::TokenErrorKind::{InvalidRequest, UnauthorizedClient, UnsupportedGrantType},
-    grant::ErasedGrant,
-    issue::AddMembers,
-    request::{Bodies, Parameters},
-    response::{cacheable_json, empty},
-    signer::Signer,
-};
 pub use self::{
-    authorize::{AuthorizationError, AuthorizationRequest},
     builder::TokenEndpointBuilder,
-    client::{Client, ClientBuilder, TokenFormat},
-    error::{TokenError, TokenErrorKind},
+    client::{
+        Client, TokenFormat,
+        builder::ClientBuilder,
+        registry::{ClientRegistry, Clients},
+        secret::{ClientSecret, TokenHash},
+    },
+    endpoints::{
+        authorize::{AuthorizationError, AuthorizationRequest},
+        token::Issuance,
+    },
     grant::{ClientCredentials, Grant, Granted, RefreshToken, TokenRequest},
-    issue::Issuance,
-    registry::{ClientRegistry, Clients},
-    response::ResponseBody,
-    secret::{ClientSecret, TokenHash},
+    http::{
+        error::{TokenError, TokenErrorKind},
+        response::ResponseBody,
+    },
     signer::SigningKeys,
     store::{
         AccessRecord, CodeRecord, CodeTaken, Family, Issued, MemoryStore, NewAccess, NewRefresh, Revoked, Rotated,
-        Store, StoreError, Successor, conformance,
+        Store, StoreError, Successor,
     },
+};
+use self::{
+    client::authenticate::Authenticator,
+    endpoints::token::AddMembers,
+    grant::ErasedGrant,
+    http::{
+        error::TokenErrorKind::{InvalidRequest, UnauthorizedClient, UnsupportedGrantType},
+        request::{Bodies, Parameters},
+        response::{cacheable_json, empty},
+    },
+    signer::Signer,
 };
 use crate::{config_error::ConfigError, keys::PrivateKey};
 

@@ -16,7 +16,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::error::TokenError;
+use super::http::error::TokenError;
 use crate::{
     config_error::{ConfigError, ConfigMistake},
     jws::{CannotSign, sha256},

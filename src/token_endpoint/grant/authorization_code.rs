@@ -1,12 +1,10 @@
 //! `authorization_code`: a user allowed it (RFC 6749 §4.1.3, RFC 7636 §4.5).
 
-use super::{Grant, Granted, Refresh, TokenRequest};
+use super::{Grant, Granted, Refresh, TokenRequest, pkce::challenge_of};
 use crate::token_endpoint::{
-    authorize::binding,
-    client::{Client, invalid_target, subset},
-    error::{TokenError, TokenErrorKind},
-    pkce::challenge_of,
-    secret::TokenHash,
+    client::{Client, invalid_target, secret::TokenHash, subset},
+    endpoints::authorize::binding,
+    http::error::{TokenError, TokenErrorKind},
     store::{CodeTaken, Family},
 };
 

@@ -1,7 +1,7 @@
 //! `client_credentials`: a client asks for itself (RFC 6749 §4.4).
 
 use super::{Grant, Granted, TokenRequest};
-use crate::token_endpoint::error::{TokenError, TokenErrorKind};
+use crate::token_endpoint::http::error::{TokenError, TokenErrorKind};
 
 /// `client_credentials`. The token's subject is the client (RFC 9068 §2.2); there is no refresh token (RFC 6749 §4.4.3).
 #[derive(Debug, Clone, Copy, Default)]

@@ -7,20 +7,24 @@
 
 mod authorization_code;
 mod client_credentials;
+pub(crate) mod pkce;
 mod refresh_token;
 
 use std::{fmt, pin::Pin, time::SystemTime};
 
 pub(crate) use self::authorization_code::AuthorizationCode;
 pub use self::{client_credentials::ClientCredentials, refresh_token::RefreshToken};
-use super::{
-    ServerState,
-    authenticate::seconds,
-    client::Client,
-    error::TokenError,
-    request::Parameters,
-    secret::{TokenHash, draw},
-    store::{ErasedStore, Family, NewRefresh},
+use crate::{
+    clock::unix_seconds,
+    token_endpoint::{
+        ServerState,
+        client::{
+            Client,
+            secret::{TokenHash, draw},
+        },
+        http::{error::TokenError, request::Parameters},
+        store::{ErasedStore, Family, NewRefresh},
+    },
 };
 
 /// Decides on one `grant_type`. For a grant of your own:
@@ -82,7 +86,7 @@ impl<'r> TokenRequest<'r> {
     /// A parameter; without a value it counts as absent (RFC 6749 §3.2).
     ///
     /// # Errors
-    /// [`InvalidRequest`](super::TokenErrorKind::InvalidRequest): it is repeated.
+    /// [`InvalidRequest`](crate::token_endpoint::TokenErrorKind::InvalidRequest): it is repeated.
     pub fn parameter(&self, name: &str) -> Result<Option<&'r str>, TokenError> {
         self.parameters.get(name)
     }
@@ -90,7 +94,7 @@ impl<'r> TokenRequest<'r> {
     /// A parameter that must be there.
     ///
     /// # Errors
-    /// [`InvalidRequest`](super::TokenErrorKind::InvalidRequest): it is missing or repeated.
+    /// [`InvalidRequest`](crate::token_endpoint::TokenErrorKind::InvalidRequest): it is missing or repeated.
     pub fn required(&self, name: &str) -> Result<&'r str, TokenError> {
         self.parameters.required(name)
     }
@@ -98,7 +102,7 @@ impl<'r> TokenRequest<'r> {
     /// Grants the scopes and the resource that were asked for, within what the client is registered for, to `subject`.
     ///
     /// # Errors
-    /// [`InvalidScope`](super::TokenErrorKind::InvalidScope) and [`InvalidTarget`](super::TokenErrorKind::InvalidTarget): more was asked for.
+    /// [`InvalidScope`](crate::token_endpoint::TokenErrorKind::InvalidScope) and [`InvalidTarget`](crate::token_endpoint::TokenErrorKind::InvalidTarget): more was asked for.
     pub fn grant_to(&self, subject: impl Into<String>) -> Result<Granted, TokenError> {
         let scope = self.client.scopes(self.parameter("scope")?)?;
         let audience = self.client.audience(&self.resources())?.to_owned();
@@ -115,7 +119,7 @@ impl<'r> TokenRequest<'r> {
     }
 
     fn seconds(&self) -> u64 {
-        seconds(&*self.inner.authenticator.clock)
+        unix_seconds(&*self.inner.authenticator.clock)
     }
 
     /// How refresh tokens live, if this client may have any.

@@ -14,8 +14,8 @@ use super::{
 use crate::{
     jws::{random, sha256},
     token_endpoint::{
-        error::TokenError,
-        secret::TokenHash,
+        client::secret::TokenHash,
+        http::error::TokenError,
         store::{Family, Rotated, Successor},
     },
 };

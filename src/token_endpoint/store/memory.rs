@@ -10,7 +10,7 @@ use super::{
     AccessRecord, CodeRecord, CodeTaken, Family, Issued, NewAccess, NewRefresh, Revoked, Rotated, Store, StoreError,
     Successor,
 };
-use crate::token_endpoint::secret::TokenHash;
+use crate::token_endpoint::client::secret::TokenHash;
 
 /// A store in memory. Clones share it. What has expired is swept out as new things come; when it is full, nothing new is
 /// remembered, and so nothing is issued (503). One client can fill it, unless it has

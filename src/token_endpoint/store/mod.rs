@@ -9,7 +9,6 @@
 //! Times are whole seconds since 1970-01-01 by the endpoint's [`Clock`](crate::clock::Clock); they come with each call, so that a
 //! store needs no clock. Something is alive as long as `now < expires_at`; what is over may be forgotten.
 
-mod conformance;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -20,16 +19,16 @@ use std::{error::Error, fmt, pin::Pin, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisStore, RedisStoreBuilder};
-pub use self::{conformance::conformance, memory::MemoryStore};
-use super::secret::TokenHash;
+use super::client::secret::TokenHash;
 
 /// Remembers codes, tokens and who was given them.
 ///
-/// [`conformance`](super::conformance) has the tests that every store passes.
+/// `tower_oauth::testing::store_conformance` (feature `test-util`) has the tests that every store passes.
 pub trait Store: Send + Sync + 'static {
     /// Remembers a code that nobody has used.
     ///

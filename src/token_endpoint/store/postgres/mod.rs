@@ -20,7 +20,7 @@ use super::{
     AccessRecord, CodeRecord, CodeTaken, Family, Issued, NewAccess, NewRefresh, Revoked, Rotated, Store, StoreError,
     Successor,
 };
-use crate::{config_error::ConfigError, token_endpoint::secret::TokenHash};
+use crate::{config_error::ConfigError, token_endpoint::client::secret::TokenHash};
 
 /// A store in PostgreSQL, 12 or newer; it is tested with 15. Clones share its connections; other instances, in this process or elsewhere, share
 /// what it remembers.

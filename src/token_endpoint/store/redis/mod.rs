@@ -15,7 +15,7 @@ use super::{
     AccessRecord, CodeRecord, CodeTaken, Family, Issued, NewAccess, NewRefresh, Revoked, Rotated, Store, StoreError,
     Successor,
 };
-use crate::token_endpoint::secret::TokenHash;
+use crate::token_endpoint::client::secret::TokenHash;
 
 /// A store in Redis (6.2 or newer) or Valkey. Any number of instances share one, if their prefix is the same. Clones share
 /// a connection, which is made anew when it is lost; meanwhile requests are answered with 503.

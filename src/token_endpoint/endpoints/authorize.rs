@@ -14,19 +14,26 @@ use std::{
 
 use http::{HeaderValue, Response, StatusCode, Uri, header};
 
-use super::{
-    ServerState, TokenEndpoint,
-    authenticate::seconds,
-    client::{Client, subset},
-    error::TokenError,
-    pkce::is_challenge,
-    redirect::{choose, redirect},
-    request::Parameters,
-    response::{ResponseBody, empty},
-    secret::{TokenHash, draw},
-    store::{CodeRecord, Family},
+use crate::{
+    clock::unix_seconds,
+    log,
+    token_endpoint::{
+        ServerState, TokenEndpoint,
+        client::{
+            Client,
+            secret::{TokenHash, draw},
+            subset,
+        },
+        grant::pkce::is_challenge,
+        http::{
+            error::TokenError,
+            redirect::{choose, redirect},
+            request::Parameters,
+            response::{ResponseBody, empty},
+        },
+        store::{CodeRecord, Family},
+    },
 };
-use crate::log;
 
 /// A request for a code, from a client that is registered for it, to be sent to a redirect URI that it registered.
 ///
@@ -238,7 +245,7 @@ impl AuthorizationRequest {
         if subject.is_empty() || authenticator.find(&subject).await?.is_some() {
             return Err(TokenError::unavailable(NoUser));
         }
-        let now = seconds(&*authenticator.clock);
+        let now = unix_seconds(&*authenticator.clock);
         let code = draw().map_err(TokenError::unavailable)?;
         let (epoch, expires_at) = (SystemTime::UNIX_EPOCH, now + CODE_LIFETIME.as_secs());
         let record = CodeRecord {

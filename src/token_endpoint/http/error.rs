@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::response::{ResponseBody, json};
 use crate::log;
 
-/// Why a request to one of the endpoints is refused. A [`Grant`](super::Grant) of your own answers with these.
+/// Why a request to one of the endpoints is refused. A [`Grant`](crate::token_endpoint::Grant) of your own answers with these.
 ///
 /// ```
 /// use tower_oauth::token_endpoint::{TokenError, TokenErrorKind};

@@ -10,7 +10,7 @@ use crate::{
     jws::{NoRandomness, random, sha256},
 };
 
-/// SHA-256 of a secret, a code or a token: all that a [`Store`](super::Store) ever sees of one.
+/// SHA-256 of a secret, a code or a token: all that a [`Store`](crate::token_endpoint::Store) ever sees of one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TokenHash([u8; 32]);
 

@@ -8,15 +8,18 @@
 use http::{Response, StatusCode};
 use serde::Serialize;
 
-use super::{
-    ServerState,
-    authenticate::seconds,
-    client::Client,
-    error::{TokenError, TokenErrorKind},
-    request::Parameters,
-    response::{ResponseBody, json},
-    secret::TokenHash,
-    store::AccessRecord,
+use crate::{
+    clock::unix_seconds,
+    token_endpoint::{
+        ServerState,
+        client::{Client, secret::TokenHash},
+        http::{
+            error::{TokenError, TokenErrorKind},
+            request::Parameters,
+            response::{ResponseBody, json},
+        },
+        store::AccessRecord,
+    },
 };
 
 #[derive(Serialize)]
@@ -80,7 +83,7 @@ impl ServerState {
     ///
     /// A JWT is looked up like any other text: one that was bent or forged has another hash than what was issued.
     async fn living(&self, token: &str) -> Result<Option<AccessRecord>, TokenError> {
-        let now = seconds(&*self.authenticator.clock);
+        let now = unix_seconds(&*self.authenticator.clock);
         let Some(record) = self.authenticator.store.find_access(&TokenHash::of(token), now).await? else {
             return Ok(None);
         };

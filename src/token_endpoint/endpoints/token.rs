@@ -8,13 +8,17 @@ use http::{Response, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{
+use crate::token_endpoint::{
     ServerState,
-    client::{Client, TokenFormat},
-    error::{TokenError, TokenErrorKind},
+    client::{
+        Client, TokenFormat,
+        secret::{TokenHash, draw},
+    },
     grant::Granted,
-    response::{ResponseBody, json},
-    secret::{TokenHash, draw},
+    http::{
+        error::{TokenError, TokenErrorKind},
+        response::{ResponseBody, json},
+    },
     store::{AccessRecord, Issued, NewAccess},
 };
 

@@ -7,12 +7,11 @@ use std::{collections::HashMap, fmt, pin::Pin, sync::Arc};
 
 use arc_swap::ArcSwap;
 
-use super::{
-    client::{Client, ClientCredential},
-    secret::ClientSecret,
-    store::StoreError,
+use super::{Client, ClientCredential, secret::ClientSecret};
+use crate::{
+    config_error::{ConfigError, ConfigMistake},
+    token_endpoint::store::StoreError,
 };
-use crate::config_error::{ConfigError, ConfigMistake};
 
 /// Looks clients up.
 ///

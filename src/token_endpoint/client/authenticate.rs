@@ -16,12 +16,9 @@ use http::{HeaderMap, HeaderValue, header};
 use percent_encoding::percent_decode;
 
 use super::{
-    client::{Client, ClientCredential},
-    error::{TokenError, TokenErrorKind},
+    Client, ClientCredential,
     registry::ErasedRegistry,
-    request::Parameters,
     secret::{ClientSecret, TokenHash},
-    store::{ErasedStore, StoreError},
     throttle::Throttle,
 };
 use crate::{
@@ -30,6 +27,13 @@ use crate::{
     config_error::ConfigError,
     jws::{Compact, HeaderBuffer, JoseHeader, SignatureAlgorithm},
     keys::KeySet,
+    token_endpoint::{
+        http::{
+            error::{TokenError, TokenErrorKind},
+            request::Parameters,
+        },
+        store::{ErasedStore, StoreError},
+    },
 };
 
 /// Who is who.

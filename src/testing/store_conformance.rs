@@ -1,17 +1,14 @@
 //! What every [`Store`] must do, as tests.
 
-#![allow(clippy::expect_used, reason = "a broken assumption should stop the test")]
-
 use std::sync::Arc;
 
-use super::{
-    AccessRecord, CodeRecord, CodeTaken, Family, Issued, NewAccess, NewRefresh, Revoked, Rotated, Store, Successor,
-};
+use super::encode::b64;
 use crate::{
-    clock::SystemClock,
+    clock::{SystemClock, unix_seconds},
+    jws::random,
     token_endpoint::{
-        authenticate::seconds,
-        secret::{TokenHash, draw},
+        AccessRecord, CodeRecord, CodeTaken, Family, Issued, NewAccess, NewRefresh, Revoked, Rotated, Store, Successor,
+        TokenHash,
     },
 };
 
@@ -21,17 +18,17 @@ use crate::{
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// use tower_oauth::token_endpoint::{MemoryStore, conformance};
+/// use tower_oauth::{testing::store_conformance, token_endpoint::MemoryStore};
 ///
 /// let store = MemoryStore::new();
-/// conformance(async || store.clone()).await;
+/// store_conformance(async || store.clone()).await;
 /// # }
 /// ```
 ///
 /// # Panics
 /// The store does not conform; the message says how.
-pub async fn conformance<S: Store>(open: impl AsyncFn() -> S) {
-    let now = seconds(&SystemClock::new());
+pub async fn store_conformance<S: Store>(open: impl AsyncFn() -> S) {
+    let now = unix_seconds(&SystemClock::new());
     let mut trial = Trial { stores: [Arc::new(open().await), Arc::new(open().await)], now };
     trial.a_code_has_one_winner().await;
     trial.a_code_is_bound_and_expires().await;
@@ -286,7 +283,7 @@ impl<S: Store> Trial<S> {
         assert!(self.is_active(&lone, lone.record.expires_at - 1).await);
         assert!(!self.is_active(&lone, lone.record.expires_at).await, "expired");
 
-        let (now, subject) = (self.now, draw().expect("random"));
+        let (now, subject) = (self.now, text());
         let of_subject = subject.clone();
         let ask = move |store: Arc<S>, _| {
             let mut access = access(None, now);
@@ -352,16 +349,21 @@ async fn recall<S: Store>(store: &S, remembered: Remembered, now: u64) {
     assert!(!new, "what was seen survives a restart");
 }
 
+/// 32 random bytes as text.
+fn text() -> String {
+    b64(random::<32>().expect("the system gives random bytes"))
+}
+
 fn hash() -> TokenHash {
-    TokenHash::of(&draw().expect("random"))
+    TokenHash::of(&text())
 }
 
 fn code(now: u64) -> (TokenHash, CodeRecord) {
     let family = Family {
-        id: draw().expect("random"),
+        id: text(),
         client_id: CLIENT.to_owned(),
         credential: "credential".to_owned(),
-        subject: draw().expect("random"),
+        subject: text(),
         scope: "one two:ü".to_owned(),
         audiences: vec!["https://one.test".to_owned(), "https://two.test".to_owned()],
         auth_time: Some(now - 5),
@@ -372,11 +374,11 @@ fn code(now: u64) -> (TokenHash, CodeRecord) {
 
 fn access(family: Option<&Family>, now: u64) -> NewAccess {
     let record = AccessRecord {
-        id: draw().expect("random"),
+        id: text(),
         family: family.map(|family| family.id.clone()),
         client_id: CLIENT.to_owned(),
         credential: String::new(),
-        subject: draw().expect("random"),
+        subject: text(),
         scope: String::new(),
         audience: "https://one.test".to_owned(),
         auth_time: None,

@@ -5,15 +5,18 @@
 
 use http::{Response, StatusCode};
 
-use super::{
-    ServerState,
-    authenticate::seconds,
-    client::Client,
-    error::{TokenError, TokenErrorKind},
-    request::Parameters,
-    response::{ResponseBody, json},
-    secret::TokenHash,
-    store::Revoked,
+use crate::{
+    clock::unix_seconds,
+    token_endpoint::{
+        ServerState,
+        client::{Client, secret::TokenHash},
+        http::{
+            error::{TokenError, TokenErrorKind},
+            request::Parameters,
+            response::{ResponseBody, json},
+        },
+        store::Revoked,
+    },
 };
 
 impl ServerState {
@@ -23,7 +26,7 @@ impl ServerState {
         parameters: &Parameters,
     ) -> Result<Response<ResponseBody>, TokenError> {
         let token = parameters.required("token")?;
-        let now = seconds(&*self.authenticator.clock);
+        let now = unix_seconds(&*self.authenticator.clock);
         match self.authenticator.store.revoke(&TokenHash::of(token), client.id(), now).await? {
             // There are clients that want JSON.
             Revoked::Gone => Ok(json(StatusCode::OK, &serde_json::Map::new())),
