@@ -1,25 +1,28 @@
-//! The settings of a [`Client`].
+//! The settings of a [`Client`] (RFC 7591 §2).
+//!
+//! *In*: the application's settings. *Out*: a checked client, or every mistake at once.
 
 use std::{collections::HashSet, fmt, time::Duration};
 
 use super::{Client, ClientCredential, Introspects, TokenFormat};
 use crate::{
-    config_error::{ConfigError, ConfigMistake},
+    config_error::{ConfigError, MistakeCollector},
     scope::is_scope_name,
     token_endpoint::{http::redirect::check_redirect_uri, signer::MAX_LIFETIME},
 };
 
-/// Says the rest about a [`Client`].
+/// Builder for a [`Client`]. [`build`](Self::build) reports every mistake at once.
+#[must_use]
 pub struct ClientBuilder {
     client: Client,
 }
 
 impl ClientBuilder {
-    pub(super) fn new(id: String, credential_kind: ClientCredential) -> Self {
+    pub(super) fn new(id: String, credential: ClientCredential) -> Self {
         Self {
             client: Client {
                 id,
-                credential_kind,
+                credential,
                 grant_types: Vec::new(),
                 redirect_uris: Vec::new(),
                 default_scopes: Vec::new(),
@@ -32,60 +35,53 @@ impl ClientBuilder {
         }
     }
 
-    /// The grants it may use, by their `grant_type`.
-    #[must_use]
+    /// The grants that the client may use, by their `grant_type`. Default: none.
     pub fn grant_types<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.client.grant_types.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// Where the code may be sent. Compared byte for byte, but for the port of a loopback address (RFC 8252 §7.3).
-    #[must_use]
+    /// Adds a URI to which a code may be sent. It is compared byte for byte, except for the port of a loopback address
+    /// (RFC 8252 §7.3).
     pub fn redirect_uri(mut self, uri: impl Into<String>) -> Self {
         self.client.redirect_uris.push(uri.into());
         self
     }
 
-    /// The scopes it gets without asking.
-    #[must_use]
+    /// The scopes that the client gets if it requests none. Default: none.
     pub fn default_scopes<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.client.default_scopes.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// The scopes it gets if it asks for them.
-    #[must_use]
+    /// Further scopes, which the client gets only if it requests them. Default: none.
     pub fn optional_scopes<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.client.optional_scopes.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// An API that its tokens may be for, and what they are there. The first is the one that is meant if the client names
-    /// none by `resource` (RFC 8707 §2) or `audience`.
-    #[must_use]
+    /// Adds an API that tokens may be for, and their format there. The first one is used if a request has neither `resource`
+    /// (RFC 8707 §2) nor `audience`.
     pub fn audience(mut self, audience: impl Into<String>, format: TokenFormat) -> Self {
         self.client.audiences.push((audience.into(), format));
         self
     }
 
-    /// How long its access tokens live, in whole seconds, instead of
-    /// [the endpoint's time](crate::token_endpoint::TokenEndpointBuilder::access_token_lifetime).
-    #[must_use]
+    /// Lifetime of the client's access tokens, in whole seconds. Default:
+    /// [the endpoint's](crate::token_endpoint::TokenEndpointBuilder::access_token_lifetime). Maximum: one day.
     pub fn access_token_lifetime(mut self, lifetime: Duration) -> Self {
         self.client.lifetime = Some(lifetime);
         self
     }
 
-    /// How many access tokens it may have at a time for each subject. One more ends the oldest: it is revoked, which
-    /// introspection tells and the check of a JWT's signature does not.
-    #[must_use]
+    /// Maximum number of active access tokens for each subject. Issuing one more revokes the oldest. Introspection reports
+    /// that; verifying a JWT's signature doesn't. Default: no limit.
     pub fn max_active_tokens(mut self, most: u32) -> Self {
         self.client.max_active_tokens = Some(most);
         self
     }
 
-    /// It is the API with this identifier, so it may introspect the tokens that are meant for it.
-    #[must_use]
+    /// Allows the client to introspect the tokens for this audience: the client is that API. Default: its own tokens only.
     pub fn introspects_audience(mut self, audience: impl Into<String>) -> Self {
         if let Introspects::Audiences(own) = &mut self.client.introspects {
             own.push(audience.into());
@@ -93,71 +89,110 @@ impl ClientBuilder {
         self
     }
 
-    /// It may introspect every token. Whoever has its credentials can tell for any text whether it is a token.
-    #[must_use]
+    /// Allows the client to introspect every token.
+    ///
+    /// The cost: with the client's credentials, an attacker can find out for any text whether it is an active token.
     pub fn introspects_any_token(mut self) -> Self {
         self.client.introspects = Introspects::Any;
         self
     }
 
-    /// The client.
+    /// Builds the client.
     ///
     /// # Errors
-    /// All at once: an empty id, secret or list entry; a malformed scope; a lifetime or a limit of nothing; grants without
-    /// an audience; a public client with `client_credentials` (RFC 6749 §4.4) or introspection; `authorization_code` without a
-    /// redirect URI; a redirect URI that is relative, has a fragment, or is plain `http` to another machine.
+    /// Every mistake at once: an empty id, secret or audience; a scope that is malformed or named twice; a lifetime of 0 or
+    /// more than a day; a maximum of 0 tokens; grants without an audience; a public client with `client_credentials`
+    /// (RFC 6749 §4.4) or introspection; `authorization_code` without a redirect URI; a redirect URI that is relative, has a
+    /// fragment, or is plain `http` to another machine.
     pub fn build(self) -> Result<Client, ConfigError> {
         let client = self.client;
-        let mut mistakes = Vec::new();
-        let mut found = |setting, found: &str, change| {
-            mistakes.push(ConfigMistake::new(setting, format!("client {:?}: {found}", client.id), change));
-        };
+        let mut mistakes = ClientMistakes { id: &client.id, mistakes: MistakeCollector::new() };
         if client.id.is_empty() {
-            found("client_id", "it is empty", "give each client an id");
+            mistakes.add("client_id", "the id is empty", "give each client an id");
         }
-        if matches!(&client.credential_kind, ClientCredential::Secret(secret) if secret.is_empty()) {
-            found("client_secret", "it is empty", "draw one with ClientSecret::generate");
+        if matches!(&client.credential, ClientCredential::Secret(secret) if secret.is_empty()) {
+            mistakes.add("client_secret", "the secret is empty", "generate one with ClientSecret::generate");
         }
-        let mut scopes = HashSet::new();
-        for name in client.default_scopes.iter().chain(&client.optional_scopes) {
-            if !is_scope_name(name) {
-                found("scope", "a name is no scope-token", "use printable ASCII without space, quote and backslash");
-            } else if !scopes.insert(name) {
-                found("scope", "a name stands twice", "name a scope once, as default or as optional");
-            }
-        }
+        client.check_scopes(&mut mistakes);
         if client.lifetime.is_some_and(|lifetime| lifetime.as_secs() == 0 || lifetime > MAX_LIFETIME) {
-            found("access_token_lifetime", "less than a second, or more than a day", "give a second to a day");
+            let found = "less than a second, or more than a day";
+            mistakes.add("access_token_lifetime", found, "give between a second and a day");
         }
         if client.max_active_tokens == Some(0) {
-            found("max_active_tokens", "0", "allow at least one, or give the client no grants");
+            mistakes.add("max_active_tokens", "0", "allow at least one, or give the client no grants");
         }
-        if !client.grant_types.is_empty() && client.audiences.is_empty() {
-            found("audience", "it has grants, but no API", "name the API that its tokens are for (RFC 9068 §3)");
+        client.check_audiences(&mut mistakes);
+        client.check_public(&mut mistakes);
+        client.check_redirect_uris(&mut mistakes);
+        mistakes.mistakes.finish()?;
+        Ok(client)
+    }
+}
+
+/// Collects the mistakes of one client.
+struct ClientMistakes<'c> {
+    id: &'c str,
+    mistakes: MistakeCollector,
+}
+
+impl ClientMistakes<'_> {
+    fn add(&mut self, setting: &'static str, found: &str, change: &'static str) {
+        self.mistakes.add(setting, format!("client {:?}: {found}", self.id), change);
+    }
+}
+
+impl Client {
+    fn check_scopes(&self, mistakes: &mut ClientMistakes<'_>) {
+        let mut scopes = HashSet::new();
+        for name in self.default_scopes.iter().chain(&self.optional_scopes) {
+            if !is_scope_name(name) {
+                let change = "use printable ASCII without space, quote and backslash (RFC 6749 §3.3)";
+                mistakes.add("scope", "a name is not a scope name", change);
+            } else if !scopes.insert(name) {
+                mistakes.add("scope", "a scope is named twice", "name a scope once, as default or as optional");
+            }
         }
-        if client.audiences.iter().any(|(audience, _)| audience.is_empty()) {
-            found("audience", "it is empty", "name the API that its tokens are for (RFC 9068 §3)");
+    }
+
+    fn check_audiences(&self, mistakes: &mut ClientMistakes<'_>) {
+        let change = "name the API that the client's tokens are for (RFC 9068 §3)";
+        if !self.grant_types.is_empty() && self.audiences.is_empty() {
+            mistakes.add("audience", "the client has grants, but no audience", change);
         }
-        if client.is_public() && client.may_use("client_credentials") {
-            found("grant_types", "public, with client_credentials", "give it a secret or keys (RFC 6749 §4.4)");
+        if self.audiences.iter().any(|(audience, _)| audience.is_empty()) {
+            mistakes.add("audience", "an audience is empty", change);
         }
-        let introspects = match &client.introspects {
+    }
+
+    fn check_public(&self, mistakes: &mut ClientMistakes<'_>) {
+        if !self.is_public() {
+            return;
+        }
+        if self.may_use("client_credentials") {
+            let found = "a public client with client_credentials";
+            mistakes.add("grant_types", found, "give it a secret or keys (RFC 6749 §4.4)");
+        }
+        let introspects = match &self.introspects {
             Introspects::Any => true,
             Introspects::Audiences(own) => !own.is_empty(),
         };
-        if client.is_public() && introspects {
-            found("introspects", "public, and may introspect", "give it a secret or keys (RFC 7662 §2.1)");
+        if introspects {
+            let found = "a public client that may introspect";
+            mistakes.add("introspects", found, "give it a secret or keys (RFC 7662 §2.1)");
         }
-        if client.may_use("authorization_code") && client.redirect_uris.is_empty() {
-            found("redirect_uri", "authorization_code without any", "say where the code may be sent");
+    }
+
+    fn check_redirect_uris(&self, mistakes: &mut ClientMistakes<'_>) {
+        if self.may_use("authorization_code") && self.redirect_uris.is_empty() {
+            let found = "authorization_code without a redirect URI";
+            mistakes.add("redirect_uri", found, "register where the code may be sent");
         }
-        for uri in &client.redirect_uris {
-            if let Err(wrong) = check_redirect_uri(uri) {
-                found("redirect_uri", wrong, "give an absolute URI: https, loopback http, or a scheme with a dot");
+        for uri in &self.redirect_uris {
+            if let Err(found) = check_redirect_uri(uri) {
+                let change = "give an absolute URI: https, loopback http, or a scheme with a dot";
+                mistakes.add("redirect_uri", found, change);
             }
         }
-        ConfigError::unless_empty(mistakes)?;
-        Ok(client)
     }
 }
 

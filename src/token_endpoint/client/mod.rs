@@ -1,8 +1,8 @@
-//! Who may ask for tokens, and for which (RFC 6749 §2, RFC 7591 §2).
+//! Clients: identity, credentials, and what each may request (RFC 6749 §2, RFC 7591 §2).
 //!
-//! *In*: what the host says about each client. *Out*: a [`Client`], complete and checked.
+//! *In*: what the application registers. *Out*: a checked [`Client`].
 //!
-//! There is no dynamic registration. How a client proves that it is the one is `authenticate`'s business.
+//! There is no dynamic registration. `authenticate` checks credentials.
 
 pub(crate) mod authenticate;
 pub(crate) mod builder;
@@ -20,21 +20,30 @@ use crate::{keys::KeySet, scope::is_scope_name};
 ///
 /// ```
 /// # fn main() -> Result<(), tower_oauth::ConfigError> {
-/// use tower_oauth::token_endpoint::{Client, ClientSecret, TokenFormat};
+/// use tower_oauth::token_endpoint::{Client, ClientCredential, ClientSecret, TokenFormat};
 ///
-/// let reports = Client::with_secret("reports", ClientSecret::new("7Fjfp0ZBr1KtDRbnfVdmIw7Fjfp0ZBr1KtDRbnfVdmIw"))
+/// let secret = ClientSecret::new("7Fjfp0ZBr1KtDRbnfVdmIw7Fjfp0ZBr1KtDRbnfVdmIw");
+/// let reports = Client::builder("reports", secret)
 ///     .grant_types(["client_credentials"])
 ///     .default_scopes(["orders:read"])
 ///     .optional_scopes(["orders:write"])
 ///     .audience("https://api.example.com", TokenFormat::Jwt)
 ///     .build()?;
 /// assert_eq!(reports.id(), "reports");
+///
+/// let app = Client::builder("app", ClientCredential::None) // a public client
+///     .grant_types(["authorization_code"])
+///     .redirect_uri("https://app.example.com/callback")
+///     .default_scopes(["orders:read"])
+///     .audience("https://api.example.com", TokenFormat::Jwt)
+///     .build()?;
+/// # let _ = app;
 /// # Ok(())
 /// # }
 /// ```
 pub struct Client {
     id: String,
-    pub(crate) credential_kind: ClientCredential,
+    pub(crate) credential: ClientCredential,
     grant_types: Vec<String>,
     pub(crate) redirect_uris: Vec<String>,
     default_scopes: Vec<String>,
@@ -45,96 +54,111 @@ pub struct Client {
     introspects: Introspects,
 }
 
-/// How a client proves that it is the one.
-pub(crate) enum ClientCredential {
+/// How a client authenticates.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ClientCredential {
+    /// A secret, which the client sends in a `Basic` header or in the body (RFC 6749 §2.3.1).
     Secret(ClientSecret),
-    /// `private_key_jwt` (RFC 7523 §2.2).
+    /// Keys, one of which signs the client's assertions: `private_key_jwt` (RFC 7523 §2.2).
     Keys(KeySet),
-    /// A public client can't (RFC 6749 §2.1).
+    /// None: a public client, such as an app or a web page, which can't keep a secret (RFC 6749 §2.1).
     None,
 }
 
-/// Whose tokens a client may introspect beside its own.
+impl From<ClientSecret> for ClientCredential {
+    fn from(secret: ClientSecret) -> Self {
+        Self::Secret(secret)
+    }
+}
+
+impl From<KeySet> for ClientCredential {
+    fn from(keys: KeySet) -> Self {
+        Self::Keys(keys)
+    }
+}
+
+/// The tokens that a client may introspect, beside its own.
+#[derive(Clone)]
 enum Introspects {
     Audiences(Vec<String>),
     Any,
 }
 
-/// What an access token is.
+/// The form of an access token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenFormat {
-    /// A signed JWT (RFC 9068), which an API checks by itself. That it was revoked is told by introspection only.
+    /// A signed JWT (RFC 9068), which an API verifies without calling the token endpoint. Only introspection reports that it
+    /// was revoked.
     Jwt,
-    /// Random text, which an API asks about (RFC 7662).
+    /// Random text, which an API verifies by introspection (RFC 7662).
     Opaque,
 }
 
 impl Client {
-    /// A confidential client with a secret, which it sends by Basic or in the body (RFC 6749 §2.3.1).
-    pub fn with_secret(id: impl Into<String>, secret: ClientSecret) -> ClientBuilder {
-        ClientBuilder::new(id.into(), ClientCredential::Secret(secret))
+    /// Returns a builder for a client with this id and credential: a [`ClientSecret`], a [`KeySet`], or
+    /// [`ClientCredential::None`] for a public client.
+    pub fn builder(id: impl Into<String>, credential: impl Into<ClientCredential>) -> ClientBuilder {
+        ClientBuilder::new(id.into(), credential.into())
     }
 
-    /// A confidential client that signs assertions, `private_key_jwt` (RFC 7523 §2.2), with one of these keys.
-    pub fn with_keys(id: impl Into<String>, keys: KeySet) -> ClientBuilder {
-        ClientBuilder::new(id.into(), ClientCredential::Keys(keys))
-    }
-
-    /// A public client, which can keep no secret (RFC 6749 §2.1): an app, a page.
-    pub fn public(id: impl Into<String>) -> ClientBuilder {
-        ClientBuilder::new(id.into(), ClientCredential::None)
-    }
-
-    /// `client_id`.
+    /// Returns the `client_id`.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Whether the client may use this grant.
+    /// Returns whether the client may use this grant.
     #[must_use]
     pub fn may_use(&self, grant_type: &str) -> bool {
         self.grant_types.iter().any(|own| own == grant_type)
     }
 
-    /// The grants it may use.
+    /// Returns the grant types that the client may use.
     #[must_use]
     pub fn grant_types(&self) -> &[String] {
         &self.grant_types
     }
 
     pub(crate) fn is_public(&self) -> bool {
-        matches!(self.credential_kind, ClientCredential::None)
+        matches!(self.credential, ClientCredential::None)
     }
 
-    /// The scopes to be granted (RFC 6749 §3.3): those asked for, if the client may have them; the default ones if it asked
-    /// for none.
+    /// Returns the scopes to grant (RFC 6749 §3.3): the requested ones, if the client may have them, or the default ones.
     pub(crate) fn scopes(&self, requested: Option<&str>) -> Result<String, TokenError> {
         let Some(requested) = requested else {
-            // A client that has scopes, but none by default, must say which.
+            // A client with scopes, none of which is a default, must request some.
             if self.default_scopes.is_empty() && !self.optional_scopes.is_empty() {
-                return Err(TokenError::new(TokenErrorKind::InvalidScope, "The scope must be named"));
+                return Err(TokenError::new(
+                    TokenErrorKind::InvalidScope,
+                    "The scope is missing, and the client has no default scope",
+                ));
             }
             return Ok(self.default_scopes.join(" "));
         };
         subset(requested, |name| self.may_have(name))
     }
 
-    /// Whether a scope is registered for it, by default or not.
+    /// True if the scope is registered, as default or optional.
     pub(crate) fn may_have(&self, name: &str) -> bool {
         self.default_scopes.iter().chain(&self.optional_scopes).any(|own| own == name)
     }
 
-    /// The one audience of the token (RFC 8707 §2, RFC 9068 §3): what was asked for, if the client may have it; otherwise
-    /// its first.
+    /// Returns the audience of the token (RFC 8707 §2, RFC 9068 §3): the requested one, if the client may have it, or its
+    /// first.
     pub(crate) fn audience(&self, requested: &[&str]) -> Result<&str, TokenError> {
         let own = |name: &str| self.audiences.iter().find(|(audience, _)| audience == name);
         let found = match requested {
             [] => self.audiences.first(),
-            // One token for one resource: what its scopes mean is then never in doubt (RFC 9068 §5).
+            // One resource per token, so that the meaning of its scopes is unambiguous (RFC 9068 §5).
             [first, rest @ ..] if rest.iter().all(|other| other == first) => own(first),
-            _ => return Err(TokenError::new(TokenErrorKind::InvalidTarget, "One token is for one resource")),
+            _ => {
+                return Err(TokenError::new(
+                    TokenErrorKind::InvalidTarget,
+                    "A token can be requested for one resource only",
+                ));
+            }
         };
         found.map(|(audience, _)| audience.as_str()).ok_or_else(invalid_target)
     }
@@ -144,7 +168,7 @@ impl Client {
         found.map_or(TokenFormat::Jwt, |(_, format)| *format)
     }
 
-    /// Whether it may be told about a token (RFC 7662 §4): its own, one for an API that it is, or any.
+    /// True if the client may introspect a token (RFC 7662 §4): its own, one for its own API, or any.
     pub(crate) fn may_introspect(&self, client_id: &str, audience: &str) -> bool {
         match &self.introspects {
             Introspects::Any => true,
@@ -152,21 +176,21 @@ impl Client {
         }
     }
 
-    /// Names the secret that the client has now, without telling it: what was issued under another one is dead.
-    pub(crate) fn credential(&self) -> String {
-        match &self.credential_kind {
+    /// Returns the fingerprint of the current credential. Tokens that were issued under another one are invalid.
+    pub(crate) fn credential_fingerprint(&self) -> String {
+        match &self.credential {
             ClientCredential::Secret(secret) => secret.fingerprint().to_owned(),
-            // Keys come and go without anybody's having lost one. But what was given to who could sign is nothing for who
-            // need prove nothing.
+            // Key rotation doesn't invalidate tokens; becoming a public client does.
             ClientCredential::Keys(_) => "keys".to_owned(),
             ClientCredential::None => String::new(),
         }
     }
 
-    pub(crate) fn with_new_secret(&self, secret: &ClientSecret) -> Self {
+    /// Returns a copy with another secret.
+    pub(crate) fn with_secret(&self, secret: ClientSecret) -> Self {
         Self {
             id: self.id.clone(),
-            credential_kind: ClientCredential::Secret(secret.clone()),
+            credential: ClientCredential::Secret(secret),
             grant_types: self.grant_types.clone(),
             redirect_uris: self.redirect_uris.clone(),
             default_scopes: self.default_scopes.clone(),
@@ -174,10 +198,7 @@ impl Client {
             audiences: self.audiences.clone(),
             lifetime: self.lifetime,
             max_active_tokens: self.max_active_tokens,
-            introspects: match &self.introspects {
-                Introspects::Audiences(own) => Introspects::Audiences(own.clone()),
-                Introspects::Any => Introspects::Any,
-            },
+            introspects: self.introspects.clone(),
         }
     }
 }
@@ -188,7 +209,8 @@ impl fmt::Debug for Client {
     }
 }
 
-/// The names of a `scope` parameter, each once, if all of them are allowed. Only U+0020 separates (RFC 6749 §3.3).
+/// Returns the names of a `scope` parameter, each once, if all of them are allowed. Only U+0020 separates names (RFC 6749
+/// §3.3).
 pub(crate) fn subset(requested: &str, allowed: impl Fn(&str) -> bool) -> Result<String, TokenError> {
     let mut names: Vec<&str> = Vec::new();
     for name in requested.split(' ') {
@@ -196,7 +218,10 @@ pub(crate) fn subset(requested: &str, allowed: impl Fn(&str) -> bool) -> Result<
             return Err(TokenError::new(TokenErrorKind::InvalidScope, "The scope is malformed"));
         }
         if !allowed(name) {
-            return Err(TokenError::new(TokenErrorKind::InvalidScope, "The scope is more than may be granted"));
+            return Err(TokenError::new(
+                TokenErrorKind::InvalidScope,
+                "The requested scope exceeds what may be granted",
+            ));
         }
         if !names.contains(&name) {
             names.push(name);
@@ -206,5 +231,5 @@ pub(crate) fn subset(requested: &str, allowed: impl Fn(&str) -> bool) -> Result<
 }
 
 pub(crate) fn invalid_target() -> TokenError {
-    TokenError::new(TokenErrorKind::InvalidTarget, "The resource is not one that may be granted")
+    TokenError::new(TokenErrorKind::InvalidTarget, "The requested resource may not be granted")
 }

@@ -1,7 +1,9 @@
-//! Where the clients are looked up.
+//! The client registry: look-up by `client_id` (RFC 6749 §2.2).
 //!
-//! *In*: a `client_id`. *Out*: the [`Client`], or that there is none. [`Clients`] holds them in memory; a host that keeps its
-//! clients elsewhere implements [`ClientRegistry`].
+//! *In*: a `client_id`. *Out*: the [`Client`], if it is registered.
+//!
+//! [`Clients`] keeps clients in memory. An application with its own storage implements [`ClientRegistry`]. Credentials are
+//! not checked here.
 
 use std::{collections::HashMap, fmt, pin::Pin, sync::Arc};
 
@@ -9,46 +11,46 @@ use arc_swap::ArcSwap;
 
 use super::{Client, ClientCredential, secret::ClientSecret};
 use crate::{
-    config_error::{ConfigError, ConfigMistake},
+    config_error::{ConfigError, ConfigMistake, MistakeCollector},
     token_endpoint::store::StoreError,
 };
 
-/// Looks clients up.
+/// Looks up clients.
 ///
-/// A client that is not found any more has no tokens any more, and neither has one whose secret changed: what was issued
-/// under the old one is refused and reported as inactive.
+/// When a client is no longer found, or its secret has changed, everything that was issued to it before is refused and
+/// reported as inactive.
 pub trait ClientRegistry: Send + Sync + 'static {
-    /// The client with this id, compared byte for byte.
+    /// Returns the client with this id, compared byte for byte.
     ///
     /// # Errors
-    /// It can't be said at the moment, which is answered with 503.
+    /// The registry is unavailable; the request is refused with 503.
     fn find(&self, client_id: &str) -> impl Future<Output = Result<Option<Arc<Client>>, StoreError>> + Send;
 }
 
-/// Clients in memory. Clones share them.
+/// A client registry in memory. Clones share the clients.
 #[derive(Clone)]
 pub struct Clients {
     by_id: Arc<ArcSwap<HashMap<String, Arc<Client>>>>,
 }
 
 impl Clients {
-    /// These clients.
+    /// Returns a registry with these clients.
     ///
     /// # Errors
-    /// Every id that stands twice.
+    /// Every id that is used twice.
     pub fn new(clients: impl IntoIterator<Item = Client>) -> Result<Self, ConfigError> {
-        let (mut by_id, mut mistakes) = (HashMap::new(), Vec::new());
+        let (mut by_id, mut mistakes) = (HashMap::new(), MistakeCollector::new());
         for client in clients {
             if let Some(twice) = by_id.insert(client.id().to_owned(), Arc::new(client)) {
-                let found = format!("client {:?} stands twice", twice.id());
-                mistakes.push(ConfigMistake::new("client_id", found, "give each client an id of its own"));
+                let found = format!("two clients have the id {:?}", twice.id());
+                mistakes.add("client_id", found, "give each client its own id");
             }
         }
-        ConfigError::unless_empty(mistakes)?;
+        mistakes.finish()?;
         Ok(Self { by_id: Arc::new(ArcSwap::from_pointee(by_id)) })
     }
 
-    /// Adds a client, or puts it in the place of the one with the same id.
+    /// Adds a client. It replaces a client with the same id.
     pub fn insert(&self, client: Client) {
         let client = Arc::new(client);
         self.by_id.rcu(|by_id| {
@@ -58,9 +60,10 @@ impl Clients {
         });
     }
 
-    /// Removes a client: everything it was given is dead as long as it is away. What has not expired until then is alive
-    /// again if it comes back under its id and with the same secret, or with keys or none as before; so give another id to
-    /// another client.
+    /// Removes a client. Everything that was issued to it becomes invalid.
+    ///
+    /// If a client with the same id is added again, with the same secret, with keys as before, or public as before, then its
+    /// unexpired tokens are valid again. Therefore give a different client a different id.
     pub fn remove(&self, client_id: &str) {
         self.by_id.rcu(|by_id| {
             let mut by_id = HashMap::clone(by_id);
@@ -69,22 +72,22 @@ impl Clients {
         });
     }
 
-    /// Gives a client a new secret, and its text, which is told this once. The old secret and every token, refresh token and
-    /// code that was issued under it are dead at once.
+    /// Replaces a client's secret, and returns the new one's text, which can't be read again. The old secret, and every code
+    /// and token that was issued under it, are invalid immediately.
     ///
     /// # Errors
-    /// There is no such client, it has no secret, or the system gives no random bytes.
+    /// There is no client with this id and a secret, or the system provides no random bytes.
     pub fn renew_secret(&self, client_id: &str) -> Result<String, ConfigError> {
         let (secret, text) = ClientSecret::generate()?;
         let mut renewed = false;
-        // In one step: a client that is removed at the same time must not come back.
+        // In one step, so that a client that is removed at the same time is not added again.
         self.by_id.rcu(|by_id| {
             let mut by_id = HashMap::clone(by_id);
             let client =
-                by_id.get_mut(client_id).filter(|client| matches!(client.credential_kind, ClientCredential::Secret(_)));
+                by_id.get_mut(client_id).filter(|client| matches!(client.credential, ClientCredential::Secret(_)));
             renewed = client.is_some();
             if let Some(client) = client {
-                *client = Arc::new(client.with_new_secret(&secret));
+                *client = Arc::new(client.with_secret(secret.clone()));
             }
             by_id
         });
@@ -92,7 +95,7 @@ impl Clients {
             return Ok(text);
         }
         let found = format!("there is no client {client_id:?} with a secret");
-        Err(ConfigMistake::new("client_id", found, "name a client that was given a secret").into())
+        Err(ConfigMistake::new("client_id", found, "name a registered client that has a secret").into())
     }
 }
 
@@ -108,15 +111,15 @@ impl fmt::Debug for Clients {
     }
 }
 
-/// [`ClientRegistry`] behind a pointer.
+/// [`ClientRegistry`] as a trait object.
 pub(crate) trait ErasedRegistry: Send + Sync {
-    fn find<'a>(&'a self, client_id: &'a str) -> Finding<'a>;
+    fn find<'a>(&'a self, client_id: &'a str) -> FindFuture<'a>;
 }
 
-pub(crate) type Finding<'a> = Pin<Box<dyn Future<Output = Result<Option<Arc<Client>>, StoreError>> + Send + 'a>>;
+pub(crate) type FindFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<Arc<Client>>, StoreError>> + Send + 'a>>;
 
 impl<R: ClientRegistry> ErasedRegistry for R {
-    fn find<'a>(&'a self, client_id: &'a str) -> Finding<'a> {
+    fn find<'a>(&'a self, client_id: &'a str) -> FindFuture<'a> {
         Box::pin(ClientRegistry::find(self, client_id))
     }
 }

@@ -1,10 +1,10 @@
-//! Requests for a code (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2.1, RFC 9207).
+//! Authorization requests (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2.1, RFC 9207).
 //!
-//! *In*: the URI that a browser was sent to. *Out*: [`AuthorizationRequest`], checked; the host asks its user, and answers with
-//! [`approve`](AuthorizationRequest::approve) or [`deny`](AuthorizationRequest::deny).
+//! *In*: the URI that a browser was sent to. *Out*: a checked [`AuthorizationRequest`]. The application asks its user, and
+//! responds with [`approve`](AuthorizationRequest::approve) or [`deny`](AuthorizationRequest::deny).
 //!
-//! Who the user is, how that is found out, and what the user is shown is the host's business, and so is that the page can't
-//! be framed (RFC 6749 §10.13) and its form can't be sent by another page (§10.12).
+//! Not checked here: who the user is. The application authenticates the user, and protects its page against framing
+//! (RFC 6749 §10.13) and against cross-site request forgery (§10.12).
 
 use std::{
     fmt,
@@ -14,11 +14,11 @@ use std::{
 
 use http::{HeaderValue, Response, StatusCode, Uri, header};
 
+use super::ServerState;
 use crate::{
-    clock::unix_seconds,
     log,
     token_endpoint::{
-        ServerState, TokenEndpoint,
+        TokenEndpoint,
         client::{
             Client,
             secret::{TokenHash, draw},
@@ -35,10 +35,10 @@ use crate::{
     },
 };
 
-/// A request for a code, from a client that is registered for it, to be sent to a redirect URI that it registered.
+/// A request for an authorization code. Client, redirect URI and scopes are registered, and PKCE is used.
 ///
-/// An axum handler takes it as an argument, if its state has a [`TokenEndpoint`] (`FromRef`). The request stands in the
-/// query: a form that is posted to the same URI, query and all, carries it on.
+/// It is an extractor for axum handlers whose state contains a [`TokenEndpoint`] (`FromRef`). The request is in the query of
+/// the URI, so a form that is posted to the same URI with its query contains it too.
 ///
 /// ```
 /// # #[cfg(feature = "axum")] mod example {
@@ -46,14 +46,14 @@ use crate::{
 /// use tower_oauth::token_endpoint::AuthorizationRequest;
 ///
 /// async fn page(request: AuthorizationRequest) -> Html<String> {
-///     // Escape what you show; protect the form; forbid frames.
+///     // Escape the values; protect the form; forbid framing.
 ///     let scopes: Vec<&str> = request.scopes().collect();
 ///     Html(format!("<form method=post>{} asks for {scopes:?} <button>Allow</button></form>", request.client_id()))
 /// }
 ///
 /// async fn answer(request: AuthorizationRequest) -> Response {
 ///     let scopes: Vec<String> = request.scopes().map(str::to_owned).collect();
-///     request.approve("ada", scopes).await.into_response() // after a login, and a look at the form
+///     request.approve("ada", scopes).await.into_response() // after a login, and after checking the form
 /// }
 /// # }
 /// ```
@@ -61,7 +61,7 @@ pub struct AuthorizationRequest {
     inner: Arc<ServerState>,
     client: Arc<Client>,
     reply: Reply,
-    /// As the request had it: then the token request must have it too (RFC 6749 §4.1.3).
+    /// Set if the request had it; then the token request must have it too (RFC 6749 §4.1.3).
     redirect_uri: Option<String>,
     scope: String,
     audiences: Vec<String>,
@@ -69,7 +69,7 @@ pub struct AuthorizationRequest {
     authenticated_at: Option<SystemTime>,
 }
 
-/// Where the answer goes.
+/// Where and how the response is sent.
 struct Reply {
     issuer: String,
     redirect_uri: String,
@@ -77,22 +77,22 @@ struct Reply {
 }
 
 impl TokenEndpoint {
-    /// Checks a request for a code; `uri` is the request's own, of which the query is read.
+    /// Checks an authorization request. Only the query of `uri` is read.
     ///
     /// # Errors
-    /// See [`AuthorizationError`]: what is to be answered.
+    /// The request is invalid; [`AuthorizationError`] is the response.
     pub async fn authorize(&self, uri: &Uri) -> Result<AuthorizationRequest, AuthorizationError> {
         let unclear = |_| AuthorizationError::for_the_user("The request is malformed");
         let parameters = Parameters::from_form(uri.query().unwrap_or_default().as_bytes()).map_err(unclear)?;
-        // Before client and redirect URI are known to be good, nobody is sent anywhere (RFC 6749 §4.1.2.1).
+        // Never redirect before client and redirect URI are checked (RFC 6749 §4.1.2.1).
         let client_id = parameters.get("client_id").map_err(unclear)?;
-        let client_id = client_id.ok_or_else(|| AuthorizationError::for_the_user("The request names no client"))?;
-        let client = self.inner.authenticator.find(client_id).await.map_err(AuthorizationError::later)?;
-        let client = client.ok_or_else(|| AuthorizationError::for_the_user("The client is not known here"))?;
+        let client_id = client_id.ok_or_else(|| AuthorizationError::for_the_user("The client_id is missing"))?;
+        let client = self.inner.services.find_client(client_id).await.map_err(AuthorizationError::unavailable)?;
+        let client = client.ok_or_else(|| AuthorizationError::for_the_user("The client is unknown"))?;
         let requested = parameters.get("redirect_uri").map_err(unclear)?;
         let chosen = choose(&client.redirect_uris, requested);
-        let chosen =
-            chosen.ok_or_else(|| AuthorizationError::for_the_user("The redirect URI is not one of the client's"))?;
+        let chosen = chosen
+            .ok_or_else(|| AuthorizationError::for_the_user("The redirect_uri is not registered for the client"))?;
         let mut reply = Reply { issuer: self.inner.issuer.clone(), redirect_uri: chosen.to_owned(), state: None };
         match RequestedAccess::from_parameters(&self.inner, &client, &parameters, &mut reply.state) {
             Ok(RequestedAccess { scope, audiences, challenge }) => Ok(AuthorizationRequest {
@@ -105,27 +105,29 @@ impl TokenEndpoint {
                 challenge,
                 authenticated_at: None,
             }),
-            Err(Refusal { code, description }) => Err(AuthorizationError { code, description, reply: Some(reply) }),
+            Err(AuthorizationRefusal { code, description }) => {
+                Err(AuthorizationError { code, description, reply: Some(reply) })
+            }
         }
     }
 }
 
-/// What the client wants, within what it may have.
+/// The requested access, limited to what the client is registered for.
 struct RequestedAccess {
     scope: String,
     audiences: Vec<String>,
     challenge: String,
 }
 
-/// An error that the client is told.
-struct Refusal {
+/// An error that is sent to the client.
+struct AuthorizationRefusal {
     code: &'static str,
     description: &'static str,
 }
 
-impl From<TokenError> for Refusal {
+impl From<TokenError> for AuthorizationRefusal {
     fn from(error: TokenError) -> Self {
-        Self { code: error.kind().name(), description: error.description() }
+        Self { code: error.kind().as_str(), description: error.description() }
     }
 }
 
@@ -135,32 +137,32 @@ impl RequestedAccess {
         client: &Client,
         parameters: &Parameters,
         state: &mut Option<String>,
-    ) -> Result<Self, Refusal> {
-        let refuse = |code, description| Err(Refusal { code, description });
+    ) -> Result<Self, AuthorizationRefusal> {
+        let refuse = |code, description| Err(AuthorizationRefusal { code, description });
         *state = parameters.get("state")?.map(str::to_owned);
         parameters.refuse_repeated()?;
-        // RFC 9101 §6: not read here, and never half.
+        // RFC 9101 §6: not supported, and never ignored.
         for (name, code) in [("request", "request_not_supported"), ("request_uri", "request_uri_not_supported")] {
             if parameters.get(name)?.is_some() {
-                return refuse(code, "Request objects are not read here");
+                return refuse(code, "Request objects are not supported");
             }
         }
         match parameters.get("response_type")? {
             Some("code") if inner.authorization_endpoint.is_some() => {}
             None => return refuse("invalid_request", "The response_type is missing"),
-            Some(_) => return refuse("unsupported_response_type", "The response_type is not offered here"),
+            Some(_) => return refuse("unsupported_response_type", "The response_type is not supported"),
         }
         if parameters.get("response_mode")?.is_some_and(|mode| mode != "query") {
-            return refuse("invalid_request", "The response_mode is not offered here");
+            return refuse("invalid_request", "The response_mode is not supported");
         }
         if !client.may_use("authorization_code") {
-            return refuse("unauthorized_client", "The client is not registered for this response_type");
+            return refuse("unauthorized_client", "The client is not registered for this response type");
         }
-        // RFC 7636 §4.3: no method means plain. RFC 9700 §2.1.1: every client, confidential ones too.
+        // RFC 7636 §4.3: a missing method means plain. RFC 9700 §2.1.1: required of every client, confidential ones included.
         let method = parameters.get("code_challenge_method")?;
         let challenge = parameters.get("code_challenge")?.filter(|challenge| is_challenge(challenge));
         let (Some(challenge), Some("S256")) = (challenge, method) else {
-            return refuse("invalid_request", "A code_challenge of the method S256 is needed");
+            return refuse("invalid_request", "A code_challenge with method S256 is required");
         };
         let scope = client.scopes(parameters.get("scope")?)?;
         let mut audiences: Vec<String> = Vec::new();
@@ -178,38 +180,38 @@ impl RequestedAccess {
 }
 
 impl AuthorizationRequest {
-    /// Who asks.
+    /// Returns the id of the requesting client.
     #[must_use]
     pub fn client_id(&self) -> &str {
         self.client.id()
     }
 
-    /// The scopes it asks for, or gets by default; all of them are registered for it.
+    /// Returns the requested scopes, or the client's default scopes. All of them are registered for the client.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
         self.scope.split(' ').filter(|name| !name.is_empty())
     }
 
-    /// The APIs that it wants to use them at.
+    /// Returns the APIs at which the client wants to use the scopes.
     pub fn resources(&self) -> impl Iterator<Item = &str> {
         self.audiences.iter().map(String::as_str)
     }
 
-    /// Where the answer will go. Show the host of it where anybody can register clients.
+    /// Returns where the response is sent. If anyone can register clients, show its host to the user.
     #[must_use]
     pub fn redirect_uri(&self) -> &str {
         &self.reply.redirect_uri
     }
 
-    /// When the user proved who it is; told to APIs as `auth_time` (RFC 9068 §2.2.1).
+    /// Sets when the user authenticated: `auth_time` of the tokens (RFC 9068 §2.2.1). Default: tokens have none.
     #[must_use]
     pub fn authenticated_at(self, time: SystemTime) -> Self {
         Self { authenticated_at: Some(time), ..self }
     }
 
-    /// The user `subject` allows these scopes, of those that were [asked for](Self::scopes): sends the browser back with a code.
+    /// Approves these of the requested [`scopes`](Self::scopes) for the user `subject`, and sends the browser back with a code.
     ///
-    /// What the client is told as `server_error`: a scope that was not asked for; a subject that is empty or the id of a
-    /// client, as which its tokens would be taken for that client's own (RFC 9700 §4.15.1); trouble with the store.
+    /// Sends the browser back with `server_error` if a scope was not requested, if the store fails, or if the subject is empty
+    /// or the id of a client: its tokens would look like the client's own (RFC 9700 §4.15.1).
     pub async fn approve<N: AsRef<str>>(
         self,
         subject: impl Into<String>,
@@ -217,8 +219,8 @@ impl AuthorizationRequest {
     ) -> Response<ResponseBody> {
         let names: Vec<N> = scopes.into_iter().collect();
         let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
-        let asked = |name: &str| self.scopes().any(|own| own == name);
-        let scope = if names.is_empty() { Ok(String::new()) } else { subset(&names.join(" "), asked) };
+        let requested = |name: &str| self.scopes().any(|own| own == name);
+        let scope = if names.is_empty() { Ok(String::new()) } else { subset(&names.join(" "), requested) };
         let issued = match scope {
             Ok(scope) => self.make_code(subject.into(), scope).await,
             Err(error) => Err(error),
@@ -227,25 +229,25 @@ impl AuthorizationRequest {
             Ok(code) => self.reply.send(&[("code", &code)]),
             Err(error) => {
                 log::token_endpoint_failed(&error);
-                let mut response = self.reply.error("server_error", "The server cannot answer this request");
+                let mut response = self.reply.error("server_error", "The server cannot process this request");
                 response.extensions_mut().insert(error);
                 response
             }
         }
     }
 
-    /// The user does not allow it: sends the browser back with `access_denied`.
+    /// Denies the request, and sends the browser back with `access_denied`.
     #[must_use]
     pub fn deny(self) -> Response<ResponseBody> {
-        self.reply.error("access_denied", "The user did not allow it")
+        self.reply.error("access_denied", "The user denied the request")
     }
 
     async fn make_code(&self, subject: String, scope: String) -> Result<String, TokenError> {
-        let ServerState { authenticator, .. } = &*self.inner;
-        if subject.is_empty() || authenticator.find(&subject).await?.is_some() {
+        let services = &self.inner.services;
+        if subject.is_empty() || services.find_client(&subject).await?.is_some() {
             return Err(TokenError::unavailable(NoUser));
         }
-        let now = unix_seconds(&*authenticator.clock);
+        let now = services.unix_seconds();
         let code = draw().map_err(TokenError::unavailable)?;
         let (epoch, expires_at) = (SystemTime::UNIX_EPOCH, now + CODE_LIFETIME.as_secs());
         let record = CodeRecord {
@@ -253,7 +255,7 @@ impl AuthorizationRequest {
             family: Family {
                 id: draw().map_err(TokenError::unavailable)?,
                 client_id: self.client.id().to_owned(),
-                credential: self.client.credential(),
+                credential: self.client.credential_fingerprint(),
                 subject,
                 scope,
                 audiences: self.audiences.clone(),
@@ -262,7 +264,7 @@ impl AuthorizationRequest {
             },
             expires_at,
         };
-        authenticator.store.add_code(&TokenHash::of(&code), &record, now).await?;
+        services.store.add_code(&TokenHash::of(&code), &record, now).await?;
         Ok(code)
     }
 }
@@ -274,10 +276,11 @@ impl fmt::Debug for AuthorizationRequest {
     }
 }
 
-/// A request for a code that is no good, and what is to be answered.
+/// Why an authorization request is refused, and the response.
 ///
-/// If the client or the redirect URI is wrong, it is a page for the user with status 400, and nobody is sent anywhere
-/// (RFC 6749 §4.1.2.1). Everything else is told to the client: the browser is sent back with `error`, `state` and `iss`.
+/// If the client or the redirect URI is wrong, the response is a text for the user with status 400, and the browser is not
+/// redirected (RFC 6749 §4.1.2.1). Every other error is for the client: the browser is sent back with `error`, `state` and
+/// `iss`.
 pub struct AuthorizationError {
     code: &'static str,
     description: &'static str,
@@ -290,24 +293,24 @@ impl AuthorizationError {
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-    fn later(error: TokenError) -> Self {
+    fn unavailable(error: TokenError) -> Self {
         log::token_endpoint_failed(&error);
-        Self { code: error.kind().name(), description: error.description(), reply: None }
+        Self { code: error.kind().as_str(), description: error.description(), reply: None }
     }
 
-    /// The error's registered name.
+    /// Returns the registered name of the error.
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.code
     }
 
-    /// Where the browser is sent; nowhere if the user is to be told, for which a host may have a page of its own.
+    /// Returns where the browser is sent. `None` if the error is for the user; an application can show its own page then.
     #[must_use]
     pub fn redirect_uri(&self) -> Option<&str> {
         self.reply.as_ref().map(|reply| reply.redirect_uri.as_str())
     }
 
-    /// The answer.
+    /// Returns the response.
     #[must_use]
     pub fn into_response(self) -> Response<ResponseBody> {
         if let Some(reply) = &self.reply {
@@ -343,7 +346,7 @@ impl Reply {
         self.send(&[("error", code), ("error_description", description)])
     }
 
-    /// With `state` as it came (RFC 6749 §4.1.2) and `iss` (RFC 9207 §2), in every answer.
+    /// Redirects, with the unchanged `state` (RFC 6749 §4.1.2) and `iss` (RFC 9207 §2) in every response.
     fn send(&self, parameters: &[(&str, &str)]) -> Response<ResponseBody> {
         let state = self.state.as_deref().map(|state| ("state", state));
         let parameters: Vec<_> = parameters.iter().copied().chain(state).chain([("iss", &*self.issuer)]).collect();
@@ -356,18 +359,18 @@ struct NoUser;
 
 impl fmt::Display for NoUser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the subject of an approval is empty or the id of a client")
+        f.write_str("the subject of an approval is empty, or is the id of a client")
     }
 }
 
 impl std::error::Error for NoUser {}
 
-/// What a code is bound to (RFC 6749 §4.1.2, RFC 7636 §4.4).
+/// Returns the hash of what a code is bound to (RFC 6749 §4.1.2, RFC 7636 §4.4).
 pub(crate) fn binding(client_id: &str, redirect_uri: Option<&str>, challenge: &str) -> TokenHash {
     TokenHash::of_all(&["code", client_id, redirect_uri.unwrap_or_default(), challenge])
 }
 
-/// RFC 6749 §4.1.2 has ten minutes as the most; a browser needs a second.
+/// RFC 6749 §4.1.2 allows ten minutes. A browser needs about a second.
 const CODE_LIFETIME: Duration = Duration::from_secs(60);
 
 #[cfg(feature = "axum")]

@@ -1,36 +1,33 @@
-//! Is this token alive? (RFC 7662)
+//! Token introspection (RFC 7662).
 //!
-//! *In*: a text, and a client that may ask. *Out*: what the token says, or `{"active":false}` and nothing else: for a text
-//! that is no token, for a token that is dead, and for one that is none of the client's business (§2.2).
+//! *In*: a token's text, and a client that may introspect. *Out*: the token's facts, or `{"active":false}` and nothing else:
+//! for a text that is not a token, for a token that expired or was revoked, and for one that the client may not see (§2.2).
 //!
-//! A refresh token is not active: it is no access token, and an API that takes one for an access token must not be told so.
+//! A refresh token is reported as inactive: an API must not accept it as an access token. `token_type_hint` is not read
+//! (§2.1).
 
 use http::{Response, StatusCode};
 use serde::Serialize;
 
-use crate::{
-    clock::unix_seconds,
-    token_endpoint::{
-        ServerState,
-        client::{Client, secret::TokenHash},
-        http::{
-            error::{TokenError, TokenErrorKind},
-            request::Parameters,
-            response::{ResponseBody, json},
-        },
-        store::AccessRecord,
+use super::{ClientRequest, ServerState};
+use crate::token_endpoint::{
+    client::secret::TokenHash,
+    http::{
+        error::{TokenError, TokenErrorKind},
+        response::{ResponseBody, json},
     },
+    store::AccessRecord,
 };
 
 #[derive(Serialize)]
-struct Inactive {
+struct InactiveToken {
     active: bool,
 }
 
 /// §2.2.
 #[derive(Serialize)]
 #[expect(clippy::struct_field_names, reason = "the RFC's name")]
-struct Active<'t> {
+struct ActiveToken<'t> {
     active: bool,
     iss: &'t str,
     sub: &'t str,
@@ -47,23 +44,21 @@ struct Active<'t> {
 }
 
 impl ServerState {
-    pub(crate) async fn introspect(
-        &self,
-        client: &Client,
-        parameters: &Parameters,
-    ) -> Result<Response<ResponseBody>, TokenError> {
-        // §2.1: who can't prove who it is could try out texts (§4).
+    pub(crate) async fn introspect(&self, request: &ClientRequest) -> Result<Response<ResponseBody>, TokenError> {
+        let ClientRequest { client, parameters } = request;
+        // §2.1: an unauthenticated client could search for tokens (§4).
         if client.is_public() {
-            return Err(TokenError::new(TokenErrorKind::InvalidClient, "A public client may not introspect"));
+            let description = "A public client may not introspect tokens";
+            return Err(TokenError::new(TokenErrorKind::InvalidClient, description));
         }
         let token = parameters.required("token")?;
-        let Some(record) = self.living(token).await? else { return Ok(inactive()) };
+        let Some(record) = self.active_token(token).await? else { return Ok(inactive()) };
         if !client.may_introspect(&record.client_id, &record.audience) {
             return Ok(inactive());
         }
         Ok(json(
             StatusCode::OK,
-            &Active {
+            &ActiveToken {
                 active: true,
                 iss: &self.issuer,
                 sub: &record.subject,
@@ -79,19 +74,18 @@ impl ServerState {
         ))
     }
 
-    /// The access token with this text, if it is alive, and its client still has the secret that it had.
+    /// Returns the access token with this text, if it is active and its client still has the secret that it was issued
+    /// under.
     ///
-    /// A JWT is looked up like any other text: one that was bent or forged has another hash than what was issued.
-    async fn living(&self, token: &str) -> Result<Option<AccessRecord>, TokenError> {
-        let now = unix_seconds(&*self.authenticator.clock);
-        let Some(record) = self.authenticator.store.find_access(&TokenHash::of(token), now).await? else {
-            return Ok(None);
-        };
-        let owner = self.authenticator.find(&record.client_id).await?;
-        Ok(owner.is_some_and(|owner| owner.credential() == record.credential).then_some(record))
+    /// A JWT is looked up by its hash, as any other text, so a forged or re-encoded JWT isn't found.
+    async fn active_token(&self, token: &str) -> Result<Option<AccessRecord>, TokenError> {
+        let now = self.services.unix_seconds();
+        let Some(record) = self.services.store.find_access(&TokenHash::of(token), now).await? else { return Ok(None) };
+        let owner = self.services.find_client(&record.client_id).await?;
+        Ok(owner.is_some_and(|owner| owner.credential_fingerprint() == record.credential).then_some(record))
     }
 }
 
 fn inactive() -> Response<ResponseBody> {
-    json(StatusCode::OK, &Inactive { active: false })
+    json(StatusCode::OK, &InactiveToken { active: false })
 }

@@ -29,7 +29,7 @@ impl Grant for AuthorizationCode {
         let binding = binding(client.id(), redirect_uri, &challenge);
         let taken = request.store().take_code(&TokenHash::of(code), &binding, now).await?;
         let CodeTaken::First(family) = taken else { return Err(invalid()) };
-        if family.credential != client.credential() {
+        if family.credential != client.credential_fingerprint() {
             return Err(invalid());
         }
         let audience = audience(&family, client, &request.resources())?;
@@ -56,7 +56,7 @@ pub(super) fn scope(family: &Family, client: &Client, requested: Option<&str>) -
     match requested {
         // None is not told to the client (§5.1), which would believe that it has them all.
         None if kept.is_empty() && !family.scope.is_empty() => {
-            Err(TokenError::new(TokenErrorKind::InvalidScope, "The scope is more than may be granted"))
+            Err(TokenError::new(TokenErrorKind::InvalidScope, "The requested scope exceeds what may be granted"))
         }
         None => Ok(kept.join(" ")),
         Some(requested) => subset(requested, |name| kept.contains(&name)),

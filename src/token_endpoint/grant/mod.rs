@@ -14,17 +14,14 @@ use std::{fmt, pin::Pin, time::SystemTime};
 
 pub(crate) use self::authorization_code::AuthorizationCode;
 pub use self::{client_credentials::ClientCredentials, refresh_token::RefreshToken};
-use crate::{
-    clock::unix_seconds,
-    token_endpoint::{
-        ServerState,
-        client::{
-            Client,
-            secret::{TokenHash, draw},
-        },
-        http::{error::TokenError, request::Parameters},
-        store::{ErasedStore, Family, NewRefresh},
+use crate::token_endpoint::{
+    client::{
+        Client,
+        secret::{TokenHash, draw},
     },
+    endpoints::ServerState,
+    http::{error::TokenError, request::Parameters},
+    store::{ErasedStore, Family, NewRefresh},
 };
 
 /// Decides on one `grant_type`. For a grant of your own:
@@ -80,7 +77,7 @@ impl<'r> TokenRequest<'r> {
     /// The time.
     #[must_use]
     pub fn now(&self) -> SystemTime {
-        self.inner.authenticator.clock.now()
+        self.inner.services.now()
     }
 
     /// A parameter; without a value it counts as absent (RFC 6749 §3.2).
@@ -115,11 +112,11 @@ impl<'r> TokenRequest<'r> {
     }
 
     fn store(&self) -> &'r dyn ErasedStore {
-        &*self.inner.authenticator.store
+        &*self.inner.services.store
     }
 
     fn seconds(&self) -> u64 {
-        unix_seconds(&*self.inner.authenticator.clock)
+        self.inner.services.unix_seconds()
     }
 
     /// How refresh tokens live, if this client may have any.

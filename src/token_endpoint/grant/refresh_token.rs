@@ -95,7 +95,7 @@ impl Grant for RefreshToken {
         let hash = TokenHash::of(token);
         // First everything that can be wrong with the request, so that a mistake in it costs no token.
         let family = request.store().find_refresh(&hash, now).await?.ok_or_else(invalid)?;
-        if family.client_id != client.id() || family.credential != client.credential() {
+        if family.client_id != client.id() || family.credential != client.credential_fingerprint() {
             return Err(invalid());
         }
         let scope = scope(&family, client, request.parameter("scope")?)?;

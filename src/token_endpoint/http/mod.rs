@@ -1,4 +1,6 @@
-//! What the endpoints read from requests and write into responses.
+//! HTTP: what the endpoints read from requests and write into responses.
+//!
+//! *In*: a request. *Out*: its parameters; later a response, a redirect or an error.
 
 pub(crate) mod error;
 pub(crate) mod metadata;
