@@ -16,7 +16,7 @@ use super::{
         EndpointPaths, ServerState,
         token::{ExtraParameters, Issuance},
     },
-    grant::{AuthorizationCode, ErasedGrant, Grant, RefreshToken},
+    grant::{ErasedGrant, Grant, RefreshTokenGrant},
     http::{metadata::ServerMetadata, request::Bodies},
     services::Services,
     signer::{MAX_LIFETIME, Signer, SigningKeys},
@@ -46,8 +46,6 @@ pub struct TokenEndpointBuilder {
     scopes: Vec<String>,
     extra_parameters: Option<ExtraParameters>,
     assertion_audiences: Vec<String>,
-    authorization_endpoint: Option<String>,
-    refresh: Option<RefreshToken>,
 }
 
 impl TokenEndpointBuilder {
@@ -66,27 +64,14 @@ impl TokenEndpointBuilder {
             scopes: Vec::new(),
             extra_parameters: None,
             assertion_audiences: Vec::new(),
-            authorization_endpoint: None,
-            refresh: None,
         }
     }
 
-    /// Offers a grant.
+    /// Offers a grant: [`ClientCredentialsGrant`](super::ClientCredentialsGrant),
+    /// [`AuthorizationCodeGrant`](super::AuthorizationCodeGrant), [`RefreshTokenGrant`](super::RefreshTokenGrant), or your own.
     pub fn grant(mut self, grant: impl Grant) -> Self {
         self.grants.push(Box::new(grant));
         self
-    }
-
-    /// Offers `authorization_code`.
-    pub fn authorization_code(mut self, authorization_endpoint: impl Into<String>) -> Self {
-        self.authorization_endpoint = Some(authorization_endpoint.into());
-        self.grant(AuthorizationCode)
-    }
-
-    /// Offers `refresh_token`.
-    pub fn refresh_token(mut self, settings: RefreshToken) -> Self {
-        self.refresh = Some(settings);
-        self.grant(settings)
     }
 
     /// The store for codes and tokens. Default: a [`MemoryStore`].
@@ -170,15 +155,17 @@ impl TokenEndpointBuilder {
     ///
     /// # Errors
     /// Every mistake at once: an issuer or an authorization endpoint that is not an `https` URL; two keys with the same `kid`;
-    /// no grant, or the same one twice; a refresh token without a lifetime; an access token's lifetime of 0 or more than a
+    /// no grant, or the same one twice; a grant without its settings; a refresh token without a lifetime; an access token's lifetime of 0 or more than a
     /// day; a key prepublication of more than 366 days; no failed authentication allowed, or a window of 0 or more than 366
     /// days; an invalid scope name.
     pub fn build(self) -> Result<TokenEndpoint, ConfigError> {
         self.check()?;
         let base = self.issuer.trim_end_matches('/').to_owned();
+        let authorization_endpoint = self.authorization_endpoint().map(str::to_owned);
+        let refresh = self.offered(REFRESH_TOKEN).and_then(ErasedGrant::refresh_token_settings).copied();
         let grants = self.grants.iter().map(|grant| grant.grant_type().to_owned());
         let metadata =
-            ServerMetadata::new(&self.issuer, &base, self.authorization_endpoint.as_deref(), &self.scopes, grants);
+            ServerMetadata::new(&self.issuer, &base, authorization_endpoint.as_deref(), &self.scopes, grants);
         let metadata = Bytes::from(serde_json::to_vec(&metadata).unwrap_or_default());
         let mut audiences = self.assertion_audiences;
         audiences.push(self.issuer.clone());
@@ -196,8 +183,8 @@ impl TokenEndpointBuilder {
                 prepublication: self.prepublication,
                 extra_parameters: self.extra_parameters,
                 metadata,
-                authorization_endpoint: self.authorization_endpoint,
-                refresh: self.refresh,
+                authorization_endpoint,
+                refresh,
             }),
         })
     }
@@ -227,13 +214,37 @@ impl TokenEndpointBuilder {
         mistakes.finish()
     }
 
+    fn offered(&self, grant_type: &str) -> Option<&dyn ErasedGrant> {
+        self.grants.iter().find(|grant| grant.grant_type() == grant_type).map(|grant| &**grant)
+    }
+
+    fn authorization_endpoint(&self) -> Option<&str> {
+        self.offered(AUTHORIZATION_CODE).and_then(ErasedGrant::authorization_endpoint)
+    }
+
     fn grant_mistakes(&self) -> MistakeCollector {
         let mut mistakes = MistakeCollector::new();
-        if let Some(url) = &self.authorization_endpoint {
-            mistakes.check(check_url("authorization_code", url, PlainHttp::Loopback));
+        if let Some(grant) = self.offered(AUTHORIZATION_CODE) {
+            match grant.authorization_endpoint() {
+                Some(url) => drop(mistakes.check(check_url("authorization_endpoint", url, PlainHttp::Loopback))),
+                None => {
+                    let change = "implement Grant::authorization_endpoint, as AuthorizationCodeGrant does";
+                    mistakes.add("grant", "authorization_code without an authorization endpoint", change);
+                }
+            }
         }
-        if let Some(found) = self.refresh.as_ref().and_then(RefreshToken::mistake) {
-            mistakes.add("refresh_token", found, "give a second or more, the absolute one no less");
+        if let Some(grant) = self.offered(REFRESH_TOKEN) {
+            match grant.refresh_token_settings().map(RefreshTokenGrant::mistake) {
+                Some(None) => {}
+                Some(Some(found)) => {
+                    let change = "give an idle lifetime of at least a second, and an absolute one that is not shorter";
+                    mistakes.add("refresh_token", found, change);
+                }
+                None => {
+                    let change = "implement Grant::refresh_token_settings, as RefreshTokenGrant does";
+                    mistakes.add("grant", "refresh_token without settings", change);
+                }
+            }
         }
         let mut names: Vec<_> = self.grants.iter().map(|grant| grant.grant_type()).collect();
         names.sort_unstable();
@@ -253,5 +264,7 @@ impl fmt::Debug for TokenEndpointBuilder {
     }
 }
 
+const AUTHORIZATION_CODE: &str = "authorization_code";
+const REFRESH_TOKEN: &str = "refresh_token";
 /// Longer settings are mistakes.
 const MAX_PERIOD: Duration = Duration::from_secs(366 * 86_400);

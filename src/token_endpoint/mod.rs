@@ -84,7 +84,7 @@ pub use self::{
         authorize::{AuthorizationError, AuthorizationRequest},
         token::Issuance,
     },
-    grant::{ClientCredentials, Grant, Granted, RefreshToken, TokenRequest},
+    grant::{AuthorizationCodeGrant, ClientCredentialsGrant, Grant, Granted, RefreshTokenGrant, TokenRequest},
     http::{
         error::{TokenError, TokenErrorKind},
         response::ResponseBody,

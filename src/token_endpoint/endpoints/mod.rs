@@ -19,7 +19,7 @@ use http_body::Body;
 use self::token::ExtraParameters;
 use super::{
     client::{Client, authenticate::Authenticator},
-    grant::{ErasedGrant, RefreshToken},
+    grant::{ErasedGrant, RefreshTokenGrant},
     http::{
         error::{TokenError, TokenErrorKind},
         request::{Bodies, Parameters},
@@ -48,7 +48,7 @@ pub(crate) struct ServerState {
     /// The application's own page, if authorization codes are offered.
     pub(crate) authorization_endpoint: Option<String>,
     /// The lifetimes of refresh tokens, if they are offered.
-    pub(crate) refresh: Option<RefreshToken>,
+    pub(crate) refresh: Option<RefreshTokenGrant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +118,7 @@ impl ServerState {
     }
 
     /// Returns the settings of refresh tokens, if this client may have any.
-    pub(crate) fn refresh_tokens(&self, client: &Client) -> Option<&RefreshToken> {
+    pub(crate) fn refresh_tokens(&self, client: &Client) -> Option<&RefreshTokenGrant> {
         self.refresh.as_ref().filter(|_| client.may_use("refresh_token"))
     }
 

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tower_oauth::token_endpoint::{Client, MemoryStore, RefreshToken, TokenFormat};
+use tower_oauth::token_endpoint::{
+    AuthorizationCodeGrant, Client, Grant, Granted, MemoryStore, RefreshTokenGrant, TokenEndpoint, TokenError,
+    TokenFormat, TokenRequest,
+};
 
-use super::{World, part, usual};
+use super::{AUTHORIZE, World, part, usual};
 use crate::support::API;
 
 const DAY: u64 = 86_400;
@@ -21,6 +24,64 @@ async fn first(world: &World) -> super::Answer {
 
 async fn again(world: &World, token: &str, change: &[(&str, &str)]) -> super::Answer {
     world.refresh(token, &[&[("client_id", "native")], change].concat()).await
+}
+
+/// Forwards to a grant, as a program does that logs or counts.
+struct Wrapped<G>(G);
+
+impl<G: Grant> Grant for Wrapped<G> {
+    fn grant_type(&self) -> &str {
+        self.0.grant_type()
+    }
+
+    async fn decide(&self, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
+        self.0.decide(request).await
+    }
+
+    fn refresh_token_settings(&self) -> Option<&RefreshTokenGrant> {
+        self.0.refresh_token_settings()
+    }
+
+    fn authorization_endpoint(&self) -> Option<&str> {
+        self.0.authorization_endpoint()
+    }
+}
+
+#[tokio::test]
+async fn issues_refresh_tokens_when_the_metadata_offers_them() {
+    let (code, refresh) = (AuthorizationCodeGrant::new(AUTHORIZE), RefreshTokenGrant::new());
+    let plain = World::with(|builder| builder.grant(code.clone()).grant(refresh));
+    let wrapped = World::with(|builder| builder.grant(Wrapped(code.clone())).grant(Wrapped(refresh)));
+    for world in [plain, wrapped] {
+        let metadata = world.get("/.well-known/oauth-authorization-server").await.json;
+        assert!(metadata["grant_types_supported"].as_array().unwrap().contains(&"refresh_token".into()));
+        assert_eq!(metadata["authorization_endpoint"], AUTHORIZE);
+        let answer = first(&world).await;
+        again(&world, answer.text("refresh_token"), &[]).await.is_ok();
+    }
+    let without = World::with(|builder| builder.grant(code));
+    assert!(first(&without).await.json.get("refresh_token").is_none());
+}
+
+#[test]
+fn reports_a_grant_that_does_not_return_its_settings() {
+    struct Incomplete(&'static str);
+    impl Grant for Incomplete {
+        fn grant_type(&self) -> &str {
+            self.0
+        }
+
+        async fn decide(&self, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
+            request.grant_to("ada")
+        }
+    }
+    let world = World::new();
+    let key = tower_oauth::keys::PrivateKey::generate(tower_oauth::keys::Algorithm::ES256).unwrap();
+    let builder = TokenEndpoint::builder(super::ISSUER, key, world.clients);
+    let error = builder.grant(Incomplete("refresh_token")).grant(Incomplete("authorization_code")).build();
+    let error = error.unwrap_err();
+    let settings: Vec<_> = error.mistakes().iter().map(|mistake| mistake.setting()).collect();
+    assert_eq!(settings, ["grant", "grant"], "{error}");
 }
 
 #[tokio::test]

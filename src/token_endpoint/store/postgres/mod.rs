@@ -29,18 +29,18 @@ use crate::{config_error::ConfigError, token_endpoint::client::secret::TokenHash
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// use tower_oauth::{
 ///     keys::{Algorithm, PrivateKey},
-///     token_endpoint::{Client, ClientCredentials, ClientSecret, Clients, PostgresStore, TokenEndpoint},
+///     token_endpoint::{Client, ClientCredentialsGrant, ClientSecret, Clients, PostgresStore, TokenEndpoint},
 /// };
 ///
 /// let url = std::env::var("DATABASE_URL")?; // postgres://tower_oauth:secret@db.example.com/auth?sslmode=verify-full
 /// let store = PostgresStore::builder(url).connect().await?;
 ///
-/// let reports = Client::with_secret("reports", ClientSecret::new(std::env::var("REPORTS_SECRET")?))
+/// let reports = Client::builder("reports", ClientSecret::new(std::env::var("REPORTS_SECRET")?))
 ///     .grant_types(["client_credentials"])
 ///     .build()?;
 /// let key = PrivateKey::generate(Algorithm::ES256)?; // several instances sign with the same one, from a file
 /// let endpoint = TokenEndpoint::builder("https://auth.example.com", key, Clients::new([reports])?)
-///     .grant(ClientCredentials::new())
+///     .grant(ClientCredentialsGrant::new())
 ///     .store(store)
 ///     .build()?;
 /// # Ok(()) }

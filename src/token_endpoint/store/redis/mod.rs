@@ -24,7 +24,7 @@ use crate::token_endpoint::client::secret::TokenHash;
 /// use std::time::Duration;
 /// use tower_oauth::{
 ///     keys::{Algorithm, PrivateKey},
-///     token_endpoint::{ClientCredentials, Clients, RedisStore, TokenEndpoint},
+///     token_endpoint::{ClientCredentialsGrant, Clients, RedisStore, TokenEndpoint},
 /// };
 ///
 /// # async fn example(clients: Clients) -> Result<(), Box<dyn std::error::Error>> {
@@ -35,7 +35,7 @@ use crate::token_endpoint::client::secret::TokenHash;
 ///     .await?;
 /// let key = PrivateKey::generate(Algorithm::ES256)?;
 /// let endpoint = TokenEndpoint::builder("https://as.example.com", key, clients)
-///     .grant(ClientCredentials::new())
+///     .grant(ClientCredentialsGrant::new())
 ///     .store(store)
 ///     .build()?;
 /// # Ok(()) }
