@@ -91,8 +91,8 @@ pub use self::{
     },
     signer::SigningKeys,
     store::{
-        AccessRecord, CodeRecord, CodeTaken, Family, Issued, MemoryStore, NewAccess, NewRefresh, Revoked, Rotated,
-        Store, StoreError, Successor,
+        AccessRecord, CodeRecord, CodeTaken, Family, Issued, MemoryStore, MemoryStoreBuilder, NewAccess, NewRefresh,
+        Revoked, Rotated, Store, StoreError, Successor,
     },
 };
 use crate::{config_error::ConfigError, keys::PrivateKey};
