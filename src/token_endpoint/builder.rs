@@ -1,4 +1,6 @@
 //! The settings of a [`TokenEndpoint`].
+//!
+//! *In*: the application's settings. *Out*: an endpoint, or every mistake at once.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -155,9 +157,9 @@ impl TokenEndpointBuilder {
     ///
     /// # Errors
     /// Every mistake at once: an issuer or an authorization endpoint that is not an `https` URL; two keys with the same `kid`;
-    /// no grant, or the same one twice; a grant without its settings; a refresh token without a lifetime; an access token's lifetime of 0 or more than a
-    /// day; a key prepublication of more than 366 days; no failed authentication allowed, or a window of 0 or more than 366
-    /// days; an invalid scope name.
+    /// no grant, or the same one twice; a grant without its settings; a refresh token without a lifetime; an access token's
+    /// lifetime of 0 or more than a day; a key prepublication of more than 366 days; no failed authentication allowed, or a
+    /// window of 0 or more than 366 days; an invalid scope name.
     pub fn build(self) -> Result<TokenEndpoint, ConfigError> {
         self.check()?;
         let base = self.issuer.trim_end_matches('/').to_owned();

@@ -80,10 +80,7 @@ pub use self::{
         registry::{ClientRegistry, Clients},
         secret::{ClientSecret, TokenHash},
     },
-    endpoints::{
-        authorize::{AuthorizationError, AuthorizationRequest},
-        token::Issuance,
-    },
+    endpoints::{authorization_error::AuthorizationError, authorize::AuthorizationRequest, token::Issuance},
     grant::{AuthorizationCodeGrant, ClientCredentialsGrant, Grant, Granted, RefreshTokenGrant, TokenRequest},
     http::{
         error::{TokenError, TokenErrorKind},

@@ -12,9 +12,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderValue, Response, StatusCode, Uri, header};
+use http::{Response, Uri};
 
-use super::ServerState;
+use super::{
+    ServerState,
+    authorization_error::{AuthorizationError, Reply},
+};
 use crate::{
     log,
     token_endpoint::{
@@ -25,12 +28,7 @@ use crate::{
             subset,
         },
         grant::pkce::is_challenge,
-        http::{
-            error::TokenError,
-            redirect::{choose, redirect},
-            request::Parameters,
-            response::{ResponseBody, empty},
-        },
+        http::{error::TokenError, redirect::choose, request::Parameters, response::ResponseBody},
         store::{CodeRecord, Family},
     },
 };
@@ -67,13 +65,6 @@ pub struct AuthorizationRequest {
     audiences: Vec<String>,
     challenge: String,
     authenticated_at: Option<SystemTime>,
-}
-
-/// Where and how the response is sent.
-struct Reply {
-    issuer: String,
-    redirect_uri: String,
-    state: Option<String>,
 }
 
 impl TokenEndpoint {
@@ -273,84 +264,6 @@ impl fmt::Debug for AuthorizationRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("AuthorizationRequest");
         shown.field("client", &self.client.id()).field("scope", &self.scope).finish_non_exhaustive()
-    }
-}
-
-/// Why an authorization request is refused, and the response.
-///
-/// If the client or the redirect URI is wrong, the response is a text for the user with status 400, and the browser is not
-/// redirected (RFC 6749 §4.1.2.1). Every other error is for the client: the browser is sent back with `error`, `state` and
-/// `iss`.
-pub struct AuthorizationError {
-    code: &'static str,
-    description: &'static str,
-    reply: Option<Reply>,
-}
-
-impl AuthorizationError {
-    fn for_the_user(description: &'static str) -> Self {
-        Self { code: "invalid_request", description, reply: None }
-    }
-
-    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-    fn unavailable(error: TokenError) -> Self {
-        log::token_endpoint_failed(&error);
-        Self { code: error.kind().as_str(), description: error.description(), reply: None }
-    }
-
-    /// Returns the registered name of the error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        self.code
-    }
-
-    /// Returns where the browser is sent. `None` if the error is for the user; an application can show its own page then.
-    #[must_use]
-    pub fn redirect_uri(&self) -> Option<&str> {
-        self.reply.as_ref().map(|reply| reply.redirect_uri.as_str())
-    }
-
-    /// Returns the response.
-    #[must_use]
-    pub fn into_response(self) -> Response<ResponseBody> {
-        if let Some(reply) = &self.reply {
-            return reply.error(self.code, self.description);
-        }
-        let unavailable = self.code == "temporarily_unavailable";
-        let status = if unavailable { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_REQUEST };
-        let mut response = empty(status);
-        *response.body_mut() = ResponseBody::from(bytes::Bytes::from_static(self.description.as_bytes()));
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        response
-    }
-}
-
-impl fmt::Display for AuthorizationError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code, self.description)
-    }
-}
-
-impl fmt::Debug for AuthorizationError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthorizationError").field("code", &self.code).finish_non_exhaustive()
-    }
-}
-
-impl std::error::Error for AuthorizationError {}
-
-impl Reply {
-    fn error(&self, code: &str, description: &str) -> Response<ResponseBody> {
-        self.send(&[("error", code), ("error_description", description)])
-    }
-
-    /// Redirects, with the unchanged `state` (RFC 6749 §4.1.2) and `iss` (RFC 9207 §2) in every response.
-    fn send(&self, parameters: &[(&str, &str)]) -> Response<ResponseBody> {
-        let state = self.state.as_deref().map(|state| ("state", state));
-        let parameters: Vec<_> = parameters.iter().copied().chain(state).chain([("iss", &*self.issuer)]).collect();
-        redirect(&self.redirect_uri, &parameters)
     }
 }
 

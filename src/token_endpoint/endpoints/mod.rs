@@ -5,6 +5,7 @@
 //! `Endpoint` lists the endpoints; the submodules have one each. The authorization endpoint is a page of the
 //! application, which uses `authorize`.
 
+pub(crate) mod authorization_error;
 pub(crate) mod authorize;
 pub(crate) mod introspect;
 pub(crate) mod revoke;

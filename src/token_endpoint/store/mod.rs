@@ -132,7 +132,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
-/// Everything that was issued from one approval of a user. It expires and is revoked together.
+/// Everything that was issued from one approval of a user. All of it expires and is revoked together.
 ///
 /// The stores in this crate keep it as JSON. An unknown member is an error: an older instance must not accept a token as less
 /// restricted than a newer instance issued it.
