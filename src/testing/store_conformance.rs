@@ -209,24 +209,16 @@ impl<S: Store> Suite<S> {
         }
         assert!(self.is_active(&access, now).await, "the grace revokes nothing");
         let after = successor(now);
-        assert!(
-            matches!(self.rotate(&next.hash, &after, 10, now + 1).await, Rotated::First(_)),
-            "the successor can be used"
-        );
+        let rotated = self.rotate(&next.hash, &after, 10, now + 1).await;
+        assert!(matches!(rotated, Rotated::First(_)), "the successor can be used");
         assert_eq!(self.rotate(&token, &successor(now), 10, now + 1).await, Rotated::Reused, "its successor was used");
-        assert_eq!(
-            self.rotate(&after.hash, &successor(now), 10, now + 1).await,
-            Rotated::Unknown,
-            "the family is revoked"
-        );
+        let rotated = self.rotate(&after.hash, &successor(now), 10, now + 1).await;
+        assert_eq!(rotated, Rotated::Unknown, "the family is revoked");
 
         let (access, refresh) = self.family().await;
         assert!(matches!(self.rotate(&refresh.hash, &successor(now), 10, now).await, Rotated::First(_)));
-        assert_eq!(
-            self.rotate(&refresh.hash, &successor(now), 10, now + 10).await,
-            Rotated::Reused,
-            "after the grace period"
-        );
+        let late = self.rotate(&refresh.hash, &successor(now), 10, now + 10).await;
+        assert_eq!(late, Rotated::Reused, "after the grace period");
         assert!(!self.is_active(&access, now).await);
 
         let (_, refresh) = self.family().await;
@@ -242,11 +234,8 @@ impl<S: Store> Suite<S> {
         let other_client = self.store().rotate(&refresh.hash, "another", &next, 10, self.now).await.expect("rotate");
         assert_eq!(other_client, Rotated::Unknown, "a token of another client");
         assert_eq!(self.rotate(&hash(), &next, 10, self.now).await, Rotated::Unknown, "an unknown token");
-        assert_eq!(
-            self.rotate(&next.hash, &successor(self.now), 0, self.now).await,
-            Rotated::Unknown,
-            "a refused rotation stores no successor"
-        );
+        let rotated = self.rotate(&next.hash, &successor(self.now), 0, self.now).await;
+        assert_eq!(rotated, Rotated::Unknown, "a refused rotation stores no successor");
         let find = async |now| self.other().find_refresh(&refresh.hash, now).await.expect("find_refresh");
         let family = find(self.now).await.expect("a valid refresh token is found");
         assert_eq!(Some(&family.id), access.record.family.as_ref());

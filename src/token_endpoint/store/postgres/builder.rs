@@ -200,6 +200,6 @@ fn place(options: &PgConnectOptions) -> String {
 
 fn not_a_url() -> ConfigMistake {
     let change = "write postgres://user:password@host:5432/database?sslmode=verify-full, and percent-encode everything but \
-                  letters and digits in user and password";
+                  letters and digits in user and password (@ is %40)";
     ConfigMistake::new("postgres", "this is not the URL of a PostgreSQL database", change)
 }
