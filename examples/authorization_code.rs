@@ -16,7 +16,9 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::{Router, routing::get};
 use http::StatusCode;
 use tokio::net::TcpListener;
-use tower_oauth::token_endpoint::{self, AuthorizationRequest, Client, Clients, TokenEndpoint, TokenFormat};
+use tower_oauth::token_endpoint::{
+    self, AuthorizationCodeGrant, AuthorizationRequest, Client, ClientCredential, Clients, TokenEndpoint, TokenFormat,
+};
 use tower_oauth::{
     Issuer, JwtVerifier, OAuthLayer, UserToken,
     keys::{Algorithm, PrivateKey},
@@ -58,15 +60,17 @@ async fn member(Path(name): Path<String>, user: Option<UserToken>) -> String {
 }
 
 fn provider(url: &str, secret: &str) -> Result<Router, Box<dyn Error>> {
-    use token_endpoint::{ClientCredentials, ClientSecret, RefreshToken};
-    let app = Client::public("app").grant_types(["authorization_code", "refresh_token"]).redirect_uri(app::CALLBACK);
-    let job = Client::with_secret("job", ClientSecret::new(secret)).grant_types(["client_credentials"]);
+    use token_endpoint::{ClientCredentialsGrant, ClientSecret, RefreshTokenGrant};
+    let app = Client::builder("app", ClientCredential::None)
+        .grant_types(["authorization_code", "refresh_token"])
+        .redirect_uri(app::CALLBACK);
+    let job = Client::builder("job", ClientSecret::new(secret)).grant_types(["client_credentials"]);
     let clients = [app, job].map(|client| client.default_scopes(["profile"]).audience(url, TokenFormat::Jwt).build());
     let clients = Clients::new(clients.into_iter().collect::<Result<Vec<_>, _>>()?)?;
     let endpoint = TokenEndpoint::builder(url, PrivateKey::generate(Algorithm::ES256)?, clients)
-        .grant(ClientCredentials::new())
-        .authorization_code(format!("{url}/authorize"))
-        .refresh_token(RefreshToken::new())
+        .grant(ClientCredentialsGrant::new())
+        .grant(AuthorizationCodeGrant::new(format!("{url}/authorize")))
+        .grant(RefreshTokenGrant::new())
         .build()?;
     let protect = OAuthLayer::new(JwtVerifier::new(Issuer::builder(url).build()?, url)?).allow_anonymous();
     let api = Router::new().route("/members/{name}", get(member)).layer(protect);

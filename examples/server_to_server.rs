@@ -27,15 +27,15 @@ static RESOURCE: RwLock<Bytes> = RwLock::const_new(Bytes::from_static(b"the firs
 
 /// A token endpoint, and an API that takes its tokens.
 fn provider(url: &str, secret: &str) -> Result<Router, Box<dyn Error>> {
-    use token_endpoint::{Client, ClientCredentials, ClientSecret, Clients, TokenEndpoint, TokenFormat};
-    let consumer = Client::with_secret("consumer", ClientSecret::new(secret))
+    use token_endpoint::{Client, ClientCredentialsGrant, ClientSecret, Clients, TokenEndpoint, TokenFormat};
+    let consumer = Client::builder("consumer", ClientSecret::new(secret))
         .grant_types(["client_credentials"])
         .default_scopes(["read"])
         .optional_scopes(["write"])
         .audience(url, TokenFormat::Jwt)
         .access_token_lifetime(Duration::from_secs(3600));
     let (key, clients) = (PrivateKey::generate(Algorithm::ES256)?, Clients::new([consumer.build()?])?);
-    let endpoint = TokenEndpoint::builder(url, key, clients).grant(ClientCredentials::new()).build()?;
+    let endpoint = TokenEndpoint::builder(url, key, clients).grant(ClientCredentialsGrant::new()).build()?;
     let verifier = JwtVerifier::new(Issuer::builder(url).build()?, url)?;
     let api = Router::new()
         .route("/read-resource", get(|_: Scoped<Read>| async { RESOURCE.read().await.clone() }))

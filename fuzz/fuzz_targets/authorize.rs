@@ -8,7 +8,7 @@ use http::Uri;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use tower_oauth::{
     keys::{Algorithm, PrivateKey},
-    token_endpoint::{AuthorizationError, Client, Clients, TokenEndpoint, TokenFormat},
+    token_endpoint::{AuthorizationCodeGrant, ClientCredential, AuthorizationError, Client, Clients, TokenEndpoint, TokenFormat},
 };
 use tower_oauth_fuzz::{API, ISSUER, at_once};
 
@@ -16,14 +16,14 @@ static CLIENTS: LazyLock<Clients> = LazyLock::new(|| Clients::new([]).unwrap());
 static ENDPOINT: LazyLock<TokenEndpoint> = LazyLock::new(|| {
     let key = PrivateKey::generate(Algorithm::EdDSA).unwrap();
     let builder = TokenEndpoint::builder(ISSUER, key, CLIENTS.clone());
-    builder.authorization_code("https://auth.test/authorize").build().unwrap()
+    builder.grant(AuthorizationCodeGrant::new("https://auth.test/authorize")).build().unwrap()
 });
 
 fuzz_target!(|input: &[u8]| -> Corpus {
     let Ok(text) = str::from_utf8(input) else { return Corpus::Reject };
     let Some((registered, query)) = text.split_once('\n') else { return Corpus::Reject };
     let registered: Vec<&str> = registered.split(' ').collect();
-    let client = registered.iter().fold(Client::public("app"), |client, uri| client.redirect_uri(*uri));
+    let client = registered.iter().fold(Client::builder("app", ClientCredential::None), |client, uri| client.redirect_uri(*uri));
     let client = client.grant_types(["authorization_code"]).default_scopes(["read"]).audience(API, TokenFormat::Jwt);
     let Ok(client) = client.build() else { return Corpus::Keep };
     CLIENTS.insert(client);

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tower_oauth::{
     keys::{Algorithm, PrivateKey},
     testing::ManualClock,
-    token_endpoint::{Client, ClientCredentials, ClientSecret, Clients, RefreshToken, ResponseBody, TokenEndpoint, TokenFormat},
+    token_endpoint::{AuthorizationCodeGrant, ClientCredential, Client, ClientCredentialsGrant, ClientSecret, Clients, RefreshTokenGrant, ResponseBody, TokenEndpoint, TokenFormat},
 };
 use tower_oauth_fuzz::{API, ISSUER, at_once, issuer};
 use tower_service::Service;
@@ -26,18 +26,18 @@ struct World {
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let (own, secret) = ClientSecret::generate().unwrap();
-    let machine = Client::with_secret("machine", own).grant_types(["client_credentials"]).introspects_any_token();
-    let app = Client::public("app").grant_types(["authorization_code", "refresh_token"]).redirect_uri(CB);
-    let signs = Client::with_keys("signs", issuer().key_set()).grant_types(["client_credentials"]);
+    let machine = Client::builder("machine", own).grant_types(["client_credentials"]).introspects_any_token();
+    let app = Client::builder("app", ClientCredential::None).grant_types(["authorization_code", "refresh_token"]).redirect_uri(CB);
+    let signs = Client::builder("signs", issuer().key_set()).grant_types(["client_credentials"]);
     let clients = [machine, app, signs].map(|client| {
         client.default_scopes(["read"]).optional_scopes(["write"]).audience(API, TokenFormat::Opaque).build().unwrap()
     });
     let clock = ManualClock::default();
     let key = PrivateKey::generate(Algorithm::ES256).unwrap();
     let endpoint = TokenEndpoint::builder(ISSUER, key, Clients::new(clients).unwrap())
-        .grant(ClientCredentials::new())
-        .authorization_code("https://auth.test/authorize")
-        .refresh_token(RefreshToken::new().absolute_lifetime(Duration::from_secs(600)).idle_lifetime(MINUTE))
+        .grant(ClientCredentialsGrant::new())
+        .grant(AuthorizationCodeGrant::new("https://auth.test/authorize"))
+        .grant(RefreshTokenGrant::new().absolute_lifetime(Duration::from_secs(600)).idle_lifetime(MINUTE))
         .accept_json()
         .clock(clock.clone())
         .build()

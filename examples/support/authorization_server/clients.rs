@@ -28,7 +28,7 @@ use serde::{
 use serde_json::{error::Category, value::RawValue};
 use tower_oauth::{
     keys::KeySet,
-    token_endpoint::{Client, ClientBuilder, ClientSecret, TokenFormat},
+    token_endpoint::{Client, ClientBuilder, ClientCredential, ClientSecret, TokenFormat},
 };
 
 use crate::mistakes::Mistakes;
@@ -161,16 +161,16 @@ impl Place<'_> {
             "private_key_jwt" => {
                 self.no_secret(secret.as_ref(), "private_key_jwt");
                 if let Some(keys) = self.keys(get("jwks")) {
-                    return Client::with_keys(id, keys);
+                    return Client::builder(id, keys);
                 }
             }
             "none" => {
                 self.no_secret(secret.as_ref(), "none, a public client");
-                return Client::public(id);
+                return Client::builder(id, ClientCredential::None);
             }
             _ => self.add(METHOD, "it is none of client_secret_basic, client_secret_post, private_key_jwt and none"),
         }
-        Client::with_secret(id, ClientSecret::new(secret.unwrap_or_else(|| "-".to_owned())))
+        Client::builder(id, ClientSecret::new(secret.unwrap_or_else(|| "-".to_owned())))
     }
 
     fn keys(&mut self, value: Option<&RawValue>) -> Option<KeySet> {

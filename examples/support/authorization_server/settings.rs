@@ -7,7 +7,8 @@ use tokio::net::TcpListener;
 use tower_oauth::{
     keys::{Algorithm, PrivateKey},
     token_endpoint::{
-        ClientCredentials, Clients, PostgresStore, RedisStore, RefreshToken, TokenEndpoint, TokenEndpointBuilder,
+        AuthorizationCodeGrant, ClientCredentialsGrant, Clients, PostgresStore, RedisStore, RefreshTokenGrant,
+        TokenEndpoint, TokenEndpointBuilder,
     },
 };
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
@@ -62,8 +63,8 @@ pub(crate) async fn read() -> Result<Server, Mistakes> {
     let key = key.or_else(|| PrivateKey::generate(Algorithm::ES256).ok());
     let builder = key.zip(clients).map(|(key, clients)| TokenEndpoint::builder(issuer, key, clients));
     let endpoint = builder.and_then(|builder| {
-        let builder = store.put_into(builder).scopes_supported(scopes).authorization_code(page);
-        let endpoint = builder.grant(ClientCredentials::new()).refresh_token(RefreshToken::new()).build();
+        let builder = store.put_into(builder).scopes_supported(scopes).grant(AuthorizationCodeGrant::new(page));
+        let endpoint = builder.grant(ClientCredentialsGrant::new()).grant(RefreshTokenGrant::new()).build();
         wrong.check(|_| "ISSUER", endpoint)
     });
     match (listener, endpoint, csrf) {

@@ -16,7 +16,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use tokio::net::TcpListener;
 use tower_oauth::{
     keys::{Algorithm, PrivateKey},
-    token_endpoint::{Client, ClientCredentials, ClientSecret, Clients, MemoryStore, PostgresStore, RedisStore, TokenEndpoint, TokenFormat},
+    token_endpoint::{Client, ClientCredentialsGrant, ClientSecret, Clients, MemoryStore, PostgresStore, RedisStore, TokenEndpoint, TokenFormat},
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -71,7 +71,7 @@ fn answer(token: &str) -> ([(axum::http::HeaderName, &'static str); 1], String) 
 
 async fn ours(format: TokenFormat) -> Result<Router> {
     let lifetime = Duration::from_secs(setting("LIFETIME")?.parse()?);
-    let client = Client::with_secret(setting("CLIENT_ID")?, ClientSecret::new(setting("CLIENT_SECRET")?))
+    let client = Client::builder(setting("CLIENT_ID")?, ClientSecret::new(setting("CLIENT_SECRET")?))
         .grant_types(["client_credentials"])
         .optional_scopes(setting("SCOPE")?.split(' '))
         .audience(setting("AUDIENCE")?, format)
@@ -79,7 +79,7 @@ async fn ours(format: TokenFormat) -> Result<Router> {
         .build()?;
     let key = PrivateKey::generate(Algorithm::ES256)?;
     let endpoint = TokenEndpoint::builder(setting("ISSUER")?, key, Clients::new([client])?);
-    let endpoint = endpoint.grant(ClientCredentials::new());
+    let endpoint = endpoint.grant(ClientCredentialsGrant::new());
     let store = setting("STORE")?;
     let endpoint = if store.starts_with("redis:") {
         endpoint.store(RedisStore::builder(store).connect().await?)
@@ -87,7 +87,7 @@ async fn ours(format: TokenFormat) -> Result<Router> {
         endpoint.store(PostgresStore::builder(store).connect().await?)
     } else {
         // More than one run issues.
-        endpoint.store(MemoryStore::with_capacity(10_000_000))
+        endpoint.store(MemoryStore::builder().capacity(10_000_000).build())
     };
     Ok(Router::new().fallback_service(endpoint.build()?))
 }

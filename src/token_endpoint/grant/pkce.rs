@@ -1,19 +1,20 @@
 //! Proof Key for Code Exchange (RFC 7636), S256 only (RFC 9700 §2.1.1).
 //!
-//! *In*: a challenge with the request, a verifier with the code. *Out*: whether they are what the RFC allows. That they
-//! belong together is decided where the code is taken.
+//! *In*: the challenge of an authorization request, the verifier of a token request. *Out*: whether they are well-formed.
+//!
+//! Whether they belong together is not checked here: a code is stored with its challenge, and found only with it.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::jws::sha256;
 
-/// §4.2: base64url of a SHA-256, without padding. Other text can be no challenge.
+/// True for base64url of a SHA-256 hash, without padding (§4.2).
 pub(crate) fn is_challenge(challenge: &str) -> bool {
-    // A padded or otherwise bent spelling is not accepted by this engine.
+    // This engine refuses padding and non-canonical encodings.
     challenge.len() == 43 && URL_SAFE_NO_PAD.decode(challenge).is_ok()
 }
 
-/// The challenge of a verifier (§4.6), if it is one: 43 to 128 unreserved characters (§4.1).
+/// Returns the challenge of a verifier (§4.6), if the verifier is well-formed: 43 to 128 unreserved characters (§4.1).
 pub(crate) fn challenge_of(verifier: &str) -> Option<String> {
     let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let well_formed = (43..=128).contains(&verifier.len()) && verifier.bytes().all(unreserved);
@@ -25,7 +26,7 @@ mod tests {
     use super::{challenge_of, is_challenge};
 
     #[test]
-    fn the_example_of_rfc_7636_appendix_b() {
+    fn computes_the_example_of_rfc_7636_appendix_b() {
         let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
         let challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
         assert_eq!(challenge_of(verifier).as_deref(), Some(challenge));
@@ -33,7 +34,7 @@ mod tests {
     }
 
     #[test]
-    fn the_grammars_are_kept() {
+    fn refuses_malformed_verifiers_and_challenges() {
         for length in [42, 129, 0] {
             assert_eq!(challenge_of(&"a".repeat(length)), None);
         }

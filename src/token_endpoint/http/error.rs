@@ -1,7 +1,9 @@
-//! What the token endpoint answers when it does not give what was asked for (RFC 6749 §5.2).
+//! Error responses (RFC 6749 §5.2).
 //!
-//! *In*: the reason, from any step. *Out*: a status, a JSON body with `error` and `error_description`, and the headers that
-//! belong to it. Descriptions are texts of our own: nothing of the request is ever quoted.
+//! *In*: the cause, from any step. *Out*: a status, a JSON body with `error` and `error_description`, and the required
+//! headers.
+//!
+//! Descriptions are fixed texts; no part of the request is repeated.
 
 use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
 
@@ -9,15 +11,15 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
 use super::response::{ResponseBody, json};
-use crate::log;
+use crate::{log, token_endpoint::store::StoreError};
 
-/// Why a request to one of the endpoints is refused. A [`Grant`](super::Grant) of your own answers with these.
+/// Why a request to one of the endpoints is refused. A [`Grant`](crate::token_endpoint::Grant) returns it.
 ///
 /// ```
 /// use tower_oauth::token_endpoint::{TokenError, TokenErrorKind};
 ///
 /// let error = TokenError::new(TokenErrorKind::InvalidGrant, "The device code has expired");
-/// assert_eq!(error.kind().name(), "invalid_grant");
+/// assert_eq!(error.kind().as_str(), "invalid_grant");
 /// ```
 #[derive(Clone)]
 pub struct TokenError {
@@ -27,7 +29,7 @@ pub struct TokenError {
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
-/// The error codes, by their registered names.
+/// The error codes. [`as_str`](Self::as_str) and `Display` give the registered name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenErrorKind {
@@ -35,26 +37,26 @@ pub enum TokenErrorKind {
     InvalidRequest,
     /// The client is unknown, or its authentication is missing or wrong: 401 with `WWW-Authenticate` (RFC 6749 §5.2).
     InvalidClient,
-    /// The code or refresh token is unknown, expired, used, or another client's: 400 (RFC 6749 §5.2).
+    /// The code or refresh token is unknown, expired, used, revoked, or was issued to another client: 400 (RFC 6749 §5.2).
     InvalidGrant,
     /// The client may not use this grant: 400 (RFC 6749 §5.2).
     UnauthorizedClient,
-    /// No such grant here: 400 (RFC 6749 §5.2).
+    /// The server doesn't offer this grant: 400 (RFC 6749 §5.2).
     UnsupportedGrantType,
-    /// The scope is malformed, unknown, or more than the client or the grant has: 400 (RFC 6749 §5.2).
+    /// The scope is malformed, unknown, or exceeds what the client or the grant has: 400 (RFC 6749 §5.2).
     InvalidScope,
     /// The resource is malformed, unknown, or not for this client: 400 (RFC 8707 §2).
     InvalidTarget,
     /// Too many failed authentications: 429 with `Retry-After`. The code is that of RFC 6749 §4.1.2.1.
     TooManyAttempts,
-    /// Our own trouble, which says nothing about the request: 503 with `Retry-After`.
+    /// The server has a fault, and the request may be correct: 503 with `Retry-After`.
     Unavailable,
 }
 
 impl TokenErrorKind {
-    /// The value of `error`.
+    /// Returns the value of `error`.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidClient => "invalid_client",
@@ -77,10 +79,16 @@ impl TokenErrorKind {
     }
 }
 
+impl fmt::Display for TokenErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl TokenError {
-    /// An error with a text for the client's developer.
+    /// Returns an error with a text for the client's developer.
     ///
-    /// Characters that RFC 6749 §5.2 keeps out of `error_description` (quote, backslash, anything but printable ASCII) are
+    /// Characters that RFC 6749 §5.2 excludes from `error_description` (quote, backslash, everything but printable ASCII) are
     /// sent as `?`.
     #[must_use]
     pub fn new(kind: TokenErrorKind, description: &'static str) -> Self {
@@ -89,7 +97,7 @@ impl TokenError {
     }
 
     pub(crate) fn unavailable(source: impl Error + Send + Sync + 'static) -> Self {
-        let error = Self::new(TokenErrorKind::Unavailable, "The server cannot answer at the moment");
+        let error = Self::new(TokenErrorKind::Unavailable, "The server is temporarily unavailable");
         Self { source: Some(Arc::new(source)), ..error }
     }
 
@@ -98,13 +106,13 @@ impl TokenError {
         Self { retry_after: Some(retry_after), ..error }
     }
 
-    /// What it means to the client.
+    /// Returns the error code.
     #[must_use]
     pub fn kind(&self) -> TokenErrorKind {
         self.kind
     }
 
-    /// The text for the client's developer.
+    /// Returns the text for the client's developer.
     #[must_use]
     pub fn description(&self) -> &'static str {
         self.description
@@ -119,11 +127,11 @@ impl TokenError {
         if self.kind == TokenErrorKind::Unavailable {
             log::token_endpoint_failed(&self);
         }
-        let members = ErrorMembers { error: self.kind.name(), error_description: sanitised(self.description) };
+        let members = ErrorMembers { error: self.kind.as_str(), error_description: sanitised(self.description) };
         let mut response = json(self.kind.status(), &members);
         let headers = response.headers_mut();
         if self.kind == TokenErrorKind::InvalidClient {
-            // A MUST where the client used Authorization (§5.2), and of every 401 (RFC 9110 §15.5.2).
+            // Required if the client used Authorization (§5.2), and in every 401 (RFC 9110 §15.5.2).
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
         }
         if let Some(after) = self.retry_after {
@@ -136,7 +144,13 @@ impl TokenError {
 
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.kind.name(), self.description)
+        write!(f, "{}: {}", self.kind.as_str(), self.description)
+    }
+}
+
+impl From<StoreError> for TokenError {
+    fn from(error: StoreError) -> Self {
+        Self::unavailable(error)
     }
 }
 
@@ -155,7 +169,7 @@ impl Error for TokenError {
     }
 }
 
-/// `%x20-21 / %x23-5B / %x5D-7E` (§5.2).
+/// Replaces everything but `%x20-21 / %x23-5B / %x5D-7E` (§5.2).
 fn sanitised(text: &str) -> Cow<'_, str> {
     let allowed = |c: char| matches!(c, ' '..='!' | '#'..='[' | ']'..='~');
     if text.chars().all(allowed) {
@@ -169,5 +183,5 @@ fn whole_seconds(duration: Duration) -> u64 {
 }
 
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-/// RFC 7617 §2.1: ids and secrets are read as UTF-8.
+/// `charset`: ids and secrets are read as UTF-8 (RFC 7617 §2.1).
 const CHALLENGE: &str = r#"Basic realm="token endpoint", charset="UTF-8""#;

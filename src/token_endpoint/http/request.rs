@@ -1,14 +1,14 @@
-//! A request's parameters (RFC 6749 §3.2, Appendix B).
+//! The parameters of a request (RFC 6749 §3.2, Appendix B).
 //!
-//! *In*: a POST with a form, or with a JSON object where that was opted into. *Out*: [`Parameters`].
+//! *In*: the body of a POST: a form, or a JSON object if that is accepted. *Out*: [`Parameters`].
 //!
-//! The query is never read: what stands there ends up in logs (RFC 6749 §2.3.1). What the parameters mean is the grants'
-//! business.
+//! The query of a POST is never read, because URLs are logged (RFC 6749 §2.3.1). The meaning of a parameter is not checked
+//! here.
 
 use std::fmt;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, header, request::Parts};
+use http::{HeaderMap, header};
 use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use percent_encoding::percent_decode;
@@ -25,7 +25,7 @@ use crate::json::Str;
 #[derive(Default)]
 pub(crate) struct Parameters(Vec<(String, String)>);
 
-/// Which bodies are read.
+/// The accepted types of bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bodies {
     Form,
@@ -33,43 +33,44 @@ pub(crate) enum Bodies {
 }
 
 impl Parameters {
-    /// Reads a whole request.
-    pub(crate) async fn from_request<B>(parts: &Parts, body: B, bodies: Bodies) -> Result<Self, TokenError>
+    /// Reads the body of a request.
+    pub(crate) async fn from_body<B>(headers: &HeaderMap, body: B, bodies: Bodies) -> Result<Self, TokenError>
     where
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
-        if parts.method != Method::POST {
-            return Err(invalid("The request must be a POST")); // §3.2
-        }
-        let format = Format::of(&parts.headers, bodies)?;
+        let format = BodyFormat::of(headers, bodies)?;
         let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|error| {
-            invalid(if error.is::<LengthLimitError>() { "The request is too large" } else { "The request broke off" })
+            invalid(if error.is::<LengthLimitError>() {
+                "The request body is too large"
+            } else {
+                "The request body is incomplete"
+            })
         })?;
         let body: Bytes = body.to_bytes();
         let parameters = match format {
-            Format::Form => Self::from_form(&body),
-            Format::Json => Self::from_json(&body),
+            BodyFormat::Form => Self::from_form(&body),
+            BodyFormat::Json => Self::from_json(&body),
         }?;
         parameters.refuse_repeated()?;
         Ok(parameters)
     }
 
-    /// `application/x-www-form-urlencoded`, in UTF-8 (Appendix B). An escape that is none stands for itself, as browsers
-    /// have it.
+    /// Reads `application/x-www-form-urlencoded` in UTF-8 (Appendix B). An invalid escape stands for itself, as in browsers.
     pub(crate) fn from_form(body: &[u8]) -> Result<Self, TokenError> {
-        // The parser puts U+FFFD where it is not UTF-8. Each `&` and `=` ends a character, so that the whole is UTF-8 if
-        // and only if all names and values are.
-        percent_decode(body).decode_utf8().map_err(|_| invalid("The form is not UTF-8"))?;
+        // The parser replaces invalid UTF-8 by U+FFFD. `&` and `=` can't be part of a longer character, so the whole is UTF-8
+        // exactly if all names and values are.
+        percent_decode(body).decode_utf8().map_err(|_| invalid("The form is not valid UTF-8"))?;
         Ok(Self(form_urlencoded::parse(body).into_owned().collect()))
     }
 
     fn from_json(body: &[u8]) -> Result<Self, TokenError> {
-        // All of it must be UTF-8, also where nobody looks.
-        let text = str::from_utf8(body).map_err(|_| invalid("The JSON is not UTF-8"))?;
-        serde_json::from_str(text).map_err(|_| invalid("The body is not a JSON object with strings"))
+        // Checked for the whole body, because the parser skips the text of values that it ignores.
+        let text = str::from_utf8(body).map_err(|_| invalid("The JSON is not valid UTF-8"))?;
+        serde_json::from_str(text).map_err(|_| invalid("The body is not a JSON object of strings"))
     }
 
-    /// §3.2: what is defined stands once. A parameter nobody defined is ignored, however often it stands (erratum 5708).
+    /// Refuses a repeated parameter that a specification defines (§3.2). An unknown parameter is ignored, also when repeated
+    /// (erratum 5708).
     pub(crate) fn refuse_repeated(&self) -> Result<(), TokenError> {
         for name in ONCE {
             if self.0.iter().filter(|(other, _)| other == name).nth(1).is_some() {
@@ -79,7 +80,7 @@ impl Parameters {
         Ok(())
     }
 
-    /// A parameter that may stand once.
+    /// Returns an optional parameter, which must not be repeated.
     pub(crate) fn get(&self, name: &str) -> Result<Option<&str>, TokenError> {
         let mut values = self.0.iter().filter(|(other, _)| other == name);
         let value = values.next().map(|(_, value)| value.as_str());
@@ -89,19 +90,19 @@ impl Parameters {
         Ok(value.filter(|value| !value.is_empty()))
     }
 
-    /// A parameter that must stand once.
+    /// Returns a required parameter, which must not be repeated.
     pub(crate) fn required(&self, name: &str) -> Result<&str, TokenError> {
         self.get(name)?.ok_or_else(|| invalid("A required parameter is missing"))
     }
 
-    /// A parameter that may stand several times.
+    /// Returns the values of a parameter that may be repeated.
     pub(crate) fn all<'p>(&'p self, name: &'p str) -> impl Iterator<Item = &'p str> {
         self.0.iter().filter(move |(other, value)| other == name && !value.is_empty()).map(|(_, value)| value.as_str())
     }
 }
 
 impl fmt::Debug for Parameters {
-    /// Names only: the values are secrets.
+    /// Shows names only: the values are secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
     }
@@ -125,14 +126,14 @@ impl<'de> Deserialize<'de> for Parameters {
                         Value::Null => parameters.push((name.into_owned(), String::new())),
                         Value::Array(values) if MANY.contains(&&*name) => {
                             for value in values {
-                                let Value::String(value) = value else { return Err(A::Error::custom("no string")) };
+                                let Value::String(value) = value else { return Err(A::Error::custom("not a string")) };
                                 parameters.push((name.clone().into_owned(), value));
                             }
                         }
                         _ if MANY.contains(&&*name) || ONCE.contains(&&*name) => {
-                            return Err(A::Error::custom("no string"));
+                            return Err(A::Error::custom("not a string"));
                         }
-                        // Nobody defined it, so it is ignored.
+                        // An unknown parameter is ignored.
                         _ => {}
                     }
                 }
@@ -143,12 +144,12 @@ impl<'de> Deserialize<'de> for Parameters {
     }
 }
 
-enum Format {
+enum BodyFormat {
     Form,
     Json,
 }
 
-impl Format {
+impl BodyFormat {
     fn of(headers: &HeaderMap, bodies: Bodies) -> Result<Self, TokenError> {
         let mut types = headers.get_all(header::CONTENT_TYPE).iter();
         let (Some(value), None) = (types.next(), types.next()) else {
@@ -171,9 +172,9 @@ fn invalid(description: &'static str) -> TokenError {
 
 const MAX_BODY_BYTES: usize = 64 * 1024;
 const WANTS_FORM: &str = "The content type must be application/x-www-form-urlencoded";
-/// RFC 8707 §2 lets `resource` repeat; others write it `audience` (RFC 8693 §2.1).
+/// Parameters that may be repeated: `resource` (RFC 8707 §2), and `audience`, its name in RFC 8693 §2.1.
 const MANY: [&str; 2] = ["resource", "audience"];
-/// The registered parameters of the requests that come here.
+/// The registered parameters of these requests.
 const ONCE: [&str; 16] = [
     "grant_type",
     "client_id",
@@ -198,12 +199,12 @@ mod tests {
     use super::Parameters;
 
     #[test]
-    fn a_form_is_decoded_as_browsers_encode_it() {
+    fn decodes_a_form_as_browsers_encode_it() {
         let form = Parameters::from_form(b"a=1+2%2B3&b=%C3%A4&c&=d&&e=x=y&f=%zz%4").unwrap();
         let get = |name| form.get(name).unwrap();
         assert_eq!(get("a"), Some("1 2+3"));
         assert_eq!(get("b"), Some("ä"));
-        assert_eq!(get("c"), None, "no value is no parameter");
+        assert_eq!(get("c"), None, "an empty value counts as absent");
         assert_eq!(get("e"), Some("x=y"));
         assert_eq!(get("f"), Some("%zz%4"));
         for bad in [
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_json_object_gives_the_same_parameters() {
+    fn reads_the_same_parameters_from_a_json_object() {
         let json = br#"{"scope": "a b", "resource": ["r1", "r2"], "client_id": null, "extra": {"x": 1}}"#;
         let json = Parameters::from_json(json).unwrap();
         assert_eq!(json.get("scope").unwrap(), Some("a b"));
@@ -240,6 +241,6 @@ mod tests {
         }
         assert!(Parameters::from_json(b"{\"scope\":\"\xff\"}").is_err());
         let twice = Parameters::from_json(br#"{"scope":"a","sc\u006fpe":"b"}"#).unwrap();
-        assert!(twice.refuse_repeated().is_err(), "however it is escaped");
+        assert!(twice.refuse_repeated().is_err(), "a repetition is found however the name is escaped");
     }
 }

@@ -1,6 +1,8 @@
-//! Makes the tokens (RFC 6749 §5.1, RFC 9068 §2).
+//! The token endpoint (RFC 6749 §3.2, §5.1; RFC 9068 §2).
 //!
-//! *In*: what was granted to which client. *Out*: the answer with the token, which is remembered by then.
+//! *In*: a request whose client is authenticated. *Out*: the response with the tokens, which are stored before it is sent.
+//!
+//! What a grant requires is checked in `grant`.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,17 +10,21 @@ use http::{Response, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{
-    ServerState,
-    client::{Client, TokenFormat},
-    error::{TokenError, TokenErrorKind},
-    grant::Granted,
-    response::{ResponseBody, json},
-    secret::{TokenHash, draw},
+use super::{ClientRequest, ServerState};
+use crate::token_endpoint::{
+    client::{
+        Client, TokenFormat,
+        secret::{TokenHash, draw},
+    },
+    grant::{Granted, TokenRequest},
+    http::{
+        error::{TokenError, TokenErrorKind},
+        response::{ResponseBody, json},
+    },
     store::{AccessRecord, Issued, NewAccess},
 };
 
-/// What was issued, for the host's own members of the answer.
+/// What was issued; see [`extra_response_parameters`](crate::token_endpoint::TokenEndpointBuilder::extra_response_parameters).
 #[derive(Debug)]
 pub struct Issuance<'i> {
     record: &'i AccessRecord,
@@ -32,7 +38,7 @@ impl Issuance<'_> {
         &self.record.client_id
     }
 
-    /// The grant.
+    /// `grant_type` of the request.
     #[must_use]
     pub fn grant_type(&self) -> &str {
         self.grant_type
@@ -63,8 +69,8 @@ impl Issuance<'_> {
     }
 }
 
-/// The host's own members of an answer.
-pub(crate) type AddMembers = Box<dyn Fn(&Issuance<'_>) -> Result<Value, serde_json::Error> + Send + Sync>;
+/// Makes the application's own parameters of a response.
+pub(crate) type ExtraParameters = Box<dyn Fn(&Issuance<'_>) -> Result<Value, serde_json::Error> + Send + Sync>;
 
 /// RFC 9068 §2.2.
 #[derive(Serialize)]
@@ -82,7 +88,7 @@ struct AccessTokenClaims<'t> {
     auth_time: Option<u64>,
 }
 
-/// RFC 6749 §5.1. `scope` is always told where there is one, so also where it must be (§3.3).
+/// RFC 6749 §5.1. Contains `scope` whenever the token has any, which includes the cases where §3.3 requires it.
 #[derive(Serialize)]
 struct TokenResponse<'t> {
     access_token: &'t str,
@@ -93,28 +99,42 @@ struct TokenResponse<'t> {
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<&'t str>,
     #[serde(flatten)]
-    own: Map<String, Value>,
+    extra: Map<String, Value>,
 }
 
 impl ServerState {
-    pub(crate) async fn issue(
+    pub(crate) async fn token(&self, request: &ClientRequest) -> Result<Response<ResponseBody>, TokenError> {
+        let ClientRequest { client, parameters } = request;
+        let missing = || TokenError::new(TokenErrorKind::InvalidRequest, "The grant_type is missing");
+        let wanted = parameters.get("grant_type")?.ok_or_else(missing)?;
+        let offered = self.grants.iter().find(|grant| grant.grant_type() == wanted);
+        let unsupported = || TokenError::new(TokenErrorKind::UnsupportedGrantType, "The grant type is not supported");
+        let grant = offered.ok_or_else(unsupported)?;
+        if !client.may_use(wanted) {
+            let description = "The client is not registered for this grant type";
+            return Err(TokenError::new(TokenErrorKind::UnauthorizedClient, description));
+        }
+        let granted = grant.decide(&TokenRequest::new(client, parameters, self)).await?;
+        self.issue(client, granted, wanted).await
+    }
+
+    async fn issue(
         &self,
         client: &Client,
         granted: Granted,
         grant_type: &str,
     ) -> Result<Response<ResponseBody>, TokenError> {
-        let time = self.authenticator.clock.now();
-        let now = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let (time, now) = (self.services.now(), self.services.unix_seconds());
         let lifetime = client.lifetime.unwrap_or(self.lifetime).as_secs();
         let Granted { subject, scope, audience, family, refresh } = granted;
-        // No token outlives what the user allowed.
+        // No token outlives the user's approval.
         let end = family.as_ref().map_or(u64::MAX, |family| family.expires_at);
         let record = AccessRecord {
             id: draw().map_err(TokenError::unavailable)?,
             auth_time: family.as_ref().and_then(|family| family.auth_time),
             family: family.map(|family| family.id),
             client_id: client.id().to_owned(),
-            credential: client.credential(),
+            credential: client.credential_fingerprint(),
             subject,
             scope,
             audience,
@@ -125,16 +145,16 @@ impl ServerState {
             TokenFormat::Opaque => draw().map_err(TokenError::unavailable)?,
             TokenFormat::Jwt => self.signer.sign(&self.claims(&record), time)?,
         };
-        // Remembered before it is told: what was told is never unknown.
+        // Store before responding, so that every token a client holds is known.
         let access = NewAccess { hash: TokenHash::of(&token), record };
-        match self.authenticator.store.issue(&access, refresh.new_token(), client.max_active_tokens, now).await? {
+        match self.services.store.issue(&access, refresh.new_token(), client.max_active_tokens, now).await? {
             Issued::Remembered => {}
             Issued::FamilyDead => {
                 return Err(TokenError::new(TokenErrorKind::InvalidGrant, "The grant was revoked"));
             }
         }
         let record = &access.record;
-        let own = self.own_members(&Issuance { record, grant_type })?;
+        let extra = self.extra_parameters(&Issuance { record, grant_type })?;
         Ok(json(
             StatusCode::OK,
             &TokenResponse {
@@ -143,7 +163,7 @@ impl ServerState {
                 expires_in: record.expires_at.saturating_sub(now),
                 scope: &record.scope,
                 refresh_token: refresh.text(),
-                own,
+                extra,
             },
         ))
     }
@@ -162,19 +182,20 @@ impl ServerState {
         }
     }
 
-    fn own_members(&self, issuance: &Issuance<'_>) -> Result<Map<String, Value>, TokenError> {
-        let Some(add) = &self.add_members else { return Ok(Map::new()) };
-        match add(issuance).map_err(TokenError::unavailable)? {
-            Value::Object(mut members) => {
-                // What RFC 6749 defines is not the host's to say, and an absent value is no `null`.
-                members.retain(|name, value| !DEFINED.contains(&name.as_str()) && !value.is_null());
-                Ok(members)
+    fn extra_parameters(&self, issuance: &Issuance<'_>) -> Result<Map<String, Value>, TokenError> {
+        let Some(make) = &self.extra_parameters else { return Ok(Map::new()) };
+        match make(issuance).map_err(TokenError::unavailable)? {
+            Value::Object(mut parameters) => {
+                // The application can't change what RFC 6749 defines; an absent value is left out, not sent as `null`.
+                parameters.retain(|name, value| !DEFINED.contains(&name.as_str()) && !value.is_null());
+                Ok(parameters)
             }
             _ => Ok(Map::new()),
         }
     }
 }
 
+/// The parameters that specifications define.
 const DEFINED: [&str; 9] = [
     "access_token",
     "token_type",

@@ -1,4 +1,6 @@
-//! Answers: their body, and the headers that all of them carry.
+//! Responses: the body, and the headers that all of them have (RFC 6749 §5.1).
+//!
+//! *In*: a status and a value. *Out*: a response that must not be stored, unless the caller allows it.
 
 use std::{
     convert::Infallible,
@@ -11,7 +13,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use serde::Serialize;
 
-/// The body of every answer: whole, in memory.
+/// The body of every response: complete, in memory.
 #[derive(Debug, Clone, Default)]
 pub struct ResponseBody(Option<Bytes>);
 
@@ -38,7 +40,7 @@ impl Body for ResponseBody {
     }
 }
 
-/// JSON that nobody may keep (RFC 6749 §5.1).
+/// Returns JSON that must not be stored (RFC 6749 §5.1).
 pub(crate) fn json(status: StatusCode, members: &impl Serialize) -> Response<ResponseBody> {
     let mut response = cacheable_json(members, "no-store");
     if response.status().is_success() {
@@ -48,9 +50,9 @@ pub(crate) fn json(status: StatusCode, members: &impl Serialize) -> Response<Res
     response
 }
 
-/// JSON with a `Cache-Control` of its own.
+/// Returns JSON with this `Cache-Control`.
 pub(crate) fn cacheable_json(members: &impl Serialize, cache_control: &'static str) -> Response<ResponseBody> {
-    // It fails for maps whose keys are no strings and for a host's own type that says so.
+    // Fails for a map whose keys are not strings, and for a type of the application whose serialization fails.
     let Ok(body) = serde_json::to_vec(members) else { return empty(StatusCode::INTERNAL_SERVER_ERROR) };
     let mut response = Response::new(Bytes::from(body).into());
     let headers = response.headers_mut();
@@ -60,7 +62,7 @@ pub(crate) fn cacheable_json(members: &impl Serialize, cache_control: &'static s
     response
 }
 
-/// No body, not to be kept.
+/// Returns a response without a body, which must not be stored.
 pub(crate) fn empty(status: StatusCode) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::default());
     *response.status_mut() = status;

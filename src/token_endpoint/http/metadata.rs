@@ -1,12 +1,12 @@
-//! What this server can, for clients to read (RFC 8414 §2).
+//! The server's metadata document (RFC 8414 §2).
 //!
-//! *In*: the configuration. *Out*: JSON, made once. Nothing in it comes from a request: not the host, not the scheme.
+//! *In*: the configuration. *Out*: JSON, serialized once. It contains nothing from a request, also not its host or scheme.
 
 use serde::Serialize;
 
 use crate::jws::Algorithm;
 
-/// §2, and RFC 9207 §3. What has no elements is left out (§3.2).
+/// §2, and RFC 9207 §3. An empty list is left out (§3.2).
 #[derive(Serialize)]
 pub(crate) struct ServerMetadata {
     issuer: String,
@@ -36,7 +36,8 @@ pub(crate) struct ServerMetadata {
 }
 
 impl ServerMetadata {
-    /// `base` is the issuer without a slash at its end. `authorization_endpoint` is the host's own page, where it has one.
+    /// `base` is the issuer without a slash at its end. `authorization_endpoint` is the application's own page, if codes are
+    /// offered.
     pub(crate) fn new(
         issuer: &str,
         base: &str,

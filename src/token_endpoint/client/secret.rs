@@ -1,4 +1,6 @@
-//! Secrets, codes and tokens: drawn from 32 random bytes, kept as hashes (RFC 6749 §10.10, RFC 9700 §4.9.3).
+//! Secrets, codes and tokens: 32 random bytes each, stored as hashes only (RFC 6749 §10.10, RFC 9700 §4.9.3).
+//!
+//! *In*: a text, or the system's random bytes. *Out*: a hash to store and compare.
 
 use std::fmt;
 
@@ -10,18 +12,18 @@ use crate::{
     jws::{NoRandomness, random, sha256},
 };
 
-/// SHA-256 of a secret, a code or a token: all that a [`Store`](super::Store) ever sees of one.
+/// The SHA-256 hash of a secret, a code or a token. A [`Store`](crate::token_endpoint::Store) never gets the text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
-    /// The hash of this text.
+    /// Returns the hash of this text.
     #[must_use]
     pub fn of(text: &str) -> Self {
         Self(sha256([text.as_bytes()]))
     }
 
-    /// The hash of several texts, each with its length, so that no two lists have the same.
+    /// Returns the hash of several texts, each with its length, so that different lists have different hashes.
     pub(crate) fn of_all(texts: &[&str]) -> Self {
         let mut bytes = Vec::new();
         for text in texts {
@@ -31,13 +33,13 @@ impl TokenHash {
         Self(sha256([bytes.as_slice()]))
     }
 
-    /// Its bytes, for a store to write.
+    /// Returns the bytes of the hash, for a store to write.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// Whether the two are equal, in a time that does not depend on where they differ.
+    /// Returns whether the two are equal, in constant time.
     #[must_use]
     pub fn matches(&self, other: &Self) -> bool {
         bool::from(self.0.ct_eq(&other.0))
@@ -56,10 +58,10 @@ impl fmt::Debug for TokenHash {
     }
 }
 
-/// A client's secret, of which only the hash is kept.
+/// A client's secret. Only its hash is stored.
 ///
-/// The hash is fast. That is right for 32 random bytes and wrong for a word that a person chose, which whoever reads a store
-/// could guess. Draw secrets with [`generate`](Self::generate).
+/// The hash is fast. That is right for 32 random bytes, and wrong for a password that a person chose: an attacker who reads
+/// the store could guess it. Generate secrets with [`generate`](Self::generate).
 #[derive(Clone)]
 pub struct ClientSecret {
     hash: TokenHash,
@@ -68,7 +70,10 @@ pub struct ClientSecret {
 }
 
 impl ClientSecret {
-    /// A secret that the client has already. Any text that is not empty.
+    /// Returns the secret with this text, which the client already has. The text must not be empty; [`ClientBuilder::build`]
+    /// reports it.
+    ///
+    /// [`ClientBuilder::build`]: crate::token_endpoint::ClientBuilder::build
     #[must_use]
     pub fn new(text: impl AsRef<str>) -> Self {
         let hash = TokenHash::of(text.as_ref());
@@ -77,13 +82,13 @@ impl ClientSecret {
         Self { hash, fingerprint, empty: text.as_ref().is_empty() }
     }
 
-    /// A new one of 32 random bytes, and its text, which is told this once.
+    /// Generates a secret of 32 random bytes. Returns it with its text, which can't be read again.
     ///
     /// # Errors
-    /// The system gives no random bytes.
+    /// The system provides no random bytes.
     pub fn generate() -> Result<(Self, String), ConfigError> {
         let text = draw().map_err(|error| {
-            ConfigMistake::new("client_secret", error.to_string(), "repair the system's source of random bytes")
+            ConfigMistake::new("client_secret", error.to_string(), "check the system's source of random bytes")
         })?;
         Ok((Self::new(&text), text))
     }
@@ -96,7 +101,7 @@ impl ClientSecret {
         self.empty
     }
 
-    /// 64 bits of a hash of the hash: enough to see that it is another one.
+    /// 64 bits of a hash of the hash: enough to detect that the secret has changed.
     pub(crate) fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
@@ -108,7 +113,7 @@ impl fmt::Debug for ClientSecret {
     }
 }
 
-/// 32 random bytes as text: 43 characters that are the same in a form, in Basic and in a URL.
+/// Returns 32 random bytes as text: 43 characters that need no encoding in a form, a `Basic` header or a URL.
 pub(crate) fn draw() -> Result<String, NoRandomness> {
     Ok(URL_SAFE_NO_PAD.encode(random::<32>()?))
 }

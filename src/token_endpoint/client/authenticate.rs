@@ -1,11 +1,11 @@
-//! Is it the client? (RFC 6749 §2.3, RFC 7523 §3, draft-ietf-oauth-rfc7523bis.)
+//! Authenticates clients (RFC 6749 §2.3, RFC 7523 §3, draft-ietf-oauth-rfc7523bis).
 //!
-//! *In*: a request's head and parameters. *Out*: the client, or one refusal for all that may be wrong.
+//! *In*: a request's headers and parameters. *Out*: the client, or the same refusal for every cause.
 //!
-//! A name that no client has is refused in the same words, after the same work, and with the same patience as a wrong
-//! secret; `throttle` says how far the patience goes.
+//! An unknown `client_id` is refused with the same text, after the same work and the same number of attempts as a wrong
+//! secret; `throttle` documents the limit of that. Whether the client may use a grant is not checked here.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc};
 
 use base64::{
     Engine,
@@ -16,34 +16,33 @@ use http::{HeaderMap, HeaderValue, header};
 use percent_encoding::percent_decode;
 
 use super::{
-    client::{Client, ClientCredential},
-    error::{TokenError, TokenErrorKind},
-    registry::ErasedRegistry,
-    request::Parameters,
+    Client, ClientCredential,
     secret::{ClientSecret, TokenHash},
-    store::{ErasedStore, StoreError},
     throttle::Throttle,
 };
 use crate::{
     claims::{ClaimNames, Facts},
-    clock::Clock,
     config_error::ConfigError,
     jws::{Compact, HeaderBuffer, JoseHeader, SignatureAlgorithm},
     keys::KeySet,
+    token_endpoint::{
+        http::{
+            error::{TokenError, TokenErrorKind},
+            request::Parameters,
+        },
+        services::Services,
+    },
 };
 
-/// Who is who.
+/// Authenticates the clients of one token endpoint.
 pub(crate) struct Authenticator {
-    pub(crate) registry: Box<dyn ErasedRegistry>,
-    pub(crate) store: Arc<dyn ErasedStore>,
-    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) throttle: Throttle,
-    /// The values of `aud` that mean us.
+    /// The accepted values of `aud` in assertions.
     pub(crate) audiences: Vec<String>,
     pub(crate) decoy: Decoy,
 }
 
-/// What unknown clients are checked with, so that they take as long as known ones.
+/// Credentials against which unknown clients are checked, so that they take as long as known ones.
 pub(crate) struct Decoy {
     secret: ClientSecret,
     keys: KeySet,
@@ -55,7 +54,7 @@ impl Decoy {
     }
 }
 
-/// What a request presents; always one thing (RFC 6749 §2.3).
+/// What a request presents: exactly one kind of credential (RFC 6749 §2.3).
 enum PresentedCredential<'r> {
     Secret { client_id: String, secret: String },
     Assertion { client_id: Option<&'r str>, assertion: &'r str },
@@ -65,81 +64,83 @@ enum PresentedCredential<'r> {
 impl Authenticator {
     pub(crate) async fn authenticate(
         &self,
+        services: &Services,
         headers: &HeaderMap,
         parameters: &Parameters,
     ) -> Result<Arc<Client>, TokenError> {
         match PresentedCredential::from_request(headers, parameters)? {
-            PresentedCredential::Secret { client_id, secret } => self.by_secret(&client_id, &secret).await,
-            PresentedCredential::Assertion { client_id, assertion } => self.by_assertion(client_id, assertion).await,
+            PresentedCredential::Secret { client_id, secret } => self.by_secret(services, &client_id, &secret).await,
+            PresentedCredential::Assertion { client_id, assertion } => {
+                self.by_assertion(services, client_id, assertion).await
+            }
             PresentedCredential::Nothing { client_id } => {
-                let client = self.find(client_id).await?;
+                let client = services.find_client(client_id).await?;
                 client.filter(|client| client.is_public()).ok_or_else(failed)
             }
         }
     }
 
-    pub(crate) async fn find(&self, client_id: &str) -> Result<Option<Arc<Client>>, TokenError> {
-        self.registry.find(client_id).await.map_err(TokenError::unavailable)
-    }
-
-    async fn by_secret(&self, client_id: &str, secret: &str) -> Result<Arc<Client>, TokenError> {
-        let client = self.find(client_id).await?;
+    async fn by_secret(&self, services: &Services, client_id: &str, secret: &str) -> Result<Arc<Client>, TokenError> {
+        let client = services.find_client(client_id).await?;
         let presented = TokenHash::of(secret);
-        let own = match client.as_deref().map(|client| &client.credential_kind) {
+        let own = match client.as_deref().map(|client| &client.credential) {
             Some(ClientCredential::Secret(own)) => Some(own),
             _ => None,
         };
         let right = own.unwrap_or(&self.decoy.secret).is(&presented) && own.is_some();
-        let now = self.clock.elapsed();
+        let now = services.clock.elapsed();
         self.throttle.record_attempt(client_id, client.is_some(), right, now).map_err(TokenError::too_many_attempts)?;
         client.filter(|_| right).ok_or_else(failed)
     }
 
     /// RFC 7523 §3.
-    async fn by_assertion(&self, client_id: Option<&str>, assertion: &str) -> Result<Arc<Client>, TokenError> {
+    async fn by_assertion(
+        &self,
+        services: &Services,
+        client_id: Option<&str>,
+        assertion: &str,
+    ) -> Result<Arc<Client>, TokenError> {
         let compact = Compact::split(assertion.as_bytes()).ok_or_else(failed)?;
         let mut buffer = HeaderBuffer::new();
         let header = compact.header_bytes(&mut buffer).and_then(JoseHeader::parse).ok_or_else(failed)?;
         let claims = compact.payload().and_then(|payload| String::from_utf8(payload).ok()).ok_or_else(failed)?;
         let claims = Facts::parse(claims, &ClaimNames::default()).map_err(|_| failed())?;
-        // The subject says who it is; nothing is believed before the signature says so too.
+        // The subject only selects the keys. It is trusted after the signature was verified with them.
         let subject = claims.text(claims.subject.as_ref()).filter(|subject| !subject.is_empty()).ok_or_else(failed)?;
-        let client = self.find(subject).await?;
-        let own = match client.as_deref().map(|client| &client.credential_kind) {
+        let client = services.find_client(subject).await?;
+        let own = match client.as_deref().map(|client| &client.credential) {
             Some(ClientCredential::Keys(keys)) => Some(keys),
             _ => None,
         };
-        let signed = match header.algorithm {
-            Some(algorithm @ SignatureAlgorithm::Asymmetric(_)) => {
-                let key_id = header.key_id.as_deref();
-                let mut keys = own.into_iter().flat_map(|keys| keys.candidates(key_id, algorithm)).peekable();
-                if keys.peek().is_some() {
-                    compact.is_signed_by(keys)
-                } else {
-                    compact.is_signed_by(self.decoy.keys.candidates(None, algorithm)) && own.is_some_and(|_| false)
-                }
-            }
-            _ => false,
-        };
-        // A JWT that was made for something else is no assertion: an access token, a credential_kind of possession.
-        let typ = header.typ.as_deref().is_none_or(|typ| {
-            let typ = typ.strip_prefix("application/").unwrap_or(typ);
-            ["JWT", "client-authentication+jwt"].iter().any(|known| known.eq_ignore_ascii_case(typ))
-        });
+        let signed = self.is_signed(&compact, &header, own);
         let meant = client_id.is_none_or(|client_id| client_id == subject);
-        if !signed || header.critical || !typ || !meant || claims.text(claims.issuer.as_ref()) != Some(subject) {
+        let issued_by_client = claims.text(claims.issuer.as_ref()) == Some(subject);
+        if !signed || header.critical || !is_assertion_type(header.typ.as_deref()) || !meant || !issued_by_client {
             return Err(failed());
         }
-        self.check_claims(&claims, subject).await?;
+        self.check_claims(services, &claims, subject).await?;
         client.ok_or_else(failed)
     }
 
-    /// For whom, how long, and not twice.
-    async fn check_claims(&self, claims: &Facts, client_id: &str) -> Result<(), TokenError> {
-        // bis: the sole audience, so that no assertion for another server is good here.
+    /// True if one of the client's own keys signed the assertion.
+    fn is_signed(&self, compact: &Compact<'_>, header: &JoseHeader<'_>, own: Option<&KeySet>) -> bool {
+        let Some(algorithm @ SignatureAlgorithm::Asymmetric(_)) = header.algorithm else { return false };
+        let key_id = header.key_id.as_deref();
+        let mut keys = own.into_iter().flat_map(|keys| keys.candidates(key_id, algorithm)).peekable();
+        if keys.peek().is_some() {
+            return compact.is_signed_by(keys);
+        }
+        // For the time that it takes; a decoy's signature proves nothing.
+        let _ = compact.is_signed_by(self.decoy.keys.candidates(None, algorithm));
+        false
+    }
+
+    /// Checks audience, times and single use.
+    async fn check_claims(&self, services: &Services, claims: &Facts, client_id: &str) -> Result<(), TokenError> {
+        // bis: the sole audience, so that an assertion for another server is refused here.
         let mut audience = claims.audience.iter().map(|one| claims.text(Some(one)));
         let (Some(Some(audience)), None) = (audience.next(), audience.next()) else { return Err(failed()) };
-        let now = seconds(&*self.clock);
+        let now = services.unix_seconds();
         let jwt_id = claims.text(claims.jwt_id.as_ref()).filter(|id| !id.is_empty()).ok_or_else(failed)?;
         let expires = claims.expires_at.ok_or_else(failed)?.0;
         #[expect(clippy::cast_precision_loss, reason = "seconds of our own clock")]
@@ -148,16 +149,15 @@ impl Authenticator {
         let soon = (now + LEEWAY) as f64;
         let begun = [claims.not_before, claims.issued_at].iter().flatten().all(|begin| begin.0 <= soon);
         let meant = self.audiences.iter().any(|own| own == audience);
-        // Not a number is in no interval.
-        let alive = expires > earliest && expires <= latest;
-        if !(meant && alive && begun) {
+        // `NaN` fails both comparisons.
+        let in_time = expires > earliest && expires <= latest;
+        if !(meant && in_time && begun) {
             return Err(failed());
         }
         let key = TokenHash::of_all(&["client_assertion", client_id, jwt_id]);
-        // Longer than the assertion can be shown again.
+        // Longer than the assertion is accepted.
         let until = now + MAX_ASSERTION_LIFETIME + 2 * LEEWAY;
-        let new = self.store.insert_if_absent(&key, until, now).await.map_err(TokenError::unavailable)?;
-        if new { Ok(()) } else { Err(failed()) }
+        if services.store.insert_if_absent(&key, until, now).await? { Ok(()) } else { Err(failed()) }
     }
 }
 
@@ -170,15 +170,15 @@ impl<'r> PresentedCredential<'r> {
         let mut authorization = headers.get_all(header::AUTHORIZATION).iter();
         let header = authorization.next();
         let asserts = assertion.is_some() || assertion_type.is_some();
-        // §2.3: not more than one way.
+        // §2.3: at most one method.
         let ways = usize::from(header.is_some()) + usize::from(secret.is_some()) + usize::from(asserts);
         if ways > 1 || authorization.next().is_some() {
-            return Err(invalid("The client must authenticate in one way only"));
+            return Err(invalid("Use only one client authentication method"));
         }
         if let Some(value) = header {
             let (own_id, secret) = basic(value).ok_or_else(failed)?;
             if client_id.is_some_and(|client_id| client_id != own_id) {
-                return Err(invalid("The client_id is not that of the client that authenticated"));
+                return Err(invalid("The client_id differs from that of the authenticated client"));
             }
             return Ok(Self::Secret { client_id: own_id, secret });
         }
@@ -197,7 +197,7 @@ impl<'r> PresentedCredential<'r> {
     }
 }
 
-/// RFC 7617 §2 with RFC 6749 §2.3.1: each of the two is form-encoded before they are put together.
+/// Reads id and secret from a `Basic` header (RFC 7617 §2). Both are form-encoded before they are joined (RFC 6749 §2.3.1).
 fn basic(value: &HeaderValue) -> Option<(String, String)> {
     let (scheme, credentials) = value.to_str().ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -210,17 +210,22 @@ fn basic(value: &HeaderValue) -> Option<(String, String)> {
     (!id.is_empty() && !secret.is_empty()).then_some((id, secret))
 }
 
-/// One value of a form. A parser of whole forms would cut a text that was not encoded at its `&` and `=`.
+/// Decodes one value of a form. A parser of whole forms would split an unencoded text at its `&` and `=`.
 fn decode(text: &[u8]) -> Option<String> {
     let text: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
     percent_decode(&text).decode_utf8().ok().map(Cow::into_owned)
 }
 
-pub(crate) fn seconds(clock: &dyn Clock) -> u64 {
-    clock.now().duration_since(std::time::SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+/// True for the type of an assertion. A JWT with another purpose, such as an access token or a proof of possession, is not
+/// accepted as one.
+fn is_assertion_type(typ: Option<&str>) -> bool {
+    typ.is_none_or(|typ| {
+        let typ = typ.strip_prefix("application/").unwrap_or(typ);
+        ["JWT", "client-authentication+jwt"].iter().any(|known| known.eq_ignore_ascii_case(typ))
+    })
 }
 
-/// One answer, whatever was wrong (RFC 6749 §5.2).
+/// The refusal, the same for every cause (RFC 6749 §5.2).
 fn failed() -> TokenError {
     TokenError::new(TokenErrorKind::InvalidClient, "Client authentication failed")
 }
@@ -229,25 +234,17 @@ fn invalid(description: &'static str) -> TokenError {
     TokenError::new(TokenErrorKind::InvalidRequest, description)
 }
 
-impl From<StoreError> for TokenError {
-    fn from(error: StoreError) -> Self {
-        Self::unavailable(error)
-    }
-}
-
-/// With padding or without: both are on the road.
+/// With or without padding: clients send both.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-/// What two clocks may differ by, in seconds.
+/// Tolerance for the difference of two clocks, in seconds.
 const LEEWAY: u64 = 30;
-/// How far ahead `exp` may lie (RFC 7523 §3: not unreasonably far). There are libraries that write an hour.
+/// Maximum time until `exp`, in seconds (RFC 7523 §3: not unreasonably far). Some libraries write an hour.
 const MAX_ASSERTION_LIFETIME: u64 = 3600;
-pub(crate) const FAILURES: u32 = 10;
-pub(crate) const FAILURE_WINDOW: Duration = Duration::from_secs(60);
-/// Public keys whose private halves were thrown away.
+/// Public keys whose private keys were deleted.
 const DECOY_KEYS: &str = r#"{"keys": [
     {"kty": "RSA", "n": "wlIZXQajh7QXsliAmp1Z8CMFcF-Hvtj7ORkK9IoTnW-jqQGeusVrwbW_EPq2EtETQXgE4SOPcdg8R75Du6CmTq36D-4nLlntvEj3lXw_d5oT0umG7Q_nr12PaDf2bKX1v2qjT8Vfoe85zKl5OHVdTFZXrbxlLA5UZ5XsIRBkqwLTQUkQQwzOXQbfwSACHVz4PTa3bzhqoLZlNEYrdGr0sjuqdh1_8jXgbtzvet8H6AEKly4fLseCcAv29H_cKZOIXkac1wCGLF5YFdl0j1WIV4Ek4l8tMT_9m5ues-zE_Bwy2_oYi19cusS3g1cUz8USKQybVJxtZ-6s9CMOet8eCQ", "e": "AQAB"},
     {"kty": "EC", "crv": "P-256", "x": "O2hkK64KzxAT3rr3OE25fPgy21t5QZswwqt9obL8pM4", "y": "pjjpNJJ2dHvxnPDZ18KWt10qm7sqXLW_mMWr-7axyU8"},

@@ -1,25 +1,23 @@
-//! How often a secret may be guessed (RFC 6749 §2.3.1).
+//! Limits how often a client's secret can be guessed (RFC 6749 §2.3.1).
 //!
-//! *In*: whether an authentication was right. *Out*: whether it counts.
+//! *In*: whether an authentication was right. *Out*: whether it counts, or how long to wait.
 //!
 //! Failures are counted for each client, in this process. While a client's budget is used up, its right secret is refused
-//! too: otherwise guessing would go on. Whoever knows a client's id can hold it off in this way; clients that sign
-//! assertions can't be, because there is nothing to guess.
+//! too; otherwise an attacker could continue to guess. An attacker who knows a client's id can lock it out in this way.
+//! Clients that sign assertions are not throttled, because there is nothing to guess.
 //!
-//! Names that no client has are counted in a place of their own, which is bounded. Who fills it with thousands of them can
-//! tell afterwards which ones are clients; an id is no secret (RFC 6749 §2.2).
+//! Unknown ids are counted separately, in a bounded table. An attacker who fills this table with thousands of ids can find
+//! out which ids belong to clients; an id is not a secret (RFC 6749 §2.2).
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Mutex, time::Duration};
 
 use super::secret::TokenHash;
+use crate::sync::lock;
 
-/// The budgets. GCRA: one number for each client, the time at which it has its whole budget again.
+/// The budgets, by the generic cell rate algorithm (GCRA): one number for each client, the time at which its whole budget is
+/// available again.
 pub(crate) struct Throttle {
-    /// What one failure costs.
+    /// The cost of one failure.
     cost: Duration,
     /// The whole budget.
     budget: Duration,
@@ -29,18 +27,18 @@ pub(crate) struct Throttle {
 #[derive(Default)]
 struct Debts {
     of_clients: HashMap<TokenHash, Duration>,
-    /// Of names that no client has: they are treated alike, but anybody can make up any number of them.
+    /// Treated as clients are, but an attacker can invent any number of ids.
     of_unknown_ids: HashMap<TokenHash, Duration>,
 }
 
 impl Throttle {
-    /// At most `failures` in any `window`.
+    /// Allows at most `failures` in any `window`.
     pub(crate) fn new(failures: u32, window: Duration) -> Self {
         let cost = window / failures.max(1);
         Self { cost, budget: cost * failures.max(1), debts: Mutex::default() }
     }
 
-    /// Counts one authentication; in one step, so that no number of them at once gets further than one by one. The error is
+    /// Counts one authentication. It is one step, so that concurrent attempts get no further than consecutive ones. The error is
     /// how long to wait.
     pub(crate) fn record_attempt(
         &self,
@@ -50,7 +48,7 @@ impl Throttle {
         now: Duration,
     ) -> Result<(), Duration> {
         let key = TokenHash::of(client_id);
-        let mut debts = self.debts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut debts = lock(&self.debts);
         let Debts { of_clients, of_unknown_ids } = &mut *debts;
         let debts = if known { of_clients } else { of_unknown_ids };
         let paid_off = debts.get(&key).map_or(now, |at| (*at).max(now));
@@ -80,23 +78,23 @@ mod tests {
     use super::{Duration, Throttle};
 
     #[test]
-    fn a_budget_is_used_up_and_comes_back() {
+    fn refuses_when_the_budget_is_used_up_until_it_is_restored() {
         let throttle = Throttle::new(3, Duration::from_secs(60));
-        let judge = |id, right, at| throttle.record_attempt(id, true, right, Duration::from_secs(at));
+        let attempt = |id, right, at| throttle.record_attempt(id, true, right, Duration::from_secs(at));
         for _ in 0..3 {
-            assert_eq!(judge("a", false, 0), Ok(()));
+            assert_eq!(attempt("a", false, 0), Ok(()));
         }
-        assert_eq!(judge("a", false, 0), Err(Duration::from_secs(20)));
-        assert_eq!(judge("a", true, 19), Err(Duration::from_secs(1)), "the right one too");
-        assert_eq!(judge("b", true, 0), Ok(()), "another client");
-        assert_eq!(judge("a", true, 20), Ok(()));
-        assert_eq!(judge("a", false, 20), Ok(()));
-        assert!(judge("a", true, 20).is_err());
-        assert_eq!(judge("a", true, 80), Ok(()));
+        assert_eq!(attempt("a", false, 0), Err(Duration::from_secs(20)));
+        assert_eq!(attempt("a", true, 19), Err(Duration::from_secs(1)), "the right secret is refused too");
+        assert_eq!(attempt("b", true, 0), Ok(()), "another client");
+        assert_eq!(attempt("a", true, 20), Ok(()));
+        assert_eq!(attempt("a", false, 20), Ok(()));
+        assert!(attempt("a", true, 20).is_err());
+        assert_eq!(attempt("a", true, 80), Ok(()));
     }
 
     #[test]
-    fn strangers_take_no_place_from_clients() {
+    fn unknown_ids_do_not_displace_clients() {
         let throttle = Throttle::new(1, Duration::from_secs(60));
         let now = Duration::ZERO;
         assert!(throttle.record_attempt("a", true, false, now).is_ok());

@@ -1,48 +1,50 @@
-//! Where the browser is sent (RFC 6749 §3.1.2, RFC 8252 §7.3, RFC 9700 §4.1).
+//! Redirect URIs (RFC 6749 §3.1.2, RFC 8252 §7.3, RFC 9700 §4.1).
 //!
-//! *In*: the redirect URIs that a client registers, and the one that a request names. *Out*: one to go to, or none.
+//! *In*: the redirect URIs that a client registers, and the one in a request. *Out*: the one to use, if it is registered.
+//!
+//! Whether the host of a URI belongs to the client is not checked here.
 
 use http::{HeaderValue, Response, StatusCode, Uri, header};
 
 use super::response::{ResponseBody, empty};
 
-/// RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §2.1.
+/// Checks a redirect URI for the registration (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §2.1). The error is what was found.
 pub(crate) fn check_redirect_uri(uri: &str) -> Result<(), &'static str> {
     let Some((scheme, rest)) = uri.split_once(':') else { return Err("a redirect URI is relative") };
     if uri.contains('#') || !uri.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("a redirect URI has a fragment, or characters that no URI has");
+        return Err("a redirect URI has a fragment, or a character that is invalid in URIs");
     }
     match scheme {
         "https" | "http" => {
-            let parsed: Uri = uri.parse().map_err(|_| "a redirect URI is none")?;
+            let parsed: Uri = uri.parse().map_err(|_| "a redirect URI is malformed")?;
             let authority = parsed.authority().ok_or("a redirect URI has no host")?;
             if authority.host().is_empty() || authority.as_str().contains('@') {
-                return Err("a redirect URI has no host, or a user");
+                return Err("a redirect URI has no host, or has a user name");
             }
             if scheme == "http" && !is_loopback(authority.host()) {
                 return Err("a redirect URI is plain http to another machine");
             }
             Ok(())
         }
-        // RFC 8252 §7.1: a domain name in reverse. It also keeps `javascript:` and its like out.
+        // RFC 8252 §7.1: a domain name in reverse. This excludes `javascript:` and similar schemes.
         own if is_scheme(own) && own.contains('.') && !rest.is_empty() => Ok(()),
-        _ => Err("a redirect URI's scheme is none of a domain of one's own"),
+        _ => Err("a redirect URI's scheme is not a domain name in reverse"),
     }
 }
 
-/// RFC 8252 §7.3, §8.3: the addresses, and the name for development.
+/// True for a loopback address, and for the name used in development (RFC 8252 §7.3, §8.3).
 fn is_loopback(host: &str) -> bool {
     matches!(host, "127.0.0.1" | "[::1]" | "localhost")
 }
 
-/// RFC 3986 §3.1. What stands before a colon may also be the host of a relative reference, and its port behind.
+/// RFC 3986 §3.1. The text before a colon may instead be the host of a relative reference, with its port after the colon.
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
-/// The redirect URI of a request, if the client registered it: byte for byte, but for the port of a loopback address, which an
-/// app can't know beforehand. Without one in the request it is the only one registered.
+/// Returns the redirect URI of a request, if the client registered it. The comparison is byte for byte, except for the port
+/// of a loopback address, which an app can't know in advance. A request without one uses the only registered one.
 pub(crate) fn choose<'u>(registered: &'u [String], requested: Option<&'u str>) -> Option<&'u str> {
     match (requested, registered) {
         (None, [only]) => Some(only),
@@ -54,18 +56,17 @@ pub(crate) fn choose<'u>(registered: &'u [String], requested: Option<&'u str>) -
     }
 }
 
-/// The answer that sends the browser there, with these parameters. 303, never 307, which would post the user's password on
-/// (RFC 9700 §4.12).
+/// Redirects the browser with these parameters. The status is 303: 307 would forward the user's password (RFC 9700 §4.12).
 pub(crate) fn redirect(uri: &str, parameters: &[(&str, &str)]) -> Response<ResponseBody> {
     let separator = if uri.contains('?') { '&' } else { '?' };
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
     let Ok(location) = HeaderValue::try_from(format!("{uri}{separator}{query}")) else {
-        // The host's registry let a redirect URI pass that is none.
+        // A registry of the application has returned an invalid redirect URI.
         return empty(StatusCode::INTERNAL_SERVER_ERROR);
     };
     let mut response = empty(StatusCode::SEE_OTHER);
     response.headers_mut().insert(header::LOCATION, location);
-    // RFC 9700 §4.2.4: the code is in no referrer.
+    // RFC 9700 §4.2.4: keeps the code out of the `Referer` header.
     response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }
@@ -74,7 +75,8 @@ fn is_same_but_for_the_port(registered: &str, requested: &str) -> bool {
     without_port(registered).is_some_and(|own| without_port(requested) == Some(own))
 }
 
-/// Host and what follows the port of a loopback URI. Addresses only: a name could be somebody else's (RFC 8252 §8.3).
+/// Returns a loopback URI without its port: what is before and after it. Addresses only, because a name may resolve to
+/// another machine (RFC 8252 §8.3).
 fn without_port(uri: &str) -> Option<(&str, &str)> {
     let hosts = ["http://127.0.0.1", "http://[::1]"];
     let (host, rest) = hosts.iter().find_map(|host| Some((*host, uri.strip_prefix(host)?)))?;
@@ -95,12 +97,12 @@ mod tests {
     use super::choose;
 
     #[test]
-    fn a_redirect_uri_is_the_one_registered_byte_for_byte() {
+    fn accepts_a_registered_redirect_uri_byte_for_byte() {
         let registered = ["https://app.test/cb?x=1".to_owned(), "http://127.0.0.1/cb".to_owned()];
         let [only, loopback] = &registered;
         assert_eq!(choose(&registered, Some(only)), Some(only.as_str()));
         assert_eq!(choose(&registered[..1], None), Some(only.as_str()));
-        assert_eq!(choose(&registered, None), None, "which one?");
+        assert_eq!(choose(&registered, None), None, "ambiguous without redirect_uri");
         for port in ["http://127.0.0.1:1/cb", "http://127.0.0.1:65535/cb", loopback] {
             assert_eq!(choose(&registered, Some(port)), Some(port));
         }
