@@ -20,10 +20,10 @@ pub fn open_jws(keys: &KeySet, compact: &str) -> Option<Vec<u8>> {
 /// The same under a shared secret; the only `alg` it takes is the secret's.
 ///
 /// # Errors
-/// The secret's key set can't be made, as [`JwtVerifier::shared_secret`](crate::JwtVerifier::shared_secret) says.
+/// The secret's key set can't be made, as [`JwtVerifierBuilder::build`](crate::verify::JwtVerifierBuilder::build) reports.
 pub fn open_jws_with_secret(secret: SharedSecret, compact: &str) -> Result<Option<Vec<u8>>, ConfigError> {
     let algorithm = SignatureAlgorithm::Hmac(secret.algorithm());
-    Ok(open(&KeySet::of_secret(secret)?, &[algorithm], compact))
+    Ok(open(&KeySet::from_secret(secret)?, &[algorithm], compact))
 }
 
 fn open(keys: &KeySet, algorithms: &[SignatureAlgorithm], compact: &str) -> Option<Vec<u8>> {
