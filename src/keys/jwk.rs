@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[derive(Deserialize)]
-struct JwkSet<'j> {
+struct PublicJwkSet<'j> {
     #[serde(borrow)]
     keys: Vec<&'j RawValue>,
 }
@@ -71,7 +71,7 @@ pub(crate) fn public_members(key: &KeyMaterial) -> Value {
 
 pub(super) fn parse_set(json: &[u8]) -> Result<Vec<Result<LoadedKey, &'static str>>, String> {
     let text = str::from_utf8(json).map_err(|_| "it is not UTF-8".to_owned())?;
-    let set: JwkSet<'_> = serde_json::from_str(text)
+    let set: PublicJwkSet<'_> = serde_json::from_str(text)
         .map_err(|error| format!("it is not a JWK set (line {}, column {})", error.line(), error.column()))?;
     Ok(set.keys.into_iter().map(|key| parse_key(key.get())).collect())
 }

@@ -22,7 +22,7 @@ use crate::{
 
 #[tokio::test]
 async fn each_issuer_is_judged_by_its_own_rules_and_keys() {
-    let (strict, lax) = (issuer(), MockIssuer::with_algorithm("https://lax.test", Algorithm::EdDSA));
+    let (strict, lax) = (issuer(), MockIssuer::new("https://lax.test").with_algorithm(Algorithm::EdDSA));
     let lax_verifier = lax.verifier_builder("https://lax-api.test").accept_plain_jwt_type().build().unwrap();
     let app = router().layer(OAuthLayer::new(TrustedIssuers::new([strict.verifier(API), lax_verifier]).unwrap()));
     let lax_token = lax.token("bob").audience("https://lax-api.test");
@@ -62,7 +62,7 @@ async fn an_issuer_that_is_not_on_the_list_asks_nobody_for_keys() {
 
 #[test]
 fn the_list_names_each_issuer_once_and_at_least_one() {
-    assert!(TrustedIssuers::new([]).unwrap_err().to_string().contains("there is none"));
+    assert!(TrustedIssuers::new([]).unwrap_err().to_string().contains("the list is empty"));
     let twice = TrustedIssuers::new([issuer().verifier(API), issuer().verifier("https://other.test")]);
     assert!(twice.unwrap_err().to_string().contains("\"https://auth.test\" is there twice"));
 }
