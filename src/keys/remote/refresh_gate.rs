@@ -47,7 +47,7 @@ impl RefreshGate {
     /// Returns the id of a new attempt, or `None` if one is running.
     ///
     /// # Errors
-    /// No attempt is running, and none may start now.
+    /// A recent set lacked the `kid`; or no attempt is running, and none may start now.
     pub(super) fn request_attempt(
         &mut self,
         reason: RefreshReason<'_>,

@@ -47,7 +47,7 @@ use crate::{
 ///
 /// The cost: a stored verdict can be out of date. For an opaque token this lasts up to `max_age` after it was revoked. For a
 /// JWT it changes nothing: with and without a cache, a withdrawn key counts until the key set is fetched again. The cache
-/// also needs memory for clients' claims. `PERFORMANCE.md` has the figures.
+/// also needs memory for clients' claims.
 ///
 /// ```
 /// # fn example(issuer: tower_oauth::Issuer) -> Result<(), tower_oauth::ConfigError> {
