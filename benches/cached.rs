@@ -113,7 +113,7 @@ fn endpoint() -> IntrospectionVerifier {
 
 /// What is kept of 10 000 live tokens, with room to spare, so that none is evicted.
 fn roomy<V: Verify>(verifier: V) -> Cached<V> {
-    Cached::new(verifier, HOUR).max_entries(4 * LIVE).max_bytes(256 * 1024 * 1024)
+    Cached::builder(verifier, HOUR).max_entries(4 * LIVE).max_bytes(256 * 1024 * 1024).build()
 }
 
 async fn hits() {

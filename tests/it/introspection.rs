@@ -304,7 +304,7 @@ async fn what_is_our_fault_or_theirs_is_an_error_in_the_log_and_names_neither_to
     for (client, secrets) in [
         (client(), [SECRET, "b3JkZXJzLWFwaTpjb3JyZWN0"]),
         (ClientAuthentication::secret_post("orders-api", SECRET), [SECRET, "correct+horse"]),
-        (ClientAuthentication::bearer(|| SECRET.replace(' ', "-")), [SECRET, "correct-horse"]),
+        (ClientAuthentication::bearer(|| async { Ok(SECRET.replace(' ', "-")) }), [SECRET, "correct-horse"]),
     ] {
         let fixture = IntrospectionFixture::of(FakeIssuer::start().await, client, |verifier| verifier);
         for fault in [
@@ -424,7 +424,7 @@ fn each_mistake_is_one_and_the_least_that_works_is_none() {
     for client in [
         client(),
         ClientAuthentication::secret_post("x", "y"),
-        ClientAuthentication::bearer(String::new),
+        ClientAuthentication::bearer(|| async { Ok(String::new()) }),
         ClientAuthentication::tls("x"),
     ] {
         assert_eq!(build(client, good), Ok(()));
@@ -482,9 +482,10 @@ fn debug_shows_neither_secret_nor_key() {
     let verifier = IntrospectionVerifier::builder(issuer().issuer(), client(), API).endpoint("https://auth.test/x");
     let told = format!("{verifier:?}") + &format!("{:?}", verifier.build().unwrap());
     assert!(told.contains("orders-api") && told.contains("client_secret_basic") && !told.contains("horse"), "{told}");
-    for client in
-        [ClientAuthentication::secret_post("orders-api", SECRET), ClientAuthentication::bearer(|| SECRET.to_owned())]
-    {
+    for client in [
+        ClientAuthentication::secret_post("orders-api", SECRET),
+        ClientAuthentication::bearer(|| async { Ok(SECRET.to_owned()) }),
+    ] {
         assert!(!format!("{client:?}").contains("horse"));
     }
 }

@@ -7,10 +7,12 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use futures_util::future::poll_immediate;
 use http::{Request, Response};
 use serde_json::{Value, json};
 use tower_oauth::{
@@ -23,7 +25,7 @@ use tower_oauth::{
 
 use crate::{
     fake_issuer::{FakeIssuer, Question},
-    introspection::{IntrospectionFixture, NOW, client},
+    introspection::{IntrospectionFixture, NOW, client, soon},
     secrets::Log,
     support::{API, get_with},
 };
@@ -153,7 +155,10 @@ async fn by_post_id_and_secret_stand_in_the_form_alone() {
 async fn a_bearer_token_of_ours_is_asked_for_with_each_question() {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
-    let ours = ClientAuthentication::bearer(move || format!("ours-{}", counted.fetch_add(1, Ordering::Relaxed)));
+    let ours = ClientAuthentication::bearer(move || {
+        let token = format!("ours-{}", counted.fetch_add(1, Ordering::Relaxed));
+        async move { Ok(token) }
+    });
     let fixture = IntrospectionFixture::of(FakeIssuer::start().await, ours, |verifier| verifier);
     for index in 0..3 {
         assert_eq!(fixture.kind("opaque").await, None);
@@ -165,8 +170,28 @@ async fn a_bearer_token_of_ours_is_asked_for_with_each_question() {
 }
 
 #[tokio::test]
+async fn a_source_of_our_bearer_token_that_fails_is_unavailable_and_logged() {
+    let ours = ClientAuthentication::bearer(|| async { Err(FetchError::new("the token service is down")) });
+    let fixture = IntrospectionFixture::of(FakeIssuer::start().await, ours, |verifier| verifier);
+    let log = Log::default();
+    log.capture(fixture.is_unavailable("5", "")).await;
+    assert!(log.text().contains("the token service is down"), "{}", log.text());
+    assert_eq!(fixture.fake.asked(), 0);
+}
+
+#[tokio::test]
+async fn a_source_of_our_bearer_token_that_waits_too_long_ends_with_the_introspection() {
+    let ours = ClientAuthentication::bearer(std::future::pending);
+    let fixture = IntrospectionFixture::of(FakeIssuer::start().await, ours, |verifier| verifier);
+    let mut waiting = Box::pin(fixture.kind("opaque"));
+    assert!(poll_immediate(&mut waiting).await.is_none());
+    fixture.clock.advance(Duration::from_secs(5));
+    assert_eq!(soon(waiting).await, Some(AuthErrorKind::Unavailable));
+}
+
+#[tokio::test]
 async fn a_bearer_token_of_ours_that_no_header_can_carry_is_our_fault_and_told_to_nobody() {
-    let ours = ClientAuthentication::bearer(|| "hush\r\nx: y".to_owned());
+    let ours = ClientAuthentication::bearer(|| async { Ok("hush\r\nx: y".to_owned()) });
     let fixture = IntrospectionFixture::of(FakeIssuer::start().await, ours, |verifier| verifier);
     let log = Log::default();
     log.capture(fixture.is_unavailable("5", "")).await;
@@ -201,7 +226,7 @@ async fn metadata_goes_the_given_way_too() {
 
 #[tokio::test]
 async fn our_credentials_are_marked_as_sensitive_for_whoever_logs_headers() {
-    for client in [client(), ClientAuthentication::bearer(|| "hush".to_owned())] {
+    for client in [client(), ClientAuthentication::bearer(|| async { Ok("hush".to_owned()) })] {
         let (fixture, courier) = by_courier(client).await;
         assert_eq!(fixture.kind("opaque").await, None);
         let sent = courier.sent.lock().unwrap();
@@ -326,7 +351,7 @@ async fn an_assertion_is_not_told_to_the_log() {
     let client = ClientAuthentication::private_key_jwt("orders-api", key());
     assert!(format!("{client:?}").contains("private_key_jwt"));
     let fixture =
-        IntrospectionFixture::of(FakeIssuer::start().await, client, IntrospectionVerifierBuilder::signed_answers);
+        IntrospectionFixture::of(FakeIssuer::start().await, client, IntrospectionVerifierBuilder::signed_responses);
     fixture.fake.introspection(crate::fake_issuer::Answer::Status(401));
     let log = Log::default();
     log.capture(fixture.is_unavailable("5", "")).await;

@@ -14,7 +14,7 @@ use crate::{
 
 /// With an ES256 key that is published.
 async fn signed() -> IntrospectionFixture {
-    IntrospectionFixture::with(IntrospectionVerifierBuilder::signed_answers).await
+    IntrospectionFixture::with(IntrospectionVerifierBuilder::signed_responses).await
 }
 
 fn payload(fixture: &IntrospectionFixture) -> Value {

@@ -257,7 +257,7 @@ async fn no_public_types_debug_or_display_tells_a_secret() {
     let causes = [&misfit, &malformed].map(|error| error.source().map(ToString::to_string));
 
     let layer = OAuthLayer::from_server(server.clone());
-    let shared_verifier = JwtVerifier::shared_secret(ISSUER, shared(), API).unwrap();
+    let shared_verifier = JwtVerifier::builder_from_secret(ISSUER, shared(), API);
     let short = SharedSecret::new(HmacAlgorithm::HS512, secret).unwrap_err();
     let oct = format!("{{\"keys\":[{{\"kty\":\"oct\",\"k\":\"{secret}\"}},\"{secret}\"]}}");
     let unusable = KeySet::from_json(&oct).unwrap_err();

@@ -35,7 +35,7 @@ fn create(path: &Path, algorithm: Algorithm) -> Result<io::Result<()>, String> {
         outcome => outcome,
     });
     let removed = fs::remove_file(&aside);
-    Ok(written.and(removed))
+    Ok(written.with_keys(removed))
 }
 
 fn write(path: &Path, pem: &str) -> io::Result<()> {

@@ -168,7 +168,7 @@ async fn liboauth2_2026_06_no_entry_outlives_exp() {
     let mut answer = active("ada", "");
     answer["exp"] = json!(later(&clock, Duration::from_secs(60)));
     let endpoints = Endpoints::default().at(ONE, answer);
-    let cached = Cached::new(endpoints.verifier(ONE, &clock), HOUR).clock(clock.clone());
+    let cached = Cached::builder(endpoints.verifier(ONE, &clock), HOUR).clock(clock.clone()).build();
     assert_eq!(subject(&cached, "opaque").await.as_deref(), Ok("ada"));
     clock.advance(Duration::from_secs(60).saturating_sub(SECOND));
     assert_eq!(subject(&cached, "opaque").await.as_deref(), Ok("ada"));
@@ -188,7 +188,7 @@ async fn liboauth2_2026_06_a_clock_that_is_set_forward_past_exp_ends_an_entry() 
     let mut answer = active("ada", "");
     answer["exp"] = json!(later(&clock, Duration::from_secs(60)));
     let endpoints = Endpoints::default().at(ONE, answer);
-    let cached = Cached::new(endpoints.verifier(ONE, &clock), HOUR).clock(clock.clone());
+    let cached = Cached::builder(endpoints.verifier(ONE, &clock), HOUR).clock(clock.clone()).build();
     assert_eq!(subject(&cached, "opaque").await.as_deref(), Ok("ada"));
     // As after a machine's sleep, or by an administrator: what is counted since does not move.
     clock.set(clock.now() + Duration::from_secs(60));
@@ -202,7 +202,7 @@ async fn liboauth2_2026_06_nor_does_a_clock_that_is_set_help_a_token_of_ones_own
     let clock = clock();
     let server = super::Server::new();
     server.says("ada", super::Answer::Active(json!({"sub": "ada", "exp": later(&clock, SECOND)})));
-    let cached = Cached::new(server.clone(), HOUR).clock(clock.clone());
+    let cached = Cached::builder(server.clone(), HOUR).clock(clock.clone()).build();
     assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
     server.revoke("ada");
     clock.set(clock.now() + SECOND);
@@ -247,7 +247,7 @@ async fn a_jwts_nbf_and_exp_are_checked_on_a_hit_by_the_verifiers_own_clock() {
     let (theirs, ours) = (clock(), clock());
     let issuer = issuer().with_clock(theirs.clone());
     let verifier = Counting::new(issuer.verifier(API));
-    let cached = Cached::new(verifier.clone(), HOUR).clock(ours);
+    let cached = Cached::builder(verifier.clone(), HOUR).clock(ours).build();
     let token = issuer.token("ada").expires_in(Duration::from_secs(60)).sign();
     assert!(authenticate(&cached, &token).await.is_ok());
     theirs.advance(Duration::from_secs(90));

@@ -18,7 +18,7 @@ async fn a_token_that_is_forgotten_is_asked_about_anew_and_no_other() {
     }
     server.revoke("ada");
     server.revoke("eve");
-    cached.forget("ada");
+    cached.invalidate("ada");
     assert_eq!(subject(&cached, "ada").await, Err(AuthErrorKind::InvalidToken));
     assert_eq!(subject(&cached, "eve").await.as_deref(), Ok("eve"), "the other one is still there");
 }
@@ -29,7 +29,7 @@ async fn a_refusal_can_be_forgotten_too() {
     let (cached, _) = cached(&server, HOUR);
     assert_eq!(subject(&cached, "ada").await, Err(AuthErrorKind::InvalidToken));
     server.says("ada", Answer::Active(json!({"sub": "ada"})));
-    cached.forget("ada");
+    cached.invalidate("ada");
     assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
 }
 
@@ -40,7 +40,7 @@ async fn a_clone_forgets_for_all() {
     let clone = cached.clone();
     assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
     assert_eq!((cached.len(), clone.len()), (1, 1));
-    clone.forget("ada");
+    clone.invalidate("ada");
     assert!(cached.is_empty());
 }
 
@@ -51,7 +51,7 @@ async fn a_token_that_is_forgotten_while_it_is_asked_about_is_not_kept_and_the_n
     server.shut();
     let first = asking(&cached, "ada");
     until(|| server.asked() == 1).await;
-    cached.forget("ada");
+    cached.invalidate("ada");
     let second = asking(&cached, "ada");
     until(|| server.asked() == 2).await;
     server.open();
@@ -59,7 +59,7 @@ async fn a_token_that_is_forgotten_while_it_is_asked_about_is_not_kept_and_the_n
     assert_eq!(second.await.unwrap().as_deref(), Ok("ada"));
     server.revoke("ada");
     assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"), "the second answer is kept, being newer");
-    cached.forget("ada");
+    cached.invalidate("ada");
     assert_eq!(subject(&cached, "ada").await, Err(AuthErrorKind::InvalidToken));
 }
 
@@ -70,7 +70,7 @@ async fn the_old_answer_of_a_forgotten_token_is_never_kept() {
     server.shut();
     let first = asking(&cached, "ada");
     until(|| server.asked() == 1).await;
-    cached.forget("ada");
+    cached.invalidate("ada");
     server.open();
     assert_eq!(first.await.unwrap().as_deref(), Ok("ada"));
     server.revoke("ada");
@@ -85,7 +85,7 @@ async fn that_one_token_is_forgotten_does_not_keep_others_on_their_way_from_bein
     server.shut();
     let ada = asking(&cached, "ada");
     until(|| server.asked() == 1).await;
-    cached.forget("somebody-else");
+    cached.invalidate("somebody-else");
     server.open();
     assert_eq!(ada.await.unwrap().as_deref(), Ok("ada"));
     assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
@@ -105,7 +105,7 @@ async fn a_question_that_began_before_its_token_was_forgotten_is_joined_by_nobod
         fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
             let verdict = self.server.verify(presented);
             if !self.begun.swap(true, Ordering::SeqCst) {
-                self.cached.get().unwrap().forget("ada");
+                self.cached.get().unwrap().invalidate("ada");
             }
             verdict
         }
@@ -153,7 +153,7 @@ async fn a_jwt_that_is_forgotten_is_verified_anew_and_accepted_again() {
         assert!(authenticate(&cached, &token).await.is_ok());
     }
     assert_eq!((verifier.asked(), cached.len()), (1, 1));
-    cached.forget(&token);
+    cached.invalidate(&token);
     assert!(cached.is_empty());
     assert!(authenticate(&cached, &token).await.is_ok());
     assert_eq!(verifier.asked(), 2);
@@ -186,7 +186,7 @@ async fn a_token_is_forgotten_for_every_tenant() {
         for tenant in ["one", "two"] {
             assert!(admit_with(&cached, token, &[("tenant", tenant)]).await.is_ok());
         }
-        cached.forget(token);
+        cached.invalidate(token);
         for tenant in ["one", "two"] {
             server.revoke(&format!("{tenant}/{token}"));
             assert!(admit_with(&cached, token, &[("tenant", tenant)]).await.is_err());
@@ -199,7 +199,7 @@ async fn to_forget_what_was_never_there_does_no_harm() {
     let server = Server::of_ada();
     let (cached, _) = cached(&server, HOUR);
     for token in ["", ".", "a.b", "ä", &"x".repeat(1 << 20), &".".repeat(100)] {
-        cached.forget(token);
+        cached.invalidate(token);
     }
     cached.clear();
     assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));

@@ -30,7 +30,7 @@ impl KeysFixture {
         let issuer = fake.builder().clock(clock.clone()).max_stale(2 * HOUR).build().unwrap();
         issuer.warm_up().await.unwrap();
         let verifier = Counting::new(JwtVerifier::new(issuer.clone(), API).unwrap());
-        let cached = Cached::new(verifier.clone(), 24 * HOUR).clock(clock.clone());
+        let cached = Cached::builder(verifier.clone(), 24 * HOUR).clock(clock.clone()).build();
         Self { fake, clock, issuer, verifier, cached }
     }
 
@@ -188,7 +188,7 @@ async fn who_wraps_a_verifier_and_forgets_to_hand_the_question_on_never_has_a_jw
         }
     }
     let fixture = KeysFixture::new().await;
-    let cached = Cached::new(Forgetful(fixture.verifier.clone()), HOUR).clock(fixture.clock.clone());
+    let cached = Cached::builder(Forgetful(fixture.verifier.clone()), HOUR).clock(fixture.clock.clone()).build();
     let token = fixture.token(Algorithm::ES256).sign();
     for asked in 1..4 {
         assert!(authenticate(&cached, &token).await.is_ok());

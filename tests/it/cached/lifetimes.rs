@@ -128,7 +128,7 @@ async fn a_refusal_is_kept_for_five_seconds_and_not_a_nanosecond_longer() {
 #[tokio::test]
 async fn a_refusal_age_of_an_hour_is_five_seconds_all_the_same() {
     let server = Server::new();
-    let cached = Cached::new(server.clone(), HOUR).refusal_age(HOUR);
+    let cached = Cached::builder(server.clone(), HOUR).refusal_age(HOUR).build();
     assert_eq!(asked_when_refused(cached, &server, &[Duration::ZERO, FIVE - INSTANT, FIVE]).await, [1, 1, 2]);
 }
 
@@ -138,10 +138,10 @@ async fn a_refusal_lives_no_longer_than_max_age_or_refusal_age() {
     let cached = Cached::new(server.clone(), SECOND);
     assert_eq!(asked_when_refused(cached, &server, &[Duration::ZERO, SECOND - INSTANT, SECOND]).await, [1, 1, 2]);
     let server = Server::new();
-    let cached = Cached::new(server.clone(), HOUR).refusal_age(SECOND);
+    let cached = Cached::builder(server.clone(), HOUR).refusal_age(SECOND).build();
     assert_eq!(asked_when_refused(cached, &server, &[Duration::ZERO, SECOND - INSTANT, SECOND]).await, [1, 1, 2]);
     let server = Server::new();
-    let cached = Cached::new(server.clone(), HOUR).refusal_age(Duration::ZERO);
+    let cached = Cached::builder(server.clone(), HOUR).refusal_age(Duration::ZERO).build();
     assert_eq!(asked_when_refused(cached, &server, &[Duration::ZERO; 3]).await, [1, 2, 3]);
 }
 

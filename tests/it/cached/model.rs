@@ -172,7 +172,7 @@ impl Model {
             world.opaque.lock().unwrap().insert(name.to_owned(), lifetime.map(|l| now + Duration::from_secs(l)));
             tokens.push(name.to_owned());
         }
-        let cached = Cached::new(world.clone(), MAX_AGE).clock(clock);
+        let cached = Cached::builder(world.clone(), MAX_AGE).clock(clock).build();
         Self { world, cached, tokens, revoked_at: HashMap::new(), forgotten: HashMap::new() }
     }
 
@@ -266,7 +266,7 @@ impl Model {
 
     fn forget(&mut self, token: usize) {
         let token = &self.tokens[token];
-        self.cached.forget(token);
+        self.cached.invalidate(token);
         if self.revoked_at.contains_key(token) {
             self.forgotten.insert(token.clone(), true);
         }

@@ -54,6 +54,20 @@ async fn a_jwt_that_failed_is_not_sent_on_by_way_of_a_cache() {
 }
 
 #[tokio::test]
+async fn a_boxed_jwt_verifier_is_checked_again_on_a_hit_and_passes_other_tokens_on() {
+    let (jwts, server) = (Counting::new(issuer().verifier(API)), Server::of_ada());
+    let boxed: Box<dyn Verify> = Box::new(jwts.clone());
+    let verifier = std::sync::Arc::new(JwtOrOpaque::new(Cached::new(boxed, HOUR), server.clone()));
+    let jwt = issuer().token("eve").sign();
+    for _ in 0..2 {
+        assert_eq!(subject(&verifier, &jwt).await.as_deref(), Ok("eve"));
+    }
+    assert_eq!(jwts.asked(), 1, "`still_holds` is that of the JWT verifier");
+    assert_eq!(subject(&verifier, "ada").await.as_deref(), Ok("ada"));
+    assert_eq!((jwts.asked(), server.asked()), (1, 1), "`verify_own` passes the opaque token on");
+}
+
+#[tokio::test]
 async fn a_cache_of_jwts_hands_on_what_is_none_of_its_own() {
     let (jwts, server) = (Counting::new(issuer().verifier(API)), Server::of_ada());
     let inside = Cached::new(jwts.clone(), HOUR);
@@ -72,7 +86,7 @@ async fn where_all_are_asked_a_cached_jwt_is_asked_about_all_the_same() {
     let (jwts, server) = (Counting::new(issuer().verifier(API)), Server::new());
     let jwt = issuer().token("eve").sign();
     server.says(&jwt, Answer::Active(json!({"sub": "asked"})));
-    let mixed = JwtOrOpaque::new(Cached::new(jwts.clone(), HOUR), server.clone()).always_ask();
+    let mixed = JwtOrOpaque::builder(Cached::new(jwts.clone(), HOUR), server.clone()).require_both().build();
     let mixed = std::sync::Arc::new(mixed);
     for round in 1..4 {
         assert_eq!(subject(&mixed, &jwt).await.as_deref(), Ok("asked"));
@@ -88,11 +102,11 @@ async fn a_cache_around_where_all_are_asked_keeps_nothing_for_the_first_ones_exp
     let issuer = issuer().with_clock(clock.clone());
     let jwt = issuer.token("eve").expires_in(60 * SECOND).sign();
     server.says(&jwt, Answer::Active(json!({"sub": "asked"}))); // no exp
-    let mixed = JwtOrOpaque::new(
+    let both = JwtOrOpaque::builder(
         issuer.verifier_builder(API).leeway(std::time::Duration::ZERO).build().unwrap(),
         server.clone(),
     );
-    let cached = Cached::new(mixed.always_ask(), HOUR).clock(clock.clone());
+    let cached = Cached::builder(both.require_both().build(), HOUR).clock(clock.clone()).build();
     for round in 1..4 {
         assert_eq!(subject(&cached, &jwt).await.as_deref(), Ok("asked"));
         assert_eq!(server.asked(), round);
@@ -105,15 +119,15 @@ async fn a_cache_around_where_all_are_asked_keeps_nothing_for_the_first_ones_exp
 async fn a_cache_in_a_cache_is_two_caches() {
     let server = Server::of_ada();
     let clock = clock();
-    let inside = Cached::new(server.clone(), HOUR).clock(clock.clone());
-    let outside = Cached::new(inside.clone(), SECOND).clock(clock.clone());
+    let inside = Cached::builder(server.clone(), HOUR).clock(clock.clone()).build();
+    let outside = Cached::builder(inside.clone(), SECOND).clock(clock.clone()).build();
     assert_eq!(subject(&outside, "ada").await.as_deref(), Ok("ada"));
     assert_eq!((inside.len(), outside.len(), server.asked()), (1, 1, 1));
     clock.advance(SECOND);
     assert_eq!(subject(&outside, "ada").await.as_deref(), Ok("ada"));
     assert_eq!(server.asked(), 1, "the inner one still has it");
-    outside.forget("ada");
-    inside.forget("ada");
+    outside.invalidate("ada");
+    inside.invalidate("ada");
     server.revoke("ada");
     assert_eq!(subject(&outside, "ada").await, Err(AuthErrorKind::InvalidToken));
 }

@@ -65,7 +65,9 @@ async fn a_verifier_that_says_what_it_looked_at_is_kept_and_its_verdicts_told_ap
     }
     for token in ["opaque".to_owned(), issuer().token("ada").sign()] {
         let before = server.asked();
-        let cached = Cached::new(Tenants(server.clone()), HOUR);
+        // Boxed, because a box must forward `cache_key`.
+        let boxed: Box<dyn Verify> = Box::new(Tenants(server.clone()));
+        let cached = Cached::new(boxed, HOUR);
         for tenant in ["one", "two", "one", "two", "none"] {
             let header = [("tenant", tenant)];
             let headers = if tenant == "none" { &[][..] } else { &header };

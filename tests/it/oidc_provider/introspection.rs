@@ -158,7 +158,7 @@ impl Fetch for Certified {
 async fn its_signed_answers_are_judged_by_its_keys() {
     let Some(provider) = Provider::start() else { return };
     let token = provider.token("opaque", "orders:read").await;
-    let server_of = |client| server(provider.asked_by(client, "opaque").signed_answers());
+    let server_of = |client| server(provider.asked_by(client, "opaque").signed_responses());
     let server = server_of(rs());
     assert!(authenticate(&server, &token).await.unwrap().allows("orders:read"));
     assert_eq!(kind(&server, "nobody-issued-this").await, Some(AuthErrorKind::InvalidToken));
@@ -177,7 +177,7 @@ async fn a_signed_answer_under_a_new_key_is_understood_at_once() {
     let token = provider.token("opaque", "orders:read").await;
     let (issuer, _) = provider.discover().await;
     let audience = format!("{RESOURCES}/opaque");
-    let server = server(IntrospectionVerifier::builder(issuer, rs(), audience).signed_answers());
+    let server = server(IntrospectionVerifier::builder(issuer, rs(), audience).signed_responses());
     assert_eq!(kind(&server, &token).await, None);
     provider.rotate("add").await; // and it forgets all tokens
     let token = provider.token("opaque", "orders:read").await;
@@ -190,7 +190,7 @@ async fn a_revocation_is_seen_at_once_or_within_the_chosen_staleness() {
     let Some(provider) = Provider::start() else { return };
     let (clock, token) = (ManualClock::default(), provider.token("opaque", "orders:read").await);
     let verifier = provider.asked_by(rs(), "opaque").clock(clock.clone()).build().unwrap();
-    let cached = Cached::new(verifier.clone(), Duration::from_secs(30)).clock(clock.clone());
+    let cached = Cached::builder(verifier.clone(), Duration::from_secs(30)).clock(clock.clone()).build();
     let (strict, lax) = (ResourceServer::new(verifier), ResourceServer::new(cached.clone()));
     for _ in 0..50 {
         assert_eq!(kind(&lax, &token).await, None);
@@ -210,7 +210,7 @@ async fn a_revocation_is_seen_at_once_or_within_the_chosen_staleness() {
     let token = provider.token("opaque", "orders:read").await;
     assert_eq!(kind(&lax, &token).await, None);
     provider.revoke(&token).await;
-    cached.forget(&token);
+    cached.invalidate(&token);
     assert_eq!(kind(&lax, &token).await, Some(AuthErrorKind::InvalidToken));
 }
 
@@ -248,7 +248,7 @@ async fn opaque_tokens_and_jwts_pass_the_same_door() {
     assert_eq!(kind(&both, "garbage").await, Some(AuthErrorKind::InvalidToken));
 
     // It answers 400 to a question about a JWT, which says nothing of the token.
-    let critical = ResourceServer::new(JwtOrOpaque::new(jwts, asking).always_ask());
+    let critical = ResourceServer::new(JwtOrOpaque::builder(jwts, asking).require_both().build());
     assert_eq!(kind(&critical, &jwt).await, Some(AuthErrorKind::Unavailable));
     assert_eq!(kind(&critical, &opaque).await, None);
 
