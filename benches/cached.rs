@@ -119,7 +119,7 @@ fn roomy<V: Verify>(verifier: V) -> Cached<V> {
 async fn hits() {
     println!("\n| live tokens | contestant | ns/request, median (min) | over bare, paired | × bare, paired |");
     println!("|---:|---|---:|---:|---:|");
-    let issuer = MockIssuer::with_algorithm(ISSUER, Algorithm::RS256);
+    let issuer = MockIssuer::new(ISSUER).with_algorithm(Algorithm::RS256);
     let (jwts, opaque) = (jwts(&issuer, LIVE), opaque(LIVE));
     let extension = || {
         let layer = TestToken::user("ada").scope("orders:read").into_layer();
@@ -190,7 +190,7 @@ fn current_thread() -> Runtime {
 fn threads() {
     println!("\n| ns each, least of 15 rounds | one thread | two threads at once | throughput of two |");
     println!("|---|---:|---:|---:|");
-    let issuer = MockIssuer::with_algorithm(ISSUER, Algorithm::ES256);
+    let issuer = MockIssuer::new(ISSUER).with_algorithm(Algorithm::ES256);
     let tokens = jwts(&issuer, LIVE);
     let cached = roomy(issuer.verifier(AUDIENCE));
     let server = ResourceServer::new(cached.clone());

@@ -67,7 +67,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 fn contestant(path: &str) -> Contestant {
-    let issuer = MockIssuer::with_algorithm("https://auth.example.com", Algorithm::RS256);
+    let issuer = MockIssuer::new("https://auth.example.com").with_algorithm(Algorithm::RS256);
     let token = token(&issuer).sign();
     let cached = || Cached::new(issuer.verifier(AUDIENCE), Duration::from_secs(600));
     let app = match path {

@@ -65,7 +65,7 @@ async fn measure<const SIZES: usize>(what: &str, sizes: [Size; SIZES]) {
 }
 
 fn issuer() -> MockIssuer {
-    MockIssuer::with_algorithm("https://auth.example.com", Algorithm::EdDSA)
+    MockIssuer::new("https://auth.example.com").with_algorithm(Algorithm::EdDSA)
 }
 
 /// Returns a route that reads `sub`, without and with a cache.
@@ -89,7 +89,7 @@ fn routes(count: usize) -> Size {
 
 fn issuers(count: usize) -> Size {
     let all = (0..count)
-        .map(|index| MockIssuer::with_algorithm(&format!("https://auth-{index}.example.com"), Algorithm::EdDSA));
+        .map(|index| MockIssuer::new(&format!("https://auth-{index}.example.com")).with_algorithm(Algorithm::EdDSA));
     let all: Vec<_> = all.collect();
     let verifier = TrustedIssuers::new(all.iter().map(|issuer| issuer.verifier(AUDIENCE))).unwrap();
     Size(count.to_string(), both(verifier, &[token(&all[count / 2]).sign()]))
@@ -97,8 +97,9 @@ fn issuers(count: usize) -> Size {
 
 fn keys(count: usize) -> Size {
     let issuer = issuer();
-    let others = (1..count)
-        .map(|index| MockIssuer::with_algorithm(&format!("https://other-{index}.example.com"), Algorithm::EdDSA).jwk());
+    let others = (1..count).map(|index| {
+        MockIssuer::new(&format!("https://other-{index}.example.com")).with_algorithm(Algorithm::EdDSA).jwk()
+    });
     let mut keys: Vec<_> = others.collect();
     keys.insert(count / 2, issuer.jwk());
     let keys = KeySet::from_json(json!({ "keys": keys }).to_string()).unwrap();

@@ -28,7 +28,7 @@ fn main() {
 }
 
 async fn compare(algorithm: Algorithm) {
-    let issuer = MockIssuer::with_algorithm("https://auth.example.com", algorithm);
+    let issuer = MockIssuer::new("https://auth.example.com").with_algorithm(algorithm);
     let token = token(&issuer).sign();
     let names = [
         "bare route",

@@ -20,8 +20,8 @@ pub const API: &str = "https://api.test";
 pub const NOW: u64 = 1_800_000_000;
 
 pub fn issuer() -> MockIssuer {
-    let clock = ManualClock::at(SystemTime::UNIX_EPOCH + Duration::from_secs(NOW));
-    MockIssuer::with_algorithm(ISSUER, Algorithm::EdDSA).clock(clock)
+    let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(NOW));
+    MockIssuer::new(ISSUER).with_algorithm(Algorithm::EdDSA).clock(clock)
 }
 
 /// Authenticates a request. A JWT needs no waiting.

@@ -121,6 +121,11 @@ impl<'r> Credentials<'r> {
         Credentials { token: Cow::Borrowed(token.as_bytes()), method: BearerMethod::Direct }.check(accepted)
     }
 
+    #[cfg(feature = "test-util")]
+    pub(crate) fn sent_by(self, method: BearerMethod) -> Self {
+        Self { method, ..self }
+    }
+
     fn check(self, accepted: &AcceptedMethods) -> Result<Self, AuthError> {
         if self.token.len() > accepted.max_token_bytes {
             return Err(Reason::TooLarge.into());

@@ -1,4 +1,6 @@
-//! A clock that stands until it is turned.
+//! A clock that a test moves by hand.
+//!
+//! *In*: the time that the test sets. *Out*: a [`Clock`](crate::clock::Clock).
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -9,7 +11,8 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, SleepFuture};
 
-/// A clock that stands until it is turned. Clones show the same time, and who sleeps by it wakes when it is turned.
+/// A clock that stands still until a test moves it. Clones show the same time. A task that sleeps on it wakes when the clock is
+/// moved far enough.
 #[derive(Debug, Clone)]
 pub struct ManualClock {
     now: Arc<Mutex<SystemTime>>,
@@ -17,28 +20,28 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that stands at `now`.
+    /// Returns a clock that shows `now`.
     #[must_use]
-    pub fn at(now: SystemTime) -> Self {
+    pub fn new(now: SystemTime) -> Self {
         Self { now: Arc::new(Mutex::new(now)), elapsed: Arc::new(watch::Sender::new(Duration::ZERO)) }
     }
 
-    /// Turns it forward.
+    /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) += by;
         self.elapsed.send_modify(|elapsed| *elapsed += by);
     }
 
-    /// Sets the time of day, backwards too, as an administrator would. Nobody who sleeps wakes from it.
+    /// Sets the time of day, also backwards, as an administrator might. The monotonic time stays, so sleeping tasks don't wake.
     pub fn set(&self, to: SystemTime) {
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) = to;
     }
 }
 
 impl Default for ManualClock {
-    /// Stands at the machine's present time.
+    /// Shows the machine's current time.
     fn default() -> Self {
-        Self::at(SystemTime::now())
+        Self::new(SystemTime::now())
     }
 }
 
@@ -55,7 +58,7 @@ impl Clock for ManualClock {
         let mut elapsed = self.elapsed.subscribe();
         let deadline = self.elapsed().saturating_add(duration);
         SleepFuture::new(async move {
-            // An error says that the clock is gone: then nobody will turn it any more.
+            // An error means that the clock was dropped, so it is never moved again.
             if elapsed.wait_for(|elapsed| *elapsed >= deadline).await.is_err() {
                 std::future::pending::<()>().await;
             }

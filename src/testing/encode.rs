@@ -1,4 +1,4 @@
-//! A public key, written the ways servers write it.
+//! Public keys in the encodings that servers use.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use pkcs1::{RsaPublicKey, UintRef};

@@ -1,6 +1,6 @@
-//! For your tests (feature `test-util`): an issuer without sockets, forged tokens, a clock you turn by hand.
+//! For tests (feature `test-util`): an issuer without sockets, forged tokens, and a clock that a test moves.
 //!
-//! Nothing here belongs into a program that serves strangers: who holds a [`MockIssuer`] can be anybody.
+//! Do not use this module in a server: code with a [`MockIssuer`] can issue tokens for every user.
 //!
 //! # A test to copy
 //!
@@ -25,10 +25,10 @@
 //! let reader = issuer.token("ada").audience("https://api.test").scope("orders:read").sign();
 //! assert_eq!(app.clone().oneshot(get(reader)?).await?.status(), StatusCode::OK);
 //!
-//! let nobody = issuer.token("ada").audience("https://api.test").sign();
-//! assert_eq!(app.clone().oneshot(get(nobody)?).await?.status(), StatusCode::FORBIDDEN);
+//! let without_scope = issuer.token("ada").audience("https://api.test").sign();
+//! assert_eq!(app.clone().oneshot(get(without_scope)?).await?.status(), StatusCode::FORBIDDEN);
 //!
-//! // Everything a stranger may try with a token of this kind, in one loop:
+//! // Every known forgery of this token:
 //! for forgery in issuer.token("ada").audience("https://api.test").scope("orders:read").forgeries() {
 //!     let status = app.clone().oneshot(get(forgery.token().to_owned())?).await?.status();
 //!     assert!(matches!(status.as_u16(), 400 | 401), "{forgery}: {status}");
@@ -37,7 +37,8 @@
 //! # }
 //! ```
 //!
-//! Where no key should be involved at all, [`TestToken`] puts a token straight into a request.
+//! [`TestToken`] puts a token directly into a request, without a key. [`TestRequest`] tests a
+//! [`Verify`](crate::verify::Verify) of your own.
 
 #![allow(
     clippy::expect_used,
@@ -50,6 +51,7 @@ mod clock;
 mod encode;
 mod forgeries;
 mod issuer;
+mod test_request;
 mod test_token;
 mod token_builder;
 mod vectors;
@@ -58,6 +60,7 @@ pub use self::{
     clock::ManualClock,
     forgeries::Forgery,
     issuer::MockIssuer,
+    test_request::TestRequest,
     test_token::{InjectToken, InjectTokenLayer, TestToken},
     token_builder::TokenBuilder,
     vectors::{open_jws, open_jws_with_secret},

@@ -1,4 +1,6 @@
-//! A token without any key: for tests of what comes after the check.
+//! A token without a key, for tests of the code behind the layer.
+//!
+//! *In*: claims. *Out*: a [`Token`](crate::Token), in a request or by itself.
 
 use std::task::{Context, Poll};
 
@@ -9,7 +11,7 @@ use tower_service::Service;
 
 use crate::{claims::ClaimNames, scope::ScopeHierarchy, token::Token};
 
-/// Makes a [`Token`] out of nothing and puts it into a request, as if a layer had checked one.
+/// Builder for a [`Token`](crate::Token) that no verifier checked. Can put it into a request, as the layer does.
 ///
 /// ```
 /// # tower_oauth::scopes! { pub OrdersRead = "orders:read"; }
@@ -32,12 +34,12 @@ pub struct TestToken {
 }
 
 impl TestToken {
-    /// Acts for a person, through the client `test-client`.
+    /// Returns a token that acts for a user, issued to the client `test-client`.
     pub fn user(subject: &str) -> Self {
         Self { claims: Map::new(), hierarchy: None }.claim("sub", subject).claim("client_id", "test-client")
     }
 
-    /// Acts for a client itself.
+    /// Returns a token that a client obtained for itself.
     pub fn client(client: &str) -> Self {
         Self { claims: Map::new(), hierarchy: None }.claim("sub", client).claim("client_id", client)
     }
@@ -47,18 +49,18 @@ impl TestToken {
         self.claim("scope", scopes)
     }
 
-    /// Any claim.
+    /// Sets a claim.
     pub fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.claims.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Which scopes include which others, as the server would say it.
+    /// Defines which scopes include which others, as the server does.
     pub fn scope_hierarchy(self, hierarchy: ScopeHierarchy) -> Self {
         Self { hierarchy: Some(hierarchy), ..self }
     }
 
-    /// The token.
+    /// Builds the token.
     ///
     /// # Panics
     /// A standard claim has a wrong type.
@@ -70,7 +72,7 @@ impl TestToken {
             .with_hierarchy(self.hierarchy.map(Into::into).as_ref())
     }
 
-    /// Puts the token where the extractors look.
+    /// Puts the token into the request's extensions, where the extractors read it.
     ///
     /// # Panics
     /// A standard claim has a wrong type.
@@ -78,7 +80,7 @@ impl TestToken {
         request.extensions_mut().insert(self.build());
     }
 
-    /// A layer that puts the token into every request; in tests it stands where [`OAuthLayer`](crate::OAuthLayer) does.
+    /// Returns a layer that puts the token into every request, in place of [`OAuthLayer`](crate::OAuthLayer).
     ///
     /// # Panics
     /// A standard claim has a wrong type.
@@ -88,7 +90,7 @@ impl TestToken {
     }
 }
 
-/// Made by [`TestToken::into_layer`].
+/// Puts a token into every request. Made by [`TestToken::into_layer`].
 #[derive(Debug, Clone)]
 pub struct InjectTokenLayer {
     token: Token,

@@ -1,4 +1,4 @@
-//! Tokens, good ones and bent ones.
+//! Signed tokens, valid ones and forged ones.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +11,7 @@ use crate::{
     keys::PrivateKey,
 };
 
-/// A token in the making. As it comes from [`MockIssuer::token`], it is a good one by RFC 9068.
+/// Builder for a signed token. As [`MockIssuer::token`] returns it, the token is valid by RFC 9068.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct TokenBuilder {
@@ -55,85 +55,85 @@ impl TokenBuilder {
         self.claim("client_id", client)
     }
 
-    /// `exp`, counted from now.
+    /// `exp`: this time after now.
     pub fn expires_in(self, lifetime: Duration) -> Self {
         let expires = seconds(self.now + lifetime);
         self.claim("exp", expires)
     }
 
-    /// Any claim, of any type.
+    /// Sets a claim, of any type.
     pub fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.claims.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Leaves a claim out.
+    /// Removes a claim.
     pub fn without(mut self, name: &str) -> Self {
         self.claims.remove(name);
         self
     }
 
-    /// Any member of the header, of any type.
+    /// Sets a member of the header, of any type.
     pub fn header(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.header.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Leaves a member of the header out.
+    /// Removes a member of the header.
     pub fn without_header(mut self, name: &str) -> Self {
         self.header.remove(name);
         self
     }
 
-    /// The token.
+    /// Returns the signed token.
     #[must_use]
     pub fn sign(&self) -> String {
         self.sign_raw(self.header_json(), self.claims_json())
     }
 
-    /// The token, signed with another issuer's key.
+    /// Returns the token, signed with another issuer's key.
     #[must_use]
     pub fn sign_with(&self, other: &MockIssuer) -> String {
         sign(other.key(), other.algorithm(), self.header_json(), self.claims_json())
     }
 
-    /// The claims, signed with a key of your own, under a header that names it.
+    /// Returns the claims, signed with a private key whose `kid` is in the header.
     ///
     /// # Panics
-    /// Never: a private key was tried when it was loaded.
+    /// Never: a private key is checked when it is loaded.
     #[must_use]
     pub fn sign_with_key(&self, key: &PrivateKey) -> String {
         key.sign_jws("at+jwt", &self.claims).expect("a private key can sign")
     }
 
-    /// Any two texts as header and payload, under a genuine signature.
+    /// Returns any two texts as header and payload, with a valid signature.
     #[must_use]
     pub fn sign_raw(&self, header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> String {
         sign(self.issuer.key(), self.issuer.algorithm(), header, payload)
     }
 
-    /// The token under an HMAC of `secret`; `alg` says so.
+    /// Returns the token with an HMAC of `secret`, and the matching `alg`.
     #[must_use]
     pub fn sign_hmac(&self, algorithm: HmacAlgorithm, secret: &[u8]) -> String {
-        let header = self.clone().header("alg", format!("{algorithm:?}")).header_json();
+        let header = self.clone().header("alg", algorithm.as_str()).header_json();
         let signed = format!("{}.{}", b64(header), b64(self.claims_json()));
         let signature = jws::sign_hmac(algorithm, secret, signed.as_bytes());
         format!("{signed}.{}", b64(signature))
     }
 
-    /// This token with every defect that we know of, one at a time. Each must be refused with 400 or 401.
+    /// Returns this token with every known defect, one per token. An API must refuse each with 400 or 401.
     #[must_use]
     pub fn forgeries(&self) -> Vec<Forgery> {
         forgeries::all(self)
     }
 
-    /// The header as JSON.
+    /// Returns the header as JSON.
     #[must_use]
     pub fn header_json(&self) -> String {
         Value::Object(self.header.clone()).to_string()
     }
 
-    /// The claims as JSON.
+    /// Returns the claims as JSON.
     #[must_use]
     pub fn claims_json(&self) -> String {
         Value::Object(self.claims.clone()).to_string()

@@ -1,4 +1,4 @@
-//! The signature check alone, for published test vectors whose payloads are no claims.
+//! The signature check alone, for published test vectors whose payloads are not claims.
 
 use crate::{
     config_error::ConfigError,
@@ -7,20 +7,20 @@ use crate::{
     verify::check_signature,
 };
 
-/// The payload of a JWS in compact form, if one of `keys` signed it. The very steps a
-/// [`JwtVerifier`](crate::JwtVerifier) takes before it looks at claims; only `typ` may be any.
+/// Returns the payload of a JWS in compact form if one of `keys` signed it. These are the steps of a
+/// [`JwtVerifier`](crate::JwtVerifier) before it checks claims, except that any `typ` is accepted.
 ///
-/// For vectors such as Project Wycheproof's. It says nothing of who issued a token, for whom, or when.
+/// For vectors such as Project Wycheproof's. It does not check issuer, audience or times.
 #[must_use]
 pub fn open_jws(keys: &KeySet, compact: &str) -> Option<Vec<u8>> {
     let algorithms: Vec<_> = Algorithm::supported().iter().copied().map(SignatureAlgorithm::Asymmetric).collect();
     open(keys, &algorithms, compact)
 }
 
-/// The same under a shared secret; the only `alg` it takes is the secret's.
+/// Like [`open_jws`], for a shared secret. Only the `alg` of the secret is accepted.
 ///
 /// # Errors
-/// The secret's key set can't be made, as [`JwtVerifier::shared_secret`](crate::JwtVerifier::shared_secret) says.
+/// The secret can't be used as a key.
 pub fn open_jws_with_secret(secret: SharedSecret, compact: &str) -> Result<Option<Vec<u8>>, ConfigError> {
     let algorithm = SignatureAlgorithm::Hmac(secret.algorithm());
     Ok(open(&KeySet::of_secret(secret)?, &[algorithm], compact))

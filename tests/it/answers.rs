@@ -11,11 +11,11 @@ use tower_oauth::{
     AuthError, Claims, OAuthLayer, ResourceServer, Token,
     challenge::SchemeChallenge,
     error::AuthErrorKind,
-    layer::ProblemJson,
     layer::require::RequireScopesLayer,
+    layer::{ProblemJson, Refusal},
     scope::Scopes,
     server::ResourceServerBuilder,
-    step_up::StepUp,
+    step_up::{StepUp, StepUpBuilder},
     testing::{ManualClock, TestToken},
     verify::Verdict,
 };
@@ -217,8 +217,9 @@ async fn problem_documents_say_what_the_challenge_says() {
 
 #[tokio::test]
 async fn a_body_of_the_users_own_cannot_lose_the_challenge() {
-    let own = layer_with(talkative).render(|error: &AuthError| {
-        (HeaderValue::from_static("text/html"), Body::from(format!("<h1>{}</h1>", error.description())))
+    let own = layer_with(talkative).render(|refusal: &Refusal<'_>| {
+        let text = format!("<h1>{}</h1>{}", refusal.error().description(), refusal.status());
+        (HeaderValue::from_static("text/html"), Body::from(text))
     });
     let (app, plain) = (router().layer(own), router().layer(layer_with(talkative)));
     let weak = format!("Bearer {}", reader().sign());
@@ -229,16 +230,17 @@ async fn a_body_of_the_users_own_cannot_lose_the_challenge() {
         assert_eq!(answer.header("cache-control"), Some("no-store"));
         assert_eq!(answer.header("content-type"), Some("text/html"));
         assert!(answer.body.starts_with("<h1>"), "{answer:?}");
+        assert!(answer.body.ends_with(&answer.status.to_string()), "{answer:?}");
     }
 }
 
 #[tokio::test]
 async fn several_challenges_stand_in_header_lines_of_their_own() {
-    let basic = SchemeChallenge::new("Basic").unwrap().parameter("realm", "reports, \tno").err();
+    let basic = SchemeChallenge::builder("Basic").parameter("realm", "reports, \tno").build().err();
     assert!(basic.is_some(), "a tab is not for challenges");
-    let basic = SchemeChallenge::new("Basic").unwrap().parameter("realm", "reports, all").unwrap();
+    let basic = SchemeChallenge::builder("Basic").parameter("realm", "reports, all").build().unwrap();
     let app = router().layer(layer_with(|server| {
-        server.also_challenge(basic).also_challenge(SchemeChallenge::new("Negotiate").unwrap())
+        server.also_challenge(basic).also_challenge(SchemeChallenge::builder("Negotiate").build().unwrap())
     }));
     let answer = get_bare(&app, "/me").await;
     assert_eq!(answer.challenges(), [r#"Bearer realm="api""#, r#"Basic realm="reports, all""#, "Negotiate"]);
@@ -319,26 +321,26 @@ async fn grpc_requests_are_answered_in_grpcs_way_where_it_was_asked_for() {
 
 // --- step-up (RFC 9470) ---
 
-fn stepping_up(rule: StepUp, clock: &ManualClock) -> Router {
+fn stepping_up(rule: StepUpBuilder, clock: &ManualClock) -> Router {
     async fn transfer(State(rule): State<StepUp>, token: Token) -> Result<&'static str, AuthError> {
         rule.check(&token)?;
         Ok("done")
     }
-    let verifier = issuer().clock(clock.clone()).verifier(API);
+    let verifier = issuer().with_clock(clock.clone()).verifier(API);
     let server = ResourceServer::builder(verifier).realm("bank").build().unwrap();
     Router::new()
         .route("/transfer", get(transfer))
-        .with_state(rule.clock(clock.clone()))
+        .with_state(rule.clock(clock.clone()).build().unwrap())
         .layer(OAuthLayer::from_server(server))
 }
 
 #[tokio::test]
 async fn a_weak_or_old_authentication_is_told_what_would_be_enough() {
     let clock = ManualClock::default();
-    let rule = StepUp::new().acr("urn:mfa").unwrap().acr("urn:hw").unwrap().max_age(Duration::from_secs(60));
+    let rule = StepUp::builder().acr("urn:mfa").acr("urn:hw").max_age(Duration::from_secs(60));
     let app = stepping_up(rule, &clock);
     let now = tower_oauth::clock::Clock::now(&clock).duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let token = || issuer().clock(clock.clone()).token("ada");
+    let token = || issuer().with_clock(clock.clone()).token("ada");
     for (acr, age) in [("urn:mfa", 0), ("urn:mfa", 59), ("urn:hw", 59)] {
         let good = token().claim("acr", acr).claim("auth_time", now - age).sign();
         assert_eq!(get_with_token(&app, "/transfer", &good).await.body, "done", "{acr} {age}");
@@ -363,8 +365,8 @@ async fn a_weak_or_old_authentication_is_told_what_would_be_enough() {
 
 #[test]
 fn an_authentication_is_fresh_for_exactly_max_age() {
-    let clock = ManualClock::at(std::time::UNIX_EPOCH + Duration::from_secs(1_000_000));
-    let rule = StepUp::new().max_age(Duration::from_secs(60)).clock(clock.clone());
+    let clock = ManualClock::new(std::time::UNIX_EPOCH + Duration::from_secs(1_000_000));
+    let rule = StepUp::builder().max_age(Duration::from_secs(60)).clock(clock.clone()).build().unwrap();
     let token = TestToken::user("ada").claim("auth_time", 1_000_000).build();
     clock.advance(Duration::from_secs(60));
     assert!(rule.check(&token).is_ok());
@@ -379,16 +381,16 @@ fn an_authentication_is_fresh_for_exactly_max_age() {
 #[tokio::test]
 async fn a_step_up_rule_says_only_what_it_asks_for() {
     let clock = ManualClock::default();
-    let token = issuer().clock(clock.clone()).token("ada").sign();
+    let token = issuer().with_clock(clock.clone()).token("ada").sign();
     for (rule, parameters, other) in [
-        (StepUp::new().acr("urn:mfa").unwrap(), r#", acr_values="urn:mfa""#, "max_age"),
-        (StepUp::new().max_age(Duration::from_secs(9)), r#", max_age="9""#, "acr_values"),
+        (StepUp::builder().acr("urn:mfa"), r#", acr_values="urn:mfa""#, "max_age"),
+        (StepUp::builder().max_age(Duration::from_secs(9)), r#", max_age="9""#, "acr_values"),
     ] {
         let answer = get_with_token(&stepping_up(rule, &clock), "/transfer", &token).await;
         assert_eq!(answer.status, 401);
         assert!(answer.challenges()[0].ends_with(parameters) && !answer.challenges()[0].contains(other), "{answer:?}");
     }
-    assert_eq!(get_with_token(&stepping_up(StepUp::new(), &clock), "/transfer", &token).await.body, "done");
+    assert_eq!(get_with_token(&stepping_up(StepUp::builder(), &clock), "/transfer", &token).await.body, "done");
 }
 
 // --- start-up ---
@@ -425,14 +427,16 @@ fn every_mistake_of_a_server_is_told_at_once_and_by_the_settings_name() {
         assert!(nothing().accept_cookie(name).build().is_err(), "{name:?}");
     }
     for acr in ["", "a b", "a\"b", "a\\b", "ä", " "] {
-        assert!(StepUp::new().acr(acr).is_err(), "{acr:?}");
+        assert!(StepUp::builder().acr(acr).build().is_err(), "{acr:?}");
     }
     for scheme in ["", "a b", "Basic,", "ä", "a=b"] {
-        assert!(SchemeChallenge::new(scheme).is_err(), "{scheme:?}");
+        assert!(SchemeChallenge::builder(scheme).build().is_err(), "{scheme:?}");
     }
-    let basic = || SchemeChallenge::new("Basic").unwrap().parameter("realm", "x").unwrap();
-    assert!(basic().parameter("Realm", "y").is_err(), "a parameter stands once, in any case");
-    assert!(basic().parameter("a b", "y").is_err() && basic().parameter("a", "\"").is_err());
+    let basic = || SchemeChallenge::builder("Basic").parameter("realm", "x");
+    assert!(basic().parameter("Realm", "y").build().is_err(), "a parameter is named once, in any case");
+    assert!(basic().parameter("a b", "y").build().is_err() && basic().parameter("a", "\"").build().is_err());
+    let error = basic().parameter("a b", "y").parameter("c", "\"").build().unwrap_err();
+    assert_eq!(error.mistakes().len(), 2, "all mistakes at once: {error}");
 }
 
 // --- a parser of our own, as strict as the grammar ---
@@ -540,9 +544,8 @@ proptest! {
             prop_assert!(legal_in_rfc_6750(&scopes.to_string()));
             builder = builder.scopes(scopes.clone());
         }
-        let other_scheme = SchemeChallenge::new(&scheme)
-            .and_then(|challenge| challenge.parameter(&name, &description))
-            .and_then(|challenge| challenge.parameter(&other, &description));
+        let other_scheme =
+            SchemeChallenge::builder(&scheme).parameter(&name, &description).parameter(&other, &description).build();
         if let Ok(challenge) = &other_scheme {
             prop_assert!(!name.eq_ignore_ascii_case(&other));
             builder = builder.also_challenge(challenge.clone());
@@ -550,7 +553,8 @@ proptest! {
         let server = builder.build().unwrap();
 
         let token = TestToken::user("ada").build();
-        let step_up = StepUp::new().acr(&acr).map(|rule| rule.max_age(Duration::from_secs(max_age)).check(&token));
+        let step_up = StepUp::builder().acr(&acr).max_age(Duration::from_secs(max_age)).build();
+        let step_up = step_up.map(|rule| rule.check(&token));
         let errors = [AuthError::missing_credentials(), AuthError::invalid_token()]
             .into_iter()
             .chain(scopes.clone().map(AuthError::insufficient_scope))

@@ -30,8 +30,8 @@ fn desk() -> Desk {
 }
 
 fn desk_with(say: impl FnOnce(JwtVerifierBuilder) -> JwtVerifierBuilder) -> Desk {
-    let clock = ManualClock::at(UNIX_EPOCH + Duration::from_secs(NOW));
-    let issuer = issuer().clock(clock.clone());
+    let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(NOW));
+    let issuer = issuer().with_clock(clock.clone());
     let server = ResourceServer::new(say(issuer.verifier_builder(API)).build().unwrap());
     Desk { issuer, clock, server }
 }
@@ -302,7 +302,7 @@ async fn iss_must_be_the_issuers_identifier_exactly() {
 #[tokio::test]
 async fn a_token_of_another_issuer_with_its_own_key_is_refused() {
     let desk = desk();
-    let stranger = MockIssuer::new("https://stranger.test").clock(desk.clock.clone());
+    let stranger = MockIssuer::new("https://stranger.test").with_clock(desk.clock.clone());
     for token in [stranger.token("ada"), stranger.token("ada").claim("iss", ISSUER)] {
         assert!(!desk.accepts(&token).await);
         assert!(!desk.accepts(&token.header("kid", desk.issuer.key_id())).await);
@@ -543,8 +543,8 @@ async fn other_members_hold_the_client_where_that_was_said_and_the_first_named_w
 
 #[tokio::test]
 async fn a_shared_secret_is_accepted_through_its_own_constructor_only() {
-    let clock = ManualClock::at(UNIX_EPOCH + Duration::from_secs(NOW));
-    let issuer = issuer().clock(clock.clone());
+    let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(NOW));
+    let issuer = issuer().with_clock(clock.clone());
     for (algorithm, length) in [(HmacAlgorithm::HS256, 32), (HmacAlgorithm::HS384, 48), (HmacAlgorithm::HS512, 64)] {
         assert!(SharedSecret::new(algorithm, vec![7; length - 1]).is_err(), "{algorithm:?}: shorter than the hash");
         let secret = vec![7; length];
@@ -636,8 +636,10 @@ fn an_issuer_is_an_https_url_and_http_is_for_this_machine_only() {
 
 #[tokio::test]
 async fn the_allow_list_of_algorithms_is_kept() {
-    let (ours, other) =
-        (MockIssuer::with_algorithm(ISSUER, Algorithm::ES256), MockIssuer::with_algorithm(ISSUER, Algorithm::EdDSA));
+    let (ours, other) = (
+        MockIssuer::new(ISSUER).with_algorithm(Algorithm::ES256),
+        MockIssuer::new(ISSUER).with_algorithm(Algorithm::EdDSA),
+    );
     let keys = ours.key_set().and(other.key_set());
     let issuer = Issuer::from_keys(ISSUER, keys).unwrap();
     let app = |verifier: JwtVerifierBuilder| -> Router {
@@ -657,6 +659,6 @@ async fn the_machines_own_clock_is_the_default() {
     let verifier = JwtVerifier::new(issuer().issuer(), API).unwrap();
     let app = router().layer(tower_oauth::OAuthLayer::new(verifier));
     assert_eq!(get_with_token(&app, "/me", &issuer().token("ada").sign()).await.status, 200);
-    let old = ManualClock::at(SystemTime::now() - Duration::from_secs(3_600));
-    assert_eq!(get_with_token(&app, "/me", &issuer().clock(old).token("ada").sign()).await.status, 401);
+    let old = ManualClock::new(SystemTime::now() - Duration::from_secs(3_600));
+    assert_eq!(get_with_token(&app, "/me", &issuer().with_clock(old).token("ada").sign()).await.status, 401);
 }

@@ -133,7 +133,7 @@ impl FakeIssuer {
 
     /// Tokens under the key for `algorithm`; publishing it is another matter.
     pub(crate) fn mint(&self, algorithm: Algorithm) -> MockIssuer {
-        MockIssuer::with_algorithm(&self.identifier, algorithm)
+        MockIssuer::new(&self.identifier).with_algorithm(algorithm)
     }
 
     pub(crate) fn good_token(&self) -> String {

@@ -7,7 +7,7 @@ use crate::support::{API, ISSUER, get_with, router};
 #[tokio::test]
 async fn refuses_every_forgery_of_every_algorithm() {
     for &algorithm in Algorithm::supported() {
-        let issuer = MockIssuer::with_algorithm(ISSUER, algorithm);
+        let issuer = MockIssuer::new(ISSUER).with_algorithm(algorithm);
         let app = router().layer(OAuthLayer::new(issuer.verifier(API)));
         let good = issuer.token("ada").scope("orders:read orders:write admin");
         let answer = get_with(&app, "/admin", &format!("Bearer {}", good.sign())).await;

@@ -12,7 +12,8 @@ use futures_util::future::{join_all, poll_immediate};
 use http::Request;
 use serde_json::{Value, json};
 use tower_oauth::{
-    AuthError, Clock as _, IntrospectionVerifier, Issuer, OAuthLayer, ResourceServer, Token,
+    AuthError, IntrospectionVerifier, Issuer, OAuthLayer, ResourceServer, Token,
+    clock::Clock as _,
     error::AuthErrorKind,
     keys::KeySet,
     testing::ManualClock,
@@ -34,14 +35,14 @@ pub(crate) fn client() -> ClientAuthentication {
 }
 
 /// An API that asks a fake issuer, by a clock that stands at [`NOW`].
-pub(crate) struct Bench {
+pub(crate) struct IntrospectionFixture {
     pub(crate) fake: FakeIssuer,
     pub(crate) clock: ManualClock,
     pub(crate) app: Router,
     server: ResourceServer,
 }
 
-impl Bench {
+impl IntrospectionFixture {
     pub(crate) async fn new() -> Self {
         Self::with(|verifier| verifier).await
     }
@@ -55,7 +56,7 @@ impl Bench {
         client: ClientAuthentication,
         say: impl FnOnce(IntrospectionVerifierBuilder) -> IntrospectionVerifierBuilder,
     ) -> Self {
-        let clock = ManualClock::at(UNIX_EPOCH + Duration::from_secs(NOW));
+        let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(NOW));
         let issuer = fake.builder().clock(clock.clone()).build().unwrap();
         let verifier = IntrospectionVerifier::builder(issuer, client, API).clock(clock.clone());
         let verifier = say(verifier).build().unwrap();
@@ -66,9 +67,9 @@ impl Bench {
     pub(crate) fn judging(fake: FakeIssuer, clock: ManualClock, verifier: impl Verify) -> Self {
         let verifier = Arc::new(verifier);
         let app = router().layer(OAuthLayer::new(Arc::clone(&verifier)));
-        let bench = Self { fake, clock, app, server: ResourceServer::new(verifier) };
-        bench.says(&bench.good());
-        bench
+        let fixture = Self { fake, clock, app, server: ResourceServer::new(verifier) };
+        fixture.says(&fixture.good());
+        fixture
     }
 
     /// What is said of Ada's token, which may read orders.
@@ -104,13 +105,13 @@ impl Bench {
         self.fake.introspection(Answer::Body(answer.to_owned()));
     }
 
-    pub(crate) async fn admit(&self, token: &str) -> Result<Token, AuthError> {
+    pub(crate) async fn authenticate(&self, token: &str) -> Result<Token, AuthError> {
         let request = Request::get("/").header("authorization", format!("Bearer {token}")).body(()).unwrap();
         self.server.authenticate(&request.into_parts().0).await
     }
 
     pub(crate) async fn kind(&self, token: &str) -> Option<AuthErrorKind> {
-        self.admit(token).await.err().map(|error| error.kind())
+        self.authenticate(token).await.err().map(|error| error.kind())
     }
 
     pub(crate) async fn get(&self, token: &str) -> crate::support::Answer {
@@ -127,7 +128,7 @@ impl Bench {
 
     /// The verdict about a question that is given up after exactly this long.
     async fn is_given_up_after(&self, patience: Duration, questions: usize) -> Result<Token, AuthError> {
-        let mut waiting = Box::pin(self.admit("opaque"));
+        let mut waiting = Box::pin(self.authenticate("opaque"));
         let asked = self.fake.is_asked(questions);
         tokio::select! {
             verdict = &mut waiting => panic!("{verdict:?}"),
@@ -148,104 +149,104 @@ pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
 
 #[tokio::test]
 async fn an_active_token_is_admitted_with_its_facts_and_an_inactive_one_is_invalid() {
-    let bench = Bench::new().await;
-    let token = bench.admit("opaque").await.unwrap();
+    let fixture = IntrospectionFixture::new().await;
+    let token = fixture.authenticate("opaque").await.unwrap();
     assert_eq!((token.subject(), token.client_id()), (Some("ada"), Some("test-client")));
     assert_eq!(token.audience().collect::<Vec<_>>(), [API]);
-    assert_eq!(token.issuer(), Some(&*bench.fake.identifier));
+    assert_eq!(token.issuer(), Some(&*fixture.fake.identifier));
     assert!(token.allows("orders:read") && !token.allows("orders:write"));
     assert_eq!(token.expires_at(), Some(UNIX_EPOCH + Duration::from_secs(NOW + 300)));
     // RFC 7662 §2.2: whatever else stands there of one that isn't active, good or bad, says nothing.
     for inactive in [
         json!({"active": false}),
-        bench.good_but("active", json!(false)),
+        fixture.good_but("active", json!(false)),
         json!({"active": false, "exp": "soon", "aud": 1, "scope": [[]]}),
     ] {
-        bench.says(&inactive);
-        let answer = bench.get("opaque").await;
+        fixture.says(&inactive);
+        let answer = fixture.get("opaque").await;
         assert!(answer.is_refusal(401, "invalid_token"), "{inactive}: {answer:?}");
         assert!(answer.challenges()[0].contains("The access token is invalid"), "{answer:?}");
     }
-    bench.says(&bench.good());
-    assert_eq!(bench.get("opaque").await.status, 200, "nothing was remembered");
+    fixture.says(&fixture.good());
+    assert_eq!(fixture.get("opaque").await.status, 200, "nothing was remembered");
 }
 
 #[tokio::test]
 async fn an_active_token_without_the_scope_is_403() {
-    let bench = Bench::new().await;
-    assert_eq!(get_with_token(&bench.app, "/orders", "opaque").await.status, 200);
-    assert!(get_with_token(&bench.app, "/admin", "opaque").await.is_refusal(403, "insufficient_scope"));
+    let fixture = IntrospectionFixture::new().await;
+    assert_eq!(get_with_token(&fixture.app, "/orders", "opaque").await.status, 200);
+    assert!(get_with_token(&fixture.app, "/admin", "opaque").await.is_refusal(403, "insufficient_scope"));
 }
 
 #[tokio::test]
 async fn an_answer_of_another_status_is_not_the_tokens_fault() {
-    let bench = Bench::new().await;
+    let fixture = IntrospectionFixture::new().await;
     // With a body that would be good under 200, so that nothing but the status is to blame.
     for status in [
         201, 202, 203, 204, 206, 300, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 406, 408, 410, 415, 418,
         422, 429, 500, 501, 502, 503, 504, 599,
     ] {
-        for body in [bench.good().to_string(), json!({"active": false}).to_string(), "<html>no</html>".to_owned()] {
+        for body in [fixture.good().to_string(), json!({"active": false}).to_string(), "<html>no</html>".to_owned()] {
             let body = if matches!(status, 204 | 304) { Vec::new() } else { body.into_bytes() };
-            bench.fake.introspection(Answer::Whole(status, String::new(), body));
-            let asked = bench.fake.asked();
-            bench.is_unavailable("5", &status.to_string()).await;
-            assert_eq!(bench.fake.asked(), asked + 1, "{status}: asked once, not again");
+            fixture.fake.introspection(Answer::Whole(status, String::new(), body));
+            let asked = fixture.fake.asked();
+            fixture.is_unavailable("5", &status.to_string()).await;
+            assert_eq!(fixture.fake.asked(), asked + 1, "{status}: asked once, not again");
         }
     }
-    bench.says(&bench.good());
-    assert_eq!(bench.get("opaque").await.status, 200, "nothing was remembered");
+    fixture.says(&fixture.good());
+    assert_eq!(fixture.get("opaque").await.status, 200, "nothing was remembered");
 }
 
 #[tokio::test]
 async fn refused_credentials_of_ours_are_told_as_such_to_the_log_alone() {
-    let bench = Bench::new().await;
+    let fixture = IntrospectionFixture::new().await;
     for status in [401, 403] {
         let challenge = "WWW-Authenticate: Basic realm=\"introspection\"\r\n".to_owned();
-        bench.fake.introspection(Answer::Whole(status, challenge, br#"{"error":"invalid_client"}"#.to_vec()));
-        let error = bench.admit("opaque").await.unwrap_err();
+        fixture.fake.introspection(Answer::Whole(status, challenge, br#"{"error":"invalid_client"}"#.to_vec()));
+        let error = fixture.authenticate("opaque").await.unwrap_err();
         assert_eq!(error.kind(), AuthErrorKind::Unavailable);
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert!(cause.contains(&status.to_string()) && cause.contains("this API's own credentials"), "{cause}");
-        bench.is_unavailable("5", "the server's challenge is not for the caller").await;
+        fixture.is_unavailable("5", "the server's challenge is not for the caller").await;
     }
 }
 
 #[tokio::test]
 async fn redirects_are_not_followed_so_the_token_does_not_leave() {
-    let (bench, stranger) = (Bench::new().await, FakeIssuer::start().await);
-    stranger.introspection(Answer::Body(bench.good().to_string()));
+    let (fixture, stranger) = (IntrospectionFixture::new().await, FakeIssuer::start().await);
+    stranger.introspection(Answer::Body(fixture.good().to_string()));
     for status in [300, 301, 302, 303, 305, 307, 308] {
-        for to in [stranger.introspection_endpoint(), format!("{}/other", bench.fake.origin())] {
+        for to in [stranger.introspection_endpoint(), format!("{}/other", fixture.fake.origin())] {
             let headers = format!("Location: {to}\r\n");
-            bench.fake.introspection(Answer::Whole(status, headers, Vec::new()));
-            bench.is_unavailable("5", &format!("{status} to {to}")).await;
+            fixture.fake.introspection(Answer::Whole(status, headers, Vec::new()));
+            fixture.is_unavailable("5", &format!("{status} to {to}")).await;
         }
     }
-    assert_eq!((stranger.requests().len(), bench.fake.hits("/other")), (0, 0));
+    assert_eq!((stranger.requests().len(), fixture.fake.hits("/other")), (0, 0));
 }
 
 #[tokio::test]
 async fn a_server_that_hangs_or_drips_is_given_up_after_five_seconds() {
-    let bench = Bench::new().await;
+    let fixture = IntrospectionFixture::new().await;
     for (index, fault) in [Answer::Hang, Answer::Drip].into_iter().enumerate() {
-        bench.fake.introspection(fault);
-        let verdict = bench.is_given_up_after(5 * SECOND, index + 1).await;
+        fixture.fake.introspection(fault);
+        let verdict = fixture.is_given_up_after(5 * SECOND, index + 1).await;
         assert_eq!(verdict.unwrap_err().kind(), AuthErrorKind::Unavailable);
     }
-    bench.says(&bench.good());
-    assert_eq!(bench.kind("opaque").await, None);
+    fixture.says(&fixture.good());
+    assert_eq!(fixture.kind("opaque").await, None);
 }
 
 #[tokio::test]
 async fn an_answer_that_is_endless_or_breaks_off_is_no_answer() {
-    let bench = Bench::new().await;
+    let fixture = IntrospectionFixture::new().await;
     for fault in [Answer::Endless, Answer::Truncated, Answer::Reset] {
-        bench.fake.introspection(fault);
-        soon(bench.is_unavailable("5", "")).await;
+        fixture.fake.introspection(fault);
+        soon(fixture.is_unavailable("5", "")).await;
     }
-    bench.says(&bench.good());
-    assert_eq!(bench.kind("opaque").await, None);
+    fixture.says(&fixture.good());
+    assert_eq!(fixture.kind("opaque").await, None);
 }
 
 /// RFC 1952, with one stored block (RFC 1951 §3.2.4).
@@ -260,18 +261,18 @@ fn gzip(data: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn nothing_is_unpacked_and_nothing_packed_is_asked_for() {
-    let bench = Bench::new().await;
-    let packed = gzip(bench.good().to_string().as_bytes());
+    let fixture = IntrospectionFixture::new().await;
+    let packed = gzip(fixture.good().to_string().as_bytes());
     for headers in ["Content-Encoding: gzip\r\n", "", "Content-Type: application/gzip\r\n"] {
-        bench.fake.introspection(Answer::Whole(200, headers.to_owned(), packed.clone()));
-        bench.is_unavailable("5", headers).await;
+        fixture.fake.introspection(Answer::Whole(200, headers.to_owned(), packed.clone()));
+        fixture.is_unavailable("5", headers).await;
     }
-    assert_eq!(bench.fake.questions()[0].header("accept-encoding"), None);
+    assert_eq!(fixture.fake.questions()[0].header("accept-encoding"), None);
 }
 
 #[tokio::test]
 async fn when_to_come_back_is_passed_on_within_bounds() {
-    let bench = Bench::new().await;
+    let fixture = IntrospectionFixture::new().await;
     for (said, passed_on) in [
         ("7", "7"),
         (" 7 ", "7"),
@@ -289,8 +290,8 @@ async fn when_to_come_back_is_passed_on_within_bounds() {
     ] {
         for status in [401, 429, 503] {
             let headers = format!("Retry-After: {said}\r\n");
-            bench.fake.introspection(Answer::Whole(status, headers, Vec::new()));
-            bench.is_unavailable(passed_on, &format!("{status} {said:?}")).await;
+            fixture.fake.introspection(Answer::Whole(status, headers, Vec::new()));
+            fixture.is_unavailable(passed_on, &format!("{status} {said:?}")).await;
         }
     }
 }
@@ -305,7 +306,7 @@ async fn what_is_our_fault_or_theirs_is_an_error_in_the_log_and_names_neither_to
         (ClientAuthentication::secret_post("orders-api", SECRET), [SECRET, "correct+horse"]),
         (ClientAuthentication::bearer(|| SECRET.replace(' ', "-")), [SECRET, "correct-horse"]),
     ] {
-        let bench = Bench::of(FakeIssuer::start().await, client, |verifier| verifier);
+        let fixture = IntrospectionFixture::of(FakeIssuer::start().await, client, |verifier| verifier);
         for fault in [
             Answer::Status(401),
             Answer::Whole(403, format!("X: {said}\r\nWWW-Authenticate: Basic realm=\"{said}\"\r\n"), said.into()),
@@ -320,9 +321,9 @@ async fn what_is_our_fault_or_theirs_is_an_error_in_the_log_and_names_neither_to
             Answer::Body(format!(r#"{{"active":true,"{token}":1,"{token}":2}}"#)),
             Answer::Whole(200, "Content-Type: application/token-introspection+jwt\r\n".to_owned(), signed.clone()),
         ] {
-            bench.fake.introspection(fault);
+            fixture.fake.introspection(fault);
             let log = Log::default();
-            let answer = log.capture(bench.get(token)).await;
+            let answer = log.capture(fixture.get(token)).await;
             assert_eq!(answer.status, 503);
             let told = format!("{} {answer:?}", log.text());
             for secret in secrets.into_iter().chain([token, said]) {
@@ -331,36 +332,36 @@ async fn what_is_our_fault_or_theirs_is_an_error_in_the_log_and_names_neither_to
             if cfg!(feature = "tracing") {
                 let errors: Vec<_> = told.lines().filter(|line| line.contains("ERROR tower_oauth")).collect();
                 assert_eq!(errors.len(), 1, "{told}");
-                assert!(errors[0].contains("could not be asked") && errors[0].contains(&bench.fake.identifier));
+                assert!(errors[0].contains("could not be asked") && errors[0].contains(&fixture.fake.identifier));
             }
         }
         // A token that isn't active is nobody's mistake.
-        bench.says(&json!({"active": false, "sub": said}));
+        fixture.says(&json!({"active": false, "sub": said}));
         let log = Log::default();
-        assert_eq!(log.capture(bench.get(token)).await.status, 401);
+        assert_eq!(log.capture(fixture.get(token)).await.status, 401);
         assert!(!log.text().contains("ERROR") && !log.text().contains(token) && !log.text().contains(said));
     }
 }
 
 #[tokio::test]
 async fn a_hundred_questions_in_a_row_need_one_connection() {
-    let bench = Bench::new().await;
+    let fixture = IntrospectionFixture::new().await;
     for _ in 0..100 {
-        assert_eq!(bench.kind("opaque").await, None);
+        assert_eq!(fixture.kind("opaque").await, None);
     }
-    let connections: Vec<_> = bench.fake.questions().iter().map(|question| question.connection).collect();
+    let connections: Vec<_> = fixture.fake.questions().iter().map(|question| question.connection).collect();
     assert_eq!(connections.len(), 100);
     assert!(connections.iter().all(|connection| *connection == connections[0]), "{connections:?}");
 }
 
 #[tokio::test]
 async fn a_hundred_users_at_once_are_each_themselves() {
-    let bench = Bench::new().await;
+    let fixture = IntrospectionFixture::new().await;
     let tokens: Vec<_> = (0..100).map(|index| format!("token-{index}")).collect();
     for token in &tokens {
-        bench.fake.introspection_of(token, Answer::Body(bench.good_but("sub", json!(token)).to_string()));
+        fixture.fake.introspection_of(token, Answer::Body(fixture.good_but("sub", json!(token)).to_string()));
     }
-    let verdicts = join_all(tokens.iter().map(|token| bench.admit(token))).await;
+    let verdicts = join_all(tokens.iter().map(|token| fixture.authenticate(token))).await;
     for (token, verdict) in tokens.iter().zip(verdicts) {
         assert_eq!(verdict.unwrap().subject(), Some(&**token));
     }
@@ -368,17 +369,17 @@ async fn a_hundred_users_at_once_are_each_themselves() {
 
 #[tokio::test]
 async fn who_goes_away_while_the_server_hangs_spoils_nothing() {
-    let bench = Bench::with(IntrospectionVerifierBuilder::circuit_breaker).await;
-    bench.fake.introspection(Answer::Hang);
+    let fixture = IntrospectionFixture::with(IntrospectionVerifierBuilder::circuit_breaker).await;
+    fixture.fake.introspection(Answer::Hang);
     for count in 1..=10 {
-        let mut waiting = Box::pin(bench.admit("opaque"));
+        let mut waiting = Box::pin(fixture.authenticate("opaque"));
         tokio::select! {
             verdict = &mut waiting => panic!("{verdict:?}"),
-            () = bench.fake.is_asked(count) => {}
+            () = fixture.fake.is_asked(count) => {}
         }
     }
-    bench.says(&bench.good());
-    assert_eq!(bench.kind("opaque").await, None);
+    fixture.says(&fixture.good());
+    assert_eq!(fixture.kind("opaque").await, None);
 }
 
 // What cannot be configured.
@@ -490,6 +491,6 @@ fn debug_shows_neither_secret_nor_key() {
 
 #[test]
 fn the_clock_of_these_tests_stands_where_they_think() {
-    let clock = ManualClock::at(UNIX_EPOCH + Duration::from_secs(NOW));
+    let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(NOW));
     assert_eq!(clock.now().duration_since(UNIX_EPOCH).unwrap().as_secs(), NOW);
 }

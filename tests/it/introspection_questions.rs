@@ -23,16 +23,16 @@ use tower_oauth::{
 
 use crate::{
     fake_issuer::{FakeIssuer, Question},
-    introspection::{Bench, NOW, client},
+    introspection::{IntrospectionFixture, NOW, client},
     secrets::Log,
     support::{API, get_with},
 };
 
 /// What is asked about this token by this client.
 async fn question(client: ClientAuthentication, token: &str) -> Question {
-    let bench = Bench::of(FakeIssuer::start().await, client, |verifier| verifier);
-    assert_eq!(bench.kind(token).await, None);
-    let mut questions = bench.fake.questions();
+    let fixture = IntrospectionFixture::of(FakeIssuer::start().await, client, |verifier| verifier);
+    assert_eq!(fixture.kind(token).await, None);
+    let mut questions = fixture.fake.questions();
     assert_eq!(questions.len(), 1);
     questions.remove(0)
 }
@@ -54,14 +54,14 @@ impl Fetch for Courier {
     }
 }
 
-/// A bench whose questions go by courier.
-async fn by_courier(client: ClientAuthentication) -> (Bench, Courier) {
+/// A fixture whose questions go by courier.
+async fn by_courier(client: ClientAuthentication) -> (IntrospectionFixture, Courier) {
     let (fake, courier) = (FakeIssuer::start().await, Courier::default());
     let endpoint = fake.introspection_endpoint();
     let sender = courier.clone();
-    let bench = Bench::of(fake, client, |verifier| verifier.fetch(sender).endpoint(endpoint));
-    *courier.answer.lock().unwrap() = Some(bench.good().to_string().into());
-    (bench, courier)
+    let fixture = IntrospectionFixture::of(fake, client, |verifier| verifier.fetch(sender).endpoint(endpoint));
+    *courier.answer.lock().unwrap() = Some(fixture.good().to_string().into());
+    (fixture, courier)
 }
 
 #[tokio::test]
@@ -84,13 +84,13 @@ async fn the_token_is_posted_in_a_form_and_stands_nowhere_else() {
 
 #[tokio::test]
 async fn every_character_of_a_token_arrives() {
-    let bench = Bench::new().await;
+    let fixture = IntrospectionFixture::new().await;
     let letters: String = ('a'..='z').chain('A'..='Z').chain('0'..='9').collect();
     let longest = "x".repeat(16 * 1024);
     for token in [&*format!("{letters}-._~+/"), "=", "+/==", "+", "%2B".trim_start_matches("%2"), &longest] {
-        let asked = bench.fake.asked();
-        let status = bench.get(token).await.status;
-        let questions = bench.fake.questions();
+        let asked = fixture.fake.asked();
+        let status = fixture.get(token).await.status;
+        let questions = fixture.fake.questions();
         if token == "=" {
             assert_eq!((status.as_u16(), questions.len()), (400, asked), "no b64token");
         } else {
@@ -102,7 +102,7 @@ async fn every_character_of_a_token_arrives() {
 
 #[tokio::test]
 async fn what_could_slip_parameters_into_the_form_is_refused_before_anybody_is_asked() {
-    let bench = Bench::new().await;
+    let fixture = IntrospectionFixture::new().await;
     for token in [
         "x&active=true",
         "x&token=y",
@@ -118,10 +118,10 @@ async fn what_could_slip_parameters_into_the_form_is_refused_before_anybody_is_a
         "x=y",
         "\u{e4}",
     ] {
-        let answer = get_with(&bench.app, "/me", &format!("Bearer {token}")).await;
+        let answer = get_with(&fixture.app, "/me", &format!("Bearer {token}")).await;
         assert!(answer.is_refusal(400, "invalid_request"), "{token}: {answer:?}");
     }
-    assert_eq!(bench.fake.requests().len(), 0);
+    assert_eq!(fixture.fake.requests().len(), 0);
 }
 
 #[tokio::test]
@@ -154,10 +154,10 @@ async fn a_bearer_token_of_ours_is_asked_for_with_each_question() {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
     let ours = ClientAuthentication::bearer(move || format!("ours-{}", counted.fetch_add(1, Ordering::Relaxed)));
-    let bench = Bench::of(FakeIssuer::start().await, ours, |verifier| verifier);
+    let fixture = IntrospectionFixture::of(FakeIssuer::start().await, ours, |verifier| verifier);
     for index in 0..3 {
-        assert_eq!(bench.kind("opaque").await, None);
-        let question = bench.fake.questions().remove(index);
+        assert_eq!(fixture.kind("opaque").await, None);
+        let question = fixture.fake.questions().remove(index);
         assert_eq!(question.header("authorization"), Some(&*format!("Bearer ours-{index}")));
         assert_eq!(question.body, "token=opaque&token_type_hint=access_token");
     }
@@ -167,43 +167,43 @@ async fn a_bearer_token_of_ours_is_asked_for_with_each_question() {
 #[tokio::test]
 async fn a_bearer_token_of_ours_that_no_header_can_carry_is_our_fault_and_told_to_nobody() {
     let ours = ClientAuthentication::bearer(|| "hush\r\nx: y".to_owned());
-    let bench = Bench::of(FakeIssuer::start().await, ours, |verifier| verifier);
+    let fixture = IntrospectionFixture::of(FakeIssuer::start().await, ours, |verifier| verifier);
     let log = Log::default();
-    log.capture(bench.is_unavailable("5", "")).await;
+    log.capture(fixture.is_unavailable("5", "")).await;
     assert!(!log.text().contains("hush"), "{}", log.text());
-    assert_eq!(bench.fake.asked(), 0);
+    assert_eq!(fixture.fake.asked(), 0);
 }
 
 #[tokio::test]
 async fn by_tls_the_form_names_the_client_and_the_given_way_is_taken() {
-    let (bench, courier) = by_courier(ClientAuthentication::tls("orders api")).await;
-    assert_eq!(bench.kind("opaque").await, None);
+    let (fixture, courier) = by_courier(ClientAuthentication::tls("orders api")).await;
+    assert_eq!(fixture.kind("opaque").await, None);
     let sent = courier.sent.lock().unwrap();
     assert_eq!(sent.len(), 1);
-    assert_eq!(sent[0].uri().to_string(), bench.fake.introspection_endpoint());
+    assert_eq!(sent[0].uri().to_string(), fixture.fake.introspection_endpoint());
     assert_eq!(&sent[0].body()[..], b"token=opaque&token_type_hint=access_token&client_id=orders+api");
     assert!(!sent[0].headers().contains_key("authorization"));
-    assert_eq!(bench.fake.requests().len(), 0, "the issuer's own way would show no certificate");
+    assert_eq!(fixture.fake.requests().len(), 0, "the issuer's own way would show no certificate");
 }
 
 #[tokio::test]
 async fn metadata_goes_the_given_way_too() {
     let (fake, courier) = (FakeIssuer::start().await, Courier::default());
     let sender = courier.clone();
-    let bench = Bench::of(fake, client(), |verifier| verifier.fetch(sender));
-    *courier.answer.lock().unwrap() = Some(bench.fake.document().to_string().into());
+    let fixture = IntrospectionFixture::of(fake, client(), |verifier| verifier.fetch(sender));
+    *courier.answer.lock().unwrap() = Some(fixture.fake.document().to_string().into());
     // It answers every question with the metadata, which is no introspection response.
-    assert_eq!(bench.kind("opaque").await, Some(AuthErrorKind::Unavailable));
+    assert_eq!(fixture.kind("opaque").await, Some(AuthErrorKind::Unavailable));
     let paths: Vec<_> = courier.sent.lock().unwrap().iter().map(|sent| sent.uri().path().to_owned()).collect();
     assert_eq!(paths, ["/.well-known/oauth-authorization-server", "/introspect"]);
-    assert_eq!(bench.fake.requests().len(), 0);
+    assert_eq!(fixture.fake.requests().len(), 0);
 }
 
 #[tokio::test]
 async fn our_credentials_are_marked_as_sensitive_for_whoever_logs_headers() {
     for client in [client(), ClientAuthentication::bearer(|| "hush".to_owned())] {
-        let (bench, courier) = by_courier(client).await;
-        assert_eq!(bench.kind("opaque").await, None);
+        let (fixture, courier) = by_courier(client).await;
+        assert_eq!(fixture.kind("opaque").await, None);
         let sent = courier.sent.lock().unwrap();
         assert!(sent[0].headers()["authorization"].is_sensitive());
         let shown = format!("{:?}", sent[0].headers());
@@ -213,15 +213,15 @@ async fn our_credentials_are_marked_as_sensitive_for_whoever_logs_headers() {
 
 #[tokio::test]
 async fn a_way_to_the_network_that_fails_or_brings_too_much_is_not_the_tokens_fault() {
-    let (bench, courier) = by_courier(client()).await;
-    let good = bench.good().to_string();
+    let (fixture, courier) = by_courier(client()).await;
+    let good = fixture.good().to_string();
     for (body, kind) in [
         (Some(good.clone() + &" ".repeat(512 * 1024 - good.len())), None),
         (Some(good.clone() + &" ".repeat(512 * 1024 + 1 - good.len())), Some(AuthErrorKind::Unavailable)),
         (None, Some(AuthErrorKind::Unavailable)),
     ] {
         *courier.answer.lock().unwrap() = body.map(Bytes::from);
-        assert_eq!(bench.kind("opaque").await, kind);
+        assert_eq!(fixture.kind("opaque").await, kind);
     }
 }
 
@@ -247,9 +247,12 @@ async fn an_assertion_names_us_as_issuer_and_subject_and_the_issuer_as_its_only_
             let key = PrivateKey::generate(algorithm).unwrap().with_key_id("2027-01");
             let public = key.public_jwk();
             let fake = FakeIssuer::start_with_path(path).await;
-            let bench = Bench::of(fake, ClientAuthentication::private_key_jwt("orders api", key), |verifier| verifier);
-            assert_eq!(bench.kind("opaque").await, None);
-            let question = &bench.fake.questions()[0];
+            let fixture =
+                IntrospectionFixture::of(fake, ClientAuthentication::private_key_jwt("orders api", key), |verifier| {
+                    verifier
+                });
+            assert_eq!(fixture.kind("opaque").await, None);
+            let question = &fixture.fake.questions()[0];
             let names: Vec<_> = question.form().into_iter().map(|(name, _)| name).collect();
             let expected = ["token", "token_type_hint", "client_id", "client_assertion_type", "client_assertion"];
             assert_eq!(names, expected);
@@ -263,7 +266,7 @@ async fn an_assertion_names_us_as_issuer_and_subject_and_the_issuer_as_its_only_
             assert_eq!(header, json!({"alg": alg, "typ": "client-authentication+jwt", "kid": "2027-01"}));
             let jti = claims.as_object_mut().unwrap().remove("jti").unwrap();
             assert!(STANDARD.decode(jti.as_str().unwrap()).unwrap().len() >= 16);
-            let own = bench.fake.identifier.clone();
+            let own = fixture.fake.identifier.clone();
             let (iat, exp) = (NOW, NOW + 60);
             assert_eq!(
                 claims,
@@ -276,21 +279,22 @@ async fn an_assertion_names_us_as_issuer_and_subject_and_the_issuer_as_its_only_
 
 #[tokio::test]
 async fn no_two_assertions_are_the_same_and_none_is_older_than_its_question() {
-    let bench =
-        Bench::of(FakeIssuer::start().await, ClientAuthentication::private_key_jwt("orders-api", key()), |verifier| {
-            verifier
-        });
+    let fixture = IntrospectionFixture::of(
+        FakeIssuer::start().await,
+        ClientAuthentication::private_key_jwt("orders-api", key()),
+        |verifier| verifier,
+    );
     let mut identifiers = HashSet::new();
     for round in 0..50 {
-        drop(bench.admit("opaque").await);
-        let assertion = bench.fake.questions()[round].parameter("client_assertion").unwrap();
+        drop(fixture.authenticate("opaque").await);
+        let assertion = fixture.fake.questions()[round].parameter("client_assertion").unwrap();
         let claims = assertion.split('.').nth(1).unwrap();
         let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).unwrap();
         let claims: Value = serde_json::from_slice(&claims).unwrap();
         assert!(identifiers.insert(claims["jti"].as_str().unwrap().to_owned()));
         let now = NOW + 70 * u64::try_from(round).unwrap();
         assert_eq!((claims["iat"].as_u64(), claims["exp"].as_u64()), (Some(now), Some(now + 60)));
-        bench.clock.advance(std::time::Duration::from_secs(70));
+        fixture.clock.advance(std::time::Duration::from_secs(70));
     }
 }
 
@@ -299,18 +303,21 @@ async fn no_two_assertions_are_the_same_and_none_is_older_than_its_question() {
 async fn an_assertion_opens_no_door() {
     let key = key();
     let keys = KeySet::from_json(format!(r#"{{"keys": [{}]}}"#, key.public_jwk())).unwrap();
-    let bench =
-        Bench::of(FakeIssuer::start().await, ClientAuthentication::private_key_jwt("x", key), |verifier| verifier);
-    assert_eq!(bench.kind("opaque").await, None);
-    let assertion = bench.fake.questions()[0].parameter("client_assertion").unwrap();
+    let fixture = IntrospectionFixture::of(
+        FakeIssuer::start().await,
+        ClientAuthentication::private_key_jwt("x", key),
+        |verifier| verifier,
+    );
+    assert_eq!(fixture.kind("opaque").await, None);
+    let assertion = fixture.fake.questions()[0].parameter("client_assertion").unwrap();
     assert!(open_jws(&keys, &assertion).is_some());
-    let own = bench.fake.identifier.clone();
+    let own = fixture.fake.identifier.clone();
     let issuer = tower_oauth::Issuer::from_keys(&own, keys).unwrap();
     // Nothing but its type is wrong with it here: not even its audience.
-    let verifier = tower_oauth::JwtVerifier::builder(issuer, own).clock(bench.clock.clone());
+    let verifier = tower_oauth::JwtVerifier::builder(issuer, own).clock(fixture.clock.clone());
     let verifier = verifier.accept_without(tower_oauth::verify::OptionalClaim::ClientId).build().unwrap();
-    let door = Bench::judging(bench.fake, bench.clock, verifier);
-    let error = door.admit(&assertion).await.unwrap_err();
+    let door = IntrospectionFixture::judging(fixture.fake, fixture.clock, verifier);
+    let error = door.authenticate(&assertion).await.unwrap_err();
     assert_eq!(error.to_string(), "the token's typ is not accepted");
 }
 
@@ -318,11 +325,12 @@ async fn an_assertion_opens_no_door() {
 async fn an_assertion_is_not_told_to_the_log() {
     let client = ClientAuthentication::private_key_jwt("orders-api", key());
     assert!(format!("{client:?}").contains("private_key_jwt"));
-    let bench = Bench::of(FakeIssuer::start().await, client, IntrospectionVerifierBuilder::signed_answers);
-    bench.fake.introspection(crate::fake_issuer::Answer::Status(401));
+    let fixture =
+        IntrospectionFixture::of(FakeIssuer::start().await, client, IntrospectionVerifierBuilder::signed_answers);
+    fixture.fake.introspection(crate::fake_issuer::Answer::Status(401));
     let log = Log::default();
-    log.capture(bench.is_unavailable("5", "")).await;
-    let assertion = bench.fake.questions()[0].parameter("client_assertion").unwrap();
+    log.capture(fixture.is_unavailable("5", "")).await;
+    let assertion = fixture.fake.questions()[0].parameter("client_assertion").unwrap();
     let pieces = assertion.as_bytes().chunks(24).map(|piece| std::str::from_utf8(piece).unwrap());
     for piece in pieces.filter(|piece| piece.len() == 24) {
         assert!(!log.text().contains(piece), "{}", log.text());

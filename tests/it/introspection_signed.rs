@@ -7,18 +7,18 @@ use tower_oauth::{
 
 use crate::{
     fake_issuer::Answer,
-    introspection::{Bench, NOW},
+    introspection::{IntrospectionFixture, NOW},
     introspection_answers::{BOUND, ELSEWHERE, EXPIRED},
     support::{API, get_with_token, router},
 };
 
 /// With an ES256 key that is published.
-async fn signed() -> Bench {
-    Bench::with(IntrospectionVerifierBuilder::signed_answers).await
+async fn signed() -> IntrospectionFixture {
+    IntrospectionFixture::with(IntrospectionVerifierBuilder::signed_answers).await
 }
 
-fn payload(bench: &Bench) -> Value {
-    json!({"iss": bench.fake.identifier, "aud": "orders-api", "iat": NOW, "token_introspection": bench.good()})
+fn payload(fixture: &IntrospectionFixture) -> Value {
+    json!({"iss": fixture.fake.identifier, "aud": "orders-api", "iat": NOW, "token_introspection": fixture.good()})
 }
 
 pub(crate) fn header(key: &MockIssuer) -> Value {
@@ -29,7 +29,7 @@ fn signed_answer(jws: String) -> Answer {
     Answer::Whole(200, "Content-Type: application/token-introspection+jwt\r\n".to_owned(), jws.into_bytes())
 }
 
-impl Bench {
+impl IntrospectionFixture {
     pub(crate) fn key(&self) -> MockIssuer {
         self.fake.mint(Algorithm::ES256)
     }
@@ -42,44 +42,44 @@ impl Bench {
 
 #[tokio::test]
 async fn a_signed_answer_is_read_like_a_plain_one_where_it_was_asked_for() {
-    let bench = signed().await;
+    let fixture = signed().await;
     for typ in ["token-introspection+jwt", "Token-Introspection+JWT", "application/token-introspection+jwt"] {
-        let mut header = header(&bench.key());
+        let mut header = header(&fixture.key());
         header["typ"] = json!(typ);
-        bench.signs(&header, &payload(&bench));
-        assert_eq!(bench.admit("opaque").await.unwrap().subject(), Some("ada"), "{typ}");
+        fixture.signs(&header, &payload(&fixture));
+        assert_eq!(fixture.authenticate("opaque").await.unwrap().subject(), Some("ada"), "{typ}");
     }
     for aud in [json!("orders-api"), json!(["x", "orders-api"]), json!(API)] {
-        let mut payload = payload(&bench);
+        let mut payload = payload(&fixture);
         (payload["aud"], payload["sub"], payload["exp"]) = (aud, json!("eve"), json!(1));
-        bench.signs(&header(&bench.key()), &payload);
-        let token = bench.admit("opaque").await.unwrap();
+        fixture.signs(&header(&fixture.key()), &payload);
+        let token = fixture.authenticate("opaque").await.unwrap();
         assert_eq!(token.subject(), Some("ada"), "RFC 9701 §5: what stands outside says nothing of the token");
     }
-    let mut inactive = payload(&bench);
+    let mut inactive = payload(&fixture);
     inactive["token_introspection"] = json!({"active": false});
-    bench.signs(&header(&bench.key()), &inactive);
-    assert!(bench.get("opaque").await.is_refusal(401, "invalid_token"));
+    fixture.signs(&header(&fixture.key()), &inactive);
+    assert!(fixture.get("opaque").await.is_refusal(401, "invalid_token"));
     for (member, value, words) in [
         ("aud", json!("https://other.test"), ELSEWHERE),
         ("exp", json!(1), EXPIRED),
         ("cnf", json!({"jkt": "x"}), BOUND),
     ] {
-        let mut payload = payload(&bench);
-        payload["token_introspection"] = bench.good_but(member, value);
-        bench.signs(&header(&bench.key()), &payload);
-        let refusal = bench.get("opaque").await;
+        let mut payload = payload(&fixture);
+        payload["token_introspection"] = fixture.good_but(member, value);
+        fixture.signs(&header(&fixture.key()), &payload);
+        let refusal = fixture.get("opaque").await;
         assert!(refusal.is_refusal(401, "invalid_token") && refusal.challenges()[0].contains(words), "{refusal:?}");
     }
-    assert_eq!(bench.fake.questions()[0].header("accept"), Some("application/token-introspection+jwt"));
+    assert_eq!(fixture.fake.questions()[0].header("accept"), Some("application/token-introspection+jwt"));
 }
 
 #[tokio::test]
 async fn a_signed_answer_with_any_defect_is_none() {
-    let bench = signed().await;
-    let good = (header(&bench.key()), payload(&bench));
-    bench.signs(&good.0, &good.1);
-    assert_eq!(bench.kind("opaque").await, None, "or this proves nothing");
+    let fixture = signed().await;
+    let good = (header(&fixture.key()), payload(&fixture));
+    fixture.signs(&good.0, &good.1);
+    assert_eq!(fixture.kind("opaque").await, None, "or this proves nothing");
     for (member, values) in [
         ("alg", vec![Value::Null, json!("none"), json!("HS256"), json!("ES384"), json!("RS256"), json!(1)]),
         ("typ", vec![Value::Null, json!("at+jwt"), json!("JWT"), json!(""), json!("token-introspection"), json!(1)]),
@@ -90,11 +90,11 @@ async fn a_signed_answer_with_any_defect_is_none() {
             let mut header = good.0.clone();
             header[member] = value.clone();
             header.as_object_mut().unwrap().retain(|_, value| !value.is_null());
-            bench.signs(&header, &good.1);
-            bench.is_unavailable("5", &format!("{member}: {value}")).await;
+            fixture.signs(&header, &good.1);
+            fixture.is_unavailable("5", &format!("{member}: {value}")).await;
         }
     }
-    let identifier = &bench.fake.identifier;
+    let identifier = &fixture.fake.identifier;
     for (member, values) in [
         (
             "iss",
@@ -113,36 +113,36 @@ async fn a_signed_answer_with_any_defect_is_none() {
         for value in values {
             let mut payload = good.1.clone();
             payload[member] = value.clone();
-            bench.signs(&good.0, &payload);
-            bench.is_unavailable("5", &format!("{member}: {value}")).await;
+            fixture.signs(&good.0, &payload);
+            fixture.is_unavailable("5", &format!("{member}: {value}")).await;
             payload.as_object_mut().unwrap().remove(member);
-            bench.signs(&good.0, &payload);
-            bench.is_unavailable("5", &format!("no {member}")).await;
+            fixture.signs(&good.0, &payload);
+            fixture.is_unavailable("5", &format!("no {member}")).await;
         }
     }
     // An old draft, and glewlwyd, have the members flat.
-    let mut flat = bench.good();
+    let mut flat = fixture.good();
     (flat["iss"], flat["aud"]) = (json!(identifier), json!("orders-api"));
-    bench.signs(&good.0, &flat);
-    bench.is_unavailable("5", "flat").await;
+    fixture.signs(&good.0, &flat);
+    fixture.is_unavailable("5", "flat").await;
     let twice = good.1.to_string().replacen('{', "{\"aud\":\"orders-api\",", 1);
     for text in [twice, format!("[{}]", good.1), "\"x\"".to_owned(), String::new()] {
-        bench.fake.introspection(signed_answer(bench.key().token("").sign_raw(good.0.to_string(), &text)));
-        bench.is_unavailable("5", &text).await;
+        fixture.fake.introspection(signed_answer(fixture.key().token("").sign_raw(good.0.to_string(), &text)));
+        fixture.is_unavailable("5", &text).await;
     }
-    let array = json!([identifier, "orders-api", NOW, bench.good()]).to_string();
-    bench.fake.introspection(signed_answer(bench.key().token("").sign_raw(good.0.to_string(), &array)));
-    bench.is_unavailable("5", &array).await;
+    let array = json!([identifier, "orders-api", NOW, fixture.good()]).to_string();
+    fixture.fake.introspection(signed_answer(fixture.key().token("").sign_raw(good.0.to_string(), &array)));
+    fixture.is_unavailable("5", &array).await;
 }
 
 #[tokio::test]
 async fn a_signed_answer_must_be_signed_by_the_issuer_over_these_bytes() {
-    let bench = signed().await;
-    let (header, payload) = (header(&bench.key()).to_string(), payload(&bench).to_string());
-    let jws = bench.key().token("").sign_raw(&header, &payload);
+    let fixture = signed().await;
+    let (header, payload) = (header(&fixture.key()).to_string(), payload(&fixture).to_string());
+    let jws = fixture.key().token("").sign_raw(&header, &payload);
     let (signed_part, signature) = jws.rsplit_once('.').unwrap();
     let foreign = MockIssuer::new("https://stranger.test").token("").sign_raw(&header, &payload);
-    let other = bench.key().token("").sign_raw(&header, payload.replace("ada", "eve"));
+    let other = fixture.key().token("").sign_raw(&header, payload.replace("ada", "eve"));
     let (_, others_signature) = other.rsplit_once('.').unwrap();
     for bent in [
         foreign,
@@ -154,43 +154,43 @@ async fn a_signed_answer_must_be_signed_by_the_issuer_over_these_bytes() {
         format!("{jws}="),
         String::new(),
         "..".to_owned(),
-        bench.good().to_string(),
+        fixture.good().to_string(),
         serde_json::to_string(&jws).unwrap(),
     ] {
-        bench.fake.introspection(signed_answer(bent.clone()));
-        bench.is_unavailable("5", &bent).await;
+        fixture.fake.introspection(signed_answer(bent.clone()));
+        fixture.is_unavailable("5", &bent).await;
     }
-    bench.fake.introspection(signed_answer(format!("{jws}\n")));
-    assert_eq!(bench.kind("opaque").await, None);
+    fixture.fake.introspection(signed_answer(format!("{jws}\n")));
+    assert_eq!(fixture.kind("opaque").await, None);
 }
 
 #[tokio::test]
 async fn the_key_of_a_signed_answer_is_fetched_when_it_is_new() {
-    let bench = signed().await;
-    bench.signs(&header(&bench.key()), &payload(&bench));
-    assert_eq!((bench.kind("opaque").await, bench.fake.fetches()), (None, 1), "cold");
-    bench.fake.publish(&[Algorithm::EdDSA]);
-    let new = bench.fake.mint(Algorithm::EdDSA);
-    let jws = new.token("").sign_raw(header(&new).to_string(), payload(&bench).to_string());
-    bench.fake.introspection(signed_answer(jws));
-    assert_eq!((bench.kind("opaque").await, bench.fake.fetches()), (None, 2), "rotated");
+    let fixture = signed().await;
+    fixture.signs(&header(&fixture.key()), &payload(&fixture));
+    assert_eq!((fixture.kind("opaque").await, fixture.fake.fetches()), (None, 1), "cold");
+    fixture.fake.publish(&[Algorithm::EdDSA]);
+    let new = fixture.fake.mint(Algorithm::EdDSA);
+    let jws = new.token("").sign_raw(header(&new).to_string(), payload(&fixture).to_string());
+    fixture.fake.introspection(signed_answer(jws));
+    assert_eq!((fixture.kind("opaque").await, fixture.fake.fetches()), (None, 2), "rotated");
 }
 
 #[tokio::test]
 async fn without_keys_a_signed_answer_is_not_believed() {
-    let bench = signed().await;
-    bench.fake.answer(Answer::Status(500));
-    bench.signs(&header(&bench.key()), &payload(&bench));
-    assert_eq!(bench.kind("opaque").await, Some(AuthErrorKind::Unavailable));
+    let fixture = signed().await;
+    fixture.fake.answer(Answer::Status(500));
+    fixture.signs(&header(&fixture.key()), &payload(&fixture));
+    assert_eq!(fixture.kind("opaque").await, Some(AuthErrorKind::Unavailable));
 }
 
 #[tokio::test]
 async fn an_answer_is_signed_if_and_only_if_that_was_asked_for() {
-    let (plain, asking) = (Bench::new().await, signed().await);
-    for bench in [&plain, &asking] {
-        let jws = bench.key().token("").sign_raw(header(&bench.key()).to_string(), payload(bench).to_string());
-        let json = bench.good().to_string();
-        let asked = std::ptr::eq(bench, &raw const asking);
+    let (plain, asking) = (IntrospectionFixture::new().await, signed().await);
+    for fixture in [&plain, &asking] {
+        let jws = fixture.key().token("").sign_raw(header(&fixture.key()).to_string(), payload(fixture).to_string());
+        let json = fixture.good().to_string();
+        let asked = std::ptr::eq(fixture, &raw const asking);
         for (kind, body, good) in [
             ("application/token-introspection+jwt", &jws, asked),
             ("application/Token-Introspection+JWT; charset=utf-8", &jws, asked),
@@ -202,9 +202,9 @@ async fn an_answer_is_signed_if_and_only_if_that_was_asked_for() {
             ("application/json;charset=UTF-8", &json, !asked),
         ] {
             let headers = format!("Content-Type: {kind}\r\n");
-            bench.fake.introspection(Answer::Whole(200, headers, body.clone().into_bytes()));
+            fixture.fake.introspection(Answer::Whole(200, headers, body.clone().into_bytes()));
             let expected = (!good).then_some(AuthErrorKind::Unavailable);
-            assert_eq!(bench.kind("opaque").await, expected, "{kind}, asked for a signed one: {asked}");
+            assert_eq!(fixture.kind("opaque").await, expected, "{kind}, asked for a signed one: {asked}");
         }
     }
 }
@@ -212,19 +212,19 @@ async fn an_answer_is_signed_if_and_only_if_that_was_asked_for() {
 /// RFC 9701 §8.1: one kind of JWT must not be taken for another.
 #[tokio::test]
 async fn neither_is_a_signed_answer_an_access_token_nor_an_access_token_a_signed_answer() {
-    let bench = signed().await;
-    let mut access = payload(&bench);
+    let fixture = signed().await;
+    let mut access = payload(&fixture);
     (access["client_id"], access["jti"], access["sub"]) = (json!("x"), json!("x"), json!("ada"));
     (access["exp"], access["aud"]) = (json!(NOW + 300), json!([API, "orders-api"]));
-    let mut as_access = header(&bench.key());
+    let mut as_access = header(&fixture.key());
     as_access["typ"] = json!("at+jwt");
-    bench.signs(&as_access, &access);
-    bench.is_unavailable("5", "an access token for an answer").await;
+    fixture.signs(&as_access, &access);
+    fixture.is_unavailable("5", "an access token for an answer").await;
 
-    let verifier = bench.key().clock(bench.clock.clone()).verifier(API);
+    let verifier = fixture.key().with_clock(fixture.clock.clone()).verifier(API);
     let app = router().layer(OAuthLayer::new(verifier));
-    let sign = |header: &Value| bench.key().token("").sign_raw(header.to_string(), access.to_string());
+    let sign = |header: &Value| fixture.key().token("").sign_raw(header.to_string(), access.to_string());
     assert_eq!(get_with_token(&app, "/me", &sign(&as_access)).await.status, 200);
-    let answer = sign(&header(&bench.key()));
+    let answer = sign(&header(&fixture.key()));
     assert!(get_with_token(&app, "/me", &answer).await.is_refusal(401, "invalid_token"));
 }

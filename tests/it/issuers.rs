@@ -22,7 +22,7 @@ use crate::{
 
 #[tokio::test]
 async fn each_issuer_is_judged_by_its_own_rules_and_keys() {
-    let (strict, lax) = (issuer(), MockIssuer::with_algorithm("https://lax.test", Algorithm::EdDSA));
+    let (strict, lax) = (issuer(), MockIssuer::new("https://lax.test").with_algorithm(Algorithm::EdDSA));
     let lax_verifier = lax.verifier_builder("https://lax-api.test").accept_plain_jwt_type().build().unwrap();
     let app = router().layer(OAuthLayer::new(TrustedIssuers::new([strict.verifier(API), lax_verifier]).unwrap()));
     let lax_token = lax.token("bob").audience("https://lax-api.test");

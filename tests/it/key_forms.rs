@@ -69,7 +69,7 @@ fn pem_and_der_of_every_algorithm_serve_its_tokens() {
             assert!(accepts(KeySet::from_pem(armour("RSA PUBLIC KEY", &pkcs1)).unwrap(), &token), "{algorithm}");
             assert!(accepts(KeySet::from_der(pkcs1).unwrap(), &token), "{algorithm}");
         }
-        let stranger = tower_oauth::testing::MockIssuer::with_algorithm("https://stranger.test", algorithm);
+        let stranger = tower_oauth::testing::MockIssuer::new("https://stranger.test").with_algorithm(algorithm);
         assert!(!accepts(KeySet::from_pem(stranger.public_key_pem()).unwrap(), &token), "{algorithm}");
     }
 }

@@ -17,7 +17,7 @@ use crate::support::{API, ISSUER};
 
 /// Issues `iss` = [`ISSUER`] with an algorithm's own key.
 pub(crate) fn issuer_of(algorithm: Algorithm) -> MockIssuer {
-    MockIssuer::with_algorithm(ISSUER, algorithm)
+    MockIssuer::new(ISSUER).with_algorithm(algorithm)
 }
 
 pub(crate) fn token_of(algorithm: Algorithm) -> String {
@@ -49,7 +49,7 @@ pub(crate) fn verifier(keys: KeySet) -> JwtVerifier {
 }
 
 /// What a server says to `Authorization: Bearer <token>`.
-pub(crate) fn admit(verifier: impl Verify, token: &str) -> Result<Token, AuthErrorKind> {
+pub(crate) fn authenticate(verifier: impl Verify, token: &str) -> Result<Token, AuthErrorKind> {
     admit_value(verifier, &format!("Bearer {token}"))
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn judge(server: &ResourceServer, parts: &http::request::Parts) -> Re
 }
 
 pub(crate) fn accepts(keys: KeySet, token: &str) -> bool {
-    match admit(verifier(keys), token) {
+    match authenticate(verifier(keys), token) {
         Ok(token) => token.subject() == Some("ada"),
         Err(AuthErrorKind::InvalidToken) => false,
         Err(other) => panic!("neither accepted nor an invalid token: {other:?}"),

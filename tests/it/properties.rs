@@ -48,7 +48,7 @@ pub(crate) fn check<S: Strategy<Value: Debug>>(
 /// A stopped clock, so that a date is good or not once and for all.
 fn issuer() -> MockIssuer {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(NOW));
-    issuer_of(Algorithm::EdDSA).clock(ManualClock::at(now))
+    issuer_of(Algorithm::EdDSA).with_clock(ManualClock::new(now))
 }
 
 fn server(issuer: &MockIssuer) -> ResourceServer {
@@ -332,7 +332,7 @@ fn a_bent_key_never_spoils_its_neighbours() {
         let loaded = crate::material::set(keys.clone());
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(NOW));
         let issuer = tower_oauth::Issuer::from_keys(ISSUER, loaded).unwrap();
-        let verifier = tower_oauth::JwtVerifier::builder(issuer, API).clock(ManualClock::at(now)).build().unwrap();
+        let verifier = tower_oauth::JwtVerifier::builder(issuer, API).clock(ManualClock::new(now)).build().unwrap();
         let admitted = judge(&ResourceServer::new(verifier), &with_authorization(authorization.clone()));
         prop_assert!(admitted.is_ok(), "{}", json!(keys));
         Ok(())

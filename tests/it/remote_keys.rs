@@ -25,20 +25,20 @@ use crate::{
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
-struct Bench {
+struct RemoteKeysFixture {
     fake: FakeIssuer,
     clock: ManualClock,
     issuer: Issuer,
     server: ResourceServer,
 }
 
-impl Bench {
+impl RemoteKeysFixture {
     /// With the keys of the fake issuer fetched once.
     async fn warm() -> Self {
-        let bench = Self::cold().await;
-        bench.issuer.warm_up().await.unwrap();
-        assert_eq!(bench.fake.fetches(), 1);
-        bench
+        let fixture = Self::cold().await;
+        fixture.issuer.warm_up().await.unwrap();
+        assert_eq!(fixture.fake.fetches(), 1);
+        fixture
     }
 
     async fn cold() -> Self {
@@ -49,12 +49,12 @@ impl Bench {
         Self { fake, clock, issuer, server }
     }
 
-    async fn admit(&self, token: &str) -> Result<Token, AuthError> {
-        admit(&self.server, token).await
+    async fn authenticate(&self, token: &str) -> Result<Token, AuthError> {
+        authenticate(&self.server, token).await
     }
 
     async fn kind(&self, token: &str) -> Option<AuthErrorKind> {
-        self.admit(token).await.err().map(|error| error.kind())
+        self.authenticate(token).await.err().map(|error| error.kind())
     }
 
     /// A token of the issuer under a `kid` that nobody has.
@@ -85,97 +85,97 @@ fn server(issuer: &Issuer) -> ResourceServer {
     ResourceServer::new(JwtVerifier::new(issuer.clone(), API).unwrap())
 }
 
-async fn admit(server: &ResourceServer, token: &str) -> Result<Token, AuthError> {
+async fn authenticate(server: &ResourceServer, token: &str) -> Result<Token, AuthError> {
     let request = Request::get("/").header("authorization", format!("Bearer {token}")).body(()).unwrap();
     server.authenticate(&request.into_parts().0).await
 }
 
 #[tokio::test]
 async fn a_new_key_is_accepted_with_the_very_request_that_brings_it() {
-    let bench = Bench::warm().await;
-    bench.wait(MINUTE);
-    bench.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
-    let token = bench.fake.mint(Algorithm::EdDSA).token("ada").sign();
-    assert_eq!(bench.admit(&token).await.unwrap().subject(), Some("ada"));
-    assert_eq!(bench.fake.fetches(), 2);
-    assert_eq!(bench.kind(&bench.fake.good_token()).await, None);
+    let fixture = RemoteKeysFixture::warm().await;
+    fixture.wait(MINUTE);
+    fixture.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
+    let token = fixture.fake.mint(Algorithm::EdDSA).token("ada").sign();
+    assert_eq!(fixture.authenticate(&token).await.unwrap().subject(), Some("ada"));
+    assert_eq!(fixture.fake.fetches(), 2);
+    assert_eq!(fixture.kind(&fixture.fake.good_token()).await, None);
 }
 
 #[tokio::test]
 async fn a_key_that_appears_right_after_a_regular_fetch_is_accepted_at_once() {
-    let bench = Bench::warm().await;
-    bench.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
-    assert_eq!(bench.kind(&bench.fake.mint(Algorithm::EdDSA).token("ada").sign()).await, None);
-    assert_eq!(bench.fake.fetches(), 2);
-    assert_eq!(bench.kind(&bench.stranger("x")).await, Some(AuthErrorKind::InvalidToken));
-    assert_eq!(bench.fake.fetches(), 2, "but that was the one forced fetch of the cool-down");
+    let fixture = RemoteKeysFixture::warm().await;
+    fixture.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
+    assert_eq!(fixture.kind(&fixture.fake.mint(Algorithm::EdDSA).token("ada").sign()).await, None);
+    assert_eq!(fixture.fake.fetches(), 2);
+    assert_eq!(fixture.kind(&fixture.stranger("x")).await, Some(AuthErrorKind::InvalidToken));
+    assert_eq!(fixture.fake.fetches(), 2, "but that was the one forced fetch of the cool-down");
 }
 
 #[tokio::test]
 async fn a_thousand_unknown_kids_cost_one_fetch_per_cool_down() {
-    let bench = Bench::warm().await;
+    let fixture = RemoteKeysFixture::warm().await;
     for round in 1..=3 {
-        bench.wait(Duration::from_secs(30));
-        let tokens: Vec<_> = (0..1000).map(|index| bench.stranger(&format!("{round}-{index}"))).collect();
-        let kinds = futures_util::future::join_all(tokens.iter().map(|token| bench.kind(token))).await;
+        fixture.wait(Duration::from_secs(30));
+        let tokens: Vec<_> = (0..1000).map(|index| fixture.stranger(&format!("{round}-{index}"))).collect();
+        let kinds = futures_util::future::join_all(tokens.iter().map(|token| fixture.kind(token))).await;
         assert!(kinds.iter().all(|kind| *kind == Some(AuthErrorKind::InvalidToken)), "{kinds:?}");
-        assert_eq!(bench.fake.fetches(), 1 + round);
-        bench.wait(Duration::from_secs(29));
-        assert_eq!(bench.kind(&bench.stranger("late")).await, Some(AuthErrorKind::InvalidToken));
-        assert_eq!(bench.fake.fetches(), 1 + round, "still within the cool-down");
-        bench.wait(Duration::from_secs(1));
+        assert_eq!(fixture.fake.fetches(), 1 + round);
+        fixture.wait(Duration::from_secs(29));
+        assert_eq!(fixture.kind(&fixture.stranger("late")).await, Some(AuthErrorKind::InvalidToken));
+        assert_eq!(fixture.fake.fetches(), 1 + round, "still within the cool-down");
+        fixture.wait(Duration::from_secs(1));
     }
 }
 
 #[tokio::test]
 async fn a_kid_that_a_fresh_set_lacked_is_remembered_for_one_cool_down_and_does_not_even_wait() {
-    let bench = Bench::warm().await;
-    bench.wait(Duration::from_secs(590));
-    bench.fake.jwks_headers("Cache-Control: max-age=60\r\n");
-    assert_eq!(bench.kind(&bench.stranger("x")).await, Some(AuthErrorKind::InvalidToken));
-    let asked = bench.fake.fetches();
+    let fixture = RemoteKeysFixture::warm().await;
+    fixture.wait(Duration::from_secs(590));
+    fixture.fake.jwks_headers("Cache-Control: max-age=60\r\n");
+    assert_eq!(fixture.kind(&fixture.stranger("x")).await, Some(AuthErrorKind::InvalidToken));
+    let asked = fixture.fake.fetches();
     // A renewal that hangs is under way: whoever waited for it would wait for ever, for the clock stands.
-    bench.fake.answer(Answer::Hang);
-    bench.wait(Duration::from_millis(29_900));
-    assert_eq!(bench.kind(&bench.stranger("x")).await, Some(AuthErrorKind::InvalidToken));
-    assert_eq!(bench.fake.fetches(), asked);
-    bench.fake.answer(Answer::Keys);
-    bench.wait(Duration::from_millis(100));
-    assert_eq!(bench.kind(&bench.stranger("x")).await, Some(AuthErrorKind::InvalidToken));
-    bench.fetches(asked + 1).await;
+    fixture.fake.answer(Answer::Hang);
+    fixture.wait(Duration::from_millis(29_900));
+    assert_eq!(fixture.kind(&fixture.stranger("x")).await, Some(AuthErrorKind::InvalidToken));
+    assert_eq!(fixture.fake.fetches(), asked);
+    fixture.fake.answer(Answer::Keys);
+    fixture.wait(Duration::from_millis(100));
+    assert_eq!(fixture.kind(&fixture.stranger("x")).await, Some(AuthErrorKind::InvalidToken));
+    fixture.fetches(asked + 1).await;
 }
 
 #[tokio::test]
 async fn a_token_that_came_before_its_key_waits_for_one_cool_down_at_most() {
-    let bench = Bench::warm().await;
-    bench.wait(MINUTE);
-    let token = bench.fake.mint(Algorithm::EdDSA).token("ada").sign();
-    assert_eq!(bench.kind(&token).await, Some(AuthErrorKind::InvalidToken));
-    bench.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
-    bench.wait(Duration::from_secs(30));
-    assert_eq!(bench.kind(&token).await, None);
+    let fixture = RemoteKeysFixture::warm().await;
+    fixture.wait(MINUTE);
+    let token = fixture.fake.mint(Algorithm::EdDSA).token("ada").sign();
+    assert_eq!(fixture.kind(&token).await, Some(AuthErrorKind::InvalidToken));
+    fixture.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
+    fixture.wait(Duration::from_secs(30));
+    assert_eq!(fixture.kind(&token).await, None);
 }
 
 #[tokio::test]
 async fn a_readiness_probe_alone_brings_the_keys() {
-    let bench = Bench::cold().await;
+    let fixture = RemoteKeysFixture::cold().await;
     let ready = async {
-        while !bench.issuer.is_ready() {
+        while !fixture.issuer.is_ready() {
             tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(Duration::from_secs(10), ready).await.expect("it never becomes ready");
-    assert_eq!(bench.fake.fetches(), 1);
+    assert_eq!(fixture.fake.fetches(), 1);
 }
 
 #[tokio::test]
 async fn printing_an_issuer_asks_for_nothing() {
-    let bench = Bench::cold().await;
+    let fixture = RemoteKeysFixture::cold().await;
     for _ in 0..3 {
-        assert!(format!("{:?} {:?}", bench.issuer, bench.server).contains("Issuer"));
+        assert!(format!("{:?} {:?}", fixture.issuer, fixture.server).contains("Issuer"));
     }
     tokio::time::sleep(Duration::from_millis(20)).await;
-    assert_eq!(bench.fake.fetches(), 0);
+    assert_eq!(fixture.fake.fetches(), 0);
 }
 
 #[tokio::test]
@@ -194,32 +194,32 @@ async fn the_hard_cap_counts_however_fresh_the_issuer_calls_its_set() {
 
 #[tokio::test]
 async fn a_forced_refresh_that_shortens_the_lifetime_moves_the_background_task_too() {
-    let bench = Bench::cold().await;
-    bench.fake.jwks_headers("Cache-Control: max-age=3600\r\n");
-    bench.issuer.warm_up().await.unwrap();
-    bench.wait(MINUTE);
-    bench.fake.jwks_headers("Cache-Control: max-age=60\r\n");
-    assert_eq!(bench.kind(&bench.stranger("x")).await, Some(AuthErrorKind::InvalidToken));
-    assert_eq!(bench.fake.fetches(), 2);
+    let fixture = RemoteKeysFixture::cold().await;
+    fixture.fake.jwks_headers("Cache-Control: max-age=3600\r\n");
+    fixture.issuer.warm_up().await.unwrap();
+    fixture.wait(MINUTE);
+    fixture.fake.jwks_headers("Cache-Control: max-age=60\r\n");
+    assert_eq!(fixture.kind(&fixture.stranger("x")).await, Some(AuthErrorKind::InvalidToken));
+    assert_eq!(fixture.fake.fetches(), 2);
     // The background task hears of it, and sets its alarm anew.
     tokio::time::sleep(Duration::from_millis(20)).await;
-    bench.wait(MINUTE);
-    bench.fetches(3).await;
+    fixture.wait(MINUTE);
+    fixture.fetches(3).await;
 }
 
 #[tokio::test]
 async fn a_set_without_kids_is_renewed_for_a_kid_that_is_new() {
-    let bench = Bench::cold().await;
-    let mut unnamed = bench.fake.mint(Algorithm::ES256).jwk();
+    let fixture = RemoteKeysFixture::cold().await;
+    let mut unnamed = fixture.fake.mint(Algorithm::ES256).jwk();
     unnamed.as_object_mut().unwrap().remove("kid");
-    bench.fake.publish_raw(vec![unnamed]);
-    bench.issuer.warm_up().await.unwrap();
-    assert_eq!(bench.kind(&bench.fake.good_token()).await, None);
+    fixture.fake.publish_raw(vec![unnamed]);
+    fixture.issuer.warm_up().await.unwrap();
+    assert_eq!(fixture.kind(&fixture.fake.good_token()).await, None);
     let other = tower_oauth::testing::MockIssuer::new("https://other.test");
-    bench.fake.publish_raw(vec![other.jwk()]);
-    bench.wait(MINUTE);
-    let named = bench.fake.mint(Algorithm::ES256).token("ada").header("kid", other.key_id()).sign_with(&other);
-    assert_eq!(bench.kind(&named).await, None, "the new set has the new key");
+    fixture.fake.publish_raw(vec![other.jwk()]);
+    fixture.wait(MINUTE);
+    let named = fixture.fake.mint(Algorithm::ES256).token("ada").header("kid", other.key_id()).sign_with(&other);
+    assert_eq!(fixture.kind(&named).await, None, "the new set has the new key");
 }
 
 #[tokio::test]
@@ -239,7 +239,7 @@ async fn an_attempt_that_panics_is_a_failure_like_any_other() {
         (server(&issuer), tower_oauth::testing::MockIssuer::new("https://auth.test").token("ada").sign());
     for round in 1..=3 {
         for _ in 0..5 {
-            assert_eq!(admit(&server, &token).await.unwrap_err().kind(), AuthErrorKind::Unavailable);
+            assert_eq!(authenticate(&server, &token).await.unwrap_err().kind(), AuthErrorKind::Unavailable);
         }
         assert_eq!(asked.load(Ordering::SeqCst), round, "it backs off");
         clock.advance(Duration::from_secs(1 << (round - 1)));
@@ -250,64 +250,64 @@ async fn an_attempt_that_panics_is_a_failure_like_any_other() {
 fn an_attempt_that_its_runtime_forgot_is_given_up_and_so_is_a_background_task_without_a_runtime() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (first, second) = (runtime(), runtime());
-    let bench = second.block_on(Bench::cold());
-    let token = bench.fake.good_token();
+    let fixture = second.block_on(RemoteKeysFixture::cold());
+    let token = fixture.fake.good_token();
     // Taken by a runtime that is never driven again.
-    let asked = first.block_on(async { bench.issuer.is_ready() });
+    let asked = first.block_on(async { fixture.issuer.is_ready() });
     assert!(!asked);
     second.block_on(async {
-        let (server, waiting) = (bench.server.clone(), token.clone());
-        let waiting = tokio::spawn(async move { admit(&server, &waiting).await });
+        let (server, waiting) = (fixture.server.clone(), token.clone());
+        let waiting = tokio::spawn(async move { authenticate(&server, &waiting).await });
         tokio::task::yield_now().await;
-        bench.wait(Duration::from_secs(3));
+        fixture.wait(Duration::from_secs(3));
         assert_eq!(waiting.await.unwrap().unwrap_err().kind(), AuthErrorKind::Unavailable);
-        bench.fake.answer(Answer::Hang);
-        bench.wait(Duration::from_millis(3_001));
-        let (server, waiting) = (bench.server.clone(), token.clone());
-        let waiting = tokio::spawn(async move { admit(&server, &waiting).await });
-        bench.fetches(1).await;
+        fixture.fake.answer(Answer::Hang);
+        fixture.wait(Duration::from_millis(3_001));
+        let (server, waiting) = (fixture.server.clone(), token.clone());
+        let waiting = tokio::spawn(async move { authenticate(&server, &waiting).await });
+        fixture.fetches(1).await;
         // The lost attempt ends at last; it is not the one that anybody waits for.
         first.shutdown_background();
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
         assert!(!waiting.is_finished());
-        bench.fake.answer(Answer::Keys);
-        bench.wait(Duration::from_secs(5));
+        fixture.fake.answer(Answer::Keys);
+        fixture.wait(Duration::from_secs(5));
         assert_eq!(waiting.await.unwrap().unwrap_err().kind(), AuthErrorKind::Unavailable);
-        bench.wait(Duration::from_secs(2));
-        assert_eq!(bench.kind(&token).await, None, "another attempt was made here");
+        fixture.wait(Duration::from_secs(2));
+        assert_eq!(fixture.kind(&token).await, None, "another attempt was made here");
     });
     second.block_on(async {
-        bench.wait(Duration::from_secs(601));
-        assert_eq!(bench.kind(&token).await, None);
-        bench.fetches(3).await;
-        settle(&bench).await;
+        fixture.wait(Duration::from_secs(601));
+        assert_eq!(fixture.kind(&token).await, None);
+        fixture.fetches(3).await;
+        settle(&fixture).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
-        bench.wait(Duration::from_secs(511));
-        bench.fetches(4).await;
+        fixture.wait(Duration::from_secs(511));
+        fixture.fetches(4).await;
     });
 }
 
 #[tokio::test]
 async fn a_failed_refresh_counts_for_the_cool_down_and_the_token_cannot_be_judged() {
-    let bench = Bench::warm().await;
-    bench.wait(MINUTE);
-    bench.fake.answer(Answer::Status(500));
+    let fixture = RemoteKeysFixture::warm().await;
+    fixture.wait(MINUTE);
+    fixture.fake.answer(Answer::Status(500));
     for _ in 0..5 {
-        let error = bench.admit(&bench.stranger("new")).await.unwrap_err();
+        let error = fixture.authenticate(&fixture.stranger("new")).await.unwrap_err();
         assert_eq!(error.kind(), AuthErrorKind::Unavailable);
-        assert!(bench.server.challenge(&error).status() == 503);
+        assert!(fixture.server.challenge(&error).status() == 503);
     }
-    assert_eq!(bench.fake.fetches(), 2);
-    assert_eq!(bench.kind(&bench.fake.good_token()).await, None, "known keys go on");
+    assert_eq!(fixture.fake.fetches(), 2);
+    assert_eq!(fixture.kind(&fixture.fake.good_token()).await, None, "known keys go on");
 }
 
 #[tokio::test]
 async fn what_can_never_bring_a_key_asks_for_none() {
-    let bench = Bench::warm().await;
-    bench.wait(MINUTE);
-    let mint = bench.fake.mint(Algorithm::ES256);
+    let fixture = RemoteKeysFixture::warm().await;
+    fixture.wait(MINUTE);
+    let mint = fixture.fake.mint(Algorithm::ES256);
     let stranger = tower_oauth::testing::MockIssuer::new("https://stranger.test");
     let good = mint.token("ada");
     for token in [
@@ -318,95 +318,95 @@ async fn what_can_never_bring_a_key_asks_for_none() {
         good.clone().header("kid", "new").header("typ", "JWT").sign(),
         "garbage".to_owned(),
     ] {
-        assert_eq!(bench.kind(&token).await, Some(AuthErrorKind::InvalidToken));
+        assert_eq!(fixture.kind(&token).await, Some(AuthErrorKind::InvalidToken));
     }
-    bench.fake.publish(&[Algorithm::EdDSA]);
-    let unnamed = bench.fake.mint(Algorithm::EdDSA).token("ada").without_header("kid").sign();
-    assert_eq!(bench.kind(&unnamed).await, Some(AuthErrorKind::InvalidToken));
-    assert_eq!(bench.fake.fetches(), 1);
+    fixture.fake.publish(&[Algorithm::EdDSA]);
+    let unnamed = fixture.fake.mint(Algorithm::EdDSA).token("ada").without_header("kid").sign();
+    assert_eq!(fixture.kind(&unnamed).await, Some(AuthErrorKind::InvalidToken));
+    assert_eq!(fixture.fake.fetches(), 1);
 }
 
 #[tokio::test]
 async fn a_thousand_requests_on_a_cold_cache_cost_one_fetch() {
-    let bench = Bench::cold().await;
-    assert!(!bench.issuer.is_ready());
-    let token = bench.fake.good_token();
-    let answers = futures_util::future::join_all((0..1000).map(|_| bench.kind(&token))).await;
+    let fixture = RemoteKeysFixture::cold().await;
+    assert!(!fixture.issuer.is_ready());
+    let token = fixture.fake.good_token();
+    let answers = futures_util::future::join_all((0..1000).map(|_| fixture.kind(&token))).await;
     assert!(answers.iter().all(Option::is_none));
-    assert_eq!(bench.fake.fetches(), 1);
-    assert!(bench.issuer.is_ready());
+    assert_eq!(fixture.fake.fetches(), 1);
+    assert!(fixture.issuer.is_ready());
 }
 
 #[tokio::test]
 async fn while_the_issuer_hangs_known_keys_do_not_wait_and_unknown_ones_only_three_seconds() {
-    let bench = Bench::warm().await;
-    bench.wait(MINUTE);
-    bench.fake.answer(Answer::Hang);
-    let token = bench.stranger("new");
-    let server = bench.server.clone();
-    let waiting = tokio::spawn(async move { admit(&server, &token).await });
-    bench.fetches(2).await;
+    let fixture = RemoteKeysFixture::warm().await;
+    fixture.wait(MINUTE);
+    fixture.fake.answer(Answer::Hang);
+    let token = fixture.stranger("new");
+    let server = fixture.server.clone();
+    let waiting = tokio::spawn(async move { authenticate(&server, &token).await });
+    fixture.fetches(2).await;
     for _ in 0..100 {
         // The clock stands: whoever waited for anything would wait for ever.
-        assert_eq!(bench.kind(&bench.fake.good_token()).await, None);
+        assert_eq!(fixture.kind(&fixture.fake.good_token()).await, None);
     }
-    bench.wait(Duration::from_millis(2_900));
-    assert_eq!(bench.kind(&bench.fake.good_token()).await, None);
+    fixture.wait(Duration::from_millis(2_900));
+    assert_eq!(fixture.kind(&fixture.fake.good_token()).await, None);
     assert!(!waiting.is_finished());
-    bench.wait(Duration::from_millis(100));
+    fixture.wait(Duration::from_millis(100));
     let error = waiting.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), AuthErrorKind::Unavailable);
 }
 
 #[tokio::test]
 async fn a_client_that_goes_away_cancels_nobodys_fetch() {
-    let bench = Bench::cold().await;
-    bench.fake.answer(Answer::Hang);
-    let (server, token) = (bench.server.clone(), bench.fake.good_token());
-    let first = tokio::spawn(async move { admit(&server, &token).await });
-    bench.fetches(1).await;
+    let fixture = RemoteKeysFixture::cold().await;
+    fixture.fake.answer(Answer::Hang);
+    let (server, token) = (fixture.server.clone(), fixture.fake.good_token());
+    let first = tokio::spawn(async move { authenticate(&server, &token).await });
+    fixture.fetches(1).await;
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
     // The attempt is still under way: the next request joins it instead of starting another.
-    let (server, token) = (bench.server.clone(), bench.fake.good_token());
-    let second = tokio::spawn(async move { admit(&server, &token).await });
+    let (server, token) = (fixture.server.clone(), fixture.fake.good_token());
+    let second = tokio::spawn(async move { authenticate(&server, &token).await });
     tokio::task::yield_now().await;
-    assert_eq!(bench.fake.fetches(), 1);
-    bench.wait(Duration::from_secs(5));
+    assert_eq!(fixture.fake.fetches(), 1);
+    fixture.wait(Duration::from_secs(5));
     assert_eq!(second.await.unwrap().unwrap_err().kind(), AuthErrorKind::Unavailable);
 }
 
 #[tokio::test]
 async fn the_last_good_set_serves_through_an_outage_of_a_day_and_no_longer() {
-    let bench = Bench::warm().await;
-    bench.fake.answer(Answer::Reset);
+    let fixture = RemoteKeysFixture::warm().await;
+    fixture.fake.answer(Answer::Reset);
     let mut asked = 1;
     for _ in 0..23 {
-        bench.wait(HOUR);
-        assert_eq!(bench.kind(&bench.fake.good_token()).await, None);
+        fixture.wait(HOUR);
+        assert_eq!(fixture.kind(&fixture.fake.good_token()).await, None);
         asked += 1;
-        bench.fetches(asked).await;
-        settle(&bench).await;
-        asked = bench.fake.fetches();
+        fixture.fetches(asked).await;
+        settle(&fixture).await;
+        asked = fixture.fake.fetches();
     }
-    bench.wait(HOUR);
-    let error = bench.admit(&bench.fake.good_token()).await.unwrap_err();
+    fixture.wait(HOUR);
+    let error = fixture.authenticate(&fixture.fake.good_token()).await.unwrap_err();
     assert_eq!(error.kind(), AuthErrorKind::Unavailable);
-    assert!(!bench.issuer.is_ready());
-    bench.fake.answer(Answer::Keys);
-    bench.wait(MINUTE);
-    assert_eq!(bench.kind(&bench.fake.good_token()).await, None, "and it recovers by itself");
+    assert!(!fixture.issuer.is_ready());
+    fixture.fake.answer(Answer::Keys);
+    fixture.wait(MINUTE);
+    assert_eq!(fixture.kind(&fixture.fake.good_token()).await, None, "and it recovers by itself");
 }
 
 /// Until no attempt is under way any more.
-async fn settle(bench: &Bench) {
-    bench.issuer.warm_up().await.ok();
+async fn settle(fixture: &RemoteKeysFixture) {
+    fixture.issuer.warm_up().await.ok();
 }
 
 #[tokio::test]
 async fn nothing_unusable_replaces_a_usable_set() {
-    let bench = Bench::warm().await;
-    let many: Vec<_> = (0..101).map(|_| bench.fake.mint(Algorithm::ES256).jwk()).collect();
+    let fixture = RemoteKeysFixture::warm().await;
+    let many: Vec<_> = (0..101).map(|_| fixture.fake.mint(Algorithm::ES256).jwk()).collect();
     let large = format!("{{\"keys\":[],\"padding\":\"{}\"}}", "x".repeat(600 * 1024));
     let answers = [
         Answer::Body("{\"keys\":[]}".to_owned()),
@@ -425,45 +425,45 @@ async fn nothing_unusable_replaces_a_usable_set() {
         Answer::Reset,
     ];
     for answer in answers {
-        bench.wait(HOUR);
-        bench.fake.answer(answer);
-        let before = bench.fake.fetches();
-        bench.issuer.warm_up().await.unwrap();
-        assert_eq!(bench.fake.fetches(), before + 1);
-        assert_eq!(bench.kind(&bench.fake.good_token()).await, None);
-        assert_eq!(bench.fake.hits("/elsewhere"), 0, "no redirect is followed");
-        bench.fake.answer(Answer::Keys);
-        bench.wait(MINUTE);
-        settle(&bench).await;
+        fixture.wait(HOUR);
+        fixture.fake.answer(answer);
+        let before = fixture.fake.fetches();
+        fixture.issuer.warm_up().await.unwrap();
+        assert_eq!(fixture.fake.fetches(), before + 1);
+        assert_eq!(fixture.kind(&fixture.fake.good_token()).await, None);
+        assert_eq!(fixture.fake.hits("/elsewhere"), 0, "no redirect is followed");
+        fixture.fake.answer(Answer::Keys);
+        fixture.wait(MINUTE);
+        settle(&fixture).await;
     }
 }
 
 #[tokio::test]
 async fn a_withdrawn_key_dies_with_the_next_refresh_and_bad_keys_are_skipped_one_by_one() {
-    let bench = Bench::warm().await;
-    let mint = bench.fake.mint(Algorithm::EdDSA);
-    bench.fake.publish_raw(vec![serde_json::json!({"kty": "AKP"}), serde_json::json!(7), mint.jwk()]);
-    bench.wait(11 * MINUTE);
-    settle(&bench).await;
-    assert_eq!(bench.kind(&mint.token("ada").sign()).await, None);
-    assert_eq!(bench.kind(&bench.fake.good_token()).await, Some(AuthErrorKind::InvalidToken));
+    let fixture = RemoteKeysFixture::warm().await;
+    let mint = fixture.fake.mint(Algorithm::EdDSA);
+    fixture.fake.publish_raw(vec![serde_json::json!({"kty": "AKP"}), serde_json::json!(7), mint.jwk()]);
+    fixture.wait(11 * MINUTE);
+    settle(&fixture).await;
+    assert_eq!(fixture.kind(&mint.token("ada").sign()).await, None);
+    assert_eq!(fixture.kind(&fixture.fake.good_token()).await, Some(AuthErrorKind::InvalidToken));
 }
 
 #[tokio::test]
 async fn it_is_renewed_ahead_of_time_in_the_background_until_the_last_handle_is_gone() {
-    let Bench { fake, clock, issuer, server } = Bench::warm().await;
-    let bench = Bench { fake, clock, issuer: issuer.clone(), server };
+    let RemoteKeysFixture { fake, clock, issuer, server } = RemoteKeysFixture::warm().await;
+    let fixture = RemoteKeysFixture { fake, clock, issuer: issuer.clone(), server };
     for round in 2..5 {
-        bench.wait(Duration::from_secs(449));
+        fixture.wait(Duration::from_secs(449));
         tokio::time::sleep(Duration::from_millis(5)).await;
-        assert_eq!(bench.fake.fetches(), round - 1, "not before 75 % of ten minutes");
-        bench.wait(Duration::from_secs(61));
-        bench.fetches(round).await;
+        assert_eq!(fixture.fake.fetches(), round - 1, "not before 75 % of ten minutes");
+        fixture.wait(Duration::from_secs(61));
+        fixture.fetches(round).await;
         // The background task sets its next alarm when the answer is in.
-        settle(&bench).await;
+        settle(&fixture).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let Bench { fake, clock, issuer: other, server } = bench;
+    let RemoteKeysFixture { fake, clock, issuer: other, server } = fixture;
     drop((issuer, other, server));
     tokio::time::sleep(Duration::from_millis(5)).await;
     clock.advance(HOUR);
@@ -480,55 +480,55 @@ async fn cache_control_counts_within_its_bounds() {
         ("Cache-Control: max-age=999999999", 2700, 3060),
         ("Cache-Control: max-age=x", 450, 510),
     ] {
-        let bench = Bench::cold().await;
-        bench.fake.jwks_headers(&format!("{header}\r\n"));
-        bench.issuer.warm_up().await.unwrap();
-        bench.wait(Duration::from_secs(at_least - 1));
+        let fixture = RemoteKeysFixture::cold().await;
+        fixture.fake.jwks_headers(&format!("{header}\r\n"));
+        fixture.issuer.warm_up().await.unwrap();
+        fixture.wait(Duration::from_secs(at_least - 1));
         tokio::time::sleep(Duration::from_millis(20)).await;
-        assert_eq!(bench.fake.fetches(), 1, "{header}: too early");
-        bench.wait(Duration::from_secs(at_most - at_least + 2));
-        bench.fetches(2).await;
+        assert_eq!(fixture.fake.fetches(), 1, "{header}: too early");
+        fixture.wait(Duration::from_secs(at_most - at_least + 2));
+        fixture.fetches(2).await;
     }
 }
 
 #[tokio::test]
 async fn an_unchanged_set_is_asked_for_by_its_etag() {
-    let bench = Bench::cold().await;
-    bench.fake.jwks_headers("ETag: \"v1\"\r\n");
-    bench.issuer.warm_up().await.unwrap();
-    let saved = bench.issuer.key_set_json().unwrap();
-    bench.wait(11 * MINUTE);
-    settle(&bench).await;
-    bench.fetches(2).await;
-    assert!(bench.fake.requests().last().unwrap().contains("if-none-match: \"v1\""));
-    assert_eq!(bench.kind(&bench.fake.good_token()).await, None);
-    assert_eq!(bench.issuer.key_set_json().unwrap(), saved);
+    let fixture = RemoteKeysFixture::cold().await;
+    fixture.fake.jwks_headers("ETag: \"v1\"\r\n");
+    fixture.issuer.warm_up().await.unwrap();
+    let saved = fixture.issuer.key_set_json().unwrap();
+    fixture.wait(11 * MINUTE);
+    settle(&fixture).await;
+    fixture.fetches(2).await;
+    assert!(fixture.fake.requests().last().unwrap().contains("if-none-match: \"v1\""));
+    assert_eq!(fixture.kind(&fixture.fake.good_token()).await, None);
+    assert_eq!(fixture.issuer.key_set_json().unwrap(), saved);
 }
 
 #[tokio::test]
 async fn an_api_starts_while_its_issuer_is_down_and_recovers_by_itself() {
-    let bench = Bench::cold().await;
-    bench.fake.answer(Answer::Status(503));
-    let error = bench.admit(&bench.fake.good_token()).await.unwrap_err();
+    let fixture = RemoteKeysFixture::cold().await;
+    fixture.fake.answer(Answer::Status(503));
+    let error = fixture.authenticate(&fixture.fake.good_token()).await.unwrap_err();
     assert_eq!(error.kind(), AuthErrorKind::Unavailable);
     let mut headers = http::HeaderMap::new();
-    bench.server.challenge(&error).write_to(&mut headers);
+    fixture.server.challenge(&error).write_to(&mut headers);
     assert_eq!(headers["retry-after"], "1");
     assert!(!headers.contains_key("www-authenticate"));
-    assert_eq!(bench.kind("garbage").await, Some(AuthErrorKind::InvalidToken), "garbage is still garbage");
+    assert_eq!(fixture.kind("garbage").await, Some(AuthErrorKind::InvalidToken), "garbage is still garbage");
     for (failures, back_off) in [(1, 1), (2, 2), (3, 4), (4, 8), (5, 16), (6, 30), (7, 30)] {
-        assert_eq!(bench.fake.fetches(), failures);
-        bench.wait(Duration::from_millis(back_off * 1000 - 1));
-        assert_eq!(bench.kind(&bench.fake.good_token()).await, Some(AuthErrorKind::Unavailable));
+        assert_eq!(fixture.fake.fetches(), failures);
+        fixture.wait(Duration::from_millis(back_off * 1000 - 1));
+        assert_eq!(fixture.kind(&fixture.fake.good_token()).await, Some(AuthErrorKind::Unavailable));
         tokio::time::sleep(Duration::from_millis(2)).await;
-        assert_eq!(bench.fake.fetches(), failures, "the back-off of {back_off} s is not over");
-        bench.wait(Duration::from_millis(1));
-        assert_eq!(bench.kind(&bench.fake.good_token()).await, Some(AuthErrorKind::Unavailable));
-        bench.fetches(failures + 1).await;
+        assert_eq!(fixture.fake.fetches(), failures, "the back-off of {back_off} s is not over");
+        fixture.wait(Duration::from_millis(1));
+        assert_eq!(fixture.kind(&fixture.fake.good_token()).await, Some(AuthErrorKind::Unavailable));
+        fixture.fetches(failures + 1).await;
     }
-    bench.fake.answer(Answer::Keys);
-    bench.wait(Duration::from_secs(30));
-    assert_eq!(bench.kind(&bench.fake.good_token()).await, None);
+    fixture.fake.answer(Answer::Keys);
+    fixture.wait(Duration::from_secs(30));
+    assert_eq!(fixture.kind(&fixture.fake.good_token()).await, None);
 }
 
 #[tokio::test]
@@ -539,31 +539,31 @@ async fn a_seed_serves_until_the_issuers_own_keys_are_here() {
     let issuer = fake.builder().clock(ManualClock::default()).initial_keys(seed).build().unwrap();
     assert!(issuer.is_ready());
     let token = fake.mint(Algorithm::EdDSA).token("ada").sign();
-    assert!(admit(&server(&issuer), &token).await.is_ok());
+    assert!(authenticate(&server(&issuer), &token).await.is_ok());
 }
 
 #[tokio::test]
 async fn a_saved_set_is_a_seed() {
-    let bench = Bench::warm().await;
-    let saved = KeySet::from_json(bench.issuer.key_set_json().unwrap()).unwrap();
-    let issuer = Issuer::from_keys(&bench.fake.identifier, saved).unwrap();
-    assert!(admit(&server(&issuer), &bench.fake.good_token()).await.is_ok());
+    let fixture = RemoteKeysFixture::warm().await;
+    let saved = KeySet::from_json(fixture.issuer.key_set_json().unwrap()).unwrap();
+    let issuer = Issuer::from_keys(&fixture.fake.identifier, saved).unwrap();
+    assert!(authenticate(&server(&issuer), &fixture.fake.good_token()).await.is_ok());
 }
 
 #[tokio::test]
 async fn a_set_that_drips_in_is_given_up() {
-    let bench = Bench::cold().await;
-    bench.fake.answer(Answer::Drip);
-    let (server, token) = (bench.server.clone(), bench.fake.good_token());
-    let waiting = tokio::spawn(async move { admit(&server, &token).await });
-    bench.fetches(1).await;
-    bench.wait(Duration::from_secs(3));
+    let fixture = RemoteKeysFixture::cold().await;
+    fixture.fake.answer(Answer::Drip);
+    let (server, token) = (fixture.server.clone(), fixture.fake.good_token());
+    let waiting = tokio::spawn(async move { authenticate(&server, &token).await });
+    fixture.fetches(1).await;
+    fixture.wait(Duration::from_secs(3));
     assert_eq!(waiting.await.unwrap().unwrap_err().kind(), AuthErrorKind::Unavailable);
-    bench.wait(Duration::from_secs(2));
-    bench.fake.answer(Answer::Keys);
-    settle(&bench).await;
-    bench.wait(Duration::from_secs(2));
-    assert_eq!(bench.kind(&bench.fake.good_token()).await, None);
+    fixture.wait(Duration::from_secs(2));
+    fixture.fake.answer(Answer::Keys);
+    settle(&fixture).await;
+    fixture.wait(Duration::from_secs(2));
+    assert_eq!(fixture.kind(&fixture.fake.good_token()).await, None);
 }
 
 /// Real HTTP, but for metadata that falls silent.

@@ -121,7 +121,7 @@ async fn no_answer_and_no_log_line_quotes_a_token_or_its_claims() {
     let misfit = get(|Claims(_): Claims<Misfit>| async { "" });
     let in_handler = get(|token: Token| async move { token.require::<Admin>().map(drop) });
     let rooms = || {
-        let step_up = |token: Token| async move { StepUp::new().acr("urn:mfa").unwrap().check(&token) };
+        let step_up = |token: Token| async move { StepUp::builder().acr("urn:mfa").build().unwrap().check(&token) };
         let open = router()
             .route("/misfit", misfit.clone())
             .route("/in-handler", in_handler.clone())
@@ -282,7 +282,11 @@ async fn no_public_types_debug_or_display_tells_a_secret() {
         debug((shared(), KeySet::from_json(issuer().jwks().to_string()).unwrap(), issuer().issuer())),
         debug((&shared_verifier, issuer().verifier(API), issuer().verifier_builder(API))),
         debug((shared_verifier.build().unwrap(), ResourceServer::builder(issuer().verifier(API)))),
-        debug((RequireScopesLayer::all(["a"]).unwrap(), Scopes::new(["a"]).unwrap(), StepUp::new())),
+        debug((
+            RequireScopesLayer::all(["a"]).unwrap(),
+            Scopes::new(["a"]).unwrap(),
+            StepUp::builder().build().unwrap(),
+        )),
         debug((issuer(), ManualClock::default(), TestToken::user(SUBJECT).build())),
     ];
     for text in &shown {

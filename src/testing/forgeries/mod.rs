@@ -142,7 +142,7 @@ fn public_key_as_secret(good: &TokenBuilder, into: &mut Vec<Forgery>) {
 
 fn keys(good: &TokenBuilder, into: &mut Vec<Forgery>) {
     let own = good.issuer().key_id();
-    let stranger = MockIssuer::with_algorithm("https://stranger.test", good.issuer().algorithm());
+    let stranger = MockIssuer::new("https://stranger.test").with_algorithm(good.issuer().algorithm());
     into.push(Forgery::new("a stranger's key under a known kid", good.sign_with(&stranger)));
     into.push(Forgery::new("a stranger's key without kid", good.clone().without_header("kid").sign_with(&stranger)));
     let other_kids = [

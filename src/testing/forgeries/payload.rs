@@ -143,7 +143,7 @@ pub(super) fn claims(good: &TokenBuilder, into: &mut Vec<Forgery>) {
     let expired = good
         .clone()
         .claim("exp", now - 999)
-        .sign_with(&MockIssuer::with_algorithm("https://stranger.test", good.issuer().algorithm()));
+        .sign_with(&MockIssuer::new("https://stranger.test").with_algorithm(good.issuer().algorithm()));
     into.push(Forgery::new("expired and forged", expired));
 }
 

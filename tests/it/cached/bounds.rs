@@ -1,8 +1,8 @@
 //! How much is kept at the most, and that a flood drives out nobody.
 
 use super::{
-    Answer, AuthErrorKind, Cached, Clock as _, Duration, HOUR, Server, Verdict, Verify, admit, clock, json, later,
-    subject,
+    Answer, AuthErrorKind, Cached, Clock as _, Duration, HOUR, Server, Verdict, Verify, authenticate, clock, json,
+    later, subject,
 };
 use crate::support::says;
 
@@ -110,7 +110,7 @@ async fn room_without_end_on_one_side_is_bounded_by_the_other() {
 }
 
 /// A working set that is there comes again and again while strangers come once each; how many of its requests were hits, of
-/// a hundred. How it fares where the strangers were first, `cargo bench --bench cached` tells.
+/// a hundred. How it fares where the strangers were first, `cargo fixture --fixture cached` tells.
 async fn hit_rate(flood: usize) -> usize {
     let (asked, hits) = (std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0)), std::cell::Cell::new(0));
     let counting = std::sync::Arc::clone(&asked);
@@ -125,7 +125,7 @@ async fn hit_rate(flood: usize) -> usize {
     for round in 0..rounds {
         for known in 0..500 {
             let before = asked.load(super::Ordering::SeqCst);
-            admit(&cached, &format!("known-{known}")).await.unwrap();
+            authenticate(&cached, &format!("known-{known}")).await.unwrap();
             // The first half is for getting to know each other.
             if round >= rounds / 2 && asked.load(super::Ordering::SeqCst) == before {
                 hits.set(hits.get() + 1);

@@ -13,7 +13,7 @@ use tower_oauth::{
 
 use super::{
     AuthErrorKind, CacheKey, Cached, Clock as _, Counting, Duration, HOUR, ManualClock, PresentedToken, Request,
-    SECOND, Token, Verdict, Verify, admit, admit_with, clock, later, subject,
+    SECOND, Token, Verdict, Verify, admit_with, authenticate, clock, later, subject,
 };
 use crate::support::{API, ISSUER, get_with_token, issuer, router};
 
@@ -229,15 +229,15 @@ async fn the_audience_and_the_issuer_are_checked_on_a_hit_too() {
     let cached = Cached::new(Changing(Arc::clone(&rules), counting.clone()), HOUR);
     let token = issuer().token("ada").sign();
     for _ in 0..2 {
-        assert!(admit(&cached, &token).await.is_ok());
+        assert!(authenticate(&cached, &token).await.is_ok());
     }
     assert_eq!(counting.asked(), 1);
     *rules.lock().unwrap() = JwtVerifier::new(keys.clone(), "https://elsewhere.test").unwrap();
-    assert!(admit(&cached, &token).await.is_ok());
+    assert!(authenticate(&cached, &token).await.is_ok());
     assert_eq!(counting.asked(), 2, "another audience's rules don't let it pass");
     *rules.lock().unwrap() = ours;
     for _ in 0..2 {
-        assert!(admit(&cached, &token).await.is_ok());
+        assert!(authenticate(&cached, &token).await.is_ok());
     }
     assert_eq!(counting.asked(), 2, "it was taken out, judged anew, and kept");
 }
@@ -245,16 +245,20 @@ async fn the_audience_and_the_issuer_are_checked_on_a_hit_too() {
 #[tokio::test]
 async fn a_jwts_nbf_and_exp_are_checked_on_a_hit_by_the_verifiers_own_clock() {
     let (theirs, ours) = (clock(), clock());
-    let issuer = issuer().clock(theirs.clone());
+    let issuer = issuer().with_clock(theirs.clone());
     let verifier = Counting::new(issuer.verifier(API));
     let cached = Cached::new(verifier.clone(), HOUR).clock(ours);
     let token = issuer.token("ada").expires_in(Duration::from_secs(60)).sign();
-    assert!(admit(&cached, &token).await.is_ok());
+    assert!(authenticate(&cached, &token).await.is_ok());
     theirs.advance(Duration::from_secs(90));
-    assert_eq!(admit(&cached, &token).await.unwrap_err().kind(), AuthErrorKind::InvalidToken);
+    assert_eq!(authenticate(&cached, &token).await.unwrap_err().kind(), AuthErrorKind::InvalidToken);
     assert_eq!(verifier.asked(), 2);
     theirs.set(theirs.now() - HOUR);
-    assert_eq!(admit(&cached, &token).await.unwrap_err().kind(), AuthErrorKind::InvalidToken, "issued in the future");
+    assert_eq!(
+        authenticate(&cached, &token).await.unwrap_err().kind(),
+        AuthErrorKind::InvalidToken,
+        "issued in the future"
+    );
 }
 
 #[tokio::test]

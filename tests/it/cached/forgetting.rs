@@ -3,8 +3,8 @@
 use std::sync::{Arc, OnceLock, atomic::AtomicBool};
 
 use super::{
-    Answer, AuthErrorKind, CacheKey, Cached, Counting, HOUR, Ordering, PresentedToken, Server, Verdict, Verify, admit,
-    admit_with, asking, cached, json, subject, until,
+    Answer, AuthErrorKind, CacheKey, Cached, Counting, HOUR, Ordering, PresentedToken, Server, Verdict, Verify,
+    admit_with, asking, authenticate, cached, json, subject, until,
 };
 use crate::support::{API, issuer};
 
@@ -150,12 +150,12 @@ async fn a_jwt_that_is_forgotten_is_verified_anew_and_accepted_again() {
     let cached = Cached::new(verifier.clone(), HOUR);
     let token = issuer().token("ada").sign();
     for _ in 0..3 {
-        assert!(admit(&cached, &token).await.is_ok());
+        assert!(authenticate(&cached, &token).await.is_ok());
     }
     assert_eq!((verifier.asked(), cached.len()), (1, 1));
     cached.forget(&token);
     assert!(cached.is_empty());
-    assert!(admit(&cached, &token).await.is_ok());
+    assert!(authenticate(&cached, &token).await.is_ok());
     assert_eq!(verifier.asked(), 2);
 }
 

@@ -6,14 +6,14 @@ use tower_oauth::{Issuer, JwtVerifier, keys::Algorithm, testing::TokenBuilder};
 
 use super::{
     AuthErrorKind, Cached, Clock as _, Counting, HOUR, ManualClock, PresentedToken, SECOND, Token, Verdict, Verify,
-    admit, subject,
+    authenticate, subject,
 };
 use crate::{
     fake_issuer::{Answer, FakeIssuer},
     support::API,
 };
 
-struct Bench {
+struct KeysFixture {
     fake: FakeIssuer,
     clock: ManualClock,
     issuer: Issuer,
@@ -21,7 +21,7 @@ struct Bench {
     cached: Cached<Counting<JwtVerifier>>,
 }
 
-impl Bench {
+impl KeysFixture {
     /// With a set of two keys, fetched.
     async fn new() -> Self {
         let fake = FakeIssuer::start().await;
@@ -54,127 +54,128 @@ impl Bench {
 
     async fn asked_for(&self, token: &str) -> (usize, bool) {
         let before = self.verifier.asked();
-        let accepted = admit(&self.cached, token).await.is_ok();
+        let accepted = authenticate(&self.cached, token).await.is_ok();
         (self.verifier.asked() - before, accepted)
     }
 }
 
 #[tokio::test]
 async fn a_token_dies_with_its_key_however_long_it_might_have_been_kept() {
-    let bench = Bench::new().await;
-    let (old, kept) = (bench.token(Algorithm::EdDSA).sign(), bench.token(Algorithm::ES256).sign());
+    let fixture = KeysFixture::new().await;
+    let (old, kept) = (fixture.token(Algorithm::EdDSA).sign(), fixture.token(Algorithm::ES256).sign());
     for token in [&old, &kept] {
-        assert_eq!(bench.asked_for(token).await, (1, true));
-        assert_eq!(bench.asked_for(token).await, (0, true));
+        assert_eq!(fixture.asked_for(token).await, (1, true));
+        assert_eq!(fixture.asked_for(token).await, (0, true));
     }
-    bench.fake.publish(&[Algorithm::ES256]);
-    bench.refetch().await;
-    assert_eq!(bench.asked_for(&old).await, (1, false), "its key is withdrawn");
-    assert_eq!(bench.asked_for(&kept).await, (1, true), "judged anew, and good");
-    assert_eq!(bench.asked_for(&kept).await, (0, true), "and kept again");
+    fixture.fake.publish(&[Algorithm::ES256]);
+    fixture.refetch().await;
+    assert_eq!(fixture.asked_for(&old).await, (1, false), "its key is withdrawn");
+    assert_eq!(fixture.asked_for(&kept).await, (1, true), "judged anew, and good");
+    assert_eq!(fixture.asked_for(&kept).await, (0, true), "and kept again");
 }
 
 #[tokio::test]
 async fn a_token_whose_key_comes_back_is_judged_anew() {
-    let bench = Bench::new().await;
-    let token = bench.token(Algorithm::EdDSA).sign();
-    assert_eq!(bench.asked_for(&token).await, (1, true));
-    bench.fake.publish(&[Algorithm::ES256]);
-    bench.refetch().await;
-    bench.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
-    bench.refetch().await;
-    assert_eq!(bench.asked_for(&token).await, (1, true), "nobody saw it in between, but its key was gone");
+    let fixture = KeysFixture::new().await;
+    let token = fixture.token(Algorithm::EdDSA).sign();
+    assert_eq!(fixture.asked_for(&token).await, (1, true));
+    fixture.fake.publish(&[Algorithm::ES256]);
+    fixture.refetch().await;
+    fixture.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
+    fixture.refetch().await;
+    assert_eq!(fixture.asked_for(&token).await, (1, true), "nobody saw it in between, but its key was gone");
 }
 
 #[tokio::test]
 async fn a_key_that_is_added_costs_nobody_anything() {
-    let bench = Bench::new().await;
-    bench.fake.publish(&[Algorithm::EdDSA]);
-    bench.refetch().await;
-    let token = bench.token(Algorithm::EdDSA).sign();
-    assert_eq!(bench.asked_for(&token).await, (1, true));
-    bench.fake.publish(&[Algorithm::EdDSA, Algorithm::ES256]);
-    bench.refetch().await;
-    assert_eq!(bench.asked_for(&token).await, (0, true));
-    bench.refetch().await;
-    assert_eq!(bench.asked_for(&token).await, (0, true), "nor does the same set once more");
+    let fixture = KeysFixture::new().await;
+    fixture.fake.publish(&[Algorithm::EdDSA]);
+    fixture.refetch().await;
+    let token = fixture.token(Algorithm::EdDSA).sign();
+    assert_eq!(fixture.asked_for(&token).await, (1, true));
+    fixture.fake.publish(&[Algorithm::EdDSA, Algorithm::ES256]);
+    fixture.refetch().await;
+    assert_eq!(fixture.asked_for(&token).await, (0, true));
+    fixture.refetch().await;
+    assert_eq!(fixture.asked_for(&token).await, (0, true), "nor does the same set once more");
 }
 
 #[tokio::test]
 async fn a_key_that_is_another_under_the_same_name_ends_its_tokens() {
-    let bench = Bench::new().await;
-    let token = bench.token(Algorithm::EdDSA).sign();
-    assert_eq!(bench.asked_for(&token).await, (1, true));
-    let mut stranger = tower_oauth::testing::MockIssuer::with_algorithm("https://other.test", Algorithm::EdDSA).jwk();
-    stranger["kid"] = bench.fake.mint(Algorithm::EdDSA).jwk()["kid"].clone();
-    bench.fake.publish_raw(vec![bench.fake.mint(Algorithm::ES256).jwk(), stranger]);
-    bench.refetch().await;
-    assert_eq!(bench.asked_for(&token).await, (1, false));
+    let fixture = KeysFixture::new().await;
+    let token = fixture.token(Algorithm::EdDSA).sign();
+    assert_eq!(fixture.asked_for(&token).await, (1, true));
+    let mut stranger =
+        tower_oauth::testing::MockIssuer::new("https://other.test").with_algorithm(Algorithm::EdDSA).jwk();
+    stranger["kid"] = fixture.fake.mint(Algorithm::EdDSA).jwk()["kid"].clone();
+    fixture.fake.publish_raw(vec![fixture.fake.mint(Algorithm::ES256).jwk(), stranger]);
+    fixture.refetch().await;
+    assert_eq!(fixture.asked_for(&token).await, (1, false));
 }
 
 #[tokio::test]
 async fn with_a_key_set_that_is_too_old_nothing_comes_from_the_cache() {
-    let bench = Bench::new().await;
-    let token = bench.token(Algorithm::ES256).sign();
-    assert_eq!(bench.asked_for(&token).await, (1, true));
-    bench.fake.answer(Answer::Status(500));
-    bench.wait(2 * HOUR - SECOND);
-    assert_eq!(bench.asked_for(&token).await, (0, true), "an outage that the last good set bridges");
-    bench.wait(SECOND);
-    assert_eq!(subject(&bench.cached, &token).await, Err(AuthErrorKind::Unavailable), "503: nothing is known of it");
-    bench.fake.answer(Answer::Keys);
-    bench.wait(HOUR);
-    assert_eq!(subject(&bench.cached, &token).await.as_deref(), Ok("ada"));
+    let fixture = KeysFixture::new().await;
+    let token = fixture.token(Algorithm::ES256).sign();
+    assert_eq!(fixture.asked_for(&token).await, (1, true));
+    fixture.fake.answer(Answer::Status(500));
+    fixture.wait(2 * HOUR - SECOND);
+    assert_eq!(fixture.asked_for(&token).await, (0, true), "an outage that the last good set bridges");
+    fixture.wait(SECOND);
+    assert_eq!(subject(&fixture.cached, &token).await, Err(AuthErrorKind::Unavailable), "503: nothing is known of it");
+    fixture.fake.answer(Answer::Keys);
+    fixture.wait(HOUR);
+    assert_eq!(subject(&fixture.cached, &token).await.as_deref(), Ok("ada"));
 }
 
 #[tokio::test]
 async fn a_refusal_for_want_of_a_key_is_not_kept() {
-    let bench = Bench::new().await;
-    bench.wait(Duration::from_secs(60));
-    bench.fake.publish(&[Algorithm::ES256]);
-    bench.refetch().await;
-    let token = bench.token(Algorithm::EdDSA).sign();
-    bench.wait(Duration::from_secs(60));
-    let fetched = bench.fake.fetches();
-    assert_eq!(bench.asked_for(&token).await, (1, false));
-    assert_eq!(bench.fake.fetches(), fetched + 1, "this one waited for an answer, as refusals do that are kept");
+    let fixture = KeysFixture::new().await;
+    fixture.wait(Duration::from_secs(60));
+    fixture.fake.publish(&[Algorithm::ES256]);
+    fixture.refetch().await;
+    let token = fixture.token(Algorithm::EdDSA).sign();
+    fixture.wait(Duration::from_secs(60));
+    let fetched = fixture.fake.fetches();
+    assert_eq!(fixture.asked_for(&token).await, (1, false));
+    assert_eq!(fixture.fake.fetches(), fetched + 1, "this one waited for an answer, as refusals do that are kept");
     assert_eq!(
-        bench.asked_for(&token).await,
+        fixture.asked_for(&token).await,
         (1, false),
         "but the verifier is asked again, who knows when there is hope"
     );
-    bench.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
-    bench.refetch().await;
-    assert_eq!(bench.asked_for(&token).await, (1, true));
+    fixture.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
+    fixture.refetch().await;
+    assert_eq!(fixture.asked_for(&token).await, (1, true));
 }
 
 #[tokio::test]
 async fn a_token_that_waited_for_its_key_is_kept_like_any_other() {
-    let bench = Bench::new().await;
-    bench.fake.publish(&[Algorithm::ES256]);
-    bench.refetch().await;
-    bench.wait(Duration::from_secs(60));
-    bench.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
-    let token = bench.token(Algorithm::EdDSA).sign();
-    let fetched = bench.fake.fetches();
-    let requests = futures_util::future::join_all((0..100).map(|_| admit(&bench.cached, &token))).await;
+    let fixture = KeysFixture::new().await;
+    fixture.fake.publish(&[Algorithm::ES256]);
+    fixture.refetch().await;
+    fixture.wait(Duration::from_secs(60));
+    fixture.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
+    let token = fixture.token(Algorithm::EdDSA).sign();
+    let fetched = fixture.fake.fetches();
+    let requests = futures_util::future::join_all((0..100).map(|_| authenticate(&fixture.cached, &token))).await;
     assert!(requests.iter().all(Result::is_ok));
-    assert_eq!(bench.verifier.asked(), 1, "they shared one verdict");
-    assert_eq!(bench.fake.fetches(), fetched + 1);
-    assert_eq!(bench.asked_for(&token).await, (0, true));
+    assert_eq!(fixture.verifier.asked(), 1, "they shared one verdict");
+    assert_eq!(fixture.fake.fetches(), fetched + 1);
+    assert_eq!(fixture.asked_for(&token).await, (0, true));
 }
 
 #[tokio::test]
 async fn a_bad_signature_is_judged_each_time() {
-    let bench = Bench::new().await;
-    let mut token = bench.token(Algorithm::ES256).sign();
+    let fixture = KeysFixture::new().await;
+    let mut token = fixture.token(Algorithm::ES256).sign();
     let place = token.rfind('.').unwrap() + 1;
     let bent = if token.as_bytes()[place] == b'A' { "B" } else { "A" };
     token.replace_range(place..=place, bent);
     for _ in 0..3 {
-        assert_eq!(bench.asked_for(&token).await, (1, false), "nobody was asked, so there is nothing to spare");
+        assert_eq!(fixture.asked_for(&token).await, (1, false), "nobody was asked, so there is nothing to spare");
     }
-    assert!(bench.cached.is_empty());
+    assert!(fixture.cached.is_empty());
 }
 
 #[tokio::test]
@@ -186,12 +187,12 @@ async fn who_wraps_a_verifier_and_forgets_to_hand_the_question_on_never_has_a_jw
             self.0.verify(presented)
         }
     }
-    let bench = Bench::new().await;
-    let cached = Cached::new(Forgetful(bench.verifier.clone()), HOUR).clock(bench.clock.clone());
-    let token = bench.token(Algorithm::ES256).sign();
+    let fixture = KeysFixture::new().await;
+    let cached = Cached::new(Forgetful(fixture.verifier.clone()), HOUR).clock(fixture.clock.clone());
+    let token = fixture.token(Algorithm::ES256).sign();
     for asked in 1..4 {
-        assert!(admit(&cached, &token).await.is_ok());
-        assert_eq!(bench.verifier.asked(), asked, "slow, but never wrong");
+        assert!(authenticate(&cached, &token).await.is_ok());
+        assert_eq!(fixture.verifier.asked(), asked, "slow, but never wrong");
     }
 }
 
@@ -214,7 +215,7 @@ async fn two_issuers_with_the_same_key_names_have_their_own_key_sets() {
     let first = Counting::new(verifier);
     let cached = Cached::new(first.clone(), HOUR);
     for asked in 1..3 {
-        assert!(admit(&cached, &token).await.is_ok());
+        assert!(authenticate(&cached, &token).await.is_ok());
         assert_eq!(first.asked(), asked, "each set has an epoch of its own, though the keys are equal");
     }
 }

@@ -46,16 +46,16 @@ async fn admit_with(
 ) -> Result<Token, AuthError> {
     let request = Request::get("/").header("authorization", format!("Bearer {token}"));
     let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-    ResourceServer::new(verifier.clone()).admit(&request.body(()).unwrap().into_parts().0).await
+    ResourceServer::new(verifier.clone()).authenticate(&request.body(()).unwrap().into_parts().0).await
 }
 
-async fn admit(verifier: &(impl Verify + Clone), token: &str) -> Result<Token, AuthError> {
+async fn authenticate(verifier: &(impl Verify + Clone), token: &str) -> Result<Token, AuthError> {
     admit_with(verifier, token, &[]).await
 }
 
 /// Whom the token acts for, or why it is refused.
 async fn subject(verifier: &(impl Verify + Clone), token: &str) -> Result<String, AuthErrorKind> {
-    let token = admit(verifier, token).await.map_err(|error| error.kind())?;
+    let token = authenticate(verifier, token).await.map_err(|error| error.kind())?;
     Ok(token.subject().unwrap_or_default().to_owned())
 }
 
@@ -72,7 +72,7 @@ fn later(clock: &ManualClock, time: Duration) -> f64 {
 
 /// A clock at a whole second, so that no date has to be rounded.
 fn clock() -> ManualClock {
-    ManualClock::at(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000))
+    ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000))
 }
 
 /// Until this holds; no test sleeps and hopes.

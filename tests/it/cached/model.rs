@@ -78,9 +78,9 @@ type KeySet2 = (bool, bool);
 
 fn verifier(keys: KeySet2, clock: &ManualClock) -> JwtVerifier {
     let chosen = [keys.0, keys.1].into_iter().zip(ALGORITHMS).filter(|(published, _)| *published);
-    let jwks: Vec<_> = chosen.map(|(_, algorithm)| MockIssuer::with_algorithm(ISSUER, algorithm).jwk()).collect();
+    let jwks: Vec<_> = chosen.map(|(_, algorithm)| MockIssuer::new(ISSUER).with_algorithm(algorithm).jwk()).collect();
     // A set is never empty: then it has a key that nobody's token is signed with.
-    let stranger = MockIssuer::with_algorithm("https://stranger.test", Algorithm::ES384).jwk();
+    let stranger = MockIssuer::new("https://stranger.test").with_algorithm(Algorithm::ES384).jwk();
     let set = json!({"keys": if jwks.is_empty() { vec![stranger] } else { jwks }});
     let issuer = Issuer::from_keys(ISSUER, KeySet::from_json(set.to_string()).unwrap()).unwrap();
     JwtVerifier::builder(issuer, API).clock(clock.clone()).leeway(Duration::ZERO).build().unwrap()
@@ -163,7 +163,7 @@ impl Model {
         let now = clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let mut tokens = Vec::new();
         for (algorithm, lifetime) in [(0, 25), (0, 400), (1, 60), (1, 1000)] {
-            let issuer = MockIssuer::with_algorithm(ISSUER, ALGORITHMS[algorithm]).clock(clock.clone());
+            let issuer = MockIssuer::new(ISSUER).with_algorithm(ALGORITHMS[algorithm]).with_clock(clock.clone());
             let token = issuer.token("ada").audience(API).expires_in(Duration::from_secs(lifetime));
             // Issued long ago, so that a clock that is set back a little doesn't make it young.
             tokens.push(token.claim("iat", now.as_secs() - 3600).without("nbf").sign());

@@ -4,8 +4,8 @@ use serde_json::json;
 use tower_oauth::{JwtOrOpaque, JwtVerifier, Token};
 
 use super::{
-    Answer, AuthErrorKind, CacheKey, Cached, Counting, HOUR, PresentedToken, SECOND, Server, Verdict, Verify, admit,
-    admit_with, clock, subject,
+    Answer, AuthErrorKind, CacheKey, Cached, Counting, HOUR, PresentedToken, SECOND, Server, Verdict, Verify,
+    admit_with, authenticate, clock, subject,
 };
 use crate::support::{API, issuer};
 
@@ -85,7 +85,7 @@ async fn where_all_are_asked_a_cached_jwt_is_asked_about_all_the_same() {
 #[tokio::test]
 async fn a_cache_around_where_all_are_asked_keeps_nothing_for_the_first_ones_expiry_would_be_lost() {
     let (clock, server) = (clock(), Server::new());
-    let issuer = issuer().clock(clock.clone());
+    let issuer = issuer().with_clock(clock.clone());
     let jwt = issuer.token("eve").expires_in(60 * SECOND).sign();
     server.says(&jwt, Answer::Active(json!({"sub": "asked"}))); // no exp
     let mixed = JwtOrOpaque::new(
@@ -182,7 +182,7 @@ async fn a_verdict_for_which_somebody_looked_at_the_request_is_not_kept_though_t
     let server = Server::of_ada();
     let cached = Cached::new(JwtOrOpaque::new(Nobodys, Cached::new(server.clone(), HOUR)), HOUR);
     for _ in 0..3 {
-        assert!(admit(&cached, "ada").await.is_ok());
+        assert!(authenticate(&cached, "ada").await.is_ok());
     }
     assert!(cached.is_empty(), "the outer one can't know on what it depended");
     assert_eq!(server.asked(), 1, "the inner one does");

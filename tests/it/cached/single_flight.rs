@@ -7,7 +7,7 @@ use http::Request;
 
 use super::{
     Answer, AuthErrorKind, Cached, Duration, HOUR, Ordering, PresentedToken, ResourceServer, SECOND, Server, Verdict,
-    Verify, admit, asking, cached, json, subject, until,
+    Verify, asking, authenticate, cached, json, subject, until,
 };
 use crate::support::says;
 
@@ -90,7 +90,7 @@ async fn a_verdict_that_nobody_ever_polled_is_kept_all_the_same() {
     let (cached, _) = cached(&server, HOUR);
     let parts = Request::get("/").header("authorization", "Bearer ada").body(()).unwrap().into_parts().0;
     let resource = ResourceServer::new(cached.clone());
-    let mut request = Box::pin(resource.admit(&parts));
+    let mut request = Box::pin(resource.authenticate(&parts));
     assert!((&mut request).now_or_never().is_none());
     drop(request);
     until(|| cached.len() == 1).await;
@@ -215,7 +215,7 @@ fn outside_of_a_runtime_the_request_asks_by_itself() {
     let parts = Request::get("/").header("authorization", "Bearer ada").body(()).unwrap().into_parts().0;
     for asked in 1..3 {
         let resource = ResourceServer::new(cached.clone());
-        let token = resource.admit(&parts).now_or_never().unwrap().unwrap();
+        let token = resource.authenticate(&parts).now_or_never().unwrap().unwrap();
         assert_eq!(token.subject(), Some("ada"));
         assert_eq!(server.asked(), asked, "nothing is kept");
     }
@@ -236,7 +236,7 @@ async fn a_thousand_questions_at_a_time_are_all_and_the_next_gets_503_at_once() 
         })
         .collect();
     until(|| server.asked() == 1025).await;
-    let refused = admit(&cached, "one-more").await.unwrap_err();
+    let refused = authenticate(&cached, "one-more").await.unwrap_err();
     assert_eq!(refused.kind(), AuthErrorKind::Unavailable);
     assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"), "who is known passes");
     let joined = asking(&cached, "flood-7");

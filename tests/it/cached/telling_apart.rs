@@ -4,7 +4,7 @@ use tower_oauth::{JwtVerifier, verify::BearerMethod};
 
 use super::{
     Answer, AuthErrorKind, CacheKey, Cached, Counting, HOUR, PresentedToken, Request, ResourceServer, Server, Verdict,
-    Verify, admit, admit_with, cached, json, subject,
+    Verify, admit_with, authenticate, cached, json, subject,
 };
 use crate::support::{API, issuer, says};
 
@@ -34,7 +34,7 @@ async fn a_verifier_that_looks_at_the_way_the_token_came_is_never_kept() {
         _ => Verdict::Now(Err(tower_oauth::AuthError::invalid_token())),
     });
     let cached = Cached::new(verifier, HOUR);
-    assert!(admit(&cached, "token").await.is_ok());
+    assert!(authenticate(&cached, "token").await.is_ok());
     let server = ResourceServer::builder(cached).accept_cookie("session").build().unwrap();
     let parts = Request::get("/").header("cookie", "session=token").body(()).unwrap().into_parts().0;
     assert_eq!(server.authenticate(&parts).await.unwrap_err().kind(), AuthErrorKind::InvalidToken);
@@ -143,18 +143,18 @@ async fn a_second_spelling_of_a_jwt_is_another_token() {
     let verifier = Counting::new(issuer().verifier(API));
     let cached = Cached::new(verifier.clone(), HOUR);
     let token = issuer().token("ada").sign();
-    assert!(admit(&cached, &token).await.is_ok());
+    assert!(authenticate(&cached, &token).await.is_ok());
     for spelling in spellings(&token) {
         let before = verifier.asked();
-        assert!(admit(&cached, &spelling).await.is_err(), "{spelling}");
+        assert!(authenticate(&cached, &spelling).await.is_err(), "{spelling}");
         assert_eq!(verifier.asked(), before + 1);
     }
     // Claims or header of another token under a known signature: every byte counts, not only the signature.
     let eve = issuer().token("eve").sign();
-    assert!(admit(&cached, &eve).await.is_ok());
+    assert!(authenticate(&cached, &eve).await.is_ok());
     let (ada, eve): (Vec<_>, Vec<_>) = (token.split('.').collect(), eve.split('.').collect());
     for forged in [[ada[0], eve[1], ada[2]], [ada[0], ada[1], eve[2]], [eve[0], eve[1], ada[2]]] {
-        assert!(admit(&cached, &forged.join(".")).await.is_err());
+        assert!(authenticate(&cached, &forged.join(".")).await.is_err());
     }
 }
 
@@ -190,13 +190,13 @@ async fn what_is_printed_of_a_cache_tells_nothing_of_what_is_in_it() {
     let verifier: JwtVerifier = issuer().verifier(API);
     let cached = Cached::new(verifier, HOUR);
     let token = issuer().token("ada-the-subject").scope("secret:scope").sign();
-    admit(&cached, &token).await.unwrap();
+    authenticate(&cached, &token).await.unwrap();
     let (printed, pretty) = (format!("{cached:?}"), format!("{cached:#?}"));
     for secret in token.split('.').chain(["ada-the-subject", "secret:scope", "client"]) {
         assert!(!printed.contains(secret) && !pretty.contains(secret), "{printed}");
     }
     assert!(printed.starts_with("Cached {") && printed.contains("max_age: 3600s"), "{printed}");
     let key = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
-    admit(&Cached::new(Prints(std::sync::Arc::clone(&key)), HOUR), "token").await.unwrap();
+    authenticate(&Cached::new(Prints(std::sync::Arc::clone(&key)), HOUR), "token").await.unwrap();
     assert_eq!(*key.lock().unwrap(), "CacheKey { .. }");
 }

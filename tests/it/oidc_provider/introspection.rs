@@ -14,7 +14,7 @@ use tower_oauth::{
     verify::{ClientAuthentication, IntrospectionVerifierBuilder},
 };
 
-use super::{Provider, RESOURCES, admit, kind, say, wait};
+use super::{Provider, RESOURCES, authenticate, kind, say, wait};
 
 impl Provider {
     /// To be asked by `client` about tokens for `resource`, where its metadata says.
@@ -46,7 +46,7 @@ fn server(builder: IntrospectionVerifierBuilder) -> ResourceServer {
 async fn an_opaque_token_is_good_where_it_was_issued_for() {
     let Some(provider) = Provider::start() else { return };
     let text = provider.token("opaque", "orders:read admin").await;
-    let token = admit(&server(provider.asked_by(rs(), "opaque")), &text).await.unwrap();
+    let token = authenticate(&server(provider.asked_by(rs(), "opaque")), &text).await.unwrap();
     assert_eq!(token.issuer(), Some(&*provider.identifier));
     assert_eq!((token.client_id(), token.subject()), (Some("cc-basic"), None));
     assert_eq!(token.acts_for(), ActsFor::Unknown, "it tells no sub");
@@ -54,11 +54,11 @@ async fn an_opaque_token_is_good_where_it_was_issued_for() {
     assert!(token.allows("admin") && !token.allows("orders:write") && token.expires_at().is_some());
 
     let told = provider.asked_by(rs(), "opaque").accept_missing_subject_as_client();
-    assert_eq!(admit(&server(told), &text).await.unwrap().acts_for(), ActsFor::Client);
+    assert_eq!(authenticate(&server(told), &text).await.unwrap().acts_for(), ActsFor::Client);
 
-    let elsewhere = admit(&server(provider.asked_by(rs(), "orders")), &text).await.unwrap_err();
+    let elsewhere = authenticate(&server(provider.asked_by(rs(), "orders")), &text).await.unwrap_err();
     assert_eq!(elsewhere.description(), "The access token is meant for another resource");
-    let nobodys = admit(&server(provider.asked_by(rs(), "opaque")), "nobody-issued-this").await.unwrap_err();
+    let nobodys = authenticate(&server(provider.asked_by(rs(), "opaque")), "nobody-issued-this").await.unwrap_err();
     assert_eq!(nobodys.to_string(), "the issuer says that the token is not active");
 }
 
@@ -77,7 +77,9 @@ async fn it_knows_us_by_each_way_to_authenticate() {
         let server = server(provider.asked_by(client, "opaque"));
         // An assertion is good for one use, so each question brings its own.
         for _ in 0..3 {
-            admit(&server, &token).await.unwrap_or_else(|error| panic!("{name}: {error:?}, {:?}", error.source()));
+            authenticate(&server, &token)
+                .await
+                .unwrap_or_else(|error| panic!("{name}: {error:?}, {:?}", error.source()));
         }
         assert_eq!(kind(&server, "nobody-issued-this").await, Some(AuthErrorKind::InvalidToken), "{name}");
     }
@@ -158,7 +160,7 @@ async fn its_signed_answers_are_judged_by_its_keys() {
     let token = provider.token("opaque", "orders:read").await;
     let server_of = |client| server(provider.asked_by(client, "opaque").signed_answers());
     let server = server_of(rs());
-    assert!(admit(&server, &token).await.unwrap().allows("orders:read"));
+    assert!(authenticate(&server, &token).await.unwrap().allows("orders:read"));
     assert_eq!(kind(&server, "nobody-issued-this").await, Some(AuthErrorKind::InvalidToken));
     assert_eq!(provider.fetches().await, 1);
 
@@ -220,7 +222,7 @@ async fn an_opaque_token_expires_however_long_answers_are_kept() {
     let token = provider.token("opaque-short", "orders:read").await;
     assert_eq!(kind(&server, &token).await, None);
     tokio::time::sleep(Duration::from_millis(2500)).await;
-    let error = admit(&server, &token).await.unwrap_err();
+    let error = authenticate(&server, &token).await.unwrap_err();
     assert_eq!(error.to_string(), "the issuer says that the token is not active");
 }
 

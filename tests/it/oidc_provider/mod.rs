@@ -21,8 +21,8 @@ use http::Request;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use tower_oauth::{
-    AuthError, ClientToken, Clock as _, Fetch as _, Issuer, JwtVerifier, OAuthLayer, ResourceServer, Token, UserToken,
-    acts_for::ActsFor, error::AuthErrorKind, fetch::HttpClient, testing::ManualClock,
+    AuthError, ClientToken, Issuer, JwtVerifier, OAuthLayer, ResourceServer, Token, UserToken, acts_for::ActsFor,
+    clock::Clock as _, error::AuthErrorKind, fetch::Fetch as _, fetch::HttpClient, testing::ManualClock,
 };
 
 use crate::support::router;
@@ -171,13 +171,13 @@ fn api(issuer: &Issuer, clock: &ManualClock, resource: &str) -> ResourceServer {
     ResourceServer::new(builder.clock(clock.clone()).build().unwrap())
 }
 
-async fn admit(server: &ResourceServer, token: &str) -> Result<Token, AuthError> {
+async fn authenticate(server: &ResourceServer, token: &str) -> Result<Token, AuthError> {
     let request = Request::get("/").header("authorization", format!("Bearer {token}")).body(()).unwrap();
     server.authenticate(&request.into_parts().0).await
 }
 
 async fn kind(server: &ResourceServer, token: &str) -> Option<AuthErrorKind> {
-    admit(server, token).await.err().map(|error| error.kind())
+    authenticate(server, token).await.err().map(|error| error.kind())
 }
 
 /// Lets what is remembered grow older, and no token expire.
@@ -194,8 +194,9 @@ async fn finds_the_keys_and_accepts_a_token_of_every_algorithm() {
     for algorithm in ALGORITHMS {
         let verifier = JwtVerifier::new(issuer.clone(), format!("{RESOURCES}/{algorithm}")).unwrap();
         let token = provider.token(algorithm, "orders:read admin").await;
-        let token =
-            admit(&ResourceServer::new(verifier), &token).await.unwrap_or_else(|error| panic!("{algorithm}: {error}"));
+        let token = authenticate(&ResourceServer::new(verifier), &token)
+            .await
+            .unwrap_or_else(|error| panic!("{algorithm}: {error}"));
         assert_eq!(token.issuer(), Some(&*provider.identifier));
         assert_eq!((token.client_id(), token.subject()), (Some("cc-basic"), Some("cc-basic")));
         assert_eq!(token.acts_for(), ActsFor::Client);
@@ -228,7 +229,7 @@ async fn a_token_for_another_of_its_resources_is_refused() {
     let (issuer, clock) = provider.discover().await;
     let server = api(&issuer, &clock, "es256");
     for algorithm in ALGORITHMS {
-        let error = admit(&server, &provider.token(algorithm, "orders:read").await).await.err();
+        let error = authenticate(&server, &provider.token(algorithm, "orders:read").await).await.err();
         let expected = (algorithm != "es256").then_some("The access token is meant for another resource");
         assert_eq!(error.map(|error| error.description()), expected, "{algorithm}");
     }
@@ -252,7 +253,7 @@ async fn one_audience_of_several_is_enough() {
     let Some(provider) = Provider::start() else { return };
     let (issuer, clock) = provider.discover().await;
     let token = provider.token("aud-array", "orders:read").await;
-    let token = admit(&api(&issuer, &clock, "aud-array"), &token).await.unwrap();
+    let token = authenticate(&api(&issuer, &clock, "aud-array"), &token).await.unwrap();
     assert_eq!(token.audience().count(), 2);
 }
 
@@ -262,12 +263,12 @@ async fn a_short_lived_token_expires() {
     let (issuer, clock) = provider.discover().await;
     let server = api(&issuer, &clock, "short");
     let token = provider.token("short", "orders:read").await;
-    let expiry = admit(&server, &token).await.unwrap().expires_at().unwrap();
+    let expiry = authenticate(&server, &token).await.unwrap().expires_at().unwrap();
     assert!(expiry < clock.now() + Duration::from_secs(30), "it was to live for two seconds");
     clock.set(expiry + Duration::from_secs(29));
     assert_eq!(kind(&server, &token).await, None, "the leeway is not over");
     clock.set(expiry + Duration::from_secs(31));
-    assert_eq!(admit(&server, &token).await.unwrap_err().description(), "The access token expired");
+    assert_eq!(authenticate(&server, &token).await.unwrap_err().description(), "The access token expired");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use http::Request;
 use tower::ServiceExt as _;
 use tower_oauth::{
-    Clock as _,
+    clock::Clock as _,
     keys::Algorithm,
     token_endpoint::{AuthorizationError, AuthorizationRequest, TokenEndpoint, TokenFormat},
 };
@@ -198,7 +198,7 @@ async fn a_confidential_client_authenticates_when_it_redeems() {
     let location = response.headers()["location"].to_str().unwrap();
     assert!(location.starts_with("https://web.test/cb?tenant=1&error=access_denied&"), "{location}");
     let code = world.code(&[("client_id", "bank")]).await;
-    let signed = assertion_key(Algorithm::ES256).clock(world.clock.clone()).client_token("bank");
+    let signed = assertion_key(Algorithm::ES256).with_clock(world.clock.clone()).client_token("bank");
     let signed = signed.claim("iss", "bank").audience(ISSUER).header("typ", "JWT").sign();
     let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
     let proof = [("client_id", "bank"), ("client_assertion_type", kind), ("client_assertion", &*signed)];

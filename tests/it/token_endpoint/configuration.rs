@@ -20,7 +20,7 @@ async fn the_metadata_is_true_and_leaves_out_what_is_not_there() {
     let answer = world.get("/.well-known/oauth-authorization-server").await;
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.header("content-type"), Some("application/json"));
-    let algorithms: Vec<_> = Algorithm::supported().iter().map(|algorithm| algorithm.name()).collect();
+    let algorithms: Vec<_> = Algorithm::supported().iter().map(|algorithm| algorithm.as_str()).collect();
     let methods = json!(["client_secret_basic", "client_secret_post", "private_key_jwt"]);
     assert_eq!(
         answer.json,

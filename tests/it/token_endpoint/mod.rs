@@ -90,13 +90,13 @@ fn with_users(client: ClientBuilder) -> ClientBuilder {
 
 /// Signs the assertions of the client `signs`.
 pub(crate) fn assertion_key(algorithm: Algorithm) -> MockIssuer {
-    MockIssuer::with_algorithm("https://signs.test", algorithm)
+    MockIssuer::new("https://signs.test").with_algorithm(algorithm)
 }
 
 /// An assertion of `signs`, as it should be.
 pub(crate) fn assertion(world: &World, jti: &str) -> tower_oauth::testing::TokenBuilder {
     assertion_key(Algorithm::ES256)
-        .clock(world.clock.clone())
+        .with_clock(world.clock.clone())
         .client_token("signs")
         .claim("iss", "signs")
         .claim("jti", jti)

@@ -7,7 +7,7 @@ use axum::body::Body;
 use proptest::prelude::*;
 use tokio::runtime::{Builder, Runtime};
 use tower_oauth::{
-    Clock as _,
+    clock::Clock as _,
     token_endpoint::{Client, ClientBuilder, ClientSecret, RefreshToken, TokenFormat},
 };
 
