@@ -131,7 +131,7 @@ impl Place<'_> {
         let Some(id) = self.value::<String>("client_id", value, "a string") else { return "?".to_owned() };
         match ids.entry(id.clone()) {
             Entry::Occupied(first) => {
-                self.add("client_id", format_args!("{id:?} is also the client_id of [{}]", first.get()))
+                self.add("client_id", format_args!("{id:?} is also the client_id of [{}]", first.get()));
             }
             Entry::Vacant(place) => {
                 place.insert(self.index);

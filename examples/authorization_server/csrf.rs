@@ -3,8 +3,8 @@
 //! A cookie identifies the browser. The form contains a code that only this server can compute, from the cookie and from the
 //! request. Therefore another site can post neither a form of its own nor a form that this server issued to that site.
 //!
-//! Nothing is stored, and the key is derived from the signing key. Therefore instances accept each other's forms, and a form
-//! stays valid after a restart.
+//! Nothing is stored, and the key is derived from the signing key. Therefore instances with the same signing key accept each
+//! other's forms, also after a restart.
 
 use aws_lc_rs::{error::Unspecified, hmac, rand};
 use axum::http::{HeaderMap, HeaderValue, header};
