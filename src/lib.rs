@@ -1,7 +1,7 @@
 //! Makes an HTTP API an OAuth 2.0 **resource server**: one [tower](tower_layer) layer checks the bearer token of every
-//! request, and axum handlers say in their signatures which scopes they need. Tokens are JWT access tokens by
-//! [RFC 9068], checked here against the keys of an [`Issuer`], or opaque ones that the issuer is asked about by [RFC 7662].
-//! Refusals are worded by [RFC 6750]. It fails closed: no token, no handler.
+//! request, and axum handlers name the scopes they require in their signatures. JWT access tokens ([RFC 9068]) are checked
+//! locally with the keys of an [`Issuer`]; for opaque tokens the crate calls the issuer's introspection endpoint
+//! ([RFC 7662]). Refusals follow [RFC 6750]. The layer fails closed: without a valid token the handler isn't called.
 //!
 //! ```no_run
 //! # #[cfg(all(feature = "axum", feature = "http-client"))] fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,7 +17,7 @@
 //!     format!("the orders of {:?}", token.subject())
 //! }
 //!
-//! let issuer = Issuer::builder("https://auth.example.com").build()?; // its keys are fetched when they are needed
+//! let issuer = Issuer::builder("https://auth.example.com").build()?; // the first token fetches its keys
 //! let verifier = JwtVerifier::new(issuer, "https://api.example.com")?;
 //! let app: Router = Router::new().route("/orders", get(list)).layer(OAuthLayer::new(verifier));
 //! # Ok(()) }
@@ -25,91 +25,82 @@
 //! ```
 //!
 //! `cargo run --example quickstart` runs such a program. The README has a custom claim, a test to copy and the table of
-//! answers. The rest of this page is the map of the house.
+//! responses.
 //!
-//! # The house
+//! # Where to find what
 //!
-//! ```text
-//!                     request                                              response
-//!                        │                                                     ▲
-//!  4  the rooms      ┌───┼──────────────── extract ──────── handler ───────────┼───┐  Token · Scoped<S> · InRole<R> · Claims<T>
-//!  3  the hall       │   ▼  layer ──► server ──► inner service ──► layer       │   │  OAuthLayer · ResourceServer
-//!  2  the study      │  verify: jwt · introspection · mixed · cached   step_up     │  Verify · StepUp
-//!  1  the windows    │        issuer · keys · fetch · jws · clock · log            │  the only network, clock, crypto
-//!  0  the foundation │        scope · role · error · credentials · claims · acts_for · token · challenge
-//!                    └─────────────────────────────────────────────────────────────┘
-//!     annexe: token_endpoint (stands on 0 and 1 only)      workshop: testing (may use all, used by none)
-//! ```
-//!
-//! Inward: credentials (what the request presented) → [`Verify`] (is it true?) → [`Token`] (verified facts) →
-//! [`Scoped`] (permission held) → handler. Outward: [`AuthError`] (a value, from anywhere inside) → [`Challenge`]
-//! (status and `WWW-Authenticate`, written once, by the layer on the way out).
-//!
-//! | floor | modules | |
-//! |---|---|---|
-//! | 4 rooms | `extract` | What a handler asks for in its signature. |
-//! | 3 hall | `server`, [`layer`] | Where HTTP comes in and leaves; all configuration of it. |
-//! | 2 study | `verify`, `step_up` | Is this token true, and was the person asked recently and strongly enough? |
-//! | 1 windows | `issuer`, [`keys`], `fetch`, `jws`, `clock`, `log` | The only code that knows cryptography, the network, files, time and the log. |
-//! | 0 foundation | `scope`, `role`, `error`, `credentials`, `claims`, `acts_for`, `token`, `challenge` | Plain values: no I/O, no clock, no framework. |
-//! | annexe | [`token_endpoint`](token_endpoint/index.html) | Issues tokens; stands on the first two floors, and nothing stands on it. |
-//! | workshop | [`testing`](testing/index.html) | An issuer without sockets, forged tokens, a clock to turn by hand. |
-//!
-//! A module imports only from its own floor or a lower one; a test reads the sources and fails otherwise.
-//!
-//! # Follow one request
-//!
-//! 1. `OAuth::call` (`layer/mod.rs`) takes the request and hands its head to `ResourceServer::judge` (`server.rs`).
-//! 2. `Credentials::read` (`credentials.rs`) finds exactly one token, presented in exactly one of the ways that are open.
-//! 3. [`Verify::verify`] judges it. [`Cached`] has the verdict already, if it's lucky (`verify/cached/mod.rs`);
-//!    [`JwtOrOpaque`] chooses who judges. [`JwtVerifier`] does so at once, in `Rules::judge` (`verify/jwt/mod.rs`):
-//!    `Compact::split`, `JoseHeader::parse`, `KeySet::candidates`, `Compact::is_signed_by`, `Facts::parse`, and only then
-//!    `Rules::check_claims`. Only a token whose `kid` is unknown waits, for a refresh of the issuer's keys
-//!    (`RemoteKeys::seek`, `keys/remote/mod.rs`). [`IntrospectionVerifier`] asks the issuer (`Rules::introspect`,
-//!    `verify/introspection/mod.rs`). Whoever waits answers [`Verdict::Later`], and `ResponseFuture`
-//!    (`layer/future.rs`) holds the request until the verdict is there.
-//! 4. `ResourceServer::hide_credentials` marks the header that the token came in as sensitive.
-//! 5. `Door::admit` lets the verdict pass `ResourceServer::settle`, which adds the [`ScopeHierarchy`], and puts the
-//!    [`Token`] into the request's extensions. Only then is the inner service called.
-//! 6. An extractor (`extract.rs`) takes the token from there, with `admitted`, and makes the evidence: [`Token::require`]
-//!    gives a [`Scoped`], [`Token::require_role`] an [`InRole`]. If it can't, it answers an [`AuthError`].
-//! 7. The response leaves through `Door::see_out` (`layer/refusal.rs`), which leaves a handler's answer alone, but for
-//!    `Cache-Control: private` where a cookie, the query or another header may carry tokens. A refusal from further in
-//!    goes to `Door::refuse`, like one of the steps before.
-//! 8. `Door::refuse` asks [`ResourceServer::challenge`] for the [`Challenge`], has the body rendered
-//!    ([`layer::RenderBody`]), and puts the [`AuthError`] into the response's extensions for layers further out.
+//! | task | where |
+//! |---|---|
+//! | The layer, anonymous routes, bodies of refusals, access logs | [`OAuthLayer`], [`layer`] |
+//! | Realm, other bearer methods, scopes that include others, use without tower | [`ResourceServer`], [`server`] |
+//! | Handlers: tokens, scopes, roles, claims, users and clients | [`extract`](extract/index.html), [`scope`], [`role`] |
+//! | JWTs of Auth0, Okta, Entra ID, Cognito, Keycloak, Zitadel and others | [`Preset`], [`verify::JwtVerifierBuilder`] |
+//! | Opaque tokens | [`IntrospectionVerifier`] |
+//! | Both kinds of tokens; several issuers; tenants | [`JwtOrOpaque`], [`verify::TrustedIssuers`], [`verify::DynamicIssuers`] |
+//! | Caching of verdicts | [`Cached`] |
+//! | How keys are fetched and refreshed, and used while the issuer is down | [`issuer::IssuerBuilder`] |
+//! | Key sets from JSON, PEM, DER and files; shared secrets; private keys | [`keys`] |
+//! | A recent or strong authentication for some operations | [`step_up`] |
+//! | A verifier of your own | [`verify::Verify`] |
+//! | Tests of your API | [`testing`](testing/index.html) |
+//! | Issuing tokens | [`token_endpoint`](token_endpoint/index.html) |
+//! | Log events and metrics | [`guide::operations`] |
 //!
 //! # Features
 //!
 //! | feature | default | |
 //! |---|---|---|
-//! | `aws-lc-rs` | yes | Signatures by aws-lc-rs, with keys parsed once. Wins where `rust-crypto` is on as well. |
-//! | `rust-crypto` | | Signatures by RustCrypto through jsonwebtoken, for those who can't build C (they leave `http-client` out, too). No ES512, no RSA over 4096 bits, and slower. |
+//! | `aws-lc-rs` | yes | Signatures by aws-lc-rs. Needs a C compiler. Used if `rust-crypto` is on as well. |
+//! | `rust-crypto` | | Signatures by RustCrypto through jsonwebtoken, for builds without a C compiler (leave out `http-client`, too). No ES512, no RSA keys over 4096 bits, and slower. |
 //! | `axum` | yes | Extractors for axum 0.8, through axum-core. |
-//! | `http-client` | yes | [`HttpClient`](struct.HttpClient.html): fetching issuers' metadata and keys, with reqwest and rustls, whose aws-lc-rs needs a C compiler. Without it, bring a [`Fetch`]. |
-//! | `tracing` | | Events through `tracing`, under the target `tower_oauth`. |
-//! | `metrics` | | Counters, a gauge and a histogram through the `metrics` facade, under `tower_oauth_`: decisions, refreshes, age of keys, unknown kids, waits, questions to the issuer, what a cache had. |
-//! | `test-util` | | [`testing`](testing/index.html): `MockIssuer`, forged tokens, `ManualClock`, `TestToken`. |
+//! | `http-client` | yes | [`HttpClient`](fetch/struct.HttpClient.html), which fetches metadata and keys with reqwest and rustls; its aws-lc-rs needs a C compiler. Without it, implement [`fetch::Fetch`]. |
+//! | `tracing` | yes | Events through `tracing`, under the target `tower_oauth`. |
+//! | `metrics` | | Metrics through the `metrics` facade. See [`guide::operations`]. |
+//! | `test-util` | | [`testing`](testing/index.html): `MockIssuer`, forged tokens, `ManualClock`, `TestToken`, `TestRequest`. |
 //! | `token-endpoint` | | [`token_endpoint`](token_endpoint/index.html): tokens, introspection, revocation, a key set and metadata of your own. |
-//! | `redis` | | `token-endpoint`, and [`RedisStore`](token_endpoint/struct.RedisStore.html), for several instances of one issuer; TLS by rustls with aws-lc, which needs a C compiler. |
-//! | `postgres` | | `token-endpoint`, and [`PostgresStore`](token_endpoint/struct.PostgresStore.html), the same in PostgreSQL, its migrations included. |
+//! | `redis` | | `token-endpoint` with [`RedisStore`](token_endpoint/struct.RedisStore.html), for several instances of one issuer. TLS by rustls with aws-lc, which needs a C compiler. |
+//! | `postgres` | | `token-endpoint` with [`PostgresStore`](token_endpoint/struct.PostgresStore.html), the same in PostgreSQL, with its migrations. |
 //!
-//! One of the two crypto features must be on. No other feature changes an answer until code asks for it.
+//! One of the two crypto features must be on. A feature changes no response until your code uses it.
 //!
-//! # Where to go on
+//! # The modules, for contributors
 //!
-//! - [`layer`]: the layer, anonymous routes, bodies of refusals, gRPC
-//! - [`ResourceServerBuilder`]: realm, other ways to present a token, scopes that include others
-//! - [`Preset`]: Auth0, Okta, Entra ID, Cognito, Keycloak, Zitadel and others, and what is lost by each
-//! - [`JwtVerifierBuilder`]: other issuers that don't follow RFC 9068, and what each relaxation costs
-//! - [`IntrospectionVerifierBuilder`]: opaque tokens, how we authenticate, and what answers may lack
-//! - [`Cached`], [`JwtOrOpaque`]: verdicts that are kept, both kinds of tokens behind one layer
-//! - [`InRole`]: roles, groups and entitlements
-//! - [`IssuerBuilder`]: how keys are fetched, kept fresh, and used while the issuer is down
-//! - [`keys`]: key sets from JSON, PEM, DER and files, shared secrets, and private keys to sign with
-//! - [`Verify`]: a verifier of your own
-//! - [`token_endpoint`](token_endpoint/index.html): issuing tokens without an identity product
-//! - [`testing`](testing/index.html): a test to copy
+//! ```text
+//!                   request                                                 response
+//!                      │                                                        ▲
+//! 4 extractors     ┌───┼───────────── extract ───────────── handler ────────────┼───┐ Token · Scoped<S> · InRole<R> · Claims<T>
+//! 3 HTTP           │   ▼   layer ──► server ──► inner service ──► layer         │   │ OAuthLayer · ResourceServer
+//! 2 verification   │   verify: jwt · introspection · jwt_or_opaque · cached   step_up│ Verify · StepUp
+//! 1 infrastructure │   issuer · keys · fetch · jws · clock · log                    │ the only network, clock, crypto
+//! 0 values         │   scope · role · error · credentials · claims · token · challenge · …
+//!                  └────────────────────────────────────────────────────────────────┘
+//!   token_endpoint (uses 0 and 1 only)          testing (may use everything, nothing uses it)
+//! ```
+//!
+//! A module imports only from its own floor or from a lower one, and never in a circle. `tests/it/floors.rs` checks this.
+//!
+//! One request:
+//!
+//! 1. `OAuth::call` (`layer/oauth_layer.rs`) passes the request's head to `ResourceServer::verify_request`
+//!    (`server/resource_server.rs`).
+//! 2. `Credentials::from_request` (`credentials.rs`) finds exactly one token, sent by exactly one accepted method.
+//! 3. [`verify::Verify::verify`] returns a [`verify::Verdict`]. [`Cached`] returns a stored verdict on a hit
+//!    (`verify/cached/mod.rs`). [`JwtOrOpaque`] chooses the verifier. [`JwtVerifier`] checks a JWT at once
+//!    (`verify/jwt/mod.rs`): segments, header, key, signature, claims. Only a token with an unknown `kid` waits, for a
+//!    refresh of the issuer's keys (`keys/remote/mod.rs`). [`IntrospectionVerifier`] calls the issuer
+//!    (`verify/introspection/mod.rs`). A verifier that waits returns [`verify::Verdict::Later`], and the layer's
+//!    `ResponseFuture` (`layer/future.rs`) holds the request.
+//! 4. `ResourceServer::hide_credentials` marks the headers with credentials as sensitive.
+//! 5. `LayerState::accept_request` (`layer/oauth_layer.rs`) passes the verdict to `ResourceServer::accept`, which refuses
+//!    sender-constrained tokens (`cnf`) and adds the [`scope::ScopeHierarchy`]. Then it puts the [`Token`] into the request's
+//!    extensions and calls the inner service.
+//! 6. An extractor (`extract/`) takes the token from there and makes evidence: [`Token::require`] returns a [`Scoped`],
+//!    [`Token::require_role`] an [`InRole`]. If that fails, it returns an [`AuthError`].
+//! 7. The response passes `LayerState::finish_response` (`layer/refusal.rs`). It leaves the response of a handler as it is,
+//!    except for `Cache-Control: private` and `Vary` where they are needed.
+//! 8. Every refusal, also one of an extractor or handler, is rendered by `LayerState::refuse`: it gets the
+//!    [`challenge::Challenge`] from [`ResourceServer::challenge`], renders the body ([`layer::RenderBody`]), and puts the
+//!    [`AuthError`] into the response's extensions.
 //!
 //! [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750
 //! [RFC 7662]: https://www.rfc-editor.org/rfc/rfc7662
@@ -152,6 +143,15 @@ pub mod token_endpoint;
 // For tests: may use everything, and nothing uses it.
 #[cfg(feature = "test-util")]
 pub mod testing;
+
+pub mod guide {
+    //! Guides.
+    //!
+    //! - [`operations`]: log events and metrics
+
+    #[doc = include_str!("guide/operations.md")]
+    pub mod operations {}
+}
 
 // What most programs need. Everything else is in the public modules; each type has one public path.
 #[cfg(feature = "axum")]

@@ -1,6 +1,6 @@
 //! Log events and metrics. Only this module depends on the features `tracing` and `metrics`.
 //!
-//! *In*: what happened. *Out*: an event under the target `tower_oauth`, and a metric. `src/guide/metrics.md` documents both.
+//! *In*: what happened. *Out*: an event under the target `tower_oauth`, and a metric. `src/guide/operations.md` documents both.
 //!
 //! An event never contains a token, a secret, a claim's value or a header's text: only fixed texts and the identifiers of
 //! trusted issuers.
@@ -24,11 +24,12 @@ pub(crate) fn request_accepted() {
 /// occur.
 pub(crate) fn request_refused(error: &AuthError) {
     #[cfg(feature = "metrics")]
-    metrics::counter!("tower_oauth_refused_total", "kind" => error.kind().as_str()).increment(1);
+    metrics::counter!("tower_oauth_refused_total", "kind" => error.kind().as_str(), "reason" => error.reason())
+        .increment(1);
     #[cfg(feature = "tracing")]
     {
-        let (kind, cause) = (error.kind(), causes(error));
-        tracing::debug!(target: "tower_oauth", ?kind, reason = %error, cause, "request refused");
+        let (kind, reason, cause) = (error.kind().as_str(), error.reason(), causes(error));
+        tracing::debug!(target: "tower_oauth", kind, reason, %error, cause, "a request was refused");
     }
     if error.kind() == AuthErrorKind::MissingLayer {
         missing_layer(error);
@@ -38,12 +39,12 @@ pub(crate) fn request_refused(error: &AuthError) {
 /// Reports a mistake in the program: through `tracing`, or once on standard error if that feature is off.
 fn missing_layer(error: &AuthError) {
     #[cfg(feature = "tracing")]
-    tracing::error!(target: "tower_oauth", "{error}; add `.layer(OAuthLayer::new(verifier))` to the route's router, outside of what needs the token");
+    tracing::error!(target: "tower_oauth", "{error}; add `.layer(OAuthLayer::new(verifier))` to the route's router, outside of the handler that requires the token");
     #[cfg(not(feature = "tracing"))]
     {
         static ONCE: std::sync::Once = std::sync::Once::new();
         ONCE.call_once(|| {
-            eprintln!("tower-oauth: {error}; add `.layer(OAuthLayer::new(verifier))` to the route's router, outside of what needs the token");
+            eprintln!("tower-oauth: {error}; add `.layer(OAuthLayer::new(verifier))` to the route's router, outside of the handler that requires the token");
         });
     }
 }
@@ -69,7 +70,7 @@ pub(crate) fn refresh_ended(issuer: &str, result: Result<(), &FetchError>, age: 
         Err(error) => {
             let cause = causes(error);
             let age = age.map(|age| age.as_secs());
-            tracing::warn!(target: "tower_oauth", issuer, reason = %error, cause, age, "the issuer's keys could not be fetched");
+            tracing::warn!(target: "tower_oauth", issuer, %error, cause, age, "the issuer's keys could not be fetched");
         }
     }
 }
@@ -81,7 +82,7 @@ pub(crate) fn token_endpoint_failed(error: &dyn std::error::Error) {
     #[cfg(feature = "tracing")]
     {
         let cause = causes(error);
-        tracing::error!(target: "tower_oauth", reason = %error, cause, "the token endpoint could not process a request");
+        tracing::error!(target: "tower_oauth", %error, cause, "the token endpoint could not process a request");
     }
 }
 
@@ -92,7 +93,7 @@ pub(crate) fn cleaning_failed(error: &dyn std::error::Error) {
     #[cfg(feature = "tracing")]
     {
         let cause = causes(error);
-        tracing::warn!(target: "tower_oauth", reason = %error, cause, "expired rows could not be deleted");
+        tracing::warn!(target: "tower_oauth", %error, cause, "expired rows could not be deleted");
     }
 }
 
@@ -131,7 +132,7 @@ pub(crate) fn introspected(issuer: &str, active: Result<bool, &FetchError>, dura
         Ok(active) => tracing::debug!(target: "tower_oauth", issuer, active, "the issuer was asked about a token"),
         Err(error) => {
             let cause = causes(error);
-            tracing::error!(target: "tower_oauth", issuer, reason = %error, cause, "the issuer could not be asked about a token");
+            tracing::error!(target: "tower_oauth", issuer, %error, cause, "the issuer could not be asked about a token");
         }
     }
 }

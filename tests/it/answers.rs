@@ -81,7 +81,7 @@ async fn every_row_of_the_table_of_answers_is_worded_exactly() {
             good.clone().audience("https://x.test").sign(),
             "The access token is meant for another resource",
         ),
-        ("no exp", good.clone().without("exp").sign(), "The access token lacks claims that are needed here"),
+        ("no exp", good.clone().without("exp").sign(), "The access token lacks a required claim"),
         (
             "bound",
             good.clone().claim("cnf", serde_json::json!({"jkt": "x"})).sign(),
@@ -95,7 +95,7 @@ async fn every_row_of_the_table_of_answers_is_worded_exactly() {
 
     let scope = format!(
         r#"{}, scope="orders:read admin""#,
-        described("insufficient_scope", "The access token's permission is not enough")
+        described("insufficient_scope", "The access token does not grant the required scope")
     );
     let too_little = get_with_token(&app, "/admin", &good.sign()).await;
     assert_answer(&too_little, 403, Some(&with(&scope)), "too little scope");
@@ -144,13 +144,14 @@ async fn refusals_from_further_in_are_worded_by_the_layer() {
         .layer(layer_with(talkative));
     let token = reader().sign();
     let scoped = |scope: &str| {
-        let said = r#"error="insufficient_scope", error_description="The access token's permission is not enough""#;
+        let said =
+            r#"error="insufficient_scope", error_description="The access token does not grant the required scope""#;
         format!(r#"Bearer realm="orders", {said}, scope="{scope}", resource_metadata="{METADATA}""#)
     };
     for (path, scope) in [("/admin", "orders:read admin"), ("/by-hand", "orders:write"), ("/layered", "orders:write")] {
         assert_answer(&get_with_token(&app, path, &token).await, 403, Some(&scoped(scope)), path);
     }
-    let said = r#"error="invalid_token", error_description="The access token lacks claims that are needed here""#;
+    let said = r#"error="invalid_token", error_description="The access token lacks a required claim""#;
     let misfit =
         format!(r#"Bearer realm="orders", {said}, scope="orders:read orders:write", resource_metadata="{METADATA}""#);
     assert_answer(&get_with_token(&app, "/claims", &token).await, 401, Some(&misfit), "claims");
@@ -186,14 +187,14 @@ async fn problem_documents_say_what_the_challenge_says() {
     let plain = router().layer(layer_with(talkative));
     let weak = reader().sign();
     let rows = [
-        ("Basic x", 401, "Unauthorized", "An access token is needed", None),
+        ("Basic x", 401, "Unauthorized", "An access token is required", None),
         ("Bearer a b", 400, "Bad Request", "The credentials are malformed", Some("invalid_request")),
         ("Bearer x", 401, "Unauthorized", "The access token is invalid", Some("invalid_token")),
         (
             &*format!("Bearer {weak}"),
             403,
             "Forbidden",
-            "The access token's permission is not enough",
+            "The access token does not grant the required scope",
             Some("insufficient_scope"),
         ),
     ];
@@ -287,10 +288,10 @@ async fn the_cause_is_for_the_log_and_never_in_the_answer() {
 async fn grpc_requests_are_answered_in_grpcs_way_where_it_was_asked_for() {
     let weak = format!("Bearer {}", reader().sign());
     let rows = [
-        ("Basic x", "16", "An access token is needed"),
+        ("Basic x", "16", "An access token is required"),
         ("Bearer a b", "3", "The credentials are malformed"),
         ("Bearer x", "16", "The access token is invalid"),
-        (&*weak, "7", "The access token's permission is not enough"),
+        (&*weak, "7", "The access token does not grant the required scope"),
     ];
     let ask = async |app: &Router, content_type: &str, authorization: &str| {
         let headers = [("content-type", content_type.as_bytes()), ("authorization", authorization.as_bytes())];
@@ -345,7 +346,7 @@ async fn a_weak_or_old_authentication_is_told_what_would_be_enough() {
         let good = token().claim("acr", acr).claim("auth_time", now - age).sign();
         assert_eq!(get_with_token(&app, "/transfer", &good).await.body, "done", "{acr} {age}");
     }
-    let said = r#"error="insufficient_user_authentication", error_description="A fresher or stronger authentication is needed""#;
+    let said = r#"error="insufficient_user_authentication", error_description="This resource requires a more recent or stronger authentication""#;
     let challenge = format!(r#"Bearer realm="bank", {said}, acr_values="urn:mfa urn:hw", max_age="60""#);
     let lacking = [
         ("too old", token().claim("acr", "urn:mfa").claim("auth_time", now - 62).sign()),

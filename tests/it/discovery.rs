@@ -136,7 +136,7 @@ async fn settings_that_cannot_work_are_told_all_at_once() {
         .build()
         .unwrap_err();
     let settings: Vec<_> = error.mistakes().iter().map(tower_oauth::error::ConfigMistake::setting).collect();
-    assert_eq!(settings, ["issuer", "jwks_uri", "lifetime_bounds", "cool_down"], "{error}");
+    assert_eq!(settings, ["issuer", "jwks_uri", "lifetime_bounds", "unknown_kid_cooldown"], "{error}");
     for identifier in [
         "",
         "auth.test",

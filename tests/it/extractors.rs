@@ -93,7 +93,7 @@ async fn claims_come_in_the_handlers_own_type_and_a_misfit_is_401() {
     for misfit in [reader(), reader().claim("tenant", 5), reader().claim("tenant", "acme").claim("level", 256)] {
         let answer = ask("/claims", &misfit).await;
         assert!(answer.is_refusal(401, "invalid_token"), "{answer:?}");
-        assert!(answer.challenges()[0].contains("lacks claims"), "{answer:?}");
+        assert!(answer.challenges()[0].contains("lacks a required claim"), "{answer:?}");
     }
 }
 
@@ -121,10 +121,10 @@ async fn a_persons_token_is_told_from_a_clients_own() {
     let without_subject = reader().without("sub").client_id("batch");
     let without_client = reader().without("client_id");
     let rows = [
-        ("person", &person, Ok("ada"), "ada", Err("client acting for itself")),
+        ("person", &person, Ok("ada"), "ada", Err("client obtained for itself")),
         ("client", &own, Err("acts for a user"), "no person", Ok("batch")),
         ("no sub", &without_subject, Err("acts for a user"), "no person", Ok("batch")),
-        ("no client_id", &without_client, Err("acts for a user"), "no person", Err("client acting for itself")),
+        ("no client_id", &without_client, Err("acts for a user"), "no person", Err("client obtained for itself")),
     ];
     for (who, token, as_user, as_optional_user, as_client) in rows {
         for (path, expected) in [("/user", as_user), ("/client", as_client)] {
@@ -180,7 +180,7 @@ async fn a_missing_layer_is_500_and_a_log_line_that_names_the_mistake() {
         let lines: Vec<_> = told.lines().filter(|line| line.contains("ERROR")).collect();
         let [line] = lines[..] else { panic!("one line: {told}") };
         assert!(
-            line.contains("no OAuthLayer is on its route") && line.contains(".layer(OAuthLayer::new(verifier))"),
+            line.contains("its route has no OAuthLayer") && line.contains(".layer(OAuthLayer::new(verifier))"),
             "{line}"
         );
     }

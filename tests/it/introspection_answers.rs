@@ -13,7 +13,7 @@ use crate::{
     support::API,
 };
 
-const NEEDED: &str = "The access token lacks claims that are needed here";
+const NEEDED: &str = "The access token lacks a required claim";
 pub(crate) const EXPIRED: &str = "The access token expired";
 const NOT_YET: &str = "The access token is not valid yet";
 pub(crate) const ELSEWHERE: &str = "The access token is meant for another resource";

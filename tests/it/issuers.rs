@@ -62,7 +62,7 @@ async fn an_issuer_that_is_not_on_the_list_asks_nobody_for_keys() {
 
 #[test]
 fn the_list_names_each_issuer_once_and_at_least_one() {
-    assert!(TrustedIssuers::new([]).unwrap_err().to_string().contains("there is none"));
+    assert!(TrustedIssuers::new([]).unwrap_err().to_string().contains("the list is empty"));
     let twice = TrustedIssuers::new([issuer().verifier(API), issuer().verifier("https://other.test")]);
     assert!(twice.unwrap_err().to_string().contains("\"https://auth.test\" is there twice"));
 }

@@ -299,7 +299,7 @@ async fn a_tonic_server_is_served_over_a_socket() {
     let address = health_server(layer_with(|server| server.answer_grpc().realm("grpc"))).await;
     let serving = tonic_health::pb::health_check_response::ServingStatus::Serving;
     assert_eq!(check_health(address, Some(&reader().sign())).await.unwrap(), serving as i32);
-    for (token, message) in [(None, "An access token is needed"), (Some("x"), "The access token is invalid")] {
+    for (token, message) in [(None, "An access token is required"), (Some("x"), "The access token is invalid")] {
         let status = check_health(address, token).await.unwrap_err();
         assert_eq!((status.code(), status.message()), (Code::Unauthenticated, message));
         let challenge = status.metadata().get("www-authenticate").unwrap().to_str().unwrap();

@@ -24,11 +24,12 @@ fn tests_named_in(text: &str) -> impl Iterator<Item = &str> {
 fn exists(name: &str) -> bool {
     let (module, test) = name.rsplit_once("::").unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let file = match module.strip_suffix("::tests") {
-        Some(module) => root.join("src").join(format!("{}.rs", module.replace("::", "/"))),
-        None => root.join("tests/it").join(format!("{}.rs", module.replace("::", "/"))),
+    let path = match module.strip_suffix("::tests") {
+        Some(module) => root.join("src").join(module.replace("::", "/")),
+        None => root.join("tests/it").join(module.replace("::", "/")),
     };
-    let Ok(source) = fs::read_to_string(file) else { return false };
+    let source = fs::read_to_string(path.with_extension("rs")).or_else(|_| fs::read_to_string(path.join("mod.rs")));
+    let Ok(source) = source else { return false };
     let Some((before, _)) = source.split_once(&format!("fn {test}(")) else { return false };
     let above = before.lines().rev().skip_while(|line| ["", "async"].contains(&line.trim()));
     above.take_while(|line| line.trim_start().starts_with("#[")).any(|line| line.contains("test"))

@@ -9,6 +9,7 @@ mod backends;
 mod cached;
 mod claims;
 mod discovery;
+mod extension_points;
 mod extractors;
 mod fake_issuer;
 mod floors;
@@ -30,6 +31,7 @@ mod ledger;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod mixed;
+mod names;
 mod oidc_provider;
 mod presets;
 mod private_keys;
@@ -40,6 +42,7 @@ mod real_clients;
 mod remote_keys;
 mod requests;
 mod roles;
+mod root;
 mod scopes;
 mod secrets;
 #[cfg(feature = "token-endpoint")]

@@ -58,11 +58,11 @@ fn decisions_refreshes_ages_unknown_kids_and_waits_are_counted() {
         format!("tower_oauth_key_refreshes_total{{issuer={issuer},result=failure}} = 1"),
         format!("tower_oauth_key_refreshes_total{{issuer={issuer},result=success}} = 1"),
         format!("tower_oauth_key_wait_seconds{{issuer={issuer}}} = 2 times"),
-        "tower_oauth_refused_total{kind=insufficient_scope} = 1".to_owned(),
-        "tower_oauth_refused_total{kind=invalid_request} = 1".to_owned(),
-        "tower_oauth_refused_total{kind=invalid_token} = 1".to_owned(),
-        "tower_oauth_refused_total{kind=missing_credentials} = 1".to_owned(),
-        "tower_oauth_refused_total{kind=unavailable} = 1".to_owned(),
+        "tower_oauth_refused_total{kind=insufficient_scope,reason=scope} = 1".to_owned(),
+        "tower_oauth_refused_total{kind=invalid_request,reason=malformed_credentials} = 1".to_owned(),
+        "tower_oauth_refused_total{kind=invalid_token,reason=not_a_jws} = 1".to_owned(),
+        "tower_oauth_refused_total{kind=missing_credentials,reason=unsupported_scheme} = 1".to_owned(),
+        "tower_oauth_refused_total{kind=unavailable,reason=unavailable} = 1".to_owned(),
         format!("tower_oauth_unknown_kids_total{{issuer={issuer}}} = 2"),
     ];
     assert_eq!(lines(&snapshotter), expected);

@@ -28,7 +28,7 @@ use crate::support::{
 
 const ORDERS_READ_IS_LACKING: &str = concat!(
     r#"Bearer realm="api", error="insufficient_scope", "#,
-    r#"error_description="The access token's permission is not enough", scope="orders:read""#
+    r#"error_description="The access token does not grant the required scope", scope="orders:read""#
 );
 
 /// `GET /orders`, which wants `orders:read`, with a token of this `scope`.

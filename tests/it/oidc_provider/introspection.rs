@@ -59,7 +59,7 @@ async fn an_opaque_token_is_good_where_it_was_issued_for() {
     let elsewhere = authenticate(&server(provider.asked_by(rs(), "orders")), &text).await.unwrap_err();
     assert_eq!(elsewhere.description(), "The access token is meant for another resource");
     let nobodys = authenticate(&server(provider.asked_by(rs(), "opaque")), "nobody-issued-this").await.unwrap_err();
-    assert_eq!(nobodys.to_string(), "the issuer says that the token is not active");
+    assert_eq!(nobodys.to_string(), "the issuer reports that the token is not active");
 }
 
 #[tokio::test]
@@ -223,7 +223,7 @@ async fn an_opaque_token_expires_however_long_answers_are_kept() {
     assert_eq!(kind(&server, &token).await, None);
     tokio::time::sleep(Duration::from_millis(2500)).await;
     let error = authenticate(&server, &token).await.unwrap_err();
-    assert_eq!(error.to_string(), "the issuer says that the token is not active");
+    assert_eq!(error.to_string(), "the issuer reports that the token is not active");
 }
 
 #[tokio::test]
