@@ -1,4 +1,5 @@
-//! What the user sees: who asks for what, and a form to log in with and to answer. Plain HTML, with no script at all.
+//! The pages that the user sees: what the client requests, with a form to log in and to allow or deny it. Plain HTML without
+//! any script.
 
 use std::{
     fmt::{self, Write as _},
@@ -15,20 +16,20 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tower_oauth::token_endpoint::AuthorizationRequest;
 
-/// Why the form is shown once more.
+/// Why the form is shown again.
 pub(crate) enum Problem {
-    /// Which of the two it is, nobody is told.
+    /// The page does not reveal which of the two is wrong.
     WrongNameOrPassword,
-    TooOften(Duration),
-    NotOurForm,
+    TooManyAttempts(Duration),
+    InvalidForm,
     NoAnswer,
 }
 
 impl Problem {
     fn status(&self) -> StatusCode {
         match self {
-            Self::WrongNameOrPassword | Self::NotOurForm => StatusCode::FORBIDDEN,
-            Self::TooOften(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::WrongNameOrPassword | Self::InvalidForm => StatusCode::FORBIDDEN,
+            Self::TooManyAttempts(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::NoAnswer => StatusCode::BAD_REQUEST,
         }
     }
@@ -36,16 +37,18 @@ impl Problem {
     fn text(&self) -> &'static str {
         match self {
             Self::WrongNameOrPassword => "Name or password is wrong.",
-            Self::TooOften(_) => "Too many attempts with this name. Please wait a minute.",
-            Self::NotOurForm => "This form was out of date. Please fill it in once more.",
+            Self::TooManyAttempts(_) => "Too many attempts with this name. Please wait a minute.",
+            Self::InvalidForm => "This form was out of date. Please fill it in once more.",
             Self::NoAnswer => "Please choose Allow or Deny.",
         }
     }
 }
 
-/// Login and consent. The form is posted to the page's own URL, query and all, which carries the request on. After a problem
-/// the name that was typed stands there already.
-pub(crate) fn ask(
+/// Returns the page for login and consent.
+///
+/// The browser posts the form to the page's own URL, whose query contains the request. After a problem the form contains the
+/// name that the user typed.
+pub(crate) fn consent(
     request: &AuthorizationRequest,
     client: &str,
     csrf: &str,
@@ -53,7 +56,7 @@ pub(crate) fn ask(
 ) -> Response {
     let client = Escaped(client);
     let (mut alert, mut error, mut focus) = (String::new(), "", ["", ""]);
-    let typed = problem.filter(|(problem, _)| !matches!(problem, Problem::NotOurForm)).map_or("", |(_, name)| name);
+    let typed = problem.filter(|(problem, _)| !matches!(problem, Problem::InvalidForm)).map_or("", |(_, name)| name);
     let problem = problem.map(|(problem, _)| problem);
     if let Some(problem) = problem {
         let text = problem.text();
@@ -82,7 +85,7 @@ pub(crate) fn ask(
     );
     let status = problem.map_or(StatusCode::OK, Problem::status);
     let mut response = (status, Html(page)).into_response();
-    if let Some(Problem::TooOften(wait)) = problem {
+    if let Some(Problem::TooManyAttempts(wait)) = problem {
         response.headers_mut().insert(header::RETRY_AFTER, (wait.as_secs() + 1).into());
     }
     if let Ok(policy) = HeaderValue::try_from(policy(Some(request.redirect_uri()))) {
@@ -91,8 +94,8 @@ pub(crate) fn ask(
     response
 }
 
-/// Nobody is sent anywhere: the user is told.
-pub(crate) fn refused(status: StatusCode, reason: &str) -> Response {
+/// Returns the page for a request that is not redirected to a client.
+pub(crate) fn refusal(status: StatusCode, reason: &str) -> Response {
     let reason = Escaped(reason);
     let page = format!(
         r#"{HEAD}<title>Error: This request cannot be answered</title><style>{STYLE}</style></head><body><main>
@@ -103,8 +106,8 @@ pub(crate) fn refused(status: StatusCode, reason: &str) -> Response {
     (status, Html(page)).into_response()
 }
 
-/// What every answer of a page carries, unless it says otherwise.
-pub(crate) async fn guard(request: Request, next: Next) -> Response {
+/// Adds the security headers to every response of a page.
+pub(crate) async fn add_security_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     if let Ok(policy) = HeaderValue::try_from(policy(None)) {
@@ -117,19 +120,21 @@ pub(crate) async fn guard(request: Request, next: Next) -> Response {
     response
 }
 
-/// Nothing but our own style, and in nobody's frame. Chromium holds every redirect that follows a form against `form-action`,
-/// also where the app sends the browser on: so the scheme of the redirect URI is open, and not its host alone.
+/// Returns a policy that allows only this page's style, and no frame.
+///
+/// Chromium applies `form-action` to every redirect after the form, also to one from the app to another host. Therefore the
+/// policy allows the scheme of the redirect URI, and not only its host.
 fn policy(redirect_uri: Option<&str>) -> String {
     let style = STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
     let scheme = redirect_uri.and_then(|uri| uri.split_once(':')).map_or("", |(scheme, _)| scheme);
-    let plain = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
-    let after = if plain && !scheme.is_empty() { format!(" {scheme}:") } else { String::new() };
+    let is_valid = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    let after = if is_valid && !scheme.is_empty() { format!(" {scheme}:") } else { String::new() };
     format!(
         "default-src 'none'; style-src 'sha256-{style}'; form-action 'self'{after}; frame-ancestors 'none'; base-uri 'none'"
     )
 }
 
-/// The host, or the app's own scheme.
+/// Returns the host of the redirect URI, or its scheme if that belongs to one app.
 fn destination(redirect_uri: &str) -> &str {
     let scheme = redirect_uri.split(':').next().unwrap_or_default();
     if scheme != "https" && scheme != "http" {
@@ -141,13 +146,13 @@ fn destination(redirect_uri: &str) -> &str {
 
 fn list<'i>(items: impl Iterator<Item = &'i str>, none: &str) -> String {
     let items = items.fold(String::new(), |mut list, item| {
-        let _ = write!(list, "<li>{}</li>", Escaped(item)); // a String takes everything
+        let _ = write!(list, "<li>{}</li>", Escaped(item)); // writing to a String never fails
         list
     });
     if items.is_empty() { format!("<p>{none}</p>") } else { format!("<ul>{items}</ul>") }
 }
 
-/// Text that means nothing in HTML, in an attribute neither.
+/// Displays a text with all characters escaped that have a meaning in HTML or in an attribute.
 struct Escaped<'t>(&'t str);
 
 impl fmt::Display for Escaped<'_> {

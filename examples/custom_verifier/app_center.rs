@@ -1,4 +1,4 @@
-//! A stand-in for the provider of `custom_verifier`. It knows two tokens, and says so whenever it is asked.
+//! A stand-in for the provider of `custom_verifier`. It knows two tokens, and prints a line for each call.
 
 use std::io;
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 #[derive(Deserialize)]
-struct Question {
+struct CheckRequest {
     access_token: String,
     app_secret: String,
     host_auid: String,
@@ -22,13 +22,13 @@ struct Question {
 
 async fn app_user_authorization(
     State(secret): State<String>,
-    Query(asked): Query<Question>,
+    Query(request): Query<CheckRequest>,
 ) -> (StatusCode, Json<Value>) {
-    println!("# The app center is asked about {} at {}.", asked.user_auid, asked.host_auid);
-    if asked.app_secret != secret {
+    println!("# The app center is asked about {} at {}.", request.user_auid, request.host_auid);
+    if request.app_secret != secret {
         return (StatusCode::UNAUTHORIZED, Json(json!({"errors": ["unknown app"]})));
     }
-    let access = match (&*asked.access_token, &*asked.host_auid, &*asked.user_auid) {
+    let access = match (&*request.access_token, &*request.host_auid, &*request.user_auid) {
         ("token-of-ada", "acme", "ada") => Some("user"),
         ("token-of-acme", "acme", _) => Some("host"),
         _ => None,
@@ -39,7 +39,7 @@ async fn app_user_authorization(
     }
 }
 
-/// Starts it on this machine, and tells where.
+/// Starts it on this machine. Returns its URL.
 pub(crate) async fn start(app_secret: String) -> io::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);

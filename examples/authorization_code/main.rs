@@ -1,12 +1,11 @@
-//! A login and consent page of the host's own: code, PKCE, refresh, and an API that tells users more than clients.
+//! The host's own page for login and consent: code, PKCE, refresh, and an API that returns more to a user than to a client.
 //!
 //! ```sh
 //! cargo run --example authorization_code --features token-endpoint
 //! ```
 //!
-//! Provider, API, app and browser are one program, over real sockets; it prints what each request is answered.
+//! Provider, API, app and browser are one program, over real sockets. It prints each request and its response.
 
-#[path = "support/app.rs"]
 mod app;
 
 use std::{collections::HashMap, error::Error};
@@ -22,12 +21,18 @@ use tower_oauth::token_endpoint::{
 use tower_oauth::{
     Issuer, JwtVerifier, OAuthLayer, UserToken,
     keys::{Algorithm, PrivateKey},
+    token_endpoint::{
+        AuthorizationRequest, Client, ClientCredentials, ClientSecret, Clients, RefreshToken, TokenEndpoint,
+        TokenFormat,
+    },
 };
 
-/// Login and consent in one form, which is posted to the page's own URL, query and all. There is no session that a form of
-/// another site could make use of: who allows it types the password with it. Nothing of the request stands in the page.
+/// Login and consent in one form. The browser posts it to the page's own URL, with its query.
+///
+/// There is no session that a form of another site could use (cross-site request forgery): every approval contains the
+/// password. The page contains nothing of the request.
 fn page(status: StatusCode, message: &str) -> Response {
-    let guards =
+    let headers =
         [("content-security-policy", "default-src 'none'; frame-ancestors 'none'"), ("cache-control", "no-store")];
     let page = format!(
         "<!doctype html><html lang=en><title>Log in</title><h1>The app wants to see your profile</h1>\
@@ -36,15 +41,15 @@ fn page(status: StatusCode, message: &str) -> Response {
          <label>Password <input name=password type=password autocomplete=current-password></label> \
          <button name=answer value=allow>Allow</button> <button name=answer value=deny>Deny</button></form>"
     );
-    (status, guards, Html(page)).into_response()
+    (status, headers, Html(page)).into_response()
 }
 
-async fn ask(_: AuthorizationRequest) -> Response {
+async fn show(_: AuthorizationRequest) -> Response {
     page(StatusCode::OK, "")
 }
 
-/// A real host keeps hashes of passwords, and counts the attempts.
-async fn decide(request: AuthorizationRequest, Form(form): Form<HashMap<String, String>>) -> Response {
+/// A production host stores password hashes and limits the attempts.
+async fn submit(request: AuthorizationRequest, Form(form): Form<HashMap<String, String>>) -> Response {
     let field = |name: &str| form.get(name).map_or("", String::as_str);
     match (field("answer"), field("name"), field("password")) {
         ("allow", "ada", "correct horse") => request.approve("ada", ["profile"]).await.into_response(),
@@ -53,10 +58,10 @@ async fn decide(request: AuthorizationRequest, Form(form): Form<HashMap<String, 
     }
 }
 
-/// Anybody may see the name. The mail is for the member, and not for a client that got a token for itself.
+/// The name is public. Only the member gets the mail address, and only with a token that acts for a user.
 async fn member(Path(name): Path<String>, user: Option<UserToken>) -> String {
-    let own = user.is_some_and(|user| user.subject() == Some(&name));
-    if own { format!("name {name}, mail {name}@example.com") } else { format!("name {name}") }
+    let is_own = user.is_some_and(|user| user.subject() == Some(&name));
+    if is_own { format!("name {name}, mail {name}@example.com") } else { format!("name {name}") }
 }
 
 fn provider(url: &str, secret: &str) -> Result<Router, Box<dyn Error>> {
@@ -74,7 +79,7 @@ fn provider(url: &str, secret: &str) -> Result<Router, Box<dyn Error>> {
         .build()?;
     let protect = OAuthLayer::new(JwtVerifier::new(Issuer::builder(url).build()?, url)?).allow_anonymous();
     let api = Router::new().route("/members/{name}", get(member)).layer(protect);
-    let pages = Router::new().route("/authorize", get(ask).post(decide)).with_state(endpoint.clone());
+    let pages = Router::new().route("/authorize", get(show).post(submit)).with_state(endpoint.clone());
     Ok(api.merge(pages).fallback_service(endpoint))
 }
 
@@ -82,12 +87,12 @@ fn provider(url: &str, secret: &str) -> Result<Router, Box<dyn Error>> {
 async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
-    let secret = token_endpoint::ClientSecret::generate()?.1;
+    let secret = ClientSecret::generate()?.1;
     let router = provider(&url, &secret)?;
     tokio::spawn(async move { axum::serve(listener, router).await });
 
     let app = app::App::new(&url)?;
-    let page = app.page();
+    let page = app.authorization_url();
     app.send(&format!("GET {page}"), "", &[]).await?;
     let ada = [("answer", "allow"), ("name", "ada"), ("password", "correct horse")];
     app.send(&format!("POST {page}"), "", &[ada[0], ada[1], ("password", "wrong")]).await?;
@@ -95,12 +100,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let first = app.redeem(&code).await?;
     app.send("GET /members/ada", "", &[]).await?;
     let form = [("grant_type", "client_credentials"), ("client_id", "job"), ("client_secret", &*secret)];
-    app.send("GET /members/ada", &app.ask(&form).await?.access_token, &[]).await?;
+    app.send("GET /members/ada", &app.request_tokens(&form).await?.access_token, &[]).await?;
     app.send("GET /members/ada", &first.access_token, &[]).await?;
     app.send("GET /members/bob", &first.access_token, &[]).await?;
     let second = app.refresh(&first.refresh_token).await?;
     app.send("GET /members/ada", &second.access_token, &[]).await?;
-    // Each code and each refresh token is good once. Who comes with an old one ends what came of it.
+    // A code can be redeemed once. A second attempt revokes everything that was issued from it.
     app.redeem(&code).await?;
     app.refresh(&second.refresh_token).await?;
     Ok(())

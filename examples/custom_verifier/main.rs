@@ -1,12 +1,13 @@
-//! A verifier of your own, for a provider that is no OAuth server: after the app center of Spiceworks, which is asked about
-//! a token by `GET /api/app_user_authorization`. Run it and paste the lines that it prints:
+//! A custom verifier for a provider that is not an OAuth server. It checks a token by calling
+//! `GET /api/app_user_authorization`, as the app center of Spiceworks requires. Run it and paste the lines that it prints:
 //!
 //! ```sh
 //! cargo run --example custom_verifier
 //! ```
 //!
-//! A request brings its token as `Authorization: Bearer`, and whose it is in `X-Host-Auid` and `X-User-Auid`. The answer
-//! opens a session in a cookie, which is enough from then on. `APP_CENTER` is the URL of another provider than our stand-in.
+//! A request carries its token as `Authorization: Bearer`, and the token's host and user in `X-Host-Auid` and `X-User-Auid`.
+//! The response opens a session in a cookie, which replaces the token in later requests. The program starts a stand-in for
+//! the provider; `APP_CENTER` is the URL of another one.
 
 use std::{env, error::Error, time::Duration};
 
@@ -15,27 +16,25 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::{net::TcpListener, signal};
 use tower_oauth::{
-    AuthError, Cached, Claims, Fetch as _, OAuthLayer, ResourceServer, Scoped,
-    fetch::HttpClient,
+    AuthError, Cached, Claims, OAuthLayer, ResourceServer, Scoped,
+    fetch::{Fetch as _, HttpClient},
     scope::ScopeHierarchy,
     verify::{BearerMethod, CacheKey, PresentedToken, Verdict, Verify},
 };
 
 use crate::session::{Session, Sessions};
 
-#[path = "support/app_center.rs"]
 mod app_center;
-#[path = "support/session.rs"]
 mod session;
 
 tower_oauth::scopes! {
-    /// One user's things.
+    /// The tickets of one user.
     UserAccess = "user";
-    /// Everything of a host.
+    /// All tickets of a host.
     HostAccess = "host";
 }
 
-/// Asks the app center about tokens.
+/// Verifies tokens by calling the app center, and sessions by itself.
 struct AppCenter {
     client: HttpClient,
     url: String,
@@ -43,9 +42,9 @@ struct AppCenter {
     sessions: Sessions,
 }
 
-/// Its answer: 200 with the one, 403 with the other.
+/// The provider's response: 200 with an authorization, 403 with errors.
 #[derive(Deserialize)]
-struct Answer {
+struct CheckResponse {
     authorization: Option<Authorization>,
     errors: Option<Vec<String>>,
 }
@@ -58,43 +57,45 @@ struct Authorization {
 impl Verify for AppCenter {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         if presented.bearer_method() == BearerMethod::Cookie {
-            return Verdict::Now(self.sessions.read(presented));
+            return Verdict::Now(self.sessions.verify(presented));
         }
-        let [Some(host), Some(user)] = whose(presented) else { return Verdict::Now(Err(AuthError::invalid_token())) };
+        let [Some(host), Some(user)] = host_and_user(presented) else {
+            return Verdict::Now(Err(AuthError::invalid_token()));
+        };
         let (host, user) = (host.to_owned(), user.to_owned());
-        // This provider wants all in the query, so keep that out of your logs: `HttpClient` does.
+        // This provider expects secrets in the query. Never log it; `HttpClient` doesn't.
         let query = form_urlencoded::Serializer::new(String::new())
             .extend_pairs([("access_token", presented.token()), ("app_secret", &self.app_secret)])
             .extend_pairs([("host_auid", &host), ("user_auid", &user)])
             .finish();
-        let question = Request::get(format!("{}/api/app_user_authorization?{query}", self.url)).body(Bytes::new());
+        let request = Request::get(format!("{}/api/app_user_authorization?{query}", self.url)).body(Bytes::new());
         let (client, permit, sessions) = (self.client.clone(), presented.permit(), self.sessions.clone());
         Verdict::later(async move {
-            // Whatever is neither a yes nor a no says nothing about the token: 503, not 401.
+            // A response that is no clear 200 or 403 says nothing about the token: 503, not 401.
             let unavailable = || AuthError::unavailable(Duration::from_secs(5));
-            let question = question.map_err(|error| unavailable().with_source(error))?;
-            let answer = client.fetch(question).await.map_err(|error| unavailable().with_source(error))?;
-            match (answer.status().as_u16(), serde_json::from_slice(answer.body())) {
-                (200, Ok(Answer { authorization: Some(it), .. })) => {
-                    permit.token(&sessions.begin(user, host, it.access))
+            let request = request.map_err(|error| unavailable().with_source(error))?;
+            let response = client.fetch(request).await.map_err(|error| unavailable().with_source(error))?;
+            match (response.status().as_u16(), serde_json::from_slice(response.body())) {
+                (200, Ok(CheckResponse { authorization: Some(authorization), .. })) => {
+                    permit.token(&sessions.begin(user, host, authorization.access))
                 }
-                (403, Ok(Answer { errors: Some(_), .. })) => Err(AuthError::invalid_token()),
+                (403, Ok(CheckResponse { errors: Some(_), .. })) => Err(AuthError::invalid_token()),
                 _ => Err(unavailable()),
             }
         })
     }
 
-    /// All that the verdict depends on beside the token.
+    /// Adds everything that the verdict depends on beside the token.
     fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
         key.add(if presented.bearer_method() == BearerMethod::Cookie { "session" } else { "token" });
-        for part in whose(presented) {
+        for part in host_and_user(presented) {
             key.add(part.unwrap_or_default());
         }
     }
 }
 
-/// The host and the user that the token is said to be of.
-fn whose<'r>(presented: &PresentedToken<'r>) -> [Option<&'r str>; 2] {
+/// Returns the host and the user that the request claims for its token.
+fn host_and_user<'r>(presented: &PresentedToken<'r>) -> [Option<&'r str>; 2] {
     ["x-host-auid", "x-user-auid"].map(|name| presented.parts().headers.get(name)?.to_str().ok())
 }
 
@@ -115,7 +116,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let sessions = Sessions::new(env::var("SESSION_SECONDS").map_or(Ok(600), |seconds| seconds.parse())?);
     let verifier = AppCenter { client: HttpClient::new()?, url, app_secret, sessions: sessions.clone() };
-    let verifier = Cached::new(verifier, Duration::from_secs(30)); // so long a token may be good that was taken back
+    let verifier = Cached::new(verifier, Duration::from_secs(30)); // a revoked token is accepted for up to 30 s
     let server = ResourceServer::builder(verifier)
         .accept_cookie(session::COOKIE)
         .scope_hierarchy(ScopeHierarchy::new().implies::<HostAccess, UserAccess>())
@@ -131,12 +132,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let tickets = format!("http://{}/tickets", listener.local_addr()?);
     let jar = env::temp_dir().join("custom_verifier.cookies");
     let (jar, ada) = (jar.display(), "-H 'X-Host-Auid: acme' -H 'X-User-Auid: ada'");
-    println!("# Ada's token: her tickets, and a session.");
+    println!("# 200: the token of ada grants access to her tickets, and the response opens a session.");
     println!("curl -i -c {jar} -H 'Authorization: Bearer token-of-ada' {ada} {tickets}/mine\n");
-    println!("# The session is enough:\ncurl -i -b {jar} {tickets}/mine\n");
-    println!("# Not for all tickets:\ncurl -i -b {jar} {tickets}\n");
-    println!("# They need the token of the whole host:");
-    println!("curl -i -H 'Authorization: Bearer token-of-acme' {ada} {tickets}\n\n# Ctrl-C ends it.");
+    println!("# 200: the session replaces the token.\ncurl -i -b {jar} {tickets}/mine\n");
+    println!("# 403: the session does not grant access to all tickets.\ncurl -i -b {jar} {tickets}\n");
+    println!("# 200: the token of the host does.");
+    println!("curl -i -H 'Authorization: Bearer token-of-acme' {ada} {tickets}\n\n# Ctrl-C stops the program.");
     axum::serve(listener, app).with_graceful_shutdown(async { drop(signal::ctrl_c().await) }).await?;
     Ok(())
 }

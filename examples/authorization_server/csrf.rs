@@ -1,8 +1,10 @@
-//! Was the form that comes back one that this server gave to this browser, for this request?
+//! Protects the form against cross-site request forgery.
 //!
-//! A cookie names the browser; the form carries a code that only this server can make of it and of the request. So another
-//! site can neither post a form of its own nor one that it was given itself. Nothing is stored, and the key comes of the
-//! signing key: several instances take each other's forms, and a restart ends none.
+//! A cookie identifies the browser. The form contains a code that only this server can compute, from the cookie and from the
+//! request. Therefore another site can post neither a form of its own nor a form that this server issued to that site.
+//!
+//! Nothing is stored, and the key is derived from the signing key. Therefore instances with the same signing key accept each
+//! other's forms, also after a restart.
 
 use aws_lc_rs::{error::Unspecified, hmac, rand};
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -21,12 +23,12 @@ impl Csrf {
         let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose_pkcs8_pem()?.as_bytes());
         let key = hmac::sign(&key, b"the forms of authorization_server");
         let https = issuer.starts_with("https:");
-        // Browsers take `__Host-` from no other host, and with `Secure` only.
+        // With the prefix `__Host-`, browsers accept the cookie only with `Secure`, and send it only to this host.
         let cookie = if https { "__Host-authorize" } else { "authorize" };
         Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()), cookie, https })
     }
 
-    /// The code for a form, and the cookie that goes with it, if the browser has none.
+    /// Returns the code for a form, and the cookie to set if the browser has none.
     pub(crate) fn for_form(
         &self,
         headers: &HeaderMap,
@@ -40,15 +42,15 @@ impl Csrf {
         rand::fill(&mut random)?;
         let browser = URL_SAFE_NO_PAD.encode(random);
         let code = URL_SAFE_NO_PAD.encode(self.sign(&browser, query));
-        // Lax, so that a second tab that comes from another site keeps the first one's; no other site's POST has it.
+        // `Lax`, so that a second tab that another site opens keeps the cookie of the first. POSTs of other sites lack it.
         let cookie = Cookie::build((self.cookie, browser)).path("/").http_only(true).same_site(SameSite::Lax);
         let cookie = cookie.secure(self.https).build().to_string();
         Ok((code, Some(HeaderValue::try_from(cookie).map_err(|_| Unspecified)?)))
     }
 
-    /// Whether the form is ours.
+    /// Returns whether this server issued the form, for this browser and this request.
     pub(crate) fn accepts(&self, headers: &HeaderMap, query: &str, code: &str) -> bool {
-        // What browsers say about the page that posted it, where they say it.
+        // Most browsers state from which site the form was posted.
         let own_page = headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin");
         let code = URL_SAFE_NO_PAD.decode(code).unwrap_or_default();
         own_page
@@ -66,7 +68,7 @@ impl Csrf {
     }
 }
 
-/// No cookie has a line break in it, so the two can't be cut elsewhere.
+/// Joins both parts unambiguously: a cookie has no line break.
 fn message(browser: &str, query: &str) -> Vec<u8> {
     [browser, "\n", query].concat().into_bytes()
 }

@@ -1,9 +1,10 @@
-//! Sessions of our own, each in a cookie that nobody but this API can read, make or change.
+//! Sessions, each in an encrypted cookie that only this API can read, create or change.
 //!
-//! A browser sends cookies by itself. `SameSite=Strict` keeps other sites from making use of that (cross-site request
-//! forgery); if other subdomains of yours may be hostile, or your pages are to work in another site's frame, which takes
-//! `SameSite=None`, routes that change something must look at `Origin` too. A session outlives a token that its provider
-//! takes back, so it is short.
+//! A browser adds cookies to each request by itself. `SameSite=Strict` prevents that other sites use this (cross-site request
+//! forgery). It is not enough if another subdomain may be hostile, or if your pages must work in a frame of another site,
+//! which requires `SameSite=None`: then routes that change something must also check `Origin`.
+//!
+//! A session stays valid after the provider revokes its token. Therefore it is short.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,10 +18,10 @@ use cookie::{Cookie, CookieJar, Key, SameSite};
 use serde::{Deserialize, Serialize};
 use tower_oauth::{AuthError, Claims, Token, verify::PresentedToken};
 
-/// Browsers take it only with `Secure` and `Path=/`, and from no other host.
+/// With this prefix, browsers accept the cookie only with `Secure` and `Path=/`, and send it only to this host.
 pub(crate) const COOKIE: &str = "__Host-session";
 
-/// Who was let in, as the claims of a token.
+/// The claims of an accepted token.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Session {
     pub(crate) sub: String,
@@ -31,7 +32,7 @@ pub(crate) struct Session {
 
 #[derive(Clone)]
 pub(crate) struct Sessions {
-    /// A new one at each start ends all sessions; to share or keep them, read it from where your secrets are.
+    /// Generated at each start, which ends all sessions. To keep or share sessions, load it from your secret store.
     key: Key,
     seconds: u64,
 }
@@ -45,8 +46,8 @@ impl Sessions {
         Session { sub, host, scope, exp: now().saturating_add(self.seconds) }
     }
 
-    /// The cookie: encrypted, and signed by that (AES-256-GCM), in characters that a token may have.
-    fn write(&self, session: &Session) -> Option<HeaderValue> {
+    /// Returns the cookie, encrypted and authenticated by AES-256-GCM. It has only characters that a token may have.
+    fn cookie(&self, session: &Session) -> Option<HeaderValue> {
         let mut jar = CookieJar::new();
         let cookie = Cookie::build((COOKIE, serde_json::to_string(session).ok()?));
         let cookie = cookie.path("/").secure(true).http_only(true).same_site(SameSite::Strict);
@@ -54,24 +55,25 @@ impl Sessions {
         jar.get(COOKIE)?.to_string().try_into().ok()
     }
 
-    /// The verdict on a cookie.
-    pub(crate) fn read(&self, presented: &PresentedToken<'_>) -> Result<Token, AuthError> {
+    /// Verifies the cookie of a request.
+    pub(crate) fn verify(&self, presented: &PresentedToken<'_>) -> Result<Token, AuthError> {
         let cookie = Cookie::new(COOKIE, presented.token().to_owned());
         let cookie = CookieJar::new().private(&self.key).decrypt(cookie).ok_or_else(AuthError::invalid_token)?;
         let session = serde_json::from_str::<Session>(cookie.value()).map_err(|_| AuthError::invalid_token())?;
-        // `Max-Age` only asks the browser to forget it.
+        // `Max-Age` is only a request to the browser; check the time here.
         if session.exp <= now() { Err(AuthError::invalid_token()) } else { presented.permit().token(&session) }
     }
 }
 
-/// Behind the layer: the answer to a token opens a session. A session opens no other, or it would never end.
+/// Opens a session in the response to a request with a token. It runs inside the `OAuthLayer`. A request with a session opens
+/// no further one, because sessions would then never end.
 pub(crate) async fn open(
     State(sessions): State<Sessions>,
     Claims(session): Claims<Session>,
     request: Request,
     next: Next,
 ) -> Response {
-    let cookie = request.headers().get(header::AUTHORIZATION).and_then(|_| sessions.write(&session));
+    let cookie = request.headers().get(header::AUTHORIZATION).and_then(|_| sessions.cookie(&session));
     let mut response = next.run(request).await;
     if let Some(cookie) = cookie {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
@@ -79,6 +81,7 @@ pub(crate) async fn open(
     response
 }
 
+/// Returns the seconds since 1970.
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs())
 }

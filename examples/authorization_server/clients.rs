@@ -1,20 +1,20 @@
-//! The file with the clients: an array of objects with the members of RFC 7591 §2, and two of our own.
+//! Reads the file with the clients: an array of objects with the members of RFC 7591 §2 and two further ones.
 //!
 //! | member | |
 //! |---|---|
-//! | `client_id` | Any text. |
-//! | `client_secret` | Any text. |
-//! | `token_endpoint_auth_method` | `client_secret_basic` (if it is absent) and `client_secret_post`, which are the same here: a client with a secret may send it in either way; `private_key_jwt`; `none`, a public client. |
-//! | `jwks` | The keys of `private_key_jwt`. |
-//! | `grant_types` | Of `authorization_code` (if it is absent), `client_credentials` and `refresh_token`; `[]` for an API that only introspects. |
-//! | `redirect_uris` | Where the code may be sent. |
-//! | `scope` | With spaces between them. A client that asks for none gets all of them. |
+//! | `client_id` | Any string. |
+//! | `client_secret` | Any string. |
+//! | `token_endpoint_auth_method` | `client_secret_basic` (default) or `client_secret_post`: a client with a secret may send it in both ways, whichever is named; `private_key_jwt`; `none` for a public client. |
+//! | `jwks` | The public keys for `private_key_jwt`. |
+//! | `grant_types` | Any of `authorization_code`, `client_credentials` and `refresh_token`. Default: `authorization_code`. `[]` for an API that only introspects. |
+//! | `redirect_uris` | The URIs to which a code may be sent. |
+//! | `scope` | The scopes, separated by spaces. A token request without `scope` gets all of them. |
 //! | `client_name` | Shown to the user. |
-//! | `audiences` | An object from the URL of an API to `"jwt"` or `"opaque"`. The first is meant where the client names none. |
-//! | `introspect` | `true`: it may introspect any token. |
+//! | `audiences` | An object from the URL of an API to `"jwt"` or `"opaque"`. The first is used if a request names none. |
+//! | `introspect` | `true`: the client may introspect any token. Default: `false`. |
 //!
-//! RFC 7591's other members are taken and not looked at, but for those that would be a promise. A member of another name is
-//! a mistake: most likely one of the above, misspelt.
+//! Other members of RFC 7591 are ignored, except those that this server would have to obey: they are mistakes. A member that
+//! is unknown there too is a mistake, because it is probably a misspelt name.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -33,78 +33,77 @@ use tower_oauth::{
 
 use crate::mistakes::Mistakes;
 
-/// What the file says.
+/// The content of the file.
 #[derive(Default)]
 pub(crate) struct Registered {
     pub(crate) clients: Vec<Client>,
-    /// What users are told about who asks, by `client_id`.
+    /// The name of each client that users see, by `client_id`.
     pub(crate) names: HashMap<String, String>,
-    /// All scopes of all clients.
+    /// The scopes of all clients.
     pub(crate) scopes: Vec<String>,
 }
 
-/// Reads the file; what is wrong with it is added to the mistakes, each with its place. No value is ever quoted but those
-/// that are no secrets.
-pub(crate) fn read(path: &str, wrong: &mut Mistakes) -> Registered {
+/// Reads the file. Adds each mistake with its place in the file. Never quotes a value that may be a secret.
+pub(crate) fn read(path: &str, mistakes: &mut Mistakes) -> Registered {
     let mut registered = Registered::default();
     let text = match fs::read(path).map(String::from_utf8) {
         Ok(Ok(text)) => text,
         Ok(Err(_)) => {
-            wrong.add("CLIENTS", format_args!("{path}: it is not UTF-8"));
+            mistakes.add("CLIENTS", format_args!("{path}: it is not UTF-8"));
             return registered;
         }
         Err(error) => {
-            wrong.add("CLIENTS", format_args!("{path}: it cannot be read: {error}"));
+            mistakes.add("CLIENTS", format_args!("{path}: it cannot be read: {error}"));
             return registered;
         }
     };
     let entries: Vec<&RawValue> = match serde_json::from_str(&text) {
         Ok(entries) => entries,
-        // Its own words would quote the value.
+        // serde_json's own message would quote the value.
         Err(error) if error.classify() == Category::Data => {
-            wrong.add("CLIENTS", format_args!("{path}: it is no array of clients"));
+            mistakes.add("CLIENTS", format_args!("{path}: it is not an array of clients"));
             return registered;
         }
         Err(error) => {
-            wrong.add("CLIENTS", format_args!("{path}: {error}"));
+            mistakes.add("CLIENTS", format_args!("{path}: {error}"));
             return registered;
         }
     };
     let mut ids = HashMap::new();
     for (index, entry) in entries.into_iter().enumerate() {
-        Place { path, index, wrong: &mut *wrong }.client(entry, &mut ids, &mut registered);
+        Place { path, index, mistakes: &mut *mistakes }.client(entry, &mut ids, &mut registered);
     }
     registered.scopes.sort_unstable();
     registered.scopes.dedup();
     registered
 }
 
-/// One client of the file.
+/// The place of one client in the file.
 struct Place<'p> {
     path: &'p str,
     index: usize,
-    wrong: &'p mut Mistakes,
+    mistakes: &'p mut Mistakes,
 }
 
 impl Place<'_> {
     fn client(&mut self, entry: &RawValue, ids: &mut HashMap<String, usize>, registered: &mut Registered) {
         let Ok(Members(members)) = serde_json::from_str(entry.get()) else {
-            return self.add("", "it is no object");
+            return self.add("", "it is not an object");
         };
         for (index, (name, _)) in members.iter().enumerate() {
-            let plain = name.split('#').next().unwrap_or_default(); // RFC 7591 §2.2: a language may follow
-            if !KNOWN.contains(&plain) && !OWN.contains(&&**name) {
-                self.add(name, "there is no such member, neither in RFC 7591 §2 nor of ours (audiences, introspect)");
+            let base = name.split('#').next().unwrap_or_default(); // RFC 7591 §2.2: a language tag may follow
+            if !KNOWN.contains(&base) && !OWN.contains(&&**name) {
+                self.add(name, "there is no such member in RFC 7591 §2 nor in this program (audiences, introspect)");
             }
             if members.iter().take(index).any(|(other, _)| other == name) {
-                self.add(name, "it stands twice");
+                self.add(name, "it occurs twice");
             }
         }
         let get = |name: &str| members.iter().find(|(own, _)| own == name).map(|(_, value)| *value);
         let id = self.id(get("client_id"), ids);
-        let builder = self.proof(&id, &get);
+        let builder = self.credential(&id, &get);
         let builder = self.grants(builder, &get);
-        let scopes = self.value("scope", get("scope"), "a text, with spaces between the scopes");
+        let scopes = self.value("scope", get("scope"), "a string of scopes, separated by spaces");
         let scopes: String = scopes.unwrap_or_default();
         let scopes: Vec<String> = scopes.split(' ').filter(|name| !name.is_empty()).map(str::to_owned).collect();
         let mut builder = builder.default_scopes(&scopes);
@@ -114,9 +113,9 @@ impl Place<'_> {
         if self.value("introspect", get("introspect"), "true or false").unwrap_or(false) {
             builder = builder.introspects_any_token();
         }
-        let name = self.value("client_name", get("client_name"), "a text");
+        let name = self.value("client_name", get("client_name"), "a string");
         let (path, index) = (self.path, self.index);
-        let client = self.wrong.check(|setting| place_of(path, index, member_of(setting)), builder.build());
+        let client = self.mistakes.check(|setting| place_of(path, index, member_of(setting)), builder.build());
         if let Some(client) = client {
             registered.names.extend(name.map(|name| (client.id().to_owned(), name)));
             registered.scopes.extend(scopes);
@@ -124,14 +123,16 @@ impl Place<'_> {
         }
     }
 
-    /// An id that no client before it has. What stands in for a missing one lets the rest be looked at too.
+    /// Returns the client id, which must be unique. Returns a placeholder if it is missing, so that the rest is checked too.
     fn id(&mut self, value: Option<&RawValue>, ids: &mut HashMap<String, usize>) -> String {
         if value.is_none() {
             self.add("client_id", "it is missing");
         }
-        let Some(id) = self.value::<String>("client_id", value, "a text") else { return "?".to_owned() };
+        let Some(id) = self.value::<String>("client_id", value, "a string") else { return "?".to_owned() };
         match ids.entry(id.clone()) {
-            Entry::Occupied(first) => self.add("client_id", format_args!("{id:?} is that of [{}] too", first.get())),
+            Entry::Occupied(first) => {
+                self.add("client_id", format_args!("{id:?} is also the client_id of [{}]", first.get()));
+            }
             Entry::Vacant(place) => {
                 place.insert(self.index);
             }
@@ -139,17 +140,17 @@ impl Place<'_> {
         id
     }
 
-    /// How it proves that it is the one; by some secret, where that is not clear.
-    fn proof<'v>(&mut self, id: &str, get: &impl Fn(&str) -> Option<&'v RawValue>) -> ClientBuilder {
+    /// Returns a builder with the credential of the client, or with a placeholder if that is wrong.
+    fn credential<'v>(&mut self, id: &str, get: &impl Fn(&str) -> Option<&'v RawValue>) -> ClientBuilder {
         const METHOD: &str = "token_endpoint_auth_method";
-        let secret: Option<String> = self.value("client_secret", get("client_secret"), "a text");
+        let secret: Option<String> = self.value("client_secret", get("client_secret"), "a string");
         if get("jwks_uri").is_some() {
-            self.add("jwks_uri", "keys are not fetched here; give them in jwks");
+            self.add("jwks_uri", "this server does not fetch keys; give them in jwks");
         }
         if get("client_secret_expires_at").is_some_and(|at| at.get() != "0") {
-            self.add("client_secret_expires_at", "secrets do not expire here; give 0, or leave it out");
+            self.add("client_secret_expires_at", "secrets do not expire at this server; give 0, or omit it");
         }
-        let method: Option<String> = self.value(METHOD, get(METHOD), "a text");
+        let method: Option<String> = self.value(METHOD, get(METHOD), "a string");
         match method.as_deref().unwrap_or("client_secret_basic") {
             "client_secret_basic" | "client_secret_post" if secret.is_some() || get("client_secret").is_some() => {}
             "client_secret_basic" | "client_secret_post" => {
@@ -179,18 +180,18 @@ impl Place<'_> {
             return None;
         };
         let place = place_of(self.path, self.index, "jwks");
-        self.wrong.check(|_| &place, KeySet::from_json(jwks.get()))
+        self.mistakes.check(|_| &place, KeySet::from_json(jwks.get()))
     }
 
     fn no_secret(&mut self, secret: Option<&String>, method: &str) {
         if secret.is_some() {
-            self.add("client_secret", format_args!("nobody looks at it: token_endpoint_auth_method is {method}"));
+            self.add("client_secret", format_args!("it is not used: token_endpoint_auth_method is {method}"));
         }
     }
 
-    /// What it may ask for, and where the answers go.
+    /// Adds the grant types and redirect URIs.
     fn grants<'v>(&mut self, builder: ClientBuilder, get: &impl Fn(&str) -> Option<&'v RawValue>) -> ClientBuilder {
-        const TEXTS: &str = "an array of texts";
+        const TEXTS: &str = "an array of strings";
         let grants: Option<Vec<String>> = self.value("grant_types", get("grant_types"), TEXTS);
         let grants = grants.unwrap_or_else(|| vec!["authorization_code".to_owned()]);
         for (index, grant) in grants.iter().enumerate() {
@@ -200,13 +201,13 @@ impl Place<'_> {
         }
         let types: Option<Vec<String>> = self.value("response_types", get("response_types"), TEXTS);
         if types.is_some_and(|types| types.iter().any(|name| name != "code")) {
-            self.add("response_types", "there is none here but code");
+            self.add("response_types", "this server supports only code");
         }
         let uris: Vec<String> = self.value("redirect_uris", get("redirect_uris"), TEXTS).unwrap_or_default();
         uris.into_iter().fold(builder.grant_types(grants), ClientBuilder::redirect_uri)
     }
 
-    /// The APIs, in the order of the file.
+    /// Returns the audiences, in the order of the file.
     fn audiences(&mut self, value: Option<&RawValue>) -> Vec<(String, TokenFormat)> {
         let mut audiences: Vec<(String, TokenFormat)> = Vec::new();
         let Members(members) =
@@ -214,7 +215,7 @@ impl Place<'_> {
         for (audience, format) in members {
             let place = format!("audiences[{audience:?}]");
             if audiences.iter().any(|(other, _)| *other == audience) {
-                self.add(&place, "it stands twice");
+                self.add(&place, "it occurs twice");
             }
             match serde_json::from_str::<String>(format.get()).as_deref() {
                 Ok("jwt") => audiences.push((audience, TokenFormat::Jwt)),
@@ -231,7 +232,7 @@ impl Place<'_> {
     }
 
     fn add(&mut self, member: &str, found: impl fmt::Display) {
-        self.wrong.add(place_of(self.path, self.index, member), found);
+        self.mistakes.add(place_of(self.path, self.index, member), found);
     }
 }
 
@@ -240,7 +241,7 @@ fn place_of(path: &str, index: usize, member: &str) -> String {
     format!("CLIENTS: {path}[{index}]{dot}{member}")
 }
 
-/// The crate's name for a setting, as the file has it.
+/// Returns the member of the file for one of the crate's settings.
 fn member_of(setting: &'static str) -> &'static str {
     match setting {
         "audience" => "audiences",
@@ -250,7 +251,7 @@ fn member_of(setting: &'static str) -> &'static str {
     }
 }
 
-/// An object, in its order.
+/// The members of an object, in their order.
 #[derive(Default)]
 struct Members<'v>(Vec<(String, &'v RawValue)>);
 
