@@ -6,7 +6,9 @@ use http::Uri;
 use tokio::net::TcpListener;
 use tower_oauth::{
     keys::{Algorithm, PrivateKey},
-    token_endpoint::{Client, ClientCredentials, Clients, RefreshToken, TokenEndpoint},
+    token_endpoint::{
+        AuthorizationCodeGrant, Client, ClientCredentialsGrant, Clients, RefreshTokenGrant, TokenEndpoint,
+    },
 };
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
@@ -53,8 +55,9 @@ pub(crate) async fn read() -> Result<Settings, Mistakes> {
     let key = key.or_else(|| PrivateKey::generate(Algorithm::ES256).ok());
     let builder = key.zip(clients).map(|(key, clients)| TokenEndpoint::builder(issuer, key, clients));
     let endpoint = builder.and_then(|builder| {
-        let builder = store.add_to(builder).scopes_supported(scopes).authorization_code(page);
-        let endpoint = builder.grant(ClientCredentials::new()).refresh_token(RefreshToken::new()).build();
+        let builder = store.add_to(builder).scopes_supported(scopes);
+        let builder = builder.grant(ClientCredentialsGrant::new()).grant(AuthorizationCodeGrant::new(page));
+        let endpoint = builder.grant(RefreshTokenGrant::new()).build();
         mistakes.check(|_| "ISSUER", endpoint)
     });
     match (listener, endpoint, csrf) {
