@@ -323,7 +323,7 @@ fn two_sets_joined_serve_both_and_count_the_left_out_keys_on() {
     let oct = json!({"kty": "oct", "k": "AQ"});
     let one = set([oct.clone(), jwk_of(Algorithm::ES256)]);
     let keys = one.with_keys(set([jwk_of(Algorithm::EdDSA), oct]));
-    let places: Vec<usize> = keys.skipped().iter().map(tower_oauth::keys::SkippedKey::place).collect();
+    let places: Vec<usize> = keys.skipped().iter().map(tower_oauth::keys::SkippedKey::index).collect();
     assert_eq!((keys.len(), keys.is_empty(), places), (2, false, vec![0, 3]));
     assert!(accepts(keys, &token_of(Algorithm::EdDSA)));
     let keys = set([jwk_of(Algorithm::EdDSA)]).with_keys(set([jwk_of(Algorithm::ES256)]));
