@@ -12,7 +12,8 @@ use tower_oauth::{
 use crate::{
     secrets::Log,
     support::{
-        API, Admin, Answer, BARE, OrdersRead, get_bare, get_with, get_with_token, issuer, layer_with, reader, says,
+        API, Admin, Answer, DEFAULT_CHALLENGE, OrdersRead, get_with, get_with_token, get_without_token, issuer,
+        layer_with, valid_token, verifier_from,
     },
 };
 
@@ -76,21 +77,23 @@ async fn ask(path: &str, token: &TokenBuilder) -> Answer {
 
 #[tokio::test]
 async fn a_token_is_handed_over_whether_or_not_it_may_be_absent() {
-    assert_eq!(ask("/token", &reader()).await.body, "ada");
-    assert_eq!(ask("/optional", &reader()).await.body, "ada");
-    assert_eq!(ask("/scoped", &reader()).await.body, "ada");
+    assert_eq!(ask("/token", &valid_token()).await.body, "ada");
+    assert_eq!(ask("/optional", &valid_token()).await.body, "ada");
+    assert_eq!(ask("/scoped", &valid_token()).await.body, "ada");
     for path in PATHS {
-        let answer = get_bare(&strict(), path).await;
-        assert_eq!((answer.status.as_u16(), answer.challenges()), (401, vec![BARE]), "{path}");
+        let answer = get_without_token(&strict(), path).await;
+        assert_eq!((answer.status.as_u16(), answer.challenges()), (401, vec![DEFAULT_CHALLENGE]), "{path}");
         assert!(get_with_token(&strict(), path, "x").await.is_refusal(401, "invalid_token"), "{path}");
     }
 }
 
 #[tokio::test]
 async fn claims_come_in_the_handlers_own_type_and_a_misfit_is_401() {
-    assert_eq!(ask("/claims", &reader().claim("tenant", "acme")).await.body, "acme None");
-    assert_eq!(ask("/claims", &reader().claim("tenant", "acme").claim("level", 3)).await.body, "acme Some(3)");
-    for misfit in [reader(), reader().claim("tenant", 5), reader().claim("tenant", "acme").claim("level", 256)] {
+    assert_eq!(ask("/claims", &valid_token().claim("tenant", "acme")).await.body, "acme None");
+    assert_eq!(ask("/claims", &valid_token().claim("tenant", "acme").claim("level", 3)).await.body, "acme Some(3)");
+    for misfit in
+        [valid_token(), valid_token().claim("tenant", 5), valid_token().claim("tenant", "acme").claim("level", 256)]
+    {
         let answer = ask("/claims", &misfit).await;
         assert!(answer.is_refusal(401, "invalid_token"), "{answer:?}");
         assert!(answer.challenges()[0].contains("lacks a required claim"), "{answer:?}");
@@ -111,15 +114,15 @@ async fn the_standard_claims_can_be_read_in_the_handlers_own_type_too() {
             get(|Claims(own): Claims<Standard>| async move { format!("{} {} {}", own.sub, own.exp > 0, own.aud) }),
         )
         .layer(layer_with(|server| server));
-    assert_eq!(get_with_token(&app, "/", &reader().sign()).await.body, format!("ada true \"{API}\""));
+    assert_eq!(get_with_token(&app, "/", &valid_token().sign()).await.body, format!("ada true \"{API}\""));
 }
 
 #[tokio::test]
 async fn a_persons_token_is_told_from_a_clients_own() {
-    let person = reader();
+    let person = valid_token();
     let own = issuer().client_token("batch");
-    let without_subject = reader().without("sub").client_id("batch");
-    let without_client = reader().without("client_id");
+    let without_subject = valid_token().without("sub").client_id("batch");
+    let without_client = valid_token().without("client_id");
     let rows = [
         ("person", &person, Ok("ada"), "ada", Err("client obtained for itself")),
         ("client", &own, Err("acts for a user"), "no person", Ok("batch")),
@@ -145,12 +148,12 @@ async fn a_persons_token_is_told_from_a_clients_own() {
 #[tokio::test]
 async fn an_anonymous_layer_lets_absence_through_and_nothing_else() {
     let app = rooms().layer(layer_with(|server| server).allow_anonymous());
-    assert_eq!(get_bare(&app, "/optional").await.body, "anonymous");
-    assert_eq!(get_bare(&app, "/optional-user").await.body, "no person");
-    assert_eq!(get_with_token(&app, "/optional", &reader().sign()).await.body, "ada");
+    assert_eq!(get_without_token(&app, "/optional").await.body, "anonymous");
+    assert_eq!(get_without_token(&app, "/optional-user").await.body, "no person");
+    assert_eq!(get_with_token(&app, "/optional", &valid_token().sign()).await.body, "ada");
     for path in ["/token", "/scoped", "/claims", "/user", "/client"] {
-        let answer = get_bare(&app, path).await;
-        assert_eq!((answer.status.as_u16(), answer.challenges()), (401, vec![BARE]), "{path}");
+        let answer = get_without_token(&app, path).await;
+        assert_eq!((answer.status.as_u16(), answer.challenges()), (401, vec![DEFAULT_CHALLENGE]), "{path}");
     }
     for path in PATHS {
         assert!(get_with_token(&app, path, "x").await.is_refusal(401, "invalid_token"), "{path}");
@@ -160,12 +163,12 @@ async fn an_anonymous_layer_lets_absence_through_and_nothing_else() {
             "another scheme is not nothing: {path}"
         );
     }
-    assert_eq!(get_bare(&app, "/optional?access_token=x").await.body, "anonymous", "the query is ignored");
+    assert_eq!(get_without_token(&app, "/optional?access_token=x").await.body, "anonymous", "the query is ignored");
 }
 
 #[tokio::test]
 async fn an_anonymous_layer_refuses_what_could_not_be_judged() {
-    let verifier = says(|_| Verdict::Now(Err(AuthError::unavailable(std::time::Duration::from_secs(1)))));
+    let verifier = verifier_from(|_| Verdict::Now(Err(AuthError::unavailable(std::time::Duration::from_secs(1)))));
     let app = rooms().layer(OAuthLayer::new(verifier).allow_anonymous());
     assert_eq!(get_with_token(&app, "/optional", "x").await.status, 503);
 }
@@ -174,7 +177,7 @@ async fn an_anonymous_layer_refuses_what_could_not_be_judged() {
 async fn a_missing_layer_is_500_and_a_log_line_that_names_the_mistake() {
     for path in PATHS {
         let log = Log::default();
-        let answer = log.capture(get_with_token(&rooms(), path, &reader().sign())).await;
+        let answer = log.capture(get_with_token(&rooms(), path, &valid_token().sign())).await;
         assert_eq!((answer.status.as_u16(), answer.challenges(), &*answer.body), (500, vec![], ""), "{path}");
         let told = log.text();
         let lines: Vec<_> = told.lines().filter(|line| line.contains("ERROR")).collect();
@@ -185,7 +188,7 @@ async fn a_missing_layer_is_500_and_a_log_line_that_names_the_mistake() {
         );
     }
     let log = Log::default();
-    log.capture(get_with_token(&strict(), "/token", &reader().sign())).await;
+    log.capture(get_with_token(&strict(), "/token", &valid_token().sign())).await;
     assert!(!log.text().contains("ERROR"), "the control: {}", log.text());
 }
 
@@ -196,7 +199,7 @@ async fn both_of_two_layers_must_be_satisfied() {
     let both = inner.clone().layer(layer_with(|server| server));
     for (app, of_staff, of_ours) in [(&inner, 200, 401), (&both, 401, 401)] {
         assert_eq!(get_with_token(app, "/token", &staff.token("eve").sign()).await.status, of_staff);
-        assert_eq!(get_with_token(app, "/token", &reader().sign()).await.status, of_ours);
+        assert_eq!(get_with_token(app, "/token", &valid_token().sign()).await.status, of_ours);
     }
 }
 
@@ -204,23 +207,23 @@ async fn both_of_two_layers_must_be_satisfied() {
 async fn an_anonymous_layer_within_forgets_who_came_another_way() {
     let inner = rooms().layer(layer_with(|server| server).allow_anonymous());
     let app = inner.layer(layer_with(|server| server.accept_header("x-token")));
-    let request = Request::get("/optional").header("x-token", reader().sign()).body(Body::empty()).unwrap();
+    let request = Request::get("/optional").header("x-token", valid_token().sign()).body(Body::empty()).unwrap();
     assert_eq!(crate::support::send(&app, request).await.body, "anonymous");
 }
 
 #[tokio::test]
 async fn one_anonymous_layer_around_another_layer_does_not_open_it() {
     let app = rooms().layer(layer_with(|server| server)).layer(layer_with(|server| server).allow_anonymous());
-    assert_eq!(get_bare(&app, "/optional").await.challenges(), [BARE]);
+    assert_eq!(get_without_token(&app, "/optional").await.challenges(), [DEFAULT_CHALLENGE]);
     let inside = rooms().layer(layer_with(|server| server).allow_anonymous()).layer(layer_with(|server| server));
-    assert_eq!(get_bare(&inside, "/optional").await.challenges(), [BARE]);
+    assert_eq!(get_without_token(&inside, "/optional").await.challenges(), [DEFAULT_CHALLENGE]);
 }
 
 #[tokio::test]
 async fn the_outer_of_two_layers_does_not_reword_what_the_inner_one_said() {
     let inner = rooms().layer(layer_with(|server| server.realm("inner")));
     let app = inner.layer(layer_with(|server| server.realm("outer")));
-    let answer = get_with_token(&app, "/scoped", &reader().scope("").sign()).await;
+    let answer = get_with_token(&app, "/scoped", &valid_token().scope("").sign()).await;
     assert!(answer.is_refusal(403, "insufficient_scope") && answer.challenges()[0].contains("\"inner\""), "{answer:?}");
 }
 
@@ -229,7 +232,7 @@ async fn a_refusal_without_any_layer_is_complete_by_itself() {
     let app = Router::new()
         .route("/", get(|token: Token| async move { token.require::<Admin>().map(drop) }))
         .layer(TestToken::user("ada").into_layer());
-    let answer = get_bare(&app, "/").await;
+    let answer = get_without_token(&app, "/").await;
     assert!(
         answer.is_refusal(403, "insufficient_scope") && answer.header("cache-control") == Some("no-store"),
         "{answer:?}"
@@ -245,12 +248,12 @@ async fn an_injected_token_stands_in_for_the_layer() {
     for (path, body) in
         [("/token", "ada"), ("/optional", "ada"), ("/scoped", "ada"), ("/claims", "acme None"), ("/user", "ada")]
     {
-        assert_eq!(get_bare(&app, path).await.body, body, "{path}");
+        assert_eq!(get_without_token(&app, path).await.body, body, "{path}");
     }
-    assert_eq!(get_bare(&app, "/client").await.status, 403);
+    assert_eq!(get_without_token(&app, "/client").await.status, 403);
     let batch = rooms().layer(TestToken::client("batch").into_layer());
-    assert_eq!(get_bare(&batch, "/client").await.body, "batch");
-    assert_eq!(get_bare(&batch, "/user").await.status, 403);
+    assert_eq!(get_without_token(&batch, "/client").await.body, "batch");
+    assert_eq!(get_without_token(&batch, "/user").await.status, 403);
 
     let mut request = Request::get("/token").body(Body::empty()).unwrap();
     TestToken::user("eve").insert_into(&mut request);
@@ -259,7 +262,7 @@ async fn an_injected_token_stands_in_for_the_layer() {
 
 #[tokio::test]
 async fn a_verifier_of_the_users_own_sees_the_token_its_carrier_and_the_request() {
-    let verifier = says(|presented| {
+    let verifier = verifier_from(|presented| {
         if presented.token() != "correct-horse" || presented.bearer_method() != BearerMethod::Header {
             return Verdict::Now(Err(AuthError::invalid_token()));
         }
@@ -272,7 +275,7 @@ async fn a_verifier_of_the_users_own_sees_the_token_its_carrier_and_the_request(
     assert_eq!(crate::support::send(&app, request).await.body, "/scoped");
     assert!(get_with_token(&app, "/scoped", "correct-horse").await.is_refusal(401, "invalid_token"));
 
-    let twisted = says(|presented| Verdict::Now(presented.permit().token(&serde_json::json!({"sub": 5}))));
+    let twisted = verifier_from(|presented| Verdict::Now(presented.permit().token(&serde_json::json!({"sub": 5}))));
     let app = rooms().layer(OAuthLayer::new(twisted));
     assert!(get_with_token(&app, "/token", "x").await.is_refusal(401, "invalid_token"), "claims of a wrong type");
 }

@@ -129,7 +129,7 @@ impl IntrospectionFixture {
     /// The verdict about a question that is given up after exactly this long.
     async fn is_given_up_after(&self, patience: Duration, questions: usize) -> Result<Token, AuthError> {
         let mut waiting = Box::pin(self.authenticate("opaque"));
-        let asked = self.fake.is_asked(questions);
+        let asked = self.fake.wait_until_asked(questions);
         tokio::select! {
             verdict = &mut waiting => panic!("{verdict:?}"),
             () = asked => {}
@@ -375,7 +375,7 @@ async fn who_goes_away_while_the_server_hangs_spoils_nothing() {
         let mut waiting = Box::pin(fixture.authenticate("opaque"));
         tokio::select! {
             verdict = &mut waiting => panic!("{verdict:?}"),
-            () = fixture.fake.is_asked(count) => {}
+            () = fixture.fake.wait_until_asked(count) => {}
         }
     }
     fixture.says(&fixture.good());

@@ -113,7 +113,7 @@ async fn a_probe_that_hangs_or_whose_request_went_away_locks_nobody_out_for_ever
     let mut probe = Box::pin(fixture.authenticate("opaque"));
     tokio::select! {
         verdict = &mut probe => panic!("{verdict:?}"),
-        () = fixture.fake.is_asked(FIVE + 1) => {}
+        () = fixture.fake.wait_until_asked(FIVE + 1) => {}
     }
     fixture.says(&fixture.good());
     fixture.is_unavailable("1", "while it hangs").await;
@@ -133,7 +133,7 @@ async fn probes_that_were_outrun_by_another_make_no_pause_longer() {
         let mut probe = Box::pin(fixture.authenticate("opaque"));
         tokio::select! {
             verdict = &mut probe => panic!("{verdict:?}"),
-            () = fixture.fake.is_asked(FIVE + count) => {}
+            () = fixture.fake.wait_until_asked(FIVE + count) => {}
         }
         probes.push(probe);
     }

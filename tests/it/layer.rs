@@ -26,7 +26,9 @@ use tower_oauth::{
     AuthError, OAuthLayer, Token, layer::require::RequireScopesLayer, testing::TestToken, verify::Verdict,
 };
 
-use crate::support::{API, app, get_with_token, issuer, layer_with, reader, router, says, serve, write_raw};
+use crate::support::{
+    API, app, get_with_token, issuer, layer_with, router, serve, valid_token, verifier_from, write_raw,
+};
 
 // --- tower ---
 
@@ -79,7 +81,7 @@ impl Service<Request<Full<Bytes>>> for Strict {
 
 /// Judges "good" and "bad" after having given way to others.
 fn slow() -> OAuthLayer {
-    OAuthLayer::new(says(|presented| {
+    OAuthLayer::new(verifier_from(|presented| {
         let (good, permit) = (presented.token() == "good", presented.permit());
         Verdict::later(async move {
             tokio::task::yield_now().await;
@@ -104,7 +106,7 @@ async fn the_mock_notices_a_call_before_it_was_ready() {
 
 #[tokio::test]
 async fn the_inner_service_is_called_ready_and_only_for_good_tokens() {
-    let good = format!("Bearer {}", reader().sign());
+    let good = format!("Bearer {}", valid_token().sign());
     for (layer, good) in [(layer_with(|server| server), &*good), (slow(), "Bearer good")] {
         let inner = Strict::new();
         let calls = inner.calls();
@@ -167,7 +169,7 @@ async fn requests_may_overlap_while_verdicts_are_out() {
 async fn without_a_verdict_the_inner_service_is_never_called() {
     let inner = Strict::new();
     let calls = inner.calls();
-    let mut service = OAuthLayer::new(says(|_| Verdict::later(pending()))).layer(inner);
+    let mut service = OAuthLayer::new(verifier_from(|_| Verdict::later(pending()))).layer(inner);
     let future = service.ready().await.unwrap().call(request(Some("Bearer good")));
     let waited = tokio::time::timeout(Duration::from_millis(20), future).await;
     assert!(waited.is_err(), "it waits for the verdict, and is dropped");
@@ -177,7 +179,7 @@ async fn without_a_verdict_the_inner_service_is_never_called() {
 #[tokio::test]
 async fn a_clone_is_a_service_of_its_own() {
     let layer = layer_with(|server| server);
-    let good = format!("Bearer {}", reader().sign());
+    let good = format!("Bearer {}", valid_token().sign());
     let mut first = layer.layer(Strict::new());
     let mut second = first.clone();
     let mut third = layer.clone().layer(Strict::new());
@@ -189,7 +191,7 @@ async fn a_clone_is_a_service_of_its_own() {
 
 #[tokio::test]
 async fn a_refused_request_gives_its_place_back() {
-    for (layer, good) in [(layer_with(|server| server), reader().sign()), (slow(), "good".to_owned())] {
+    for (layer, good) in [(layer_with(|server| server), valid_token().sign()), (slow(), "good".to_owned())] {
         let mut service = layer.layer(ConcurrencyLimit::new(Strict::new(), 1));
         for _ in 0..3 {
             let refused = service.ready().await.unwrap().call(request(Some("Bearer bad"))).await.unwrap();
@@ -227,14 +229,14 @@ async fn errors_of_the_inner_service_come_through() {
     }
     let answer = slow().layer(Failing(true)).oneshot(request(Some("Bearer good"))).await;
     assert_eq!(answer.unwrap_err(), "failed");
-    let good = format!("Bearer {}", reader().sign());
+    let good = format!("Bearer {}", valid_token().sign());
     let answer = layer_with(|server| server).layer(Failing(true)).oneshot(request(Some(&good))).await;
     assert_eq!(answer.unwrap_err(), "failed");
 }
 
 #[tokio::test]
 async fn a_slow_verdict_that_could_not_be_made_is_503() {
-    let layer = OAuthLayer::new(says(|_| {
+    let layer = OAuthLayer::new(verifier_from(|_| {
         Verdict::later(async {
             tokio::task::yield_now().await;
             Err(AuthError::unavailable(Duration::from_secs(7)))
@@ -264,7 +266,7 @@ async fn plain_hyper_is_served_over_a_socket() {
             tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
     });
-    let good = write_raw(address, get_request("/", Some(&reader().sign()), true)).await;
+    let good = write_raw(address, get_request("/", Some(&valid_token().sign()), true)).await;
     assert!(good.starts_with("HTTP/1.1 200 ") && good.ends_with("\r\n\r\nada"), "{good}");
     let bare = write_raw(address, get_request("/", None, true)).await;
     assert!(bare.starts_with("HTTP/1.1 401 ") && bare.contains("www-authenticate: Bearer realm=\"api\"\r\n"), "{bare}");
@@ -298,7 +300,7 @@ async fn check_health(address: SocketAddr, token: Option<&str>) -> Result<i32, t
 async fn a_tonic_server_is_served_over_a_socket() {
     let address = health_server(layer_with(|server| server.answer_grpc().realm("grpc"))).await;
     let serving = tonic_health::pb::health_check_response::ServingStatus::Serving;
-    assert_eq!(check_health(address, Some(&reader().sign())).await.unwrap(), serving as i32);
+    assert_eq!(check_health(address, Some(&valid_token().sign())).await.unwrap(), serving as i32);
     for (token, message) in [(None, "An access token is required"), (Some("x"), "The access token is invalid")] {
         let status = check_health(address, token).await.unwrap_err();
         assert_eq!((status.code(), status.message()), (Code::Unauthenticated, message));
@@ -311,7 +313,7 @@ async fn a_tonic_server_is_served_over_a_socket() {
 async fn a_tonic_client_understands_the_plain_refusal_too() {
     let address = health_server(layer_with(|server| server)).await;
     assert_eq!(check_health(address, Some("x")).await.unwrap_err().code(), Code::Unauthenticated);
-    assert!(check_health(address, Some(&reader().sign())).await.is_ok());
+    assert!(check_health(address, Some(&valid_token().sign())).await.is_ok());
 }
 
 // --- axum::serve, byte for byte ---
@@ -336,7 +338,7 @@ fn answers(text: &str) -> Vec<(u16, String)> {
 #[tokio::test]
 async fn no_identity_carries_over_on_a_connection() {
     let address = serve(app()).await;
-    let (ada, bob) = (reader().sign(), issuer().token("bob").sign());
+    let (ada, bob) = (valid_token().sign(), issuer().token("bob").sign());
     let pipelined = [
         get_request("/me", Some(&ada), false),
         get_request("/me", None, false),
@@ -352,7 +354,7 @@ async fn no_identity_carries_over_on_a_connection() {
 #[tokio::test]
 async fn odd_framing_of_the_header_is_refused_or_counts_as_no_token() {
     let address = serve(app()).await;
-    let token = reader().sign();
+    let token = valid_token().sign();
     let head = "GET /me HTTP/1.1\r\nhost: api.test\r\nconnection: close\r\n";
     let rows = [
         ("the control", format!("{head}authorization: Bearer {token}\r\n\r\n"), 200),
@@ -387,7 +389,7 @@ async fn odd_framing_of_the_header_is_refused_or_counts_as_no_token() {
 async fn http_1_0_is_served_like_any_other() {
     let address = serve(app()).await;
     let good =
-        write_raw(address, format!("GET /me HTTP/1.0\r\nauthorization: Bearer {}\r\n\r\n", reader().sign())).await;
+        write_raw(address, format!("GET /me HTTP/1.0\r\nauthorization: Bearer {}\r\n\r\n", valid_token().sign())).await;
     assert!(good.starts_with("HTTP/1.0 200 ") && good.ends_with("\"ada\""), "{good}");
     let bare = write_raw(address, "GET /me HTTP/1.0\r\n\r\n").await;
     assert!(bare.starts_with("HTTP/1.0 401 ") && bare.contains("www-authenticate: Bearer"), "{bare}");
@@ -399,14 +401,14 @@ async fn a_token_of_300_kb_on_the_wire_is_refused_and_the_server_lives_on() {
     let answer = write_raw(address, get_request("/me", Some(&"A".repeat(300_000)), true)).await;
     assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("error=\"invalid_token\""), "{answer}");
     assert!(answer.len() < 1_000);
-    let next = write_raw(address, get_request("/me", Some(&reader().sign()), true)).await;
+    let next = write_raw(address, get_request("/me", Some(&valid_token().sign()), true)).await;
     assert!(next.starts_with("HTTP/1.1 200 "), "{next}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_hundred_users_at_once_are_each_themselves() {
     // The subject is the token; some verdicts take longer than others.
-    let slow = OAuthLayer::new(says(|presented| {
+    let slow = OAuthLayer::new(verifier_from(|presented| {
         let (claims, permit) = (serde_json::json!({"sub": presented.token()}), presented.permit());
         let turns = presented.token().len() * 7 % 5;
         Verdict::later(async move {

@@ -1,4 +1,4 @@
-//! What an operator sees through the `metrics` facade, and that it tells no secrets.
+//! The values that the crate reports through the `metrics` facade. They contain no secrets.
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tower_oauth::{JwtVerifier, OAuthLayer, keys::Algorithm};
@@ -47,7 +47,7 @@ fn decisions_refreshes_ages_unknown_kids_and_waits_are_counted() {
             assert_eq!(get_with(&app, "/me", "Basic x").await.status, 401);
             clock.advance(std::time::Duration::from_secs(60));
             fake.answer(Answer::Status(500));
-            let unknown = fake.mint(Algorithm::ES256).token("eve").header("kid", "new").sign();
+            let unknown = fake.signer(Algorithm::ES256).token("eve").header("kid", "new").sign();
             assert_eq!(get_with_token(&app, "/me", &unknown).await.status, 503);
             fake.identifier.clone()
         })

@@ -15,7 +15,7 @@ use tower_oauth::{
 use crate::{
     fake_issuer::{Answer, FakeIssuer},
     introspection::{IntrospectionFixture, NOW, client, soon},
-    support::{API, issuer, says},
+    support::{API, issuer, verifier_from},
 };
 
 /// An API that judges the fake issuer's JWTs by itself, and asks it about the rest.
@@ -40,7 +40,7 @@ async fn always_asking() -> IntrospectionFixture {
 
 impl IntrospectionFixture {
     fn jwt(&self) -> TokenBuilder {
-        self.fake.mint(Algorithm::ES256).with_clock(self.clock.clone()).token("ada")
+        self.fake.signer(Algorithm::ES256).with_clock(self.clock.clone()).token("ada")
     }
 }
 
@@ -202,7 +202,7 @@ async fn a_jwt_whose_key_must_be_fetched_is_asked_about_after_it_was_verified() 
     assert_eq!(paths(), ["/jwks", "/introspect"]);
     // A new key, and a forged token that names it.
     fixture.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
-    let new = fixture.fake.mint(Algorithm::EdDSA).with_clock(fixture.clock.clone());
+    let new = fixture.fake.signer(Algorithm::EdDSA).with_clock(fixture.clock.clone());
     let forged = new.token("eve").sign_with(&MockIssuer::new("https://stranger.test").with_algorithm(Algorithm::EdDSA));
     assert!(fixture.get(&forged).await.is_refusal(401, "invalid_token"));
     assert_eq!(paths(), ["/jwks", "/introspect", "/jwks"]);
@@ -231,7 +231,7 @@ async fn what_the_request_brought_is_there_for_the_second_verdict() {
     let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(NOW));
     let jwks = fake.builder().clock(clock.clone()).build().unwrap();
     let jwt = JwtVerifier::builder(jwks, API).clock(clock.clone()).build().unwrap();
-    let rest = says(|presented| {
+    let rest = verifier_from(|presented| {
         let tenant = presented.parts().headers.get("x-tenant").map_or("", |tenant| tenant.to_str().unwrap());
         let claims = json!({"sub": format!("{tenant} {:?} {}", presented.bearer_method(), presented.token().len())});
         Verdict::Now(presented.permit().token(&claims))
@@ -305,8 +305,9 @@ async fn several_issuers_know_their_own_tokens_too() {
 /// One after the other, the innermost first; and each verdict is the last word.
 #[tokio::test]
 async fn what_is_nested_hands_on_what_is_nobodys() {
-    let opaque =
-        |name: &'static str| says(move |presented| Verdict::Now(presented.permit().token(&json!({"sub": name}))));
+    let opaque = |name: &'static str| {
+        verifier_from(move |presented| Verdict::Now(presented.permit().token(&json!({"sub": name}))))
+    };
     let inner = JwtOrOpaque::new(issuer().verifier(API), opaque("inner"));
     let fixture = IntrospectionFixture::judging(
         FakeIssuer::start().await,

@@ -59,7 +59,7 @@ impl RemoteKeysFixture {
 
     /// A token of the issuer under a `kid` that nobody has.
     fn stranger(&self, kid: &str) -> String {
-        self.fake.mint(Algorithm::ES256).token("eve").header("kid", kid).sign()
+        self.fake.signer(Algorithm::ES256).token("eve").header("kid", kid).sign()
     }
 
     /// Turns the clock without letting the tokens' dates run out: only what is remembered grows older.
@@ -95,7 +95,7 @@ async fn a_new_key_is_accepted_with_the_very_request_that_brings_it() {
     let fixture = RemoteKeysFixture::warm().await;
     fixture.wait(MINUTE);
     fixture.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
-    let token = fixture.fake.mint(Algorithm::EdDSA).token("ada").sign();
+    let token = fixture.fake.signer(Algorithm::EdDSA).token("ada").sign();
     assert_eq!(fixture.authenticate(&token).await.unwrap().subject(), Some("ada"));
     assert_eq!(fixture.fake.fetches(), 2);
     assert_eq!(fixture.kind(&fixture.fake.good_token()).await, None);
@@ -105,7 +105,7 @@ async fn a_new_key_is_accepted_with_the_very_request_that_brings_it() {
 async fn a_key_that_appears_right_after_a_regular_fetch_is_accepted_at_once() {
     let fixture = RemoteKeysFixture::warm().await;
     fixture.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
-    assert_eq!(fixture.kind(&fixture.fake.mint(Algorithm::EdDSA).token("ada").sign()).await, None);
+    assert_eq!(fixture.kind(&fixture.fake.signer(Algorithm::EdDSA).token("ada").sign()).await, None);
     assert_eq!(fixture.fake.fetches(), 2);
     assert_eq!(fixture.kind(&fixture.stranger("x")).await, Some(AuthErrorKind::InvalidToken));
     assert_eq!(fixture.fake.fetches(), 2, "but that was the one forced fetch of the cool-down");
@@ -149,7 +149,7 @@ async fn a_kid_that_a_fresh_set_lacked_is_remembered_for_one_cool_down_and_does_
 async fn a_token_that_came_before_its_key_waits_for_one_cool_down_at_most() {
     let fixture = RemoteKeysFixture::warm().await;
     fixture.wait(MINUTE);
-    let token = fixture.fake.mint(Algorithm::EdDSA).token("ada").sign();
+    let token = fixture.fake.signer(Algorithm::EdDSA).token("ada").sign();
     assert_eq!(fixture.kind(&token).await, Some(AuthErrorKind::InvalidToken));
     fixture.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
     fixture.wait(Duration::from_secs(30));
@@ -210,7 +210,7 @@ async fn a_forced_refresh_that_shortens_the_lifetime_moves_the_background_task_t
 #[tokio::test]
 async fn a_set_without_kids_is_renewed_for_a_kid_that_is_new() {
     let fixture = RemoteKeysFixture::cold().await;
-    let mut unnamed = fixture.fake.mint(Algorithm::ES256).jwk();
+    let mut unnamed = fixture.fake.signer(Algorithm::ES256).jwk();
     unnamed.as_object_mut().unwrap().remove("kid");
     fixture.fake.publish_raw(vec![unnamed]);
     fixture.issuer.warm_up().await.unwrap();
@@ -218,7 +218,7 @@ async fn a_set_without_kids_is_renewed_for_a_kid_that_is_new() {
     let other = tower_oauth::testing::MockIssuer::new("https://other.test");
     fixture.fake.publish_raw(vec![other.jwk()]);
     fixture.wait(MINUTE);
-    let named = fixture.fake.mint(Algorithm::ES256).token("ada").header("kid", other.key_id()).sign_with(&other);
+    let named = fixture.fake.signer(Algorithm::ES256).token("ada").header("kid", other.key_id()).sign_with(&other);
     assert_eq!(fixture.kind(&named).await, None, "the new set has the new key");
 }
 
@@ -307,7 +307,7 @@ async fn a_failed_refresh_counts_for_the_cool_down_and_the_token_cannot_be_judge
 async fn what_can_never_bring_a_key_asks_for_none() {
     let fixture = RemoteKeysFixture::warm().await;
     fixture.wait(MINUTE);
-    let mint = fixture.fake.mint(Algorithm::ES256);
+    let mint = fixture.fake.signer(Algorithm::ES256);
     let stranger = tower_oauth::testing::MockIssuer::new("https://stranger.test");
     let good = mint.token("ada");
     for token in [
@@ -321,7 +321,7 @@ async fn what_can_never_bring_a_key_asks_for_none() {
         assert_eq!(fixture.kind(&token).await, Some(AuthErrorKind::InvalidToken));
     }
     fixture.fake.publish(&[Algorithm::EdDSA]);
-    let unnamed = fixture.fake.mint(Algorithm::EdDSA).token("ada").without_header("kid").sign();
+    let unnamed = fixture.fake.signer(Algorithm::EdDSA).token("ada").without_header("kid").sign();
     assert_eq!(fixture.kind(&unnamed).await, Some(AuthErrorKind::InvalidToken));
     assert_eq!(fixture.fake.fetches(), 1);
 }
@@ -406,7 +406,7 @@ async fn settle(fixture: &RemoteKeysFixture) {
 #[tokio::test]
 async fn nothing_unusable_replaces_a_usable_set() {
     let fixture = RemoteKeysFixture::warm().await;
-    let many: Vec<_> = (0..101).map(|_| fixture.fake.mint(Algorithm::ES256).jwk()).collect();
+    let many: Vec<_> = (0..101).map(|_| fixture.fake.signer(Algorithm::ES256).jwk()).collect();
     let large = format!("{{\"keys\":[],\"padding\":\"{}\"}}", "x".repeat(600 * 1024));
     let answers = [
         Answer::Body("{\"keys\":[]}".to_owned()),
@@ -441,7 +441,7 @@ async fn nothing_unusable_replaces_a_usable_set() {
 #[tokio::test]
 async fn a_withdrawn_key_dies_with_the_next_refresh_and_bad_keys_are_skipped_one_by_one() {
     let fixture = RemoteKeysFixture::warm().await;
-    let mint = fixture.fake.mint(Algorithm::EdDSA);
+    let mint = fixture.fake.signer(Algorithm::EdDSA);
     fixture.fake.publish_raw(vec![serde_json::json!({"kty": "AKP"}), serde_json::json!(7), mint.jwk()]);
     fixture.wait(11 * MINUTE);
     settle(&fixture).await;
@@ -535,10 +535,10 @@ async fn an_api_starts_while_its_issuer_is_down_and_recovers_by_itself() {
 async fn a_seed_serves_until_the_issuers_own_keys_are_here() {
     let fake = FakeIssuer::start().await;
     fake.answer(Answer::Hang);
-    let seed = fake.mint(Algorithm::EdDSA).key_set();
+    let seed = fake.signer(Algorithm::EdDSA).key_set();
     let issuer = fake.builder().clock(ManualClock::default()).initial_keys(seed).build().unwrap();
     assert!(issuer.is_ready());
-    let token = fake.mint(Algorithm::EdDSA).token("ada").sign();
+    let token = fake.signer(Algorithm::EdDSA).token("ada").sign();
     assert!(authenticate(&server(&issuer), &token).await.is_ok());
 }
 

@@ -5,8 +5,8 @@ use http::{Method, Request};
 use tower_oauth::{OAuthLayer, ResourceServer, Token, server::ResourceServerBuilder};
 
 use crate::support::{
-    API, Answer, BARE, app, get_bare, get_with, get_with_headers, get_with_token, issuer, layer_with, reader, router,
-    send, serve, write_raw,
+    API, Answer, DEFAULT_CHALLENGE, app, get_with, get_with_headers, get_with_token, get_without_token, issuer,
+    layer_with, router, send, serve, valid_token, write_raw,
 };
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -22,14 +22,14 @@ fn body_request(method: Method, content_type: &str, body: &str) -> Request<Body>
 
 #[tokio::test]
 async fn a_token_in_the_authorization_header_is_read() {
-    let answer = get_with_token(&app(), "/me", &reader().sign()).await;
+    let answer = get_with_token(&app(), "/me", &valid_token().sign()).await;
     assert_eq!((answer.status.as_u16(), &*answer.body), (200, "\"ada\""));
 }
 
 #[tokio::test]
 async fn no_credentials_or_another_scheme_get_the_bare_challenge() {
-    let (app, token) = (app(), reader().sign());
-    let mut answers = vec![("nothing".to_owned(), get_bare(&app, "/me").await)];
+    let (app, token) = (app(), valid_token().sign());
+    let mut answers = vec![("nothing".to_owned(), get_without_token(&app, "/me").await)];
     let others = ["Basic YWRhOnB3", "Negotiate YII", "Digest username=\"ada\"", "Token x", "x", "", "OAuth x", "JWT x"];
     let values = others.map(str::to_owned).into_iter().chain([format!("DPoP {token}"), token.clone()]);
     for value in values {
@@ -37,7 +37,7 @@ async fn no_credentials_or_another_scheme_get_the_bare_challenge() {
         answers.push((value, answer));
     }
     for (value, answer) in answers {
-        assert_eq!((answer.status.as_u16(), answer.challenges()), (401, vec![BARE]), "{value:?}");
+        assert_eq!((answer.status.as_u16(), answer.challenges()), (401, vec![DEFAULT_CHALLENGE]), "{value:?}");
         assert!(answer.body.is_empty(), "{value:?}: {}", answer.body);
     }
 }
@@ -45,7 +45,7 @@ async fn no_credentials_or_another_scheme_get_the_bare_challenge() {
 #[tokio::test]
 async fn two_authorization_headers_are_refused_even_if_they_are_equal() {
     let app = app();
-    let good = format!("Bearer {}", reader().sign());
+    let good = format!("Bearer {}", valid_token().sign());
     let (good, bad, basic) = (good.as_bytes(), &b"Bearer x.y.z"[..], &b"Basic YWRhOnB3"[..]);
     for values in
         [vec![good, good], vec![good, bad], vec![bad, good], vec![basic, good], vec![good, basic], vec![good; 50]]
@@ -58,7 +58,7 @@ async fn two_authorization_headers_are_refused_even_if_they_are_equal() {
 
 #[tokio::test]
 async fn the_scheme_is_read_in_any_case_and_before_any_number_of_spaces() {
-    let (app, token) = (app(), reader().sign());
+    let (app, token) = (app(), valid_token().sign());
     for scheme in ["Bearer ", "bearer ", "BEARER ", "bEaReR ", "Bearer    "] {
         assert_eq!(get_with(&app, "/me", &format!("{scheme}{token}")).await.status, 200, "{scheme:?}");
     }
@@ -75,7 +75,7 @@ async fn a_scheme_without_a_token_is_malformed() {
 
 #[tokio::test]
 async fn what_follows_the_scheme_must_be_one_b64token() {
-    let (app, token) = (app(), reader().sign());
+    let (app, token) = (app(), valid_token().sign());
     let malformed = [
         format!("Bearer \"{token}\""),
         format!("Bearer {token} {token}"),
@@ -98,7 +98,7 @@ async fn what_follows_the_scheme_must_be_one_b64token() {
         [format!("Bearer: {token}"), format!("Bearer={token}"), format!("Bearer{token}"), format!(" Bearer {token}")]
     {
         let answer = get_with(&app, "/me", &value).await;
-        assert_eq!((answer.status.as_u16(), answer.challenges()), (401, vec![BARE]), "{value}");
+        assert_eq!((answer.status.as_u16(), answer.challenges()), (401, vec![DEFAULT_CHALLENGE]), "{value}");
     }
     let padded = get_with(&app, "/me", "Bearer abc==").await;
     assert!(padded.is_refusal(401, "invalid_token"), "a b64token that is no good token: {padded:?}");
@@ -106,7 +106,7 @@ async fn what_follows_the_scheme_must_be_one_b64token() {
 
 #[tokio::test]
 async fn bytes_that_are_no_text_are_refused_and_nothing_panics() {
-    let (app, token) = (app(), reader().sign());
+    let (app, token) = (app(), valid_token().sign());
     let bent: [&[u8]; 7] = [b"\t", b"\xa0", b"\xc2\xa0", "\u{200b}".as_bytes(), b"\xe4", "ä".as_bytes(), b"\xff\xfe"];
     for bytes in bent {
         let values = [
@@ -127,7 +127,7 @@ async fn bytes_that_are_no_text_are_refused_and_nothing_panics() {
 #[tokio::test]
 async fn bytes_that_no_header_may_have_are_refused_on_the_wire() {
     let address = serve(app()).await;
-    let token = reader().sign();
+    let token = valid_token().sign();
     let request = |bytes: &[u8]| {
         [b"GET /me HTTP/1.1\r\nhost: a\r\nconnection: close\r\nauthorization: Bearer ", bytes, b"\r\n\r\n"].concat()
     };
@@ -142,18 +142,18 @@ async fn bytes_that_no_header_may_have_are_refused_on_the_wire() {
 
 #[tokio::test]
 async fn a_token_in_the_query_alone_is_ignored() {
-    let (app, token) = (app(), reader().sign());
+    let (app, token) = (app(), valid_token().sign());
     for query in
         [format!("access_token={token}"), format!("access%5Ftoken={token}"), format!("a=b&access_token={token}")]
     {
-        let answer = get_bare(&app, &format!("/me?{query}")).await;
-        assert_eq!((answer.status.as_u16(), answer.challenges()), (401, vec![BARE]), "{query}");
+        let answer = get_without_token(&app, &format!("/me?{query}")).await;
+        assert_eq!((answer.status.as_u16(), answer.challenges()), (401, vec![DEFAULT_CHALLENGE]), "{query}");
     }
 }
 
 #[tokio::test]
 async fn a_token_in_the_query_beside_one_in_the_header_is_two_ways() {
-    let (app, token) = (app(), reader().sign());
+    let (app, token) = (app(), valid_token().sign());
     let queries = ["access_token=x", "access%5Ftoken=x", "a=b&%61ccess_token=x", "access_token=", "access_token"];
     for query in queries.map(str::to_owned).into_iter().chain([format!("access_token={token}")]) {
         let answer = get_with_token(&app, &format!("/me?{query}"), &token).await;
@@ -166,7 +166,7 @@ async fn a_token_in_the_query_beside_one_in_the_header_is_two_ways() {
 
 #[tokio::test]
 async fn a_body_is_not_read_unless_that_was_asked_for() {
-    let (app, token) = (app_for_any_method(layer_with(|server| server)), reader().sign());
+    let (app, token) = (app_for_any_method(layer_with(|server| server)), valid_token().sign());
     let form = format!("access_token={token}");
     for request in [
         body_request(Method::POST, FORM, &form),
@@ -183,11 +183,15 @@ async fn a_body_is_not_read_unless_that_was_asked_for() {
 
 #[tokio::test]
 async fn headers_that_are_not_ours_are_ignored() {
-    let (app, token) = (app(), reader().sign());
+    let (app, token) = (app(), valid_token().sign());
     for name in ["cookie", "proxy-authorization", "x-authorization", "x-access-token", "x-forwarded-access-token"] {
         for value in [format!("Bearer {token}"), token.clone(), format!("access_token={token}")] {
             let answer = get_with_headers(&app, "/me", &[(name, value.as_bytes())]).await;
-            assert_eq!((answer.status.as_u16(), answer.challenges()), (401, vec![BARE]), "{name}: {value}");
+            assert_eq!(
+                (answer.status.as_u16(), answer.challenges()),
+                (401, vec![DEFAULT_CHALLENGE]),
+                "{name}: {value}"
+            );
         }
     }
 }
@@ -203,7 +207,7 @@ async fn a_preflight_request_neither_reaches_the_handler_nor_gets_cors_headers()
     assert!(answer.is_refusal(401, ""), "{answer:?}");
     let good = Request::get("/me")
         .header("origin", "https://stranger.test")
-        .header("authorization", format!("Bearer {}", reader().sign()));
+        .header("authorization", format!("Bearer {}", valid_token().sign()));
     let good = send(&app, good.body(Body::empty()).unwrap()).await;
     assert_eq!(good.status, 200);
     for answer in [answer, good] {
@@ -215,7 +219,7 @@ async fn a_preflight_request_neither_reaches_the_handler_nor_gets_cors_headers()
 
 #[tokio::test]
 async fn a_token_of_exactly_the_limit_is_judged_and_a_longer_one_is_not() {
-    let token = reader().sign();
+    let token = valid_token().sign();
     for (limit, status) in [(token.len(), 200), (token.len() + 1, 200), (token.len() - 1, 401), (1, 401)] {
         let app = router().layer(layer_with(|server| server.max_token_bytes(limit)));
         let answer = get_with_token(&app, "/me", &token).await;
@@ -226,7 +230,7 @@ async fn a_token_of_exactly_the_limit_is_judged_and_a_longer_one_is_not() {
 
 #[tokio::test]
 async fn the_limit_is_16_kib_unless_said() {
-    let padded = |padding| reader().claim("padding", "x".repeat(padding)).sign();
+    let padded = |padding| valid_token().claim("padding", "x".repeat(padding)).sign();
     let longest = (11_000..12_500).rev().map(padded).find(|token| token.len() <= 16 * 1024).unwrap();
     let too_long = padded(12_500);
     assert!(longest.len() > 16 * 1024 - 4 && too_long.len() > 16 * 1024);
@@ -254,7 +258,7 @@ fn app_with_form_body(limit: usize) -> Router {
 #[tokio::test]
 async fn a_cookie_is_read_where_it_was_asked_for() {
     let app = router().layer(layer_with(|server| server.accept_cookie("session")));
-    let token = reader().sign();
+    let token = valid_token().sign();
     let ask = async |cookies: &[&[u8]]| {
         let headers: Vec<_> = cookies.iter().map(|value| ("cookie", *value)).collect();
         get_with_headers(&app, "/me", &headers).await
@@ -284,7 +288,7 @@ async fn a_cookie_is_read_where_it_was_asked_for() {
 #[tokio::test]
 async fn a_header_is_read_where_it_was_asked_for() {
     let app = router().layer(layer_with(|server| server.accept_header("X-Access-Token")));
-    let token = reader().sign();
+    let token = valid_token().sign();
     let ask = async |values: &[&[u8]]| {
         let headers: Vec<_> = values.iter().map(|value| ("x-access-token", *value)).collect();
         get_with_headers(&app, "/me", &headers).await
@@ -302,7 +306,7 @@ async fn a_header_is_read_where_it_was_asked_for() {
 #[tokio::test]
 async fn authorization_without_a_scheme_is_read_where_it_was_asked_for() {
     let app = router().layer(layer_with(ResourceServerBuilder::accept_authorization_without_scheme));
-    let token = reader().sign();
+    let token = valid_token().sign();
     for value in [token.clone(), format!("Bearer {token}"), format!("bearer {token}")] {
         assert_eq!(get_with(&app, "/me", &value).await.body, "\"ada\"", "{value}");
     }
@@ -316,9 +320,9 @@ async fn authorization_without_a_scheme_is_read_where_it_was_asked_for() {
 #[tokio::test]
 async fn the_query_is_read_where_it_was_asked_for_and_the_answer_is_marked_private() {
     let app = router().layer(layer_with(ResourceServerBuilder::danger_accept_query));
-    let token = reader().sign();
+    let token = valid_token().sign();
     for query in [format!("access_token={token}"), format!("a=b&access%5Ftoken={token}&c=d")] {
-        let answer = get_bare(&app, &format!("/me?{query}")).await;
+        let answer = get_without_token(&app, &format!("/me?{query}")).await;
         assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (200, Some("private")), "{query}");
     }
     for query in [
@@ -326,17 +330,17 @@ async fn the_query_is_read_where_it_was_asked_for_and_the_answer_is_marked_priva
         "access_token=%FF".to_owned(),
         "access_token=".to_owned(),
     ] {
-        let answer = get_bare(&app, &format!("/me?{query}")).await;
+        let answer = get_without_token(&app, &format!("/me?{query}")).await;
         assert!(answer.is_refusal(400, "invalid_request"), "{query}: {answer:?}");
     }
-    assert!(get_bare(&app, "/me?a=b").await.is_refusal(401, ""));
+    assert!(get_without_token(&app, "/me?a=b").await.is_refusal(401, ""));
     let header = get_with_token(&app, "/me", &token).await;
     assert_eq!(header.status, 200);
 }
 
 #[tokio::test]
 async fn answers_are_left_alone_where_only_authorization_is_read() {
-    let answer = get_with_token(&app(), "/me", &reader().sign()).await;
+    let answer = get_with_token(&app(), "/me", &valid_token().sign()).await;
     assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (200, None));
 }
 
@@ -344,14 +348,14 @@ async fn answers_are_left_alone_where_only_authorization_is_read() {
 async fn a_handlers_own_cache_control_stays() {
     let layer = layer_with(|server| server.accept_cookie("session"));
     let app = Router::new().route("/", any(|_: Token| async { ([("cache-control", "max-age=60")], "") })).layer(layer);
-    let cookie = format!("session={}", reader().sign());
+    let cookie = format!("session={}", valid_token().sign());
     let answer = get_with_headers(&app, "/", &[("cookie", cookie.as_bytes())]).await;
     assert_eq!(answer.header("cache-control"), Some("max-age=60"));
 }
 
 #[tokio::test]
 async fn a_form_body_is_read_where_it_was_asked_for_and_reaches_the_handler_whole() {
-    let (app, token) = (app_with_form_body(4096), reader().sign());
+    let (app, token) = (app_with_form_body(4096), valid_token().sign());
     let form = format!("a=b&access_token={token}&c=d");
     for method in [Method::POST, Method::PUT, Method::PATCH] {
         for content_type in [FORM, "Application/X-WWW-Form-Urlencoded; charset=UTF-8"] {
@@ -373,7 +377,7 @@ async fn a_form_body_is_read_where_it_was_asked_for_and_reaches_the_handler_whol
 
 #[tokio::test]
 async fn a_form_body_counts_only_as_rfc_6750_2_2_has_it() {
-    let (app, token) = (app_with_form_body(4096), reader().sign());
+    let (app, token) = (app_with_form_body(4096), valid_token().sign());
     let form = format!("access_token={token}");
     let no_forms = [
         body_request(Method::GET, FORM, &form),
@@ -395,7 +399,7 @@ async fn a_form_body_counts_only_as_rfc_6750_2_2_has_it() {
 
 #[tokio::test]
 async fn a_form_body_over_the_limit_is_refused_with_413() {
-    let form = format!("access_token={}", reader().sign());
+    let form = format!("access_token={}", valid_token().sign());
     for (limit, status) in [(form.len(), 200), (form.len() - 1, 413), (0, 413)] {
         let answer = send(&app_with_form_body(limit), body_request(Method::POST, FORM, &form)).await;
         assert_eq!(answer.status, status, "limit {limit}");
@@ -407,7 +411,7 @@ async fn a_form_body_over_the_limit_is_refused_with_413() {
 async fn two_open_ways_at_once_are_refused() {
     let layer = layer_with(|server| server.accept_cookie("session").accept_header("x-token").danger_accept_query());
     let app = Router::new().route("/me", any(who_and_what)).layer(layer.accept_form_body(4096));
-    let token = reader().sign();
+    let token = valid_token().sign();
     let ways = ["authorization", "cookie", "header", "query", "form"];
     let ask = async |open: &[&str]| -> Answer {
         let uri = if open.contains(&"query") { format!("/me?access_token={token}") } else { "/me".to_owned() };
@@ -459,10 +463,10 @@ async fn reads_requests(server: &ResourceServer) {
         }
         request.into_parts().0
     };
-    let token = server.authenticate(&head(Some(format!("Bearer {}", reader().sign())))).await.unwrap();
+    let token = server.authenticate(&head(Some(format!("Bearer {}", valid_token().sign())))).await.unwrap();
     assert_eq!(token.subject(), Some("ada"));
     let error = server.authenticate(&head(None)).await.unwrap_err();
     let challenge = server.challenge(&error);
     assert_eq!(challenge.status(), 401);
-    assert_eq!(challenge.www_authenticate().collect::<Vec<_>>(), [BARE]);
+    assert_eq!(challenge.www_authenticate().collect::<Vec<_>>(), [DEFAULT_CHALLENGE]);
 }
