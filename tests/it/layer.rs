@@ -1,4 +1,4 @@
-//! The layer as tower, hyper, tonic and axum know it: readiness, failing closed, real sockets.
+//! The layer with tower, hyper, tonic and axum: readiness, no request without a verdict, real sockets.
 
 use std::{
     convert::Infallible,
@@ -32,15 +32,16 @@ use crate::support::{
 
 // --- tower ---
 
-/// An inner service that is slow to be ready, panics if it is called before, and counts its calls. A clone is not ready.
+/// An inner service that is ready only after the second poll and panics if it is called before. It counts its calls. A
+/// clone is not ready.
 #[derive(Debug)]
-struct Strict {
+struct ReadinessCheck {
     ready: bool,
     polled: bool,
     calls: Arc<AtomicUsize>,
 }
 
-impl Strict {
+impl ReadinessCheck {
     fn new() -> Self {
         Self { ready: false, polled: false, calls: Arc::default() }
     }
@@ -50,13 +51,13 @@ impl Strict {
     }
 }
 
-impl Clone for Strict {
+impl Clone for ReadinessCheck {
     fn clone(&self) -> Self {
         Self { ready: false, polled: false, calls: self.calls() }
     }
 }
 
-impl Service<Request<Full<Bytes>>> for Strict {
+impl Service<Request<Full<Bytes>>> for ReadinessCheck {
     type Response = Response<String>;
     type Error = &'static str;
     type Future = Ready<Result<Self::Response, Self::Error>>;
@@ -74,12 +75,12 @@ impl Service<Request<Full<Bytes>>> for Strict {
         assert!(mem::take(&mut self.ready), "called before it was ready");
         self.polled = false;
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let who = request.extensions().get::<Token>().and_then(Token::subject).unwrap_or("nobody").to_owned();
-        ready(Ok(Response::new(who)))
+        let subject = request.extensions().get::<Token>().and_then(Token::subject).unwrap_or("no subject").to_owned();
+        ready(Ok(Response::new(subject)))
     }
 }
 
-/// Judges "good" and "bad" after having given way to others.
+/// Accepts the token `good` and refuses all others, after it has yielded to other tasks.
 fn slow() -> OAuthLayer {
     OAuthLayer::new(verifier_from(|presented| {
         let (good, permit) = (presented.token() == "good", presented.permit());
@@ -100,15 +101,15 @@ fn request(authorization: Option<&str>) -> Request<Full<Bytes>> {
 
 #[tokio::test]
 #[should_panic(expected = "called before it was ready")]
-async fn the_mock_notices_a_call_before_it_was_ready() {
-    let _ = Strict::new().call(request(None)).await;
+async fn the_mock_service_panics_if_called_before_it_is_ready() {
+    let _ = ReadinessCheck::new().call(request(None)).await;
 }
 
 #[tokio::test]
-async fn the_inner_service_is_called_ready_and_only_for_good_tokens() {
+async fn calls_the_inner_service_only_when_ready_and_for_valid_tokens() {
     let good = format!("Bearer {}", valid_token().sign());
     for (layer, good) in [(layer_with(|server| server), &*good), (slow(), "Bearer good")] {
-        let inner = Strict::new();
+        let inner = ReadinessCheck::new();
         let calls = inner.calls();
         let mut service = layer.layer(inner);
         for (authorization, status, expected) in [
@@ -128,11 +129,11 @@ async fn the_inner_service_is_called_ready_and_only_for_good_tokens() {
 }
 
 #[tokio::test]
-async fn every_service_of_ours_keeps_the_readiness_contract() {
+async fn every_service_calls_its_inner_service_only_after_poll_ready() {
     let token = || TestToken::user("ada").scope("a").into_layer();
-    let inner = Strict::new();
+    let inner = ReadinessCheck::new();
     let calls = inner.calls();
-    let mut guarded = token().layer(RequireScopesLayer::all(["a"]).unwrap().layer(inner.clone()));
+    let mut accepting = token().layer(RequireScopesLayer::all(["a"]).unwrap().layer(inner.clone()));
     let mut refusing = token().layer(RequireScopesLayer::all(["b"]).unwrap().layer(inner.clone()));
     let mut form = slow().accept_form_body(100).layer(inner.clone());
     let mut rendered = slow().render(tower_oauth::layer::ProblemJson::new()).layer(inner);
@@ -141,7 +142,7 @@ async fn every_service_of_ours_keeps_the_readiness_contract() {
         request.body(Full::from("access_token=good")).unwrap()
     };
     for round in 1..=2 {
-        assert_eq!(guarded.ready().await.unwrap().call(request(None)).await.unwrap().status(), 200);
+        assert_eq!(accepting.ready().await.unwrap().call(request(None)).await.unwrap().status(), 200);
         assert_eq!(refusing.ready().await.unwrap().call(request(None)).await.unwrap().status(), 403);
         assert_eq!(form.ready().await.unwrap().call(form_request()).await.unwrap().body(), "ada");
         assert_eq!(form.ready().await.unwrap().call(request(Some("Bearer good"))).await.unwrap().body(), "ada");
@@ -151,13 +152,13 @@ async fn every_service_of_ours_keeps_the_readiness_contract() {
 }
 
 #[tokio::test]
-async fn requests_may_overlap_while_verdicts_are_out() {
-    let inner = Strict::new();
+async fn handles_requests_concurrently_while_verdicts_are_pending() {
+    let inner = ReadinessCheck::new();
     let calls = inner.calls();
     let mut service = slow().layer(inner);
     let mut answers = JoinSet::new();
-    for place in 0..20 {
-        let authorization = if place % 2 == 0 { "Bearer good" } else { "Bearer bad" };
+    for index in 0..20 {
+        let authorization = if index % 2 == 0 { "Bearer good" } else { "Bearer bad" };
         answers.spawn(service.ready().await.unwrap().call(request(Some(authorization))));
     }
     let statuses: Vec<_> = answers.join_all().await.into_iter().map(|answer| answer.unwrap().status()).collect();
@@ -166,23 +167,23 @@ async fn requests_may_overlap_while_verdicts_are_out() {
 }
 
 #[tokio::test]
-async fn without_a_verdict_the_inner_service_is_never_called() {
-    let inner = Strict::new();
+async fn never_calls_the_inner_service_without_a_verdict() {
+    let inner = ReadinessCheck::new();
     let calls = inner.calls();
     let mut service = OAuthLayer::new(verifier_from(|_| Verdict::later(pending()))).layer(inner);
     let future = service.ready().await.unwrap().call(request(Some("Bearer good")));
-    let waited = tokio::time::timeout(Duration::from_millis(20), future).await;
-    assert!(waited.is_err(), "it waits for the verdict, and is dropped");
+    let outcome = tokio::time::timeout(Duration::from_millis(20), future).await;
+    assert!(outcome.is_err(), "the future must wait for the verdict until it is dropped");
     assert_eq!(calls.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]
-async fn a_clone_is_a_service_of_its_own() {
+async fn a_clone_works_independently_of_the_original() {
     let layer = layer_with(|server| server);
     let good = format!("Bearer {}", valid_token().sign());
-    let mut first = layer.layer(Strict::new());
+    let mut first = layer.layer(ReadinessCheck::new());
     let mut second = first.clone();
-    let mut third = layer.clone().layer(Strict::new());
+    let mut third = layer.clone().layer(ReadinessCheck::new());
     for service in [&mut first, &mut second, &mut third] {
         assert_eq!(service.ready().await.unwrap().call(request(Some(&good))).await.unwrap().body(), "ada");
         assert_eq!(service.ready().await.unwrap().call(request(None)).await.unwrap().status(), 401);
@@ -190,16 +191,16 @@ async fn a_clone_is_a_service_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_refused_request_gives_its_place_back() {
+async fn a_refused_request_releases_its_concurrency_permit() {
     for (layer, good) in [(layer_with(|server| server), valid_token().sign()), (slow(), "good".to_owned())] {
-        let mut service = layer.layer(ConcurrencyLimit::new(Strict::new(), 1));
+        let mut service = layer.layer(ConcurrencyLimit::new(ReadinessCheck::new(), 1));
         for _ in 0..3 {
             let refused = service.ready().await.unwrap().call(request(Some("Bearer bad"))).await.unwrap();
             assert_eq!(refused.status(), 401);
             let served = service.ready().await.unwrap().call(request(Some(&format!("Bearer {good}"))));
             assert_eq!(served.await.unwrap().body(), "ada");
         }
-        // With a limit of one, a place that was not given back would be waited for in vain.
+        // The limit is one: if a refusal kept its permit, the next request would wait without end.
         for _ in 0..3 {
             let refused = service.clone().oneshot(request(Some("Bearer bad"))).await.unwrap();
             assert_eq!(refused.status(), 401);
@@ -208,7 +209,7 @@ async fn a_refused_request_gives_its_place_back() {
 }
 
 #[tokio::test]
-async fn errors_of_the_inner_service_come_through() {
+async fn returns_errors_of_the_inner_service_unchanged() {
     #[derive(Clone)]
     struct Failing(bool);
     impl Service<Request<Full<Bytes>>> for Failing {
@@ -235,7 +236,7 @@ async fn errors_of_the_inner_service_come_through() {
 }
 
 #[tokio::test]
-async fn a_slow_verdict_that_could_not_be_made_is_503() {
+async fn responds_503_to_an_asynchronous_unavailable_verdict() {
     let layer = OAuthLayer::new(verifier_from(|_| {
         Verdict::later(async {
             tokio::task::yield_now().await;
@@ -250,11 +251,12 @@ async fn a_slow_verdict_that_could_not_be_made_is_503() {
 // --- hyper ---
 
 #[tokio::test]
-async fn plain_hyper_is_served_over_a_socket() {
+async fn protects_a_hyper_server_over_a_socket() {
     let service = ServiceBuilder::new().layer(layer_with(|server| server)).service(service_fn(
         async |request: Request<Incoming>| {
-            let who = request.extensions().get::<Token>().and_then(Token::subject).unwrap_or("nobody").to_owned();
-            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(who)))
+            let subject =
+                request.extensions().get::<Token>().and_then(Token::subject).unwrap_or("no subject").to_owned();
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(subject)))
         },
     ));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -297,7 +299,7 @@ async fn check_health(address: SocketAddr, token: Option<&str>) -> Result<i32, t
 }
 
 #[tokio::test]
-async fn a_tonic_server_is_served_over_a_socket() {
+async fn protects_a_tonic_server_over_a_socket() {
     let address = health_server(layer_with(|server| server.answer_grpc().realm("grpc"))).await;
     let serving = tonic_health::pb::health_check_response::ServingStatus::Serving;
     assert_eq!(check_health(address, Some(&valid_token().sign())).await.unwrap(), serving as i32);
@@ -310,13 +312,13 @@ async fn a_tonic_server_is_served_over_a_socket() {
 }
 
 #[tokio::test]
-async fn a_tonic_client_understands_the_plain_refusal_too() {
+async fn a_tonic_client_understands_a_plain_http_refusal() {
     let address = health_server(layer_with(|server| server)).await;
     assert_eq!(check_health(address, Some("x")).await.unwrap_err().code(), Code::Unauthenticated);
     assert!(check_health(address, Some(&valid_token().sign())).await.is_ok());
 }
 
-// --- axum::serve, byte for byte ---
+// --- axum::serve, with the exact bytes of the requests ---
 
 fn get_request(path: &str, token: Option<&str>, close: bool) -> String {
     let authorization = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
@@ -324,7 +326,7 @@ fn get_request(path: &str, token: Option<&str>, close: bool) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: api.test\r\n{authorization}{connection}\r\n")
 }
 
-/// Status and body of each of the answers on a connection.
+/// Status and body of each response on a connection.
 fn answers(text: &str) -> Vec<(u16, String)> {
     let heads = text.split("HTTP/1.1 ").skip(1);
     heads
@@ -336,7 +338,7 @@ fn answers(text: &str) -> Vec<(u16, String)> {
 }
 
 #[tokio::test]
-async fn no_identity_carries_over_on_a_connection() {
+async fn requests_on_one_connection_never_share_a_token() {
     let address = serve(app()).await;
     let (ada, bob) = (valid_token().sign(), issuer().token("bob").sign());
     let pipelined = [
@@ -352,12 +354,12 @@ async fn no_identity_carries_over_on_a_connection() {
 }
 
 #[tokio::test]
-async fn odd_framing_of_the_header_is_refused_or_counts_as_no_token() {
+async fn refuses_or_ignores_an_authorization_header_with_unusual_framing() {
     let address = serve(app()).await;
     let token = valid_token().sign();
     let head = "GET /me HTTP/1.1\r\nhost: api.test\r\nconnection: close\r\n";
     let rows = [
-        ("the control", format!("{head}authorization: Bearer {token}\r\n\r\n"), 200),
+        ("a usual header", format!("{head}authorization: Bearer {token}\r\n\r\n"), 200),
         ("another case of the name", format!("{head}AUTHORIZATION: bearer {token}\r\n\r\n"), 200),
         ("spaces around the value", format!("{head}authorization:   Bearer {token}  \r\n\r\n"), 200),
         ("a folded line", format!("{head}authorization: Bearer\r\n {token}\r\n\r\n"), 400),
@@ -386,7 +388,7 @@ async fn odd_framing_of_the_header_is_refused_or_counts_as_no_token() {
 }
 
 #[tokio::test]
-async fn http_1_0_is_served_like_any_other() {
+async fn handles_http_1_0_like_http_1_1() {
     let address = serve(app()).await;
     let good =
         write_raw(address, format!("GET /me HTTP/1.0\r\nauthorization: Bearer {}\r\n\r\n", valid_token().sign())).await;
@@ -396,7 +398,7 @@ async fn http_1_0_is_served_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_token_of_300_kb_on_the_wire_is_refused_and_the_server_lives_on() {
+async fn refuses_a_token_of_300_kb_and_handles_the_next_request() {
     let address = serve(app()).await;
     let answer = write_raw(address, get_request("/me", Some(&"A".repeat(300_000)), true)).await;
     assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("error=\"invalid_token\""), "{answer}");
@@ -406,28 +408,28 @@ async fn a_token_of_300_kb_on_the_wire_is_refused_and_the_server_lives_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_hundred_users_at_once_are_each_themselves() {
-    // The subject is the token; some verdicts take longer than others.
+async fn concurrent_requests_of_100_users_never_exchange_subjects() {
+    // The verdict's subject is the token itself; some verdicts take longer than others.
     let slow = OAuthLayer::new(verifier_from(|presented| {
         let (claims, permit) = (serde_json::json!({"sub": presented.token()}), presented.permit());
-        let turns = presented.token().len() * 7 % 5;
+        let yields = presented.token().len() * 7 % 5;
         Verdict::later(async move {
-            for _ in 0..turns {
+            for _ in 0..yields {
                 tokio::task::yield_now().await;
             }
             permit.token(&claims)
         })
     }));
     let quick = OAuthLayer::new(issuer().verifier(API));
-    let mint: [fn(&str) -> String; 2] = [|user| issuer().token(user).sign(), str::to_owned];
-    for (layer, mint) in [quick, slow].into_iter().zip(mint) {
+    let sign_token: [fn(&str) -> String; 2] = [|user| issuer().token(user).sign(), str::to_owned];
+    for (layer, sign_token) in [quick, slow].into_iter().zip(sign_token) {
         let address = serve(router().layer(layer)).await;
         let mut users = JoinSet::new();
         for number in 0..100 {
             let user = format!("user-{}-{number}", "x".repeat(number % 7));
-            let token = mint(&user);
+            let token = sign_token(&user);
             users.spawn(async move {
-                let pipelined: String = (0..5).map(|place| get_request("/me", Some(&token), place == 4)).collect();
+                let pipelined: String = (0..5).map(|index| get_request("/me", Some(&token), index == 4)).collect();
                 let expected = vec![(200, format!("\"{user}\"")); 5];
                 answers(&write_raw(address, pipelined).await) == expected
             });
