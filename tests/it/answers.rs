@@ -50,13 +50,13 @@ fn assert_answer(answer: &Answer, status: u16, challenge: Option<&str>, what: &s
 #[tokio::test]
 async fn each_refusal_has_the_documented_status_and_challenge() {
     let app = router().layer(layer_with(with_all_settings));
-    let wanted = r#"scope="orders:read orders:write""#;
+    let scopes_parameter = r#"scope="orders:read orders:write""#;
     let metadata_parameter = format!(r#"resource_metadata="{METADATA}""#);
     let with = |rest: &str| format!(r#"Bearer realm="orders", {rest}, {metadata_parameter}"#);
     let described = |code: &str, text: &str| format!(r#"error="{code}", error_description="{text}""#);
     let good = valid_token();
 
-    let bare = with(wanted);
+    let bare = with(scopes_parameter);
     assert_answer(&get_without_token(&app, "/orders").await, 401, Some(&bare), "no credentials");
     assert_answer(&get_with(&app, "/orders", "Basic x").await, 401, Some(&bare), "another scheme");
 
@@ -89,7 +89,7 @@ async fn each_refusal_has_the_documented_status_and_challenge() {
         ),
     ];
     for (what, token, description) in bad_tokens {
-        let challenge = with(&format!("{}, {wanted}", described("invalid_token", description)));
+        let challenge = with(&format!("{}, {scopes_parameter}", described("invalid_token", description)));
         assert_answer(&get_with_token(&app, "/orders", &token).await, 401, Some(&challenge), what);
     }
 
@@ -296,30 +296,32 @@ async fn grpc_requests_get_a_grpc_status_if_the_server_enables_it() {
         ("Bearer x", "16", "The access token is invalid"),
         (&*read_only, "7", "The access token does not grant the required scope"),
     ];
-    let ask = async |app: &Router, content_type: &str, authorization: &str| {
+    let get_as_content_type = async |app: &Router, content_type: &str, authorization: &str| {
         let headers = [("content-type", content_type.as_bytes()), ("authorization", authorization.as_bytes())];
         get_with_headers(app, "/admin", &headers).await
     };
     let app = router().layer(layer_with(ResourceServerBuilder::answer_grpc));
     for (authorization, code, message) in rows {
         for content_type in ["application/grpc", "application/grpc+proto"] {
-            let answer = ask(&app, content_type, authorization).await;
+            let answer = get_as_content_type(&app, content_type, authorization).await;
             assert_eq!((answer.status.as_u16(), answer.header("grpc-status")), (200, Some(code)), "{authorization}");
             assert_eq!(answer.header("grpc-message"), Some(message));
             assert_eq!((answer.header("content-type"), &*answer.body), (Some("application/grpc"), ""));
             assert_eq!(answer.challenges().len(), 1, "the response still has the challenge, as gRPC metadata");
         }
         for content_type in ["application/json", "application/grpc-web", "application/grpcx"] {
-            let http = ask(&app, content_type, authorization).await;
+            let http = get_as_content_type(&app, content_type, authorization).await;
             assert!(http.status.is_client_error() && http.header("grpc-status").is_none(), "{http:?}");
         }
     }
-    let without = ask(&router().layer(layer_with(|server| server)), "application/grpc", "Bearer x").await;
+    let without =
+        get_as_content_type(&router().layer(layer_with(|server| server)), "application/grpc", "Bearer x").await;
     assert!(without.is_refusal(401, "invalid_token") && without.header("grpc-status").is_none());
 
     let verifier = verifier_from(|_| Verdict::Now(Err(AuthError::unavailable(Duration::from_secs(2)))));
     let server = ResourceServer::builder(verifier).answer_grpc().build().unwrap();
-    let unavailable = ask(&router().layer(OAuthLayer::from_server(server)), "application/grpc", "Bearer x").await;
+    let unavailable =
+        get_as_content_type(&router().layer(OAuthLayer::from_server(server)), "application/grpc", "Bearer x").await;
     assert_eq!((unavailable.header("grpc-status"), unavailable.header("retry-after")), (Some("14"), Some("2")));
 }
 

@@ -61,7 +61,8 @@ impl VerifierFixture {
         }
     }
 
-    /// Signs a valid token whose claim `name` has exactly the text `json`, also if a `serde_json::Value` cannot hold it.
+    /// Signs a valid token whose claim `name` has exactly the text `json`. A `serde_json::Value` cannot hold every such
+    /// text.
     fn sign_with_raw_claim(&self, name: &str, json: &str) -> String {
         let token = self.token().without(name);
         let claims = token.claims_json().replacen('{', &format!("{{\"{name}\":{json},"), 1);
@@ -547,7 +548,7 @@ async fn reads_the_client_from_the_first_configured_claim_that_is_present() {
     assert_eq!(client(other(&fixture).claim("cid", "c")).await.as_deref(), Some("z"));
     assert_eq!(client(other(&fixture).client_id("own")).await.as_deref(), Some("own"));
     let own = fixture.authenticate(&other(&fixture).claim("sub", "z").sign()).await.unwrap();
-    assert_eq!(own.acts_for(), ActsFor::Client, "the client in azp counts for acts_for too");
+    assert_eq!(own.acts_for(), ActsFor::Client, "acts_for must compare sub with the client in azp");
     fixture.refuses_all("azp", [json!(1), Value::Null, json!(["z"])]).await;
     assert!(!fixture.accepts(&fixture.token().without("client_id").claim("clientId", "c")).await);
 }

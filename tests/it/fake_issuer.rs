@@ -1,5 +1,4 @@
-//! An issuer that serves HTTP on the loopback address, returns faulty responses if a test wants them, and counts its
-//! requests.
+//! An issuer that serves HTTP on the loopback address, returns faulty responses on demand, and counts its requests.
 
 use std::{
     collections::HashMap,
@@ -27,8 +26,8 @@ struct State {
     jwks_headers: String,
     introspection: Answer,
     /// The introspection responses of single tokens; `introspection` is for all other tokens.
-    known: HashMap<String, Answer>,
-    questions: Vec<Question>,
+    introspection_by_token: HashMap<String, Answer>,
+    introspection_requests: Vec<IntrospectionRequest>,
     connections: usize,
     hits: HashMap<String, usize>,
     requests: Vec<String>,
@@ -60,7 +59,7 @@ pub(crate) enum Answer {
 
 /// A request to the introspection endpoint.
 #[derive(Debug, Clone)]
-pub(crate) struct Question {
+pub(crate) struct IntrospectionRequest {
     /// The request line and the header lines.
     pub(crate) head: String,
     pub(crate) body: String,
@@ -68,7 +67,7 @@ pub(crate) struct Question {
     pub(crate) connection: usize,
 }
 
-impl Question {
+impl IntrospectionRequest {
     /// Returns the value of a header. Panics if the request has the header twice.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.head.lines().skip(1).filter_map(|line| {
@@ -120,8 +119,8 @@ impl FakeIssuer {
             jwks: Answer::Keys,
             jwks_headers: String::new(),
             introspection: Answer::Body(json!({"active": false}).to_string()),
-            known: HashMap::new(),
-            questions: Vec::new(),
+            introspection_by_token: HashMap::new(),
+            introspection_requests: Vec::new(),
             connections: 0,
             hits: HashMap::new(),
             requests: Vec::new(),
@@ -140,7 +139,7 @@ impl FakeIssuer {
         MockIssuer::new(&self.identifier).with_algorithm(algorithm)
     }
 
-    pub(crate) fn good_token(&self) -> String {
+    pub(crate) fn valid_token(&self) -> String {
         self.signer(Algorithm::ES256).token("ada").sign()
     }
 
@@ -184,28 +183,30 @@ impl FakeIssuer {
 
     /// Sets what the introspection endpoint returns for one token.
     pub(crate) fn introspection_of(&self, token: &str, answer: Answer) {
-        self.state.lock().unwrap().known.insert(token.to_owned(), answer);
+        self.state.lock().unwrap().introspection_by_token.insert(token.to_owned(), answer);
     }
 
     /// The introspection requests so far.
-    pub(crate) fn questions(&self) -> Vec<Question> {
-        self.state.lock().unwrap().questions.clone()
+    pub(crate) fn introspection_requests(&self) -> Vec<IntrospectionRequest> {
+        self.state.lock().unwrap().introspection_requests.clone()
     }
 
     /// The number of introspection requests so far.
-    pub(crate) fn asked(&self) -> usize {
-        self.state.lock().unwrap().questions.len()
+    pub(crate) fn introspection_count(&self) -> usize {
+        self.state.lock().unwrap().introspection_requests.len()
     }
 
     /// Waits until there are `count` introspection requests, and checks that there are not more.
-    pub(crate) async fn wait_until_asked(&self, count: usize) {
-        let asked = async {
-            while self.asked() < count {
+    pub(crate) async fn wait_for_introspections(&self, count: usize) {
+        let enough = async {
+            while self.introspection_count() < count {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), asked).await.expect("too few introspection requests within 10 s");
-        assert_eq!(self.asked(), count);
+        tokio::time::timeout(Duration::from_secs(10), enough)
+            .await
+            .expect("too few introspection requests within 10 s");
+        assert_eq!(self.introspection_count(), count);
     }
 
     /// Sets additional headers of the key set's response: complete lines, each with its line end.
@@ -287,12 +288,12 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>, connection: usiz
                 }
             }
             ("/introspect", None) => {
-                let question = Question { head, body, connection };
+                let request = IntrospectionRequest { head, body, connection };
                 let answer = {
                     let mut state = state.lock().unwrap();
-                    let token = question.parameter("token").unwrap_or_default();
-                    state.questions.push(question);
-                    state.known.get(&token).unwrap_or(&state.introspection).clone()
+                    let token = request.parameter("token").unwrap_or_default();
+                    state.introspection_requests.push(request);
+                    state.introspection_by_token.get(&token).unwrap_or(&state.introspection).clone()
                 };
                 match send_answer(&mut stream, answer, "").await {
                     Some(()) => continue,

@@ -71,7 +71,7 @@ async fn a_signed_answer_is_read_like_a_plain_one_where_it_was_asked_for() {
         let refusal = fixture.get("opaque").await;
         assert!(refusal.is_refusal(401, "invalid_token") && refusal.challenges()[0].contains(words), "{refusal:?}");
     }
-    assert_eq!(fixture.fake.questions()[0].header("accept"), Some("application/token-introspection+jwt"));
+    assert_eq!(fixture.fake.introspection_requests()[0].header("accept"), Some("application/token-introspection+jwt"));
 }
 
 #[tokio::test]

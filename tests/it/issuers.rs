@@ -61,9 +61,9 @@ async fn never_fetches_keys_of_an_issuer_not_on_the_list() {
     let (trusted, untrusted) = (FakeIssuer::start().await, FakeIssuer::start().await);
     let verifier = JwtVerifier::new(trusted.builder().build().unwrap(), API).unwrap();
     let app = router().layer(OAuthLayer::new(TrustedIssuers::new([verifier]).unwrap()));
-    assert_eq!(get_with_token(&app, "/me", &untrusted.good_token()).await.status, 401);
+    assert_eq!(get_with_token(&app, "/me", &untrusted.valid_token()).await.status, 401);
     assert_eq!((trusted.requests().len(), untrusted.requests().len()), (0, 0));
-    assert_eq!(get_with_token(&app, "/me", &trusted.good_token()).await.status, 200);
+    assert_eq!(get_with_token(&app, "/me", &trusted.valid_token()).await.status, 200);
 }
 
 #[test]
@@ -172,15 +172,15 @@ async fn repeats_the_approval_and_keeps_the_keys_of_an_approved_issuer() {
         JwtVerifier::new(Issuer::builder(issuer).clock(builder_clock.clone()).build().ok()?, API).ok()
     });
     let app = router().layer(OAuthLayer::new(verifier.clock(clock.clone())));
-    assert_eq!(get_with_token(&app, "/me", &fake.good_token()).await.status, 200);
+    assert_eq!(get_with_token(&app, "/me", &fake.valid_token()).await.status, 200);
     clock.advance(Duration::from_secs(300));
-    assert_eq!(get_with_token(&app, "/me", &fake.good_token()).await.status, 200);
+    assert_eq!(get_with_token(&app, "/me", &fake.valid_token()).await.status, 200);
     assert_eq!(fake.fetches(), 1, "the approved issuer keeps its keys");
     approved.store(0, Ordering::SeqCst);
     clock.advance(Duration::from_secs(299));
-    assert_eq!(get_with_token(&app, "/me", &fake.good_token()).await.status, 200);
+    assert_eq!(get_with_token(&app, "/me", &fake.valid_token()).await.status, 200);
     clock.advance(Duration::from_secs(1));
-    assert_eq!(get_with_token(&app, "/me", &fake.good_token()).await.status, 401);
+    assert_eq!(get_with_token(&app, "/me", &fake.valid_token()).await.status, 401);
 }
 
 #[tokio::test]

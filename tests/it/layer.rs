@@ -200,7 +200,7 @@ async fn a_refused_request_releases_its_concurrency_permit() {
             let served = service.ready().await.unwrap().call(request(Some(&format!("Bearer {good}"))));
             assert_eq!(served.await.unwrap().body(), "ada");
         }
-        // The limit is one: if a refusal kept its permit, the next request would wait without end.
+        // The limit is one: if a refusal did not release its permit, the next request would wait without end.
         for _ in 0..3 {
             let refused = service.clone().oneshot(request(Some("Bearer bad"))).await.unwrap();
             assert_eq!(refused.status(), 401);

@@ -40,8 +40,8 @@ fn decisions_refreshes_ages_unknown_kids_and_waits_are_counted() {
             let clock = tower_oauth::testing::ManualClock::default();
             let issuer = fake.builder().clock(clock.clone()).build().unwrap();
             let app = router().layer(OAuthLayer::new(JwtVerifier::new(issuer.clone(), API).unwrap()));
-            assert_eq!(get_with_token(&app, "/me", &fake.good_token()).await.status, 200);
-            assert_eq!(get_with_token(&app, "/orders", &fake.good_token()).await.status, 403);
+            assert_eq!(get_with_token(&app, "/me", &fake.valid_token()).await.status, 200);
+            assert_eq!(get_with_token(&app, "/orders", &fake.valid_token()).await.status, 403);
             assert_eq!(get_with_token(&app, "/me", "garbage").await.status, 401);
             assert_eq!(get_with(&app, "/me", "Bearer a b").await.status, 400);
             assert_eq!(get_with(&app, "/me", "Basic x").await.status, 401);

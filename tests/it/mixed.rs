@@ -1,4 +1,4 @@
-//! `JwtOrOpaque`: it verifies JWTs of known issuers locally and introspects all other tokens. The first verdict is final.
+//! `JwtOrOpaque` verifies JWTs of known issuers locally and introspects all other tokens. The first verdict is final.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -48,14 +48,14 @@ impl IntrospectionFixture {
 async fn verifies_jwts_of_a_known_issuer_locally_and_introspects_the_rest() {
     let fixture = mixed().await;
     assert_eq!(fixture.authenticate(&fixture.jwt().sign()).await.unwrap().subject(), Some("ada"));
-    assert_eq!(fixture.fake.asked(), 0);
+    assert_eq!(fixture.fake.introspection_count(), 0);
     fixture.says(&fixture.good_but("sub", json!("grace")));
     assert_eq!(fixture.authenticate("opaque").await.unwrap().subject(), Some("grace"));
-    assert_eq!(fixture.fake.asked(), 1);
+    assert_eq!(fixture.fake.introspection_count(), 1);
     fixture.says(&json!({"active": false}));
     assert!(fixture.get("opaque").await.is_refusal(401, "invalid_token"));
     assert_eq!(fixture.kind(&fixture.jwt().sign()).await, None);
-    assert_eq!(fixture.fake.asked(), 2);
+    assert_eq!(fixture.fake.introspection_count(), 2);
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn introspects_jwts_of_other_issuers_and_opaque_tokens() {
     ];
     for (index, token) in tokens.iter().enumerate() {
         assert_eq!(fixture.kind(token).await, None, "the issuer responds that the token is active");
-        assert_eq!(fixture.fake.asked(), index + 1, "{token}");
+        assert_eq!(fixture.fake.introspection_count(), index + 1, "{token}");
     }
     fixture.says(&json!({"active": false}));
     for token in &tokens {
@@ -86,7 +86,7 @@ async fn introspects_jwts_of_other_issuers_and_opaque_tokens() {
 async fn refuses_an_invalid_jwt_of_a_known_issuer_without_introspection() {
     for fixture in [mixed().await, always_ask_fixture().await] {
         assert_eq!(fixture.kind(&fixture.jwt().sign()).await, None);
-        let asked = fixture.fake.asked();
+        let before = fixture.fake.introspection_count();
         let untrusted = MockIssuer::new("https://untrusted.test");
         for token in [
             fixture.jwt().sign_with(&untrusted),
@@ -103,7 +103,7 @@ async fn refuses_an_invalid_jwt_of_a_known_issuer_without_introspection() {
         ] {
             assert!(fixture.get(&token).await.is_refusal(401, "invalid_token"), "{token}");
         }
-        assert_eq!(fixture.fake.asked(), asked);
+        assert_eq!(fixture.fake.introspection_count(), before);
     }
 }
 
@@ -123,9 +123,9 @@ async fn never_introspects_a_forgery_that_names_a_known_issuer() {
         // The forgery that replaces https by http does not change this issuer's identifier.
         let unchanged = format!("iss {:?}", fixture.fake.identifier);
         for forgery in fixture.jwt().forgeries().into_iter().filter(|forgery| forgery.name() != unchanged) {
-            let asked = fixture.fake.asked();
+            let before = fixture.fake.introspection_count();
             let kind = fixture.kind(forgery.token()).await;
-            if fixture.fake.asked() > asked {
+            if fixture.fake.introspection_count() > before {
                 introspected.push(forgery);
             } else {
                 assert!(kind.is_some(), "{}", forgery.name());
@@ -152,7 +152,7 @@ async fn refuses_a_bound_jwt_even_if_the_introspection_response_has_no_cnf() {
         assert!(answer.is_refusal(401, "invalid_token"), "{answer:?}");
         assert!(answer.challenges()[0].contains("bound to a key"), "{answer:?}");
     }
-    assert_eq!(fixture.fake.asked(), 0);
+    assert_eq!(fixture.fake.introspection_count(), 0);
     fixture.says(&fixture.good_but("cnf", json!({"jkt": "x"})));
     assert!(
         fixture.get(&fixture.jwt().sign()).await.is_refusal(401, "invalid_token"),
@@ -186,7 +186,7 @@ async fn always_ask_introspects_valid_jwts_and_uses_the_response() {
     );
     let jwt = fixture.jwt().sign();
     assert_eq!(fixture.kind(&jwt).await, None);
-    assert_eq!(fixture.fake.questions()[1].parameter("token").as_deref(), Some(&*jwt));
+    assert_eq!(fixture.fake.introspection_requests()[1].parameter("token").as_deref(), Some(&*jwt));
     fixture.says(&json!({"active": false}));
     assert!(fixture.get(&jwt).await.is_refusal(401, "invalid_token"), "revoked");
     fixture.fake.introspection(Answer::Status(500));
@@ -196,7 +196,7 @@ async fn always_ask_introspects_valid_jwts_and_uses_the_response() {
         Some(AuthErrorKind::Unavailable),
         "the JWT may be revoked, so it must not be accepted"
     );
-    assert_eq!(fixture.fake.asked(), 5);
+    assert_eq!(fixture.fake.introspection_count(), 5);
 }
 
 #[tokio::test]
@@ -233,10 +233,10 @@ async fn always_ask_never_introspects_a_jwt_whose_key_is_unavailable() {
     fixture.fake.answer(Answer::Keys);
     fixture.clock.advance(Duration::from_secs(60));
     assert_eq!(fixture.kind(&fixture.jwt().sign()).await, None);
-    assert_eq!(fixture.fake.asked(), 1);
+    assert_eq!(fixture.fake.introspection_count(), 1);
     let unknown = fixture.jwt().header("kid", "unknown").sign();
     assert_eq!(fixture.kind(&unknown).await, Some(AuthErrorKind::InvalidToken));
-    assert_eq!(fixture.fake.asked(), 1);
+    assert_eq!(fixture.fake.introspection_count(), 1);
 }
 
 /// The second verifier needs the headers and the bearer method, also if the first one waited for a key.
@@ -266,9 +266,10 @@ async fn never_introspects_tokens_of_any_of_several_known_issuers() {
     let (one, two) = (issuer(), MockIssuer::new("https://two.test"));
     let fake = FakeIssuer::start().await;
     let clock = ManualClock::default();
-    let asked = fake.builder().clock(clock.clone()).build().unwrap();
-    let introspection =
-        || IntrospectionVerifier::builder(asked.clone(), client(), API).clock(clock.clone()).build().unwrap();
+    let issuer_of_opaque = fake.builder().clock(clock.clone()).build().unwrap();
+    let introspection = || {
+        IntrospectionVerifier::builder(issuer_of_opaque.clone(), client(), API).clock(clock.clone()).build().unwrap()
+    };
     let issuers = || TrustedIssuers::new([one.verifier(API), two.verifier(API)]).unwrap();
     let tenants = {
         let (one, two) = (one.clone(), two.clone());
@@ -302,18 +303,18 @@ async fn never_introspects_tokens_of_any_of_several_known_issuers() {
     };
     for fixture in fixtures {
         active("sub", json!("grace"));
-        let before = fake.asked();
+        let before = fake.introspection_count();
         for known in [&one, &two] {
             assert_eq!(fixture.authenticate(&known.token("ada").sign()).await.unwrap().subject(), Some("ada"));
             let forged = known.token("eve").sign_with(&MockIssuer::new("https://untrusted.test"));
             assert_eq!(fixture.kind(&forged).await, Some(AuthErrorKind::InvalidToken));
         }
-        assert_eq!(fake.asked(), before);
+        assert_eq!(fake.introspection_count(), before);
         let untrusted = MockIssuer::new("https://untrusted.test").token("ada").sign();
         for token in ["opaque", &untrusted] {
             assert_eq!(fixture.authenticate(token).await.unwrap().subject(), Some("grace"));
         }
-        assert_eq!(fake.asked(), before + 2);
+        assert_eq!(fake.introspection_count(), before + 2);
     }
 }
 

@@ -93,8 +93,8 @@ impl Answer {
         value.map(|value| value.to_str().unwrap())
     }
 
-    /// Whether this is a refusal with this status and this RFC 6750 error code. An empty `code` means that the challenge
-    /// must have no error code (RFC 6750 §3.1).
+    /// Whether this is a refusal with this status and this RFC 6750 error code. If `code` is empty, the challenge must
+    /// have no error code (RFC 6750 §3.1).
     pub(crate) fn is_refusal(&self, status: u16, code: &str) -> bool {
         let [challenge] = self.challenges()[..] else { return false };
         let code_matches = match code {
