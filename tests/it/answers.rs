@@ -1,4 +1,4 @@
-//! What leaves the house: status, challenge and body of every refusal (RFC 6750 §3, RFC 9110 §11.6.1, RFC 9470 §3,
+//! The responses of the layer: status, challenge and body of every refusal (RFC 6750 §3, RFC 9110 §11.6.1, RFC 9470 §3,
 //! RFC 9728 §5.1).
 
 use std::{error::Error, time::Duration};
@@ -21,23 +21,23 @@ use tower_oauth::{
 };
 
 use crate::support::{
-    API, Answer, OrdersWrite, get_bare, get_with, get_with_headers, get_with_token, issuer, layer_with, reader, router,
-    says,
+    API, Answer, OrdersWrite, get_with, get_with_headers, get_with_token, get_without_token, issuer, layer_with,
+    router, valid_token, verifier_from,
 };
 
 const METADATA: &str = "https://api.test/.well-known/oauth-protected-resource";
 
-/// Says all that a server can say of itself.
-fn talkative(server: ResourceServerBuilder) -> ResourceServerBuilder {
+/// Sets everything that a challenge can contain.
+fn with_all_settings(server: ResourceServerBuilder) -> ResourceServerBuilder {
     server.realm("orders").scopes(Scopes::new(["orders:read", "orders:write"]).unwrap()).resource_metadata(METADATA)
 }
 
-fn out_of_order(after: Duration) -> OAuthLayer {
-    let verifier = says(move |_| Verdict::Now(Err(AuthError::unavailable(after))));
-    OAuthLayer::from_server(talkative(ResourceServer::builder(verifier)).build().unwrap())
+fn unavailable_layer(after: Duration) -> OAuthLayer {
+    let verifier = verifier_from(move |_| Verdict::Now(Err(AuthError::unavailable(after))));
+    OAuthLayer::from_server(with_all_settings(ResourceServer::builder(verifier)).build().unwrap())
 }
 
-/// The row of the table: what is there beside the status, exactly.
+/// Checks the status, the headers and the body of a refusal.
 #[track_caller]
 fn assert_answer(answer: &Answer, status: u16, challenge: Option<&str>, what: &str) {
     assert_eq!(answer.status, status, "{what}");
@@ -48,16 +48,16 @@ fn assert_answer(answer: &Answer, status: u16, challenge: Option<&str>, what: &s
 }
 
 #[tokio::test]
-async fn every_row_of_the_table_of_answers_is_worded_exactly() {
-    let app = router().layer(layer_with(talkative));
-    let wanted = r#"scope="orders:read orders:write""#;
-    let plate = format!(r#"resource_metadata="{METADATA}""#);
-    let with = |rest: &str| format!(r#"Bearer realm="orders", {rest}, {plate}"#);
+async fn each_refusal_has_the_documented_status_and_challenge() {
+    let app = router().layer(layer_with(with_all_settings));
+    let scopes_parameter = r#"scope="orders:read orders:write""#;
+    let metadata_parameter = format!(r#"resource_metadata="{METADATA}""#);
+    let with = |rest: &str| format!(r#"Bearer realm="orders", {rest}, {metadata_parameter}"#);
     let described = |code: &str, text: &str| format!(r#"error="{code}", error_description="{text}""#);
-    let good = reader();
+    let good = valid_token();
 
-    let bare = with(wanted);
-    assert_answer(&get_bare(&app, "/orders").await, 401, Some(&bare), "no credentials");
+    let bare = with(scopes_parameter);
+    assert_answer(&get_without_token(&app, "/orders").await, 401, Some(&bare), "no credentials");
     assert_answer(&get_with(&app, "/orders", "Basic x").await, 401, Some(&bare), "another scheme");
 
     let malformed = with(&described("invalid_request", "The credentials are malformed"));
@@ -65,9 +65,9 @@ async fn every_row_of_the_table_of_answers_is_worded_exactly() {
     let repeated = get_with_headers(&app, "/orders", &[("authorization", b"Bearer x"), ("authorization", b"Bearer x")]);
     let twice = with(&described("invalid_request", "The header with the access token must be sent once"));
     assert_answer(&repeated.await, 400, Some(&twice), "repeated");
-    let doubled = with(&described("invalid_request", "The access token must be sent in one way only"));
-    let two_ways = get_with_token(&app, "/orders?access_token=x", &good.sign()).await;
-    assert_answer(&two_ways, 400, Some(&doubled), "two ways");
+    let two_methods_challenge = with(&described("invalid_request", "The access token must be sent in one way only"));
+    let two_methods = get_with_token(&app, "/orders?access_token=x", &good.sign()).await;
+    assert_answer(&two_methods, 400, Some(&two_methods_challenge), "two bearer methods");
 
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let bad_tokens = [
@@ -89,7 +89,7 @@ async fn every_row_of_the_table_of_answers_is_worded_exactly() {
         ),
     ];
     for (what, token, description) in bad_tokens {
-        let challenge = with(&format!("{}, {wanted}", described("invalid_token", description)));
+        let challenge = with(&format!("{}, {scopes_parameter}", described("invalid_token", description)));
         assert_answer(&get_with_token(&app, "/orders", &token).await, 401, Some(&challenge), what);
     }
 
@@ -100,35 +100,35 @@ async fn every_row_of_the_table_of_answers_is_worded_exactly() {
     let too_little = get_with_token(&app, "/admin", &good.sign()).await;
     assert_answer(&too_little, 403, Some(&with(&scope)), "too little scope");
 
-    let unlayered = get_bare(&router(), "/orders").await;
-    assert_answer(&unlayered, 500, None, "the layer is missing");
+    let unlayered = get_without_token(&router(), "/orders").await;
+    assert_answer(&unlayered, 500, None, "without the layer");
 }
 
 #[tokio::test]
-async fn a_server_that_was_told_nothing_says_its_realm_only() {
+async fn a_server_with_default_settings_sends_only_its_realm() {
     let app = router().layer(layer_with(|server| server));
-    assert_answer(&get_bare(&app, "/orders").await, 401, Some(r#"Bearer realm="api""#), "no credentials");
+    assert_answer(&get_without_token(&app, "/orders").await, 401, Some(r#"Bearer realm="api""#), "no credentials");
     let bad = get_with_token(&app, "/orders", "x").await;
     let challenge = r#"Bearer realm="api", error="invalid_token", error_description="The access token is invalid""#;
     assert_answer(&bad, 401, Some(challenge), "bad token");
 }
 
 #[tokio::test]
-async fn a_token_that_could_not_be_judged_is_answered_503_with_retry_after() {
+async fn responds_503_with_retry_after_if_a_token_cannot_be_checked() {
     for (millis, seconds) in [(0, "0"), (1, "1"), (999, "1"), (1_000, "1"), (1_001, "2"), (30_000, "30")] {
-        let app = router().layer(out_of_order(Duration::from_millis(millis)));
+        let app = router().layer(unavailable_layer(Duration::from_millis(millis)));
         let answer = get_with_token(&app, "/orders", "x").await;
         assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, Some(seconds)), "{millis} ms");
-        assert!(answer.challenges().is_empty(), "a challenge would say that the token is to blame: {answer:?}");
+        assert!(answer.challenges().is_empty(), "a challenge would mean that the token is invalid: {answer:?}");
         assert_eq!((answer.header("cache-control"), &*answer.body), (Some("no-store"), ""));
     }
-    let longest = router().layer(out_of_order(Duration::MAX));
+    let longest = router().layer(unavailable_layer(Duration::MAX));
     let answer = get_with_token(&longest, "/orders", "x").await;
     assert_eq!(answer.header("retry-after"), Some(&*u64::MAX.to_string()));
 }
 
 #[tokio::test]
-async fn refusals_from_further_in_are_worded_by_the_layer() {
+async fn the_layer_adds_the_challenge_to_refusals_of_inner_services() {
     async fn in_the_handler(token: Token) -> Result<&'static str, AuthError> {
         token.require::<OrdersWrite>()?;
         Ok("made")
@@ -141,30 +141,30 @@ async fn refusals_from_further_in_are_worded_by_the_layer() {
                 .layer(RequireScopesLayer::all(["orders:write"]).unwrap()),
         )
         .route("/claims", get(|_: Claims<std::collections::BTreeMap<String, u8>>| async { "" }))
-        .layer(layer_with(talkative));
-    let token = reader().sign();
+        .layer(layer_with(with_all_settings));
+    let token = valid_token().sign();
     let scoped = |scope: &str| {
-        let said =
+        let error =
             r#"error="insufficient_scope", error_description="The access token does not grant the required scope""#;
-        format!(r#"Bearer realm="orders", {said}, scope="{scope}", resource_metadata="{METADATA}""#)
+        format!(r#"Bearer realm="orders", {error}, scope="{scope}", resource_metadata="{METADATA}""#)
     };
     for (path, scope) in [("/admin", "orders:read admin"), ("/by-hand", "orders:write"), ("/layered", "orders:write")] {
         assert_answer(&get_with_token(&app, path, &token).await, 403, Some(&scoped(scope)), path);
     }
-    let said = r#"error="invalid_token", error_description="The access token lacks a required claim""#;
-    let misfit =
-        format!(r#"Bearer realm="orders", {said}, scope="orders:read orders:write", resource_metadata="{METADATA}""#);
-    assert_answer(&get_with_token(&app, "/claims", &token).await, 401, Some(&misfit), "claims");
+    let error = r#"error="invalid_token", error_description="The access token lacks a required claim""#;
+    let mismatch =
+        format!(r#"Bearer realm="orders", {error}, scope="orders:read orders:write", resource_metadata="{METADATA}""#);
+    assert_answer(&get_with_token(&app, "/claims", &token).await, 401, Some(&mismatch), "claims");
 }
 
 #[tokio::test]
-async fn a_refusal_from_further_in_loses_the_headers_of_the_body_it_had_and_keeps_the_others() {
+async fn an_inner_refusal_keeps_its_headers_except_those_of_its_old_body() {
     async fn handler(token: Token) -> (HeaderPair, Result<(), AuthError>) {
         ([("x-trace", "7")], token.require::<OrdersWrite>().map(drop))
     }
     type HeaderPair = [(&'static str, &'static str); 1];
-    let app = Router::new().route("/", get(handler)).layer(layer_with(talkative).render(ProblemJson::new()));
-    let answer = get_with_token(&app, "/", &reader().sign()).await;
+    let app = Router::new().route("/", get(handler)).layer(layer_with(with_all_settings).render(ProblemJson::new()));
+    let answer = get_with_token(&app, "/", &valid_token().sign()).await;
     assert_eq!((answer.status.as_u16(), answer.header("x-trace")), (403, Some("7")));
     assert_eq!(answer.header("content-type"), Some("application/problem+json"));
     let length = answer.header("content-length").map(str::to_owned);
@@ -172,26 +172,26 @@ async fn a_refusal_from_further_in_loses_the_headers_of_the_body_it_had_and_keep
 }
 
 #[tokio::test]
-async fn a_403_of_the_applications_own_is_left_alone() {
+async fn the_layer_does_not_change_a_403_of_the_application() {
     let app = Router::new()
         .route("/", get(|_: Token| async { (http::StatusCode::FORBIDDEN, "not your order") }))
-        .layer(layer_with(talkative).render(ProblemJson::new()));
-    let answer = get_with_token(&app, "/", &reader().sign()).await;
+        .layer(layer_with(with_all_settings).render(ProblemJson::new()));
+    let answer = get_with_token(&app, "/", &valid_token().sign()).await;
     assert_eq!((answer.status.as_u16(), &*answer.body), (403, "not your order"));
     assert!(answer.challenges().is_empty());
 }
 
 #[tokio::test]
-async fn problem_documents_say_what_the_challenge_says() {
-    let app = router().layer(layer_with(talkative).render(ProblemJson::new()));
-    let plain = router().layer(layer_with(talkative));
-    let weak = reader().sign();
+async fn a_problem_document_has_the_same_content_as_the_challenge() {
+    let app = router().layer(layer_with(with_all_settings).render(ProblemJson::new()));
+    let plain = router().layer(layer_with(with_all_settings));
+    let read_only = valid_token().sign();
     let rows = [
         ("Basic x", 401, "Unauthorized", "An access token is required", None),
         ("Bearer a b", 400, "Bad Request", "The credentials are malformed", Some("invalid_request")),
         ("Bearer x", 401, "Unauthorized", "The access token is invalid", Some("invalid_token")),
         (
-            &*format!("Bearer {weak}"),
+            &*format!("Bearer {read_only}"),
             403,
             "Forbidden",
             "The access token does not grant the required scope",
@@ -210,21 +210,21 @@ async fn problem_documents_say_what_the_challenge_says() {
         let plain = get_with(&plain, "/admin", authorization).await;
         assert_eq!((answer.status, answer.challenges()), (plain.status, plain.challenges()));
     }
-    let unavailable = router().layer(out_of_order(Duration::from_secs(5)).render(ProblemJson::new()));
+    let unavailable = router().layer(unavailable_layer(Duration::from_secs(5)).render(ProblemJson::new()));
     let answer = get_with_token(&unavailable, "/admin", "x").await;
     assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, Some("5")));
     assert!(answer.body.contains("cannot be checked at the moment") && !answer.body.contains("error"), "{answer:?}");
 }
 
 #[tokio::test]
-async fn a_body_of_the_users_own_cannot_lose_the_challenge() {
-    let own = layer_with(talkative).render(|refusal: &Refusal<'_>| {
+async fn a_refusal_with_a_custom_body_keeps_its_challenge() {
+    let custom = layer_with(with_all_settings).render(|refusal: &Refusal<'_>| {
         let text = format!("<h1>{}</h1>{}", refusal.error().description(), refusal.status());
         (HeaderValue::from_static("text/html"), Body::from(text))
     });
-    let (app, plain) = (router().layer(own), router().layer(layer_with(talkative)));
-    let weak = format!("Bearer {}", reader().sign());
-    for authorization in ["Basic x", "Bearer a b", "Bearer x", &*weak] {
+    let (app, plain) = (router().layer(custom), router().layer(layer_with(with_all_settings)));
+    let read_only = format!("Bearer {}", valid_token().sign());
+    for authorization in ["Basic x", "Bearer a b", "Bearer x", &*read_only] {
         let answer = get_with(&app, "/admin", authorization).await;
         let plain = get_with(&plain, "/admin", authorization).await;
         assert_eq!((answer.status, answer.challenges()), (plain.status, plain.challenges()));
@@ -236,22 +236,25 @@ async fn a_body_of_the_users_own_cannot_lose_the_challenge() {
 }
 
 #[tokio::test]
-async fn several_challenges_stand_in_header_lines_of_their_own() {
+async fn each_challenge_has_its_own_header_line() {
     let basic = SchemeChallenge::builder("Basic").parameter("realm", "reports, \tno").build().err();
-    assert!(basic.is_some(), "a tab is not for challenges");
+    assert!(basic.is_some(), "a parameter value with a tab is refused");
     let basic = SchemeChallenge::builder("Basic").parameter("realm", "reports, all").build().unwrap();
     let app = router().layer(layer_with(|server| {
         server.also_challenge(basic).also_challenge(SchemeChallenge::builder("Negotiate").build().unwrap())
     }));
-    let answer = get_bare(&app, "/me").await;
+    let answer = get_without_token(&app, "/me").await;
     assert_eq!(answer.challenges(), [r#"Bearer realm="api""#, r#"Basic realm="reports, all""#, "Negotiate"]);
-    assert!(get_with_token(&app, "/me", "x").await.is_refusal(401, "invalid_token"), "only the scheme that was used");
+    assert!(
+        get_with_token(&app, "/me", "x").await.is_refusal(401, "invalid_token"),
+        "the layer sends no challenge for schemes that the client did not use"
+    );
 }
 
 #[tokio::test]
-async fn an_outer_layer_sees_why_in_the_responses_extensions() {
-    let app = router().layer(layer_with(talkative));
-    let good = reader().sign();
+async fn the_response_extensions_hold_the_error_for_outer_layers() {
+    let app = router().layer(layer_with(with_all_settings));
+    let good = valid_token().sign();
     for (authorization, kind) in [
         (None, AuthErrorKind::MissingCredentials),
         (Some("Bearer a b".to_owned()), AuthErrorKind::InvalidRequest),
@@ -271,8 +274,8 @@ async fn an_outer_layer_sees_why_in_the_responses_extensions() {
 }
 
 #[tokio::test]
-async fn the_cause_is_for_the_log_and_never_in_the_answer() {
-    let verifier = says(|_| {
+async fn the_response_never_contains_the_source_of_an_error() {
+    let verifier = verifier_from(|_| {
         let cause = std::io::Error::other("connection to 10.0.0.7 refused");
         Verdict::Now(Err(AuthError::unavailable(Duration::from_secs(1)).with_source(cause)))
     });
@@ -285,44 +288,46 @@ async fn the_cause_is_for_the_log_and_never_in_the_answer() {
 }
 
 #[tokio::test]
-async fn grpc_requests_are_answered_in_grpcs_way_where_it_was_asked_for() {
-    let weak = format!("Bearer {}", reader().sign());
+async fn grpc_requests_get_a_grpc_status_if_the_server_enables_it() {
+    let read_only = format!("Bearer {}", valid_token().sign());
     let rows = [
         ("Basic x", "16", "An access token is required"),
         ("Bearer a b", "3", "The credentials are malformed"),
         ("Bearer x", "16", "The access token is invalid"),
-        (&*weak, "7", "The access token does not grant the required scope"),
+        (&*read_only, "7", "The access token does not grant the required scope"),
     ];
-    let ask = async |app: &Router, content_type: &str, authorization: &str| {
+    let get_as_content_type = async |app: &Router, content_type: &str, authorization: &str| {
         let headers = [("content-type", content_type.as_bytes()), ("authorization", authorization.as_bytes())];
         get_with_headers(app, "/admin", &headers).await
     };
     let app = router().layer(layer_with(ResourceServerBuilder::answer_grpc));
     for (authorization, code, message) in rows {
         for content_type in ["application/grpc", "application/grpc+proto"] {
-            let answer = ask(&app, content_type, authorization).await;
+            let answer = get_as_content_type(&app, content_type, authorization).await;
             assert_eq!((answer.status.as_u16(), answer.header("grpc-status")), (200, Some(code)), "{authorization}");
             assert_eq!(answer.header("grpc-message"), Some(message));
             assert_eq!((answer.header("content-type"), &*answer.body), (Some("application/grpc"), ""));
-            assert_eq!(answer.challenges().len(), 1, "the challenge stays, as metadata");
+            assert_eq!(answer.challenges().len(), 1, "the response still has the challenge, as gRPC metadata");
         }
         for content_type in ["application/json", "application/grpc-web", "application/grpcx"] {
-            let http = ask(&app, content_type, authorization).await;
+            let http = get_as_content_type(&app, content_type, authorization).await;
             assert!(http.status.is_client_error() && http.header("grpc-status").is_none(), "{http:?}");
         }
     }
-    let without = ask(&router().layer(layer_with(|server| server)), "application/grpc", "Bearer x").await;
+    let without =
+        get_as_content_type(&router().layer(layer_with(|server| server)), "application/grpc", "Bearer x").await;
     assert!(without.is_refusal(401, "invalid_token") && without.header("grpc-status").is_none());
 
-    let verifier = says(|_| Verdict::Now(Err(AuthError::unavailable(Duration::from_secs(2)))));
+    let verifier = verifier_from(|_| Verdict::Now(Err(AuthError::unavailable(Duration::from_secs(2)))));
     let server = ResourceServer::builder(verifier).answer_grpc().build().unwrap();
-    let unavailable = ask(&router().layer(OAuthLayer::from_server(server)), "application/grpc", "Bearer x").await;
+    let unavailable =
+        get_as_content_type(&router().layer(OAuthLayer::from_server(server)), "application/grpc", "Bearer x").await;
     assert_eq!((unavailable.header("grpc-status"), unavailable.header("retry-after")), (Some("14"), Some("2")));
 }
 
 // --- step-up (RFC 9470) ---
 
-fn stepping_up(rule: StepUpBuilder, clock: &ManualClock) -> Router {
+fn step_up_app(rule: StepUpBuilder, clock: &ManualClock) -> Router {
     async fn transfer(State(rule): State<StepUp>, token: Token) -> Result<&'static str, AuthError> {
         rule.check(&token)?;
         Ok("done")
@@ -336,18 +341,18 @@ fn stepping_up(rule: StepUpBuilder, clock: &ManualClock) -> Router {
 }
 
 #[tokio::test]
-async fn a_weak_or_old_authentication_is_told_what_would_be_enough() {
+async fn refuses_a_weak_or_old_authentication_and_names_the_requirements() {
     let clock = ManualClock::default();
     let rule = StepUp::builder().acr("urn:mfa").acr("urn:hw").max_age(Duration::from_secs(60));
-    let app = stepping_up(rule, &clock);
+    let app = step_up_app(rule, &clock);
     let now = tower_oauth::clock::Clock::now(&clock).duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let token = || issuer().with_clock(clock.clone()).token("ada");
     for (acr, age) in [("urn:mfa", 0), ("urn:mfa", 59), ("urn:hw", 59)] {
         let good = token().claim("acr", acr).claim("auth_time", now - age).sign();
         assert_eq!(get_with_token(&app, "/transfer", &good).await.body, "done", "{acr} {age}");
     }
-    let said = r#"error="insufficient_user_authentication", error_description="This resource requires a more recent or stronger authentication""#;
-    let challenge = format!(r#"Bearer realm="bank", {said}, acr_values="urn:mfa urn:hw", max_age="60""#);
+    let error = r#"error="insufficient_user_authentication", error_description="This resource requires a more recent or stronger authentication""#;
+    let challenge = format!(r#"Bearer realm="bank", {error}, acr_values="urn:mfa urn:hw", max_age="60""#);
     let lacking = [
         ("too old", token().claim("acr", "urn:mfa").claim("auth_time", now - 62).sign()),
         ("too weak", token().claim("acr", "urn:pwd").claim("auth_time", now).sign()),
@@ -365,7 +370,7 @@ async fn a_weak_or_old_authentication_is_told_what_would_be_enough() {
 }
 
 #[test]
-fn an_authentication_is_fresh_for_exactly_max_age() {
+fn accepts_an_authentication_for_exactly_max_age() {
     let clock = ManualClock::new(std::time::UNIX_EPOCH + Duration::from_secs(1_000_000));
     let rule = StepUp::builder().max_age(Duration::from_secs(60)).clock(clock.clone()).build().unwrap();
     let token = TestToken::user("ada").claim("auth_time", 1_000_000).build();
@@ -380,26 +385,26 @@ fn an_authentication_is_fresh_for_exactly_max_age() {
 }
 
 #[tokio::test]
-async fn a_step_up_rule_says_only_what_it_asks_for() {
+async fn a_step_up_challenge_has_only_the_configured_requirements() {
     let clock = ManualClock::default();
     let token = issuer().with_clock(clock.clone()).token("ada").sign();
     for (rule, parameters, other) in [
         (StepUp::builder().acr("urn:mfa"), r#", acr_values="urn:mfa""#, "max_age"),
         (StepUp::builder().max_age(Duration::from_secs(9)), r#", max_age="9""#, "acr_values"),
     ] {
-        let answer = get_with_token(&stepping_up(rule, &clock), "/transfer", &token).await;
+        let answer = get_with_token(&step_up_app(rule, &clock), "/transfer", &token).await;
         assert_eq!(answer.status, 401);
         assert!(answer.challenges()[0].ends_with(parameters) && !answer.challenges()[0].contains(other), "{answer:?}");
     }
-    assert_eq!(get_with_token(&stepping_up(StepUp::builder(), &clock), "/transfer", &token).await.body, "done");
+    assert_eq!(get_with_token(&step_up_app(StepUp::builder(), &clock), "/transfer", &token).await.body, "done");
 }
 
 // --- start-up ---
 
 #[test]
-fn every_mistake_of_a_server_is_told_at_once_and_by_the_settings_name() {
-    let nothing = || ResourceServer::builder(says(|_| Verdict::Now(Err(AuthError::invalid_token()))));
-    let error = nothing()
+fn build_of_a_server_reports_all_mistakes_with_their_settings() {
+    let builder = || ResourceServer::builder(verifier_from(|_| Verdict::Now(Err(AuthError::invalid_token()))));
+    let error = builder()
         .realm("a\"b")
         .resource_metadata("http://api.test/x")
         .accept_header("not a header")
@@ -409,23 +414,23 @@ fn every_mistake_of_a_server_is_told_at_once_and_by_the_settings_name() {
         .unwrap_err();
     let settings: Vec<_> = error.mistakes().iter().map(tower_oauth::error::ConfigMistake::setting).collect();
     assert_eq!(settings, ["realm", "resource_metadata", "accept_header", "accept_cookie", "max_token_bytes"]);
-    let told = error.to_string();
-    assert_eq!(told.lines().count(), 5, "{told}");
-    for (line, setting) in told.lines().zip(settings) {
+    let message = error.to_string();
+    assert_eq!(message.lines().count(), 5, "{message}");
+    for (line, setting) in message.lines().zip(settings) {
         assert!(line.starts_with(&format!("{setting}: ")) && line.contains("; "), "{line}");
     }
     for realm in ["a\\b", "a\r\nSet-Cookie: x", "ä", "\0", "\t"] {
-        assert!(nothing().realm(realm).build().is_err(), "{realm:?}");
+        assert!(builder().realm(realm).build().is_err(), "{realm:?}");
     }
     for url in ["", "api.test", "ftp://api.test", "https://api.test/?a=b", "https://api.test/#a", "https://u@api.test"]
     {
-        assert!(nothing().resource_metadata(url).build().is_err(), "{url:?}");
+        assert!(builder().resource_metadata(url).build().is_err(), "{url:?}");
     }
     for name in ["authorization", "Authorization", "cookie", "", "a:b", "ä"] {
-        assert!(nothing().accept_header(name).build().is_err(), "{name:?}");
+        assert!(builder().accept_header(name).build().is_err(), "{name:?}");
     }
     for name in ["", "a b", "a;b", "ä"] {
-        assert!(nothing().accept_cookie(name).build().is_err(), "{name:?}");
+        assert!(builder().accept_cookie(name).build().is_err(), "{name:?}");
     }
     for acr in ["", "a b", "a\"b", "a\\b", "ä", " "] {
         assert!(StepUp::builder().acr(acr).build().is_err(), "{acr:?}");
@@ -434,16 +439,19 @@ fn every_mistake_of_a_server_is_told_at_once_and_by_the_settings_name() {
         assert!(SchemeChallenge::builder(scheme).build().is_err(), "{scheme:?}");
     }
     let basic = || SchemeChallenge::builder("Basic").parameter("realm", "x");
-    assert!(basic().parameter("Realm", "y").build().is_err(), "a parameter is named once, in any case");
+    assert!(
+        basic().parameter("Realm", "y").build().is_err(),
+        "build refuses a repeated parameter; the case of its name does not matter"
+    );
     assert!(basic().parameter("a b", "y").build().is_err() && basic().parameter("a", "\"").build().is_err());
     let error = basic().parameter("a b", "y").parameter("c", "\"").build().unwrap_err();
-    assert_eq!(error.mistakes().len(), 2, "all mistakes at once: {error}");
+    assert_eq!(error.mistakes().len(), 2, "build must report all mistakes: {error}");
 }
 
-// --- a parser of our own, as strict as the grammar ---
+// --- a strict parser of challenges ---
 
-/// `challenge = auth-scheme [ 1*SP #auth-param ]`, parameters as quoted strings (RFC 9110 §11.6.1, §5.6.4). Says nothing
-/// where the line leaves the grammar. Shares no code with the crate.
+/// `challenge = auth-scheme [ 1*SP #auth-param ]`, parameters as quoted strings (RFC 9110 §11.6.1, §5.6.4). Returns
+/// `None` if the line does not match the grammar. Shares no code with the crate.
 fn parse_challenge(line: &str) -> Option<(String, Vec<(String, String)>)> {
     fn token(text: &str) -> Option<(&str, &str)> {
         let length = text.find(|c: char| !(c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)));
@@ -453,9 +461,9 @@ fn parse_challenge(line: &str) -> Option<(String, Vec<(String, String)>)> {
     fn quoted(text: &str) -> Option<(String, &str)> {
         let mut chars = text.strip_prefix('"')?.char_indices();
         let mut value = String::new();
-        while let Some((place, c)) = chars.next() {
+        while let Some((index, c)) = chars.next() {
             match c {
-                '"' => return Some((value, &text[place + 2..])),
+                '"' => return Some((value, &text[index + 2..])),
                 '\\' => value.push(chars.next().filter(|(_, c)| matches!(c, '\t' | ' '..='~'))?.1),
                 '\t' | ' '..='~' => value.push(c),
                 _ => return None,
@@ -485,7 +493,7 @@ fn parse_challenge(line: &str) -> Option<(String, Vec<(String, String)>)> {
 }
 
 #[test]
-fn the_strict_parser_is_strict() {
+fn the_strict_parser_refuses_malformed_challenges() {
     for good in ["Bearer realm=\"a\"", "Negotiate", "Basic  a=\"\", b=\"x\\\"y\",c=\",\""] {
         assert!(parse_challenge(good).is_some(), "{good}");
     }
@@ -506,18 +514,18 @@ fn the_strict_parser_is_strict() {
     }
 }
 
-/// Anything, and often what is nearly or wholly legal.
+/// Any text; often one that is allowed or almost allowed.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof!["[ -~]{0,20}", "[a-z:/. ]{0,20}", "[\"\\\\,=a-z\\r\\n\\t]{0,8}", any::<String>()]
 }
 
-fn legal_in_rfc_6750(text: &str) -> bool {
+fn allowed_by_rfc_6750(text: &str) -> bool {
     text.chars().all(|c| matches!(c, ' '..='!' | '#'..='[' | ']'..='~'))
 }
 
 proptest! {
     #[test]
-    fn whatever_is_configured_every_challenge_parses_strictly(
+    fn every_challenge_is_well_formed_with_any_settings(
         realm in text(),
         metadata in prop_oneof![text(), text().prop_map(|text| format!("https://api.test/{text}"))],
         scopes in prop::collection::vec(text(), 0..4),
@@ -527,22 +535,22 @@ proptest! {
         (name, other) in (prop_oneof![text(), Just("realm".to_owned())], prop_oneof![text(), Just("realm".to_owned())]),
         description in text(),
     ) {
-        let nobody = says(|_| Verdict::Now(Err(AuthError::invalid_token())));
-        let mut builder = ResourceServer::builder(nobody);
-        let with_realm = ResourceServer::builder(says(|_| Verdict::Now(Err(AuthError::invalid_token())))).realm(&realm);
-        prop_assert_eq!(with_realm.build().is_ok(), legal_in_rfc_6750(&realm));
-        if legal_in_rfc_6750(&realm) {
+        let verifier = verifier_from(|_| Verdict::Now(Err(AuthError::invalid_token())));
+        let mut builder = ResourceServer::builder(verifier);
+        let with_realm = ResourceServer::builder(verifier_from(|_| Verdict::Now(Err(AuthError::invalid_token()))));
+        prop_assert_eq!(with_realm.realm(&realm).build().is_ok(), allowed_by_rfc_6750(&realm));
+        if allowed_by_rfc_6750(&realm) {
             builder = builder.realm(&realm);
         }
-        let with_url = ResourceServer::builder(says(|_| Verdict::Now(Err(AuthError::invalid_token()))));
-        let url_is_good = with_url.resource_metadata(&metadata).build().is_ok();
-        prop_assert!(!url_is_good || legal_in_rfc_6750(&metadata));
-        if url_is_good {
+        let with_url = ResourceServer::builder(verifier_from(|_| Verdict::Now(Err(AuthError::invalid_token()))));
+        let url_is_valid = with_url.resource_metadata(&metadata).build().is_ok();
+        prop_assert!(!url_is_valid || allowed_by_rfc_6750(&metadata));
+        if url_is_valid {
             builder = builder.resource_metadata(&metadata);
         }
         let scopes = Scopes::new(&scopes).ok();
         if let Some(scopes) = &scopes {
-            prop_assert!(legal_in_rfc_6750(&scopes.to_string()));
+            prop_assert!(allowed_by_rfc_6750(&scopes.to_string()));
             builder = builder.scopes(scopes.clone());
         }
         let other_scheme =
@@ -563,36 +571,42 @@ proptest! {
         for error in errors {
             let challenge = server.challenge(&error);
             let lines: Vec<_> = challenge.www_authenticate().map(|line| line.to_str().unwrap().to_owned()).collect();
-            let beside = usize::from(other_scheme.is_ok() && error.kind() == AuthErrorKind::MissingCredentials);
-            prop_assert_eq!(lines.len(), 1 + beside);
+            let additional = usize::from(other_scheme.is_ok() && error.kind() == AuthErrorKind::MissingCredentials);
+            prop_assert_eq!(lines.len(), 1 + additional);
             for line in &lines {
                 prop_assert!(parse_challenge(line).is_some(), "{}", line);
             }
             let (scheme, parameters) = parse_challenge(&lines[0]).unwrap();
-            let said = |name: &str| parameters.iter().find(|(known, _)| known == name).map(|(_, value)| &**value);
+            let parameter = |name: &str| parameters.iter().find(|(known, _)| known == name).map(|(_, value)| &**value);
             prop_assert_eq!(&*scheme, "Bearer");
-            prop_assert_eq!(said("realm"), Some(if legal_in_rfc_6750(&realm) { &*realm } else { "api" }));
-            prop_assert_eq!(said("resource_metadata"), url_is_good.then_some(&*metadata));
-            prop_assert!(parameters.iter().all(|(_, value)| legal_in_rfc_6750(value)));
+            prop_assert_eq!(parameter("realm"), Some(if allowed_by_rfc_6750(&realm) { &*realm } else { "api" }));
+            prop_assert_eq!(parameter("resource_metadata"), url_is_valid.then_some(&*metadata));
+            prop_assert!(parameters.iter().all(|(_, value)| allowed_by_rfc_6750(value)));
             match error.kind() {
-                AuthErrorKind::MissingCredentials => prop_assert!(said("error").is_none() && said("error_description").is_none()),
-                _ => prop_assert!(said("error").is_some() && said("error_description").is_some()),
+                AuthErrorKind::MissingCredentials => {
+                    prop_assert!(parameter("error").is_none() && parameter("error_description").is_none());
+                }
+                _ => prop_assert!(parameter("error").is_some() && parameter("error_description").is_some()),
             }
             if error.kind() == AuthErrorKind::InsufficientUserAuthentication {
-                prop_assert_eq!(said("acr_values"), Some(&*acr));
-                prop_assert_eq!(said("max_age"), Some(&*max_age.to_string()));
+                prop_assert_eq!(parameter("acr_values"), Some(&*acr));
+                prop_assert_eq!(parameter("max_age"), Some(&*max_age.to_string()));
             }
         }
     }
 }
 
 #[tokio::test]
-async fn where_the_anonymous_are_served_a_cache_is_told_that_answers_differ() {
+async fn a_layer_that_allows_anonymous_requests_sends_a_vary_header() {
     let layer = OAuthLayer::new(issuer().verifier(API));
-    let open = router().layer(layer.clone().allow_anonymous());
-    assert_eq!(get_bare(&open, "/me").await.header("vary"), None, "a refusal is not stored at all");
+    let anonymous = router().layer(layer.clone().allow_anonymous());
+    assert_eq!(
+        get_without_token(&anonymous, "/me").await.header("vary"),
+        None,
+        "caches never store a refusal, so it needs no vary header"
+    );
     let token = issuer().token("ada").sign();
-    assert_eq!(get_with_token(&open, "/me", &token).await.header("vary"), Some("authorization"));
+    assert_eq!(get_with_token(&anonymous, "/me", &token).await.header("vary"), Some("authorization"));
     assert_eq!(get_with_token(&router().layer(layer), "/me", &token).await.header("vary"), None);
     let cookies = layer_with(|server| server.accept_cookie("at")).allow_anonymous();
     let answer = get_with_token(&router().layer(cookies), "/me", &token).await;
@@ -601,12 +615,12 @@ async fn where_the_anonymous_are_served_a_cache_is_told_that_answers_differ() {
 }
 
 #[tokio::test]
-async fn a_scope_name_that_a_hand_written_trait_smuggles_in_stays_out_of_the_challenge() {
-    struct Smuggled;
-    impl tower_oauth::scope::Scope for Smuggled {
+async fn the_challenge_omits_an_invalid_scope_name_of_a_manual_impl() {
+    struct InvalidName;
+    impl tower_oauth::scope::Scope for InvalidName {
         const NAME: &'static str = "x\" error=\"none";
     }
-    let error = TestToken::user("ada").build().require::<(Smuggled, Smuggled)>().unwrap_err();
+    let error = TestToken::user("ada").build().require::<(InvalidName, InvalidName)>().unwrap_err();
     let server = ResourceServer::new(issuer().verifier(API));
     let challenge = server.challenge(&error);
     let lines: Vec<_> = challenge.www_authenticate().map(|line| line.to_str().unwrap()).collect();
@@ -615,17 +629,17 @@ async fn a_scope_name_that_a_hand_written_trait_smuggles_in_stays_out_of_the_cha
 }
 
 #[tokio::test]
-async fn a_bound_token_is_refused_whoever_judged_it() {
-    let vouches = says(|presented| {
+async fn refuses_a_sender_constrained_token_of_a_custom_verifier() {
+    let custom_verifier = verifier_from(|presented| {
         let claims = serde_json::json!({"sub": "ada", "cnf": {"jkt": "x"}});
         Verdict::Now(presented.permit().token(&claims))
     });
-    let app = router().layer(OAuthLayer::new(vouches));
+    let app = router().layer(OAuthLayer::new(custom_verifier));
     assert!(get_with_token(&app, "/me", "anything").await.is_refusal(401, "invalid_token"));
 }
 
 #[tokio::test]
-async fn a_rendered_body_and_grpc_do_not_go_together_so_the_answer_stays_https() {
+async fn a_layer_with_a_renderer_never_responds_with_a_grpc_status() {
     let server = ResourceServer::builder(issuer().verifier(API)).answer_grpc().build().unwrap();
     let app = router().layer(OAuthLayer::from_server(server).render(ProblemJson::new()));
     let headers: [(&str, &[u8]); 2] = [("content-type", b"application/grpc"), ("authorization", b"Bearer x")];

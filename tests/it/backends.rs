@@ -1,5 +1,5 @@
-//! jsonwebtoken keeps a process-global provider that panics at the first token where both of its backends are on
-//! anywhere in the program. In this binary they are (see `dev-dependencies`), and we verify none the less.
+//! jsonwebtoken has a process-global provider. It panics at the first token if both crypto backends are enabled in one
+//! program. Both are enabled in this binary (see `dev-dependencies`), and our verifier must still work.
 
 use std::panic::catch_unwind;
 
@@ -15,26 +15,28 @@ use crate::{
     support::API,
 };
 
-fn decode(token: &str, algorithm: Jwa, key: &DecodingKey) -> String {
+fn panic_message_of_decode(token: &str, algorithm: Jwa, key: &DecodingKey) -> String {
     let mut validation = Validation::new(algorithm);
     validation.set_audience(&[API]);
     let outcome = catch_unwind(|| jsonwebtoken::decode::<Value>(token, key, &validation));
-    let panic =
-        outcome.expect_err("jsonwebtoken's global provider no longer panics: this test proves nothing any more");
+    let panic = outcome.expect_err("jsonwebtoken's global provider no longer panics, so this test is no longer useful");
     panic.downcast::<String>().map_or_else(|panic| (*panic.downcast::<&str>().unwrap()).to_owned(), |text| *text)
 }
 
 #[test]
-fn a_token_at_which_jsonwebtokens_global_provider_panics_is_verified_here() {
+fn accepts_a_token_on_which_jsonwebtokens_global_provider_panics() {
     let good: TokenBuilder = issuer_of(Algorithm::ES256).token("ada");
     let jwk = good_jwk();
     let key = DecodingKey::from_ec_components(jwk["x"].as_str().unwrap(), jwk["y"].as_str().unwrap()).unwrap();
-    let panic = decode(&good.sign(), Jwa::ES256, &key);
+    let panic = panic_message_of_decode(&good.sign(), Jwa::ES256, &key);
     assert!(panic.contains("CryptoProvider"), "{panic}");
     assert!(accepts(issuer_of(Algorithm::ES256).key_set(), &good.sign()));
 
-    let panic =
-        decode(&good.sign_hmac(HmacAlgorithm::HS256, &[7; 32]), Jwa::HS256, &DecodingKey::from_secret(&[7; 32]));
+    let panic = panic_message_of_decode(
+        &good.sign_hmac(HmacAlgorithm::HS256, &[7; 32]),
+        Jwa::HS256,
+        &DecodingKey::from_secret(&[7; 32]),
+    );
     assert!(panic.contains("CryptoProvider"), "{panic}");
 }
 
@@ -43,7 +45,7 @@ fn good_jwk() -> Value {
 }
 
 #[test]
-fn every_algorithm_of_this_build_is_verified_with_both_backends_on() {
+fn accepts_every_supported_algorithm_with_both_backends_enabled() {
     for &algorithm in Algorithm::supported() {
         let issuer = issuer_of(algorithm);
         assert!(accepts(issuer.key_set(), &issuer.token("ada").sign()), "{algorithm}");

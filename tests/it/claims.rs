@@ -1,4 +1,4 @@
-//! Judging the claims (RFC 7519 §4.1, RFC 9068 §4; THREATS section 6), and the verifier's settings.
+//! Checks of the claims (RFC 7519 §4.1, RFC 9068 §4; THREATS section 6), and the verifier's settings.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,41 +18,41 @@ use crate::support::{API, ISSUER, get_with_token, issuer, router};
 
 const NOW: u64 = 1_800_000_000;
 
-/// A verifier whose clock stands at [`NOW`], and the issuer it trusts.
-struct Desk {
+/// A server whose clock is stopped at [`NOW`], and the issuer that it trusts.
+struct VerifierFixture {
     issuer: MockIssuer,
     clock: ManualClock,
     server: ResourceServer,
 }
 
-fn desk() -> Desk {
-    desk_with(|verifier| verifier)
+fn fixture() -> VerifierFixture {
+    fixture_with(|verifier| verifier)
 }
 
-fn desk_with(say: impl FnOnce(JwtVerifierBuilder) -> JwtVerifierBuilder) -> Desk {
+fn fixture_with(configure: impl FnOnce(JwtVerifierBuilder) -> JwtVerifierBuilder) -> VerifierFixture {
     let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(NOW));
     let issuer = issuer().with_clock(clock.clone());
-    let server = ResourceServer::new(say(issuer.verifier_builder(API)).build().unwrap());
-    Desk { issuer, clock, server }
+    let server = ResourceServer::new(configure(issuer.verifier_builder(API)).build().unwrap());
+    VerifierFixture { issuer, clock, server }
 }
 
-impl Desk {
+impl VerifierFixture {
     fn token(&self) -> TokenBuilder {
         self.issuer.token("ada").scope("orders:read")
     }
 
-    async fn judge(&self, token: &str) -> Result<Token, AuthError> {
+    async fn authenticate(&self, token: &str) -> Result<Token, AuthError> {
         let request = Request::get("/").header("authorization", format!("Bearer {token}")).body(()).unwrap();
         self.server.authenticate(&request.into_parts().0).await
     }
 
-    /// Accepted, or refused as `invalid_token`; nothing else may come of a claim.
+    /// Whether the server accepts the token. A refusal must be `invalid_token`.
     async fn accepts(&self, token: &TokenBuilder) -> bool {
         self.accepts_signed(&token.sign()).await
     }
 
     async fn accepts_signed(&self, token: &str) -> bool {
-        match self.judge(token).await {
+        match self.authenticate(token).await {
             Ok(_) => true,
             Err(error) => {
                 assert_eq!(error.kind(), AuthErrorKind::InvalidToken, "{error}");
@@ -61,8 +61,9 @@ impl Desk {
         }
     }
 
-    /// The good token with `name` spelled as `json`, which no JSON value of Rust's may be able to hold.
-    fn spelled(&self, name: &str, json: &str) -> String {
+    /// Signs a valid token whose claim `name` has exactly the text `json`. A `serde_json::Value` cannot hold every such
+    /// text.
+    fn sign_with_raw_claim(&self, name: &str, json: &str) -> String {
         let token = self.token().without(name);
         let claims = token.claims_json().replacen('{', &format!("{{\"{name}\":{json},"), 1);
         token.sign_raw(token.header_json(), claims)
@@ -78,10 +79,10 @@ impl Desk {
 // --- exp, nbf, iat ---
 
 #[tokio::test]
-async fn exp_must_be_there_and_a_number() {
-    let desk = desk();
-    assert!(desk.accepts(&desk.token()).await);
-    assert!(!desk.accepts(&desk.token().without("exp")).await);
+async fn refuses_a_token_whose_exp_is_missing_past_or_not_a_number() {
+    let fixture = fixture();
+    assert!(fixture.accepts(&fixture.token()).await);
+    assert!(!fixture.accepts(&fixture.token().without("exp")).await);
     let wrong = [
         json!("9999999999"),
         json!("never"),
@@ -92,27 +93,29 @@ async fn exp_must_be_there_and_a_number() {
         json!(""),
         json!([NOW + 9]),
     ];
-    desk.refuses_all("exp", wrong).await;
-    desk.refuses_all("exp", [json!(0), json!(-1), json!(-0.0), json!(-1e308), json!(i64::MIN), json!(NOW - 400)]).await;
+    fixture.refuses_all("exp", wrong).await;
+    fixture
+        .refuses_all("exp", [json!(0), json!(-1), json!(-0.0), json!(-1e308), json!(i64::MIN), json!(NOW - 400)])
+        .await;
 }
 
 #[tokio::test]
-async fn nbf_and_iat_of_a_wrong_type_are_never_taken_for_absent() {
-    let desk = desk();
+async fn refuses_nbf_and_iat_of_a_wrong_type() {
+    let fixture = fixture();
     for name in ["nbf", "iat"] {
         let wrong =
             [json!("0"), json!(format!("{NOW}")), json!("9999999999"), Value::Null, json!(true), json!([]), json!({})];
-        desk.refuses_all(name, wrong).await;
-        assert!(desk.accepts(&desk.token().claim(name, NOW)).await, "{name}");
+        fixture.refuses_all(name, wrong).await;
+        assert!(fixture.accepts(&fixture.token().claim(name, NOW)).await, "{name}");
     }
-    assert!(desk.accepts(&desk.token().without("nbf")).await);
+    assert!(fixture.accepts(&fixture.token().without("nbf")).await);
 }
 
 #[tokio::test]
-async fn a_token_is_accepted_until_exactly_its_expiry_and_the_leeway() {
+async fn accepts_a_token_until_exactly_exp_plus_leeway() {
     for leeway in [0, 30, 300] {
-        let desk = desk_with(|verifier| verifier.leeway(Duration::from_secs(leeway)));
-        let token = desk.token().claim("exp", NOW + 10).sign();
+        let fixture = fixture_with(|verifier| verifier.leeway(Duration::from_secs(leeway)));
+        let token = fixture.token().claim("exp", NOW + 10).sign();
         let end = UNIX_EPOCH + Duration::from_secs(NOW + 10 + leeway);
         for (now, accepted) in [
             (end - Duration::from_secs(1), true),
@@ -120,58 +123,58 @@ async fn a_token_is_accepted_until_exactly_its_expiry_and_the_leeway() {
             (end, false),
             (end + Duration::from_secs(1), false),
         ] {
-            desk.clock.set(now);
-            assert_eq!(desk.accepts_signed(&token).await, accepted, "leeway {leeway}, {now:?}");
+            fixture.clock.set(now);
+            assert_eq!(fixture.accepts_signed(&token).await, accepted, "leeway {leeway}, {now:?}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_token_is_accepted_from_exactly_nbf_and_iat_less_the_leeway() {
+async fn accepts_a_token_from_exactly_nbf_and_iat_minus_leeway() {
     for (name, leeway) in [("nbf", 0), ("nbf", 30), ("iat", 0), ("iat", 30)] {
-        let desk = desk_with(|verifier| verifier.leeway(Duration::from_secs(leeway)));
-        let token = desk.token().claim(name, NOW + 100).sign();
+        let fixture = fixture_with(|verifier| verifier.leeway(Duration::from_secs(leeway)));
+        let token = fixture.token().claim(name, NOW + 100).sign();
         let start = UNIX_EPOCH + Duration::from_secs(NOW + 100 - leeway);
         for (now, accepted) in
             [(start - Duration::from_secs(1), false), (start - Duration::from_millis(1), false), (start, true)]
         {
-            desk.clock.set(now);
-            assert_eq!(desk.accepts_signed(&token).await, accepted, "{name}, leeway {leeway}, {now:?}");
+            fixture.clock.set(now);
+            assert_eq!(fixture.accepts_signed(&token).await, accepted, "{name}, leeway {leeway}, {now:?}");
         }
     }
 }
 
 #[tokio::test]
-async fn the_leeway_is_30_seconds_unless_said() {
-    let desk = desk();
+async fn the_default_leeway_is_30_seconds() {
+    let fixture = fixture();
     for (exp, accepted) in [(NOW - 29, true), (NOW - 30, false), (NOW - 120, false), (NOW - 400, false)] {
-        assert_eq!(desk.accepts(&desk.token().claim("exp", exp)).await, accepted, "exp {exp}");
+        assert_eq!(fixture.accepts(&fixture.token().claim("exp", exp)).await, accepted, "exp {exp}");
     }
     for name in ["nbf", "iat"] {
         for (from, accepted) in [(NOW + 30, true), (NOW + 31, false), (NOW + 120, false)] {
-            assert_eq!(desk.accepts(&desk.token().claim(name, from)).await, accepted, "{name} {from}");
+            assert_eq!(fixture.accepts(&fixture.token().claim(name, from)).await, accepted, "{name} {from}");
         }
     }
 }
 
 #[tokio::test]
-async fn dates_may_have_fractions_and_exponents() {
-    let desk = desk();
+async fn accepts_dates_with_fractions_and_exponents() {
+    let fixture = fixture();
     for exp in ["1800000100.5", "1800000100.0", "1.8000001e9", "1800000100.000000001", "18000001E2"] {
-        let token = desk.judge(&desk.spelled("exp", exp)).await.unwrap();
+        let token = fixture.authenticate(&fixture.sign_with_raw_claim("exp", exp)).await.unwrap();
         assert!(token.expires_at().unwrap() >= UNIX_EPOCH + Duration::from_secs(NOW + 100), "{exp}");
     }
     for (name, value) in
         [("nbf", "1799999999.75"), ("iat", "1.799999999e9"), ("nbf", "0"), ("nbf", "-1.5"), ("iat", "0.25")]
     {
-        assert!(desk.accepts_signed(&desk.spelled(name, value)).await, "{name} {value}");
+        assert!(fixture.accepts_signed(&fixture.sign_with_raw_claim(name, value)).await, "{name} {value}");
     }
-    assert!(!desk.accepts_signed(&desk.spelled("exp", "1799999960.5")).await);
-    assert!(!desk.accepts_signed(&desk.spelled("nbf", "1800000030.5")).await);
+    assert!(!fixture.accepts_signed(&fixture.sign_with_raw_claim("exp", "1799999960.5")).await);
+    assert!(!fixture.accepts_signed(&fixture.sign_with_raw_claim("nbf", "1800000030.5")).await);
 }
 
 #[tokio::test]
-async fn huge_and_tiny_numbers_are_answered_and_never_panic() {
+async fn huge_and_tiny_numbers_never_panic() {
     let huge = [
         "18446744073709551615",
         "9223372036854775807",
@@ -187,12 +190,12 @@ async fn huge_and_tiny_numbers_are_answered_and_never_panic() {
     ];
     let digits = "9".repeat(4_000);
     for leeway in [0, 300] {
-        let desk = desk_with(|verifier| verifier.leeway(Duration::from_secs(leeway)));
+        let fixture = fixture_with(|verifier| verifier.leeway(Duration::from_secs(leeway)));
         for number in huge.into_iter().chain(["1e400", "-1e400", &digits, "NaN", "Infinity"]) {
             for name in ["exp", "nbf", "iat", "auth_time"] {
-                let judged = desk.judge(&desk.spelled(name, number)).await;
-                if let Ok(token) = judged {
-                    // Whatever was accepted can be asked about.
+                let verdict = fixture.authenticate(&fixture.sign_with_raw_claim(name, number)).await;
+                if let Ok(token) = verdict {
+                    // These must not panic for an accepted token.
                     let _ = (token.expires_at(), token.issued_at(), token.authenticated_at());
                 }
             }
@@ -205,36 +208,36 @@ async fn huge_and_tiny_numbers_are_answered_and_never_panic() {
             ("exp", "1e308"),
             ("iat", "-1"),
         ] {
-            assert!(!desk.accepts_signed(&desk.spelled(name, number)).await, "{name} {number}");
+            assert!(!fixture.accepts_signed(&fixture.sign_with_raw_claim(name, number)).await, "{name} {number}");
         }
     }
 }
 
 #[tokio::test]
-async fn an_exp_beyond_the_year_9999_is_no_date() {
-    let desk = desk();
-    assert!(desk.accepts(&desk.token().claim("exp", 253_402_300_799_u64)).await);
-    desk.refuses_all("exp", [json!(253_402_300_800_u64), json!(u64::MAX), json!(i64::MAX), json!(1e308)]).await;
+async fn refuses_an_exp_after_the_year_9999() {
+    let fixture = fixture();
+    assert!(fixture.accepts(&fixture.token().claim("exp", 253_402_300_799_u64)).await);
+    fixture.refuses_all("exp", [json!(253_402_300_800_u64), json!(u64::MAX), json!(i64::MAX), json!(1e308)]).await;
 }
 
 #[tokio::test]
 async fn a_clock_before_1970_does_not_panic() {
-    let desk = desk();
-    let token = desk.token();
-    desk.clock.set(UNIX_EPOCH - Duration::from_secs(1_000));
-    assert!(!desk.accepts(&token).await, "issued in the future");
+    let fixture = fixture();
+    let token = fixture.token();
+    fixture.clock.set(UNIX_EPOCH - Duration::from_secs(1_000));
+    assert!(!fixture.accepts(&token).await, "issued in the future");
 }
 
 // --- aud and iss ---
 
 #[tokio::test]
-async fn aud_must_contain_our_identifier_exactly() {
-    let desk = desk();
+async fn aud_must_contain_the_configured_audience_exactly() {
+    let fixture = fixture();
     for good in [json!(API), json!([API]), json!(["https://x.test", API]), json!([API, API])] {
-        assert!(desk.accepts(&desk.token().claim("aud", good.clone())).await, "{good}");
+        assert!(fixture.accepts(&fixture.token().claim("aud", good.clone())).await, "{good}");
     }
-    assert!(!desk.accepts(&desk.token().without("aud")).await);
-    let foreign = [
+    assert!(!fixture.accepts(&fixture.token().without("aud")).await);
+    let other_audiences = [
         "https://x.test",
         "https://api.tes",
         "https://api.test2",
@@ -251,8 +254,8 @@ async fn aud_must_contain_our_identifier_exactly() {
         " https://api.test",
         "https://api.test/orders",
     ];
-    desk.refuses_all("aud", foreign.map(Value::from)).await;
-    desk.refuses_all("aud", foreign.map(|aud| json!([aud]))).await;
+    fixture.refuses_all("aud", other_audiences.map(Value::from)).await;
+    fixture.refuses_all("aud", other_audiences.map(|aud| json!([aud]))).await;
     let wrong = [
         json!([]),
         json!([[API]]),
@@ -263,25 +266,25 @@ async fn aud_must_contain_our_identifier_exactly() {
         Value::Null,
         json!(true),
     ];
-    desk.refuses_all("aud", wrong).await;
+    fixture.refuses_all("aud", wrong).await;
 }
 
 #[tokio::test]
-async fn several_audiences_may_be_ours() {
-    let desk = desk_with(|verifier| verifier.audience("urn:orders").audience("urn:invoices"));
+async fn accepts_each_of_several_configured_audiences() {
+    let fixture = fixture_with(|verifier| verifier.audience("urn:orders").audience("urn:invoices"));
     for ours in [json!(API), json!("urn:orders"), json!(["urn:x", "urn:invoices"])] {
-        let token = desk.judge(&desk.token().claim("aud", ours.clone()).sign()).await.unwrap();
-        let named: Vec<_> = token.audience().collect();
-        assert_eq!(json!(named), if ours.is_array() { ours } else { json!([ours]) });
+        let token = fixture.authenticate(&fixture.token().claim("aud", ours.clone()).sign()).await.unwrap();
+        let audiences: Vec<_> = token.audience().collect();
+        assert_eq!(json!(audiences), if ours.is_array() { ours } else { json!([ours]) });
     }
-    desk.refuses_all("aud", [json!("urn:order"), json!("urn:"), json!(["urn:x"]), json!([])]).await;
+    fixture.refuses_all("aud", [json!("urn:order"), json!("urn:"), json!(["urn:x"]), json!([])]).await;
 }
 
 #[tokio::test]
 async fn iss_must_be_the_issuers_identifier_exactly() {
-    let desk = desk();
-    assert_eq!(desk.judge(&desk.token().sign()).await.unwrap().issuer(), Some(ISSUER));
-    assert!(!desk.accepts(&desk.token().without("iss")).await);
+    let fixture = fixture();
+    assert_eq!(fixture.authenticate(&fixture.token().sign()).await.unwrap().issuer(), Some(ISSUER));
+    assert!(!fixture.accepts(&fixture.token().without("iss")).await);
     let others = [
         "https://auth.test/",
         "https://AUTH.test",
@@ -295,46 +298,50 @@ async fn iss_must_be_the_issuers_identifier_exactly() {
         " https://auth.test",
         "https://auth.test https://x.test",
     ];
-    desk.refuses_all("iss", others.map(Value::from)).await;
-    desk.refuses_all("iss", [json!([ISSUER]), json!([ISSUER, "x"]), json!(5), Value::Null, json!({})]).await;
+    fixture.refuses_all("iss", others.map(Value::from)).await;
+    fixture.refuses_all("iss", [json!([ISSUER]), json!([ISSUER, "x"]), json!(5), Value::Null, json!({})]).await;
 }
 
 #[tokio::test]
-async fn a_token_of_another_issuer_with_its_own_key_is_refused() {
-    let desk = desk();
-    let stranger = MockIssuer::new("https://stranger.test").with_clock(desk.clock.clone());
-    for token in [stranger.token("ada"), stranger.token("ada").claim("iss", ISSUER)] {
-        assert!(!desk.accepts(&token).await);
-        assert!(!desk.accepts(&token.header("kid", desk.issuer.key_id())).await);
+async fn refuses_a_token_that_another_issuer_signed_with_its_own_key() {
+    let fixture = fixture();
+    let untrusted = MockIssuer::new("https://untrusted.test").with_clock(fixture.clock.clone());
+    for token in [untrusted.token("ada"), untrusted.token("ada").claim("iss", ISSUER)] {
+        assert!(!fixture.accepts(&token).await);
+        assert!(!fixture.accepts(&token.header("kid", fixture.issuer.key_id())).await);
     }
 }
 
 #[tokio::test]
-async fn a_forged_token_that_also_expired_is_told_as_forged() {
-    let desk = desk();
-    let stranger = MockIssuer::new("https://stranger.test");
-    let expired = desk.token().claim("exp", NOW - 400).audience("https://x.test");
-    let forged = desk.judge(&expired.sign_with(&stranger)).await.unwrap_err();
-    let genuine = desk.judge(&desk.token().claim("exp", NOW - 400).sign()).await.unwrap_err();
+async fn describes_a_forged_and_expired_token_as_invalid_not_expired() {
+    let fixture = fixture();
+    let untrusted = MockIssuer::new("https://untrusted.test");
+    let expired = fixture.token().claim("exp", NOW - 400).audience("https://x.test");
+    let forged = fixture.authenticate(&expired.sign_with(&untrusted)).await.unwrap_err();
+    let genuine = fixture.authenticate(&fixture.token().claim("exp", NOW - 400).sign()).await.unwrap_err();
     assert_eq!(
         (forged.description(), genuine.description()),
         ("The access token is invalid", "The access token expired")
     );
-    let unknown_key = desk.token().header("kid", "nobody's").sign_with(&stranger);
-    assert_eq!(desk.judge(&unknown_key).await.unwrap_err().description(), forged.description(), "told alike");
+    let unknown_key = fixture.token().header("kid", "unknown").sign_with(&untrusted);
+    assert_eq!(
+        fixture.authenticate(&unknown_key).await.unwrap_err().description(),
+        forged.description(),
+        "both must have the same description"
+    );
 }
 
 // --- the claims that RFC 9068 §2.2 requires ---
 
 #[tokio::test]
-async fn sub_client_id_iat_and_jti_are_required_unless_said() {
+async fn sub_client_id_iat_and_jti_are_required_by_default() {
     for (name, claim) in [
         ("sub", OptionalClaim::Subject),
         ("client_id", OptionalClaim::ClientId),
         ("iat", OptionalClaim::IssuedAt),
         ("jti", OptionalClaim::JwtId),
     ] {
-        let (strict, lenient) = (desk(), desk_with(|verifier| verifier.accept_without(claim)));
+        let (strict, lenient) = (fixture(), fixture_with(|verifier| verifier.accept_without(claim)));
         assert!(!strict.accepts(&strict.token().without(name)).await, "{name}");
         assert!(lenient.accepts(&lenient.token().without(name)).await, "{name}");
         assert!(lenient.accepts(&lenient.token()).await, "{name}");
@@ -344,47 +351,48 @@ async fn sub_client_id_iat_and_jti_are_required_unless_said() {
                 "without {name}, but also without {other}"
             );
         }
-        let error = strict.judge(&strict.token().without(name).sign()).await.unwrap_err();
+        let error = strict.authenticate(&strict.token().without(name).sign()).await.unwrap_err();
         assert_eq!(error.to_string(), format!("the token lacks {name}"));
     }
 }
 
 #[tokio::test]
-async fn iss_aud_and_exp_are_required_whatever_was_said() {
-    let desk = desk_with(|verifier| {
+async fn no_setting_makes_iss_aud_or_exp_optional() {
+    let fixture = fixture_with(|verifier| {
         let all = [OptionalClaim::Subject, OptionalClaim::ClientId, OptionalClaim::IssuedAt, OptionalClaim::JwtId];
         all.into_iter().fold(verifier.accept_plain_jwt_type(), JwtVerifierBuilder::accept_without)
     });
     for name in ["iss", "aud", "exp"] {
-        assert!(!desk.accepts(&desk.token().without(name)).await, "{name}");
+        assert!(!fixture.accepts(&fixture.token().without(name)).await, "{name}");
     }
 }
 
 #[tokio::test]
-async fn sub_client_id_and_jti_must_be_text_and_not_blank() {
-    let desk = desk();
+async fn sub_client_id_and_jti_must_be_strings_and_not_empty() {
+    let fixture = fixture();
     for name in ["sub", "client_id", "jti"] {
-        desk.refuses_all(name, [json!(5), Value::Null, json!(true), json!(["ada"]), json!({"id": "ada"}), json!("")])
+        fixture
+            .refuses_all(name, [json!(5), Value::Null, json!(true), json!(["ada"]), json!({"id": "ada"}), json!("")])
             .await;
     }
-    let odd = "\"</script>\u{2028}\0 \\ \u{1f980} \u{e4}";
-    let token = desk.judge(&desk.token().claim("sub", odd).sign()).await.unwrap();
-    assert_eq!(token.subject(), Some(odd), "any text comes through unchanged");
+    let unusual = "\"</script>\u{2028}\0 \\ \u{1f980} \u{e4}";
+    let token = fixture.authenticate(&fixture.token().claim("sub", unusual).sign()).await.unwrap();
+    assert_eq!(token.subject(), Some(unusual), "the verifier must not change the text");
 }
 
 #[tokio::test]
-async fn names_that_mean_something_in_other_languages_mean_nothing_here() {
-    let desk = desk();
-    let odd = desk.token().claim("__proto__", json!({"scope": "admin", "sub": "eve"})).claim("constructor", "x");
-    let token = desk.judge(&odd.claim("toString", 1).sign()).await.unwrap();
+async fn javascript_property_names_are_ordinary_claims() {
+    let fixture = fixture();
+    let unusual = fixture.token().claim("__proto__", json!({"scope": "admin", "sub": "eve"})).claim("constructor", "x");
+    let token = fixture.authenticate(&unusual.claim("toString", 1).sign()).await.unwrap();
     assert_eq!((token.subject(), token.allows("admin")), (Some("ada"), false));
 }
 
 #[tokio::test]
-async fn the_facts_are_the_tokens() {
-    let desk = desk();
-    let token = desk.token().claim("acr", "urn:mfa").claim("auth_time", NOW - 5).claim("jti", "j1").sign();
-    let token = desk.judge(&token).await.unwrap();
+async fn the_facts_equal_the_claims_of_the_token() {
+    let fixture = fixture();
+    let token = fixture.token().claim("acr", "urn:mfa").claim("auth_time", NOW - 5).claim("jti", "j1").sign();
+    let token = fixture.authenticate(&token).await.unwrap();
     let at = |seconds| Some(UNIX_EPOCH + Duration::from_secs(seconds));
     assert_eq!((token.issuer(), token.subject(), token.client_id()), (Some(ISSUER), Some("ada"), Some("test-client")));
     assert_eq!((token.jwt_id(), token.authentication_context()), (Some("j1"), Some("urn:mfa")));
@@ -397,37 +405,38 @@ async fn the_facts_are_the_tokens() {
 }
 
 #[tokio::test]
-async fn a_token_acts_for_a_person_or_for_its_client() {
-    let desk =
-        desk_with(|verifier| verifier.accept_without(OptionalClaim::Subject).accept_without(OptionalClaim::ClientId));
+async fn a_token_acts_for_a_user_or_for_its_client() {
+    let fixture = fixture_with(|verifier| {
+        verifier.accept_without(OptionalClaim::Subject).accept_without(OptionalClaim::ClientId)
+    });
     let rows = [
-        (desk.token(), ActsFor::User),
-        (desk.issuer.client_token("batch"), ActsFor::Client),
-        (desk.token().without("sub"), ActsFor::Client),
-        (desk.token().without("client_id"), ActsFor::Unknown),
-        (desk.token().without("sub").without("client_id"), ActsFor::Client),
-        (desk.token().claim("sub", "BATCH").client_id("batch"), ActsFor::User),
+        (fixture.token(), ActsFor::User),
+        (fixture.issuer.client_token("batch"), ActsFor::Client),
+        (fixture.token().without("sub"), ActsFor::Client),
+        (fixture.token().without("client_id"), ActsFor::Unknown),
+        (fixture.token().without("sub").without("client_id"), ActsFor::Client),
+        (fixture.token().claim("sub", "BATCH").client_id("batch"), ActsFor::User),
     ];
     for (token, acts_for) in rows {
-        assert_eq!(desk.judge(&token.sign()).await.unwrap().acts_for(), acts_for, "{}", token.claims_json());
+        assert_eq!(fixture.authenticate(&token.sign()).await.unwrap().acts_for(), acts_for, "{}", token.claims_json());
     }
 }
 
 // --- cnf, typ ---
 
 #[tokio::test]
-async fn a_sender_bound_token_is_no_bearer_token() {
-    let desk = desk();
+async fn refuses_a_sender_constrained_token_as_bearer_token() {
+    let fixture = fixture();
     let bound = [json!({"jkt": "x"}), json!({"x5t#S256": "x"}), json!({"jwk": {}}), json!({}), json!("x"), Value::Null];
-    desk.refuses_all("cnf", bound).await;
-    assert!(desk.accepts(&desk.token().claim("cnfx", json!({"jkt": "x"}))).await);
+    fixture.refuses_all("cnf", bound).await;
+    assert!(fixture.accepts(&fixture.token().claim("cnfx", json!({"jkt": "x"}))).await);
 }
 
 #[tokio::test]
-async fn typ_must_be_that_of_an_access_token_in_any_case() {
-    let desk = desk();
+async fn typ_must_be_at_jwt_in_any_case() {
+    let fixture = fixture();
     for typ in ["at+jwt", "AT+JWT", "at+JWT", "application/at+jwt", "Application/AT+JWT"] {
-        assert!(desk.accepts(&desk.token().header("typ", typ)).await, "{typ}");
+        assert!(fixture.accepts(&fixture.token().header("typ", typ)).await, "{typ}");
     }
     let others = [
         "JWT",
@@ -450,99 +459,104 @@ async fn typ_must_be_that_of_an_access_token_in_any_case() {
         "a\u{fe0f}t+jwt",
     ];
     for typ in others {
-        assert!(!desk.accepts(&desk.token().header("typ", typ)).await, "{typ}");
+        assert!(!fixture.accepts(&fixture.token().header("typ", typ)).await, "{typ}");
     }
-    assert!(!desk.accepts(&desk.token().without_header("typ")).await);
+    assert!(!fixture.accepts(&fixture.token().without_header("typ")).await);
 }
 
 #[tokio::test]
-async fn a_plain_type_is_accepted_only_where_it_was_asked_for() {
-    let desk = desk_with(JwtVerifierBuilder::accept_plain_jwt_type);
-    assert!(desk.accepts(&desk.token()).await);
+async fn accepts_typ_jwt_only_with_accept_plain_jwt_type() {
+    let fixture = fixture_with(JwtVerifierBuilder::accept_plain_jwt_type);
+    assert!(fixture.accepts(&fixture.token()).await);
     for typ in ["JWT", "jwt", "at+jwt"] {
-        assert!(desk.accepts(&desk.token().header("typ", typ)).await, "{typ}");
+        assert!(fixture.accepts(&fixture.token().header("typ", typ)).await, "{typ}");
     }
-    assert!(desk.accepts(&desk.token().without_header("typ")).await);
+    assert!(fixture.accepts(&fixture.token().without_header("typ")).await);
     for typ in ["logout+jwt", "dpop+jwt", "application/jwt", "", "secevent+jwt"] {
-        assert!(!desk.accepts(&desk.token().header("typ", typ)).await, "{typ}");
+        assert!(!fixture.accepts(&fixture.token().header("typ", typ)).await, "{typ}");
     }
-    assert!(!desk.accepts(&desk.token().header("typ", Value::Null)).await, "null is not absent");
+    assert!(!fixture.accepts(&fixture.token().header("typ", Value::Null)).await, "null is not absent");
 }
 
 #[tokio::test]
-async fn an_id_token_is_no_access_token_even_if_it_names_us() {
-    let desk = desk();
-    let id_token = desk
+async fn refuses_an_id_token_even_with_our_audience() {
+    let fixture = fixture();
+    let id_token = fixture
         .token()
         .header("typ", "JWT")
         .claim("aud", json!(["client", API]))
         .claim("nonce", "n")
         .claim("azp", "client");
-    assert!(!desk.accepts(&id_token).await);
-    let lenient = desk_with(JwtVerifierBuilder::accept_plain_jwt_type);
-    assert!(!lenient.accepts(&id_token.audience("client")).await, "then the audience is what is left");
+    assert!(!fixture.accepts(&id_token).await);
+    let lenient = fixture_with(JwtVerifierBuilder::accept_plain_jwt_type);
+    assert!(
+        !lenient.accepts(&id_token.audience("client")).await,
+        "with accept_plain_jwt_type, the audience still refuses an ID token"
+    );
 }
 
-// --- scopes and clients from other members ---
+// --- scopes and clients from other claims ---
 
 #[tokio::test]
-async fn scopes_are_read_from_a_string_and_from_an_array_of_names() {
-    let desk = desk();
+async fn reads_scopes_from_a_string_and_from_an_array() {
+    let fixture = fixture();
     for scope in [json!("a b"), json!(["a", "b"])] {
-        let token = desk.judge(&desk.token().claim("scope", scope).sign()).await.unwrap();
+        let token = fixture.authenticate(&fixture.token().claim("scope", scope).sign()).await.unwrap();
         assert_eq!(token.scopes().iter().collect::<Vec<_>>(), ["a", "b"]);
         assert!(token.allows("a") && token.allows("b") && !token.allows("a b") && !token.allows(""));
     }
-    let none = desk.judge(&desk.token().without("scope").sign()).await.unwrap();
+    let none = fixture.authenticate(&fixture.token().without("scope").sign()).await.unwrap();
     assert!(none.scopes().is_empty());
 }
 
 #[tokio::test]
-async fn other_members_hold_scopes_where_that_was_said_and_the_first_named_wins() {
-    let desk = desk_with(|verifier| verifier.scope_claim("scp").scope_claim("roles"));
+async fn reads_scopes_from_the_first_configured_claim_that_is_present() {
+    let fixture = fixture_with(|verifier| verifier.scope_claim("scp").scope_claim("roles"));
     let scopes = async |members: &[(&str, Value)]| {
-        let token =
-            members.iter().fold(desk.token().without("scope"), |token, (name, value)| token.claim(name, value.clone()));
-        let token = desk.judge(&token.sign()).await.unwrap();
+        let token = members
+            .iter()
+            .fold(fixture.token().without("scope"), |token, (name, value)| token.claim(name, value.clone()));
+        let token = fixture.authenticate(&token.sign()).await.unwrap();
         token.scopes().to_string()
     };
     assert_eq!(scopes(&[("scp", json!("a b"))]).await, "a b");
     assert_eq!(scopes(&[("roles", json!(["a", "b"]))]).await, "a b");
     assert_eq!(scopes(&[("roles", json!("r")), ("scp", json!("s"))]).await, "s");
     assert_eq!(scopes(&[("roles", json!("r")), ("scp", json!("s")), ("scope", json!("o"))]).await, "o");
-    assert_eq!(scopes(&[("roles", json!("r")), ("scope", json!(""))]).await, "", "an empty scope is a scope");
+    assert_eq!(scopes(&[("roles", json!("r")), ("scope", json!(""))]).await, "", "an empty scope claim is present");
     assert_eq!(scopes(&[("permissions", json!("p"))]).await, "");
-    // Whatever the order in the text.
+    // The order of the claims in the token does not matter.
     for (first, second) in [("scp", "roles"), ("roles", "scp")] {
-        let token = desk.token().without("scope");
+        let token = fixture.token().without("scope");
         let claims =
             token.claims_json().replacen('{', &format!("{{\"{first}\":\"{first}\",\"{second}\":\"{second}\","), 1);
-        let token = desk.judge(&token.sign_raw(token.header_json(), claims)).await.unwrap();
+        let token = fixture.authenticate(&token.sign_raw(token.header_json(), claims)).await.unwrap();
         assert_eq!(token.scopes().to_string(), "scp");
     }
-    desk.refuses_all("scp", [json!(1), Value::Null, json!(["a b"]), json!({})]).await;
+    fixture.refuses_all("scp", [json!(1), Value::Null, json!(["a b"]), json!({})]).await;
 }
 
 #[tokio::test]
-async fn other_members_hold_the_client_where_that_was_said_and_the_first_named_wins() {
-    let (strict, desk) = (desk(), desk_with(|verifier| verifier.client_claim("azp").client_claim("cid")));
-    let other = |desk: &Desk| desk.token().without("client_id").claim("azp", "z");
+async fn reads_the_client_from_the_first_configured_claim_that_is_present() {
+    let (strict, fixture) = (fixture(), fixture_with(|verifier| verifier.client_claim("azp").client_claim("cid")));
+    let other = |fixture: &VerifierFixture| fixture.token().without("client_id").claim("azp", "z");
     assert!(!strict.accepts(&other(&strict)).await);
-    let client = async |token: TokenBuilder| desk.judge(&token.sign()).await.unwrap().client_id().map(str::to_owned);
-    assert_eq!(client(other(&desk)).await.as_deref(), Some("z"));
-    assert_eq!(client(desk.token().without("client_id").claim("cid", "c")).await.as_deref(), Some("c"));
-    assert_eq!(client(other(&desk).claim("cid", "c")).await.as_deref(), Some("z"));
-    assert_eq!(client(other(&desk).client_id("own")).await.as_deref(), Some("own"));
-    let own = desk.judge(&other(&desk).claim("sub", "z").sign()).await.unwrap();
-    assert_eq!(own.acts_for(), ActsFor::Client, "the client from azp tells a client's own token");
-    desk.refuses_all("azp", [json!(1), Value::Null, json!(["z"])]).await;
-    assert!(!desk.accepts(&desk.token().without("client_id").claim("clientId", "c")).await);
+    let client =
+        async |token: TokenBuilder| fixture.authenticate(&token.sign()).await.unwrap().client_id().map(str::to_owned);
+    assert_eq!(client(other(&fixture)).await.as_deref(), Some("z"));
+    assert_eq!(client(fixture.token().without("client_id").claim("cid", "c")).await.as_deref(), Some("c"));
+    assert_eq!(client(other(&fixture).claim("cid", "c")).await.as_deref(), Some("z"));
+    assert_eq!(client(other(&fixture).client_id("own")).await.as_deref(), Some("own"));
+    let own = fixture.authenticate(&other(&fixture).claim("sub", "z").sign()).await.unwrap();
+    assert_eq!(own.acts_for(), ActsFor::Client, "acts_for must compare sub with the client in azp");
+    fixture.refuses_all("azp", [json!(1), Value::Null, json!(["z"])]).await;
+    assert!(!fixture.accepts(&fixture.token().without("client_id").claim("clientId", "c")).await);
 }
 
 // --- a shared secret ---
 
 #[tokio::test]
-async fn a_shared_secret_is_accepted_through_its_own_constructor_only() {
+async fn accepts_hmac_only_through_the_shared_secret_constructor() {
     let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(NOW));
     let issuer = issuer().with_clock(clock.clone());
     for (algorithm, length) in [(HmacAlgorithm::HS256, 32), (HmacAlgorithm::HS384, 48), (HmacAlgorithm::HS512, 64)] {
@@ -550,30 +564,34 @@ async fn a_shared_secret_is_accepted_through_its_own_constructor_only() {
         let secret = vec![7; length];
         let shared = SharedSecret::new(algorithm, secret.clone()).unwrap();
         let verifier = JwtVerifier::builder_from_secret(ISSUER, shared, API).clock(clock.clone()).build().unwrap();
-        let desk = Desk { issuer: issuer.clone(), clock: clock.clone(), server: ResourceServer::new(verifier) };
-        let token = desk.token();
-        assert!(desk.accepts_signed(&token.sign_hmac(algorithm, &secret)).await);
-        assert!(desk.accepts_signed(&token.clone().without_header("kid").sign_hmac(algorithm, &secret)).await);
-        assert!(!desk.accepts_signed(&token.sign_hmac(algorithm, &[8; 64])).await, "another secret");
+        let fixture =
+            VerifierFixture { issuer: issuer.clone(), clock: clock.clone(), server: ResourceServer::new(verifier) };
+        let token = fixture.token();
+        assert!(fixture.accepts_signed(&token.sign_hmac(algorithm, &secret)).await);
+        assert!(fixture.accepts_signed(&token.clone().without_header("kid").sign_hmac(algorithm, &secret)).await);
+        assert!(!fixture.accepts_signed(&token.sign_hmac(algorithm, &[8; 64])).await, "another secret");
         for other in [HmacAlgorithm::HS256, HmacAlgorithm::HS384, HmacAlgorithm::HS512] {
-            let accepted = desk.accepts_signed(&token.sign_hmac(other, &secret)).await;
+            let accepted = fixture.accepts_signed(&token.sign_hmac(other, &secret)).await;
             assert_eq!(accepted, other == algorithm, "{other:?} with a secret for {algorithm:?}");
         }
-        assert!(!desk.accepts(&token).await, "an asymmetric signature");
-        assert!(!desk.accepts_signed(&token.without("exp").sign_hmac(algorithm, &secret)).await, "the claims count");
-        let public = self::desk();
-        assert!(!public.accepts_signed(&public.token().sign_hmac(algorithm, &secret)).await);
+        assert!(!fixture.accepts(&token).await, "an asymmetric signature");
+        assert!(
+            !fixture.accepts_signed(&token.without("exp").sign_hmac(algorithm, &secret)).await,
+            "the claims are checked too"
+        );
+        let asymmetric = self::fixture();
+        assert!(!asymmetric.accepts_signed(&asymmetric.token().sign_hmac(algorithm, &secret)).await);
     }
     let secret = || SharedSecret::new(HmacAlgorithm::HS256, [7; 32]).unwrap();
     assert!(JwtVerifier::builder_from_secret(" ", secret(), API).build().is_err());
-    let algorithms = JwtVerifier::builder_from_secret(ISSUER, secret(), API);
-    assert!(algorithms.audience("").build().is_err());
+    let builder = JwtVerifier::builder_from_secret(ISSUER, secret(), API);
+    assert!(builder.audience("").build().is_err());
 }
 
 // --- start-up ---
 
 #[test]
-fn every_mistake_of_a_verifier_is_told_at_once_and_by_the_settings_name() {
+fn build_of_a_verifier_reports_all_mistakes_with_their_settings() {
     let error = issuer()
         .verifier_builder(" ")
         .audience("")
@@ -601,7 +619,7 @@ fn every_mistake_of_a_verifier_is_told_at_once_and_by_the_settings_name() {
 }
 
 #[test]
-fn an_issuer_is_an_https_url_and_http_is_for_this_machine_only() {
+fn an_issuer_must_use_https_except_on_the_loopback_address() {
     let good = [
         "https://auth.test",
         "https://auth.test/tenant/",
@@ -611,7 +629,7 @@ fn an_issuer_is_an_https_url_and_http_is_for_this_machine_only() {
     ];
     for identifier in good {
         let issuer = Issuer::from_keys(identifier, issuer().key_set()).unwrap();
-        assert_eq!(issuer.identifier(), identifier, "unchanged");
+        assert_eq!(issuer.identifier(), identifier, "must be unchanged");
     }
     let bad = [
         "",
@@ -635,7 +653,7 @@ fn an_issuer_is_an_https_url_and_http_is_for_this_machine_only() {
 }
 
 #[tokio::test]
-async fn the_allow_list_of_algorithms_is_kept() {
+async fn accepts_only_algorithms_of_the_allow_list() {
     let (ours, other) = (
         MockIssuer::new(ISSUER).with_algorithm(Algorithm::ES256),
         MockIssuer::new(ISSUER).with_algorithm(Algorithm::EdDSA),
@@ -647,15 +665,15 @@ async fn the_allow_list_of_algorithms_is_kept() {
     };
     let both = app(JwtVerifier::builder(issuer.clone(), API));
     let one = app(JwtVerifier::builder(issuer, API).algorithms([Algorithm::ES256]));
-    for (issuer, by_one) in [(&ours, 200), (&other, 401)] {
+    for (issuer, status) in [(&ours, 200), (&other, 401)] {
         let token = issuer.token("ada").sign();
         assert_eq!(get_with_token(&both, "/me", &token).await.status, 200);
-        assert_eq!(get_with_token(&one, "/me", &token).await.status, by_one, "{}", issuer.algorithm());
+        assert_eq!(get_with_token(&one, "/me", &token).await.status, status, "{}", issuer.algorithm());
     }
 }
 
 #[tokio::test]
-async fn the_machines_own_clock_is_the_default() {
+async fn the_default_clock_is_the_system_clock() {
     let verifier = JwtVerifier::new(issuer().issuer(), API).unwrap();
     let app = router().layer(tower_oauth::OAuthLayer::new(verifier));
     assert_eq!(get_with_token(&app, "/me", &issuer().token("ada").sign()).await.status, 200);

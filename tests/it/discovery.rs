@@ -10,8 +10,8 @@ async fn discover(fake: &FakeIssuer) -> Result<Issuer, String> {
 }
 
 #[tokio::test]
-async fn finds_the_keys_by_any_one_of_the_well_known_documents() {
-    for (path, places) in [
+async fn finds_the_keys_through_each_of_the_well_known_documents() {
+    for (path, paths) in [
         ("", vec!["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"]),
         (
             "/realms/x",
@@ -22,24 +22,24 @@ async fn finds_the_keys_by_any_one_of_the_well_known_documents() {
             ],
         ),
     ] {
-        for place in places {
+        for document_path in paths {
             let fake = FakeIssuer::start_with_path(path).await;
             fake.without_metadata();
-            fake.metadata(place, fake.document());
-            assert!(discover(&fake).await.unwrap().is_ready(), "{place}");
-            assert_eq!((fake.hits(place), fake.fetches()), (1, 1));
+            fake.metadata(document_path, fake.document());
+            assert!(discover(&fake).await.unwrap().is_ready(), "{document_path}");
+            assert_eq!((fake.hits(document_path), fake.fetches()), (1, 1));
         }
     }
 }
 
 #[tokio::test]
-async fn a_document_that_names_another_issuer_is_not_used() {
+async fn refuses_metadata_of_another_issuer() {
     let fake = FakeIssuer::start().await;
     let path = "/.well-known/oauth-authorization-server";
     let own = fake.identifier.clone();
     for issuer in [
         json!(format!("{own}/")),
-        json!("https://stranger.test"),
+        json!("https://untrusted.test"),
         json!([own]),
         json!(own.to_uppercase()),
         Value::Null,
@@ -56,7 +56,7 @@ async fn a_document_that_names_another_issuer_is_not_used() {
 }
 
 #[tokio::test]
-async fn a_jwks_uri_that_is_not_https_is_not_asked() {
+async fn never_fetches_a_jwks_uri_without_https() {
     let fake = FakeIssuer::start().await;
     let port = fake.origin().rsplit(':').next().unwrap().to_owned();
     for uri in [
@@ -66,8 +66,8 @@ async fn a_jwks_uri_that_is_not_https_is_not_asked() {
         json!("file:///etc/passwd"),
         json!("data:application/json,{}"),
         json!(format!("http://0.0.0.0:{port}/jwks")),
-        json!(format!("http://localhost.stranger.test:{port}/jwks")),
-        json!(format!("http://127.0.0.1@stranger.test:{port}/jwks")),
+        json!(format!("http://localhost.untrusted.test:{port}/jwks")),
+        json!(format!("http://127.0.0.1@untrusted.test:{port}/jwks")),
         json!("http://169.254.169.254/latest/meta-data"),
     ] {
         fake.metadata("/.well-known/oauth-authorization-server", json!({"issuer": fake.identifier, "jwks_uri": uri}));
@@ -77,7 +77,7 @@ async fn a_jwks_uri_that_is_not_https_is_not_asked() {
 }
 
 #[tokio::test]
-async fn an_https_issuer_cannot_send_us_to_plain_http_on_this_machine() {
+async fn refuses_a_plain_http_jwks_uri_of_an_https_issuer() {
     let fake = FakeIssuer::start().await;
     let error = Issuer::from_jwks_uri("https://auth.test", fake.jwks_uri()).unwrap_err();
     assert!(error.to_string().contains("plain http"), "{error}");
@@ -86,7 +86,7 @@ async fn an_https_issuer_cannot_send_us_to_plain_http_on_this_machine() {
 }
 
 #[tokio::test]
-async fn the_keys_may_be_on_another_origin() {
+async fn accepts_a_jwks_uri_on_another_origin() {
     let (fake, keys) = (FakeIssuer::start().await, FakeIssuer::start().await);
     let document = json!({"issuer": fake.identifier, "jwks_uri": keys.jwks_uri()});
     fake.metadata("/.well-known/oauth-authorization-server", document);
@@ -95,11 +95,11 @@ async fn the_keys_may_be_on_another_origin() {
 }
 
 #[tokio::test]
-async fn a_set_that_moved_is_found_within_the_hour_even_if_the_old_place_still_answers() {
+async fn finds_a_new_jwks_uri_within_an_hour_while_the_old_one_still_works() {
     let (fake, new) = (FakeIssuer::start().await, FakeIssuer::start().await);
     let clock = tower_oauth::testing::ManualClock::default();
     let issuer = fake.builder().clock(clock.clone()).discover().await.unwrap();
-    // The same validator at both places: it means something at one of them only (RFC 9110 §8.8.3).
+    // Both URLs have the same ETag. It is valid only for the URL that sent it (RFC 9110 §8.8.3).
     fake.jwks_headers("ETag: \"1\"\r\n");
     new.jwks_headers("ETag: \"1\"\r\n");
     clock.advance(std::time::Duration::from_secs(660));
@@ -113,7 +113,7 @@ async fn a_set_that_moved_is_found_within_the_hour_even_if_the_old_place_still_a
 }
 
 #[tokio::test]
-async fn a_set_that_moved_is_found_again() {
+async fn finds_a_new_jwks_uri_after_the_old_one_fails() {
     let (fake, new) = (FakeIssuer::start().await, FakeIssuer::start().await);
     let clock = tower_oauth::testing::ManualClock::default();
     let issuer = fake.builder().clock(clock.clone()).discover().await.unwrap();
@@ -128,7 +128,7 @@ async fn a_set_that_moved_is_found_again() {
 }
 
 #[tokio::test]
-async fn settings_that_cannot_work_are_told_all_at_once() {
+async fn build_reports_all_invalid_settings_at_once() {
     let error = Issuer::builder("ftp://auth.test")
         .jwks_uri("file:///keys")
         .unknown_kid_cooldown(std::time::Duration::ZERO)
@@ -159,7 +159,7 @@ async fn settings_that_cannot_work_are_told_all_at_once() {
 }
 
 #[test]
-fn a_password_in_a_url_is_not_told_to_the_log() {
+fn the_error_does_not_contain_a_password_of_the_url() {
     let error = Issuer::builder("https://user:hush@auth.test").build().unwrap_err().to_string();
     assert!(error.contains("user name") && !error.contains("hush"), "{error}");
 }

@@ -28,7 +28,9 @@ use tower_oauth::{
     verify::{BearerMethod, Verdict},
 };
 
-use crate::support::{API, Admin, get_bare, get_with_token, issuer, layer_with, reader, says, send};
+use crate::support::{
+    API, Admin, get_with_token, get_without_token, issuer, layer_with, send, valid_token, verifier_from,
+};
 
 tower_oauth::roles! {
     Accountant = "accountant";
@@ -63,7 +65,7 @@ async fn optional_evidence_is_none_without_credentials_and_without_the_permissio
     for (path, none) in
         [("/scoped", "false"), ("/role", "false"), ("/client", "false"), ("/claims", "none"), ("/shared", "none")]
     {
-        let anonymous = get_bare(&app, path).await;
+        let anonymous = get_without_token(&app, path).await;
         assert_eq!((anonymous.status.as_u16(), anonymous.body.as_str()), (200, none), "{path}");
         assert!(get_with_token(&app, path, "garbage").await.is_refusal(401, "invalid_token"), "{path}");
     }
@@ -72,15 +74,15 @@ async fn optional_evidence_is_none_without_credentials_and_without_the_permissio
         assert_eq!(answer.status, 200, "{path}: {answer:?}");
         answer.body
     };
-    assert_eq!(body("/scoped", reader().sign()).await, "false");
-    assert_eq!(body("/scoped", reader().scope("admin").sign()).await, "true");
-    assert_eq!(body("/role", reader().sign()).await, "false");
-    assert_eq!(body("/role", reader().claim("roles", vec!["accountant"]).sign()).await, "true");
-    assert_eq!(body("/client", reader().sign()).await, "false");
+    assert_eq!(body("/scoped", valid_token().sign()).await, "false");
+    assert_eq!(body("/scoped", valid_token().scope("admin").sign()).await, "true");
+    assert_eq!(body("/role", valid_token().sign()).await, "false");
+    assert_eq!(body("/role", valid_token().claim("roles", vec!["accountant"]).sign()).await, "true");
+    assert_eq!(body("/client", valid_token().sign()).await, "false");
     assert_eq!(body("/client", issuer().client_token("batch").sign()).await, "true");
     for path in ["/claims", "/shared"] {
-        assert_eq!(body(path, reader().claim("tenant", "acme").sign()).await, "acme");
-        let unsuitable = get_with_token(&app, path, &reader().claim("tenant", 7).sign()).await;
+        assert_eq!(body(path, valid_token().claim("tenant", "acme").sign()).await, "acme");
+        let unsuitable = get_with_token(&app, path, &valid_token().claim("tenant", 7).sign()).await;
         assert!(unsuitable.is_refusal(401, "invalid_token"), "claims that don't fit are an error: {unsuitable:?}");
     }
 }
@@ -88,7 +90,7 @@ async fn optional_evidence_is_none_without_credentials_and_without_the_permissio
 #[tokio::test]
 async fn optional_evidence_on_a_route_without_the_layer_is_a_mistake_of_the_program() {
     for path in ["/scoped", "/role", "/client", "/claims", "/shared"] {
-        assert_eq!(get_bare(&optional_router(), path).await.status, 500, "{path}");
+        assert_eq!(get_without_token(&optional_router(), path).await.status, 500, "{path}");
     }
 }
 
@@ -98,11 +100,11 @@ async fn a_handlers_own_403_is_rendered_like_every_other_refusal() {
         Router::new()
             .route("/", get(|_: Token| async { Err::<(), _>(AuthError::forbidden("This order is not yours")) }))
     };
-    let answer = get_with_token(&router().layer(layer_with(|server| server)), "/", &reader().sign()).await;
+    let answer = get_with_token(&router().layer(layer_with(|server| server)), "/", &valid_token().sign()).await;
     assert_eq!((answer.status.as_u16(), answer.challenges(), &*answer.body), (403, vec![], ""));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let app = router().layer(layer_with(|server| server).render(ProblemJson::new()));
-    let answer = get_with_token(&app, "/", &reader().sign()).await;
+    let answer = get_with_token(&app, "/", &valid_token().sign()).await;
     let problem: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(problem["detail"], "This order is not yours");
     assert_eq!((&problem["status"], problem.get("error")), (&403.into(), None));
@@ -118,7 +120,8 @@ async fn a_handlers_own_403_becomes_a_grpc_status() {
     let handler = |_: Token| async { Err::<(), _>(AuthError::forbidden("100 % yours")) };
     let app = Router::new().route("/", get(handler)).layer(layer_with(|server| server.answer_grpc()));
     let request = http::Request::get("/").header("content-type", "application/grpc");
-    let request = request.header("authorization", format!("Bearer {}", reader().sign())).body(Body::empty()).unwrap();
+    let request =
+        request.header("authorization", format!("Bearer {}", valid_token().sign())).body(Body::empty()).unwrap();
     let answer = send(&app, request).await;
     assert_eq!((answer.status.as_u16(), answer.header("grpc-status")), (200, Some("7")));
     assert_eq!(answer.header("grpc-message"), Some("100 %25 yours"));
@@ -140,7 +143,7 @@ fn every_reason_is_a_stable_name_in_snake_case() {
 
 #[tokio::test]
 async fn a_closure_renders_a_body_alone_with_a_content_type_or_none() {
-    let body = async |layer: OAuthLayer<_>| get_bare(&crate::support::router().layer(layer), "/me").await;
+    let body = async |layer: OAuthLayer<_>| get_without_token(&crate::support::router().layer(layer), "/me").await;
     let alone = layer_with(|server| server).render(|refusal: &Refusal<'_>| Body::from(refusal.status().to_string()));
     let answer = body(alone).await;
     assert_eq!((&*answer.body, answer.header("content-type")), ("401 Unauthorized", None));
@@ -148,11 +151,11 @@ async fn a_closure_renders_a_body_alone_with_a_content_type_or_none() {
         assert_eq!(refusal.challenge().status(), 401);
         RenderedBody::<Body>::empty()
     });
-    let answer = get_bare(&crate::support::router().layer(none), "/me").await;
+    let answer = get_without_token(&crate::support::router().layer(none), "/me").await;
     assert_eq!((answer.status.as_u16(), &*answer.body), (401, ""));
     let typed = layer_with(|server| server)
         .render(|refusal: &Refusal<'_>| (HeaderValue::from_static("text/plain"), Body::from(refusal.error().reason())));
-    let answer = get_bare(&crate::support::router().layer(typed), "/me").await;
+    let answer = get_without_token(&crate::support::router().layer(typed), "/me").await;
     assert_eq!((&*answer.body, answer.header("content-type")), ("no_credentials", Some("text/plain")));
 }
 
@@ -175,7 +178,7 @@ async fn the_step_up_layer_refuses_an_old_or_weak_authentication() {
         assert!(answer.is_refusal(401, "insufficient_user_authentication"), "{acr} {age}: {answer:?}");
         assert!(answer.challenges()[0].contains(r#"acr_values="urn:mfa", max_age="60""#), "{answer:?}");
     }
-    assert!(get_bare(&app, "/").await.is_refusal(401, ""));
+    assert!(get_without_token(&app, "/").await.is_refusal(401, ""));
 }
 
 #[tokio::test]
@@ -195,10 +198,10 @@ async fn an_outer_layer_learns_who_was_accepted_and_why_not() {
         }
     });
     let app = crate::support::router().layer(layer_with(|server| server)).layer(access_log);
-    get_with_token(&app, "/me", &reader().sign()).await;
-    get_with_token(&app, "/admin", &reader().sign()).await;
+    get_with_token(&app, "/me", &valid_token().sign()).await;
+    get_with_token(&app, "/admin", &valid_token().sign()).await;
     get_with_token(&app, "/me", "garbage").await;
-    get_bare(&app, "/me").await;
+    get_without_token(&app, "/me").await;
     let expected = [
         r#"200 Some("ada") None"#,
         r#"403 Some("ada") Some("scope")"#,
@@ -211,9 +214,9 @@ async fn an_outer_layer_learns_who_was_accepted_and_why_not() {
 #[tokio::test]
 async fn a_bare_token_is_authenticated_like_one_of_a_request() {
     let server = ResourceServer::builder(issuer().verifier(API)).max_token_bytes(2_000).build().unwrap();
-    let token = server.authenticate_token(&reader().sign()).await.unwrap();
+    let token = server.authenticate_token(&valid_token().sign()).await.unwrap();
     assert_eq!((token.subject(), token.allows("orders:read")), (Some("ada"), true));
-    let bound = reader().claim("cnf", serde_json::json!({"jkt": "x"})).sign();
+    let bound = valid_token().claim("cnf", serde_json::json!({"jkt": "x"})).sign();
     for (text, reason) in [
         ("", "malformed_credentials"),
         ("a b", "malformed_credentials"),
@@ -226,7 +229,7 @@ async fn a_bare_token_is_authenticated_like_one_of_a_request() {
     }
     let methods: Arc<Mutex<Vec<BearerMethod>>> = Arc::default();
     let seen = Arc::clone(&methods);
-    let server = ResourceServer::new(says(move |presented| {
+    let server = ResourceServer::new(verifier_from(move |presented| {
         seen.lock().unwrap().push(presented.bearer_method());
         let token = presented.permit().token(&serde_json::json!({"sub": presented.parts().uri.path()}));
         Verdict::later(async { token })
@@ -237,7 +240,7 @@ async fn a_bare_token_is_authenticated_like_one_of_a_request() {
 
 #[tokio::test]
 async fn a_verifier_of_ones_own_can_be_tested_without_a_server() {
-    let verifier = says(|presented| {
+    let verifier = verifier_from(|presented| {
         let tenant = presented.parts().headers.get("x-tenant").and_then(|value| value.to_str().ok());
         let claims = serde_json::json!({"sub": tenant, "scope": presented.token()});
         Verdict::Now(if presented.bearer_method() == BearerMethod::Cookie {

@@ -1,4 +1,4 @@
-//! What handlers ask for in their signatures, with and without a layer on the route.
+//! Extractors in the signatures of handlers, with and without a layer on the route.
 
 use axum::{Router, body::Body, response::IntoResponse as _, routing::get};
 use http::Request;
@@ -12,7 +12,8 @@ use tower_oauth::{
 use crate::{
     secrets::Log,
     support::{
-        API, Admin, Answer, BARE, OrdersRead, get_bare, get_with, get_with_token, issuer, layer_with, reader, says,
+        API, Admin, Answer, DEFAULT_CHALLENGE, OrdersRead, get_with, get_with_token, get_without_token, issuer,
+        layer_with, valid_token, verifier_from,
     },
 };
 
@@ -24,11 +25,11 @@ struct Tenant {
 }
 
 async fn token(token: Token) -> String {
-    token.subject().unwrap_or("nobody").to_owned()
+    token.subject().unwrap_or("no subject").to_owned()
 }
 
 async fn optional(token: Option<Token>) -> String {
-    token.as_ref().map_or("anonymous", |token| token.subject().unwrap_or("nobody")).to_owned()
+    token.as_ref().map_or("anonymous", |token| token.subject().unwrap_or("no subject")).to_owned()
 }
 
 async fn scoped(token: Scoped<OrdersRead>) -> String {
@@ -44,7 +45,7 @@ async fn user(token: UserToken) -> String {
 }
 
 async fn optional_user(token: Option<UserToken>) -> String {
-    token.as_ref().map_or("no person", |token| token.subject().unwrap()).to_owned()
+    token.as_ref().map_or("no user", |token| token.subject().unwrap()).to_owned()
 }
 
 async fn client(token: ClientToken) -> String {
@@ -53,7 +54,7 @@ async fn client(token: ClientToken) -> String {
 
 const PATHS: [&str; 7] = ["/token", "/optional", "/scoped", "/claims", "/user", "/optional-user", "/client"];
 
-fn rooms() -> Router {
+fn routes() -> Router {
     Router::new()
         .route("/token", get(token))
         .route("/optional", get(optional))
@@ -64,41 +65,46 @@ fn rooms() -> Router {
         .route("/client", get(client))
 }
 
-fn strict() -> Router {
-    let dispensable = issuer().verifier_builder(API).accept_without(tower_oauth::verify::OptionalClaim::Subject);
-    let verifier = dispensable.accept_without(tower_oauth::verify::OptionalClaim::ClientId).build().unwrap();
-    rooms().layer(OAuthLayer::new(verifier))
+fn layered_routes() -> Router {
+    let builder = issuer().verifier_builder(API).accept_without(tower_oauth::verify::OptionalClaim::Subject);
+    let verifier = builder.accept_without(tower_oauth::verify::OptionalClaim::ClientId).build().unwrap();
+    routes().layer(OAuthLayer::new(verifier))
 }
 
-async fn ask(path: &str, token: &TokenBuilder) -> Answer {
-    get_with_token(&strict(), path, &token.sign()).await
+async fn get_signed(path: &str, token: &TokenBuilder) -> Answer {
+    get_with_token(&layered_routes(), path, &token.sign()).await
 }
 
 #[tokio::test]
-async fn a_token_is_handed_over_whether_or_not_it_may_be_absent() {
-    assert_eq!(ask("/token", &reader()).await.body, "ada");
-    assert_eq!(ask("/optional", &reader()).await.body, "ada");
-    assert_eq!(ask("/scoped", &reader()).await.body, "ada");
+async fn required_and_optional_extractors_return_the_token() {
+    assert_eq!(get_signed("/token", &valid_token()).await.body, "ada");
+    assert_eq!(get_signed("/optional", &valid_token()).await.body, "ada");
+    assert_eq!(get_signed("/scoped", &valid_token()).await.body, "ada");
     for path in PATHS {
-        let answer = get_bare(&strict(), path).await;
-        assert_eq!((answer.status.as_u16(), answer.challenges()), (401, vec![BARE]), "{path}");
-        assert!(get_with_token(&strict(), path, "x").await.is_refusal(401, "invalid_token"), "{path}");
+        let answer = get_without_token(&layered_routes(), path).await;
+        assert_eq!((answer.status.as_u16(), answer.challenges()), (401, vec![DEFAULT_CHALLENGE]), "{path}");
+        assert!(get_with_token(&layered_routes(), path, "x").await.is_refusal(401, "invalid_token"), "{path}");
     }
 }
 
 #[tokio::test]
-async fn claims_come_in_the_handlers_own_type_and_a_misfit_is_401() {
-    assert_eq!(ask("/claims", &reader().claim("tenant", "acme")).await.body, "acme None");
-    assert_eq!(ask("/claims", &reader().claim("tenant", "acme").claim("level", 3)).await.body, "acme Some(3)");
-    for misfit in [reader(), reader().claim("tenant", 5), reader().claim("tenant", "acme").claim("level", 256)] {
-        let answer = ask("/claims", &misfit).await;
+async fn deserializes_claims_and_refuses_a_mismatch_with_401() {
+    assert_eq!(get_signed("/claims", &valid_token().claim("tenant", "acme")).await.body, "acme None");
+    assert_eq!(
+        get_signed("/claims", &valid_token().claim("tenant", "acme").claim("level", 3)).await.body,
+        "acme Some(3)"
+    );
+    for mismatch in
+        [valid_token(), valid_token().claim("tenant", 5), valid_token().claim("tenant", "acme").claim("level", 256)]
+    {
+        let answer = get_signed("/claims", &mismatch).await;
         assert!(answer.is_refusal(401, "invalid_token"), "{answer:?}");
         assert!(answer.challenges()[0].contains("lacks a required claim"), "{answer:?}");
     }
 }
 
 #[tokio::test]
-async fn the_standard_claims_can_be_read_in_the_handlers_own_type_too() {
+async fn deserializes_standard_claims_into_the_handlers_type() {
     #[derive(Deserialize)]
     struct Standard {
         sub: String,
@@ -111,125 +117,125 @@ async fn the_standard_claims_can_be_read_in_the_handlers_own_type_too() {
             get(|Claims(own): Claims<Standard>| async move { format!("{} {} {}", own.sub, own.exp > 0, own.aud) }),
         )
         .layer(layer_with(|server| server));
-    assert_eq!(get_with_token(&app, "/", &reader().sign()).await.body, format!("ada true \"{API}\""));
+    assert_eq!(get_with_token(&app, "/", &valid_token().sign()).await.body, format!("ada true \"{API}\""));
 }
 
 #[tokio::test]
-async fn a_persons_token_is_told_from_a_clients_own() {
-    let person = reader();
+async fn distinguishes_a_users_token_from_a_clients_own_token() {
+    let user_token = valid_token();
     let own = issuer().client_token("batch");
-    let without_subject = reader().without("sub").client_id("batch");
-    let without_client = reader().without("client_id");
+    let without_subject = valid_token().without("sub").client_id("batch");
+    let without_client = valid_token().without("client_id");
     let rows = [
-        ("person", &person, Ok("ada"), "ada", Err("client obtained for itself")),
-        ("client", &own, Err("acts for a user"), "no person", Ok("batch")),
-        ("no sub", &without_subject, Err("acts for a user"), "no person", Ok("batch")),
-        ("no client_id", &without_client, Err("acts for a user"), "no person", Err("client obtained for itself")),
+        ("user", &user_token, Ok("ada"), "ada", Err("client obtained for itself")),
+        ("client", &own, Err("acts for a user"), "no user", Ok("batch")),
+        ("no sub", &without_subject, Err("acts for a user"), "no user", Ok("batch")),
+        ("no client_id", &without_client, Err("acts for a user"), "no user", Err("client obtained for itself")),
     ];
-    for (who, token, as_user, as_optional_user, as_client) in rows {
+    for (case, token, as_user, as_optional_user, as_client) in rows {
         for (path, expected) in [("/user", as_user), ("/client", as_client)] {
-            let answer = ask(path, token).await;
+            let answer = get_signed(path, token).await;
             match expected {
-                Ok(body) => assert_eq!((answer.status.as_u16(), &*answer.body), (200, body), "{who} {path}"),
-                Err(words) => {
-                    assert!(answer.is_refusal(403, "insufficient_scope"), "{who} {path}: {answer:?}");
+                Ok(body) => assert_eq!((answer.status.as_u16(), &*answer.body), (200, body), "{case} {path}"),
+                Err(text) => {
+                    assert!(answer.is_refusal(403, "insufficient_scope"), "{case} {path}: {answer:?}");
                     let challenge = answer.challenges()[0];
-                    assert!(challenge.contains(words) && !challenge.contains("scope=\""), "{challenge}");
+                    assert!(challenge.contains(text) && !challenge.contains("scope=\""), "{challenge}");
                 }
             }
         }
-        assert_eq!(ask("/optional-user", token).await.body, as_optional_user, "{who}");
+        assert_eq!(get_signed("/optional-user", token).await.body, as_optional_user, "{case}");
     }
 }
 
 #[tokio::test]
-async fn an_anonymous_layer_lets_absence_through_and_nothing_else() {
-    let app = rooms().layer(layer_with(|server| server).allow_anonymous());
-    assert_eq!(get_bare(&app, "/optional").await.body, "anonymous");
-    assert_eq!(get_bare(&app, "/optional-user").await.body, "no person");
-    assert_eq!(get_with_token(&app, "/optional", &reader().sign()).await.body, "ada");
+async fn allow_anonymous_accepts_missing_but_not_invalid_credentials() {
+    let app = routes().layer(layer_with(|server| server).allow_anonymous());
+    assert_eq!(get_without_token(&app, "/optional").await.body, "anonymous");
+    assert_eq!(get_without_token(&app, "/optional-user").await.body, "no user");
+    assert_eq!(get_with_token(&app, "/optional", &valid_token().sign()).await.body, "ada");
     for path in ["/token", "/scoped", "/claims", "/user", "/client"] {
-        let answer = get_bare(&app, path).await;
-        assert_eq!((answer.status.as_u16(), answer.challenges()), (401, vec![BARE]), "{path}");
+        let answer = get_without_token(&app, path).await;
+        assert_eq!((answer.status.as_u16(), answer.challenges()), (401, vec![DEFAULT_CHALLENGE]), "{path}");
     }
     for path in PATHS {
         assert!(get_with_token(&app, path, "x").await.is_refusal(401, "invalid_token"), "{path}");
         assert!(get_with(&app, path, "Bearer").await.is_refusal(400, "invalid_request"), "{path}");
         assert!(
             get_with(&app, path, "Basic YWRhOnB3").await.is_refusal(401, ""),
-            "another scheme is not nothing: {path}"
+            "another scheme counts as credentials: {path}"
         );
     }
-    assert_eq!(get_bare(&app, "/optional?access_token=x").await.body, "anonymous", "the query is ignored");
+    assert_eq!(get_without_token(&app, "/optional?access_token=x").await.body, "anonymous", "the query is ignored");
 }
 
 #[tokio::test]
-async fn an_anonymous_layer_refuses_what_could_not_be_judged() {
-    let verifier = says(|_| Verdict::Now(Err(AuthError::unavailable(std::time::Duration::from_secs(1)))));
-    let app = rooms().layer(OAuthLayer::new(verifier).allow_anonymous());
+async fn allow_anonymous_responds_503_if_the_token_cannot_be_checked() {
+    let verifier = verifier_from(|_| Verdict::Now(Err(AuthError::unavailable(std::time::Duration::from_secs(1)))));
+    let app = routes().layer(OAuthLayer::new(verifier).allow_anonymous());
     assert_eq!(get_with_token(&app, "/optional", "x").await.status, 503);
 }
 
 #[tokio::test]
-async fn a_missing_layer_is_500_and_a_log_line_that_names_the_mistake() {
+async fn a_missing_layer_responds_500_and_logs_the_mistake() {
     for path in PATHS {
         let log = Log::default();
-        let answer = log.capture(get_with_token(&rooms(), path, &reader().sign())).await;
+        let answer = log.capture(get_with_token(&routes(), path, &valid_token().sign())).await;
         assert_eq!((answer.status.as_u16(), answer.challenges(), &*answer.body), (500, vec![], ""), "{path}");
-        let told = log.text();
-        let lines: Vec<_> = told.lines().filter(|line| line.contains("ERROR")).collect();
-        let [line] = lines[..] else { panic!("one line: {told}") };
+        let text = log.text();
+        let lines: Vec<_> = text.lines().filter(|line| line.contains("ERROR")).collect();
+        let [line] = lines[..] else { panic!("there must be one error line: {text}") };
         assert!(
             line.contains("its route has no OAuthLayer") && line.contains(".layer(OAuthLayer::new(verifier))"),
             "{line}"
         );
     }
     let log = Log::default();
-    log.capture(get_with_token(&strict(), "/token", &reader().sign())).await;
-    assert!(!log.text().contains("ERROR"), "the control: {}", log.text());
+    log.capture(get_with_token(&layered_routes(), "/token", &valid_token().sign())).await;
+    assert!(!log.text().contains("ERROR"), "no error with the layer: {}", log.text());
 }
 
 #[tokio::test]
-async fn both_of_two_layers_must_be_satisfied() {
+async fn each_of_two_layers_must_accept_the_token() {
     let staff = MockIssuer::new("https://staff.test");
     let inner = Router::new().route("/token", get(token)).layer(OAuthLayer::new(staff.verifier(API)));
     let both = inner.clone().layer(layer_with(|server| server));
-    for (app, of_staff, of_ours) in [(&inner, 200, 401), (&both, 401, 401)] {
-        assert_eq!(get_with_token(app, "/token", &staff.token("eve").sign()).await.status, of_staff);
-        assert_eq!(get_with_token(app, "/token", &reader().sign()).await.status, of_ours);
+    for (app, status_of_staff, status_of_ours) in [(&inner, 200, 401), (&both, 401, 401)] {
+        assert_eq!(get_with_token(app, "/token", &staff.token("eve").sign()).await.status, status_of_staff);
+        assert_eq!(get_with_token(app, "/token", &valid_token().sign()).await.status, status_of_ours);
     }
 }
 
 #[tokio::test]
-async fn an_anonymous_layer_within_forgets_who_came_another_way() {
-    let inner = rooms().layer(layer_with(|server| server).allow_anonymous());
+async fn an_inner_anonymous_layer_removes_the_token_of_the_outer_layer() {
+    let inner = routes().layer(layer_with(|server| server).allow_anonymous());
     let app = inner.layer(layer_with(|server| server.accept_header("x-token")));
-    let request = Request::get("/optional").header("x-token", reader().sign()).body(Body::empty()).unwrap();
+    let request = Request::get("/optional").header("x-token", valid_token().sign()).body(Body::empty()).unwrap();
     assert_eq!(crate::support::send(&app, request).await.body, "anonymous");
 }
 
 #[tokio::test]
-async fn one_anonymous_layer_around_another_layer_does_not_open_it() {
-    let app = rooms().layer(layer_with(|server| server)).layer(layer_with(|server| server).allow_anonymous());
-    assert_eq!(get_bare(&app, "/optional").await.challenges(), [BARE]);
-    let inside = rooms().layer(layer_with(|server| server).allow_anonymous()).layer(layer_with(|server| server));
-    assert_eq!(get_bare(&inside, "/optional").await.challenges(), [BARE]);
+async fn an_anonymous_layer_does_not_weaken_a_second_layer() {
+    let app = routes().layer(layer_with(|server| server)).layer(layer_with(|server| server).allow_anonymous());
+    assert_eq!(get_without_token(&app, "/optional").await.challenges(), [DEFAULT_CHALLENGE]);
+    let reversed = routes().layer(layer_with(|server| server).allow_anonymous()).layer(layer_with(|server| server));
+    assert_eq!(get_without_token(&reversed, "/optional").await.challenges(), [DEFAULT_CHALLENGE]);
 }
 
 #[tokio::test]
-async fn the_outer_of_two_layers_does_not_reword_what_the_inner_one_said() {
-    let inner = rooms().layer(layer_with(|server| server.realm("inner")));
+async fn the_outer_layer_keeps_the_challenge_of_the_inner_layer() {
+    let inner = routes().layer(layer_with(|server| server.realm("inner")));
     let app = inner.layer(layer_with(|server| server.realm("outer")));
-    let answer = get_with_token(&app, "/scoped", &reader().scope("").sign()).await;
+    let answer = get_with_token(&app, "/scoped", &valid_token().scope("").sign()).await;
     assert!(answer.is_refusal(403, "insufficient_scope") && answer.challenges()[0].contains("\"inner\""), "{answer:?}");
 }
 
 #[tokio::test]
-async fn a_refusal_without_any_layer_is_complete_by_itself() {
+async fn a_refusal_without_an_oauth_layer_has_a_complete_challenge() {
     let app = Router::new()
         .route("/", get(|token: Token| async move { token.require::<Admin>().map(drop) }))
         .layer(TestToken::user("ada").into_layer());
-    let answer = get_bare(&app, "/").await;
+    let answer = get_without_token(&app, "/").await;
     assert!(
         answer.is_refusal(403, "insufficient_scope") && answer.header("cache-control") == Some("no-store"),
         "{answer:?}"
@@ -239,27 +245,27 @@ async fn a_refusal_without_any_layer_is_complete_by_itself() {
 }
 
 #[tokio::test]
-async fn an_injected_token_stands_in_for_the_layer() {
+async fn handlers_accept_an_injected_test_token_without_the_layer() {
     let user = TestToken::user("ada").scope("orders:read").claim("tenant", "acme");
-    let app = rooms().layer(user.into_layer());
+    let app = routes().layer(user.into_layer());
     for (path, body) in
         [("/token", "ada"), ("/optional", "ada"), ("/scoped", "ada"), ("/claims", "acme None"), ("/user", "ada")]
     {
-        assert_eq!(get_bare(&app, path).await.body, body, "{path}");
+        assert_eq!(get_without_token(&app, path).await.body, body, "{path}");
     }
-    assert_eq!(get_bare(&app, "/client").await.status, 403);
-    let batch = rooms().layer(TestToken::client("batch").into_layer());
-    assert_eq!(get_bare(&batch, "/client").await.body, "batch");
-    assert_eq!(get_bare(&batch, "/user").await.status, 403);
+    assert_eq!(get_without_token(&app, "/client").await.status, 403);
+    let batch = routes().layer(TestToken::client("batch").into_layer());
+    assert_eq!(get_without_token(&batch, "/client").await.body, "batch");
+    assert_eq!(get_without_token(&batch, "/user").await.status, 403);
 
     let mut request = Request::get("/token").body(Body::empty()).unwrap();
     TestToken::user("eve").insert_into(&mut request);
-    assert_eq!(crate::support::send(&rooms(), request).await.body, "eve");
+    assert_eq!(crate::support::send(&routes(), request).await.body, "eve");
 }
 
 #[tokio::test]
-async fn a_verifier_of_the_users_own_sees_the_token_its_carrier_and_the_request() {
-    let verifier = says(|presented| {
+async fn a_custom_verifier_gets_the_token_bearer_method_and_request() {
+    let verifier = verifier_from(|presented| {
         if presented.token() != "correct-horse" || presented.bearer_method() != BearerMethod::Header {
             return Verdict::Now(Err(AuthError::invalid_token()));
         }
@@ -267,12 +273,12 @@ async fn a_verifier_of_the_users_own_sees_the_token_its_carrier_and_the_request(
         Verdict::Now(presented.permit().token(&claims))
     });
     let server = tower_oauth::ResourceServer::builder(verifier).accept_header("x-token").build().unwrap();
-    let app = rooms().layer(OAuthLayer::from_server(server));
+    let app = routes().layer(OAuthLayer::from_server(server));
     let request = Request::get("/scoped").header("x-token", "correct-horse").body(Body::empty()).unwrap();
     assert_eq!(crate::support::send(&app, request).await.body, "/scoped");
     assert!(get_with_token(&app, "/scoped", "correct-horse").await.is_refusal(401, "invalid_token"));
 
-    let twisted = says(|presented| Verdict::Now(presented.permit().token(&serde_json::json!({"sub": 5}))));
-    let app = rooms().layer(OAuthLayer::new(twisted));
+    let wrong_type = verifier_from(|presented| Verdict::Now(presented.permit().token(&serde_json::json!({"sub": 5}))));
+    let app = routes().layer(OAuthLayer::new(wrong_type));
     assert!(get_with_token(&app, "/token", "x").await.is_refusal(401, "invalid_token"), "claims of a wrong type");
 }

@@ -1,4 +1,4 @@
-//! An issuer that speaks real HTTP on loopback and misbehaves on demand. Counts what it is asked.
+//! An issuer that serves HTTP on the loopback address, returns faulty responses on demand, and counts its requests.
 
 use std::{
     collections::HashMap,
@@ -25,58 +25,61 @@ struct State {
     jwks: Answer,
     jwks_headers: String,
     introspection: Answer,
-    /// By token, for those that are answered in another way.
-    known: HashMap<String, Answer>,
-    questions: Vec<Question>,
+    /// The introspection responses of single tokens; `introspection` is for all other tokens.
+    introspection_by_token: HashMap<String, Answer>,
+    introspection_requests: Vec<IntrospectionRequest>,
     connections: usize,
     hits: HashMap<String, usize>,
     requests: Vec<String>,
 }
 
-/// What the key set's URL or the introspection endpoint does.
+/// What the URL of the key set or the introspection endpoint returns or does.
 #[derive(Clone)]
 pub(crate) enum Answer {
+    /// The published key set.
     Keys,
+    /// No response; the connection stays open.
     Hang,
-    /// A byte now and then, for ever.
+    /// One byte every 20 ms, without end.
     Drip,
+    /// A TCP reset.
     Reset,
     Status(u16),
-    /// This status with the good key set as its body.
+    /// This status, with the published key set as the body.
     StatusWithKeys(u16),
     Body(String),
     Redirect(String),
-    /// A status, whole header lines each with its line end, and a body.
+    /// A status, complete header lines (each with its line end) and a body.
     Whole(u16, String, Vec<u8>),
-    /// More than anybody wants to read, until the connection is closed.
+    /// A body without end, until the client closes the connection.
     Endless,
-    /// Less than was promised.
+    /// A body that is shorter than its `Content-Length`.
     Truncated,
 }
 
-/// What somebody asked the introspection endpoint.
+/// A request to the introspection endpoint.
 #[derive(Debug, Clone)]
-pub(crate) struct Question {
+pub(crate) struct IntrospectionRequest {
     /// The request line and the header lines.
     pub(crate) head: String,
     pub(crate) body: String,
-    /// By number of connection, in the order of their opening.
+    /// The number of the connection, in the order in which clients opened them.
     pub(crate) connection: usize,
 }
 
-impl Question {
-    /// The value of a header that stands once.
+impl IntrospectionRequest {
+    /// Returns the value of a header. Panics if the request has the header twice.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.head.lines().skip(1).filter_map(|line| {
             let (named, value) = line.split_once(": ")?;
             named.eq_ignore_ascii_case(name).then_some(value)
         });
         let value = values.next();
-        assert!(values.next().is_none(), "{name} stands twice");
+        assert!(values.next().is_none(), "the request has {name} twice");
         value
     }
 
-    /// The form, decoded.
+    /// The decoded form parameters.
     pub(crate) fn form(&self) -> Vec<(String, String)> {
         let decode = |text: &str| {
             let (text, mut bytes) = (text.replace('+', " ").into_bytes(), Vec::new());
@@ -92,21 +95,21 @@ impl Question {
         pairs.map(|(name, value)| (decode(name), decode(value))).collect()
     }
 
-    /// The value of a parameter that stands once.
+    /// Returns the value of a parameter. Panics if the form has the parameter twice.
     pub(crate) fn parameter(&self, name: &str) -> Option<String> {
         let values: Vec<_> = self.form().into_iter().filter(|(named, _)| named == name).collect();
-        assert!(values.len() < 2, "{name} stands twice");
+        assert!(values.len() < 2, "the request has {name} twice");
         values.into_iter().next().map(|(_, value)| value)
     }
 }
 
 impl FakeIssuer {
-    /// Publishes an ES256 key at `/jwks`, and says so in its RFC 8414 metadata.
+    /// Publishes an ES256 key at `/jwks`, and names this URL in its RFC 8414 metadata.
     pub(crate) async fn start() -> Self {
         Self::start_with_path("").await
     }
 
-    /// The same, with a path in its identifier.
+    /// Like [`FakeIssuer::start`], but the identifier has a path.
     pub(crate) async fn start_with_path(path: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let identifier = format!("http://{}{path}", listener.local_addr().unwrap());
@@ -116,8 +119,8 @@ impl FakeIssuer {
             jwks: Answer::Keys,
             jwks_headers: String::new(),
             introspection: Answer::Body(json!({"active": false}).to_string()),
-            known: HashMap::new(),
-            questions: Vec::new(),
+            introspection_by_token: HashMap::new(),
+            introspection_requests: Vec::new(),
             connections: 0,
             hits: HashMap::new(),
             requests: Vec::new(),
@@ -131,13 +134,13 @@ impl FakeIssuer {
         fake
     }
 
-    /// Tokens under the key for `algorithm`; publishing it is another matter.
-    pub(crate) fn mint(&self, algorithm: Algorithm) -> MockIssuer {
+    /// An issuer of tokens signed with the key for `algorithm`. Does not publish the key.
+    pub(crate) fn signer(&self, algorithm: Algorithm) -> MockIssuer {
         MockIssuer::new(&self.identifier).with_algorithm(algorithm)
     }
 
-    pub(crate) fn good_token(&self) -> String {
-        self.mint(Algorithm::ES256).token("ada").sign()
+    pub(crate) fn valid_token(&self) -> String {
+        self.signer(Algorithm::ES256).token("ada").sign()
     }
 
     pub(crate) fn document(&self) -> Value {
@@ -161,49 +164,52 @@ impl FakeIssuer {
     }
 
     pub(crate) fn publish(&self, algorithms: &[Algorithm]) {
-        self.state.lock().unwrap().keys = algorithms.iter().map(|algorithm| self.mint(*algorithm).jwk()).collect();
+        self.state.lock().unwrap().keys = algorithms.iter().map(|algorithm| self.signer(*algorithm).jwk()).collect();
     }
 
     pub(crate) fn publish_raw(&self, keys: Vec<Value>) {
         self.state.lock().unwrap().keys = keys;
     }
 
+    /// Sets what the URL of the key set returns.
     pub(crate) fn answer(&self, answer: Answer) {
         self.state.lock().unwrap().jwks = answer;
     }
 
-    /// What the introspection endpoint answers; unless said, that no token is active.
+    /// Sets what the introspection endpoint returns. Default: `{"active":false}`.
     pub(crate) fn introspection(&self, answer: Answer) {
         self.state.lock().unwrap().introspection = answer;
     }
 
-    /// What it answers about one token.
+    /// Sets what the introspection endpoint returns for one token.
     pub(crate) fn introspection_of(&self, token: &str, answer: Answer) {
-        self.state.lock().unwrap().known.insert(token.to_owned(), answer);
+        self.state.lock().unwrap().introspection_by_token.insert(token.to_owned(), answer);
     }
 
-    /// What it was asked so far.
-    pub(crate) fn questions(&self) -> Vec<Question> {
-        self.state.lock().unwrap().questions.clone()
+    /// The introspection requests so far.
+    pub(crate) fn introspection_requests(&self) -> Vec<IntrospectionRequest> {
+        self.state.lock().unwrap().introspection_requests.clone()
     }
 
-    /// How often it was asked.
-    pub(crate) fn asked(&self) -> usize {
-        self.state.lock().unwrap().questions.len()
+    /// The number of introspection requests so far.
+    pub(crate) fn introspection_count(&self) -> usize {
+        self.state.lock().unwrap().introspection_requests.len()
     }
 
-    /// Until it has been asked so often.
-    pub(crate) async fn is_asked(&self, count: usize) {
-        let asked = async {
-            while self.asked() < count {
+    /// Waits until there are `count` introspection requests, and checks that there are not more.
+    pub(crate) async fn wait_for_introspections(&self, count: usize) {
+        let enough = async {
+            while self.introspection_count() < count {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), asked).await.expect("nobody asked");
-        assert_eq!(self.asked(), count);
+        tokio::time::timeout(Duration::from_secs(10), enough)
+            .await
+            .expect("too few introspection requests within 10 s");
+        assert_eq!(self.introspection_count(), count);
     }
 
-    /// Whole header lines, each with its line end.
+    /// Sets additional headers of the key set's response: complete lines, each with its line end.
     pub(crate) fn jwks_headers(&self, headers: &str) {
         headers.clone_into(&mut self.state.lock().unwrap().jwks_headers);
     }
@@ -216,7 +222,7 @@ impl FakeIssuer {
         self.state.lock().unwrap().metadata.clear();
     }
 
-    /// How often this path was asked for.
+    /// The number of requests for this path.
     pub(crate) fn hits(&self, path: &str) -> usize {
         self.state.lock().unwrap().hits.get(path).copied().unwrap_or_default()
     }
@@ -225,7 +231,7 @@ impl FakeIssuer {
         self.hits("/jwks")
     }
 
-    /// The heads of all requests so far.
+    /// The request line and headers of each request so far.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.state.lock().unwrap().requests.clone()
     }
@@ -252,7 +258,7 @@ async fn accept(listener: TcpListener, state: Arc<Mutex<State>>) {
     }
 }
 
-/// The introspection endpoint keeps its connections; the others close them.
+/// The introspection endpoint keeps connections open; the other URLs close them.
 async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>, connection: usize) {
     const CLOSE: &str = "connection: close\r\n";
     while let Some((head, body)) = read(&mut stream).await {
@@ -275,21 +281,21 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>, connection: usiz
                     Answer::Keys => respond(&mut stream, 200, &headers, keys.as_bytes()).await,
                     Answer::StatusWithKeys(status) => respond(&mut stream, status, CLOSE, keys.as_bytes()).await,
                     other => {
-                        if misbehave(&mut stream, other, CLOSE).await.is_none() {
+                        if send_answer(&mut stream, other, CLOSE).await.is_none() {
                             return;
                         }
                     }
                 }
             }
             ("/introspect", None) => {
-                let question = Question { head, body, connection };
+                let request = IntrospectionRequest { head, body, connection };
                 let answer = {
                     let mut state = state.lock().unwrap();
-                    let token = question.parameter("token").unwrap_or_default();
-                    state.questions.push(question);
-                    state.known.get(&token).unwrap_or(&state.introspection).clone()
+                    let token = request.parameter("token").unwrap_or_default();
+                    state.introspection_requests.push(request);
+                    state.introspection_by_token.get(&token).unwrap_or(&state.introspection).clone()
                 };
-                match misbehave(&mut stream, answer, "").await {
+                match send_answer(&mut stream, answer, "").await {
                     Some(()) => continue,
                     None => return,
                 }
@@ -301,7 +307,7 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>, connection: usiz
     }
 }
 
-/// One request's head, and its body.
+/// Reads the head and the body of one request.
 async fn read(stream: &mut TcpStream) -> Option<(String, String)> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -314,10 +320,10 @@ async fn read(stream: &mut TcpStream) -> Option<(String, String)> {
     Some((head, String::from_utf8(body).unwrap()))
 }
 
-/// Nothing, if the connection is of no use any more.
-async fn misbehave(stream: &mut TcpStream, answer: Answer, headers: &str) -> Option<()> {
+/// Sends the answer. Returns `None` if the connection cannot be used again.
+async fn send_answer(stream: &mut TcpStream, answer: Answer, headers: &str) -> Option<()> {
     match answer {
-        Answer::Keys | Answer::StatusWithKeys(_) => unreachable!("only the key set's URL answers with keys"),
+        Answer::Keys | Answer::StatusWithKeys(_) => unreachable!("only the URL of the key set returns keys"),
         Answer::Hang => std::future::pending().await,
         Answer::Drip => {
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n").await.ok();
@@ -348,10 +354,10 @@ async fn misbehave(stream: &mut TcpStream, answer: Answer, headers: &str) -> Opt
     Some(())
 }
 
-/// In one piece, so that nobody waits for an acknowledgement.
+/// Writes the response at once: with two writes, TCP could delay the second one until an acknowledgement arrives.
 async fn respond(stream: &mut TcpStream, status: u16, headers: &str, body: &[u8]) {
-    let named = headers.to_ascii_lowercase().contains("content-type:");
-    let kind = if named { "" } else { "content-type: application/json\r\n" };
-    let head = format!("HTTP/1.1 {status} x\r\n{kind}{headers}content-length: {}\r\n\r\n", body.len());
+    let has_content_type = headers.to_ascii_lowercase().contains("content-type:");
+    let content_type = if has_content_type { "" } else { "content-type: application/json\r\n" };
+    let head = format!("HTTP/1.1 {status} x\r\n{content_type}{headers}content-length: {}\r\n\r\n", body.len());
     stream.write_all(&[head.as_bytes(), body].concat()).await.ok();
 }

@@ -129,7 +129,7 @@ impl IntrospectionFixture {
     /// The verdict about a question that is given up after exactly this long.
     async fn is_given_up_after(&self, patience: Duration, questions: usize) -> Result<Token, AuthError> {
         let mut waiting = Box::pin(self.authenticate("opaque"));
-        let asked = self.fake.is_asked(questions);
+        let asked = self.fake.wait_for_introspections(questions);
         tokio::select! {
             verdict = &mut waiting => panic!("{verdict:?}"),
             () = asked => {}
@@ -189,9 +189,9 @@ async fn an_answer_of_another_status_is_not_the_tokens_fault() {
         for body in [fixture.good().to_string(), json!({"active": false}).to_string(), "<html>no</html>".to_owned()] {
             let body = if matches!(status, 204 | 304) { Vec::new() } else { body.into_bytes() };
             fixture.fake.introspection(Answer::Whole(status, String::new(), body));
-            let asked = fixture.fake.asked();
+            let asked = fixture.fake.introspection_count();
             fixture.is_unavailable("5", &status.to_string()).await;
-            assert_eq!(fixture.fake.asked(), asked + 1, "{status}: asked once, not again");
+            assert_eq!(fixture.fake.introspection_count(), asked + 1, "{status}: asked once, not again");
         }
     }
     fixture.says(&fixture.good());
@@ -267,7 +267,7 @@ async fn nothing_is_unpacked_and_nothing_packed_is_asked_for() {
         fixture.fake.introspection(Answer::Whole(200, headers.to_owned(), packed.clone()));
         fixture.is_unavailable("5", headers).await;
     }
-    assert_eq!(fixture.fake.questions()[0].header("accept-encoding"), None);
+    assert_eq!(fixture.fake.introspection_requests()[0].header("accept-encoding"), None);
 }
 
 #[tokio::test]
@@ -349,7 +349,8 @@ async fn a_hundred_questions_in_a_row_need_one_connection() {
     for _ in 0..100 {
         assert_eq!(fixture.kind("opaque").await, None);
     }
-    let connections: Vec<_> = fixture.fake.questions().iter().map(|question| question.connection).collect();
+    let connections: Vec<_> =
+        fixture.fake.introspection_requests().iter().map(|question| question.connection).collect();
     assert_eq!(connections.len(), 100);
     assert!(connections.iter().all(|connection| *connection == connections[0]), "{connections:?}");
 }
@@ -375,7 +376,7 @@ async fn who_goes_away_while_the_server_hangs_spoils_nothing() {
         let mut waiting = Box::pin(fixture.authenticate("opaque"));
         tokio::select! {
             verdict = &mut waiting => panic!("{verdict:?}"),
-            () = fixture.fake.is_asked(count) => {}
+            () = fixture.fake.wait_for_introspections(count) => {}
         }
     }
     fixture.says(&fixture.good());

@@ -21,7 +21,7 @@ async fn broken() -> IntrospectionFixture {
     for _ in 0..FIVE {
         fixture.is_unavailable("5", "the server's failure").await;
     }
-    assert_eq!(fixture.fake.asked(), FIVE);
+    assert_eq!(fixture.fake.introspection_count(), FIVE);
     fixture
 }
 
@@ -34,13 +34,13 @@ async fn after_five_failures_in_a_row_nobody_is_asked_for_a_second() {
     }
     fixture.clock.advance(Duration::from_millis(999));
     fixture.is_unavailable("1", "at once").await;
-    assert_eq!(fixture.fake.asked(), FIVE);
+    assert_eq!(fixture.fake.introspection_count(), FIVE);
     fixture.clock.advance(Duration::from_millis(1));
     assert_eq!(fixture.kind("opaque").await, None, "the probe");
     for _ in 0..10 {
         assert_eq!(fixture.kind("opaque").await, None, "the way is open for all");
     }
-    assert_eq!(fixture.fake.asked(), FIVE + 11);
+    assert_eq!(fixture.fake.introspection_count(), FIVE + 11);
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn failures_that_are_not_in_a_row_open_nothing() {
             drop(fixture.authenticate("opaque").await);
         }
     }
-    assert_eq!(fixture.fake.asked(), 45, "each of them asked");
+    assert_eq!(fixture.fake.introspection_count(), 45, "each of them asked");
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn without_a_breaker_every_request_asks() {
     for _ in 0..20 {
         fixture.is_unavailable("5", "").await;
     }
-    assert_eq!(fixture.fake.asked(), 20);
+    assert_eq!(fixture.fake.introspection_count(), 20);
 }
 
 #[tokio::test]
@@ -76,11 +76,11 @@ async fn one_probe_goes_out_and_the_pauses_grow_up_to_half_a_minute() {
         fixture.is_unavailable(&pause.to_string(), "the pause").await;
         fixture.clock.advance(Duration::from_millis(pause * 1000 - 1));
         fixture.is_unavailable("1", "the pause").await;
-        assert_eq!(fixture.fake.asked(), FIVE + round);
+        assert_eq!(fixture.fake.introspection_count(), FIVE + round);
         fixture.clock.advance(Duration::from_millis(1));
         let verdicts = join_all((0..100).map(|_| fixture.kind("opaque"))).await;
         assert!(verdicts.iter().all(|kind| *kind == Some(AuthErrorKind::Unavailable)));
-        assert_eq!(fixture.fake.asked(), FIVE + round + 1, "one probe of a hundred requests");
+        assert_eq!(fixture.fake.introspection_count(), FIVE + round + 1, "one probe of a hundred requests");
     }
     fixture.says(&fixture.good_but("exp", json!(NOW + 100_000)));
     fixture.clock.advance(30 * SECOND);
@@ -98,11 +98,11 @@ async fn a_hundred_failures_at_once_cost_the_same_second_as_five() {
     let fixture = IntrospectionFixture::with(IntrospectionVerifierBuilder::circuit_breaker).await;
     fixture.fake.introspection(Answer::Status(500));
     join_all((0..100).map(|_| fixture.kind("opaque"))).await;
-    let asked = fixture.fake.asked();
+    let asked = fixture.fake.introspection_count();
     fixture.says(&fixture.good());
     fixture.is_unavailable("1", "a moment's trouble is over in a moment").await;
     fixture.clock.advance(SECOND);
-    assert_eq!((fixture.kind("opaque").await, fixture.fake.asked()), (None, asked + 1));
+    assert_eq!((fixture.kind("opaque").await, fixture.fake.introspection_count()), (None, asked + 1));
 }
 
 #[tokio::test]
@@ -113,13 +113,13 @@ async fn a_probe_that_hangs_or_whose_request_went_away_locks_nobody_out_for_ever
     let mut probe = Box::pin(fixture.authenticate("opaque"));
     tokio::select! {
         verdict = &mut probe => panic!("{verdict:?}"),
-        () = fixture.fake.is_asked(FIVE + 1) => {}
+        () = fixture.fake.wait_for_introspections(FIVE + 1) => {}
     }
     fixture.says(&fixture.good());
     fixture.is_unavailable("1", "while it hangs").await;
     drop(probe);
     assert_eq!(fixture.kind("opaque").await, None, "its request went away, so the next one probes");
-    assert_eq!(fixture.fake.asked(), FIVE + 2);
+    assert_eq!(fixture.fake.introspection_count(), FIVE + 2);
 }
 
 /// While the server hangs, a probe goes out with each pause; when they are given up, they count as one.
@@ -133,7 +133,7 @@ async fn probes_that_were_outrun_by_another_make_no_pause_longer() {
         let mut probe = Box::pin(fixture.authenticate("opaque"));
         tokio::select! {
             verdict = &mut probe => panic!("{verdict:?}"),
-            () = fixture.fake.is_asked(FIVE + count) => {}
+            () = fixture.fake.wait_for_introspections(FIVE + count) => {}
         }
         probes.push(probe);
     }

@@ -44,7 +44,11 @@ async fn the_endpoint_is_found_by_any_one_of_the_well_known_documents() {
             fake.metadata(place, fake.document());
             let fixture = IntrospectionFixture::of(fake, client(), |verifier| verifier);
             assert_eq!(fixture.kind("opaque").await, None, "{place}");
-            assert_eq!((fixture.fake.hits(place), fixture.fake.asked(), fixture.fake.fetches()), (1, 1, 0), "{place}");
+            assert_eq!(
+                (fixture.fake.hits(place), fixture.fake.introspection_count(), fixture.fake.fetches()),
+                (1, 1, 0),
+                "{place}"
+            );
         }
     }
 }
@@ -57,8 +61,8 @@ async fn an_endpoint_that_was_given_is_asked_and_no_metadata_is() {
     let endpoint = format!("{}?tenant=x", given.introspection_endpoint());
     let fixture = IntrospectionFixture::of(fixture.fake, client(), |verifier| verifier.endpoint(endpoint));
     assert_eq!(fixture.kind("opaque").await, None);
-    assert_eq!((fixture.fake.requests().len(), given.asked()), (0, 1));
-    assert!(given.questions()[0].head.starts_with("POST /introspect?tenant=x HTTP/1.1\r\n"));
+    assert_eq!((fixture.fake.requests().len(), given.introspection_count()), (0, 1));
+    assert!(given.introspection_requests()[0].head.starts_with("POST /introspect?tenant=x HTTP/1.1\r\n"));
     given.introspection(Answer::Status(404));
     assert_eq!(fixture.kind("opaque").await, Some(AuthErrorKind::Unavailable));
     assert_eq!(fixture.fake.requests().len(), 0, "what was given is not looked for elsewhere");
@@ -84,7 +88,7 @@ async fn the_metadata_is_read_once_an_hour() {
     let moved = json!({"issuer": fixture.fake.identifier, "introspection_endpoint": new.introspection_endpoint()});
     fixture.fake.metadata(METADATA, moved);
     fixture.clock.advance(HOUR);
-    assert_eq!((fixture.kind("opaque").await, new.asked()), (None, 1));
+    assert_eq!((fixture.kind("opaque").await, new.introspection_count()), (None, 1));
 }
 
 #[tokio::test]
@@ -130,7 +134,7 @@ async fn metadata_that_falls_silent_is_waited_for_a_second_and_a_half() {
     assert!(poll_immediate(&mut waiting).await.is_none());
     fixture.clock.advance(Duration::from_millis(1499));
     assert!(poll_immediate(&mut waiting).await.is_none());
-    assert_eq!(fixture.fake.asked(), 1);
+    assert_eq!(fixture.fake.introspection_count(), 1);
     fixture.clock.advance(Duration::from_millis(1));
     assert_eq!(soon(waiting).await, None);
     assert_eq!(soon(fixture.kind("opaque")).await, None, "and not again for an hour");
@@ -153,7 +157,7 @@ async fn an_endpoint_that_moved_is_found_again_with_the_next_question() {
         fixture.fake.introspection(Answer::Status(gone));
         assert_eq!(fixture.kind("opaque").await, Some(AuthErrorKind::Unavailable), "{gone}");
         assert_eq!(fixture.kind("opaque").await, None, "{gone}");
-        assert_eq!((fixture.fake.hits(METADATA), new.asked()), (2, 1));
+        assert_eq!((fixture.fake.hits(METADATA), new.introspection_count()), (2, 1));
     }
 }
 
@@ -179,13 +183,17 @@ async fn an_api_starts_while_its_issuer_is_down_and_recovers_by_itself() {
     for _ in 0..3 {
         fixture.is_unavailable("5", "").await;
     }
-    assert_eq!((fixture.fake.hits(METADATA), fixture.fake.asked()), (1, 0), "it is not asked again at once");
+    assert_eq!(
+        (fixture.fake.hits(METADATA), fixture.fake.introspection_count()),
+        (1, 0),
+        "it is not asked again at once"
+    );
     fixture.fake.metadata(METADATA, fixture.fake.document());
     fixture.clock.advance(Duration::from_millis(999));
     fixture.is_unavailable("5", "").await;
     fixture.clock.advance(Duration::from_millis(1));
     assert_eq!(fixture.get("opaque").await.status, 200);
-    assert_eq!((fixture.fake.hits(METADATA), fixture.fake.asked()), (2, 1));
+    assert_eq!((fixture.fake.hits(METADATA), fixture.fake.introspection_count()), (2, 1));
 }
 
 #[tokio::test]
@@ -193,13 +201,13 @@ async fn a_hundred_first_requests_at_once_cost_one_look_up() {
     let fixture = IntrospectionFixture::new().await;
     let verdicts = join_all((0..100).map(|_| fixture.kind("opaque"))).await;
     assert!(verdicts.iter().all(Option::is_none), "{verdicts:?}");
-    assert_eq!((fixture.fake.hits(METADATA), fixture.fake.asked()), (1, 100));
+    assert_eq!((fixture.fake.hits(METADATA), fixture.fake.introspection_count()), (1, 100));
 
     let fixture = IntrospectionFixture::new().await;
     fixture.fake.without_metadata();
     let verdicts = join_all((0..100).map(|_| fixture.kind("opaque"))).await;
     assert!(verdicts.iter().all(|kind| *kind == Some(AuthErrorKind::Unavailable)), "{verdicts:?}");
-    assert_eq!((fixture.fake.hits(METADATA), fixture.fake.asked()), (1, 0));
+    assert_eq!((fixture.fake.hits(METADATA), fixture.fake.introspection_count()), (1, 0));
 }
 
 #[tokio::test]
@@ -240,7 +248,7 @@ async fn metadata_of_another_issuer_or_with_a_bent_endpoint_leads_nowhere() {
         fixture.clock.advance(SECOND);
         fixture.is_unavailable("5", &document.to_string()).await;
     }
-    assert_eq!(fixture.fake.asked(), 0);
+    assert_eq!(fixture.fake.introspection_count(), 0);
     fixture.fake.metadata(METADATA, fixture.fake.document());
     fixture.clock.advance(SECOND);
     assert_eq!(fixture.kind("opaque").await, None);

@@ -24,17 +24,17 @@ use tower_oauth::{
 };
 
 use crate::{
-    fake_issuer::{FakeIssuer, Question},
+    fake_issuer::{FakeIssuer, IntrospectionRequest},
     introspection::{IntrospectionFixture, NOW, client, soon},
     secrets::Log,
     support::{API, get_with},
 };
 
 /// What is asked about this token by this client.
-async fn question(client: ClientAuthentication, token: &str) -> Question {
+async fn question(client: ClientAuthentication, token: &str) -> IntrospectionRequest {
     let fixture = IntrospectionFixture::of(FakeIssuer::start().await, client, |verifier| verifier);
     assert_eq!(fixture.kind(token).await, None);
-    let mut questions = fixture.fake.questions();
+    let mut questions = fixture.fake.introspection_requests();
     assert_eq!(questions.len(), 1);
     questions.remove(0)
 }
@@ -90,9 +90,9 @@ async fn every_character_of_a_token_arrives() {
     let letters: String = ('a'..='z').chain('A'..='Z').chain('0'..='9').collect();
     let longest = "x".repeat(16 * 1024);
     for token in [&*format!("{letters}-._~+/"), "=", "+/==", "+", "%2B".trim_start_matches("%2"), &longest] {
-        let asked = fixture.fake.asked();
+        let asked = fixture.fake.introspection_count();
         let status = fixture.get(token).await.status;
-        let questions = fixture.fake.questions();
+        let questions = fixture.fake.introspection_requests();
         if token == "=" {
             assert_eq!((status.as_u16(), questions.len()), (400, asked), "no b64token");
         } else {
@@ -162,7 +162,7 @@ async fn a_bearer_token_of_ours_is_asked_for_with_each_question() {
     let fixture = IntrospectionFixture::of(FakeIssuer::start().await, ours, |verifier| verifier);
     for index in 0..3 {
         assert_eq!(fixture.kind("opaque").await, None);
-        let question = fixture.fake.questions().remove(index);
+        let question = fixture.fake.introspection_requests().remove(index);
         assert_eq!(question.header("authorization"), Some(&*format!("Bearer ours-{index}")));
         assert_eq!(question.body, "token=opaque&token_type_hint=access_token");
     }
@@ -196,7 +196,7 @@ async fn a_bearer_token_of_ours_that_no_header_can_carry_is_our_fault_and_told_t
     let log = Log::default();
     log.capture(fixture.is_unavailable("5", "")).await;
     assert!(!log.text().contains("hush"), "{}", log.text());
-    assert_eq!(fixture.fake.asked(), 0);
+    assert_eq!(fixture.fake.introspection_count(), 0);
 }
 
 #[tokio::test]
@@ -277,7 +277,7 @@ async fn an_assertion_names_us_as_issuer_and_subject_and_the_issuer_as_its_only_
                     verifier
                 });
             assert_eq!(fixture.kind("opaque").await, None);
-            let question = &fixture.fake.questions()[0];
+            let question = &fixture.fake.introspection_requests()[0];
             let names: Vec<_> = question.form().into_iter().map(|(name, _)| name).collect();
             let expected = ["token", "token_type_hint", "client_id", "client_assertion_type", "client_assertion"];
             assert_eq!(names, expected);
@@ -312,7 +312,7 @@ async fn no_two_assertions_are_the_same_and_none_is_older_than_its_question() {
     let mut identifiers = HashSet::new();
     for round in 0..50 {
         drop(fixture.authenticate("opaque").await);
-        let assertion = fixture.fake.questions()[round].parameter("client_assertion").unwrap();
+        let assertion = fixture.fake.introspection_requests()[round].parameter("client_assertion").unwrap();
         let claims = assertion.split('.').nth(1).unwrap();
         let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).unwrap();
         let claims: Value = serde_json::from_slice(&claims).unwrap();
@@ -334,7 +334,7 @@ async fn an_assertion_opens_no_door() {
         |verifier| verifier,
     );
     assert_eq!(fixture.kind("opaque").await, None);
-    let assertion = fixture.fake.questions()[0].parameter("client_assertion").unwrap();
+    let assertion = fixture.fake.introspection_requests()[0].parameter("client_assertion").unwrap();
     assert!(open_jws(&keys, &assertion).is_some());
     let own = fixture.fake.identifier.clone();
     let issuer = tower_oauth::Issuer::from_keys(&own, keys).unwrap();
@@ -355,7 +355,7 @@ async fn an_assertion_is_not_told_to_the_log() {
     fixture.fake.introspection(crate::fake_issuer::Answer::Status(401));
     let log = Log::default();
     log.capture(fixture.is_unavailable("5", "")).await;
-    let assertion = fixture.fake.questions()[0].parameter("client_assertion").unwrap();
+    let assertion = fixture.fake.introspection_requests()[0].parameter("client_assertion").unwrap();
     let pieces = assertion.as_bytes().chunks(24).map(|piece| std::str::from_utf8(piece).unwrap());
     for piece in pieces.filter(|piece| piece.len() == 24) {
         assert!(!log.text().contains(piece), "{}", log.text());

@@ -31,7 +31,7 @@ fn signed_answer(jws: String) -> Answer {
 
 impl IntrospectionFixture {
     pub(crate) fn key(&self) -> MockIssuer {
-        self.fake.mint(Algorithm::ES256)
+        self.fake.signer(Algorithm::ES256)
     }
 
     pub(crate) fn signs(&self, header: &Value, payload: &Value) {
@@ -71,7 +71,7 @@ async fn a_signed_answer_is_read_like_a_plain_one_where_it_was_asked_for() {
         let refusal = fixture.get("opaque").await;
         assert!(refusal.is_refusal(401, "invalid_token") && refusal.challenges()[0].contains(words), "{refusal:?}");
     }
-    assert_eq!(fixture.fake.questions()[0].header("accept"), Some("application/token-introspection+jwt"));
+    assert_eq!(fixture.fake.introspection_requests()[0].header("accept"), Some("application/token-introspection+jwt"));
 }
 
 #[tokio::test]
@@ -170,7 +170,7 @@ async fn the_key_of_a_signed_answer_is_fetched_when_it_is_new() {
     fixture.signs(&header(&fixture.key()), &payload(&fixture));
     assert_eq!((fixture.kind("opaque").await, fixture.fake.fetches()), (None, 1), "cold");
     fixture.fake.publish(&[Algorithm::EdDSA]);
-    let new = fixture.fake.mint(Algorithm::EdDSA);
+    let new = fixture.fake.signer(Algorithm::EdDSA);
     let jws = new.token("").sign_raw(header(&new).to_string(), payload(&fixture).to_string());
     fixture.fake.introspection(signed_answer(jws));
     assert_eq!((fixture.kind("opaque").await, fixture.fake.fetches()), (None, 2), "rotated");

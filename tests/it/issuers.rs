@@ -21,26 +21,32 @@ use crate::{
 };
 
 #[tokio::test]
-async fn each_issuer_is_judged_by_its_own_rules_and_keys() {
-    let (strict, lax) = (issuer(), MockIssuer::new("https://lax.test").with_algorithm(Algorithm::EdDSA));
-    let lax_verifier = lax.verifier_builder("https://lax-api.test").accept_plain_jwt_type().build().unwrap();
-    let app = router().layer(OAuthLayer::new(TrustedIssuers::new([strict.verifier(API), lax_verifier]).unwrap()));
-    let lax_token = lax.token("bob").audience("https://lax-api.test");
-    for good in [strict.token("ada").sign(), lax_token.clone().sign(), lax_token.clone().header("typ", "JWT").sign()] {
+async fn verifies_each_issuer_with_its_own_settings_and_keys() {
+    let (strict, lenient) = (issuer(), MockIssuer::new("https://lenient.test").with_algorithm(Algorithm::EdDSA));
+    let lenient_verifier =
+        lenient.verifier_builder("https://lenient-api.test").accept_plain_jwt_type().build().unwrap();
+    let app = router().layer(OAuthLayer::new(TrustedIssuers::new([strict.verifier(API), lenient_verifier]).unwrap()));
+    let lenient_token = lenient.token("bob").audience("https://lenient-api.test");
+    for good in
+        [strict.token("ada").sign(), lenient_token.clone().sign(), lenient_token.clone().header("typ", "JWT").sign()]
+    {
         assert_eq!(get_with_token(&app, "/me", &good).await.status, 200);
     }
-    for (bad, why) in [
-        (strict.token("ada").header("typ", "JWT").sign(), "the other's relaxation"),
-        (strict.token("ada").audience("https://lax-api.test").sign(), "the other's audience"),
-        (strict.token("ada").sign_with(&lax), "the other's key"),
-        (lax_token.clone().claim("iss", strict.identifier()).audience(API).sign(), "the other's name"),
-        (lax_token.clone().header("kid", strict.key_id()).sign_with(&strict), "the other's key and kid"),
-        (MockIssuer::new("https://stranger.test").token("eve").sign(), "nobody's issuer"),
-        (lax_token.clone().without("iss").sign(), "no issuer"),
-        (lax_token.claim("iss", serde_json::json!(["https://lax.test"])).sign(), "a list of issuers"),
+    for (bad, case) in [
+        (strict.token("ada").header("typ", "JWT").sign(), "typ JWT, which only the lenient issuer may use"),
+        (strict.token("ada").audience("https://lenient-api.test").sign(), "the audience of the lenient issuer"),
+        (strict.token("ada").sign_with(&lenient), "the key of the lenient issuer"),
+        (lenient_token.clone().claim("iss", strict.identifier()).audience(API).sign(), "the iss of the strict issuer"),
+        (
+            lenient_token.clone().header("kid", strict.key_id()).sign_with(&strict),
+            "the key and kid of the strict issuer",
+        ),
+        (MockIssuer::new("https://untrusted.test").token("eve").sign(), "an issuer that is not on the list"),
+        (lenient_token.clone().without("iss").sign(), "no issuer"),
+        (lenient_token.claim("iss", serde_json::json!(["https://lenient.test"])).sign(), "a list of issuers"),
         ("a.b".to_owned(), "not a JWS"),
     ] {
-        assert_eq!(get_with_token(&app, "/me", &bad).await.status, 401, "{why}");
+        assert_eq!(get_with_token(&app, "/me", &bad).await.status, 401, "{case}");
     }
     for forgery in strict.token("ada").forgeries() {
         let value = http::HeaderValue::from_bytes(format!("Bearer {}", forgery.token()).as_bytes()).unwrap();
@@ -51,118 +57,118 @@ async fn each_issuer_is_judged_by_its_own_rules_and_keys() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_is_not_on_the_list_asks_nobody_for_keys() {
-    let (trusted, stranger) = (FakeIssuer::start().await, FakeIssuer::start().await);
+async fn never_fetches_keys_of_an_issuer_not_on_the_list() {
+    let (trusted, untrusted) = (FakeIssuer::start().await, FakeIssuer::start().await);
     let verifier = JwtVerifier::new(trusted.builder().build().unwrap(), API).unwrap();
     let app = router().layer(OAuthLayer::new(TrustedIssuers::new([verifier]).unwrap()));
-    assert_eq!(get_with_token(&app, "/me", &stranger.good_token()).await.status, 401);
-    assert_eq!((trusted.requests().len(), stranger.requests().len()), (0, 0));
-    assert_eq!(get_with_token(&app, "/me", &trusted.good_token()).await.status, 200);
+    assert_eq!(get_with_token(&app, "/me", &untrusted.valid_token()).await.status, 401);
+    assert_eq!((trusted.requests().len(), untrusted.requests().len()), (0, 0));
+    assert_eq!(get_with_token(&app, "/me", &trusted.valid_token()).await.status, 200);
 }
 
 #[test]
-fn the_list_names_each_issuer_once_and_at_least_one() {
+fn refuses_an_empty_list_and_a_repeated_issuer() {
     assert!(TrustedIssuers::new([]).unwrap_err().to_string().contains("the list is empty"));
     let twice = TrustedIssuers::new([issuer().verifier(API), issuer().verifier("https://other.test")]);
     assert!(twice.unwrap_err().to_string().contains("\"https://auth.test\" has two verifiers"));
 }
 
-/// Approves `https://tenant-….test`, and counts the calls.
+/// A verifier that approves `https://tenant-….test`, and the number of calls of its callback.
 fn tenants(clock: &ManualClock) -> (DynamicIssuers, Arc<AtomicUsize>) {
-    let (builder, asked) = tenants_builder(clock);
-    (builder.build(), asked)
+    let (builder, calls) = tenants_builder(clock);
+    (builder.build(), calls)
 }
 
 fn tenants_builder(clock: &ManualClock) -> (DynamicIssuersBuilder, Arc<AtomicUsize>) {
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&asked);
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&calls);
     let builder = DynamicIssuers::builder(move |issuer: &str| {
         counter.fetch_add(1, Ordering::SeqCst);
         DynamicIssuers::match_template("https://tenant-{name}.test", issuer)?;
         Some(MockIssuer::new(issuer).verifier(API))
     });
-    (builder.clock(clock.clone()), asked)
+    (builder.clock(clock.clone()), calls)
 }
 
 #[tokio::test]
-async fn a_callback_approves_tenants_once_and_its_refusal_holds_for_thirty_seconds() {
+async fn caches_an_approval_and_caches_a_refusal_for_30_seconds() {
     let clock = ManualClock::default();
-    let (verifier, asked) = tenants(&clock);
+    let (verifier, calls) = tenants(&clock);
     let app = router().layer(OAuthLayer::new(verifier.clone()));
     let token = |issuer: &str| MockIssuer::new(issuer).token("ada").sign();
     for _ in 0..3 {
         assert_eq!(get_with_token(&app, "/me", &token("https://tenant-a.test")).await.status, 200);
-        assert_eq!(get_with_token(&app, "/me", &token("https://stranger.test")).await.status, 401);
+        assert_eq!(get_with_token(&app, "/me", &token("https://untrusted.test")).await.status, 401);
     }
-    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
     clock.advance(Duration::from_secs(29));
-    assert_eq!(get_with_token(&app, "/me", &token("https://stranger.test")).await.status, 401);
-    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    assert_eq!(get_with_token(&app, "/me", &token("https://untrusted.test")).await.status, 401);
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
     clock.advance(Duration::from_secs(1));
-    assert_eq!(get_with_token(&app, "/me", &token("https://stranger.test")).await.status, 401);
-    assert_eq!(asked.load(Ordering::SeqCst), 3);
+    assert_eq!(get_with_token(&app, "/me", &token("https://untrusted.test")).await.status, 401);
+    assert_eq!(calls.load(Ordering::SeqCst), 3);
     let forged =
         MockIssuer::new("https://tenant-a.test").token("ada").sign_with(&MockIssuer::new("https://tenant-b.test"));
-    assert_eq!(get_with_token(&app, "/me", &forged).await.status, 401, "keys are never pooled");
+    assert_eq!(get_with_token(&app, "/me", &forged).await.status, 401, "a key of another tenant is not valid");
     verifier.invalidate("https://tenant-a.test");
     assert_eq!(get_with_token(&app, "/me", &token("https://tenant-a.test")).await.status, 200);
-    assert_eq!(asked.load(Ordering::SeqCst), 4);
+    assert_eq!(calls.load(Ordering::SeqCst), 4);
 }
 
 #[tokio::test]
-async fn what_is_forgotten_while_the_callback_is_asked_is_not_kept() {
+async fn does_not_cache_a_decision_if_forget_runs_during_the_callback() {
     for approved in [true, false] {
-        let asked = Arc::new(AtomicUsize::new(0));
-        let (counted, whole) = (Arc::clone(&asked), Arc::new(OnceLock::<DynamicIssuers>::new()));
-        let inside = Arc::clone(&whole);
+        let calls = Arc::new(AtomicUsize::new(0));
+        let (counter, cell) = (Arc::clone(&calls), Arc::new(OnceLock::<DynamicIssuers>::new()));
+        let cell_in_callback = Arc::clone(&cell);
         let verifier = DynamicIssuers::new(move |issuer: &str| {
-            // Somebody changes his mind after the callback has looked.
-            if counted.fetch_add(1, Ordering::SeqCst) == 0 {
-                inside.get().unwrap().invalidate(issuer);
+            // The application calls `invalidate` while the callback makes its first decision.
+            if counter.fetch_add(1, Ordering::SeqCst) == 0 {
+                cell_in_callback.get().unwrap().invalidate(issuer);
             }
             approved.then(|| MockIssuer::new(issuer).verifier(API))
         });
-        whole.set(verifier.clone()).unwrap();
+        cell.set(verifier.clone()).unwrap();
         let app = router().layer(OAuthLayer::new(verifier));
         let token = MockIssuer::new("https://tenant-a.test").token("ada").sign();
         let status = if approved { 200 } else { 401 };
-        for asks in [1, 2, 2] {
+        for expected_calls in [1, 2, 2] {
             assert_eq!(get_with_token(&app, "/me", &token).await.status, status);
-            assert_eq!(asked.load(Ordering::SeqCst), asks);
+            assert_eq!(calls.load(Ordering::SeqCst), expected_calls);
         }
     }
 }
 
 #[tokio::test]
-async fn a_flood_of_invented_issuers_drives_no_tenant_out_and_is_bounded() {
-    let (verifier, asked) = tenants(&ManualClock::default());
+async fn thousands_of_unknown_issuers_do_not_evict_an_approved_tenant() {
+    let (verifier, calls) = tenants(&ManualClock::default());
     let app = router().layer(OAuthLayer::new(verifier));
     let tenant = MockIssuer::new("https://tenant-a.test").token("ada").sign();
     assert_eq!(get_with_token(&app, "/me", &tenant).await.status, 200);
-    let good = MockIssuer::new("https://stranger.test").token("eve");
+    let good = MockIssuer::new("https://untrusted.test").token("eve");
     for number in 0..5_000 {
-        let invented = good.clone().claim("iss", format!("https://invented-{number}.test")).sign();
-        assert_eq!(get_with_token(&app, "/me", &invented).await.status, 401);
+        let unknown = good.clone().claim("iss", format!("https://unknown-{number}.test")).sign();
+        assert_eq!(get_with_token(&app, "/me", &unknown).await.status, 401);
     }
-    let before = asked.load(Ordering::SeqCst);
+    let before = calls.load(Ordering::SeqCst);
     assert_eq!(get_with_token(&app, "/me", &tenant).await.status, 200);
-    assert_eq!(asked.load(Ordering::SeqCst), before, "the tenant's verifier is still there");
+    assert_eq!(calls.load(Ordering::SeqCst), before, "the cache still has the verifier of the tenant");
     let long = good.claim("iss", format!("https://{}.test", "x".repeat(600))).sign();
     assert_eq!(get_with_token(&app, "/me", &long).await.status, 401);
-    assert_eq!(asked.load(Ordering::SeqCst), before, "nobody is asked about a name that long");
+    assert_eq!(calls.load(Ordering::SeqCst), before, "never calls the callback for an issuer of this length");
 }
 
 #[tokio::test]
-async fn a_verifier_of_another_issuer_than_asked_for_is_a_refusal() {
+async fn refuses_a_verifier_for_another_issuer_than_requested() {
     let verifier = DynamicIssuers::new(|_: &str| Some(issuer().verifier(API)));
     let app = router().layer(OAuthLayer::new(verifier));
-    let token = MockIssuer::new("https://stranger.test").token("eve").sign();
+    let token = MockIssuer::new("https://untrusted.test").token("eve").sign();
     assert_eq!(get_with_token(&app, "/me", &token).await.status, 401);
     assert_eq!(get_with_token(&app, "/me", &issuer().token("ada").sign()).await.status, 200);
 }
 
 #[tokio::test]
-async fn an_approval_is_asked_for_again_and_a_verifier_that_is_still_approved_keeps_its_keys() {
+async fn repeats_the_approval_and_keeps_the_keys_of_an_approved_issuer() {
     let (clock, fake) = (ManualClock::default(), FakeIssuer::start().await);
     let approved = Arc::new(AtomicUsize::new(1));
     let (answer, builder_clock, identifier) = (Arc::clone(&approved), clock.clone(), fake.identifier.clone());
@@ -171,19 +177,19 @@ async fn an_approval_is_asked_for_again_and_a_verifier_that_is_still_approved_ke
         JwtVerifier::new(Issuer::builder(issuer).clock(builder_clock.clone()).build().ok()?, API).ok()
     });
     let app = router().layer(OAuthLayer::new(verifier.clock(clock.clone()).build()));
-    assert_eq!(get_with_token(&app, "/me", &fake.good_token()).await.status, 200);
+    assert_eq!(get_with_token(&app, "/me", &fake.valid_token()).await.status, 200);
     clock.advance(Duration::from_secs(300));
-    assert_eq!(get_with_token(&app, "/me", &fake.good_token()).await.status, 200);
-    assert_eq!(fake.fetches(), 1, "approved again, with the keys it had");
+    assert_eq!(get_with_token(&app, "/me", &fake.valid_token()).await.status, 200);
+    assert_eq!(fake.fetches(), 1, "the approved issuer keeps its keys");
     approved.store(0, Ordering::SeqCst);
     clock.advance(Duration::from_secs(299));
-    assert_eq!(get_with_token(&app, "/me", &fake.good_token()).await.status, 200);
+    assert_eq!(get_with_token(&app, "/me", &fake.valid_token()).await.status, 200);
     clock.advance(Duration::from_secs(1));
-    assert_eq!(get_with_token(&app, "/me", &fake.good_token()).await.status, 401);
+    assert_eq!(get_with_token(&app, "/me", &fake.valid_token()).await.status, 401);
 }
 
 #[tokio::test]
-async fn no_more_verifiers_are_made_in_half_a_minute_than_there_is_room_for() {
+async fn creates_at_most_max_issuers_verifiers_in_30_seconds() {
     let clock = ManualClock::default();
     let (builder, _) = tenants_builder(&clock);
     let app = router().layer(OAuthLayer::new(builder.max_issuers(3).build()));

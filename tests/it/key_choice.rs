@@ -1,5 +1,5 @@
-//! Which key is asked about a token: by `kid`, `alg` and kind (RFC 7515 §4.1.4, RFC 7517 §4.5, RFC 8725 §3.1; THREATS
-//! A5, A7, A8, K6, J3, J4), and the shared secret, which is none of them.
+//! Which key the verifier tries for a token: by `kid`, `alg` and `kty` (RFC 7515 §4.1.4, RFC 7517 §4.5, RFC 8725 §3.1;
+//! THREATS A5, A7, A8, K6, J3, J4). Also shared secrets, which are never in a key set.
 
 use aws_lc_rs::{
     rand::SystemRandom,
@@ -19,7 +19,7 @@ use crate::{
     support::{API, ISSUER},
 };
 
-/// Key pairs of one algorithm that nothing tells apart but the numbers.
+/// Issuers with different keys for the same algorithm.
 fn signers(count: usize) -> Vec<MockIssuer> {
     (0..count).map(|number| MockIssuer::new(&format!("https://signer-{number}.test"))).collect()
 }
@@ -28,85 +28,85 @@ fn good() -> TokenBuilder {
     MockIssuer::new(ISSUER).token("ada")
 }
 
-fn named(signer: &MockIssuer, kid: &str) -> Value {
+fn with_kid(signer: &MockIssuer, kid: &str) -> Value {
     with(signer.jwk(), "kid", kid)
 }
 
-fn nameless(signer: &MockIssuer) -> Value {
+fn without_kid(signer: &MockIssuer) -> Value {
     without(signer.jwk(), "kid")
 }
 
 #[test]
-fn a_lone_key_without_kid_serves_tokens_with_any_kid_and_without() {
+fn a_single_key_without_kid_verifies_tokens_with_any_kid_or_none() {
     let [signer] = &signers(1)[..] else { unreachable!() };
     for token in [good().header("kid", "any"), good().header("kid", ""), good().without_header("kid")] {
-        assert!(accepts(set([nameless(signer)]), &token.sign_with(signer)));
+        assert!(accepts(set([without_kid(signer)]), &token.sign_with(signer)));
     }
 }
 
 #[test]
-fn a_token_without_kid_is_tried_with_the_keys_of_its_alg() {
+fn tries_all_keys_of_the_alg_for_a_token_without_kid() {
     let signers = signers(3);
     let keys = || {
         set([
             jwk_of(Algorithm::RS256),
-            named(&signers[0], "a"),
+            with_kid(&signers[0], "a"),
             jwk_of(Algorithm::EdDSA),
-            named(&signers[1], "b"),
-            nameless(&signers[2]),
+            with_kid(&signers[1], "b"),
+            without_kid(&signers[2]),
         ])
     };
     for signer in &signers {
         assert!(accepts(keys(), &good().without_header("kid").sign_with(signer)));
     }
-    let stranger = MockIssuer::new("https://stranger.test");
-    assert!(!accepts(keys(), &good().without_header("kid").sign_with(&stranger)));
+    let untrusted = MockIssuer::new("https://untrusted.test");
+    assert!(!accepts(keys(), &good().without_header("kid").sign_with(&untrusted)));
 }
 
 #[test]
 fn a_kid_is_compared_byte_for_byte() {
     let [signer] = &signers(1)[..] else { unreachable!() };
     for kid in ["Key-1", "", "k\u{e9}y", "a\"b\\c", "\u{0}"] {
-        assert!(accepts(set([named(signer, kid)]), &good().header("kid", kid).sign_with(signer)), "{kid:?}");
+        assert!(accepts(set([with_kid(signer, kid)]), &good().header("kid", kid).sign_with(signer)), "{kid:?}");
     }
     for kid in ["key-1", "Key-1 ", "Key-", "Key-1\u{0}", "", "*", "Key\u{2010}1"] {
-        assert!(!accepts(set([named(signer, "Key-1")]), &good().header("kid", kid).sign_with(signer)), "{kid:?}");
+        assert!(!accepts(set([with_kid(signer, "Key-1")]), &good().header("kid", kid).sign_with(signer)), "{kid:?}");
     }
 }
 
 #[test]
-fn the_kid_of_one_key_under_the_signature_of_another_admits_nobody() {
+fn refuses_a_token_whose_kid_is_not_of_the_signing_key() {
     let signers = signers(2);
-    let keys = || set([named(&signers[0], "a"), named(&signers[1], "b"), jwk_of(Algorithm::EdDSA)]);
+    let keys = || set([with_kid(&signers[0], "a"), with_kid(&signers[1], "b"), jwk_of(Algorithm::EdDSA)]);
     assert!(accepts(keys(), &good().header("kid", "a").sign_with(&signers[0])));
     assert!(!accepts(keys(), &good().header("kid", "a").sign_with(&signers[1])));
-    // A kid of another kind of key: the alg decides with it (A8).
-    let borrowed = issuer_of(Algorithm::EdDSA).token("ada").header("kid", "a").sign();
-    assert!(!accepts(keys(), &borrowed));
+    // The kid is of a key with another kty: the alg must fit too (A8).
+    let wrong_kid = issuer_of(Algorithm::EdDSA).token("ada").header("kid", "a").sign();
+    assert!(!accepts(keys(), &wrong_kid));
     assert!(accepts(keys(), &token_of(Algorithm::EdDSA)));
 }
 
 #[test]
-fn a_key_without_kid_serves_a_foreign_kid_only_where_no_key_has_it() {
+fn a_key_without_kid_verifies_a_kid_only_if_no_key_has_that_kid() {
     let signers = signers(2);
-    let keys = || set([named(&signers[0], "a"), nameless(&signers[1])]);
+    let keys = || set([with_kid(&signers[0], "a"), without_kid(&signers[1])]);
     assert!(accepts(keys(), &good().header("kid", "a").sign_with(&signers[0])));
     assert!(!accepts(keys(), &good().header("kid", "a").sign_with(&signers[1])));
     assert!(accepts(keys(), &good().header("kid", "z").sign_with(&signers[1])));
     assert!(!accepts(keys(), &good().header("kid", "z").sign_with(&signers[0])));
-    // The kid is another kind's: still nobody else's.
-    let keys = set([with(jwk_of(Algorithm::EdDSA), "kid", "a"), nameless(&signers[1])]);
+    // The key with this kid has another kty: the key without a kid must still not verify the token.
+    let keys = set([with(jwk_of(Algorithm::EdDSA), "kid", "a"), without_kid(&signers[1])]);
     assert!(!accepts(keys, &good().header("kid", "a").sign_with(&signers[1])));
 }
 
 #[test]
-fn a_kid_that_several_keys_have_means_each_of_them() {
+fn tries_every_key_that_has_the_kid_of_the_token() {
     let signers = signers(2);
     for signer in &signers {
-        let keys = set(signers.iter().map(|signer| named(signer, "same")));
+        let keys = set(signers.iter().map(|signer| with_kid(signer, "same")));
         assert!(accepts(keys, &good().header("kid", "same").sign_with(signer)), "{signer:?}");
     }
-    // RFC 7517 §4.5 has different kinds in mind.
+    // RFC 7517 §4.5: keys with the same kid may have different values of kty.
     let algorithms = [Algorithm::RS256, Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA];
     for algorithm in algorithms {
         let keys = set(algorithms.map(|algorithm| with(jwk_of(algorithm), "kid", "same")));
@@ -116,22 +116,22 @@ fn a_kid_that_several_keys_have_means_each_of_them() {
 }
 
 #[test]
-fn no_token_is_tried_with_more_than_four_keys() {
+fn tries_at_most_four_keys_for_a_token() {
     let signers = signers(6);
     for kid in [Some("same"), None] {
-        for (place, signer) in signers.iter().enumerate() {
-            let keys = set(signers.iter().map(|signer| named(signer, "same")));
+        for (position, signer) in signers.iter().enumerate() {
+            let keys = set(signers.iter().map(|signer| with_kid(signer, "same")));
             let token = match kid {
                 Some(kid) => good().header("kid", kid),
                 None => good().without_header("kid"),
             };
-            assert_eq!(accepts(keys, &token.sign_with(signer)), place < 4, "{kid:?}, key {place}");
+            assert_eq!(accepts(keys, &token.sign_with(signer)), position < 4, "{kid:?}, key {position}");
         }
     }
 }
 
 #[test]
-fn a_key_with_an_alg_serves_no_other_alg() {
+fn a_key_with_an_alg_verifies_no_other_alg() {
     for token_alg in [Algorithm::RS256, Algorithm::RS512, Algorithm::PS256, Algorithm::PS512] {
         let issuer = issuer_of(token_alg);
         for key_alg in [Algorithm::RS256, Algorithm::RS384, Algorithm::RS512, Algorithm::PS256, Algorithm::PS512] {
@@ -142,7 +142,7 @@ fn a_key_with_an_alg_serves_no_other_alg() {
 }
 
 #[test]
-fn an_rsa_key_without_alg_serves_what_the_allow_list_names() {
+fn an_rsa_key_without_alg_verifies_every_allowed_rsa_alg() {
     let all =
         [Algorithm::RS256, Algorithm::RS384, Algorithm::RS512, Algorithm::PS256, Algorithm::PS384, Algorithm::PS512];
     for token_alg in all {
@@ -162,7 +162,7 @@ fn an_rsa_key_without_alg_serves_what_the_allow_list_names() {
 }
 
 #[test]
-fn longer_rsa_keys_verify_too() {
+fn rsa_keys_of_3072_and_4096_bits_verify_tokens() {
     let good = good().header("alg", "RS256");
     let signed = format!("{}.{}", b64(good.header_json()), b64(good.claims_json()));
     for size in [KeySize::Rsa3072, KeySize::Rsa4096] {
@@ -172,13 +172,13 @@ fn longer_rsa_keys_verify_too() {
         let token = format!("{signed}.{}", b64(&signature));
         assert!(accepts(KeySet::from_der(pair.public_key()).unwrap(), &token), "{size:?}");
         signature[7] ^= 1;
-        let bent = format!("{signed}.{}", b64(signature));
-        assert!(!accepts(KeySet::from_der(pair.public_key()).unwrap(), &bent), "{size:?}");
+        let tampered = format!("{signed}.{}", b64(signature));
+        assert!(!accepts(KeySet::from_der(pair.public_key()).unwrap(), &tampered), "{size:?}");
     }
 }
 
 #[test]
-fn ed25519_goes_by_both_of_its_names_in_the_token_and_in_the_key() {
+fn accepts_both_names_of_ed25519_in_tokens_and_in_keys() {
     let issuer = issuer_of(Algorithm::EdDSA);
     for in_token in ["EdDSA", "Ed25519"] {
         for in_key in ["EdDSA", "Ed25519"] {
@@ -191,7 +191,7 @@ fn ed25519_goes_by_both_of_its_names_in_the_token_and_in_the_key() {
 }
 
 #[test]
-fn an_allow_list_that_cannot_work_is_an_error_at_start_up() {
+fn build_refuses_an_allow_list_that_cannot_work() {
     let build = |algorithms: &[Algorithm]| {
         let issuer = Issuer::from_keys(ISSUER, set([jwk_of(Algorithm::ES256)])).unwrap();
         JwtVerifier::builder(issuer, API).algorithms(algorithms.iter().copied()).build()
@@ -207,8 +207,8 @@ fn an_allow_list_that_cannot_work_is_an_error_at_start_up() {
             assert!(outcome.is_ok(), "{algorithm}");
         } else {
             let error = outcome.unwrap_err().to_string();
-            let words = "this build cannot verify ES512; leave it out, or turn on the feature aws-lc-rs";
-            assert_eq!(error, format!("algorithms: {words}"));
+            let text = "this build cannot verify ES512; leave it out, or turn on the feature aws-lc-rs";
+            assert_eq!(error, format!("algorithms: {text}"));
         }
     }
 }
@@ -222,15 +222,15 @@ fn shared(algorithm: HmacAlgorithm, bytes: usize) -> JwtVerifier {
 }
 
 #[test]
-fn a_shared_secret_is_at_least_as_long_as_the_hash() {
-    for (algorithm, least) in SECRETS {
-        assert_eq!(algorithm.min_secret_bytes(), least);
-        for bytes in [0, 1, least - 1] {
+fn refuses_a_shared_secret_shorter_than_the_hash() {
+    for (algorithm, min) in SECRETS {
+        assert_eq!(algorithm.min_secret_bytes(), min);
+        for bytes in [0, 1, min - 1] {
             let error = SharedSecret::new(algorithm, vec![7; bytes]).unwrap_err().to_string();
-            let found = format!("shared secret: {bytes} bytes, but {algorithm:?} needs at least {least}");
+            let found = format!("shared secret: {bytes} bytes, but {algorithm:?} needs at least {min}");
             assert!(error.starts_with(&found), "{error}");
         }
-        for bytes in [least, least + 1, 1000] {
+        for bytes in [min, min + 1, 1000] {
             let token = good().sign_hmac(algorithm, &vec![7; bytes]);
             assert_eq!(authenticate(shared(algorithm, bytes), &token).unwrap().subject(), Some("ada"), "{algorithm:?}");
         }
@@ -240,14 +240,14 @@ fn a_shared_secret_is_at_least_as_long_as_the_hash() {
 }
 
 #[test]
-fn a_verifier_with_a_secret_takes_its_one_algorithm_and_nothing_else() {
-    for (algorithm, least) in SECRETS {
+fn a_shared_secret_verifier_accepts_only_its_own_algorithm() {
+    for (algorithm, min) in SECRETS {
         let refused = |token: &str| {
             assert_eq!(authenticate(shared(algorithm, 64), token).unwrap_err(), AuthErrorKind::InvalidToken)
         };
         assert!(authenticate(shared(algorithm, 64), &good().sign_hmac(algorithm, &[7; 64])).is_ok());
         refused(&good().sign_hmac(algorithm, &[8; 64]));
-        refused(&good().sign_hmac(algorithm, &vec![7; least - 1]));
+        refused(&good().sign_hmac(algorithm, &vec![7; min - 1]));
         refused(&good().sign_hmac(algorithm, b""));
         for (other, _) in SECRETS.iter().filter(|(other, _)| *other != algorithm) {
             refused(&good().sign_hmac(*other, &[7; 64]));
@@ -267,7 +267,7 @@ fn a_verifier_with_a_secret_takes_its_one_algorithm_and_nothing_else() {
 }
 
 #[test]
-fn a_secret_in_a_published_key_set_admits_nobody() {
+fn never_uses_a_symmetric_key_of_a_key_set() {
     let secret = b64([7; 64]);
     for (algorithm, _) in SECRETS {
         let oct = json!({"kty": "oct", "k": secret, "kid": "s", "alg": format!("{algorithm:?}")});
@@ -279,7 +279,7 @@ fn a_secret_in_a_published_key_set_admits_nobody() {
 }
 
 #[test]
-fn keys_are_used_whatever_their_order_and_neighbours() {
+fn finds_the_key_in_any_order_and_beside_any_other_keys() {
     let all: Vec<Value> = Algorithm::supported().iter().map(|algorithm| jwk_of(*algorithm)).collect();
     for &algorithm in Algorithm::supported() {
         let token = token_of(algorithm);

@@ -24,7 +24,7 @@ fn is_rsa(algorithm: Algorithm) -> bool {
     !matches!(algorithm, Algorithm::ES256 | Algorithm::ES384 | Algorithm::ES512 | Algorithm::EdDSA)
 }
 
-fn armour(label: &str, der: &[u8]) -> String {
+fn pem_block(label: &str, der: &[u8]) -> String {
     let base64 = STANDARD.encode(der);
     let lines: Vec<&str> = base64.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap()).collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
@@ -48,12 +48,12 @@ fn p256_point() -> Vec<u8> {
 }
 
 #[test]
-fn pem_and_der_of_every_algorithm_serve_its_tokens() {
+fn keys_in_pem_and_der_verify_tokens_of_every_algorithm() {
     for &algorithm in Algorithm::supported() {
         let (issuer, token) = (issuer_of(algorithm), token_of(algorithm));
         let pem = issuer.public_key_pem();
         assert!(pem.starts_with("-----BEGIN PUBLIC KEY-----"));
-        // RFC 7468 §2: a text may stand before it.
+        // RFC 7468 §2: text before the PEM block is allowed.
         for text in [
             pem.clone(),
             format!("Our key:\n{pem}"),
@@ -66,23 +66,23 @@ fn pem_and_der_of_every_algorithm_serve_its_tokens() {
         assert!(accepts(KeySet::from_der(issuer.public_key_der()).unwrap(), &token), "{algorithm}");
         assert_eq!(issuer.public_key_pkcs1().is_some(), is_rsa(algorithm), "{algorithm}");
         if let Some(pkcs1) = issuer.public_key_pkcs1() {
-            assert!(accepts(KeySet::from_pem(armour("RSA PUBLIC KEY", &pkcs1)).unwrap(), &token), "{algorithm}");
+            assert!(accepts(KeySet::from_pem(pem_block("RSA PUBLIC KEY", &pkcs1)).unwrap(), &token), "{algorithm}");
             assert!(accepts(KeySet::from_der(pkcs1).unwrap(), &token), "{algorithm}");
         }
-        let stranger = tower_oauth::testing::MockIssuer::new("https://stranger.test").with_algorithm(algorithm);
-        assert!(!accepts(KeySet::from_pem(stranger.public_key_pem()).unwrap(), &token), "{algorithm}");
+        let other = tower_oauth::testing::MockIssuer::new("https://other.test").with_algorithm(algorithm);
+        assert!(!accepts(KeySet::from_pem(other.public_key_pem()).unwrap(), &token), "{algorithm}");
     }
 }
 
 #[test]
-fn a_file_may_hold_a_key_set_pem_or_der() {
+fn loads_a_file_with_a_key_set_pem_or_der() {
     let issuer = issuer_of(Algorithm::RS256);
     let pkcs1 = issuer.public_key_pkcs1().unwrap();
     let contents = [
         ("set.json", issuer.jwks().to_string().into_bytes()),
         ("pretty.json", format!("\n {:#}\n", issuer.jwks()).into_bytes()),
         ("key.pem", issuer.public_key_pem().into_bytes()),
-        ("rsa.pem", armour("RSA PUBLIC KEY", &pkcs1).into_bytes()),
+        ("rsa.pem", pem_block("RSA PUBLIC KEY", &pkcs1).into_bytes()),
         ("key.der", issuer.public_key_der()),
         ("rsa.der", pkcs1),
     ];
@@ -98,11 +98,11 @@ fn file(name: &str) -> PathBuf {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_or_holds_something_else_is_an_error_that_says_so() {
+fn from_file_reports_files_that_are_unreadable_or_have_no_key() {
     let error = KeySet::from_file("/nowhere/keys.json").unwrap_err().to_string();
     assert!(error.starts_with("key set: /nowhere/keys.json: No such file"), "{error}");
     assert!(error.ends_with("name a file that this process can read"), "{error}");
-    for (content, words) in [
+    for (content, message) in [
         ("", "it is not a public key in DER"),
         ("{}", "it is not a JWK set"),
         ("-----BEGIN", "it is not one PEM block"),
@@ -111,39 +111,39 @@ fn a_file_that_cannot_be_read_or_holds_something_else_is_an_error_that_says_so()
         let path = file("bad");
         fs::write(&path, content).unwrap();
         let error = KeySet::from_file(&path).unwrap_err().to_string();
-        assert!(error.contains(words), "{content:?}: {error}");
+        assert!(error.contains(message), "{content:?}: {error}");
     }
 }
 
 #[test]
-fn pem_of_anything_but_one_public_key_is_an_error_that_says_so() {
+fn from_pem_refuses_everything_except_one_public_key() {
     let issuer = issuer_of(Algorithm::ES256);
     let pem = issuer.public_key_pem();
     let der = issuer.public_key_der();
     let private = "a private key; give its public key (openssl pkey -pubout)";
     let cases = [
-        (armour("PRIVATE KEY", &der), private),
-        (armour("RSA PRIVATE KEY", &der), private),
-        (armour("EC PRIVATE KEY", &der), private),
-        (armour("ENCRYPTED PRIVATE KEY", &der), private),
-        (armour("CERTIFICATE", &der), "a certificate; give its public key (openssl x509 -pubkey -noout)"),
-        (armour("EC PARAMETERS", &der), "a PEM block that is not a public key"),
-        (armour("PUBLIC KEY", b"nothing"), "it is not a public key in DER"),
-        (armour("PUBLIC KEY", &[]), "it is not"),
+        (pem_block("PRIVATE KEY", &der), private),
+        (pem_block("RSA PRIVATE KEY", &der), private),
+        (pem_block("EC PRIVATE KEY", &der), private),
+        (pem_block("ENCRYPTED PRIVATE KEY", &der), private),
+        (pem_block("CERTIFICATE", &der), "a certificate; give its public key (openssl x509 -pubkey -noout)"),
+        (pem_block("EC PARAMETERS", &der), "a PEM block that is not a public key"),
+        (pem_block("PUBLIC KEY", b"nothing"), "it is not a public key in DER"),
+        (pem_block("PUBLIC KEY", &[]), "it is not"),
         (format!("{pem}{pem}"), "it is not one PEM block"),
         (pem.replace("END PUBLIC", "END PRIVATE"), "it is not one PEM block"),
         (pem.replace('=', ""), "it is not one PEM block"),
         (String::new(), "it is not one PEM block"),
         ("-----BEGIN PUBLIC KEY-----\n\u{e4}\n-----END PUBLIC KEY-----".to_owned(), "it is not one PEM block"),
     ];
-    for (text, words) in cases {
+    for (text, message) in cases {
         let error = KeySet::from_pem(&text).unwrap_err().to_string();
-        assert!(error.contains(words), "{text}: {error}");
+        assert!(error.contains(message), "{text}: {error}");
     }
 }
 
 #[test]
-fn der_of_anything_but_a_good_public_key_is_an_error_that_says_so() {
+fn from_der_refuses_everything_except_one_valid_public_key() {
     let point = p256_point();
     let uncompressed = [&[4], &*point].concat();
     let compressed = [&[2 + (point[63] & 1)], &point[..32]].concat();
@@ -178,11 +178,11 @@ fn der_of_anything_but_a_good_public_key_is_an_error_that_says_so() {
         (pkcs1(&odd_number(2048), &[1]), "an RSA exponent that is even"),
         (pkcs1(&[&odd_number(2048)[..255], &[2]].concat(), &[3]), "an even RSA modulus"),
     ];
-    for (der, words) in cases {
+    for (der, message) in cases {
         let error = KeySet::from_der(&der).unwrap_err().to_string();
-        assert!(error.contains(words), "{words}: {error}");
+        assert!(error.contains(message), "{message}: {error}");
     }
-    // The same builder makes good ones.
+    // The helper `spki` also makes valid keys.
     assert!(accepts(KeySet::from_der(spki(EC, Some(P256), &uncompressed)).unwrap(), &token_of(Algorithm::ES256)));
     assert!(accepts(KeySet::from_der(spki(ED25519, None, &ed25519)).unwrap(), &token_of(Algorithm::EdDSA)));
 }

@@ -1,4 +1,4 @@
-//! The layer as tower, hyper, tonic and axum know it: readiness, failing closed, real sockets.
+//! The layer with tower, hyper, tonic and axum: readiness, no request without a verdict, real sockets.
 
 use std::{
     convert::Infallible,
@@ -26,19 +26,22 @@ use tower_oauth::{
     AuthError, OAuthLayer, Token, layer::require::RequireScopesLayer, testing::TestToken, verify::Verdict,
 };
 
-use crate::support::{API, app, get_with_token, issuer, layer_with, reader, router, says, serve, write_raw};
+use crate::support::{
+    API, app, get_with_token, issuer, layer_with, router, serve, valid_token, verifier_from, write_raw,
+};
 
 // --- tower ---
 
-/// An inner service that is slow to be ready, panics if it is called before, and counts its calls. A clone is not ready.
+/// An inner service that is ready only after the second poll and panics if it is called before. It counts its calls. A
+/// clone is not ready.
 #[derive(Debug)]
-struct Strict {
+struct ReadinessCheck {
     ready: bool,
     polled: bool,
     calls: Arc<AtomicUsize>,
 }
 
-impl Strict {
+impl ReadinessCheck {
     fn new() -> Self {
         Self { ready: false, polled: false, calls: Arc::default() }
     }
@@ -48,13 +51,13 @@ impl Strict {
     }
 }
 
-impl Clone for Strict {
+impl Clone for ReadinessCheck {
     fn clone(&self) -> Self {
         Self { ready: false, polled: false, calls: self.calls() }
     }
 }
 
-impl Service<Request<Full<Bytes>>> for Strict {
+impl Service<Request<Full<Bytes>>> for ReadinessCheck {
     type Response = Response<String>;
     type Error = &'static str;
     type Future = Ready<Result<Self::Response, Self::Error>>;
@@ -72,14 +75,14 @@ impl Service<Request<Full<Bytes>>> for Strict {
         assert!(mem::take(&mut self.ready), "called before it was ready");
         self.polled = false;
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let who = request.extensions().get::<Token>().and_then(Token::subject).unwrap_or("nobody").to_owned();
-        ready(Ok(Response::new(who)))
+        let subject = request.extensions().get::<Token>().and_then(Token::subject).unwrap_or("no subject").to_owned();
+        ready(Ok(Response::new(subject)))
     }
 }
 
-/// Judges "good" and "bad" after having given way to others.
+/// Accepts the token `good` and refuses all others, after it has yielded to other tasks.
 fn slow() -> OAuthLayer {
-    OAuthLayer::new(says(|presented| {
+    OAuthLayer::new(verifier_from(|presented| {
         let (good, permit) = (presented.token() == "good", presented.permit());
         Verdict::later(async move {
             tokio::task::yield_now().await;
@@ -98,15 +101,15 @@ fn request(authorization: Option<&str>) -> Request<Full<Bytes>> {
 
 #[tokio::test]
 #[should_panic(expected = "called before it was ready")]
-async fn the_mock_notices_a_call_before_it_was_ready() {
-    let _ = Strict::new().call(request(None)).await;
+async fn the_mock_service_panics_if_called_before_it_is_ready() {
+    let _ = ReadinessCheck::new().call(request(None)).await;
 }
 
 #[tokio::test]
-async fn the_inner_service_is_called_ready_and_only_for_good_tokens() {
-    let good = format!("Bearer {}", reader().sign());
+async fn calls_the_inner_service_only_when_ready_and_for_valid_tokens() {
+    let good = format!("Bearer {}", valid_token().sign());
     for (layer, good) in [(layer_with(|server| server), &*good), (slow(), "Bearer good")] {
-        let inner = Strict::new();
+        let inner = ReadinessCheck::new();
         let calls = inner.calls();
         let mut service = layer.layer(inner);
         for (authorization, status, expected) in [
@@ -126,11 +129,11 @@ async fn the_inner_service_is_called_ready_and_only_for_good_tokens() {
 }
 
 #[tokio::test]
-async fn every_service_of_ours_keeps_the_readiness_contract() {
+async fn every_service_calls_its_inner_service_only_after_poll_ready() {
     let token = || TestToken::user("ada").scope("a").into_layer();
-    let inner = Strict::new();
+    let inner = ReadinessCheck::new();
     let calls = inner.calls();
-    let mut guarded = token().layer(RequireScopesLayer::all(["a"]).unwrap().layer(inner.clone()));
+    let mut accepting = token().layer(RequireScopesLayer::all(["a"]).unwrap().layer(inner.clone()));
     let mut refusing = token().layer(RequireScopesLayer::all(["b"]).unwrap().layer(inner.clone()));
     let mut form = slow().accept_form_body(100).layer(inner.clone());
     let mut rendered = slow().render(tower_oauth::layer::ProblemJson::new()).layer(inner);
@@ -139,7 +142,7 @@ async fn every_service_of_ours_keeps_the_readiness_contract() {
         request.body(Full::from("access_token=good")).unwrap()
     };
     for round in 1..=2 {
-        assert_eq!(guarded.ready().await.unwrap().call(request(None)).await.unwrap().status(), 200);
+        assert_eq!(accepting.ready().await.unwrap().call(request(None)).await.unwrap().status(), 200);
         assert_eq!(refusing.ready().await.unwrap().call(request(None)).await.unwrap().status(), 403);
         assert_eq!(form.ready().await.unwrap().call(form_request()).await.unwrap().body(), "ada");
         assert_eq!(form.ready().await.unwrap().call(request(Some("Bearer good"))).await.unwrap().body(), "ada");
@@ -149,13 +152,13 @@ async fn every_service_of_ours_keeps_the_readiness_contract() {
 }
 
 #[tokio::test]
-async fn requests_may_overlap_while_verdicts_are_out() {
-    let inner = Strict::new();
+async fn handles_requests_concurrently_while_verdicts_are_pending() {
+    let inner = ReadinessCheck::new();
     let calls = inner.calls();
     let mut service = slow().layer(inner);
     let mut answers = JoinSet::new();
-    for place in 0..20 {
-        let authorization = if place % 2 == 0 { "Bearer good" } else { "Bearer bad" };
+    for index in 0..20 {
+        let authorization = if index % 2 == 0 { "Bearer good" } else { "Bearer bad" };
         answers.spawn(service.ready().await.unwrap().call(request(Some(authorization))));
     }
     let statuses: Vec<_> = answers.join_all().await.into_iter().map(|answer| answer.unwrap().status()).collect();
@@ -164,23 +167,23 @@ async fn requests_may_overlap_while_verdicts_are_out() {
 }
 
 #[tokio::test]
-async fn without_a_verdict_the_inner_service_is_never_called() {
-    let inner = Strict::new();
+async fn never_calls_the_inner_service_without_a_verdict() {
+    let inner = ReadinessCheck::new();
     let calls = inner.calls();
-    let mut service = OAuthLayer::new(says(|_| Verdict::later(pending()))).layer(inner);
+    let mut service = OAuthLayer::new(verifier_from(|_| Verdict::later(pending()))).layer(inner);
     let future = service.ready().await.unwrap().call(request(Some("Bearer good")));
-    let waited = tokio::time::timeout(Duration::from_millis(20), future).await;
-    assert!(waited.is_err(), "it waits for the verdict, and is dropped");
+    let outcome = tokio::time::timeout(Duration::from_millis(20), future).await;
+    assert!(outcome.is_err(), "the future must wait for the verdict until it is dropped");
     assert_eq!(calls.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]
-async fn a_clone_is_a_service_of_its_own() {
+async fn a_clone_works_independently_of_the_original() {
     let layer = layer_with(|server| server);
-    let good = format!("Bearer {}", reader().sign());
-    let mut first = layer.layer(Strict::new());
+    let good = format!("Bearer {}", valid_token().sign());
+    let mut first = layer.layer(ReadinessCheck::new());
     let mut second = first.clone();
-    let mut third = layer.clone().layer(Strict::new());
+    let mut third = layer.clone().layer(ReadinessCheck::new());
     for service in [&mut first, &mut second, &mut third] {
         assert_eq!(service.ready().await.unwrap().call(request(Some(&good))).await.unwrap().body(), "ada");
         assert_eq!(service.ready().await.unwrap().call(request(None)).await.unwrap().status(), 401);
@@ -188,16 +191,16 @@ async fn a_clone_is_a_service_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_refused_request_gives_its_place_back() {
-    for (layer, good) in [(layer_with(|server| server), reader().sign()), (slow(), "good".to_owned())] {
-        let mut service = layer.layer(ConcurrencyLimit::new(Strict::new(), 1));
+async fn a_refused_request_releases_its_concurrency_permit() {
+    for (layer, good) in [(layer_with(|server| server), valid_token().sign()), (slow(), "good".to_owned())] {
+        let mut service = layer.layer(ConcurrencyLimit::new(ReadinessCheck::new(), 1));
         for _ in 0..3 {
             let refused = service.ready().await.unwrap().call(request(Some("Bearer bad"))).await.unwrap();
             assert_eq!(refused.status(), 401);
             let served = service.ready().await.unwrap().call(request(Some(&format!("Bearer {good}"))));
             assert_eq!(served.await.unwrap().body(), "ada");
         }
-        // With a limit of one, a place that was not given back would be waited for in vain.
+        // The limit is one: if a refusal did not release its permit, the next request would wait without end.
         for _ in 0..3 {
             let refused = service.clone().oneshot(request(Some("Bearer bad"))).await.unwrap();
             assert_eq!(refused.status(), 401);
@@ -206,7 +209,7 @@ async fn a_refused_request_gives_its_place_back() {
 }
 
 #[tokio::test]
-async fn errors_of_the_inner_service_come_through() {
+async fn returns_errors_of_the_inner_service_unchanged() {
     #[derive(Clone)]
     struct Failing(bool);
     impl Service<Request<Full<Bytes>>> for Failing {
@@ -227,14 +230,14 @@ async fn errors_of_the_inner_service_come_through() {
     }
     let answer = slow().layer(Failing(true)).oneshot(request(Some("Bearer good"))).await;
     assert_eq!(answer.unwrap_err(), "failed");
-    let good = format!("Bearer {}", reader().sign());
+    let good = format!("Bearer {}", valid_token().sign());
     let answer = layer_with(|server| server).layer(Failing(true)).oneshot(request(Some(&good))).await;
     assert_eq!(answer.unwrap_err(), "failed");
 }
 
 #[tokio::test]
-async fn a_slow_verdict_that_could_not_be_made_is_503() {
-    let layer = OAuthLayer::new(says(|_| {
+async fn responds_503_to_an_asynchronous_unavailable_verdict() {
+    let layer = OAuthLayer::new(verifier_from(|_| {
         Verdict::later(async {
             tokio::task::yield_now().await;
             Err(AuthError::unavailable(Duration::from_secs(7)))
@@ -248,11 +251,12 @@ async fn a_slow_verdict_that_could_not_be_made_is_503() {
 // --- hyper ---
 
 #[tokio::test]
-async fn plain_hyper_is_served_over_a_socket() {
+async fn protects_a_hyper_server_over_a_socket() {
     let service = ServiceBuilder::new().layer(layer_with(|server| server)).service(service_fn(
         async |request: Request<Incoming>| {
-            let who = request.extensions().get::<Token>().and_then(Token::subject).unwrap_or("nobody").to_owned();
-            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(who)))
+            let subject =
+                request.extensions().get::<Token>().and_then(Token::subject).unwrap_or("no subject").to_owned();
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(subject)))
         },
     ));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -264,7 +268,7 @@ async fn plain_hyper_is_served_over_a_socket() {
             tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
     });
-    let good = write_raw(address, get_request("/", Some(&reader().sign()), true)).await;
+    let good = write_raw(address, get_request("/", Some(&valid_token().sign()), true)).await;
     assert!(good.starts_with("HTTP/1.1 200 ") && good.ends_with("\r\n\r\nada"), "{good}");
     let bare = write_raw(address, get_request("/", None, true)).await;
     assert!(bare.starts_with("HTTP/1.1 401 ") && bare.contains("www-authenticate: Bearer realm=\"api\"\r\n"), "{bare}");
@@ -295,10 +299,10 @@ async fn check_health(address: SocketAddr, token: Option<&str>) -> Result<i32, t
 }
 
 #[tokio::test]
-async fn a_tonic_server_is_served_over_a_socket() {
+async fn protects_a_tonic_server_over_a_socket() {
     let address = health_server(layer_with(|server| server.answer_grpc().realm("grpc"))).await;
     let serving = tonic_health::pb::health_check_response::ServingStatus::Serving;
-    assert_eq!(check_health(address, Some(&reader().sign())).await.unwrap(), serving as i32);
+    assert_eq!(check_health(address, Some(&valid_token().sign())).await.unwrap(), serving as i32);
     for (token, message) in [(None, "An access token is required"), (Some("x"), "The access token is invalid")] {
         let status = check_health(address, token).await.unwrap_err();
         assert_eq!((status.code(), status.message()), (Code::Unauthenticated, message));
@@ -308,13 +312,13 @@ async fn a_tonic_server_is_served_over_a_socket() {
 }
 
 #[tokio::test]
-async fn a_tonic_client_understands_the_plain_refusal_too() {
+async fn a_tonic_client_understands_a_plain_http_refusal() {
     let address = health_server(layer_with(|server| server)).await;
     assert_eq!(check_health(address, Some("x")).await.unwrap_err().code(), Code::Unauthenticated);
-    assert!(check_health(address, Some(&reader().sign())).await.is_ok());
+    assert!(check_health(address, Some(&valid_token().sign())).await.is_ok());
 }
 
-// --- axum::serve, byte for byte ---
+// --- axum::serve, with the exact bytes of the requests ---
 
 fn get_request(path: &str, token: Option<&str>, close: bool) -> String {
     let authorization = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
@@ -322,7 +326,7 @@ fn get_request(path: &str, token: Option<&str>, close: bool) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: api.test\r\n{authorization}{connection}\r\n")
 }
 
-/// Status and body of each of the answers on a connection.
+/// Status and body of each response on a connection.
 fn answers(text: &str) -> Vec<(u16, String)> {
     let heads = text.split("HTTP/1.1 ").skip(1);
     heads
@@ -334,9 +338,9 @@ fn answers(text: &str) -> Vec<(u16, String)> {
 }
 
 #[tokio::test]
-async fn no_identity_carries_over_on_a_connection() {
+async fn requests_on_one_connection_never_share_a_token() {
     let address = serve(app()).await;
-    let (ada, bob) = (reader().sign(), issuer().token("bob").sign());
+    let (ada, bob) = (valid_token().sign(), issuer().token("bob").sign());
     let pipelined = [
         get_request("/me", Some(&ada), false),
         get_request("/me", None, false),
@@ -350,12 +354,12 @@ async fn no_identity_carries_over_on_a_connection() {
 }
 
 #[tokio::test]
-async fn odd_framing_of_the_header_is_refused_or_counts_as_no_token() {
+async fn refuses_or_ignores_an_authorization_header_with_unusual_framing() {
     let address = serve(app()).await;
-    let token = reader().sign();
+    let token = valid_token().sign();
     let head = "GET /me HTTP/1.1\r\nhost: api.test\r\nconnection: close\r\n";
     let rows = [
-        ("the control", format!("{head}authorization: Bearer {token}\r\n\r\n"), 200),
+        ("a usual header", format!("{head}authorization: Bearer {token}\r\n\r\n"), 200),
         ("another case of the name", format!("{head}AUTHORIZATION: bearer {token}\r\n\r\n"), 200),
         ("spaces around the value", format!("{head}authorization:   Bearer {token}  \r\n\r\n"), 200),
         ("a folded line", format!("{head}authorization: Bearer\r\n {token}\r\n\r\n"), 400),
@@ -384,48 +388,48 @@ async fn odd_framing_of_the_header_is_refused_or_counts_as_no_token() {
 }
 
 #[tokio::test]
-async fn http_1_0_is_served_like_any_other() {
+async fn handles_http_1_0_like_http_1_1() {
     let address = serve(app()).await;
     let good =
-        write_raw(address, format!("GET /me HTTP/1.0\r\nauthorization: Bearer {}\r\n\r\n", reader().sign())).await;
+        write_raw(address, format!("GET /me HTTP/1.0\r\nauthorization: Bearer {}\r\n\r\n", valid_token().sign())).await;
     assert!(good.starts_with("HTTP/1.0 200 ") && good.ends_with("\"ada\""), "{good}");
     let bare = write_raw(address, "GET /me HTTP/1.0\r\n\r\n").await;
     assert!(bare.starts_with("HTTP/1.0 401 ") && bare.contains("www-authenticate: Bearer"), "{bare}");
 }
 
 #[tokio::test]
-async fn a_token_of_300_kb_on_the_wire_is_refused_and_the_server_lives_on() {
+async fn refuses_a_token_of_300_kb_and_handles_the_next_request() {
     let address = serve(app()).await;
     let answer = write_raw(address, get_request("/me", Some(&"A".repeat(300_000)), true)).await;
     assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("error=\"invalid_token\""), "{answer}");
     assert!(answer.len() < 1_000);
-    let next = write_raw(address, get_request("/me", Some(&reader().sign()), true)).await;
+    let next = write_raw(address, get_request("/me", Some(&valid_token().sign()), true)).await;
     assert!(next.starts_with("HTTP/1.1 200 "), "{next}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_hundred_users_at_once_are_each_themselves() {
-    // The subject is the token; some verdicts take longer than others.
-    let slow = OAuthLayer::new(says(|presented| {
+async fn concurrent_requests_of_100_users_never_exchange_subjects() {
+    // The verdict's subject is the token itself; some verdicts take longer than others.
+    let slow = OAuthLayer::new(verifier_from(|presented| {
         let (claims, permit) = (serde_json::json!({"sub": presented.token()}), presented.permit());
-        let turns = presented.token().len() * 7 % 5;
+        let yields = presented.token().len() * 7 % 5;
         Verdict::later(async move {
-            for _ in 0..turns {
+            for _ in 0..yields {
                 tokio::task::yield_now().await;
             }
             permit.token(&claims)
         })
     }));
     let quick = OAuthLayer::new(issuer().verifier(API));
-    let mint: [fn(&str) -> String; 2] = [|user| issuer().token(user).sign(), str::to_owned];
-    for (layer, mint) in [quick, slow].into_iter().zip(mint) {
+    let sign_token: [fn(&str) -> String; 2] = [|user| issuer().token(user).sign(), str::to_owned];
+    for (layer, sign_token) in [quick, slow].into_iter().zip(sign_token) {
         let address = serve(router().layer(layer)).await;
         let mut users = JoinSet::new();
         for number in 0..100 {
             let user = format!("user-{}-{number}", "x".repeat(number % 7));
-            let token = mint(&user);
+            let token = sign_token(&user);
             users.spawn(async move {
-                let pipelined: String = (0..5).map(|place| get_request("/me", Some(&token), place == 4)).collect();
+                let pipelined: String = (0..5).map(|index| get_request("/me", Some(&token), index == 4)).collect();
                 let expected = vec![(200, format!("\"{user}\"")); 5];
                 answers(&write_raw(address, pipelined).await) == expected
             });

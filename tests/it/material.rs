@@ -1,4 +1,4 @@
-//! What the tests on keys share: keys of every kind, and the shortest way from a key set to a verdict.
+//! Helpers for the tests on keys: a key for each algorithm, and functions that verify a token with a key set.
 
 use std::task::{Context, Poll, Waker};
 
@@ -15,7 +15,7 @@ use tower_oauth::{
 
 use crate::support::{API, ISSUER};
 
-/// Issues `iss` = [`ISSUER`] with an algorithm's own key.
+/// An issuer with the identifier [`ISSUER`] that signs with the test key for `algorithm`.
 pub(crate) fn issuer_of(algorithm: Algorithm) -> MockIssuer {
     MockIssuer::new(ISSUER).with_algorithm(algorithm)
 }
@@ -24,7 +24,7 @@ pub(crate) fn token_of(algorithm: Algorithm) -> String {
     issuer_of(algorithm).token("ada").sign()
 }
 
-/// The public key of [`issuer_of`], to be bent.
+/// The public key of [`issuer_of`]. Tests change it to make it invalid.
 pub(crate) fn jwk_of(algorithm: Algorithm) -> Value {
     issuer_of(algorithm).jwk()
 }
@@ -48,23 +48,26 @@ pub(crate) fn verifier(keys: KeySet) -> JwtVerifier {
     JwtVerifier::new(Issuer::from_keys(ISSUER, keys).unwrap(), API).unwrap()
 }
 
-/// What a server says to `Authorization: Bearer <token>`.
+/// The verdict on a request with `Authorization: Bearer <token>`.
 pub(crate) fn authenticate(verifier: impl Verify, token: &str) -> Result<Token, AuthErrorKind> {
-    admit_value(verifier, &format!("Bearer {token}"))
+    authenticate_value(verifier, &format!("Bearer {token}"))
 }
 
-pub(crate) fn admit_value(verifier: impl Verify, authorization: &str) -> Result<Token, AuthErrorKind> {
+pub(crate) fn authenticate_value(verifier: impl Verify, authorization: &str) -> Result<Token, AuthErrorKind> {
     let request = Request::get("/").header("authorization", authorization).body(()).unwrap();
     let server = ResourceServer::new(verifier);
-    judge(&server, &request.into_parts().0)
+    authenticate_parts(&server, &request.into_parts().0)
 }
 
-/// A JWT is judged without waiting, so one poll is enough.
-pub(crate) fn judge(server: &ResourceServer, parts: &http::request::Parts) -> Result<Token, AuthErrorKind> {
-    let admitted = std::pin::pin!(server.authenticate(parts));
-    match admitted.poll(&mut Context::from_waker(Waker::noop())) {
+/// Polls only once: with keys in memory, the verifier never waits.
+pub(crate) fn authenticate_parts(
+    server: &ResourceServer,
+    parts: &http::request::Parts,
+) -> Result<Token, AuthErrorKind> {
+    let verdict = std::pin::pin!(server.authenticate(parts));
+    match verdict.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(verdict) => verdict.map_err(|error| error.kind()),
-        Poll::Pending => panic!("a JWT with keys in memory had to wait"),
+        Poll::Pending => panic!("the verifier waited although the keys are in memory"),
     }
 }
 
@@ -72,7 +75,7 @@ pub(crate) fn accepts(keys: KeySet, token: &str) -> bool {
     match authenticate(verifier(keys), token) {
         Ok(token) => token.subject() == Some("ada"),
         Err(AuthErrorKind::InvalidToken) => false,
-        Err(other) => panic!("neither accepted nor an invalid token: {other:?}"),
+        Err(other) => panic!("the verifier neither accepted the token nor refused it as invalid_token: {other:?}"),
     }
 }
 
@@ -84,7 +87,7 @@ pub(crate) fn unb64(text: &Value) -> Vec<u8> {
     URL_SAFE_NO_PAD.decode(text.as_str().unwrap()).unwrap()
 }
 
-/// A number of exactly so many bits, odd.
+/// An odd number of exactly `bits` bits.
 pub(crate) fn odd_number(bits: usize) -> Vec<u8> {
     let mut number = vec![0xa5; bits.div_ceil(8)];
     let top = (bits - 1) % 8;

@@ -1,4 +1,4 @@
-//! What an operator sees through the `metrics` facade, and that it tells no secrets.
+//! The values that the crate reports through the `metrics` facade. They contain no secrets.
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tower_oauth::{JwtVerifier, OAuthLayer, keys::Algorithm};
@@ -40,14 +40,14 @@ fn decisions_refreshes_ages_unknown_kids_and_waits_are_counted() {
             let clock = tower_oauth::testing::ManualClock::default();
             let issuer = fake.builder().clock(clock.clone()).build().unwrap();
             let app = router().layer(OAuthLayer::new(JwtVerifier::new(issuer.clone(), API).unwrap()));
-            assert_eq!(get_with_token(&app, "/me", &fake.good_token()).await.status, 200);
-            assert_eq!(get_with_token(&app, "/orders", &fake.good_token()).await.status, 403);
+            assert_eq!(get_with_token(&app, "/me", &fake.valid_token()).await.status, 200);
+            assert_eq!(get_with_token(&app, "/orders", &fake.valid_token()).await.status, 403);
             assert_eq!(get_with_token(&app, "/me", "garbage").await.status, 401);
             assert_eq!(get_with(&app, "/me", "Bearer a b").await.status, 400);
             assert_eq!(get_with(&app, "/me", "Basic x").await.status, 401);
             clock.advance(std::time::Duration::from_secs(60));
             fake.answer(Answer::Status(500));
-            let unknown = fake.mint(Algorithm::ES256).token("eve").header("kid", "new").sign();
+            let unknown = fake.signer(Algorithm::ES256).token("eve").header("kid", "new").sign();
             assert_eq!(get_with_token(&app, "/me", &unknown).await.status, 503);
             fake.identifier.clone()
         })

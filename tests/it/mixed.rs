@@ -1,4 +1,4 @@
-//! JWTs judged here and the rest by their issuer, behind one layer: whose token it is, and that the first verdict is final.
+//! `JwtOrOpaque` verifies JWTs of known issuers locally and introspects all other tokens. The first verdict is final.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -15,55 +15,55 @@ use tower_oauth::{
 use crate::{
     fake_issuer::{Answer, FakeIssuer},
     introspection::{IntrospectionFixture, NOW, client, soon},
-    support::{API, issuer, says},
+    support::{API, issuer, verifier_from},
 };
 
-/// An API that judges the fake issuer's JWTs by itself, and asks it about the rest.
+/// An API that verifies the fake issuer's JWTs locally and introspects all other tokens.
 async fn mixed_as<V: Verify>(
-    build: impl FnOnce(JwtOrOpaqueBuilder<JwtVerifier, IntrospectionVerifier>) -> V,
+    configure: impl FnOnce(JwtOrOpaqueBuilder<JwtVerifier, IntrospectionVerifier>) -> V,
 ) -> IntrospectionFixture {
     let fake = FakeIssuer::start().await;
     let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(NOW));
     let issuer = fake.builder().clock(clock.clone()).build().unwrap();
     let jwt = JwtVerifier::builder(issuer.clone(), API).clock(clock.clone()).build().unwrap();
     let introspection = IntrospectionVerifier::builder(issuer, client(), API).clock(clock.clone()).build().unwrap();
-    IntrospectionFixture::judging(fake, clock, build(JwtOrOpaque::builder(jwt, introspection)))
+    IntrospectionFixture::judging(fake, clock, configure(JwtOrOpaque::builder(jwt, introspection)))
 }
 
 async fn mixed() -> IntrospectionFixture {
     mixed_as(JwtOrOpaqueBuilder::build).await
 }
 
-async fn always_asking() -> IntrospectionFixture {
+async fn require_both_fixture() -> IntrospectionFixture {
     mixed_as(|builder| builder.require_both().build()).await
 }
 
 impl IntrospectionFixture {
     fn jwt(&self) -> TokenBuilder {
-        self.fake.mint(Algorithm::ES256).with_clock(self.clock.clone()).token("ada")
+        self.fake.signer(Algorithm::ES256).with_clock(self.clock.clone()).token("ada")
     }
 }
 
 #[tokio::test]
-async fn a_jwt_of_a_known_issuer_is_judged_here_and_the_rest_by_the_issuer() {
+async fn verifies_jwts_of_a_known_issuer_locally_and_introspects_the_rest() {
     let fixture = mixed().await;
     assert_eq!(fixture.authenticate(&fixture.jwt().sign()).await.unwrap().subject(), Some("ada"));
-    assert_eq!(fixture.fake.asked(), 0);
+    assert_eq!(fixture.fake.introspection_count(), 0);
     fixture.says(&fixture.good_but("sub", json!("grace")));
     assert_eq!(fixture.authenticate("opaque").await.unwrap().subject(), Some("grace"));
-    assert_eq!(fixture.fake.asked(), 1);
+    assert_eq!(fixture.fake.introspection_count(), 1);
     fixture.says(&json!({"active": false}));
     assert!(fixture.get("opaque").await.is_refusal(401, "invalid_token"));
     assert_eq!(fixture.kind(&fixture.jwt().sign()).await, None);
-    assert_eq!(fixture.fake.asked(), 2);
+    assert_eq!(fixture.fake.introspection_count(), 2);
 }
 
 #[tokio::test]
-async fn a_jwt_of_another_issuer_and_what_is_no_jwt_is_asked_about() {
+async fn introspects_jwts_of_other_issuers_and_opaque_tokens() {
     let fixture = mixed().await;
     let own = &fixture.fake.identifier;
     let tokens = [
-        MockIssuer::new("https://stranger.test").token("ada").sign(),
+        MockIssuer::new("https://untrusted.test").token("ada").sign(),
         fixture.jwt().claim("iss", format!("{own}/")).sign(),
         fixture.jwt().without("iss").sign(),
         "a.b.c".to_owned(),
@@ -72,8 +72,8 @@ async fn a_jwt_of_another_issuer_and_what_is_no_jwt_is_asked_about() {
         "opaque".to_owned(),
     ];
     for (index, token) in tokens.iter().enumerate() {
-        assert_eq!(fixture.kind(token).await, None, "the issuer says that it is good");
-        assert_eq!(fixture.fake.asked(), index + 1, "{token}");
+        assert_eq!(fixture.kind(token).await, None, "the issuer responds that the token is active");
+        assert_eq!(fixture.fake.introspection_count(), index + 1, "{token}");
     }
     fixture.says(&json!({"active": false}));
     for token in &tokens {
@@ -81,15 +81,15 @@ async fn a_jwt_of_another_issuer_and_what_is_no_jwt_is_asked_about() {
     }
 }
 
-/// Whatever was refused here gets no second chance (I14), also where the issuer would call anything active.
+/// The local refusal is final (I14), although the issuer here responds that every token is active.
 #[tokio::test]
-async fn a_bent_jwt_of_a_known_issuer_is_refused_and_nobody_is_asked() {
-    for fixture in [mixed().await, always_asking().await] {
+async fn refuses_an_invalid_jwt_of_a_known_issuer_without_introspection() {
+    for fixture in [mixed().await, require_both_fixture().await] {
         assert_eq!(fixture.kind(&fixture.jwt().sign()).await, None);
-        let asked = fixture.fake.asked();
-        let stranger = MockIssuer::new("https://stranger.test");
+        let before = fixture.fake.introspection_count();
+        let untrusted = MockIssuer::new("https://untrusted.test");
         for token in [
-            fixture.jwt().sign_with(&stranger),
+            fixture.jwt().sign_with(&untrusted),
             fixture.jwt().claim("exp", NOW - 31).sign(),
             fixture.jwt().claim("nbf", NOW + 31).sign(),
             fixture.jwt().audience("https://other.test").sign(),
@@ -98,17 +98,17 @@ async fn a_bent_jwt_of_a_known_issuer_is_refused_and_nobody_is_asked() {
             fixture.jwt().header("typ", "JWT").sign(),
             fixture.jwt().header("alg", "none").sign(),
             fixture.jwt().header("crit", json!(["x"])).sign(),
-            fixture.jwt().header("kid", "nobody's").sign(),
+            fixture.jwt().header("kid", "unknown").sign(),
             fixture.jwt().claim("exp", "soon").sign(),
         ] {
             assert!(fixture.get(&token).await.is_refusal(401, "invalid_token"), "{token}");
         }
-        assert_eq!(fixture.fake.asked(), asked);
+        assert_eq!(fixture.fake.introspection_count(), before);
     }
 }
 
-/// Whose it is, anybody can read there.
-fn names(token: &str, issuer: &str) -> bool {
+/// Whether the claims name this issuer. Does not verify the signature.
+fn has_issuer(token: &str, issuer: &str) -> bool {
     let Some(claims) = token.split('.').nth(1).and_then(|claims| URL_SAFE_NO_PAD.decode(claims).ok()) else {
         return false;
     };
@@ -116,49 +116,52 @@ fn names(token: &str, issuer: &str) -> bool {
 }
 
 #[tokio::test]
-async fn no_forgery_that_names_a_known_issuer_is_sent_on() {
-    for fixture in [mixed().await, always_asking().await] {
+async fn never_introspects_a_forgery_that_names_a_known_issuer() {
+    for fixture in [mixed().await, require_both_fixture().await] {
         assert_eq!(fixture.kind(&fixture.jwt().sign()).await, None);
-        let (mut kept, mut sent_on) = (0, Vec::new());
-        // One of them has http for https, which is no change here.
+        let (mut refused_locally, mut introspected) = (0, Vec::new());
+        // The forgery that replaces https by http does not change this issuer's identifier.
         let unchanged = format!("iss {:?}", fixture.fake.identifier);
         for forgery in fixture.jwt().forgeries().into_iter().filter(|forgery| forgery.name() != unchanged) {
-            let asked = fixture.fake.asked();
+            let before = fixture.fake.introspection_count();
             let kind = fixture.kind(forgery.token()).await;
-            if fixture.fake.asked() > asked {
-                sent_on.push(forgery);
+            if fixture.fake.introspection_count() > before {
+                introspected.push(forgery);
             } else {
                 assert!(kind.is_some(), "{}", forgery.name());
-                kept += 1;
+                refused_locally += 1;
             }
         }
-        // Who names two issuers names none.
-        sent_on.retain(|forgery| {
-            names(forgery.token(), &fixture.fake.identifier) && !forgery.name().contains("iss twice")
+        // A token with two `iss` claims names no issuer.
+        introspected.retain(|forgery| {
+            has_issuer(forgery.token(), &fixture.fake.identifier) && !forgery.name().contains("iss twice")
         });
-        let sent_on: Vec<_> = sent_on.iter().map(Forgery::name).collect();
-        assert!(sent_on.is_empty(), "{sent_on:#?}");
-        assert!(kept > 200, "{kept}");
+        let introspected: Vec<_> = introspected.iter().map(Forgery::name).collect();
+        assert!(introspected.is_empty(), "{introspected:#?}");
+        assert!(refused_locally > 200, "{refused_locally}");
     }
 }
 
-/// The issuer's answer takes the place of the claims, so it must not lose the key that a JWT is bound to.
+/// The introspection response replaces the claims of the JWT, but it must not remove the key that the JWT is bound to.
 #[tokio::test]
-async fn a_bound_jwt_does_not_become_a_bearer_token_because_the_issuers_answer_is_silent_about_it() {
-    let fixture = always_asking().await;
+async fn refuses_a_bound_jwt_even_if_the_introspection_response_has_no_cnf() {
+    let fixture = require_both_fixture().await;
     for cnf in [json!({"jkt": "x"}), json!({"x5t#S256": "x"}), json!({}), Value::Null] {
-        // The first of them waits for the keys.
+        // The first request waits for the key set.
         let answer = fixture.get(&fixture.jwt().claim("cnf", cnf).sign()).await;
         assert!(answer.is_refusal(401, "invalid_token"), "{answer:?}");
         assert!(answer.challenges()[0].contains("bound to a key"), "{answer:?}");
     }
-    assert_eq!(fixture.fake.asked(), 0);
+    assert_eq!(fixture.fake.introspection_count(), 0);
     fixture.says(&fixture.good_but("cnf", json!({"jkt": "x"})));
-    assert!(fixture.get(&fixture.jwt().sign()).await.is_refusal(401, "invalid_token"), "nor the other way round");
+    assert!(
+        fixture.get(&fixture.jwt().sign()).await.is_refusal(401, "invalid_token"),
+        "also refuses a JWT if only the response has a cnf"
+    );
 }
 
 #[tokio::test]
-async fn while_the_issuer_is_down_jwts_keep_working_and_opaque_tokens_cannot_be_judged() {
+async fn accepts_jwts_but_not_opaque_tokens_while_the_issuer_is_down() {
     let fixture = mixed().await;
     assert_eq!(fixture.kind(&fixture.jwt().sign()).await, None);
     for fault in [Answer::Reset, Answer::Status(503), Answer::Status(401), Answer::Body("<html>".to_owned())] {
@@ -173,26 +176,33 @@ async fn while_the_issuer_is_down_jwts_keep_working_and_opaque_tokens_cannot_be_
 }
 
 #[tokio::test]
-async fn where_everything_is_asked_about_a_good_jwt_is_too_and_the_issuers_word_counts() {
-    let fixture = always_asking().await;
+async fn require_both_introspects_valid_jwts_and_uses_the_response() {
+    let fixture = require_both_fixture().await;
     fixture.says(&fixture.good_but("scope", json!("orders:write")));
     let token = fixture.authenticate(&fixture.jwt().scope("orders:read").sign()).await.unwrap();
-    assert!(token.allows("orders:write") && !token.allows("orders:read"), "the handler sees the issuer's answer");
+    assert!(
+        token.allows("orders:write") && !token.allows("orders:read"),
+        "the handler must get the claims of the response"
+    );
     let jwt = fixture.jwt().sign();
     assert_eq!(fixture.kind(&jwt).await, None);
-    assert_eq!(fixture.fake.questions()[1].parameter("token").as_deref(), Some(&*jwt));
+    assert_eq!(fixture.fake.introspection_requests()[1].parameter("token").as_deref(), Some(&*jwt));
     fixture.says(&json!({"active": false}));
     assert!(fixture.get(&jwt).await.is_refusal(401, "invalid_token"), "revoked");
     fixture.fake.introspection(Answer::Status(500));
     fixture.is_unavailable("5", "opaque").await;
-    assert_eq!(fixture.kind(&jwt).await, Some(AuthErrorKind::Unavailable), "nobody can tell whether it was revoked");
-    assert_eq!(fixture.fake.asked(), 5);
+    assert_eq!(
+        fixture.kind(&jwt).await,
+        Some(AuthErrorKind::Unavailable),
+        "the JWT may be revoked, so it must not be accepted"
+    );
+    assert_eq!(fixture.fake.introspection_count(), 5);
 }
 
 #[tokio::test]
-async fn a_jwt_whose_key_must_be_fetched_is_asked_about_after_it_was_verified() {
-    let fixture = always_asking().await;
-    // Cold: the keys come first.
+async fn require_both_fetches_the_key_and_verifies_before_introspection() {
+    let fixture = require_both_fixture().await;
+    // No key is cached: the verifier fetches the key set first.
     assert_eq!(fixture.kind(&fixture.jwt().sign()).await, None);
     let paths = || -> Vec<String> {
         let heads = fixture.fake.requests();
@@ -200,10 +210,11 @@ async fn a_jwt_whose_key_must_be_fetched_is_asked_about_after_it_was_verified() 
         paths.filter(|path| !path.contains("well-known")).collect()
     };
     assert_eq!(paths(), ["/jwks", "/introspect"]);
-    // A new key, and a forged token that names it.
+    // The issuer publishes a new key; a forged token has its kid.
     fixture.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
-    let new = fixture.fake.mint(Algorithm::EdDSA).with_clock(fixture.clock.clone());
-    let forged = new.token("eve").sign_with(&MockIssuer::new("https://stranger.test").with_algorithm(Algorithm::EdDSA));
+    let new = fixture.fake.signer(Algorithm::EdDSA).with_clock(fixture.clock.clone());
+    let forged =
+        new.token("eve").sign_with(&MockIssuer::new("https://untrusted.test").with_algorithm(Algorithm::EdDSA));
     assert!(fixture.get(&forged).await.is_refusal(401, "invalid_token"));
     assert_eq!(paths(), ["/jwks", "/introspect", "/jwks"]);
     assert_eq!(fixture.kind(&new.token("ada").sign()).await, None);
@@ -211,27 +222,31 @@ async fn a_jwt_whose_key_must_be_fetched_is_asked_about_after_it_was_verified() 
 }
 
 #[tokio::test]
-async fn a_jwt_whose_key_never_comes_is_not_asked_about() {
-    let fixture = always_asking().await;
+async fn require_both_never_introspects_a_jwt_whose_key_is_unavailable() {
+    let fixture = require_both_fixture().await;
     fixture.fake.answer(Answer::Status(500));
-    assert_eq!(fixture.kind(&fixture.jwt().sign()).await, Some(AuthErrorKind::Unavailable), "cold, and no keys");
+    assert_eq!(
+        fixture.kind(&fixture.jwt().sign()).await,
+        Some(AuthErrorKind::Unavailable),
+        "no key is cached, and the issuer returns none"
+    );
     fixture.fake.answer(Answer::Keys);
     fixture.clock.advance(Duration::from_secs(60));
     assert_eq!(fixture.kind(&fixture.jwt().sign()).await, None);
-    assert_eq!(fixture.fake.asked(), 1);
-    let unknown = fixture.jwt().header("kid", "nobody's").sign();
+    assert_eq!(fixture.fake.introspection_count(), 1);
+    let unknown = fixture.jwt().header("kid", "unknown").sign();
     assert_eq!(fixture.kind(&unknown).await, Some(AuthErrorKind::InvalidToken));
-    assert_eq!(fixture.fake.asked(), 1);
+    assert_eq!(fixture.fake.introspection_count(), 1);
 }
 
-/// The second verifier needs what the request brought, also after a wait.
+/// The second verifier needs the headers and the bearer method, also if the first one waited for a key.
 #[tokio::test]
-async fn what_the_request_brought_is_there_for_the_second_verdict() {
+async fn the_second_verifier_gets_the_parts_of_the_request() {
     let fake = FakeIssuer::start().await;
     let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(NOW));
     let jwks = fake.builder().clock(clock.clone()).build().unwrap();
     let jwt = JwtVerifier::builder(jwks, API).clock(clock.clone()).build().unwrap();
-    let rest = says(|presented| {
+    let rest = verifier_from(|presented| {
         let tenant = presented.parts().headers.get("x-tenant").map_or("", |tenant| tenant.to_str().unwrap());
         let claims = json!({"sub": format!("{tenant} {:?} {}", presented.bearer_method(), presented.token().len())});
         Verdict::Now(presented.permit().token(&claims))
@@ -240,20 +255,21 @@ async fn what_the_request_brought_is_there_for_the_second_verdict() {
     let token = fixture.jwt().sign();
     let authorization = format!("Bearer {token}");
     let headers = [("authorization", authorization.as_bytes()), ("x-tenant", b"acme".as_slice())];
-    for warmth in ["cold", "warm"] {
+    for key_cache in ["no key cached", "key cached"] {
         let answer = crate::support::get_with_headers(&fixture.app, "/me", &headers).await;
-        assert_eq!(answer.body, format!("\"acme Authorization {}\"", token.len()), "{warmth}");
+        assert_eq!(answer.body, format!("\"acme Authorization {}\"", token.len()), "{key_cache}");
     }
 }
 
 #[tokio::test]
-async fn several_issuers_know_their_own_tokens_too() {
+async fn never_introspects_tokens_of_any_of_several_known_issuers() {
     let (one, two) = (issuer(), MockIssuer::new("https://two.test"));
     let fake = FakeIssuer::start().await;
     let clock = ManualClock::default();
-    let asked = fake.builder().clock(clock.clone()).build().unwrap();
-    let introspection =
-        || IntrospectionVerifier::builder(asked.clone(), client(), API).clock(clock.clone()).build().unwrap();
+    let issuer_of_opaque = fake.builder().clock(clock.clone()).build().unwrap();
+    let introspection = || {
+        IntrospectionVerifier::builder(issuer_of_opaque.clone(), client(), API).clock(clock.clone()).build().unwrap()
+    };
     let issuers = || TrustedIssuers::new([one.verifier(API), two.verifier(API)]).unwrap();
     let tenants = {
         let (one, two) = (one.clone(), two.clone());
@@ -263,7 +279,7 @@ async fn several_issuers_know_their_own_tokens_too() {
         })
     };
     let nested = JwtOrOpaque::new(one.verifier(API), two.verifier(API));
-    let benches = [
+    let fixtures = [
         IntrospectionFixture::judging(
             FakeIssuer::start().await,
             clock.clone(),
@@ -285,28 +301,29 @@ async fn several_issuers_know_their_own_tokens_too() {
         answer[member] = value;
         fake.introspection(Answer::Body(answer.to_string()));
     };
-    for fixture in benches {
+    for fixture in fixtures {
         active("sub", json!("grace"));
-        let before = fake.asked();
+        let before = fake.introspection_count();
         for known in [&one, &two] {
             assert_eq!(fixture.authenticate(&known.token("ada").sign()).await.unwrap().subject(), Some("ada"));
-            let forged = known.token("eve").sign_with(&MockIssuer::new("https://stranger.test"));
+            let forged = known.token("eve").sign_with(&MockIssuer::new("https://untrusted.test"));
             assert_eq!(fixture.kind(&forged).await, Some(AuthErrorKind::InvalidToken));
         }
-        assert_eq!(fake.asked(), before);
-        let stranger = MockIssuer::new("https://stranger.test").token("ada").sign();
-        for token in ["opaque", &stranger] {
+        assert_eq!(fake.introspection_count(), before);
+        let untrusted = MockIssuer::new("https://untrusted.test").token("ada").sign();
+        for token in ["opaque", &untrusted] {
             assert_eq!(fixture.authenticate(token).await.unwrap().subject(), Some("grace"));
         }
-        assert_eq!(fake.asked(), before + 2);
+        assert_eq!(fake.introspection_count(), before + 2);
     }
 }
 
-/// One after the other, the innermost first; and each verdict is the last word.
+/// The innermost verifier decides first, and each verdict is final.
 #[tokio::test]
-async fn what_is_nested_hands_on_what_is_nobodys() {
-    let opaque =
-        |name: &'static str| says(move |presented| Verdict::Now(presented.permit().token(&json!({"sub": name}))));
+async fn the_inner_of_two_nested_verifiers_gives_the_final_verdict() {
+    let opaque = |name: &'static str| {
+        verifier_from(move |presented| Verdict::Now(presented.permit().token(&json!({"sub": name}))))
+    };
     let inner = JwtOrOpaque::new(issuer().verifier(API), opaque("inner"));
     let fixture = IntrospectionFixture::judging(
         FakeIssuer::start().await,

@@ -1,4 +1,5 @@
-//! Properties of whatever a stranger may send: no bent token passes, nothing panics, nothing is answered with 5xx.
+//! Properties of everything that an attacker may send: the server refuses every changed token, never panics, and never
+//! responds with 5xx.
 //!
 //! A failure prints the seed; `PROPTEST_RNG_SEED=<seed>` repeats it. No file is written.
 
@@ -24,7 +25,7 @@ use tower_oauth::{
 };
 
 use crate::{
-    material::{b64, issuer_of, judge, jwk_of},
+    material::{authenticate_parts, b64, issuer_of, jwk_of},
     support::{API, ISSUER},
 };
 
@@ -45,7 +46,7 @@ pub(crate) fn check<S: Strategy<Value: Debug>>(
         .unwrap_or_else(|failure| panic!("PROPTEST_RNG_SEED={seed}: {failure}"));
 }
 
-/// A stopped clock, so that a date is good or not once and for all.
+/// An issuer with a stopped clock, so that the verdict on a date never changes during a test.
 fn issuer() -> MockIssuer {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(NOW));
     issuer_of(Algorithm::EdDSA).with_clock(ManualClock::new(now))
@@ -61,22 +62,23 @@ fn with_authorization(value: HeaderValue) -> Parts {
 
 fn accepted(server: &ResourceServer, token: &TokenBuilder) -> bool {
     let value = HeaderValue::try_from(format!("Bearer {}", token.sign())).unwrap();
-    judge(server, &with_authorization(value)).is_ok()
+    authenticate_parts(server, &with_authorization(value)).is_ok()
 }
 
 fn any_number() -> impl Strategy<Value = Number> {
-    let near = (-600i64..600).prop_map(|off| Number::from(i64::from(NOW) + off));
+    let near = (-600i64..600).prop_map(|offset| Number::from(i64::from(NOW) + offset));
     let float = any::<f64>().prop_filter_map("JSON has no NaN", Number::from_f64);
-    let fraction = (-60.0..60.0).prop_filter_map("JSON has no NaN", |off: f64| Number::from_f64(f64::from(NOW) + off));
+    let fraction =
+        (-60.0..60.0).prop_filter_map("JSON has no NaN", |offset: f64| Number::from_f64(f64::from(NOW) + offset));
     let whole = prop_oneof![any::<i64>().prop_map(Number::from), any::<u64>().prop_map(Number::from)];
     let edges = (-2.0..=2.0).prop_filter_map("JSON has no NaN", Number::from_f64);
     prop_oneof![near, float, fraction, whole, edges, (-2i64..=2).prop_map(Number::from)]
 }
 
 fn any_text() -> impl Strategy<Value = String> {
-    const TELLING: [&str; 13] =
+    const EDGE_CASES: [&str; 13] =
         ["", " ", "\t", API, ISSUER, "ada", "never", "1800000300", "a b", "\u{0}", "\u{feff}", "\"", "\u{e9}"];
-    prop_oneof![any::<String>(), prop::sample::select(TELLING.as_slice()).prop_map(str::to_owned)]
+    prop_oneof![any::<String>(), prop::sample::select(EDGE_CASES.as_slice()).prop_map(str::to_owned)]
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
@@ -94,15 +96,15 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// What RFC 9068 §2.2 and §4 say of one claim, all others being good.
-fn is_good(claim: &str, value: &Value) -> bool {
+/// Whether RFC 9068 §2.2 and §4 allow this value of the claim, if all other claims are valid.
+fn is_valid(claim: &str, value: &Value) -> bool {
     let now = f64::from(NOW);
-    let filled = || value.as_str().is_some_and(|text| !text.trim().is_empty());
+    let not_blank = || value.as_str().is_some_and(|text| !text.trim().is_empty());
     let strings = || value.as_array().is_some_and(|all| all.iter().all(Value::is_string));
     match claim {
         "iss" => value == ISSUER,
         "aud" => value == API || (strings() && value.as_array().is_some_and(|all| all.contains(&json!(API)))),
-        "sub" | "client_id" | "jti" => filled(),
+        "sub" | "client_id" | "jti" => not_blank(),
         "exp" => value.as_f64().is_some_and(|exp| exp > now - LEEWAY && exp <= 253_402_300_799.0),
         "iat" => value.as_f64().is_some_and(|iat| (0.0..=now + LEEWAY).contains(&iat)),
         "nbf" => value.as_f64().is_some_and(|nbf| nbf <= now + LEEWAY),
@@ -122,7 +124,7 @@ const REQUIRED: [&str; 7] = ["iss", "sub", "aud", "exp", "iat", "jti", "client_i
 const OPTIONAL: [&str; 6] = ["nbf", "scope", "acr", "auth_time", "cnf", "unheard_of"];
 
 #[test]
-fn deleting_or_blanking_any_required_claim_refuses() {
+fn refuses_a_token_with_a_missing_or_blank_required_claim() {
     let issuer = issuer();
     let server = server(&issuer);
     assert!(accepted(&server, &issuer.token("ada")));
@@ -137,20 +139,20 @@ fn deleting_or_blanking_any_required_claim_refuses() {
 }
 
 #[test]
-fn a_claim_of_any_value_and_type_passes_exactly_if_the_standard_allows_it() {
+fn accepts_a_claim_value_exactly_if_the_specification_allows_it() {
     let issuer = issuer();
     let server = server(&issuer);
     for claim in REQUIRED.into_iter().chain(OPTIONAL) {
         check(1000, any_json(), |value| {
-            let passes = accepted(&server, &issuer.token("ada").claim(claim, value.clone()));
-            prop_assert_eq!(passes, is_good(claim, &value), "{}: {}", claim, value);
+            let is_accepted = accepted(&server, &issuer.token("ada").claim(claim, value.clone()));
+            prop_assert_eq!(is_accepted, is_valid(claim, &value), "{}: {}", claim, value);
             Ok(())
         });
     }
 }
 
 #[test]
-fn deleting_and_retyping_several_claims_at_once_refuses() {
+fn refuses_several_changed_claims_unless_all_remain_valid() {
     let issuer = issuer();
     let server = server(&issuer);
     let change = (prop::sample::select(REQUIRED.as_slice()), prop::option::of(any_json()));
@@ -163,7 +165,7 @@ fn deleting_and_retyping_several_claims_at_once_refuses() {
             };
         }
         let claims: Value = serde_json::from_str(&token.claims_json()).unwrap();
-        let good = REQUIRED.iter().all(|claim| claims.get(claim).is_some_and(|value| is_good(claim, value)));
+        let good = REQUIRED.iter().all(|claim| claims.get(claim).is_some_and(|value| is_valid(claim, value)));
         prop_assert_eq!(accepted(&server, &token), good, "{}", claims);
         Ok(())
     });
@@ -177,39 +179,39 @@ enum Change {
 }
 
 impl Change {
-    fn apply(self, token: &str, place: usize) -> Vec<u8> {
+    fn apply(self, token: &str, position: usize) -> Vec<u8> {
         let mut bytes = token.as_bytes().to_vec();
         match self {
-            Self::Insert(byte) => bytes.insert(place, byte),
-            Self::Replace(byte) => bytes[place.min(token.len() - 1)] = byte,
-            Self::Delete => _ = bytes.remove(place.min(token.len() - 1)),
+            Self::Insert(byte) => bytes.insert(position, byte),
+            Self::Replace(byte) => bytes[position.min(token.len() - 1)] = byte,
+            Self::Delete => _ = bytes.remove(position.min(token.len() - 1)),
         }
         bytes
     }
 }
 
-/// Presents bytes as a token in the query, which can carry any, and in the header if it can.
+/// Sends the bytes as a token in the query, which can carry any bytes, and in the header if HTTP allows them there.
 fn refuses(server: &ResourceServer, token: &[u8]) -> bool {
     let encoded = token.iter().fold(String::new(), |encoded, byte| encoded + &format!("%{byte:02x}"));
     let by_query = Request::get(format!("/?access_token={encoded}")).body(()).unwrap().into_parts().0;
     let by_header = HeaderValue::from_bytes(&[b"Bearer ", token].concat()).ok().map(with_authorization);
-    [Some(by_query), by_header].into_iter().flatten().all(|parts| match judge(server, &parts) {
+    [Some(by_query), by_header].into_iter().flatten().all(|parts| match authenticate_parts(server, &parts) {
         Ok(_) => false,
         Err(kind) => matches!(kind, AuthErrorKind::InvalidToken | AuthErrorKind::InvalidRequest),
     })
 }
 
-fn open_to_the_query(issuer: &MockIssuer) -> ResourceServer {
+fn server_that_accepts_the_query(issuer: &MockIssuer) -> ResourceServer {
     ResourceServer::builder(issuer.verifier(API)).danger_accept_query().build().unwrap()
 }
 
 #[test]
-fn changing_any_one_byte_of_a_token_of_any_algorithm_refuses() {
+fn refuses_a_token_with_any_one_byte_changed() {
     for &algorithm in Algorithm::supported() {
         let issuer = issuer_of(algorithm);
-        let server = open_to_the_query(&issuer);
+        let server = server_that_accepts_the_query(&issuer);
         let token = issuer.token("ada").scope("orders:read").sign();
-        assert!(!refuses(&server, token.as_bytes()), "{algorithm}: the test's own token is refused");
+        assert!(!refuses(&server, token.as_bytes()), "{algorithm}: the unchanged token is refused");
         let change = prop_oneof![
             any::<u8>().prop_map(Change::Replace),
             prop::sample::select(b"ABCwxyz0189-_.=+/~".as_slice()).prop_map(Change::Replace),
@@ -217,26 +219,26 @@ fn changing_any_one_byte_of_a_token_of_any_algorithm_refuses() {
             prop::sample::select(b"Aa0-_.=+/~".as_slice()).prop_map(Change::Insert),
             Just(Change::Delete),
         ];
-        check(1500, (change, 0..=token.len()), |(change, place)| {
-            let bent = change.apply(&token, place);
-            // More spaces between scheme and token are the header's, not the token's (RFC 6750 §2.1: 1*SP).
-            let space = place == 0 && matches!(change, Change::Insert(b' '));
-            prop_assume!(bent != token.as_bytes() && !space);
-            prop_assert!(refuses(&server, &bent), "{}: {:?} at {}", algorithm, change, place);
+        check(1500, (change, 0..=token.len()), |(change, position)| {
+            let changed = change.apply(&token, position);
+            // A space before the token belongs to the header, not to the token (RFC 6750 §2.1: 1*SP).
+            let space = position == 0 && matches!(change, Change::Insert(b' '));
+            prop_assume!(changed != token.as_bytes() && !space);
+            prop_assert!(refuses(&server, &changed), "{}: {:?} at {}", algorithm, change, position);
             Ok(())
         });
-        // The ends of the segments, where base64 has bits to spare, and every deletion.
+        // Every byte at the ends of the segments, where base64 has unused bits, and every deletion.
         let ends = token.match_indices('.').map(|(dot, _)| dot - 1).chain([token.len() - 1]);
-        for (place, byte) in ends.flat_map(|end| (0..=u8::MAX).map(move |byte| (end, byte))) {
-            let bent = Change::Replace(byte).apply(&token, place);
-            assert!(bent == token.as_bytes() || refuses(&server, &bent), "{algorithm}: {byte} at {place}");
+        for (position, byte) in ends.flat_map(|end| (0..=u8::MAX).map(move |byte| (end, byte))) {
+            let changed = Change::Replace(byte).apply(&token, position);
+            assert!(changed == token.as_bytes() || refuses(&server, &changed), "{algorithm}: {byte} at {position}");
         }
         for byte in 0..=u8::MAX {
             let longer = Change::Insert(byte).apply(&token, token.len());
             assert!(refuses(&server, &longer), "{algorithm}: {byte} at the end");
         }
-        for place in 0..token.len() {
-            assert!(refuses(&server, &Change::Delete.apply(&token, place)), "{algorithm}: without {place}");
+        for position in 0..token.len() {
+            assert!(refuses(&server, &Change::Delete.apply(&token, position)), "{algorithm}: without {position}");
         }
     }
 }
@@ -257,13 +259,13 @@ fn any_authorization() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
-fn whatever_stands_in_authorization_is_refused_with_4xx() {
+fn refuses_random_authorization_values_with_4xx() {
     let issuer = issuer();
     let server = server(&issuer);
     check(4000, any_authorization(), |bytes| {
         let sendable: Vec<u8> = bytes.into_iter().filter(|byte| *byte >= 0x20 && *byte != 0x7f).collect();
         let parts = with_authorization(HeaderValue::from_bytes(&sendable).unwrap());
-        let kind = judge(&server, &parts).err();
+        let kind = authenticate_parts(&server, &parts).err();
         prop_assert!(
             matches!(
                 kind,
@@ -277,7 +279,7 @@ fn whatever_stands_in_authorization_is_refused_with_4xx() {
 }
 
 #[test]
-fn whatever_stands_under_a_genuine_signature_is_judged_without_a_panic() {
+fn refuses_random_content_with_a_valid_signature_without_a_panic() {
     let issuer = issuer();
     let server = server(&issuer);
     let text = || prop_oneof![any::<Vec<u8>>(), any_json().prop_map(|json| json.to_string().into_bytes())];
@@ -285,7 +287,7 @@ fn whatever_stands_under_a_genuine_signature_is_judged_without_a_panic() {
     check(2000, (header, text()), |(header, payload)| {
         let token = issuer.token("ada").sign_raw(header, payload);
         let parts = with_authorization(HeaderValue::try_from(format!("Bearer {token}")).unwrap());
-        prop_assert_eq!(judge(&server, &parts).err(), Some(AuthErrorKind::InvalidToken));
+        prop_assert_eq!(authenticate_parts(&server, &parts).err(), Some(AuthErrorKind::InvalidToken));
         Ok(())
     });
 }
@@ -309,7 +311,7 @@ fn any_jwk() -> impl Strategy<Value = Value> {
 }
 
 #[test]
-fn whatever_is_given_as_a_key_set_is_loaded_or_refused_without_a_panic() {
+fn loads_or_refuses_random_key_sets_without_a_panic() {
     let jwks = prop::collection::vec(any_jwk(), 0..4).prop_map(|keys| json!({ "keys": keys }).to_string().into_bytes());
     let json = any_json().prop_map(|json| json.to_string().into_bytes());
     check(3000, prop_oneof![jwks, json, any::<Vec<u8>>()], |document| {
@@ -323,18 +325,18 @@ fn whatever_is_given_as_a_key_set_is_loaded_or_refused_without_a_panic() {
 }
 
 #[test]
-fn a_bent_key_never_spoils_its_neighbours() {
+fn an_invalid_key_never_affects_the_other_keys_of_a_key_set() {
     let token = issuer().token("ada").sign();
     let authorization = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
     check(1000, prop::collection::vec(any_jwk(), 0..4), |mut keys| {
-        // At most three before it: bent ones may share its kid, and four keys are tried.
+        // At most three keys precede it: they may have its kid, and the verifier tries only four keys.
         keys.push(jwk_of(Algorithm::EdDSA));
         let loaded = crate::material::set(keys.clone());
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(NOW));
         let issuer = tower_oauth::Issuer::from_keys(ISSUER, loaded).unwrap();
         let verifier = tower_oauth::JwtVerifier::builder(issuer, API).clock(ManualClock::new(now)).build().unwrap();
-        let admitted = judge(&ResourceServer::new(verifier), &with_authorization(authorization.clone()));
-        prop_assert!(admitted.is_ok(), "{}", json!(keys));
+        let verdict = authenticate_parts(&ResourceServer::new(verifier), &with_authorization(authorization.clone()));
+        prop_assert!(verdict.is_ok(), "{}", json!(keys));
         Ok(())
     });
 }

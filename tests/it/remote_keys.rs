@@ -59,7 +59,7 @@ impl RemoteKeysFixture {
 
     /// A token of the issuer under a `kid` that nobody has.
     fn stranger(&self, kid: &str) -> String {
-        self.fake.mint(Algorithm::ES256).token("eve").header("kid", kid).sign()
+        self.fake.signer(Algorithm::ES256).token("eve").header("kid", kid).sign()
     }
 
     /// Turns the clock without letting the tokens' dates run out: only what is remembered grows older.
@@ -95,17 +95,17 @@ async fn a_new_key_is_accepted_with_the_very_request_that_brings_it() {
     let fixture = RemoteKeysFixture::warm().await;
     fixture.wait(MINUTE);
     fixture.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
-    let token = fixture.fake.mint(Algorithm::EdDSA).token("ada").sign();
+    let token = fixture.fake.signer(Algorithm::EdDSA).token("ada").sign();
     assert_eq!(fixture.authenticate(&token).await.unwrap().subject(), Some("ada"));
     assert_eq!(fixture.fake.fetches(), 2);
-    assert_eq!(fixture.kind(&fixture.fake.good_token()).await, None);
+    assert_eq!(fixture.kind(&fixture.fake.valid_token()).await, None);
 }
 
 #[tokio::test]
 async fn a_key_that_appears_right_after_a_regular_fetch_is_accepted_at_once() {
     let fixture = RemoteKeysFixture::warm().await;
     fixture.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
-    assert_eq!(fixture.kind(&fixture.fake.mint(Algorithm::EdDSA).token("ada").sign()).await, None);
+    assert_eq!(fixture.kind(&fixture.fake.signer(Algorithm::EdDSA).token("ada").sign()).await, None);
     assert_eq!(fixture.fake.fetches(), 2);
     assert_eq!(fixture.kind(&fixture.stranger("x")).await, Some(AuthErrorKind::InvalidToken));
     assert_eq!(fixture.fake.fetches(), 2, "but that was the one forced fetch of the cool-down");
@@ -149,7 +149,7 @@ async fn a_kid_that_a_fresh_set_lacked_is_remembered_for_one_cool_down_and_does_
 async fn a_token_that_came_before_its_key_waits_for_one_cool_down_at_most() {
     let fixture = RemoteKeysFixture::warm().await;
     fixture.wait(MINUTE);
-    let token = fixture.fake.mint(Algorithm::EdDSA).token("ada").sign();
+    let token = fixture.fake.signer(Algorithm::EdDSA).token("ada").sign();
     assert_eq!(fixture.kind(&token).await, Some(AuthErrorKind::InvalidToken));
     fixture.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
     fixture.wait(Duration::from_secs(30));
@@ -210,15 +210,15 @@ async fn a_forced_refresh_that_shortens_the_lifetime_moves_the_background_task_t
 #[tokio::test]
 async fn a_set_without_kids_is_renewed_for_a_kid_that_is_new() {
     let fixture = RemoteKeysFixture::cold().await;
-    let mut unnamed = fixture.fake.mint(Algorithm::ES256).jwk();
+    let mut unnamed = fixture.fake.signer(Algorithm::ES256).jwk();
     unnamed.as_object_mut().unwrap().remove("kid");
     fixture.fake.publish_raw(vec![unnamed]);
     fixture.issuer.warm_up().await.unwrap();
-    assert_eq!(fixture.kind(&fixture.fake.good_token()).await, None);
+    assert_eq!(fixture.kind(&fixture.fake.valid_token()).await, None);
     let other = tower_oauth::testing::MockIssuer::new("https://other.test");
     fixture.fake.publish_raw(vec![other.jwk()]);
     fixture.wait(MINUTE);
-    let named = fixture.fake.mint(Algorithm::ES256).token("ada").header("kid", other.key_id()).sign_with(&other);
+    let named = fixture.fake.signer(Algorithm::ES256).token("ada").header("kid", other.key_id()).sign_with(&other);
     assert_eq!(fixture.kind(&named).await, None, "the new set has the new key");
 }
 
@@ -251,7 +251,7 @@ fn an_attempt_that_its_runtime_forgot_is_given_up_and_so_is_a_background_task_wi
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (first, second) = (runtime(), runtime());
     let fixture = second.block_on(RemoteKeysFixture::cold());
-    let token = fixture.fake.good_token();
+    let token = fixture.fake.valid_token();
     // Taken by a runtime that is never driven again.
     let asked = first.block_on(async { fixture.issuer.is_ready() });
     assert!(!asked);
@@ -300,14 +300,14 @@ async fn a_failed_refresh_counts_for_the_cool_down_and_the_token_cannot_be_judge
         assert!(fixture.server.challenge(&error).status() == 503);
     }
     assert_eq!(fixture.fake.fetches(), 2);
-    assert_eq!(fixture.kind(&fixture.fake.good_token()).await, None, "known keys go on");
+    assert_eq!(fixture.kind(&fixture.fake.valid_token()).await, None, "known keys go on");
 }
 
 #[tokio::test]
 async fn what_can_never_bring_a_key_asks_for_none() {
     let fixture = RemoteKeysFixture::warm().await;
     fixture.wait(MINUTE);
-    let mint = fixture.fake.mint(Algorithm::ES256);
+    let mint = fixture.fake.signer(Algorithm::ES256);
     let stranger = tower_oauth::testing::MockIssuer::new("https://stranger.test");
     let good = mint.token("ada");
     for token in [
@@ -321,7 +321,7 @@ async fn what_can_never_bring_a_key_asks_for_none() {
         assert_eq!(fixture.kind(&token).await, Some(AuthErrorKind::InvalidToken));
     }
     fixture.fake.publish(&[Algorithm::EdDSA]);
-    let unnamed = fixture.fake.mint(Algorithm::EdDSA).token("ada").without_header("kid").sign();
+    let unnamed = fixture.fake.signer(Algorithm::EdDSA).token("ada").without_header("kid").sign();
     assert_eq!(fixture.kind(&unnamed).await, Some(AuthErrorKind::InvalidToken));
     assert_eq!(fixture.fake.fetches(), 1);
 }
@@ -330,7 +330,7 @@ async fn what_can_never_bring_a_key_asks_for_none() {
 async fn a_thousand_requests_on_a_cold_cache_cost_one_fetch() {
     let fixture = RemoteKeysFixture::cold().await;
     assert!(!fixture.issuer.is_ready());
-    let token = fixture.fake.good_token();
+    let token = fixture.fake.valid_token();
     let answers = futures_util::future::join_all((0..1000).map(|_| fixture.kind(&token))).await;
     assert!(answers.iter().all(Option::is_none));
     assert_eq!(fixture.fake.fetches(), 1);
@@ -348,10 +348,10 @@ async fn while_the_issuer_hangs_known_keys_do_not_wait_and_unknown_ones_only_thr
     fixture.fetches(2).await;
     for _ in 0..100 {
         // The clock stands: whoever waited for anything would wait for ever.
-        assert_eq!(fixture.kind(&fixture.fake.good_token()).await, None);
+        assert_eq!(fixture.kind(&fixture.fake.valid_token()).await, None);
     }
     fixture.wait(Duration::from_millis(2_900));
-    assert_eq!(fixture.kind(&fixture.fake.good_token()).await, None);
+    assert_eq!(fixture.kind(&fixture.fake.valid_token()).await, None);
     assert!(!waiting.is_finished());
     fixture.wait(Duration::from_millis(100));
     let error = waiting.await.unwrap().unwrap_err();
@@ -362,13 +362,13 @@ async fn while_the_issuer_hangs_known_keys_do_not_wait_and_unknown_ones_only_thr
 async fn a_client_that_goes_away_cancels_nobodys_fetch() {
     let fixture = RemoteKeysFixture::cold().await;
     fixture.fake.answer(Answer::Hang);
-    let (server, token) = (fixture.server.clone(), fixture.fake.good_token());
+    let (server, token) = (fixture.server.clone(), fixture.fake.valid_token());
     let first = tokio::spawn(async move { authenticate(&server, &token).await });
     fixture.fetches(1).await;
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
     // The attempt is still under way: the next request joins it instead of starting another.
-    let (server, token) = (fixture.server.clone(), fixture.fake.good_token());
+    let (server, token) = (fixture.server.clone(), fixture.fake.valid_token());
     let second = tokio::spawn(async move { authenticate(&server, &token).await });
     tokio::task::yield_now().await;
     assert_eq!(fixture.fake.fetches(), 1);
@@ -383,19 +383,19 @@ async fn the_last_good_set_serves_through_an_outage_of_a_day_and_no_longer() {
     let mut asked = 1;
     for _ in 0..23 {
         fixture.wait(HOUR);
-        assert_eq!(fixture.kind(&fixture.fake.good_token()).await, None);
+        assert_eq!(fixture.kind(&fixture.fake.valid_token()).await, None);
         asked += 1;
         fixture.fetches(asked).await;
         settle(&fixture).await;
         asked = fixture.fake.fetches();
     }
     fixture.wait(HOUR);
-    let error = fixture.authenticate(&fixture.fake.good_token()).await.unwrap_err();
+    let error = fixture.authenticate(&fixture.fake.valid_token()).await.unwrap_err();
     assert_eq!(error.kind(), AuthErrorKind::Unavailable);
     assert!(!fixture.issuer.is_ready());
     fixture.fake.answer(Answer::Keys);
     fixture.wait(MINUTE);
-    assert_eq!(fixture.kind(&fixture.fake.good_token()).await, None, "and it recovers by itself");
+    assert_eq!(fixture.kind(&fixture.fake.valid_token()).await, None, "and it recovers by itself");
 }
 
 /// Until no attempt is under way any more.
@@ -406,7 +406,7 @@ async fn settle(fixture: &RemoteKeysFixture) {
 #[tokio::test]
 async fn nothing_unusable_replaces_a_usable_set() {
     let fixture = RemoteKeysFixture::warm().await;
-    let many: Vec<_> = (0..101).map(|_| fixture.fake.mint(Algorithm::ES256).jwk()).collect();
+    let many: Vec<_> = (0..101).map(|_| fixture.fake.signer(Algorithm::ES256).jwk()).collect();
     let large = format!("{{\"keys\":[],\"padding\":\"{}\"}}", "x".repeat(600 * 1024));
     let answers = [
         Answer::Body("{\"keys\":[]}".to_owned()),
@@ -430,7 +430,7 @@ async fn nothing_unusable_replaces_a_usable_set() {
         let before = fixture.fake.fetches();
         fixture.issuer.warm_up().await.unwrap();
         assert_eq!(fixture.fake.fetches(), before + 1);
-        assert_eq!(fixture.kind(&fixture.fake.good_token()).await, None);
+        assert_eq!(fixture.kind(&fixture.fake.valid_token()).await, None);
         assert_eq!(fixture.fake.hits("/elsewhere"), 0, "no redirect is followed");
         fixture.fake.answer(Answer::Keys);
         fixture.wait(MINUTE);
@@ -441,12 +441,12 @@ async fn nothing_unusable_replaces_a_usable_set() {
 #[tokio::test]
 async fn a_withdrawn_key_dies_with_the_next_refresh_and_bad_keys_are_skipped_one_by_one() {
     let fixture = RemoteKeysFixture::warm().await;
-    let mint = fixture.fake.mint(Algorithm::EdDSA);
+    let mint = fixture.fake.signer(Algorithm::EdDSA);
     fixture.fake.publish_raw(vec![serde_json::json!({"kty": "AKP"}), serde_json::json!(7), mint.jwk()]);
     fixture.wait(11 * MINUTE);
     settle(&fixture).await;
     assert_eq!(fixture.kind(&mint.token("ada").sign()).await, None);
-    assert_eq!(fixture.kind(&fixture.fake.good_token()).await, Some(AuthErrorKind::InvalidToken));
+    assert_eq!(fixture.kind(&fixture.fake.valid_token()).await, Some(AuthErrorKind::InvalidToken));
 }
 
 #[tokio::test]
@@ -501,7 +501,7 @@ async fn an_unchanged_set_is_asked_for_by_its_etag() {
     settle(&fixture).await;
     fixture.fetches(2).await;
     assert!(fixture.fake.requests().last().unwrap().contains("if-none-match: \"v1\""));
-    assert_eq!(fixture.kind(&fixture.fake.good_token()).await, None);
+    assert_eq!(fixture.kind(&fixture.fake.valid_token()).await, None);
     assert_eq!(fixture.issuer.key_set_json().unwrap(), saved);
 }
 
@@ -509,7 +509,7 @@ async fn an_unchanged_set_is_asked_for_by_its_etag() {
 async fn an_api_starts_while_its_issuer_is_down_and_recovers_by_itself() {
     let fixture = RemoteKeysFixture::cold().await;
     fixture.fake.answer(Answer::Status(503));
-    let error = fixture.authenticate(&fixture.fake.good_token()).await.unwrap_err();
+    let error = fixture.authenticate(&fixture.fake.valid_token()).await.unwrap_err();
     assert_eq!(error.kind(), AuthErrorKind::Unavailable);
     let mut headers = http::HeaderMap::new();
     fixture.server.challenge(&error).write_to(&mut headers);
@@ -519,26 +519,26 @@ async fn an_api_starts_while_its_issuer_is_down_and_recovers_by_itself() {
     for (failures, back_off) in [(1, 1), (2, 2), (3, 4), (4, 8), (5, 16), (6, 30), (7, 30)] {
         assert_eq!(fixture.fake.fetches(), failures);
         fixture.wait(Duration::from_millis(back_off * 1000 - 1));
-        assert_eq!(fixture.kind(&fixture.fake.good_token()).await, Some(AuthErrorKind::Unavailable));
+        assert_eq!(fixture.kind(&fixture.fake.valid_token()).await, Some(AuthErrorKind::Unavailable));
         tokio::time::sleep(Duration::from_millis(2)).await;
         assert_eq!(fixture.fake.fetches(), failures, "the back-off of {back_off} s is not over");
         fixture.wait(Duration::from_millis(1));
-        assert_eq!(fixture.kind(&fixture.fake.good_token()).await, Some(AuthErrorKind::Unavailable));
+        assert_eq!(fixture.kind(&fixture.fake.valid_token()).await, Some(AuthErrorKind::Unavailable));
         fixture.fetches(failures + 1).await;
     }
     fixture.fake.answer(Answer::Keys);
     fixture.wait(Duration::from_secs(30));
-    assert_eq!(fixture.kind(&fixture.fake.good_token()).await, None);
+    assert_eq!(fixture.kind(&fixture.fake.valid_token()).await, None);
 }
 
 #[tokio::test]
 async fn a_seed_serves_until_the_issuers_own_keys_are_here() {
     let fake = FakeIssuer::start().await;
     fake.answer(Answer::Hang);
-    let seed = fake.mint(Algorithm::EdDSA).key_set();
+    let seed = fake.signer(Algorithm::EdDSA).key_set();
     let issuer = fake.builder().clock(ManualClock::default()).initial_keys(seed).build().unwrap();
     assert!(issuer.is_ready());
-    let token = fake.mint(Algorithm::EdDSA).token("ada").sign();
+    let token = fake.signer(Algorithm::EdDSA).token("ada").sign();
     assert!(authenticate(&server(&issuer), &token).await.is_ok());
 }
 
@@ -547,14 +547,14 @@ async fn a_saved_set_is_a_seed() {
     let fixture = RemoteKeysFixture::warm().await;
     let saved = KeySet::from_json(fixture.issuer.key_set_json().unwrap()).unwrap();
     let issuer = Issuer::from_keys(&fixture.fake.identifier, saved).unwrap();
-    assert!(authenticate(&server(&issuer), &fixture.fake.good_token()).await.is_ok());
+    assert!(authenticate(&server(&issuer), &fixture.fake.valid_token()).await.is_ok());
 }
 
 #[tokio::test]
 async fn a_set_that_drips_in_is_given_up() {
     let fixture = RemoteKeysFixture::cold().await;
     fixture.fake.answer(Answer::Drip);
-    let (server, token) = (fixture.server.clone(), fixture.fake.good_token());
+    let (server, token) = (fixture.server.clone(), fixture.fake.valid_token());
     let waiting = tokio::spawn(async move { authenticate(&server, &token).await });
     fixture.fetches(1).await;
     fixture.wait(Duration::from_secs(3));
@@ -563,7 +563,7 @@ async fn a_set_that_drips_in_is_given_up() {
     fixture.fake.answer(Answer::Keys);
     settle(&fixture).await;
     fixture.wait(Duration::from_secs(2));
-    assert_eq!(fixture.kind(&fixture.fake.good_token()).await, None);
+    assert_eq!(fixture.kind(&fixture.fake.valid_token()).await, None);
 }
 
 /// Real HTTP, but for metadata that falls silent.

@@ -5,8 +5,8 @@ use http::{Method, Request};
 use tower_oauth::{OAuthLayer, ResourceServer, Token, server::ResourceServerBuilder};
 
 use crate::support::{
-    API, Answer, BARE, app, get_bare, get_with, get_with_headers, get_with_token, issuer, layer_with, reader, router,
-    send, serve, write_raw,
+    API, Answer, DEFAULT_CHALLENGE, app, get_with, get_with_headers, get_with_token, get_without_token, issuer,
+    layer_with, router, send, serve, valid_token, write_raw,
 };
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -21,15 +21,15 @@ fn body_request(method: Method, content_type: &str, body: &str) -> Request<Body>
 }
 
 #[tokio::test]
-async fn a_token_in_the_authorization_header_is_read() {
-    let answer = get_with_token(&app(), "/me", &reader().sign()).await;
+async fn reads_the_token_from_the_authorization_header() {
+    let answer = get_with_token(&app(), "/me", &valid_token().sign()).await;
     assert_eq!((answer.status.as_u16(), &*answer.body), (200, "\"ada\""));
 }
 
 #[tokio::test]
-async fn no_credentials_or_another_scheme_get_the_bare_challenge() {
-    let (app, token) = (app(), reader().sign());
-    let mut answers = vec![("nothing".to_owned(), get_bare(&app, "/me").await)];
+async fn missing_credentials_and_other_schemes_get_the_default_challenge() {
+    let (app, token) = (app(), valid_token().sign());
+    let mut answers = vec![("nothing".to_owned(), get_without_token(&app, "/me").await)];
     let others = ["Basic YWRhOnB3", "Negotiate YII", "Digest username=\"ada\"", "Token x", "x", "", "OAuth x", "JWT x"];
     let values = others.map(str::to_owned).into_iter().chain([format!("DPoP {token}"), token.clone()]);
     for value in values {
@@ -37,15 +37,15 @@ async fn no_credentials_or_another_scheme_get_the_bare_challenge() {
         answers.push((value, answer));
     }
     for (value, answer) in answers {
-        assert_eq!((answer.status.as_u16(), answer.challenges()), (401, vec![BARE]), "{value:?}");
+        assert_eq!((answer.status.as_u16(), answer.challenges()), (401, vec![DEFAULT_CHALLENGE]), "{value:?}");
         assert!(answer.body.is_empty(), "{value:?}: {}", answer.body);
     }
 }
 
 #[tokio::test]
-async fn two_authorization_headers_are_refused_even_if_they_are_equal() {
+async fn refuses_two_authorization_headers_even_if_they_are_equal() {
     let app = app();
-    let good = format!("Bearer {}", reader().sign());
+    let good = format!("Bearer {}", valid_token().sign());
     let (good, bad, basic) = (good.as_bytes(), &b"Bearer x.y.z"[..], &b"Basic YWRhOnB3"[..]);
     for values in
         [vec![good, good], vec![good, bad], vec![bad, good], vec![basic, good], vec![good, basic], vec![good; 50]]
@@ -57,8 +57,8 @@ async fn two_authorization_headers_are_refused_even_if_they_are_equal() {
 }
 
 #[tokio::test]
-async fn the_scheme_is_read_in_any_case_and_before_any_number_of_spaces() {
-    let (app, token) = (app(), reader().sign());
+async fn accepts_the_scheme_in_any_case_and_with_any_number_of_spaces() {
+    let (app, token) = (app(), valid_token().sign());
     for scheme in ["Bearer ", "bearer ", "BEARER ", "bEaReR ", "Bearer    "] {
         assert_eq!(get_with(&app, "/me", &format!("{scheme}{token}")).await.status, 200, "{scheme:?}");
     }
@@ -74,8 +74,8 @@ async fn a_scheme_without_a_token_is_malformed() {
 }
 
 #[tokio::test]
-async fn what_follows_the_scheme_must_be_one_b64token() {
-    let (app, token) = (app(), reader().sign());
+async fn the_scheme_must_be_followed_by_exactly_one_b64token() {
+    let (app, token) = (app(), valid_token().sign());
     let malformed = [
         format!("Bearer \"{token}\""),
         format!("Bearer {token} {token}"),
@@ -98,17 +98,18 @@ async fn what_follows_the_scheme_must_be_one_b64token() {
         [format!("Bearer: {token}"), format!("Bearer={token}"), format!("Bearer{token}"), format!(" Bearer {token}")]
     {
         let answer = get_with(&app, "/me", &value).await;
-        assert_eq!((answer.status.as_u16(), answer.challenges()), (401, vec![BARE]), "{value}");
+        assert_eq!((answer.status.as_u16(), answer.challenges()), (401, vec![DEFAULT_CHALLENGE]), "{value}");
     }
     let padded = get_with(&app, "/me", "Bearer abc==").await;
-    assert!(padded.is_refusal(401, "invalid_token"), "a b64token that is no good token: {padded:?}");
+    assert!(padded.is_refusal(401, "invalid_token"), "a b64token that is not a valid token: {padded:?}");
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_text_are_refused_and_nothing_panics() {
-    let (app, token) = (app(), reader().sign());
-    let bent: [&[u8]; 7] = [b"\t", b"\xa0", b"\xc2\xa0", "\u{200b}".as_bytes(), b"\xe4", "ä".as_bytes(), b"\xff\xfe"];
-    for bytes in bent {
+async fn refuses_bytes_that_are_no_text_without_a_panic() {
+    let (app, token) = (app(), valid_token().sign());
+    let no_text: [&[u8]; 7] =
+        [b"\t", b"\xa0", b"\xc2\xa0", "\u{200b}".as_bytes(), b"\xe4", "ä".as_bytes(), b"\xff\xfe"];
+    for bytes in no_text {
         let values = [
             [b"Bearer ", bytes, token.as_bytes()].concat(),
             [b"Bearer ", token.as_bytes(), bytes].concat(),
@@ -125,35 +126,35 @@ async fn bytes_that_are_no_text_are_refused_and_nothing_panics() {
 }
 
 #[tokio::test]
-async fn bytes_that_no_header_may_have_are_refused_on_the_wire() {
+async fn refuses_bytes_that_http_forbids_in_headers_over_a_socket() {
     let address = serve(app()).await;
-    let token = reader().sign();
+    let token = valid_token().sign();
     let request = |bytes: &[u8]| {
         [b"GET /me HTTP/1.1\r\nhost: a\r\nconnection: close\r\nauthorization: Bearer ", bytes, b"\r\n\r\n"].concat()
     };
-    assert!(write_raw(address, request(token.as_bytes())).await.starts_with("HTTP/1.1 200 "), "the control");
+    assert!(write_raw(address, request(token.as_bytes())).await.starts_with("HTTP/1.1 200 "), "the unchanged token");
     for bytes in [&b"\0"[..], b"\x7f", b"\x01", b"\xe4", b"\t"] {
         let (start, end) = token.split_at(20);
         let answer = write_raw(address, request(&[start.as_bytes(), bytes, end.as_bytes()].concat())).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{bytes:x?}: {answer}");
-        assert!(!answer.contains(start), "the answer quotes the token: {answer}");
+        assert!(!answer.contains(start), "the response contains the token: {answer}");
     }
 }
 
 #[tokio::test]
-async fn a_token_in_the_query_alone_is_ignored() {
-    let (app, token) = (app(), reader().sign());
+async fn ignores_a_token_in_the_query_by_default() {
+    let (app, token) = (app(), valid_token().sign());
     for query in
         [format!("access_token={token}"), format!("access%5Ftoken={token}"), format!("a=b&access_token={token}")]
     {
-        let answer = get_bare(&app, &format!("/me?{query}")).await;
-        assert_eq!((answer.status.as_u16(), answer.challenges()), (401, vec![BARE]), "{query}");
+        let answer = get_without_token(&app, &format!("/me?{query}")).await;
+        assert_eq!((answer.status.as_u16(), answer.challenges()), (401, vec![DEFAULT_CHALLENGE]), "{query}");
     }
 }
 
 #[tokio::test]
-async fn a_token_in_the_query_beside_one_in_the_header_is_two_ways() {
-    let (app, token) = (app(), reader().sign());
+async fn refuses_a_token_in_the_query_beside_one_in_the_header() {
+    let (app, token) = (app(), valid_token().sign());
     let queries = ["access_token=x", "access%5Ftoken=x", "a=b&%61ccess_token=x", "access_token=", "access_token"];
     for query in queries.map(str::to_owned).into_iter().chain([format!("access_token={token}")]) {
         let answer = get_with_token(&app, &format!("/me?{query}"), &token).await;
@@ -165,8 +166,8 @@ async fn a_token_in_the_query_beside_one_in_the_header_is_two_ways() {
 }
 
 #[tokio::test]
-async fn a_body_is_not_read_unless_that_was_asked_for() {
-    let (app, token) = (app_for_any_method(layer_with(|server| server)), reader().sign());
+async fn never_reads_the_body_by_default() {
+    let (app, token) = (app_for_any_method(layer_with(|server| server)), valid_token().sign());
     let form = format!("access_token={token}");
     for request in [
         body_request(Method::POST, FORM, &form),
@@ -182,12 +183,16 @@ async fn a_body_is_not_read_unless_that_was_asked_for() {
 }
 
 #[tokio::test]
-async fn headers_that_are_not_ours_are_ignored() {
-    let (app, token) = (app(), reader().sign());
+async fn ignores_tokens_in_other_headers() {
+    let (app, token) = (app(), valid_token().sign());
     for name in ["cookie", "proxy-authorization", "x-authorization", "x-access-token", "x-forwarded-access-token"] {
         for value in [format!("Bearer {token}"), token.clone(), format!("access_token={token}")] {
             let answer = get_with_headers(&app, "/me", &[(name, value.as_bytes())]).await;
-            assert_eq!((answer.status.as_u16(), answer.challenges()), (401, vec![BARE]), "{name}: {value}");
+            assert_eq!(
+                (answer.status.as_u16(), answer.challenges()),
+                (401, vec![DEFAULT_CHALLENGE]),
+                "{name}: {value}"
+            );
         }
     }
 }
@@ -196,14 +201,14 @@ async fn headers_that_are_not_ours_are_ignored() {
 async fn a_preflight_request_neither_reaches_the_handler_nor_gets_cors_headers() {
     let app = app_for_any_method(layer_with(|server| server));
     let request = Request::options("/me")
-        .header("origin", "https://stranger.test")
+        .header("origin", "https://other.test")
         .header("access-control-request-method", "POST")
         .body(Body::empty());
     let answer = send(&app, request.unwrap()).await;
     assert!(answer.is_refusal(401, ""), "{answer:?}");
     let good = Request::get("/me")
-        .header("origin", "https://stranger.test")
-        .header("authorization", format!("Bearer {}", reader().sign()));
+        .header("origin", "https://other.test")
+        .header("authorization", format!("Bearer {}", valid_token().sign()));
     let good = send(&app, good.body(Body::empty()).unwrap()).await;
     assert_eq!(good.status, 200);
     for answer in [answer, good] {
@@ -214,8 +219,8 @@ async fn a_preflight_request_neither_reaches_the_handler_nor_gets_cors_headers()
 }
 
 #[tokio::test]
-async fn a_token_of_exactly_the_limit_is_judged_and_a_longer_one_is_not() {
-    let token = reader().sign();
+async fn accepts_a_token_of_max_token_bytes_and_refuses_a_longer_one() {
+    let token = valid_token().sign();
     for (limit, status) in [(token.len(), 200), (token.len() + 1, 200), (token.len() - 1, 401), (1, 401)] {
         let app = router().layer(layer_with(|server| server.max_token_bytes(limit)));
         let answer = get_with_token(&app, "/me", &token).await;
@@ -225,8 +230,8 @@ async fn a_token_of_exactly_the_limit_is_judged_and_a_longer_one_is_not() {
 }
 
 #[tokio::test]
-async fn the_limit_is_16_kib_unless_said() {
-    let padded = |padding| reader().claim("padding", "x".repeat(padding)).sign();
+async fn the_default_of_max_token_bytes_is_16_kib() {
+    let padded = |padding| valid_token().claim("padding", "x".repeat(padding)).sign();
     let longest = (11_000..12_500).rev().map(padded).find(|token| token.len() <= 16 * 1024).unwrap();
     let too_long = padded(12_500);
     assert!(longest.len() > 16 * 1024 - 4 && too_long.len() > 16 * 1024);
@@ -236,73 +241,73 @@ async fn the_limit_is_16_kib_unless_said() {
     assert!(get_with_token(&app(), "/me", &megabyte).await.is_refusal(401, "invalid_token"));
 }
 
-// --- the ways that are opened one by one ---
+// --- bearer methods that a server must enable ---
 
-/// Says who came and what the body was.
+/// An application whose handler accepts any method and returns the subject and the body.
 fn app_for_any_method(layer: OAuthLayer) -> Router {
-    Router::new().route("/me", any(who_and_what)).layer(layer)
+    Router::new().route("/me", any(subject_and_body)).layer(layer)
 }
 
-async fn who_and_what(token: Token, body: String) -> String {
+async fn subject_and_body(token: Token, body: String) -> String {
     format!("{} {body}", token.subject().unwrap())
 }
 
 fn app_with_form_body(limit: usize) -> Router {
-    Router::new().route("/me", any(who_and_what)).layer(layer_with(|server| server).accept_form_body(limit))
+    Router::new().route("/me", any(subject_and_body)).layer(layer_with(|server| server).accept_form_body(limit))
 }
 
 #[tokio::test]
-async fn a_cookie_is_read_where_it_was_asked_for() {
+async fn reads_the_token_from_a_cookie_if_enabled() {
     let app = router().layer(layer_with(|server| server.accept_cookie("session")));
-    let token = reader().sign();
-    let ask = async |cookies: &[&[u8]]| {
+    let token = valid_token().sign();
+    let get_with_values = async |cookies: &[&[u8]]| {
         let headers: Vec<_> = cookies.iter().map(|value| ("cookie", *value)).collect();
         get_with_headers(&app, "/me", &headers).await
     };
     let alone = format!("session={token}");
     let among = format!("a=b; session={token};c=d");
-    assert_eq!(ask(&[alone.as_bytes()]).await.body, "\"ada\"");
-    assert_eq!(ask(&[among.as_bytes()]).await.status, 200);
-    assert_eq!(ask(&[b"a=b", alone.as_bytes()]).await.status, 200);
-    let foreign_bytes = [b"a=\xe4\xff; ", alone.as_bytes()].concat();
-    assert_eq!(ask(&[&foreign_bytes]).await.status, 200, "another application's cookie may hold any bytes");
+    assert_eq!(get_with_values(&[alone.as_bytes()]).await.body, "\"ada\"");
+    assert_eq!(get_with_values(&[among.as_bytes()]).await.status, 200);
+    assert_eq!(get_with_values(&[b"a=b", alone.as_bytes()]).await.status, 200);
+    let other_cookie = [b"a=\xe4\xff; ", alone.as_bytes()].concat();
+    assert_eq!(get_with_values(&[&other_cookie]).await.status, 200, "another application's cookie may hold any bytes");
     let twice = format!("{alone}; {alone}");
     let latin1 = [b"session=\xe4", token.as_bytes()].concat();
     let quoted = format!("session=\"{token}\"");
     for malformed in [twice.as_bytes(), &latin1, quoted.as_bytes(), b"session="] {
-        let answer = ask(&[malformed]).await;
+        let answer = get_with_values(&[malformed]).await;
         assert!(answer.is_refusal(400, "invalid_request"), "{answer:?}");
     }
-    assert!(ask(&[alone.as_bytes(), alone.as_bytes()]).await.is_refusal(400, "invalid_request"));
+    assert!(get_with_values(&[alone.as_bytes(), alone.as_bytes()]).await.is_refusal(400, "invalid_request"));
     for absent in
         [format!("Session={token}"), format!("xsession={token}"), format!("session2={token}"), "session".to_owned()]
     {
-        assert!(ask(&[absent.as_bytes()]).await.is_refusal(401, ""), "{absent}");
+        assert!(get_with_values(&[absent.as_bytes()]).await.is_refusal(401, ""), "{absent}");
     }
 }
 
 #[tokio::test]
-async fn a_header_is_read_where_it_was_asked_for() {
+async fn reads_the_token_from_another_header_if_enabled() {
     let app = router().layer(layer_with(|server| server.accept_header("X-Access-Token")));
-    let token = reader().sign();
-    let ask = async |values: &[&[u8]]| {
+    let token = valid_token().sign();
+    let get_with_values = async |values: &[&[u8]]| {
         let headers: Vec<_> = values.iter().map(|value| ("x-access-token", *value)).collect();
         get_with_headers(&app, "/me", &headers).await
     };
-    assert_eq!(ask(&[token.as_bytes()]).await.body, "\"ada\"");
+    assert_eq!(get_with_values(&[token.as_bytes()]).await.body, "\"ada\"");
     let with_scheme = format!("Bearer {token}");
     let latin1 = [token.as_bytes(), b"\xe4"].concat();
     for malformed in [&[token.as_bytes(), token.as_bytes()][..], &[with_scheme.as_bytes()], &[&latin1], &[b""]] {
-        let answer = ask(malformed).await;
+        let answer = get_with_values(malformed).await;
         assert!(answer.is_refusal(400, "invalid_request"), "{answer:?}");
     }
-    assert!(ask(&[]).await.is_refusal(401, ""));
+    assert!(get_with_values(&[]).await.is_refusal(401, ""));
 }
 
 #[tokio::test]
-async fn authorization_without_a_scheme_is_read_where_it_was_asked_for() {
+async fn accepts_authorization_without_a_scheme_if_enabled() {
     let app = router().layer(layer_with(ResourceServerBuilder::accept_authorization_without_scheme));
-    let token = reader().sign();
+    let token = valid_token().sign();
     for value in [token.clone(), format!("Bearer {token}"), format!("bearer {token}")] {
         assert_eq!(get_with(&app, "/me", &value).await.body, "\"ada\"", "{value}");
     }
@@ -314,11 +319,11 @@ async fn authorization_without_a_scheme_is_read_where_it_was_asked_for() {
 }
 
 #[tokio::test]
-async fn the_query_is_read_where_it_was_asked_for_and_the_answer_is_marked_private() {
+async fn reads_the_query_if_enabled_and_marks_the_response_private() {
     let app = router().layer(layer_with(ResourceServerBuilder::danger_accept_query));
-    let token = reader().sign();
+    let token = valid_token().sign();
     for query in [format!("access_token={token}"), format!("a=b&access%5Ftoken={token}&c=d")] {
-        let answer = get_bare(&app, &format!("/me?{query}")).await;
+        let answer = get_without_token(&app, &format!("/me?{query}")).await;
         assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (200, Some("private")), "{query}");
     }
     for query in [
@@ -326,32 +331,32 @@ async fn the_query_is_read_where_it_was_asked_for_and_the_answer_is_marked_priva
         "access_token=%FF".to_owned(),
         "access_token=".to_owned(),
     ] {
-        let answer = get_bare(&app, &format!("/me?{query}")).await;
+        let answer = get_without_token(&app, &format!("/me?{query}")).await;
         assert!(answer.is_refusal(400, "invalid_request"), "{query}: {answer:?}");
     }
-    assert!(get_bare(&app, "/me?a=b").await.is_refusal(401, ""));
+    assert!(get_without_token(&app, "/me?a=b").await.is_refusal(401, ""));
     let header = get_with_token(&app, "/me", &token).await;
     assert_eq!(header.status, 200);
 }
 
 #[tokio::test]
-async fn answers_are_left_alone_where_only_authorization_is_read() {
-    let answer = get_with_token(&app(), "/me", &reader().sign()).await;
+async fn does_not_change_responses_if_only_authorization_is_enabled() {
+    let answer = get_with_token(&app(), "/me", &valid_token().sign()).await;
     assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (200, None));
 }
 
 #[tokio::test]
-async fn a_handlers_own_cache_control_stays() {
+async fn keeps_the_cache_control_of_the_handler() {
     let layer = layer_with(|server| server.accept_cookie("session"));
     let app = Router::new().route("/", any(|_: Token| async { ([("cache-control", "max-age=60")], "") })).layer(layer);
-    let cookie = format!("session={}", reader().sign());
+    let cookie = format!("session={}", valid_token().sign());
     let answer = get_with_headers(&app, "/", &[("cookie", cookie.as_bytes())]).await;
     assert_eq!(answer.header("cache-control"), Some("max-age=60"));
 }
 
 #[tokio::test]
-async fn a_form_body_is_read_where_it_was_asked_for_and_reaches_the_handler_whole() {
-    let (app, token) = (app_with_form_body(4096), reader().sign());
+async fn reads_a_form_body_if_enabled_and_passes_it_to_the_handler() {
+    let (app, token) = (app_with_form_body(4096), valid_token().sign());
     let form = format!("a=b&access_token={token}&c=d");
     for method in [Method::POST, Method::PUT, Method::PATCH] {
         for content_type in [FORM, "Application/X-WWW-Form-Urlencoded; charset=UTF-8"] {
@@ -372,8 +377,8 @@ async fn a_form_body_is_read_where_it_was_asked_for_and_reaches_the_handler_whol
 }
 
 #[tokio::test]
-async fn a_form_body_counts_only_as_rfc_6750_2_2_has_it() {
-    let (app, token) = (app_with_form_body(4096), reader().sign());
+async fn reads_a_form_body_only_under_the_conditions_of_rfc_6750_2_2() {
+    let (app, token) = (app_with_form_body(4096), valid_token().sign());
     let form = format!("access_token={token}");
     let no_forms = [
         body_request(Method::GET, FORM, &form),
@@ -384,18 +389,18 @@ async fn a_form_body_counts_only_as_rfc_6750_2_2_has_it() {
         body_request(Method::POST, "text/plain", &form),
     ];
     for request in no_forms {
-        let told = format!("{} {:?}", request.method(), request.headers()["content-type"]);
-        assert!(send(&app, request).await.is_refusal(401, ""), "{told}");
+        let description = format!("{} {:?}", request.method(), request.headers()["content-type"]);
+        assert!(send(&app, request).await.is_refusal(401, ""), "{description}");
     }
     let mut both = body_request(Method::POST, FORM, "access_token=x");
     both.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
     let answer = send(&app, both).await;
-    assert_eq!(answer.body, "ada access_token=x", "beside a header the body is the handler's business");
+    assert_eq!(answer.body, "ada access_token=x", "with a token in the header, the layer must not read the body");
 }
 
 #[tokio::test]
-async fn a_form_body_over_the_limit_is_refused_with_413() {
-    let form = format!("access_token={}", reader().sign());
+async fn refuses_a_form_body_over_the_limit_with_413() {
+    let form = format!("access_token={}", valid_token().sign());
     for (limit, status) in [(form.len(), 200), (form.len() - 1, 413), (0, 413)] {
         let answer = send(&app_with_form_body(limit), body_request(Method::POST, FORM, &form)).await;
         assert_eq!(answer.status, status, "limit {limit}");
@@ -404,31 +409,31 @@ async fn a_form_body_over_the_limit_is_refused_with_413() {
 }
 
 #[tokio::test]
-async fn two_open_ways_at_once_are_refused() {
+async fn refuses_two_enabled_bearer_methods_in_one_request() {
     let layer = layer_with(|server| server.accept_cookie("session").accept_header("x-token").danger_accept_query());
-    let app = Router::new().route("/me", any(who_and_what)).layer(layer.accept_form_body(4096));
-    let token = reader().sign();
-    let ways = ["authorization", "cookie", "header", "query", "form"];
-    let ask = async |open: &[&str]| -> Answer {
-        let uri = if open.contains(&"query") { format!("/me?access_token={token}") } else { "/me".to_owned() };
+    let app = Router::new().route("/me", any(subject_and_body)).layer(layer.accept_form_body(4096));
+    let token = valid_token().sign();
+    let methods = ["authorization", "cookie", "header", "query", "form"];
+    let post_with = async |used: &[&str]| -> Answer {
+        let uri = if used.contains(&"query") { format!("/me?access_token={token}") } else { "/me".to_owned() };
         let mut request = Request::post(uri);
-        if open.contains(&"authorization") {
+        if used.contains(&"authorization") {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        if open.contains(&"cookie") {
+        if used.contains(&"cookie") {
             request = request.header("cookie", format!("session={token}"));
         }
-        if open.contains(&"header") {
+        if used.contains(&"header") {
             request = request.header("x-token", &token);
         }
-        let form = if open.contains(&"form") { format!("access_token={token}") } else { String::new() };
+        let form = if used.contains(&"form") { format!("access_token={token}") } else { String::new() };
         send(&app, request.header("content-type", FORM).body(form.into()).unwrap()).await
     };
-    for (index, one) in ways.iter().enumerate() {
-        assert_eq!(ask(&[one]).await.status, 200, "{one}");
-        for other in &ways[index + 1..] {
-            let answer = ask(&[one, other]).await;
-            // Beside a header the body is not read (§2.2 and H9 leave that open).
+    for (index, one) in methods.iter().enumerate() {
+        assert_eq!(post_with(&[one]).await.status, 200, "{one}");
+        for other in &methods[index + 1..] {
+            let answer = post_with(&[one, other]).await;
+            // With a token in the header, the layer does not read the body (§2.2 and H9 allow both).
             if (*one, *other) == ("authorization", "form") {
                 assert_eq!(answer.status, 200);
             } else {
@@ -439,19 +444,19 @@ async fn two_open_ways_at_once_are_refused() {
 }
 
 #[tokio::test]
-async fn the_server_reads_requests_without_tower() {
-    reads_requests(&ResourceServer::new(issuer().verifier(API))).await;
+async fn a_resource_server_authenticates_requests_without_tower() {
+    authenticates_requests(&ResourceServer::new(issuer().verifier(API))).await;
 }
 
 #[tokio::test]
-async fn a_leaked_server_does_the_same_and_so_do_its_clones_when_it_is_gone() {
+async fn a_clone_of_a_leaked_server_works_after_the_original_is_dropped() {
     let server = ResourceServer::new(issuer().verifier(API)).leak();
     let clone = server.clone().leak();
     drop(server);
-    reads_requests(&clone).await;
+    authenticates_requests(&clone).await;
 }
 
-async fn reads_requests(server: &ResourceServer) {
+async fn authenticates_requests(server: &ResourceServer) {
     let head = |authorization: Option<String>| {
         let mut request = Request::new(());
         if let Some(value) = authorization {
@@ -459,10 +464,10 @@ async fn reads_requests(server: &ResourceServer) {
         }
         request.into_parts().0
     };
-    let token = server.authenticate(&head(Some(format!("Bearer {}", reader().sign())))).await.unwrap();
+    let token = server.authenticate(&head(Some(format!("Bearer {}", valid_token().sign())))).await.unwrap();
     assert_eq!(token.subject(), Some("ada"));
     let error = server.authenticate(&head(None)).await.unwrap_err();
     let challenge = server.challenge(&error);
     assert_eq!(challenge.status(), 401);
-    assert_eq!(challenge.www_authenticate().collect::<Vec<_>>(), [BARE]);
+    assert_eq!(challenge.www_authenticate().collect::<Vec<_>>(), [DEFAULT_CHALLENGE]);
 }

@@ -4,7 +4,7 @@ use axum::{Router, routing::get};
 use serde_json::{Value, json};
 use tower_oauth::{InRole, OAuthLayer, Token, error::AuthErrorKind, testing::TestToken};
 
-use crate::support::{API, get_bare, get_with_token, issuer};
+use crate::support::{API, get_with_token, get_without_token, issuer};
 
 tower_oauth::roles! {
     /// May close the books.
@@ -110,7 +110,7 @@ async fn a_handler_that_asks_for_a_role_answers_403_without_a_scope_to_others() 
     }
     let both = ada.claim("roles", vec!["accountant", "chief auditor"]).sign();
     assert_eq!(get_with_token(&app, "/audit", &both).await.status, 200);
-    assert_eq!(get_bare(&app, "/books").await.status, 401);
+    assert_eq!(get_without_token(&app, "/books").await.status, 401);
     let open = Router::new().route("/books", get(|_: InRole<Accountant>| async { "" }));
     assert_eq!(get_with_token(&open, "/books", &both).await.status, 500, "no layer");
 }

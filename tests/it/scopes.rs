@@ -22,8 +22,8 @@ use tower_oauth::{
 
 use crate::secrets::Log;
 use crate::support::{
-    API, Admin, Answer, BARE, OrdersRead, OrdersWrite, SCOPES, app, get_bare, get_with_headers, get_with_token, issuer,
-    layer_with, reader, router, send,
+    API, Admin, Answer, DEFAULT_CHALLENGE, OrdersRead, OrdersWrite, SCOPES, app, get_with_headers, get_with_token,
+    get_without_token, issuer, layer_with, router, send, valid_token,
 };
 
 const ORDERS_READ_IS_LACKING: &str = concat!(
@@ -33,7 +33,7 @@ const ORDERS_READ_IS_LACKING: &str = concat!(
 
 /// `GET /orders`, which wants `orders:read`, with a token of this `scope`.
 async fn with_scope(scope: impl Into<Value>) -> Answer {
-    get_with_token(&app(), "/orders", &reader().claim("scope", scope).sign()).await
+    get_with_token(&app(), "/orders", &valid_token().claim("scope", scope).sign()).await
 }
 
 #[track_caller]
@@ -129,7 +129,7 @@ async fn a_scope_of_another_type_is_refused_but_an_array_of_names_is_read() {
 
 #[tokio::test]
 async fn members_that_are_not_scope_grant_nothing() {
-    let bare = || reader().without("scope");
+    let bare = || valid_token().without("scope");
     for member in ["roles", "permissions", "scp", "Scope", "scopes", "SCOPE", "authorities"] {
         for value in [json!("orders:read"), json!(["orders:read"])] {
             let token = bare().claim(member, value).sign();
@@ -145,10 +145,10 @@ async fn members_that_are_not_scope_grant_nothing() {
 async fn all_of_a_tuple_is_needed_and_the_challenge_names_all() {
     let needed = r#"scope="orders:read admin""#;
     for scope in ["orders:read", "admin", "orders:write", ""] {
-        let answer = get_with_token(&app(), "/admin", &reader().scope(scope).sign()).await;
+        let answer = get_with_token(&app(), "/admin", &valid_token().scope(scope).sign()).await;
         assert!(answer.is_refusal(403, "insufficient_scope") && answer.challenges()[0].ends_with(needed), "{answer:?}");
     }
-    assert_eq!(get_with_token(&app(), "/admin", &reader().scope("admin orders:read").sign()).await.status, 200);
+    assert_eq!(get_with_token(&app(), "/admin", &valid_token().scope("admin orders:read").sign()).await.status, 200);
 }
 
 #[tokio::test]
@@ -164,7 +164,7 @@ async fn a_tokens_own_scopes_are_never_reflected() {
 async fn headers_of_the_client_grant_nothing_and_lead_nowhere_else() {
     let counter = Arc::new(AtomicUsize::new(0));
     let app = counting(&counter);
-    let weak = format!("Bearer {}", reader().scope("a").sign());
+    let weak = format!("Bearer {}", valid_token().scope("a").sign());
     for (name, value) in [
         ("x-scopes", "orders:read admin"),
         ("x-forwarded-user", "root"),
@@ -178,7 +178,7 @@ async fn headers_of_the_client_grant_nothing_and_lead_nowhere_else() {
         let answer = get_with_headers(&app, "/orders", &headers).await;
         assert_lacks_orders_read(&answer, name);
         let without = get_with_headers(&app, "/orders", &[(name, value.as_bytes())]).await;
-        assert_eq!(without.challenges(), [BARE], "{name}");
+        assert_eq!(without.challenges(), [DEFAULT_CHALLENGE], "{name}");
     }
     assert_eq!(counter.load(Ordering::Relaxed), 0);
 }
@@ -234,8 +234,8 @@ async fn no_spelling_of_a_path_and_no_method_reaches_a_handler_without_a_token()
         }
     }
     assert_eq!(counter.load(Ordering::Relaxed), 0);
-    assert_eq!(get_bare(&app, "/public").await.body, "public", "a route beside the layer is open");
-    assert_eq!(get_with_token(&app, "/orders", &reader().sign()).await.body, "0", "the counter counts");
+    assert_eq!(get_without_token(&app, "/public").await.body, "public", "a route beside the layer is open");
+    assert_eq!(get_with_token(&app, "/orders", &valid_token().sign()).await.body, "0", "the counter counts");
 }
 
 #[tokio::test]
@@ -243,10 +243,10 @@ async fn a_guard_on_the_wrong_side_of_the_layer_fails_closed_and_says_so() {
     let open = Router::new().route("/orders", get(|| async { "ran" }));
     let guard = || RequireScopesLayer::all(["a"]).unwrap();
     let outside = open.clone().layer(OAuthLayer::new(issuer().verifier(API))).layer(guard());
-    let token = reader().scope("a orders:read").sign();
+    let token = valid_token().scope("a orders:read").sign();
     for app in [outside, open.layer(guard()), router()] {
         let log = Log::default();
-        let bare = log.capture(get_bare(&app, "/orders")).await;
+        let bare = log.capture(get_without_token(&app, "/orders")).await;
         let with_token = log.capture(get_with_token(&app, "/orders", &token)).await;
         for answer in [bare, with_token] {
             assert_eq!((answer.status.as_u16(), &*answer.body, answer.challenges()), (500, "", vec![]));
@@ -260,8 +260,8 @@ async fn a_guard_on_the_wrong_side_of_the_layer_fails_closed_and_says_so() {
 #[tokio::test]
 async fn a_bad_token_is_refused_before_its_scopes_are_looked_at() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let expired = reader().scope("").claim("exp", now - 100).sign();
-    let forged = format!("{}A", reader().scope("").sign());
+    let expired = valid_token().scope("").claim("exp", now - 100).sign();
+    let forged = format!("{}A", valid_token().scope("").sign());
     for token in [expired, forged, "x".to_owned()] {
         let answer = get_with_token(&app(), "/admin", &token).await;
         assert!(answer.is_refusal(401, "invalid_token"), "{answer:?}");
@@ -276,7 +276,7 @@ async fn two_guards_in_one_handler_are_both_held() {
         format!("{} {}", read.subject().unwrap(), write.into_token().subject().unwrap())
     }
     let app = Router::new().route("/", get(both)).layer(OAuthLayer::new(issuer().verifier(API)));
-    let ask = async |scope: &str| get_with_token(&app, "/", &reader().scope(scope).sign()).await;
+    let ask = async |scope: &str| get_with_token(&app, "/", &valid_token().scope(scope).sign()).await;
     assert_eq!(ask("orders:read orders:write").await.body, "ada ada");
     assert!(ask("orders:read").await.challenges()[0].ends_with(r#"scope="orders:write""#));
     assert!(ask("orders:write").await.challenges()[0].ends_with(r#"scope="orders:read""#));
@@ -314,7 +314,7 @@ async fn the_challenge_of_a_nested_requirement_names_each_scope_once() {
     type Needed = (OrdersRead, AnyOf<(OrdersWrite, Admin)>, OrdersRead);
     async fn handler(_: Scoped<Needed>) {}
     let app = Router::new().route("/", get(handler)).layer(OAuthLayer::new(issuer().verifier(API)));
-    let answer = get_with_token(&app, "/", &reader().sign()).await;
+    let answer = get_with_token(&app, "/", &valid_token().sign()).await;
     assert!(answer.challenges()[0].ends_with(r#", scope="orders:read orders:write admin""#), "{answer:?}");
 }
 
@@ -337,17 +337,17 @@ async fn a_wider_scope_includes_a_narrower_one_where_the_server_says_so() {
     let app = router().merge(by_name).layer(layer_with(|server| server.scope_hierarchy(hierarchy())));
     for path in ["/orders", "/by-name", "/in-handler"] {
         for scope in ["orders:read", "orders:write", "admin", "root", "x root"] {
-            let answer = get_with_token(&app, path, &reader().scope(scope).sign()).await;
+            let answer = get_with_token(&app, path, &valid_token().scope(scope).sign()).await;
             assert_eq!(answer.status, 200, "{path} {scope}");
         }
         for scope in ["", "orders", "roots", "orders:writeall"] {
-            assert_lacks_orders_read(&get_with_token(&app, path, &reader().scope(scope).sign()).await, scope);
+            assert_lacks_orders_read(&get_with_token(&app, path, &valid_token().scope(scope).sign()).await, scope);
         }
     }
     let narrow = Request::builder().method(Method::POST).uri("/orders");
-    let narrow = narrow.header("authorization", format!("Bearer {}", reader().sign())).body(Body::empty());
+    let narrow = narrow.header("authorization", format!("Bearer {}", valid_token().sign())).body(Body::empty());
     assert_eq!(send(&app, narrow.unwrap()).await.status, 403, "the narrower does not include the wider");
-    let flat = get_with_token(&crate::support::app(), "/orders", &reader().scope("orders:write").sign()).await;
+    let flat = get_with_token(&crate::support::app(), "/orders", &valid_token().scope("orders:write").sign()).await;
     assert_lacks_orders_read(&flat, "nothing is included unless said");
 
     let token = TestToken::user("ada").scope("admin").scope_hierarchy(hierarchy()).build();
@@ -374,13 +374,13 @@ async fn require_scopes_works_with_names_known_at_run_time() {
     for (scope, of_all, of_any) in
         [("a b", 200, 200), ("a", 403, 200), ("b", 403, 200), ("ab", 403, 403), ("", 403, 403)]
     {
-        let token = reader().scope(scope).sign();
+        let token = valid_token().scope(scope).sign();
         for (app, expected) in [(&all, of_all), (&any, of_any)] {
             let answer = get_with_token(app, "/", &token).await;
             assert_eq!(answer.status, expected, "{scope:?}");
             assert!(expected == 200 || answer.challenges()[0].ends_with(r#"scope="a b""#), "{answer:?}");
         }
-        assert_eq!(get_bare(&all, "/").await.challenges(), [BARE]);
+        assert_eq!(get_without_token(&all, "/").await.challenges(), [DEFAULT_CHALLENGE]);
     }
 }
 

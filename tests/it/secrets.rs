@@ -22,7 +22,8 @@ use tracing::instrument::WithSubscriber as _;
 use tracing_subscriber::fmt::{MakeWriter, format::FmtSpan};
 
 use crate::support::{
-    API, Admin, ISSUER, OrdersRead, get_with_headers, get_with_token, issuer, layer_with, reader, router, says,
+    API, Admin, ISSUER, OrdersRead, get_with_headers, get_with_token, issuer, layer_with, router, valid_token,
+    verifier_from,
 };
 
 /// All that is logged, at every level.
@@ -229,7 +230,7 @@ async fn no_public_types_debug_or_display_tells_a_secret() {
     let token = telling().sign();
     let facts = Arc::new(Mutex::new(String::new()));
     let seen = Arc::clone(&facts);
-    let verifier = says(move |presented| {
+    let verifier = verifier_from(move |presented| {
         let verdict = presented.permit().token(
             &serde_json::json!({"sub": SUBJECT, "tenant": TENANT, "scope": "orders:read scope-only-the-token-names"}),
         );
@@ -318,7 +319,7 @@ async fn evidence_types_show_nothing_of_the_token() {
 async fn a_log_line_cannot_be_forged_by_a_header_of_the_token() {
     let log = Log::default();
     for header in ["kid", "typ", "alg"] {
-        let token = reader().header(header, "x\r\n2026-01-01 ERROR tower_oauth: forged line").sign();
+        let token = valid_token().header(header, "x\r\n2026-01-01 ERROR tower_oauth: forged line").sign();
         let answer = log.capture(get_with_token(&crate::support::app(), "/me", &token)).await;
         assert_eq!(answer.status, 401);
     }

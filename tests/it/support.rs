@@ -1,4 +1,4 @@
-//! What several modules need: an app to knock at, and the answer in full.
+//! Helpers for many test modules: an application to send requests to, and its responses with their bodies.
 
 use std::net::SocketAddr;
 
@@ -19,8 +19,8 @@ use tower_oauth::{
 
 pub(crate) const ISSUER: &str = "https://auth.test";
 pub(crate) const API: &str = "https://api.test";
-/// The challenge of a server that was told nothing, to a request that brought nothing.
-pub(crate) const BARE: &str = r#"Bearer realm="api""#;
+/// The challenge of a server with default settings, for a request without credentials.
+pub(crate) const DEFAULT_CHALLENGE: &str = r#"Bearer realm="api""#;
 
 tower_oauth::scopes! {
     /// Read any order.
@@ -33,12 +33,12 @@ pub(crate) fn issuer() -> MockIssuer {
     MockIssuer::new(ISSUER)
 }
 
-/// A good token of Ada's that may read orders, still to be signed.
-pub(crate) fn reader() -> TokenBuilder {
+/// A valid, still unsigned token of the user `ada` with the scope `orders:read`.
+pub(crate) fn valid_token() -> TokenBuilder {
     issuer().token("ada").scope("orders:read")
 }
 
-/// `/me` takes any token, `/orders` and `/admin` want scopes.
+/// `/me` accepts every valid token; `/orders` and `/admin` require scopes.
 pub(crate) fn router() -> Router {
     Router::new()
         .route("/me", get(|token: Token| async move { Json(token.subject().map(str::to_owned)) }))
@@ -50,19 +50,19 @@ pub(crate) fn app() -> Router {
     router().layer(OAuthLayer::new(issuer().verifier(API)))
 }
 
-/// The layer of a server with something more to say.
-pub(crate) fn layer_with(say: impl FnOnce(ResourceServerBuilder) -> ResourceServerBuilder) -> OAuthLayer {
-    OAuthLayer::from_server(say(ResourceServer::builder(issuer().verifier(API))).build().unwrap())
+/// A layer whose server has the settings that `configure` adds.
+pub(crate) fn layer_with(configure: impl FnOnce(ResourceServerBuilder) -> ResourceServerBuilder) -> OAuthLayer {
+    OAuthLayer::from_server(configure(ResourceServer::builder(issuer().verifier(API))).build().unwrap())
 }
 
-/// A verifier that answers as the closure says.
-pub(crate) fn says(answer: impl Fn(&PresentedToken<'_>) -> Verdict + Send + Sync + 'static) -> impl Verify {
-    Says(answer)
+/// A verifier that returns the verdict of the closure.
+pub(crate) fn verifier_from(verdict: impl Fn(&PresentedToken<'_>) -> Verdict + Send + Sync + 'static) -> impl Verify {
+    ClosureVerifier(verdict)
 }
 
-struct Says<F>(F);
+struct ClosureVerifier<F>(F);
 
-impl<F> Verify for Says<F>
+impl<F> Verify for ClosureVerifier<F>
 where
     F: Fn(&PresentedToken<'_>) -> Verdict + Send + Sync + 'static,
 {
@@ -71,7 +71,7 @@ where
     }
 }
 
-/// An answer with its body read.
+/// A response with its body as text.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -85,22 +85,23 @@ impl Answer {
         self.headers.get_all("www-authenticate").iter().map(|value| value.to_str().unwrap()).collect()
     }
 
-    /// The value of a header that stands once.
+    /// Returns the value of a header. Panics if the response has the header twice.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
         let value = values.next();
-        assert!(values.next().is_none(), "{name} stands twice");
+        assert!(values.next().is_none(), "the response has {name} twice");
         value.map(|value| value.to_str().unwrap())
     }
 
-    /// Refused with this status and RFC 6750 code, and with no code where `code` is empty (RFC 6750 §3.1).
+    /// Whether this is a refusal with this status and this RFC 6750 error code. If `code` is empty, the challenge must
+    /// have no error code (RFC 6750 §3.1).
     pub(crate) fn is_refusal(&self, status: u16, code: &str) -> bool {
         let [challenge] = self.challenges()[..] else { return false };
-        let worded = match code {
+        let code_matches = match code {
             "" => !challenge.contains("error"),
             code => challenge.contains(&format!("error=\"{code}\", error_description=\"")),
         };
-        self.status == status && challenge.starts_with("Bearer realm=\"") && worded && self.body.is_empty()
+        self.status == status && challenge.starts_with("Bearer realm=\"") && code_matches && self.body.is_empty()
     }
 }
 
@@ -115,11 +116,11 @@ pub(crate) async fn send(app: &Router, request: Request<Body>) -> Answer {
 }
 
 /// `GET path` without credentials.
-pub(crate) async fn get_bare(app: &Router, path: &str) -> Answer {
+pub(crate) async fn get_without_token(app: &Router, path: &str) -> Answer {
     get_with_headers(app, path, &[]).await
 }
 
-/// `GET path` with these headers, in this order, of any bytes that a header may have.
+/// `GET path` with these headers, in this order. The values may have any bytes that HTTP allows in a header.
 pub(crate) async fn get_with_headers(app: &Router, path: &str, headers: &[(&str, &[u8])]) -> Answer {
     let request = headers.iter().fold(Request::get(path), |request, (name, value)| {
         request.header(*name, HeaderValue::from_bytes(value).unwrap())
@@ -136,7 +137,7 @@ pub(crate) async fn get_with_token(app: &Router, path: &str, token: &str) -> Ans
     get_with(app, path, &format!("Bearer {token}")).await
 }
 
-/// The router on a real socket.
+/// Serves the router on a TCP socket and returns its address.
 pub(crate) async fn serve(app: Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -144,7 +145,7 @@ pub(crate) async fn serve(app: Router) -> SocketAddr {
     address
 }
 
-/// Everything that the server answers to these bytes until it closes the connection.
+/// Sends these bytes and returns everything that the server sends before it closes the connection.
 pub(crate) async fn write_raw(address: SocketAddr, request: impl AsRef<[u8]>) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_ref()).await.unwrap();

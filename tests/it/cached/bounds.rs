@@ -4,12 +4,12 @@ use super::{
     Answer, AuthErrorKind, Cached, Clock as _, Duration, HOUR, Server, Verdict, Verify, authenticate, clock, json,
     later, subject,
 };
-use crate::support::says;
+use crate::support::verifier_from;
 
 /// Accepts every token at once, with claims of about so many bytes, and fewer for `small…`.
 fn generous(bytes: usize) -> impl Verify {
     let large = "x".repeat(bytes);
-    says(move |presented| {
+    verifier_from(move |presented| {
         let padding = if presented.token().starts_with("small") { "" } else { &large };
         Verdict::Now(presented.permit().token(&json!({"sub": presented.token(), "padding": padding})))
     })
@@ -114,7 +114,7 @@ async fn room_without_end_on_one_side_is_bounded_by_the_other() {
 async fn hit_rate(flood: usize) -> usize {
     let (asked, hits) = (std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0)), std::cell::Cell::new(0));
     let counting = std::sync::Arc::clone(&asked);
-    let verifier = says(move |presented| {
+    let verifier = verifier_from(move |presented| {
         counting.fetch_add(1, super::Ordering::SeqCst);
         Verdict::Now(presented.permit().token(&json!({"sub": presented.token()})))
     });

@@ -35,7 +35,7 @@ impl KeysFixture {
     }
 
     fn token(&self, algorithm: Algorithm) -> TokenBuilder {
-        self.fake.mint(algorithm).token("ada").expires_in(24 * HOUR)
+        self.fake.signer(algorithm).token("ada").expires_in(24 * HOUR)
     }
 
     /// Has the key set fetched anew, with the time of day unchanged.
@@ -107,8 +107,8 @@ async fn a_key_that_is_another_under_the_same_name_ends_its_tokens() {
     assert_eq!(fixture.asked_for(&token).await, (1, true));
     let mut stranger =
         tower_oauth::testing::MockIssuer::new("https://other.test").with_algorithm(Algorithm::EdDSA).jwk();
-    stranger["kid"] = fixture.fake.mint(Algorithm::EdDSA).jwk()["kid"].clone();
-    fixture.fake.publish_raw(vec![fixture.fake.mint(Algorithm::ES256).jwk(), stranger]);
+    stranger["kid"] = fixture.fake.signer(Algorithm::EdDSA).jwk()["kid"].clone();
+    fixture.fake.publish_raw(vec![fixture.fake.signer(Algorithm::ES256).jwk(), stranger]);
     fixture.refetch().await;
     assert_eq!(fixture.asked_for(&token).await, (1, false));
 }

@@ -1,5 +1,7 @@
 //! How long a verdict lives, to the nanosecond, by a clock that is turned by hand.
 
+use tower_oauth::verify::CachedBuilder;
+
 use super::{
     Answer, AuthErrorKind, Cached, Clock as _, Duration, HOUR, INSTANT, SECOND, Server, Value, cached, clock, json,
     later, subject,
@@ -103,9 +105,44 @@ async fn a_clock_that_is_set_back_gives_no_entry_more_than_max_age() {
 }
 
 /// At which of these moments the server was asked about a bad token.
-async fn asked_when_refused(cached: Cached<Server>, server: &Server, moments: &[Duration]) -> Vec<usize> {
+async fn asked_when_refused(
+    builder: CachedBuilder<Server>,
+    server: &Server,
+    moments: &[Duration],
+) -> Vec<usize> {
     let clock = clock();
-    let cached = cached.clock(clock.clone());
+    let cached = builder.clock(clock.clone()).build();
+    let (began, mut asked) = (clock.now(), Vec::new());
+    for moment in moments {
+        clock.advance(*moment - clock.now().duration_since(began).unwrap());
+        assert_eq!(subject(&cached, "bad").await, Err(AuthErrorKind::InvalidToken));
+        asked.push(server.asked());
+    }
+    asked
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_gives_no_entry_more_than_max_age() {
+    let server = Server::of_ada();
+    let (cached, clock) = cached(&server, AGE);
+    assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
+    clock.set(clock.now() - HOUR);
+    clock.advance(AGE - INSTANT);
+    assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
+    assert_eq!(server.asked(), 1);
+    clock.advance(INSTANT);
+    assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
+    assert_eq!(server.asked(), 2);
+}
+
+/// At which of these moments the server was asked about a bad token.
+async fn asked_when_refused(
+    builder: CachedBuilder<Server>,
+    server: &Server,
+    moments: &[Duration],
+) -> Vec<usize> {
+    let clock = clock();
+    let cached = builder.clock(clock.clone()).build();
     let (began, mut asked) = (clock.now(), Vec::new());
     for moment in moments {
         clock.advance(*moment - clock.now().duration_since(began).unwrap());

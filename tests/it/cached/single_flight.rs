@@ -9,7 +9,7 @@ use super::{
     Answer, AuthErrorKind, Cached, Duration, HOUR, Ordering, PresentedToken, ResourceServer, SECOND, Server, Verdict,
     Verify, asking, authenticate, cached, json, subject, until,
 };
-use crate::support::says;
+use crate::support::verifier_from;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_thousand_requests_with_one_new_token_cost_one_question() {
@@ -114,7 +114,7 @@ async fn a_verifier_that_panics_costs_those_who_wait_a_503_and_nobody_else() {
 async fn a_verifier_that_panics_at_once_leaves_nothing_behind() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counting = Arc::clone(&calls);
-    let verifier = says(move |presented| {
+    let verifier = verifier_from(move |presented| {
         assert!(counting.fetch_add(1, Ordering::SeqCst) > 0, "the verifier has a bug");
         Verdict::Now(presented.permit().token(&json!({"sub": "ada"})))
     });

@@ -6,13 +6,13 @@ use super::{
     Answer, AuthErrorKind, CacheKey, Cached, Counting, HOUR, PresentedToken, Request, ResourceServer, Server, Verdict,
     Verify, admit_with, authenticate, cached, json, subject,
 };
-use crate::support::{API, issuer, says};
+use crate::support::{API, issuer, verifier_from};
 
 #[tokio::test]
 async fn a_verifier_that_looks_at_the_request_and_does_not_say_so_is_never_kept() {
     let server = Server::of_ada();
     let inside = server.clone();
-    let verifier = says(move |presented| {
+    let verifier = verifier_from(move |presented| {
         let _ = presented.parts();
         inside.verify(presented)
     });
@@ -29,7 +29,7 @@ async fn a_verifier_that_looks_at_the_request_and_does_not_say_so_is_never_kept(
 
 #[tokio::test]
 async fn a_verifier_that_looks_at_the_way_the_token_came_is_never_kept() {
-    let verifier = says(|presented| match presented.bearer_method() {
+    let verifier = verifier_from(|presented| match presented.bearer_method() {
         BearerMethod::Authorization => Verdict::Now(presented.permit().token(&json!({"sub": "ada"}))),
         _ => Verdict::Now(Err(tower_oauth::AuthError::invalid_token())),
     });
