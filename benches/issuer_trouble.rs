@@ -79,7 +79,7 @@ fn percentiles(samples: &[Duration]) -> String {
 }
 
 async fn without_trouble(scene: &Scene) -> Vec<Duration> {
-    latencies(scene.app.clone(), scene.fake.good_token(), |count| count < SAMPLES).await
+    latencies(scene.app.clone(), scene.fake.valid_token(), |count| count < SAMPLES).await
 }
 
 async fn flood() {
@@ -87,12 +87,12 @@ async fn flood() {
     scene.issuer.warm_up().await.unwrap();
     let calm = without_trouble(&scene).await;
     scene.clock.advance(Duration::from_secs(31));
-    let mint = scene.fake.mint(Algorithm::ES256).token("eve");
+    let mint = scene.fake.signer(Algorithm::ES256).token("eve");
     let tokens: Vec<_> = (0..10_000).map(|index| mint.clone().header("kid", format!("kid-{index}")).sign()).collect();
     let over = Arc::new(AtomicBool::new(false));
     let good = tokio::spawn({
         let over = Arc::clone(&over);
-        latencies(scene.app.clone(), scene.fake.good_token(), move |_| !over.load(Ordering::Relaxed))
+        latencies(scene.app.clone(), scene.fake.valid_token(), move |_| !over.load(Ordering::Relaxed))
     });
     let app = scene.app.clone();
     let flood = tokio::spawn(async move {
@@ -121,7 +121,7 @@ async fn hang() {
     let calm = without_trouble(&scene).await;
     scene.clock.advance(Duration::from_secs(31));
     scene.fake.answer(Answer::Hang);
-    let unknown = scene.fake.mint(Algorithm::ES256).token("eve").header("kid", "new").sign();
+    let unknown = scene.fake.signer(Algorithm::ES256).token("eve").header("kid", "new").sign();
     let app = scene.app.clone();
     let waiting = tokio::spawn(async move { status(&app, &unknown).await });
     while scene.fake.fetches() < 2 {
@@ -141,7 +141,7 @@ async fn hang() {
 
 async fn cold() {
     let scene = scene().await;
-    let token = scene.fake.good_token();
+    let token = scene.fake.valid_token();
     let start = Instant::now();
     let statuses = join_all((0..1000).map(|_| status(&scene.app, &token))).await;
     assert!(statuses.iter().all(|status| *status == 200));
@@ -157,7 +157,7 @@ async fn rotation() {
     scene.issuer.warm_up().await.unwrap();
     scene.clock.advance(Duration::from_secs(31));
     scene.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
-    let token = scene.fake.mint(Algorithm::EdDSA).token("ada").sign();
+    let token = scene.fake.signer(Algorithm::EdDSA).token("ada").sign();
     let start = Instant::now();
     assert_eq!(status(&scene.app, &token).await, 200);
     println!(

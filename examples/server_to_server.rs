@@ -15,7 +15,7 @@ use tower_oauth::{
     Issuer, JwtVerifier, OAuthLayer, Scoped,
     fetch::{Fetch as _, HttpClient},
     keys::{Algorithm, PrivateKey},
-    token_endpoint::{Client, ClientCredentials, ClientSecret, Clients, TokenEndpoint, TokenFormat},
+    token_endpoint::{Client, ClientCredentialsGrant, ClientSecret, Clients, TokenEndpoint, TokenFormat},
 };
 
 tower_oauth::scopes! {
@@ -27,7 +27,6 @@ static RESOURCE: RwLock<Bytes> = RwLock::const_new(Bytes::from_static(b"the firs
 
 /// Builds a token endpoint, and an API that accepts its tokens.
 fn provider(url: &str, secret: &str) -> Result<Router, Box<dyn Error>> {
-    use token_endpoint::{Client, ClientCredentialsGrant, ClientSecret, Clients, TokenEndpoint, TokenFormat};
     let consumer = Client::builder("consumer", ClientSecret::new(secret))
         .grant_types(["client_credentials"])
         .default_scopes(["read"])

@@ -15,15 +15,12 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::{Router, routing::get};
 use http::StatusCode;
 use tokio::net::TcpListener;
-use tower_oauth::token_endpoint::{
-    self, AuthorizationCodeGrant, AuthorizationRequest, Client, ClientCredential, Clients, TokenEndpoint, TokenFormat,
-};
 use tower_oauth::{
     Issuer, JwtVerifier, OAuthLayer, UserToken,
     keys::{Algorithm, PrivateKey},
     token_endpoint::{
-        AuthorizationRequest, Client, ClientCredentials, ClientSecret, Clients, RefreshToken, TokenEndpoint,
-        TokenFormat,
+        AuthorizationCodeGrant, AuthorizationRequest, Client, ClientCredential, ClientCredentialsGrant, ClientSecret,
+        Clients, RefreshTokenGrant, TokenEndpoint, TokenFormat,
     },
 };
 
@@ -65,7 +62,6 @@ async fn member(Path(name): Path<String>, user: Option<UserToken>) -> String {
 }
 
 fn provider(url: &str, secret: &str) -> Result<Router, Box<dyn Error>> {
-    use token_endpoint::{ClientCredentialsGrant, ClientSecret, RefreshTokenGrant};
     let app = Client::builder("app", ClientCredential::None)
         .grant_types(["authorization_code", "refresh_token"])
         .redirect_uri(app::CALLBACK);
