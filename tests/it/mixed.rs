@@ -27,7 +27,7 @@ async fn mixed_as<V: Verify>(
     let issuer = fake.builder().clock(clock.clone()).build().unwrap();
     let jwt = JwtVerifier::builder(issuer.clone(), API).clock(clock.clone()).build().unwrap();
     let introspection = IntrospectionVerifier::builder(issuer, client(), API).clock(clock.clone()).build().unwrap();
-    IntrospectionFixture::judging(fake, clock, say(JwtOrOpaque::new(jwt, introspection)))
+    IntrospectionFixture::with_verifier(fake, clock, say(JwtOrOpaque::new(jwt, introspection)))
 }
 
 async fn mixed() -> IntrospectionFixture {
@@ -49,10 +49,10 @@ async fn a_jwt_of_a_known_issuer_is_judged_here_and_the_rest_by_the_issuer() {
     let fixture = mixed().await;
     assert_eq!(fixture.authenticate(&fixture.jwt().sign()).await.unwrap().subject(), Some("ada"));
     assert_eq!(fixture.fake.asked(), 0);
-    fixture.says(&fixture.good_but("sub", json!("grace")));
+    fixture.respond_with(&fixture.active_with("sub", json!("grace")));
     assert_eq!(fixture.authenticate("opaque").await.unwrap().subject(), Some("grace"));
     assert_eq!(fixture.fake.asked(), 1);
-    fixture.says(&json!({"active": false}));
+    fixture.respond_with(&json!({"active": false}));
     assert!(fixture.get("opaque").await.is_refusal(401, "invalid_token"));
     assert_eq!(fixture.kind(&fixture.jwt().sign()).await, None);
     assert_eq!(fixture.fake.asked(), 2);
@@ -75,7 +75,7 @@ async fn a_jwt_of_another_issuer_and_what_is_no_jwt_is_asked_about() {
         assert_eq!(fixture.kind(token).await, None, "the issuer says that it is good");
         assert_eq!(fixture.fake.asked(), index + 1, "{token}");
     }
-    fixture.says(&json!({"active": false}));
+    fixture.respond_with(&json!({"active": false}));
     for token in &tokens {
         assert_eq!(fixture.kind(token).await, Some(AuthErrorKind::InvalidToken));
     }
@@ -153,7 +153,7 @@ async fn a_bound_jwt_does_not_become_a_bearer_token_because_the_issuers_answer_i
         assert!(answer.challenges()[0].contains("bound to a key"), "{answer:?}");
     }
     assert_eq!(fixture.fake.asked(), 0);
-    fixture.says(&fixture.good_but("cnf", json!({"jkt": "x"})));
+    fixture.respond_with(&fixture.active_with("cnf", json!({"jkt": "x"})));
     assert!(fixture.get(&fixture.jwt().sign()).await.is_refusal(401, "invalid_token"), "nor the other way round");
 }
 
@@ -165,7 +165,7 @@ async fn while_the_issuer_is_down_jwts_keep_working_and_opaque_tokens_cannot_be_
         fixture.fake.introspection(fault.clone());
         fixture.fake.answer(fault);
         assert_eq!(fixture.kind(&fixture.jwt().sign()).await, None);
-        fixture.is_unavailable("5", "opaque").await;
+        fixture.assert_unavailable("5", "opaque").await;
     }
     fixture.fake.introspection(Answer::Hang);
     fixture.fake.answer(Answer::Hang);
@@ -175,16 +175,16 @@ async fn while_the_issuer_is_down_jwts_keep_working_and_opaque_tokens_cannot_be_
 #[tokio::test]
 async fn where_everything_is_asked_about_a_good_jwt_is_too_and_the_issuers_word_counts() {
     let fixture = always_asking().await;
-    fixture.says(&fixture.good_but("scope", json!("orders:write")));
+    fixture.respond_with(&fixture.active_with("scope", json!("orders:write")));
     let token = fixture.authenticate(&fixture.jwt().scope("orders:read").sign()).await.unwrap();
     assert!(token.allows("orders:write") && !token.allows("orders:read"), "the handler sees the issuer's answer");
     let jwt = fixture.jwt().sign();
     assert_eq!(fixture.kind(&jwt).await, None);
     assert_eq!(fixture.fake.questions()[1].parameter("token").as_deref(), Some(&*jwt));
-    fixture.says(&json!({"active": false}));
+    fixture.respond_with(&json!({"active": false}));
     assert!(fixture.get(&jwt).await.is_refusal(401, "invalid_token"), "revoked");
     fixture.fake.introspection(Answer::Status(500));
-    fixture.is_unavailable("5", "opaque").await;
+    fixture.assert_unavailable("5", "opaque").await;
     assert_eq!(fixture.kind(&jwt).await, Some(AuthErrorKind::Unavailable), "nobody can tell whether it was revoked");
     assert_eq!(fixture.fake.asked(), 5);
 }
@@ -236,7 +236,7 @@ async fn what_the_request_brought_is_there_for_the_second_verdict() {
         let claims = json!({"sub": format!("{tenant} {:?} {}", presented.bearer_method(), presented.token().len())});
         Verdict::Now(presented.permit().token(&claims))
     });
-    let fixture = IntrospectionFixture::judging(fake, clock, JwtOrOpaque::new(jwt, rest).always_ask());
+    let fixture = IntrospectionFixture::with_verifier(fake, clock, JwtOrOpaque::new(jwt, rest).always_ask());
     let token = fixture.jwt().sign();
     let authorization = format!("Bearer {token}");
     let headers = [("authorization", authorization.as_bytes()), ("x-tenant", b"acme".as_slice())];
@@ -264,17 +264,17 @@ async fn several_issuers_know_their_own_tokens_too() {
     };
     let nested = JwtOrOpaque::new(one.verifier(API), two.verifier(API));
     let benches = [
-        IntrospectionFixture::judging(
+        IntrospectionFixture::with_verifier(
             FakeIssuer::start().await,
             clock.clone(),
             JwtOrOpaque::new(issuers(), introspection()),
         ),
-        IntrospectionFixture::judging(
+        IntrospectionFixture::with_verifier(
             FakeIssuer::start().await,
             clock.clone(),
             JwtOrOpaque::new(tenants, introspection()),
         ),
-        IntrospectionFixture::judging(
+        IntrospectionFixture::with_verifier(
             FakeIssuer::start().await,
             clock.clone(),
             JwtOrOpaque::new(nested, introspection()),
@@ -308,7 +308,7 @@ async fn what_is_nested_hands_on_what_is_nobodys() {
     let opaque =
         |name: &'static str| says(move |presented| Verdict::Now(presented.permit().token(&json!({"sub": name}))));
     let inner = JwtOrOpaque::new(issuer().verifier(API), opaque("inner"));
-    let fixture = IntrospectionFixture::judging(
+    let fixture = IntrospectionFixture::with_verifier(
         FakeIssuer::start().await,
         ManualClock::default(),
         JwtOrOpaque::new(inner, opaque("outer")),
@@ -317,7 +317,7 @@ async fn what_is_nested_hands_on_what_is_nobodys() {
     assert_eq!(fixture.authenticate(&issuer().token("ada").sign()).await.unwrap().subject(), Some("ada"));
     assert_eq!(fixture.kind(&issuer().token("ada").claim("exp", 1).sign()).await, Some(AuthErrorKind::InvalidToken));
     let asking = JwtOrOpaque::new(issuer().verifier(API), opaque("inner")).always_ask();
-    let fixture = IntrospectionFixture::judging(
+    let fixture = IntrospectionFixture::with_verifier(
         FakeIssuer::start().await,
         ManualClock::default(),
         JwtOrOpaque::new(asking, opaque("outer")),
