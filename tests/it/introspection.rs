@@ -50,7 +50,7 @@ impl IntrospectionFixture {
     pub(crate) async fn with(
         configure: impl FnOnce(IntrospectionVerifierBuilder) -> IntrospectionVerifierBuilder,
     ) -> Self {
-        Self::with_parts(FakeIssuer::start().await, client(), say)
+        Self::with_parts(FakeIssuer::start().await, client(), configure)
     }
 
     pub(crate) fn with_parts(
