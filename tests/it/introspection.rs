@@ -356,7 +356,7 @@ async fn a_hundred_introspection_requests_in_a_row_use_one_connection() {
     for _ in 0..100 {
         assert_eq!(fixture.kind("opaque").await, None);
     }
-    let connections: Vec<_> = fixture.fake.questions().iter().map(|question| question.connection).collect();
+    let connections: Vec<_> = fixture.fake.questions().iter().map(|request| request.connection).collect();
     assert_eq!(connections.len(), 100);
     assert!(connections.iter().all(|connection| *connection == connections[0]), "{connections:?}");
 }

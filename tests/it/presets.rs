@@ -62,7 +62,7 @@ impl Shape {
         let issued = self.claims["iat"].as_u64().unwrap();
         let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(issued + 1));
         let verifier = verifier.clock(clock).build().unwrap();
-        let token = self.signer().token("nobody").sign_raw(self.header.to_string(), self.claims.to_string());
+        let token = self.signer().token("unused").sign_raw(self.header.to_string(), self.claims.to_string());
         let request = Request::get("/").header("authorization", format!("Bearer {token}")).body(()).unwrap();
         let verdict = ResourceServer::new(verifier).authenticate(&request.into_parts().0).await;
         if let Err(error) = &verdict {
@@ -411,7 +411,7 @@ fn is_out_of_scope(fixture: &Value) -> Option<&'static str> {
 fn refusal_reason(fixture: &Value) -> Option<&'static str> {
     let (expect, provider) = (&fixture["expect"], fixture["provider"].as_str().unwrap());
     match () {
-        () if expect["reject"] == true => Some("the fixture says so"),
+        () if expect["reject"] == true => Some("the fixture requires it"),
         () if expect["is_id_token"] == true => Some("an ID token"),
         () if expect["reject_for_audience"].is_string() => Some("meant for another resource"),
         () if fixture["claims"].get("cnf").is_some() => Some("bound to a key"),

@@ -1,4 +1,4 @@
-//! Three kinds of vulnerabilities that caches of introspection responses had in other software, each with one's name.
+//! Three vulnerabilities that caches of introspection responses had in other software. Tests are named after advisories.
 
 use std::sync::{Arc, Mutex};
 
@@ -167,7 +167,7 @@ async fn ghsa_4mq7_pvjg_xp2r_the_audience_is_part_of_the_key() {
 }
 
 #[tokio::test]
-async fn liboauth2_2026_06_no_entry_outlives_exp() {
+async fn liboauth2_2026_06_an_entry_expires_at_exp() {
     let clock = clock();
     let mut response = active("ada", "");
     response["exp"] = json!(seconds_from_now(&clock, Duration::from_secs(60)));

@@ -59,7 +59,7 @@ async fn subject(verifier: &(impl Verify + Clone), token: &str) -> Result<String
     Ok(token.subject().unwrap_or_default().to_owned())
 }
 
-/// Sends this token from a task of its own.
+/// Spawns a task that sends this token.
 fn spawn_request<V: Verify>(cached: &Cached<V>, token: &'static str) -> JoinHandle<Result<String, AuthErrorKind>> {
     let cached = cached.clone();
     tokio::spawn(async move { subject(&cached, token).await })

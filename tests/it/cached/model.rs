@@ -60,7 +60,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..60)
 }
 
-/// JWTs under two keys and opaque tokens, each with several lifetimes.
+/// JWTs that are signed with two keys, and opaque tokens, each with several lifetimes.
 const TOKENS: usize = 8;
 
 /// The verifier without a cache. The current keys decide about JWTs, the current state of the server about opaque tokens.

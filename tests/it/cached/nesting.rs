@@ -71,11 +71,11 @@ async fn a_cache_around_a_jwt_verifier_passes_on_opaque_tokens() {
 async fn always_ask_calls_the_server_for_a_cached_jwt_too() {
     let (jwt_verifier, server) = (Counting::new(issuer().verifier(API)), Server::new());
     let jwt = issuer().token("eve").sign();
-    server.set_response(&jwt, ServerResponse::Active(json!({"sub": "asked"})));
+    server.set_response(&jwt, ServerResponse::Active(json!({"sub": "introspected"})));
     let mixed = JwtOrOpaque::new(Cached::new(jwt_verifier.clone(), HOUR), server.clone()).always_ask();
     let mixed = std::sync::Arc::new(mixed);
     for round in 1..4 {
-        assert_eq!(subject(&mixed, &jwt).await.as_deref(), Ok("asked"));
+        assert_eq!(subject(&mixed, &jwt).await.as_deref(), Ok("introspected"));
         assert_eq!((jwt_verifier.calls(), server.calls()), (1, round));
     }
     server.revoke(&jwt);
@@ -88,14 +88,14 @@ async fn a_cache_around_always_ask_caches_nothing() {
     let (clock, server) = (clock(), Server::new());
     let issuer = issuer().with_clock(clock.clone());
     let jwt = issuer.token("eve").expires_in(60 * SECOND).sign();
-    server.set_response(&jwt, ServerResponse::Active(json!({"sub": "asked"}))); // no exp
+    server.set_response(&jwt, ServerResponse::Active(json!({"sub": "introspected"}))); // no exp
     let mixed = JwtOrOpaque::new(
         issuer.verifier_builder(API).leeway(std::time::Duration::ZERO).build().unwrap(),
         server.clone(),
     );
     let cached = Cached::new(mixed.always_ask(), HOUR).clock(clock.clone());
     for round in 1..4 {
-        assert_eq!(subject(&cached, &jwt).await.as_deref(), Ok("asked"));
+        assert_eq!(subject(&cached, &jwt).await.as_deref(), Ok("introspected"));
         assert_eq!(server.calls(), round);
     }
     clock.advance(60 * SECOND);
@@ -137,7 +137,7 @@ fn two_users() -> Server {
 }
 
 #[tokio::test]
-async fn a_verdict_that_the_inner_cache_must_not_store_is_not_stored_by_the_outer() {
+async fn does_not_cache_an_uncacheable_verdict_of_an_inner_cache() {
     let server = two_users();
     let cached = Cached::new(Cached::new(WithoutCacheKey(server), HOUR), HOUR);
     for user in ["ada", "eve", "ada"] {
@@ -146,7 +146,7 @@ async fn a_verdict_that_the_inner_cache_must_not_store_is_not_stored_by_the_oute
 }
 
 #[tokio::test]
-async fn nor_by_the_outer_cache_if_the_inner_cache_is_one_of_two_verifiers() {
+async fn does_not_cache_an_uncacheable_verdict_of_one_of_two_verifiers() {
     let server = two_users();
     let cached =
         Cached::new(JwtOrOpaque::new(issuer().verifier(API), Cached::new(WithoutCacheKey(server), HOUR)), HOUR);
