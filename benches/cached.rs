@@ -1,9 +1,9 @@
-//! What the cache of verdicts costs and saves: a hit beside the bare route, a flood, memory, a thundering herd, an endpoint
-//! that hangs.
+//! Costs and savings of `Cached`: a hit compared with the bare route, a flood of tokens, memory, many requests with one new
+//! token, and an endpoint that hangs.
 //!
-//! `cargo bench --bench cached` prints Markdown tables; `-- hits`, `-- threads`, `-- flood`, `-- memory`, `-- network` one
-//! of them. `-- libraries` compares `quick_cache`, which is in use, with moka, on our key and value. Only ratios travel
-//! between machines.
+//! `cargo bench --bench cached` prints Markdown tables; `-- hits`, `-- threads`, `-- flood`, `-- memory`, `-- network` print
+//! one of them. `-- libraries` compares `quick_cache`, which the crate uses, with moka, on keys and values like the crate's.
+//! Compare only ratios between machines.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 
@@ -45,12 +45,12 @@ const MILLION: usize = 1_000_000;
 fn main() {
     let arguments: Vec<_> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
     if arguments.iter().any(|argument| argument == "--test") {
-        return; // `cargo test --benches` only wants to see that it builds.
+        return; // `cargo test --benches` only checks that it builds.
     }
     let wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|argument| argument == name);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    if let Some(strangers) = arguments.iter().find_map(|argument| argument.strip_prefix("strangers=")) {
-        return runtime.block_on(remember(strangers));
+    if let Some(kind) = arguments.iter().find_map(|argument| argument.strip_prefix("distinct=")) {
+        return runtime.block_on(fill(kind));
     }
     if arguments.iter().any(|argument| argument == "libraries") {
         return libraries::compare();
@@ -73,7 +73,7 @@ fn main() {
     }
 }
 
-/// Distinct tokens of the usual size.
+/// Returns distinct JWTs of the usual size.
 fn jwts(issuer: &MockIssuer, count: usize) -> Vec<String> {
     (0..count)
         .map(|index| token(issuer).claim("jti", index.to_string()).claim("sub", format!("user-{index}")).sign())
@@ -84,7 +84,7 @@ fn opaque(count: usize) -> Vec<String> {
     (0..count).map(|index| format!("{index:043}")).collect()
 }
 
-/// An endpoint that accepts every token, without the network.
+/// An introspection endpoint that accepts every token, without the network.
 struct Endpoint(Bytes);
 
 impl Fetch for Endpoint {
@@ -111,9 +111,9 @@ fn endpoint() -> IntrospectionVerifier {
     introspection(Endpoint(Bytes::from(answer().to_string())), "https://auth.example.com/introspect")
 }
 
-/// What is kept of 10 000 live tokens, with room to spare, so that none is evicted.
+/// Returns a cache that is large enough for 10 000 tokens without any eviction.
 fn roomy<V: Verify>(verifier: V) -> Cached<V> {
-    Cached::new(verifier, HOUR).max_entries(4 * LIVE).max_bytes(256 * 1024 * 1024)
+    Cached::builder(verifier, HOUR).max_entries(4 * LIVE).max_bytes(256 * 1024 * 1024).build()
 }
 
 async fn hits() {
@@ -135,7 +135,7 @@ async fn hits() {
             ("no cache, RS256 JWT", Contestant::with_tokens(protected(issuer.verifier(AUDIENCE)), jwts)),
         ];
         for (_, contestant) in &contestants {
-            contestant.see_all().await;
+            contestant.send_all().await;
         }
         let (names, contestants): (Vec<_>, Vec<_>) = contestants.into_iter().unzip();
         let times = paired(&contestants, 101, 200).await;
@@ -159,7 +159,8 @@ fn parts(token: &str) -> Parts {
     request(token).into_parts().0
 }
 
-/// Nanoseconds that one of so many threads needs for one run of what `make` made for it, all at once; the least of some.
+/// Returns the nanoseconds for one run, with this number of threads at once. `make` makes the function that a thread runs. The
+/// result is the least of 15 rounds, and in each round that of the slowest thread.
 fn per_run<F: FnMut(usize)>(threads: usize, count: usize, make: impl Fn(usize) -> F + Sync) -> f64 {
     let rounds = (0..15).map(|_| {
         let barrier = Barrier::new(threads);
@@ -209,7 +210,7 @@ fn threads() {
             }
         }
     };
-    let admission = |live: usize| {
+    let authenticate = |live: usize| {
         let (server, heads) = (&server, &heads[..live]);
         move |thread: usize| {
             let runtime = current_thread();
@@ -229,26 +230,35 @@ fn threads() {
     print("hit, 10 000 tokens", per_run(1, 20_000, route(&hit, LIVE)), per_run(2, 20_000, route(&hit, LIVE)));
     print("the same, leaked", per_run(1, 20_000, route(&leaked, LIVE)), per_run(2, 20_000, route(&leaked, LIVE)));
     print("one hot token, leaked", per_run(1, 20_000, route(&leaked, 1)), per_run(2, 20_000, route(&leaked, 1)));
-    print("`admit` alone, one hot token", per_run(1, 50_000, admission(1)), per_run(2, 50_000, admission(1)));
-    print("`admit` alone, 10 000 tokens", per_run(1, 50_000, admission(LIVE)), per_run(2, 50_000, admission(LIVE)));
+    print(
+        "`authenticate` alone, one hot token",
+        per_run(1, 50_000, authenticate(1)),
+        per_run(2, 50_000, authenticate(1)),
+    );
+    print(
+        "`authenticate` alone, 10 000 tokens",
+        per_run(1, 50_000, authenticate(LIVE)),
+        per_run(2, 50_000, authenticate(LIVE)),
+    );
 }
 
-/// Accepts `good…` at once and refuses the rest as a server does, and counts whom it was asked about.
-struct Judge {
+/// A verifier that accepts `good…` at once and refuses other tokens later, as an introspection does. It counts the calls for
+/// `good-known…`.
+struct CountingVerifier {
     claims: Value,
-    asked: Arc<AtomicUsize>,
+    calls: Arc<AtomicUsize>,
 }
 
-impl Judge {
-    fn new(asked: &Arc<AtomicUsize>) -> Self {
-        Self { claims: answer(), asked: Arc::clone(asked) }
+impl CountingVerifier {
+    fn new(calls: &Arc<AtomicUsize>) -> Self {
+        Self { claims: answer(), calls: Arc::clone(calls) }
     }
 }
 
-impl Verify for Judge {
+impl Verify for CountingVerifier {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         if presented.token().starts_with("good-known") {
-            self.asked.fetch_add(1, Ordering::Relaxed);
+            self.calls.fetch_add(1, Ordering::Relaxed);
         }
         if presented.token().starts_with("good") {
             return Verdict::Now(presented.permit().token(&self.claims));
@@ -257,7 +267,7 @@ impl Verify for Judge {
     }
 }
 
-/// No two runs differ.
+/// A random generator with a fixed seed, so that all runs are alike.
 struct Dice(u64);
 
 impl Dice {
@@ -271,30 +281,30 @@ const KNOWN: usize = 5_000;
 
 async fn floods() {
     println!(
-        "\n| flood, 10 000 entries | strangers to one of 5 000 known | hits among the known: first 50 000 | last 50 000 of 200 000 |"
+        "\n| flood, 10 000 entries | new tokens for each of 5 000 known | hits among the known: first 50 000 | last 50 000 of 200 000 |"
     );
     println!("|---|---:|---:|---:|");
-    for (kind, prefix) in [("distinct valid tokens", "good-stranger"), ("distinct invalid tokens", "bad-stranger")] {
-        for (start, strangers_first) in [("the known first", 0), ("100 000 strangers first", 100_000)] {
+    for (kind, prefix) in [("distinct valid tokens", "good-new"), ("distinct invalid tokens", "bad-new")] {
+        for (start, new_first) in [("the known first", 0), ("100 000 new tokens first", 100_000)] {
             for flood in [1, 10] {
-                let asked = Arc::new(AtomicUsize::new(0));
-                let server = ResourceServer::new(Cached::new(Judge::new(&asked), HOUR));
-                let (mut dice, mut stranger) = (Dice(1), 0);
+                let calls = Arc::new(AtomicUsize::new(0));
+                let server = ResourceServer::new(Cached::new(CountingVerifier::new(&calls), HOUR));
+                let (mut dice, mut next) = (Dice(1), 0);
                 let mut another = |count: usize| {
-                    stranger += count;
-                    stranger - count..stranger
+                    next += count;
+                    next - count..next
                 };
-                for index in another(strangers_first) {
+                for index in another(new_first) {
                     black_box(server.authenticate(&parts(&format!("{prefix}-{index}"))).await).ok();
                 }
-                if strangers_first == 0 {
+                if new_first == 0 {
                     for known in 0..KNOWN {
                         server.authenticate(&parts(&format!("good-known-{known}"))).await.unwrap();
                     }
                 }
                 let mut rates = Vec::new();
                 for _ in 0..4 {
-                    asked.store(0, Ordering::Relaxed);
+                    calls.store(0, Ordering::Relaxed);
                     for _ in 0..50_000 {
                         let known = dice.below(KNOWN);
                         server.authenticate(&parts(&format!("good-known-{known}"))).await.unwrap();
@@ -302,7 +312,7 @@ async fn floods() {
                             black_box(server.authenticate(&parts(&format!("{prefix}-{index}"))).await).ok();
                         }
                     }
-                    rates.push(100.0 - asked.load(Ordering::Relaxed) as f64 / 500.0);
+                    rates.push(100.0 - calls.load(Ordering::Relaxed) as f64 / 500.0);
                 }
                 println!("| {kind}, {start} | {flood} | {:.1} % | {:.1} % |", rates[0], rates[3]);
             }
@@ -316,24 +326,24 @@ fn resident_mib() -> f64 {
     pages * 4096.0 / 1024.0 / 1024.0
 }
 
-/// Each in a process of its own, so that none finds what another left behind.
+/// Measures each kind in a new process, because memory that one has freed would change the figures of the next.
 fn memory() {
     println!(
-        "\n| distinct tokens, each once | resident before | after 100 000 | after 1 000 000 | accepted ones kept |"
+        "\n| distinct tokens, each once | resident before | after 100 000 | after 1 000 000 | accepted tokens in the cache |"
     );
     println!("|---|---:|---:|---:|---:|");
-    for strangers in ["bad", "good"] {
-        let status = Command::new(env::current_exe().unwrap()).arg(format!("strangers={strangers}")).status().unwrap();
+    for kind in ["bad", "good"] {
+        let status = Command::new(env::current_exe().unwrap()).arg(format!("distinct={kind}")).status().unwrap();
         assert!(status.success());
     }
 }
 
-async fn remember(strangers: &str) {
-    let cached = Cached::new(Judge::new(&Arc::default()), HOUR);
+async fn fill(prefix: &str) {
+    let cached = Cached::new(CountingVerifier::new(&Arc::default()), HOUR);
     let server = ResourceServer::new(cached.clone());
-    // What a runtime and a few requests need is there before.
+    // The first requests allocate what the runtime needs.
     for index in 0..100 {
-        black_box(server.authenticate(&parts(&format!("{strangers}-warm-{index}"))).await).ok();
+        black_box(server.authenticate(&parts(&format!("{prefix}-warm-{index}"))).await).ok();
     }
     let before = resident_mib();
     let mut some = 0.0;
@@ -341,35 +351,35 @@ async fn remember(strangers: &str) {
         if index == MILLION / 10 {
             some = resident_mib();
         }
-        black_box(server.authenticate(&parts(&format!("{strangers}-{index:040}"))).await).ok();
+        black_box(server.authenticate(&parts(&format!("{prefix}-{index:040}"))).await).ok();
     }
-    let kind = if strangers == "bad" { "invalid, refused by introspection" } else { "valid, 0.5 KB of claims" };
+    let kind = if prefix == "bad" { "invalid, refused by introspection" } else { "valid, 0.5 KB of claims" };
     println!("| {kind} | {before:.1} MiB | {some:.1} MiB | {:.1} MiB | {} |", resident_mib(), cached.len());
 }
 
-/// A server that speaks HTTP: knows `good…`, hangs at `hang…`, and counts.
+/// Starts an HTTP server that accepts `good…` and hangs for `hang…`. Returns its URL and the number of calls.
 async fn authorization_server(delay: Duration) -> (String, Arc<AtomicUsize>) {
     #[derive(serde::Deserialize)]
-    struct Question {
+    struct IntrospectionRequest {
         token: String,
     }
     async fn introspect(
-        State((asked, delay)): State<(Arc<AtomicUsize>, Duration)>,
-        Form(question): Form<Question>,
+        State((calls, delay)): State<(Arc<AtomicUsize>, Duration)>,
+        Form(request): Form<IntrospectionRequest>,
     ) -> Json<Value> {
-        asked.fetch_add(1, Ordering::SeqCst);
-        if question.token.starts_with("hang") {
+        calls.fetch_add(1, Ordering::SeqCst);
+        if request.token.starts_with("hang") {
             std::future::pending::<()>().await;
         }
         tokio::time::sleep(delay).await;
-        Json(if question.token.starts_with("good") { answer() } else { json!({"active": false}) })
+        Json(if request.token.starts_with("good") { answer() } else { json!({"active": false}) })
     }
-    let asked = Arc::new(AtomicUsize::new(0));
-    let app = Router::new().route("/introspect", post(introspect)).with_state((Arc::clone(&asked), delay));
+    let calls = Arc::new(AtomicUsize::new(0));
+    let app = Router::new().route("/introspect", post(introspect)).with_state((Arc::clone(&calls), delay));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/introspect", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-    (url, asked)
+    (url, calls)
 }
 
 async fn status(app: &Router, token: &str) -> u16 {
@@ -383,7 +393,7 @@ async fn network() {
     };
     println!("\n| over HTTP, on loopback | introspections | |");
     println!("|---|---:|---|");
-    let (url, asked) = authorization_server(Duration::from_millis(50)).await;
+    let (url, calls) = authorization_server(Duration::from_millis(50)).await;
     let herd = app(&url);
     let start = Instant::now();
     let requests = (0..1000).map(|_| {
@@ -394,37 +404,37 @@ async fn network() {
     });
     let statuses = join_all(requests.collect::<Vec<_>>()).await;
     assert!(statuses.iter().all(|status| *status.as_ref().unwrap() == 200));
-    let (asked_once, took) = (asked.load(Ordering::SeqCst), start.elapsed().as_millis());
+    let (calls, took) = (calls.load(Ordering::SeqCst), start.elapsed().as_millis());
     println!(
-        "| 1 000 concurrent requests with one new token; an answer takes 50 ms | {asked_once} | all 200 in {took} ms |"
+        "| 1 000 concurrent requests with one new token; a response takes 50 ms | {calls} | all 200 in {took} ms |"
     );
 
-    let (url, asked) = authorization_server(Duration::ZERO).await;
+    let (url, calls) = authorization_server(Duration::ZERO).await;
     let app = app(&url);
     for index in 0..1000 {
         assert_eq!(status(&app, &format!("good-{index}")).await, 200);
     }
     let calm = latencies(&app).await;
-    let before = asked.load(Ordering::SeqCst);
+    let before = calls.load(Ordering::SeqCst);
     let hanging: Vec<_> = (0..500)
         .map(|index| {
             let app = app.clone();
             tokio::spawn(async move { status(&app, &format!("hang-{index}")).await })
         })
         .collect();
-    while asked.load(Ordering::SeqCst) < before + 500 {
+    while calls.load(Ordering::SeqCst) < before + 500 {
         tokio::task::yield_now().await;
     }
     let troubled = latencies(&app).await;
     assert!(hanging.iter().all(|request| !request.is_finished()));
     println!(
         "| the endpoint hangs, 500 new tokens wait: p50 / p99 of 1 000 cached ones | {} | {troubled}; undisturbed {calm} |",
-        asked.load(Ordering::SeqCst) - before
+        calls.load(Ordering::SeqCst) - before
     );
     let new = Instant::now();
     assert_eq!(status(&app, "good-and-new").await, 200);
     println!(
-        "| meanwhile, a new token at which it does not hang | 1 | {:.1} ms |",
+        "| meanwhile, a new token for which it does not hang | 1 | {:.1} ms |",
         new.elapsed().as_secs_f64() * 1000.0
     );
     let refused = join_all(hanging).await;
@@ -444,7 +454,7 @@ async fn latencies(app: &Router) -> String {
     format!("{:.1} / {:.1} µs", at(50), at(99))
 }
 
-/// The candidates, on a key of 32 bytes and a value like ours.
+/// Compares cache libraries, with a key of 32 bytes and a value like the crate's.
 mod libraries {
     use std::{hint::black_box, sync::Arc, time::Duration};
 
@@ -457,35 +467,35 @@ mod libraries {
 
     type Key = [u8; 32];
 
-    /// What an entry is: a token, the parts of its key, and when it dies.
+    /// An entry of the cache: a token, the parts of its key, and its expiry time.
     #[derive(Clone)]
-    #[expect(dead_code, reason = "it is only carried about")]
-    struct Kept(Arc<[u8; 512]>, Option<[u8; 32]>, Duration);
+    #[expect(dead_code, reason = "only moved and cloned")]
+    struct Entry(Arc<[u8; 512]>, Option<[u8; 32]>, Duration);
 
     trait Candidate: Sync {
-        fn find(&self, key: &Key) -> Option<Kept>;
-        fn keep(&self, key: Key, value: Kept);
+        fn find(&self, key: &Key) -> Option<Entry>;
+        fn store(&self, key: Key, value: Entry);
     }
 
-    impl Candidate for Cache<Key, Kept> {
-        fn find(&self, key: &Key) -> Option<Kept> {
+    impl Candidate for Cache<Key, Entry> {
+        fn find(&self, key: &Key) -> Option<Entry> {
             self.get(key)
         }
-        fn keep(&self, key: Key, value: Kept) {
+        fn store(&self, key: Key, value: Entry) {
             self.insert(key, value);
         }
     }
 
-    impl Candidate for moka::sync::Cache<Key, Kept> {
-        fn find(&self, key: &Key) -> Option<Kept> {
+    impl Candidate for moka::sync::Cache<Key, Entry> {
+        fn find(&self, key: &Key) -> Option<Entry> {
             self.get(key)
         }
-        fn keep(&self, key: Key, value: Kept) {
+        fn store(&self, key: Key, value: Entry) {
             self.insert(key, value);
         }
     }
 
-    fn quick(entries: usize, hot: f64, ghosts: f64) -> Cache<Key, Kept> {
+    fn quick(entries: usize, hot: f64, ghosts: f64) -> Cache<Key, Entry> {
         let mut options = OptionsBuilder::new();
         options.estimated_items_capacity(entries).weight_capacity(entries as u64);
         let options = options.hot_allocation(hot).ghost_allocation(ghosts).build().unwrap();
@@ -502,8 +512,8 @@ mod libraries {
         std::array::from_fn(|_| dice.below(256) as u8)
     }
 
-    fn kept() -> Kept {
-        Kept(Arc::new([0; 512]), None, Duration::from_secs(1))
+    fn entry() -> Entry {
+        Entry(Arc::new([0; 512]), None, Duration::from_secs(1))
     }
 
     pub(crate) fn compare() {
@@ -519,7 +529,7 @@ mod libraries {
         let keys: Vec<_> = (0..LIVE).map(key).collect();
         for (name, candidate) in &candidates {
             for key in &keys {
-                candidate.keep(*key, kept());
+                candidate.store(*key, entry());
             }
             let get = |live: usize| {
                 let (candidate, keys) = (&**candidate, &keys[..live]);
@@ -536,10 +546,10 @@ mod libraries {
         floods();
     }
 
-    /// As in the table of floods, without anything of ours.
+    /// The same floods as above, with the libraries alone.
     fn floods() {
         println!(
-            "\n| 10 000 entries, 5 000 known at random; hits among the last 50 000 of 200 000 | known first, 1:1 | 10:1 | 100 000 strangers first, 1:1 | 10:1 |"
+            "\n| 10 000 entries, 5 000 known at random; hits among the last 50 000 of 200 000 | known first, 1:1 | 10:1 | 100 000 new tokens first, 1:1 | 10:1 |"
         );
         println!("|---|---:|---:|---:|---:|");
         let names = [
@@ -550,7 +560,7 @@ mod libraries {
             "moka::sync",
         ];
         for (which, name) in names.iter().enumerate() {
-            let rates = [(0, 1), (0, 10), (100_000, 1), (100_000, 10)].map(|(strangers_first, flood)| {
+            let rates = [(0, 1), (0, 10), (100_000, 1), (100_000, 10)].map(|(new_first, flood)| {
                 let cache: Box<dyn Candidate> = match which {
                     0 => Box::new(quick(LIVE, 0.97, 0.5)),
                     1 => Box::new(quick(LIVE, 0.97, 1.0)),
@@ -558,36 +568,36 @@ mod libraries {
                     3 => Box::new(quick(LIVE, 0.5, 1.0)),
                     _ => Box::new(moka::sync::Cache::new(LIVE as u64)),
                 };
-                rate(&*cache, strangers_first, flood)
+                rate(&*cache, new_first, flood)
             });
             println!("| {name} | {:.1} % | {:.1} % | {:.1} % | {:.1} % |", rates[0], rates[1], rates[2], rates[3]);
         }
     }
 
-    fn rate(cache: &dyn Candidate, strangers_first: usize, flood: usize) -> f64 {
-        let ask = |number: usize| {
+    fn rate(cache: &dyn Candidate, new_first: usize, flood: usize) -> f64 {
+        let look_up = |number: usize| {
             let key = key(number);
             let hit = cache.find(&key).is_some();
             if !hit {
-                cache.keep(key, kept());
+                cache.store(key, entry());
             }
             usize::from(hit)
         };
-        let (mut dice, mut stranger) = (Dice(1), KNOWN);
-        if strangers_first == 0 {
-            (0..KNOWN).for_each(|known| _ = ask(known));
+        let (mut dice, mut next) = (Dice(1), KNOWN);
+        if new_first == 0 {
+            (0..KNOWN).for_each(|known| _ = look_up(known));
         }
-        for _ in 0..strangers_first {
-            ask(stranger);
-            stranger += 1;
+        for _ in 0..new_first {
+            look_up(next);
+            next += 1;
         }
         let mut hits = 0;
         for round in 0..200_000 {
-            let hit = ask(dice.below(KNOWN));
+            let hit = look_up(dice.below(KNOWN));
             hits += if round >= 150_000 { hit } else { 0 };
             for _ in 0..flood {
-                ask(stranger);
-                stranger += 1;
+                look_up(next);
+                next += 1;
             }
         }
         hits as f64 / 500.0

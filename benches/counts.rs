@@ -1,7 +1,7 @@
-//! What can be counted rather than timed: instructions and allocations of one request, which no neighbour disturbs.
+//! Counts instructions and allocations of one request. Unlike times, they don't depend on the load of the machine.
 //!
-//! `.ci/counts` runs it under valgrind and compares with `benches/counts.txt`. By itself it prints the allocations;
-//! `cargo bench --bench counts -- PATH N` makes N requests of one path, for callgrind.
+//! `.ci/counts` runs this program under valgrind and compares the result with `benches/counts.txt`. Without arguments it prints
+//! the allocations. `cargo bench --bench counts -- PATH N` sends N requests on one path, for callgrind.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 #![allow(clippy::indexing_slicing, clippy::cast_precision_loss)] // in `support`
 
@@ -18,11 +18,11 @@ use tower_oauth::{
     Cached, Claims, JwtVerifier, OAuthLayer, extract::SharedClaims, keys::Algorithm, testing::MockIssuer,
 };
 
-/// It costs time, so the benches that measure time do without.
+/// Only in this bench, because counting costs time.
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// An application's own claims.
+/// Custom claims of an application.
 #[derive(Deserialize)]
 struct Own {
     tenant: String,
@@ -35,7 +35,7 @@ const PATHS: [&str; 7] = ["bare", "extension", "limit", "miss", "hit", "hit_clai
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.as_slice() {
-        [only] if only == "--test" => {} // `cargo test --benches` only wants to see that it builds.
+        [only] if only == "--test" => {} // `cargo test --benches` only checks that it builds.
         [path, count] => counted(&contestant(path), count.parse().expect("a number of requests")),
         _ => {
             for path in PATHS {
@@ -47,13 +47,13 @@ fn main() {
     }
 }
 
-/// Callgrind counts what happens in here: not the making of keys, which is another's luck each time.
+/// Callgrind counts only this function, because the generation of keys needs another number of instructions each time.
 #[inline(never)]
 fn counted(contestant: &Contestant, requests: usize) {
-    runtime().block_on(contestant.see(requests));
+    runtime().block_on(contestant.send(requests));
 }
 
-/// Allocations and reallocations of one request.
+/// Returns the allocations and reallocations of one request.
 async fn allocations(contestant: &Contestant) -> usize {
     let (mut app, request) = (contestant.app.clone(), contestant.request());
     let region = Region::new(ALLOCATOR);
@@ -78,7 +78,7 @@ fn contestant(path: &str) -> Contestant {
         "hit" => protected(cached()),
         "hit_claims" => with_handler(cached(), get(async |Claims(own): Claims<Own>| read(&own))),
         "hit_shared_claims" => with_handler(cached(), get(async |own: SharedClaims<Own>| read(&own))),
-        other => panic!("no path {other:?}; there are {PATHS:?}"),
+        other => panic!("there is no path {other:?}; the paths are {PATHS:?}"),
     };
     Contestant::new(app, token)
 }

@@ -1,9 +1,9 @@
-//! What a request costs when something else grows: routes, issuers, keys, scopes, the token, the tokens in use. Nothing
-//! may be worse than linear in the token's size, and issuers and keys should cost nothing.
+//! The cost of a request when something else grows: routes, issuers, keys, scopes, the token, the tokens in use. The cost must
+//! grow at most linearly with the size of the token, and should not grow with the number of issuers and keys.
 //!
-//! `cargo bench --bench growth` prints a Markdown table. Ed25519 everywhere: its keys are quickly made, and its small
-//! signature leaves room for a small token. Every size of a thing runs in every round; the ratio is the median of the
-//! rounds' ratios to the smallest.
+//! `cargo bench --bench growth` prints a Markdown table. All tokens are signed with Ed25519, because its keys are generated
+//! quickly and its small signature allows a small token. Every size runs in every round. The ratio is the median of the rounds'
+//! ratios to the smallest size.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, clippy::cast_precision_loss)]
 
 mod support;
@@ -27,12 +27,12 @@ tower_oauth::scopes! {
 const ROUNDS: usize = 101;
 const REQUESTS: usize = 100;
 
-/// A size of the thing that grows: what it is called, without and with a cache.
+/// One size of the thing that grows: its label, and the contestants without and with a cache.
 struct Size(String, [Contestant; 2]);
 
 fn main() {
     if std::env::args().any(|argument| argument == "--test") {
-        return; // `cargo test --benches` only wants to see that it builds.
+        return; // `cargo test --benches` only checks that it builds.
     }
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     println!("| what grows | | no cache: ns/request | × smallest | hit: ns/request | × smallest |");
@@ -51,13 +51,13 @@ async fn measure<const SIZES: usize>(what: &str, sizes: [Size; SIZES]) {
     let (names, contestants): (Vec<_>, Vec<_>) = sizes.into_iter().map(|Size(name, pair)| (name, pair)).unzip();
     let contestants: Vec<_> = contestants.into_iter().flatten().collect();
     for contestant in &contestants {
-        contestant.see_all().await;
+        contestant.send_all().await;
     }
     let times = paired(&contestants, ROUNDS, REQUESTS).await;
-    for (place, name) in names.iter().enumerate() {
+    for (index, name) in names.iter().enumerate() {
         print!("| {what} | {name} |");
         for way in 0..2 {
-            let own = &times[2 * place + way];
+            let own = &times[2 * index + way];
             print!(" {:.0} | {:.2} |", median(own.clone()), ratio(own, &times[way]));
         }
         println!();
@@ -68,12 +68,12 @@ fn issuer() -> MockIssuer {
     MockIssuer::new("https://auth.example.com").with_algorithm(Algorithm::EdDSA)
 }
 
-/// A handler that reads `sub`, without and with a cache.
+/// Returns a route that reads `sub`, without and with a cache.
 fn both(verifier: impl Verify + Clone, tokens: &[String]) -> [Contestant; 2] {
     ways(Router::new().route("/orders", get(orders)), verifier, tokens)
 }
 
-/// These routes, without and with a cache.
+/// Returns these routes, without and with a cache.
 fn ways(app: Router, verifier: impl Verify + Clone, tokens: &[String]) -> [Contestant; 2] {
     let cached = Cached::new(verifier.clone(), Duration::from_secs(600));
     let apps = [app.clone().layer(OAuthLayer::new(verifier)), app.layer(OAuthLayer::new(cached))];
@@ -108,7 +108,7 @@ fn keys(count: usize) -> Size {
     Size(count.to_string(), both(verifier, &[token(&issuer).sign()]))
 }
 
-/// The handler asks for the last of them.
+/// The handler requires the last of the scopes.
 fn scopes(count: usize) -> Size {
     let issuer = issuer();
     let scopes: Vec<_> = (1..count).map(|index| format!("thing-{index}:read")).chain(["orders:read".into()]).collect();
@@ -117,7 +117,7 @@ fn scopes(count: usize) -> Size {
     Size(count.to_string(), ways(app, issuer.verifier(AUDIENCE), &[token]))
 }
 
-/// Tokens grow by the groups that somebody is in.
+/// The token grows with the number of the user's groups.
 fn groups(count: usize) -> Size {
     let issuer = issuer();
     let groups: Vec<_> = (0..count).map(|index| format!("group-{index:04}")).collect();

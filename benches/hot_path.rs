@@ -1,8 +1,8 @@
-//! What a request costs, beside the limit: a bare axum route, the same route with one signature check by a parsed key
-//! and nothing else, and ours. One process, one thread, the same token, every contestant in every round.
+//! The cost of a request, compared with a limit: a bare axum route, the same route with only one signature check by a parsed
+//! key, and the route with `OAuthLayer`. One process, one thread, the same token, every contestant in every round.
 //!
-//! `cargo bench --bench hot_path` prints a Markdown table. Only ratios travel between machines: the median of the
-//! per-round ratios, and the ratio of the fastest rounds.
+//! `cargo bench --bench hot_path` prints a Markdown table. Compare only ratios between machines: the median of the rounds'
+//! ratios, and the ratio of the fastest rounds.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, clippy::cast_precision_loss)]
 
 mod support;
@@ -17,7 +17,7 @@ const REQUESTS: usize = 100;
 
 fn main() {
     if std::env::args().any(|argument| argument == "--test") {
-        return; // `cargo test --benches` only wants to see that it builds.
+        return; // `cargo test --benches` only checks that it builds.
     }
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     println!("| algorithm | contestant | ns/request, median (min) | × limit, paired | × limit, of minima |");

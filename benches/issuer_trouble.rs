@@ -1,5 +1,5 @@
-//! What an issuer's trouble, or a stranger's, costs everybody else. One process, a real axum router, a fake issuer that
-//! speaks HTTP on loopback; the refresh policy's clock is turned by hand, latencies are measured by the machine's.
+//! What trouble with an issuer or a client costs all other requests. One process, a real axum router, a fake issuer that speaks
+//! HTTP on loopback. The refresh policy uses a manual clock; latencies are measured with the machine's clock.
 //!
 //! `cargo bench --bench issuer_trouble` prints a Markdown table.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs, dead_code)]
@@ -27,10 +27,10 @@ const SAMPLES: usize = 20_000;
 
 fn main() {
     if std::env::args().any(|argument| argument == "--test") {
-        return; // `cargo test --benches` only wants to see that it builds.
+        return; // `cargo test --benches` only checks that it builds.
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    println!("| trouble | fetches of the key set | known `kid`: p50 / p99 | beside no trouble |");
+    println!("| trouble | fetches of the key set | known `kid`: p50 / p99 | without trouble |");
     println!("|---|---:|---:|---:|");
     runtime.block_on(flood());
     runtime.block_on(hang());
@@ -38,21 +38,21 @@ fn main() {
     runtime.block_on(rotation());
 }
 
-/// An app, its issuer with keys already fetched, and the clock of the refresh policy.
-struct Bench {
+/// An app, its issuer, and the clock of the refresh policy.
+struct Scene {
     fake: FakeIssuer,
     clock: ManualClock,
     app: Router,
     issuer: tower_oauth::Issuer,
 }
 
-async fn bench() -> Bench {
+async fn scene() -> Scene {
     let fake = FakeIssuer::start().await;
     let clock = ManualClock::default();
     let issuer = fake.builder().clock(clock.clone()).build().unwrap();
     let verifier = JwtVerifier::new(issuer.clone(), API).unwrap();
     let app = Router::new().route("/", get(async |_: Token| "")).layer(OAuthLayer::new(verifier));
-    Bench { fake, clock, app, issuer }
+    Scene { fake, clock, app, issuer }
 }
 
 async fn status(app: &Router, token: &str) -> u16 {
@@ -60,7 +60,7 @@ async fn status(app: &Router, token: &str) -> u16 {
     app.clone().oneshot(request).await.unwrap().status().as_u16()
 }
 
-/// Latencies of good requests, one after the other, as long as `more` says so; at least a thousand.
+/// Returns the latencies of sequential valid requests: at least a thousand, and more while `more` returns true.
 async fn latencies(app: Router, token: String, more: impl Fn(usize) -> bool) -> Vec<Duration> {
     let mut samples = Vec::new();
     while samples.len() < 1000 || more(samples.len()) {
@@ -78,23 +78,23 @@ fn percentiles(samples: &[Duration]) -> String {
     format!("{} / {} µs", at(50), at(99))
 }
 
-async fn without_trouble(bench: &Bench) -> Vec<Duration> {
-    latencies(bench.app.clone(), bench.fake.good_token(), |count| count < SAMPLES).await
+async fn without_trouble(scene: &Scene) -> Vec<Duration> {
+    latencies(scene.app.clone(), scene.fake.good_token(), |count| count < SAMPLES).await
 }
 
 async fn flood() {
-    let bench = bench().await;
-    bench.issuer.warm_up().await.unwrap();
-    let calm = without_trouble(&bench).await;
-    bench.clock.advance(Duration::from_secs(31));
-    let mint = bench.fake.mint(Algorithm::ES256).token("eve");
+    let scene = scene().await;
+    scene.issuer.warm_up().await.unwrap();
+    let calm = without_trouble(&scene).await;
+    scene.clock.advance(Duration::from_secs(31));
+    let mint = scene.fake.mint(Algorithm::ES256).token("eve");
     let tokens: Vec<_> = (0..10_000).map(|index| mint.clone().header("kid", format!("kid-{index}")).sign()).collect();
     let over = Arc::new(AtomicBool::new(false));
     let good = tokio::spawn({
         let over = Arc::clone(&over);
-        latencies(bench.app.clone(), bench.fake.good_token(), move |_| !over.load(Ordering::Relaxed))
+        latencies(scene.app.clone(), scene.fake.good_token(), move |_| !over.load(Ordering::Relaxed))
     });
-    let app = bench.app.clone();
+    let app = scene.app.clone();
     let flood = tokio::spawn(async move {
         let start = Instant::now();
         for tokens in std::iter::repeat_n(tokens.chunks(100), 10).flatten() {
@@ -107,62 +107,62 @@ async fn flood() {
     over.store(true, Ordering::Relaxed);
     let busy = good.await.unwrap();
     println!(
-        "| 10 000 tokens with distinct unknown `kid`s, ten times over in {} ms, within one cool-down | {} | {} | {} |",
+        "| 10 000 tokens with distinct unknown `kid`s, ten times over in {} ms, within one cooldown | {} | {} | {} |",
         took.as_millis(),
-        bench.fake.fetches() - 1,
+        scene.fake.fetches() - 1,
         percentiles(&busy),
         percentiles(&calm)
     );
 }
 
 async fn hang() {
-    let bench = bench().await;
-    bench.issuer.warm_up().await.unwrap();
-    let calm = without_trouble(&bench).await;
-    bench.clock.advance(Duration::from_secs(31));
-    bench.fake.answer(Answer::Hang);
-    let unknown = bench.fake.mint(Algorithm::ES256).token("eve").header("kid", "new").sign();
-    let app = bench.app.clone();
+    let scene = scene().await;
+    scene.issuer.warm_up().await.unwrap();
+    let calm = without_trouble(&scene).await;
+    scene.clock.advance(Duration::from_secs(31));
+    scene.fake.answer(Answer::Hang);
+    let unknown = scene.fake.mint(Algorithm::ES256).token("eve").header("kid", "new").sign();
+    let app = scene.app.clone();
     let waiting = tokio::spawn(async move { status(&app, &unknown).await });
-    while bench.fake.fetches() < 2 {
+    while scene.fake.fetches() < 2 {
         tokio::task::yield_now().await;
     }
-    let hanging = without_trouble(&bench).await;
+    let hanging = without_trouble(&scene).await;
     assert!(!waiting.is_finished());
-    bench.clock.advance(Duration::from_secs(3));
+    scene.clock.advance(Duration::from_secs(3));
     assert_eq!(waiting.await.unwrap(), 503);
     println!(
-        "| the key set's URL hangs while a token with an unknown `kid` waits for it | {} | {} | {} |",
-        bench.fake.fetches() - 1,
+        "| the key set's URL hangs while a request with an unknown `kid` waits | {} | {} | {} |",
+        scene.fake.fetches() - 1,
         percentiles(&hanging),
         percentiles(&calm)
     );
 }
 
 async fn cold() {
-    let bench = bench().await;
-    let token = bench.fake.good_token();
+    let scene = scene().await;
+    let token = scene.fake.good_token();
     let start = Instant::now();
-    let statuses = join_all((0..1000).map(|_| status(&bench.app, &token))).await;
+    let statuses = join_all((0..1000).map(|_| status(&scene.app, &token))).await;
     assert!(statuses.iter().all(|status| *status == 200));
     println!(
         "| 1 000 valid requests at once, before any key was fetched: all 200 in {} ms | {} | | |",
         start.elapsed().as_millis(),
-        bench.fake.fetches()
+        scene.fake.fetches()
     );
 }
 
 async fn rotation() {
-    let bench = bench().await;
-    bench.issuer.warm_up().await.unwrap();
-    bench.clock.advance(Duration::from_secs(31));
-    bench.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
-    let token = bench.fake.mint(Algorithm::EdDSA).token("ada").sign();
+    let scene = scene().await;
+    scene.issuer.warm_up().await.unwrap();
+    scene.clock.advance(Duration::from_secs(31));
+    scene.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
+    let token = scene.fake.mint(Algorithm::EdDSA).token("ada").sign();
     let start = Instant::now();
-    assert_eq!(status(&bench.app, &token).await, 200);
+    assert_eq!(status(&scene.app, &token).await, 200);
     println!(
         "| a new key: its first token is accepted after {:.1} ms | {} | | |",
         start.elapsed().as_secs_f64() * 1000.0,
-        bench.fake.fetches() - 1
+        scene.fake.fetches() - 1
     );
 }

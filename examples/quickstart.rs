@@ -4,8 +4,8 @@
 //! cargo run --example quickstart
 //! ```
 //!
-//! `BIND=127.0.0.1:0` takes another address. A real program has no `MockIssuer`: it takes its issuer's key set, with
-//! `Issuer::from_keys("https://auth.example.com", KeySet::from_file("jwks.json")?)`.
+//! `BIND=127.0.0.1:0` selects another address. A production program has no `MockIssuer`. It loads the key set of its issuer,
+//! with `Issuer::from_keys("https://auth.example.com", KeySet::from_file("jwks.json")?)`.
 
 use std::{error::Error, time::Duration};
 
@@ -21,28 +21,28 @@ tower_oauth::scopes! {
     pub OrdersWrite = "orders:write";
 }
 
-/// A claim of our own issuer.
+/// A custom claim of this issuer.
 #[derive(Deserialize)]
 struct Tenant {
     tenant: String,
 }
 
-/// Everybody with a good token that has the scope.
+/// Requires a valid token with one scope.
 async fn list(_: Scoped<OrdersRead>, Claims(Tenant { tenant }): Claims<Tenant>) -> String {
     format!("the orders of {tenant}\n")
 }
 
-/// All scopes of a tuple are needed.
+/// Requires all scopes of the tuple.
 async fn place(_: Scoped<(OrdersRead, OrdersWrite)>) -> &'static str {
     "placed\n"
 }
 
-/// A person, not a client that got a token for itself.
+/// Requires a token that acts for a user. A client with a token of its own is refused.
 async fn me(user: UserToken) -> String {
     format!("you are {}\n", user.subject().unwrap_or_default())
 }
 
-/// Anybody: no token is fine here, but a bad one is still refused.
+/// Requires no token. An invalid token is still refused.
 async fn home(token: Option<Token>) -> &'static str {
     if token.is_some() { "welcome back\n" } else { "welcome\n" }
 }
@@ -62,9 +62,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let orders = format!("http://{}/orders", listener.local_addr()?);
     let ada = issuer.token("ada").audience("https://api.example.com").expires_in(Duration::from_secs(3600));
     let token = ada.scope("orders:read").claim("tenant", "acme").sign();
-    println!("# This one may read orders:\ncurl -i -H 'Authorization: Bearer {token}' {orders}\n");
-    println!("# It may not place one, for its token lacks orders:write:");
-    println!("curl -i -X POST -H 'Authorization: Bearer {token}' {orders}\n\n# Ctrl-C ends it.");
+    println!("# 200: this token grants orders:read.\ncurl -i -H 'Authorization: Bearer {token}' {orders}\n");
+    println!("# 403: it does not grant orders:write.");
+    println!("curl -i -X POST -H 'Authorization: Bearer {token}' {orders}\n\n# Ctrl-C stops the program.");
 
     axum::serve(listener, app).with_graceful_shutdown(async { drop(signal::ctrl_c().await) }).await?;
     Ok(())

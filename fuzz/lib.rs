@@ -1,4 +1,4 @@
-//! What the targets share: a world where time stands still and one issuer signs.
+//! Shared by the targets: a constant time and one issuer.
 
 use std::{
     pin::pin,
@@ -8,17 +8,15 @@ use std::{
 
 use http::request::Parts;
 use tower_oauth::{
+    AuthError, ResourceServer, Token,
     error::AuthErrorKind,
     keys::Algorithm,
     testing::{ManualClock, MockIssuer},
-    AuthError,
-    ResourceServer,
-    Token,
 };
 
 pub const ISSUER: &str = "https://auth.test";
 pub const API: &str = "https://api.test";
-/// When it always is; the seeds' dates are good then.
+/// The constant time, at which the seeds are valid.
 pub const NOW: u64 = 1_800_000_000;
 
 pub fn issuer() -> MockIssuer {
@@ -26,20 +24,20 @@ pub fn issuer() -> MockIssuer {
     MockIssuer::new(ISSUER).with_algorithm(Algorithm::EdDSA).clock(clock)
 }
 
-/// A JWT is judged without waiting.
-pub fn admit(server: &ResourceServer, parts: &Parts) -> Result<Token, AuthError> {
-    at_once(server.admit(parts))
+/// Authenticates a request. A JWT needs no waiting.
+pub fn authenticate(server: &ResourceServer, parts: &Parts) -> Result<Token, AuthError> {
+    at_once(server.authenticate(parts))
 }
 
-/// Keys, clients and what was issued are in memory, so one poll is enough.
+/// Polls once, which is enough because keys, clients and tokens are in memory.
 pub fn at_once<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
-        Poll::Pending => panic!("with all in memory it had to wait"),
+        Poll::Pending => panic!("the future waits although everything is in memory"),
     }
 }
 
-/// A refusal is the client's fault, and can be told to it.
+/// Checks that a refusal blames the client, and that its challenge is valid.
 pub fn check_refusal(server: &ResourceServer, error: &AuthError) {
     let status = match error.kind() {
         AuthErrorKind::MissingCredentials | AuthErrorKind::InvalidToken => 401,

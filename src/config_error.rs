@@ -54,16 +54,6 @@ impl fmt::Display for ConfigMistake {
 }
 
 impl ConfigError {
-    // TEMPORARY, for token_endpoint until it uses the collector.
-    pub(crate) fn unless_empty(mistakes: Vec<ConfigMistake>) -> Result<(), Self> {
-        if mistakes.is_empty() { Ok(()) } else { Err(Self { mistakes }) }
-    }
-
-    // TEMPORARY
-    pub(crate) fn into_mistakes(self) -> Vec<ConfigMistake> {
-        self.mistakes
-    }
-
     /// Returns the mistakes, in the order in which the builder checks its settings.
     #[must_use]
     pub fn mistakes(&self) -> &[ConfigMistake] {

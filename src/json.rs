@@ -1,4 +1,6 @@
-//! JSON as claims and headers are read: strictly, once, without copies.
+//! Strict JSON, for claims and headers.
+//!
+//! *In*: JSON from another party. *Out*: values that borrow from it. A duplicate member is an error (RFC 7519 §4).
 
 use std::{borrow::Cow, fmt};
 
@@ -7,21 +9,21 @@ use serde::{
     de::{MapAccess, SeqAccess, Visitor},
 };
 
-/// Fills a member that may stand once only (RFC 7519 §4).
+/// Sets a member that may be present only once (RFC 7519 §4).
 pub(crate) fn once<T, E: serde::de::Error>(member: &mut Option<T>, value: T) -> Result<(), E> {
-    if member.replace(value).is_some() { Err(E::custom("a member stands twice")) } else { Ok(()) }
+    if member.replace(value).is_some() { Err(E::custom("duplicate member")) } else { Ok(()) }
 }
 
-/// The names of the members that have no place of their own, to find one that stands twice, however it is escaped.
+/// The names of the members that are not used, to find duplicates, also if they are escaped differently.
 #[derive(Default)]
 pub(crate) struct OtherNames<'de>(Vec<Cow<'de, str>>);
 
 impl<'de> OtherNames<'de> {
     pub(crate) fn add<E: serde::de::Error>(&mut self, name: Cow<'de, str>) -> Result<(), E> {
         if self.0.contains(&name) {
-            return Err(E::custom("a member stands twice"));
+            return Err(E::custom("duplicate member"));
         }
-        // A header is read before any signature is checked: what it can cost is bounded here.
+        // A header is parsed before a signature is checked, so its cost is bounded here.
         if self.0.len() >= 128 {
             return Err(E::custom("too many members"));
         }
@@ -33,7 +35,7 @@ impl<'de> OtherNames<'de> {
     }
 }
 
-/// A struct out of an object; serde alone would take an array of its members, too.
+/// Parses an object. serde alone would also accept an array of the members' values.
 pub(crate) fn object<'de, T: Deserialize<'de>>(text: &'de str) -> serde_json::Result<T> {
     if !text.trim_ascii_start().starts_with('{') {
         return Err(serde::de::Error::custom("not an object"));
@@ -41,13 +43,13 @@ pub(crate) fn object<'de, T: Deserialize<'de>>(text: &'de str) -> serde_json::Re
     serde_json::from_str(text)
 }
 
-/// A string, borrowed from the text unless it has escapes.
+/// A string. It borrows from the text unless it has escapes.
 pub(crate) struct Str<'de>(pub(crate) Cow<'de, str>);
 
 impl<'de: 's, 's> Deserialize<'de> for Str<'s> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ReadStr;
-        impl<'de> Visitor<'de> for ReadStr {
+        struct StrVisitor;
+        impl<'de> Visitor<'de> for StrVisitor {
             type Value = Str<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,11 +64,11 @@ impl<'de: 's, 's> Deserialize<'de> for Str<'s> {
                 Ok(Str(Cow::Owned(text.to_owned())))
             }
         }
-        deserializer.deserialize_str(ReadStr)
+        deserializer.deserialize_str(StrVisitor)
     }
 }
 
-/// A value nobody asks for. Unlike `IgnoredAny` it keeps `serde_json`'s limit on nesting, and it checks numbers.
+/// A value that is not used. Unlike `IgnoredAny`, it keeps the nesting limit of `serde_json`, and checks numbers.
 pub(crate) struct Skip;
 
 impl<'de> Deserialize<'de> for Skip {
@@ -125,8 +127,8 @@ pub(crate) enum OneOrMany<'de> {
 
 impl<'de> Deserialize<'de> for OneOrMany<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ReadOneOrMany;
-        impl<'de> Visitor<'de> for ReadOneOrMany {
+        struct OneOrManyVisitor;
+        impl<'de> Visitor<'de> for OneOrManyVisitor {
             type Value = OneOrMany<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -149,7 +151,7 @@ impl<'de> Deserialize<'de> for OneOrMany<'de> {
                 Ok(OneOrMany::Many(many))
             }
         }
-        deserializer.deserialize_any(ReadOneOrMany)
+        deserializer.deserialize_any(OneOrManyVisitor)
     }
 }
 

@@ -1,5 +1,5 @@
-//! The physical limit: a layer that checks one signature by a parsed key and does nothing else. The signature is cut out
-//! and decoded beforehand; the request's header is not even read.
+//! The physical limit: a layer that checks one signature by a parsed key and does nothing else. The signature is decoded once
+//! when the layer is built, and the header of the request is never read.
 
 use std::{
     convert::Infallible,
@@ -20,7 +20,7 @@ use tower::{Layer, Service};
 pub(crate) struct Limit(Arc<(ParsedPublicKey, Vec<u8>, Vec<u8>)>);
 
 impl Limit {
-    /// The key as a JWK (RSA, P-256 or Ed25519) and the token that every request is taken to bring.
+    /// Takes the key as a JWK (RSA, P-256 or Ed25519), and the token that is checked for every request.
     pub(crate) fn new(jwk: &Value, token: &str) -> Self {
         let (signed, signature) = token.rsplit_once('.').unwrap();
         let member = |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str().unwrap()).unwrap();

@@ -1,5 +1,5 @@
-//! What the benches share: one token, in-process requests and paired rounds.
-#![allow(dead_code)] // Each bench takes what it needs.
+//! Shared by the benches: one token, in-process requests and paired rounds.
+#![allow(dead_code)] // Each bench uses only a part.
 
 pub(crate) mod limit;
 
@@ -16,7 +16,7 @@ use tower_oauth::{
 
 pub(crate) const AUDIENCE: &str = "https://api.example.com";
 
-/// About 1 KB with RS256: what RFC 9068 asks for, and a few claims of the application's own.
+/// Returns a token of about 1 KB with RS256: the claims of RFC 9068 and a few custom claims.
 pub(crate) fn token(issuer: &MockIssuer) -> TokenBuilder {
     issuer
         .token("5ba552d67")
@@ -33,12 +33,12 @@ pub(crate) fn token(issuer: &MockIssuer) -> TokenBuilder {
         .claim("name", "Ada Lovelace")
 }
 
-/// A route that nobody protects.
+/// Returns a route without protection.
 pub(crate) fn bare() -> Router {
     Router::new().route("/orders", get(async || "sub"))
 }
 
-/// The route under this verifier; the handler reads `sub`.
+/// Returns the route behind this verifier. The handler reads `sub`.
 pub(crate) fn protected(verifier: impl Verify) -> Router {
     Router::new().route("/orders", get(orders)).layer(OAuthLayer::new(verifier))
 }
@@ -47,7 +47,7 @@ pub(crate) async fn orders(token: Token) -> &'static str {
     if black_box(token.subject()).is_some() { "sub" } else { "" }
 }
 
-/// Who is measured: a router, and the tokens that its requests bring.
+/// What is measured: a router, and the tokens of its requests.
 pub(crate) struct Contestant {
     pub(crate) app: Router,
     tokens: Vec<String>,
@@ -59,22 +59,22 @@ impl Contestant {
         Self::with_tokens(app, vec![token.into()])
     }
 
-    /// Takes them in an order that no memory guesses.
+    /// Uses the tokens in an order that no prefetcher predicts.
     pub(crate) fn with_tokens(app: Router, tokens: Vec<String>) -> Self {
         Self { app, tokens, next: Cell::new(0) }
     }
 
-    /// One request with each token.
-    pub(crate) async fn see_all(&self) {
+    /// Sends one request with each token.
+    pub(crate) async fn send_all(&self) {
         self.run(self.tokens.len()).await;
     }
 
-    /// So many requests.
-    pub(crate) async fn see(&self, count: usize) {
+    /// Sends this number of requests.
+    pub(crate) async fn send(&self, count: usize) {
         self.run(count).await;
     }
 
-    /// Nanoseconds a request, each of `count` in a row.
+    /// Sends `count` sequential requests. Returns the nanoseconds per request.
     async fn run(&self, count: usize) -> f64 {
         let mut app = self.app.clone();
         let requests: Vec<_> = (0..count).map(|_| self.request()).collect();
@@ -87,7 +87,7 @@ impl Contestant {
         start.elapsed().as_nanos() as f64 / count as f64
     }
 
-    /// The next request.
+    /// Returns the next request.
     pub(crate) fn request(&self) -> Request<Body> {
         const STRIDE: usize = 7919;
         let place = self.next.replace((self.next.get() + STRIDE) % self.tokens.len());
@@ -96,7 +96,8 @@ impl Contestant {
     }
 }
 
-/// Every contestant in every round, after ten rounds that don't count. The times of each, round by round.
+/// Runs every contestant in every round, after ten rounds that don't count. Returns the times of each contestant, round by
+/// round.
 pub(crate) async fn paired(contestants: &[Contestant], rounds: usize, requests: usize) -> Vec<Vec<f64>> {
     let mut times = vec![Vec::new(); contestants.len()];
     for round in 0..rounds + 10 {
@@ -110,7 +111,7 @@ pub(crate) async fn paired(contestants: &[Contestant], rounds: usize, requests: 
     times
 }
 
-/// The median of the rounds' ratios.
+/// Returns the median of the rounds' ratios.
 pub(crate) fn ratio(times: &[f64], to: &[f64]) -> f64 {
     median(times.iter().zip(to).map(|(one, other)| one / other).collect())
 }

@@ -1,4 +1,4 @@
-//! Settings of a program: read from the environment, and all that is wrong with them by name.
+//! Reads settings from the environment and collects everything that is wrong with them.
 
 use std::{
     env,
@@ -7,7 +7,7 @@ use std::{
 
 use tower_oauth::ConfigError;
 
-/// What is wrong with the environment.
+/// The mistakes in the environment, one line each: `NAME: what is wrong`.
 #[derive(Default)]
 pub(crate) struct Mistakes(Vec<String>);
 
@@ -20,6 +20,7 @@ impl Mistakes {
         self.0.push(format!("{name}: {found}"));
     }
 
+    /// Returns the value of a variable, or `None` if it is unset or wrong.
     pub(crate) fn optional(&mut self, name: &str) -> Option<String> {
         match env::var_os(name)?.into_string() {
             Ok(value) if value.trim().is_empty() => self.add(name, "it is empty"),
@@ -30,6 +31,7 @@ impl Mistakes {
         None
     }
 
+    /// Returns the value of a variable. It is a mistake if it is unset.
     pub(crate) fn required(&mut self, name: &str, example: &str) -> Option<String> {
         if env::var_os(name).is_none() {
             self.add(name, format_args!("it is missing; give for instance {example}"));
@@ -37,15 +39,16 @@ impl Mistakes {
         self.optional(name)
     }
 
-    /// Tells the crate's own findings by the names that they have outside of it.
+    /// Returns a value of the crate, or adds the crate's mistakes. `name` translates the crate's name of a setting into the
+    /// program's.
     pub(crate) fn check<T, N: Display>(
         &mut self,
         name: impl Fn(&'static str) -> N,
         result: Result<T, ConfigError>,
     ) -> Option<T> {
         match result {
-            Ok(good) => return Some(good),
-            Err(error) => error.mistakes().iter().for_each(|it| self.add(name(it.setting()), it)),
+            Ok(value) => return Some(value),
+            Err(error) => error.mistakes().iter().for_each(|mistake| self.add(name(mistake.setting()), mistake)),
         }
         None
     }

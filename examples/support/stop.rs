@@ -1,11 +1,11 @@
-//! When a program is told to end: SIGTERM and Ctrl-C.
+//! Stops a program on SIGTERM and Ctrl-C.
 
 use std::{process, time::Duration};
 
 use tokio::{signal, time::sleep};
 
-/// Until it is told to stop. Then what is under way has ten seconds.
-pub(crate) async fn when_told() {
+/// Waits for SIGTERM or Ctrl-C. After that the process has ten seconds for the requests that are under way.
+pub(crate) async fn requested() {
     #[cfg(unix)]
     let terminated = async {
         if let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
@@ -17,6 +17,6 @@ pub(crate) async fn when_told() {
     tokio::select! { () = terminated => {}, _ = signal::ctrl_c() => {} }
     tokio::spawn(async {
         sleep(Duration::from_secs(10)).await;
-        process::exit(0) // somebody never ends their request
+        process::exit(0) // a client that never ends its request must not keep the process alive
     });
 }

@@ -1,6 +1,6 @@
 #![no_main]
-//! Any redirect URIs, separated by spaces in the first line, as a client registers them, and any query at `/authorize` in the
-//! second. Nobody is sent anywhere that was not registered.
+//! First line: redirect URIs that a client registers, separated by spaces. Second line: a query for `/authorize`. No response may
+//! redirect to a URI that is not registered.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use http::Uri;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use tower_oauth::{
     keys::{Algorithm, PrivateKey},
-    token_endpoint::{AuthorizationError, Client, Clients, TokenEndpoint, TokenFormat},
+    token_endpoint::{AuthorizationCodeGrant, ClientCredential, AuthorizationError, Client, Clients, TokenEndpoint, TokenFormat},
 };
 use tower_oauth_fuzz::{API, ISSUER, at_once};
 
@@ -16,20 +16,20 @@ static CLIENTS: LazyLock<Clients> = LazyLock::new(|| Clients::new([]).unwrap());
 static ENDPOINT: LazyLock<TokenEndpoint> = LazyLock::new(|| {
     let key = PrivateKey::generate(Algorithm::EdDSA).unwrap();
     let builder = TokenEndpoint::builder(ISSUER, key, CLIENTS.clone());
-    builder.authorization_code("https://auth.test/authorize").build().unwrap()
+    builder.grant(AuthorizationCodeGrant::new("https://auth.test/authorize")).build().unwrap()
 });
 
 fuzz_target!(|input: &[u8]| -> Corpus {
     let Ok(text) = str::from_utf8(input) else { return Corpus::Reject };
     let Some((registered, query)) = text.split_once('\n') else { return Corpus::Reject };
     let registered: Vec<&str> = registered.split(' ').collect();
-    let client = registered.iter().fold(Client::public("app"), |client, uri| client.redirect_uri(*uri));
+    let client = registered.iter().fold(Client::builder("app", ClientCredential::None), |client, uri| client.redirect_uri(*uri));
     let client = client.grant_types(["authorization_code"]).default_scopes(["read"]).audience(API, TokenFormat::Jwt);
     let Ok(client) = client.build() else { return Corpus::Keep };
     CLIENTS.insert(client);
     let Ok(uri) = format!("/authorize?{query}").parse::<Uri>() else { return Corpus::Reject };
     let response = match at_once(ENDPOINT.authorize(&uri)) {
-        // No code is made: each is remembered for a minute, in which a fuzzer asks for millions.
+        // Denies, because each code is stored for a minute, and the fuzzer would create millions.
         Ok(request) => request.deny(),
         Err(error) => AuthorizationError::into_response(error),
     };
@@ -44,28 +44,28 @@ fuzz_target!(|input: &[u8]| -> Corpus {
     let location = location.to_str().unwrap();
     let base = match value("redirect_uri") {
         Some(requested) => requested,
-        None => registered.iter().find(|_| registered.len() == 1).expect("one to choose"),
+        None => registered.iter().find(|_| registered.len() == 1).expect("one registered URI"),
     };
     let allowed = registered
         .iter()
         .any(|own| *own == base || without_port(own).is_some_and(|own| Some(own) == without_port(base)));
-    assert!(allowed, "sent to {location}, registered {registered:?}");
-    let told = location.strip_prefix(base).expect("the redirect URI as it is");
-    let told = told.strip_prefix(if base.contains('?') { '&' } else { '?' }).expect("a query");
-    let told: Vec<_> = form_urlencoded::parse(told.as_bytes()).into_owned().collect();
-    let names: Vec<_> = told.iter().map(|(name, _)| &**name).collect();
+    assert!(allowed, "redirected to {location}, registered {registered:?}");
+    let parameters = location.strip_prefix(base).expect("the redirect URI unchanged");
+    let parameters = parameters.strip_prefix(if base.contains('?') { '&' } else { '?' }).expect("a query");
+    let parameters: Vec<_> = form_urlencoded::parse(parameters.as_bytes()).into_owned().collect();
+    let names: Vec<_> = parameters.iter().map(|(name, _)| &**name).collect();
     let state = pairs.iter().filter(|(name, _)| name == "state").count() == 1;
     let state = value("state").filter(|_| state);
     assert_eq!(
         names,
         [&["error", "error_description"][..], if state.is_some() { &["state"] } else { &[] }, &["iss"]].concat()
     );
-    assert_eq!(told.iter().find(|(name, _)| name == "state").map(|(_, value)| &**value), state);
-    assert_eq!(told.last().unwrap().1, ISSUER);
+    assert_eq!(parameters.iter().find(|(name, _)| name == "state").map(|(_, value)| &**value), state);
+    assert_eq!(parameters.last().unwrap().1, ISSUER);
     Corpus::Keep
 });
 
-/// Host, path and query of a loopback URI, as another parser reads it.
+/// Returns host, path and query of a loopback URI, with another parser than the crate's.
 fn without_port(uri: &str) -> Option<(String, String)> {
     let parsed: Uri = uri.parse().ok()?;
     let host = parsed.host().filter(|host| ["127.0.0.1", "[::1]"].contains(host))?;

@@ -1,13 +1,13 @@
 #![no_main]
-//! Any bytes where a token may stand. Each line of the input is one carrier, by its first byte: A for `Authorization`,
-//! C for `Cookie`, H for a header of our own, Q for the query. A `$` stands for a genuine token.
+//! Any bytes as credentials. The first byte of each line is the bearer method: A for `Authorization`, C for `Cookie`, H for a
+//! custom header, Q for the query. A `$` is replaced by a genuine token.
 
 use std::sync::LazyLock;
 
 use http::{HeaderValue, Request};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use tower_oauth::ResourceServer;
-use tower_oauth_fuzz::{API, admit, check_refusal, issuer};
+use tower_oauth_fuzz::{API, authenticate, check_refusal, issuer};
 
 static GENUINE: LazyLock<String> = LazyLock::new(|| issuer().token("ada").scope("orders:read").sign());
 static SERVERS: LazyLock<[ResourceServer; 2]> = LazyLock::new(|| {
@@ -26,10 +26,10 @@ fuzz_target!(|input: &[u8]| -> Corpus {
     let mut request = Request::new(());
     let mut genuine = 0;
     for line in input.split(|byte| *byte == b'\n') {
-        let Some((carrier, rest)) = line.split_first() else { continue };
+        let Some((method, rest)) = line.split_first() else { continue };
         genuine += rest.iter().filter(|byte| **byte == b'$').count();
         let rest = rest.split(|byte| *byte == b'$').collect::<Vec<_>>().join(GENUINE.as_bytes());
-        let name = match carrier {
+        let name = match method {
             b'A' => "authorization",
             b'C' => "cookie",
             b'H' => "x-token",
@@ -45,9 +45,9 @@ fuzz_target!(|input: &[u8]| -> Corpus {
     }
     let (parts, ()) = request.into_parts();
     for server in &*SERVERS {
-        match admit(server, &parts) {
+        match authenticate(server, &parts) {
             Ok(token) => {
-                assert!(genuine > 0, "admitted without a genuine token");
+                assert!(genuine > 0, "accepted without a genuine token");
                 assert_eq!(token.subject(), Some("ada"));
             }
             Err(error) => {

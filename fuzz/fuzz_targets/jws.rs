@@ -1,23 +1,23 @@
 #![no_main]
-//! `S`: the first line and the rest, as header and payload under a genuine signature. `C`: a token as it is.
-//! `P`: a genuine header and signature, but the rest in the payload's place.
+//! `S`: the first line is the header and the rest the payload of a genuinely signed token. `C`: the rest is the whole token.
+//! `P`: a genuine header and signature, with the rest as the payload.
 
 use std::sync::LazyLock;
 
 use http::{HeaderValue, Request};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use serde_json::Value;
-use tower_oauth::{keys::KeySet, testing::open_jws, ResourceServer};
-use tower_oauth_fuzz::{API, ISSUER, NOW, admit, check_refusal, issuer};
+use tower_oauth::{ResourceServer, keys::KeySet, testing::open_jws};
+use tower_oauth_fuzz::{API, ISSUER, NOW, authenticate, check_refusal, issuer};
 
 static SERVER: LazyLock<ResourceServer> = LazyLock::new(|| ResourceServer::new(issuer().verifier(API)));
 static KEYS: LazyLock<KeySet> = LazyLock::new(|| issuer().key_set());
 
-/// What the checks look at can be reached at all.
+/// Checks that the seed is accepted, so that the fuzzer reaches the checks below.
 fn check_the_seed() {
     let seed = include_str!("../seeds/jws/good").strip_prefix('S').unwrap();
     let (header, payload) = seed.split_once('\n').unwrap();
-    assert!(present(&issuer().token("ada").sign_raw(header, payload)), "the seed is not admitted");
+    assert!(present(&issuer().token("ada").sign_raw(header, payload)), "the seed is not accepted");
 }
 
 fuzz_target!(init: check_the_seed(), |input: &[u8]| -> Corpus {
@@ -28,7 +28,7 @@ fuzz_target!(init: check_the_seed(), |input: &[u8]| -> Corpus {
             let (header, payload) = (&rest[..line], rest.get(line + 1..).unwrap_or_default());
             let token = issuer().token("ada").sign_raw(header, payload);
             if present(&token) {
-                check_admitted(header, payload);
+                check_accepted(header, payload);
             }
             if let Some(opened) = open_jws(&KEYS, &token) {
                 assert_eq!(opened, payload);
@@ -36,7 +36,7 @@ fuzz_target!(init: check_the_seed(), |input: &[u8]| -> Corpus {
         }
         b'C' => {
             let Ok(token) = str::from_utf8(rest) else { return Corpus::Reject };
-            assert!(!present(token), "nobody signed this");
+            assert!(!present(token), "a token without a genuine signature is accepted");
             assert_eq!(open_jws(&KEYS, token), None);
         }
         b'P' => {
@@ -53,22 +53,22 @@ fuzz_target!(init: check_the_seed(), |input: &[u8]| -> Corpus {
     Corpus::Keep
 });
 
-/// Whether it is admitted. What no header can carry is not presented.
+/// Returns whether the token is accepted. A token that no header can contain is refused.
 fn present(token: &str) -> bool {
     let Ok(value) = HeaderValue::try_from(format!("Bearer {token}")) else { return false };
     let (parts, ()) = Request::get("/").header("authorization", value).body(()).unwrap().into_parts();
-    admit(&SERVER, &parts).inspect_err(|error| check_refusal(&SERVER, error)).is_ok()
+    authenticate(&SERVER, &parts).inspect_err(|error| check_refusal(&SERVER, error)).is_ok()
 }
 
-/// Reads what was admitted with another reader and other eyes.
-fn check_admitted(header: &[u8], payload: &[u8]) {
-    let header: Value = serde_json::from_slice(header).expect("an admitted header is JSON");
+/// Checks an accepted token with another parser.
+fn check_accepted(header: &[u8], payload: &[u8]) {
+    let header: Value = serde_json::from_slice(header).expect("an accepted header is JSON");
     assert!(header["alg"] == "EdDSA" || header["alg"] == "Ed25519", "{header}");
     let typ = header["typ"].as_str().expect("typ is there").to_lowercase();
     assert!(typ == "at+jwt" || typ == "application/at+jwt", "{header}");
     assert!(["crit", "b64", "zip"].iter().all(|name| header.get(name).is_none()), "{header}");
 
-    let claims: Value = serde_json::from_slice(payload).expect("admitted claims are JSON");
+    let claims: Value = serde_json::from_slice(payload).expect("accepted claims are JSON");
     assert_eq!(claims["iss"], ISSUER);
     assert!(claims["aud"] == API || claims["aud"].as_array().unwrap().contains(&API.into()), "{claims}");
     let (now, leeway) = (NOW as f64, 30.0);

@@ -1,7 +1,8 @@
 #![no_main]
-//! Any request to the token endpoint. The first byte is the path: T, I or R; the second the content type: F or J; the rest of
-//! the line is `Authorization`, base64 of what follows a `B`; the other lines are the body. What no stranger can know is written
-//! `$S` (the secret of `machine`), `$C` (a code of `app`), `$R` (a refresh token of `app`), `$A` (an access token of `machine`).
+//! Any request to the token endpoint. The first byte is the path: T, I or R. The second is the content type: F or J. The rest of
+//! the line is `Authorization`; after a `B`, the rest is base64-encoded for Basic. The other lines are the body. Secrets are
+//! replaced: `$S` (the secret of `machine`), `$C` (a code of `app`), `$R` (a refresh token of `app`), `$A` (an access token of
+//! `machine`).
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -13,62 +14,62 @@ use serde_json::Value;
 use tower_oauth::{
     keys::{Algorithm, PrivateKey},
     testing::ManualClock,
-    token_endpoint::{Client, ClientCredentials, ClientSecret, Clients, RefreshToken, ResponseBody, TokenEndpoint, TokenFormat},
+    token_endpoint::{AuthorizationCodeGrant, ClientCredential, Client, ClientCredentialsGrant, ClientSecret, Clients, RefreshTokenGrant, ResponseBody, TokenEndpoint, TokenFormat},
 };
 use tower_oauth_fuzz::{API, ISSUER, at_once, issuer};
 use tower_service::Service;
 
-struct World {
+struct Server {
     endpoint: TokenEndpoint,
     clock: ManualClock,
     secret: String,
 }
 
-static WORLD: LazyLock<World> = LazyLock::new(|| {
+static SERVER: LazyLock<Server> = LazyLock::new(|| {
     let (own, secret) = ClientSecret::generate().unwrap();
-    let machine = Client::with_secret("machine", own).grant_types(["client_credentials"]).introspects_any_token();
-    let app = Client::public("app").grant_types(["authorization_code", "refresh_token"]).redirect_uri(CB);
-    let signs = Client::with_keys("signs", issuer().key_set()).grant_types(["client_credentials"]);
+    let machine = Client::builder("machine", own).grant_types(["client_credentials"]).introspects_any_token();
+    let app = Client::builder("app", ClientCredential::None).grant_types(["authorization_code", "refresh_token"]).redirect_uri(CB);
+    let signs = Client::builder("signs", issuer().key_set()).grant_types(["client_credentials"]);
     let clients = [machine, app, signs].map(|client| {
         client.default_scopes(["read"]).optional_scopes(["write"]).audience(API, TokenFormat::Opaque).build().unwrap()
     });
     let clock = ManualClock::default();
     let key = PrivateKey::generate(Algorithm::ES256).unwrap();
     let endpoint = TokenEndpoint::builder(ISSUER, key, Clients::new(clients).unwrap())
-        .grant(ClientCredentials::new())
-        .authorization_code("https://auth.test/authorize")
-        .refresh_token(RefreshToken::new().absolute_lifetime(Duration::from_secs(600)).idle_lifetime(MINUTE))
+        .grant(ClientCredentialsGrant::new())
+        .grant(AuthorizationCodeGrant::new("https://auth.test/authorize"))
+        .grant(RefreshTokenGrant::new().absolute_lifetime(Duration::from_secs(600)).idle_lifetime(MINUTE))
         .accept_json()
         .clock(clock.clone())
         .build()
         .unwrap();
-    World { endpoint, clock, secret }
+    Server { endpoint, clock, secret }
 });
 
 fuzz_target!(init: check_the_seeds(), |input: &[u8]| -> Corpus {
-    match answer(input) {
-        Some((response, known)) => {
-            check(&response, known);
+    match respond(input) {
+        Some((response, has_secret)) => {
+            check(&response, has_secret);
             Corpus::Keep
         }
         None => Corpus::Reject,
     }
 });
 
-/// What is checked can be reached at all.
+/// Checks that the seeds succeed, so that the fuzzer reaches the checks below.
 fn check_the_seeds() {
     for seed in ["basic", "body", "code", "refresh", "json", "introspect", "revoke"] {
         let path = format!("{}/seeds/token_request/{seed}", env!("CARGO_MANIFEST_DIR"));
-        let (response, known) = answer(&std::fs::read(path).unwrap()).unwrap();
+        let (response, has_secret) = respond(&std::fs::read(path).unwrap()).unwrap();
         assert_eq!(response.status(), 200, "{seed}: {response:?}");
-        assert!(known);
+        assert!(has_secret);
     }
 }
 
-/// The answer, and whether the request had anything that a stranger can't know.
-fn answer(input: &[u8]) -> Option<(Response<ResponseBody>, bool)> {
-    // What was issued before is over soon, and nobody is held off.
-    WORLD.clock.advance(MINUTE);
+/// Returns the response, and whether the request contained a secret.
+fn respond(input: &[u8]) -> Option<(Response<ResponseBody>, bool)> {
+    // Lets issued tokens expire and ends the delay after failed authentications.
+    SERVER.clock.advance(MINUTE);
     let line = input.iter().position(|byte| *byte == b'\n')?;
     let (path, content_type, authorization) = (input.first()?, input.get(1)?, input.get(2..line)?);
     let path = match path {
@@ -95,10 +96,10 @@ fn answer(input: &[u8]) -> Option<(Response<ResponseBody>, bool)> {
 }
 
 fn send(request: Request<Full<Bytes>>) -> Response<ResponseBody> {
-    at_once(WORLD.endpoint.clone().call(request)).unwrap()
+    at_once(SERVER.endpoint.clone().call(request)).unwrap()
 }
 
-fn check(response: &Response<ResponseBody>, known: bool) {
+fn check(response: &Response<ResponseBody>, has_secret: bool) {
     let headers = response.headers();
     assert_eq!(headers["content-type"], "application/json");
     assert_eq!(
@@ -109,7 +110,7 @@ fn check(response: &Response<ResponseBody>, known: bool) {
     let status = response.status().as_u16();
     assert_eq!(headers.contains_key("www-authenticate"), status == 401);
     if status == 200 {
-        assert!(known, "somebody who knows nothing is let in: {json}");
+        assert!(has_secret, "a request without a secret succeeds: {json}");
         return;
     }
     let members = json.as_object().unwrap();
@@ -126,21 +127,21 @@ fn check(response: &Response<ResponseBody>, known: bool) {
 
 fn json(response: &Response<ResponseBody>) -> Value {
     let body = at_once(response.body().clone().collect()).unwrap().to_bytes();
-    serde_json::from_slice(&body).expect("every answer is JSON")
+    serde_json::from_slice(&body).expect("every response is JSON")
 }
 
-/// Puts what nobody can guess where it is asked for.
+/// Replaces the placeholders by secrets. Returns whether there was any.
 fn fill_in(text: &[u8]) -> (Vec<u8>, bool) {
     let mut parts = text.split(|byte| *byte == b'$');
     let mut filled = parts.next().unwrap_or_default().to_vec();
-    let mut known = false;
+    let mut has_secret = false;
     for (number, part) in parts.enumerate() {
         let secret = match part.first().filter(|_| number < 4) {
-            Some(b'S') => WORLD.secret.clone(),
+            Some(b'S') => SERVER.secret.clone(),
             Some(b'C') => code(),
             Some(b'R') => token(&format!("{REDEEM}&code={}", code()), "refresh_token"),
             Some(b'A') => {
-                let form = format!("grant_type=client_credentials&client_id=machine&client_secret={}", WORLD.secret);
+                let form = format!("grant_type=client_credentials&client_id=machine&client_secret={}", SERVER.secret);
                 token(&form, "access_token")
             }
             _ => {
@@ -149,18 +150,18 @@ fn fill_in(text: &[u8]) -> (Vec<u8>, bool) {
                 continue;
             }
         };
-        known = true;
+        has_secret = true;
         filled.extend_from_slice(secret.as_bytes());
         filled.extend_from_slice(&part[1..]);
     }
-    (filled, known)
+    (filled, has_secret)
 }
 
 fn code() -> String {
     let uri = format!(
         "/?client_id=app&response_type=code&code_challenge_method=S256&code_challenge={CHALLENGE}&redirect_uri={CB}"
     );
-    let request = at_once(WORLD.endpoint.authorize(&uri.parse().unwrap())).unwrap();
+    let request = at_once(SERVER.endpoint.authorize(&uri.parse().unwrap())).unwrap();
     let response = at_once(request.approve("ada", ["read"]));
     let location = response.headers()["location"].to_str().unwrap();
     let (_, rest) = location.split_once("?code=").expect("a code");

@@ -1,4 +1,6 @@
-//! The algorithms, by their registered names (RFC 7518 §3.1, RFC 8037, RFC 9864).
+//! Signature algorithms (RFC 7518 §3.1, RFC 8037, RFC 9864).
+//!
+//! *In*: a registered name. *Out*: the algorithm.
 
 use std::{fmt, str::FromStr};
 
@@ -9,7 +11,7 @@ use std::{fmt, str::FromStr};
 ///
 /// assert_eq!("ES256".parse(), Ok(Algorithm::ES256));
 /// assert_eq!("Ed25519".parse(), Ok(Algorithm::EdDSA));
-/// assert!("HS256".parse::<Algorithm>().is_err(), "HMAC algorithms are a type of their own");
+/// assert!("HS256".parse::<Algorithm>().is_err(), "HMAC algorithms have a type of their own");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -30,9 +32,9 @@ pub enum Algorithm {
     ES256,
     /// ECDSA with P-384 and SHA-384.
     ES384,
-    /// ECDSA with P-521 and SHA-512. Not with the feature `rust-crypto` alone.
+    /// ECDSA with P-521 and SHA-512. Needs the feature `aws-lc-rs`.
     ES512,
-    /// Ed25519, by its old name `EdDSA` and its own name `Ed25519`.
+    /// Ed25519, with the names `EdDSA` and `Ed25519`.
     EdDSA,
 }
 
@@ -49,7 +51,7 @@ pub enum HmacAlgorithm {
 }
 
 impl Algorithm {
-    /// All of them.
+    /// All algorithms.
     pub const ALL: &[Self] = &[
         Self::RS256,
         Self::RS384,
@@ -63,7 +65,8 @@ impl Algorithm {
         Self::EdDSA,
     ];
 
-    /// Those that this build can verify: all with `aws-lc-rs`, all but [`ES512`](Self::ES512) with `rust-crypto` alone.
+    /// Returns the algorithms that this build can verify: all with `aws-lc-rs`, all but [`ES512`](Self::ES512) with
+    /// `rust-crypto` alone.
     #[must_use]
     pub fn supported() -> &'static [Self] {
         super::SUPPORTED
@@ -118,7 +121,7 @@ impl fmt::Display for UnknownAlgorithm {
 impl std::error::Error for UnknownAlgorithm {}
 
 impl HmacAlgorithm {
-    /// All of them.
+    /// All algorithms.
     pub const ALL: &[Self] = &[Self::HS256, Self::HS384, Self::HS512];
 
     /// Returns the registered name.

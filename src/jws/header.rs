@@ -1,4 +1,6 @@
-//! The JOSE header, strictly (RFC 7515 §4).
+//! The JOSE header (RFC 7515 §4).
+//!
+//! *In*: the decoded header. *Out*: its members, or nothing if it is malformed. The parser is strict.
 
 use std::{borrow::Cow, fmt};
 
@@ -10,18 +12,19 @@ use serde::{
 use super::SignatureAlgorithm;
 use crate::json::{OtherNames, Skip, Str, once};
 
-/// What we use of a header. `jku`, `jwk`, `x5u` and `x5c` are no source of trust and are not even read (RFC 8725 §3.10).
+/// The members that are used. `jku`, `jwk`, `x5u` and `x5c` are never trusted, so they are ignored (RFC 8725 §3.10).
 pub(crate) struct JoseHeader<'h> {
-    /// `alg`; nothing if it is a string we don't know.
+    /// `alg`. `None` if the algorithm is unknown.
     pub(crate) algorithm: Option<SignatureAlgorithm>,
     pub(crate) key_id: Option<Cow<'h, str>>,
     pub(crate) typ: Option<Cow<'h, str>>,
-    /// `crit`, `b64` or `zip` is there: something we don't do is asked for (RFC 7515 §4.1.11, RFC 7797 §6).
+    /// True if there is a `crit`, `b64` or `zip`. They require an extension that is not supported (RFC 7515 §4.1.11,
+    /// RFC 7797 §6).
     pub(crate) critical: bool,
 }
 
 impl<'h> JoseHeader<'h> {
-    /// A JSON object in UTF-8 whose members stand once each and have the types of RFC 7515 §4.1.
+    /// Parses a JSON object in UTF-8. Each member is present once at most, and has the type of RFC 7515 §4.1.
     pub(crate) fn parse(bytes: &'h [u8]) -> Option<Self> {
         serde_json::from_str(str::from_utf8(bytes).ok()?).ok()
     }
@@ -29,13 +32,13 @@ impl<'h> JoseHeader<'h> {
 
 impl<'de> Deserialize<'de> for JoseHeader<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ReadHeader)
+        deserializer.deserialize_map(HeaderVisitor)
     }
 }
 
-struct ReadHeader;
+struct HeaderVisitor;
 
-impl<'de> Visitor<'de> for ReadHeader {
+impl<'de> Visitor<'de> for HeaderVisitor {
     type Value = JoseHeader<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

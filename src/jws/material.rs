@@ -1,8 +1,11 @@
-//! A key's numbers, checked before any backend sees them (RFC 7518 §3.3, §6; RFC 8725 §3.4, §3.5).
+//! The numbers of a key (RFC 7518 §3.3, §6; RFC 8725 §3.4, §3.5).
+//!
+//! *In*: numbers. *Out*: whether they are strong enough. They are checked before a backend gets them. That a point is on its
+//! curve is *not* checked here, but by the backend.
 
 use super::{Algorithm, HmacAlgorithm, SignatureAlgorithm};
 
-/// A verification key as numbers. No `Debug`: it may be a secret.
+/// The numbers of a verification key. Has no `Debug`, because it may be a secret.
 #[derive(PartialEq, Eq)]
 pub(crate) enum KeyMaterial {
     Rsa { modulus: Vec<u8>, exponent: Vec<u8> },
@@ -29,7 +32,7 @@ impl Curve {
 }
 
 impl KeyMaterial {
-    /// The algorithms this kind of key can serve.
+    /// Returns the algorithms that this kind of key can verify.
     pub(crate) fn algorithms(&self) -> &'static [SignatureAlgorithm] {
         use SignatureAlgorithm::{Asymmetric, Hmac};
         match self {
@@ -49,28 +52,28 @@ impl KeyMaterial {
         }
     }
 
-    /// What is wrong with the numbers, if anything. That a point lies on its curve is for the backend to check.
+    /// Checks the strength and the form of the numbers.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         match self {
             Self::Rsa { modulus, exponent } => check_rsa(modulus, exponent),
             Self::Ec { curve, x, y } if x.len() != curve.field_bytes() || y.len() != curve.field_bytes() => {
-                Err("a coordinate has not the length of the curve's field")
+                Err("a coordinate does not have the length of the curve's field")
             }
             Self::Ed25519(point) if is_weak_ed25519_point(point) => {
-                Err("a point of small order or in a second spelling")
+                Err("a point of small order or with a second encoding")
             }
             Self::Ec { .. } | Self::Ed25519(_) | Self::Secret(_) => Ok(()),
         }
     }
 
-    /// From `0x04 ‖ x ‖ y` as a backend writes it.
+    /// Parses `0x04 ‖ x ‖ y`, as a backend returns it.
     pub(crate) fn from_uncompressed_point(curve: Curve, point: &[u8]) -> Self {
         let point = point.get(1..).unwrap_or_default();
         let (x, y) = point.split_at(point.len() / 2);
         Self::Ec { curve, x: x.to_vec(), y: y.to_vec() }
     }
 
-    /// `0x04 ‖ x ‖ y`, where this is a point on a prime curve.
+    /// Returns `0x04 ‖ x ‖ y`.
     pub(crate) fn uncompressed_point(x: &[u8], y: &[u8]) -> Vec<u8> {
         [&[4], x, y].concat()
     }
@@ -91,8 +94,8 @@ fn check_rsa(modulus: &[u8], exponent: &[u8]) -> Result<(), &'static str> {
     }
 }
 
-/// The encodings under which one signature fits every message, and those of numbers not below p = 2^255 - 19
-/// (RFC 8032 §5.1.3). AWS-LC, ring and OpenSSL verify under them.
+/// True for points of small order, with which one signature can be valid for every message, and for numbers from
+/// p = 2^255 - 19 on (RFC 8032 §5.1.3). AWS-LC, ring and OpenSSL accept them.
 fn is_weak_ed25519_point(point: &[u8; 32]) -> bool {
     const ORDER_8: [[u8; 32]; 2] = [
         [
@@ -107,7 +110,7 @@ fn is_weak_ed25519_point(point: &[u8; 32]) -> bool {
     let [low, middle @ .., high] = point;
     let high = high & 0x7f;
     let all = |byte: u8| middle.iter().all(|other| *other == byte);
-    // 0 and 1 are of order 4 and 1; p - 1 is of order 2; from p on it is a second spelling.
+    // 0 and 1 are of order 4 and 1, and p - 1 is of order 2. From p on it is a second encoding.
     let zero_or_one = high == 0 && all(0) && *low <= 1;
     let from_p_minus_1 = high == 0x7f && all(0xff) && *low >= 0xec;
     let mut unsigned = *point;

@@ -1,20 +1,17 @@
-//! JSON Web Signature, compact form (RFC 7515 §7.1, RFC 8725 §3). The one room that knows the crypto crates.
+//! JSON Web Signature, compact form (RFC 7515 §7.1, RFC 8725 §3). Only this module uses the crypto crates.
 //!
-//! *In*: a token's text. *Out*: its strict header, and whether a key signed exactly these bytes.
+//! *In*: a token. *Out*: its header, and whether a key signed exactly these bytes.
 //!
-//! Keys are parsed once, when they are loaded. jsonwebtoken's process-global provider, which panics at the first token
-//! when both or neither of its backends are on anywhere in the program, is never asked. What a claim says is not looked
-//! at here.
+//! Keys are parsed once, when they are loaded. The process-global provider of jsonwebtoken is never used: it panics at the
+//! first token if both or neither of its backends are enabled anywhere in the program. Claims are *not* checked here.
 
 mod algorithm;
 #[cfg(feature = "aws-lc-rs")]
-#[path = "aws_lc/mod.rs"]
-mod backend;
-#[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
-#[path = "rust_crypto/mod.rs"]
-mod backend;
+mod aws_lc;
 mod header;
 mod material;
+#[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
+mod rust_crypto;
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "rust-crypto")))]
 compile_error!("tower-oauth needs a crypto backend: turn on the feature `aws-lc-rs` (the default) or `rust-crypto`");
@@ -24,8 +21,12 @@ use std::fmt;
 use base64::{DecodeSliceError, Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 pub use self::algorithm::{Algorithm, HmacAlgorithm, UnknownAlgorithm};
+#[cfg(feature = "aws-lc-rs")]
+use self::aws_lc as backend;
 #[cfg(feature = "test-util")]
 pub(crate) use self::backend::sign_hmac;
+#[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
+use self::rust_crypto as backend;
 pub(crate) use self::{
     algorithm::SignatureAlgorithm,
     backend::{SUPPORTED, SigningKey, TokenMac, VerifyingKey, random, sha256},
@@ -33,22 +34,19 @@ pub(crate) use self::{
     material::{Curve, KeyMaterial},
 };
 
-/// Room for the longest signature we know, RSA with 8192 bits, as base64 estimates it.
-const MAX_SIGNATURE_BYTES: usize = 1028;
-
-/// The system gave no random bytes.
+/// The system returned no random bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NoRandomness;
 
 impl fmt::Display for NoRandomness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the system gave no random bytes")
+        f.write_str("the system returned no random bytes")
     }
 }
 
 impl std::error::Error for NoRandomness {}
 
-/// A private key did not do what it is for.
+/// A private key could not sign.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CannotSign;
 
@@ -70,7 +68,8 @@ pub(crate) struct Compact<'t> {
 }
 
 impl<'t> Compact<'t> {
-    /// Three segments, none empty (RFC 7515 §7.1). A fourth, as a JWE has, makes the third no base64.
+    /// Splits a token into three segments, none of them empty (RFC 7515 §7.1). With more segments, as in a JWE, the third one
+    /// has a dot, which is not base64.
     pub(crate) fn split(token: &'t [u8]) -> Option<Self> {
         let (header, rest) = split_at_dot(token)?;
         let (payload, signature) = split_at_dot(rest)?;
@@ -78,12 +77,12 @@ impl<'t> Compact<'t> {
         complete.then_some(Self { token, header, payload, signature })
     }
 
-    /// The header as it stands in the token.
+    /// Returns the encoded header.
     pub(crate) fn header(&self) -> &'t [u8] {
         self.header
     }
 
-    /// The header's bytes; `buffer` holds them unless they are unusually many.
+    /// Decodes the header into `buffer`.
     pub(crate) fn header_bytes<'b>(&self, buffer: &'b mut HeaderBuffer) -> Option<&'b [u8]> {
         let HeaderBuffer { inline, large } = buffer;
         match URL_SAFE_NO_PAD.decode_slice(self.header, inline) {
@@ -96,12 +95,12 @@ impl<'t> Compact<'t> {
         }
     }
 
-    /// The payload's bytes.
+    /// Decodes the payload.
     pub(crate) fn payload(&self) -> Option<Vec<u8>> {
         URL_SAFE_NO_PAD.decode(self.payload).ok()
     }
 
-    /// Whether one of `keys` signed the bytes as they were received (RFC 7515 §5.2).
+    /// True if one of `keys` signed the bytes as they were received (RFC 7515 §5.2).
     pub(crate) fn is_signed_by<'k>(&self, keys: impl Iterator<Item = &'k VerifyingKey>) -> bool {
         let mut buffer = [0; MAX_SIGNATURE_BYTES];
         let Ok(length) = URL_SAFE_NO_PAD.decode_slice(self.signature, &mut buffer) else { return false };
@@ -116,12 +115,12 @@ fn split_at_dot(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((before, rest.get(1..)?))
 }
 
-/// The bytes of what stands where a JWT has its claims, whatever else is wrong with it: to know whose it claims to be.
+/// Decodes the second segment of a token, without any check. It can have fewer or more segments than a JWS.
 pub(crate) fn unverified_payload(token: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()
 }
 
-/// Room for a usual header on the stack.
+/// A buffer on the stack for headers of usual size; a larger one is on the heap.
 pub(crate) struct HeaderBuffer {
     inline: [u8; 512],
     large: Vec<u8>,
@@ -132,6 +131,9 @@ impl HeaderBuffer {
         Self { inline: [0; 512], large: Vec::new() }
     }
 }
+
+/// Size of the longest supported signature, RSA with 8192 bits, as the base64 crate estimates it.
+const MAX_SIGNATURE_BYTES: usize = 1028;
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,6 @@
 //! Public keys in DER and PEM (RFC 5280 §4.1, RFC 7468, RFC 8017 A.1.1, RFC 5480, RFC 8410).
+//!
+//! *In*: DER, or one PEM block. *Out*: one key, or why it is not used. Its strength is *not* checked here.
 
 use pkcs1::RsaPublicKey;
 use spki::{
@@ -22,7 +24,7 @@ pub(super) fn from_pem(text: &[u8]) -> Result<LoadedKey, &'static str> {
         "PUBLIC KEY" | "RSA PUBLIC KEY" => from_der(&der),
         "CERTIFICATE" => Err("a certificate; give its public key (openssl x509 -pubkey -noout)"),
         label if label.ends_with("PRIVATE KEY") => Err("a private key; give its public key (openssl pkey -pubout)"),
-        _ => Err("a PEM block that is no public key"),
+        _ => Err("a PEM block that is not a public key"),
     }
 }
 
@@ -35,18 +37,17 @@ pub(super) fn from_der(der: &[u8]) -> Result<LoadedKey, &'static str> {
 }
 
 fn from_info(info: &SubjectPublicKeyInfoRef<'_>) -> Result<KeyMaterial, &'static str> {
-    let key = info.subject_public_key.as_bytes().ok_or("its bit string is not whole bytes")?;
+    let key = info.subject_public_key.as_bytes().ok_or("its bit string is not made of whole bytes")?;
     match info.algorithm.oid {
         RSA => rsa(key),
         ED25519 => Ok(KeyMaterial::Ed25519(key.try_into().map_err(|_| "an Ed25519 point has 32 bytes")?)),
         EC => {
-            let curve =
-                info.algorithm.parameters_oid().ok().and_then(curve).ok_or("its curve is not one that we know")?;
+            let curve = info.algorithm.parameters_oid().ok().and_then(curve).ok_or("its curve is not supported")?;
             let [4, point @ ..] = key else { return Err("its point is not in the uncompressed form") };
             let (x, y) = point.split_at(point.len() / 2);
             Ok(KeyMaterial::Ec { curve, x: x.to_vec(), y: y.to_vec() })
         }
-        _ => Err("its algorithm is not one that we know"),
+        _ => Err("its algorithm is not supported"),
     }
 }
 

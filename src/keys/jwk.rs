@@ -1,4 +1,6 @@
-//! JSON Web Keys, one by one (RFC 7517 §4, RFC 7518 §6).
+//! JSON Web Keys (RFC 7517 §4, RFC 7518 §6).
+//!
+//! *In*: the JSON of a JWK set. *Out*: each key, or why it is not used.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
@@ -11,12 +13,12 @@ use crate::{
 };
 
 #[derive(Deserialize)]
-struct Document<'j> {
+struct PublicJwkSet<'j> {
     #[serde(borrow)]
     keys: Vec<&'j RawValue>,
 }
 
-/// The members we use. Unknown ones are ignored (§4); one of ours that stands twice makes the key malformed.
+/// The members that are used. Unknown members are ignored (§4). A duplicate of a used one makes the key malformed.
 #[derive(Deserialize)]
 struct PublicJwk<'j> {
     #[serde(borrow)]
@@ -39,7 +41,7 @@ struct PublicJwk<'j> {
     x: Option<Str<'j>>,
     #[serde(borrow)]
     y: Option<Str<'j>>,
-    /// Private members (RFC 7518 §6.2.2, §6.3.2): a key published with its private half is nobody's key any more.
+    /// Private members (RFC 7518 §6.2.2, §6.3.2). A key that was published with them is not secret any more.
     d: Option<Skip>,
     p: Option<Skip>,
     q: Option<Skip>,
@@ -49,7 +51,7 @@ struct PublicJwk<'j> {
     oth: Option<Skip>,
 }
 
-/// The public members of a key, by an allow-list: a private one has no way in (RFC 7518 §6).
+/// Returns the public members of a key (RFC 7518 §6). They are an allow-list, so no private member can be among them.
 pub(crate) fn public_members(key: &KeyMaterial) -> Value {
     let b64 = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
     match key {
@@ -69,9 +71,9 @@ pub(crate) fn public_members(key: &KeyMaterial) -> Value {
 
 pub(super) fn parse_set(json: &[u8]) -> Result<Vec<Result<LoadedKey, &'static str>>, String> {
     let text = str::from_utf8(json).map_err(|_| "it is not UTF-8".to_owned())?;
-    let document: Document<'_> = serde_json::from_str(text)
+    let set: PublicJwkSet<'_> = serde_json::from_str(text)
         .map_err(|error| format!("it is not a JWK set (line {}, column {})", error.line(), error.column()))?;
-    Ok(document.keys.into_iter().map(|key| parse_key(key.get())).collect())
+    Ok(set.keys.into_iter().map(|key| parse_key(key.get())).collect())
 }
 
 fn parse_key(json: &str) -> Result<LoadedKey, &'static str> {
@@ -80,12 +82,12 @@ fn parse_key(json: &str) -> Result<LoadedKey, &'static str> {
         return Err("a symmetric key");
     }
     if [&jwk.d, &jwk.p, &jwk.q, &jwk.dp, &jwk.dq, &jwk.qi, &jwk.oth].iter().any(|member| member.is_some()) {
-        return Err("it holds private members, so it is not secret any more");
+        return Err("it has private members, so it is not secret any more");
     }
     check_purpose(&jwk)?;
     let algorithm = match &jwk.alg {
         Some(Str(name)) => {
-            Some(SignatureAlgorithm::from_name(name).ok_or("its alg is not one for signatures that we know")?)
+            Some(SignatureAlgorithm::from_name(name).ok_or("its alg is not a supported signature algorithm")?)
         }
         None => None,
     };
@@ -104,7 +106,7 @@ fn check_purpose(jwk: &PublicJwk<'_>) -> Result<(), &'static str> {
     }
     names.sort_unstable();
     names.dedup();
-    if names.len() == operations.len() { Ok(()) } else { Err("its key_ops repeat one") }
+    if names.len() == operations.len() { Ok(()) } else { Err("its key_ops have a duplicate") }
 }
 
 fn material(jwk: &PublicJwk<'_>) -> Result<KeyMaterial, &'static str> {
@@ -117,9 +119,9 @@ fn material(jwk: &PublicJwk<'_>) -> Result<KeyMaterial, &'static str> {
             let point = bytes(jwk.x.as_ref())?;
             Ok(KeyMaterial::Ed25519(point.try_into().map_err(|_| "an Ed25519 point has 32 bytes")?))
         }
-        ("EC" | "OKP", Some(_)) => Err("its curve is not one that we know"),
+        ("EC" | "OKP", Some(_)) => Err("its curve is not supported"),
         ("EC" | "OKP", None) => Err("it lacks crv"),
-        _ => Err("its kty is not one that we know"),
+        _ => Err("its kty is not supported"),
     }
 }
 
@@ -132,7 +134,7 @@ fn bytes(member: Option<&Str<'_>>) -> Result<Vec<u8>, &'static str> {
     URL_SAFE_NO_PAD.decode(&**text).map_err(|_| "a member is not base64url without padding")
 }
 
-/// A number; some libraries write a zero in front of it, which RFC 7518 §2 forbids and we forgive.
+/// Decodes a number. Leading zeros are accepted: RFC 7518 §2 forbids them, but some libraries write them.
 fn number(member: Option<&Str<'_>>) -> Result<Vec<u8>, &'static str> {
     let bytes = bytes(member)?;
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();

@@ -1,11 +1,11 @@
 //! Verification keys, parsed once and chosen by `kid`, `alg` and kind (RFC 7517, RFC 8725 §3.1).
 //!
-//! *In*: a JWK set, a PEM or DER public key, a shared secret, a file. *Out*: an immutable [`KeySet`]. A [`PrivateKey`] is
-//! for what this server signs itself.
+//! *In*: a JWK set, a public key in PEM or DER, a shared secret, or a file. *Out*: an immutable [`KeySet`]. A [`PrivateKey`]
+//! signs what this program issues.
 //!
-//! One bad key never spoils the others: it is left out, and [`KeySet::skipped`] says why. What is left out: keys of
-//! unknown kinds, for encryption, of insufficient strength, weak or malformed points, symmetric keys, and keys that were
-//! published together with their private half. Certificates (`x5c`) are not looked at.
+//! An unusable key is skipped, and [`KeySet::skipped`] has the reason; the other keys of the set are used. Unusable are keys
+//! of an unknown kind, for encryption, or too weak; weak or malformed points; symmetric keys; and keys published with their
+//! private members. Certificates (`x5c`) are *not* checked.
 //!
 //! ```
 //! # fn main() -> Result<(), tower_oauth::ConfigError> {
@@ -48,105 +48,109 @@ use crate::{
     jws::{KeyMaterial, SignatureAlgorithm, VerifyingKey},
 };
 
-/// How many keys are tried for one token at the most. Each costs a signature check that a stranger can ask for.
-const MAX_CANDIDATES: usize = 4;
-
 /// An immutable set of verification keys.
 pub struct KeySet {
     entries: Vec<KeyEntry>,
-    /// Places in `entries`, by `kid`.
+    /// Indexes of `entries`, by `kid`.
     by_id: HashMap<Box<str>, Vec<usize>>,
     skipped: Vec<SkippedKey>,
     keys: usize,
-    /// Changes when a key vanishes.
+    /// Changes when a key is withdrawn.
     epoch: u64,
 }
 
-/// A key bound to one algorithm. An RSA key whose JWK names none has one entry for each.
+/// A key bound to one algorithm. An RSA key without `alg` has one entry for each RSA algorithm.
 struct KeyEntry {
     id: Option<Box<str>>,
     algorithm: SignatureAlgorithm,
     key: VerifyingKey,
-    /// What the key is, to be found again in the next set.
+    /// Identifies the key in the next set.
     material: Arc<KeyMaterial>,
 }
 
 impl KeyEntry {
-    fn is(&self, other: &Self) -> bool {
+    fn is_same_key(&self, other: &Self) -> bool {
         self.algorithm == other.algorithm && self.id == other.id && self.material == other.material
     }
 }
 
-/// One key before it is bound to its algorithms.
+/// A key before it is bound to its algorithms.
 struct LoadedKey {
     id: Option<String>,
-    /// `alg`, where the JWK names one.
+    /// `alg`, if the JWK has one.
     algorithm: Option<SignatureAlgorithm>,
     material: Arc<KeyMaterial>,
 }
 
-/// A key of the set that is not used, and why.
+/// A key of a set that is not used, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SkippedKey {
-    place: usize,
+    index: usize,
     reason: &'static str,
 }
 
 impl SkippedKey {
-    /// Its place in the set, from 0.
+    /// Returns the key's index in the set, from 0.
     #[must_use]
-    pub fn place(&self) -> usize {
-        self.place
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Returns why the key is not used. For people: the text may change.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        self.reason
     }
 }
 
 impl fmt::Display for SkippedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "key {}: {}", self.place, self.reason)
+        write!(f, "key {}: {}", self.index, self.reason)
     }
 }
 
 impl KeySet {
-    /// A JWK set (RFC 7517 §5).
+    /// Parses a JWK set (RFC 7517 §5).
     ///
     /// # Errors
-    /// The text is not a JWK set, or no key in it is usable; the message lists each key's reason.
+    /// The text is not a JWK set, or no key in it is usable. The message has the reason for each key.
     pub fn from_json(json: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         let keys = jwk::parse_set(json.as_ref()).map_err(|found| {
             ConfigMistake::new("key set", found, "give a JWK set: an object with an array `keys` (RFC 7517 §5)")
         })?;
-        Self::collect(keys)
+        Self::from_loaded(keys)
     }
 
-    /// A fetched JWK set; one with more than `most` keys is unusable as a whole.
-    pub(crate) fn from_fetched(json: &[u8], most: usize) -> Result<Self, String> {
+    /// Parses a fetched JWK set. A set with more than `max_keys` keys is unusable as a whole.
+    pub(crate) fn from_fetched(json: &[u8], max_keys: usize) -> Result<Self, String> {
         let keys = jwk::parse_set(json)?;
-        if keys.len() > most {
-            return Err(format!("it has more than {most} keys"));
+        if keys.len() > max_keys {
+            return Err(format!("it has more than {max_keys} keys"));
         }
-        Self::collect(keys).map_err(|error| error.to_string())
+        Self::from_loaded(keys).map_err(|error| error.to_string())
     }
 
-    /// A public key in PEM: `PUBLIC KEY` (RFC 7468 §13) or `RSA PUBLIC KEY`. It has no `kid`, so it fits any.
+    /// Parses a public key in PEM: `PUBLIC KEY` (RFC 7468 §13) or `RSA PUBLIC KEY`. The key has no `kid`, so it is tried for
+    /// every `kid`.
     ///
     /// # Errors
-    /// Anything else, a private key and a certificate among them.
+    /// The text is anything else, such as a private key or a certificate, or the key is too weak.
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
-        Self::collect([der::from_pem(pem.as_ref())])
+        Self::from_loaded([der::from_pem(pem.as_ref())])
     }
 
-    /// A public key in DER: `SubjectPublicKeyInfo` (RFC 5280 §4.1) or PKCS#1 `RSAPublicKey`.
+    /// Parses a public key in DER: `SubjectPublicKeyInfo` (RFC 5280 §4.1) or PKCS#1 `RSAPublicKey`.
     ///
     /// # Errors
-    /// Anything else, and a key that is too weak.
+    /// The bytes are anything else, or the key is too weak.
     pub fn from_der(der: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
-        Self::collect([der::from_der(der.as_ref())])
+        Self::from_loaded([der::from_der(der.as_ref())])
     }
 
-    /// A JWK set, PEM or DER in a file, told apart by how it begins.
+    /// Reads a JWK set, PEM or DER from a file. The first character decides which of them it is.
     ///
     /// # Errors
-    /// The file can't be read, and what the other constructors refuse.
+    /// The file can't be read, or has errors as of the other constructors.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
         let content = fs::read(path).map_err(|error| {
@@ -163,37 +167,37 @@ impl KeySet {
         }
     }
 
-    /// Both sets' keys in one.
+    /// Returns a set with the keys of both sets.
     #[must_use]
-    pub fn and(mut self, other: Self) -> Self {
+    pub fn with_keys(mut self, other: Self) -> Self {
         let shift = self.entries.len();
-        for (id, places) in other.by_id {
-            self.by_id.entry(id).or_default().extend(places.iter().map(|place| place + shift));
+        for (id, indexes) in other.by_id {
+            self.by_id.entry(id).or_default().extend(indexes.iter().map(|index| index + shift));
         }
-        self.skipped.extend(other.skipped.into_iter().map(|key| SkippedKey { place: key.place + self.keys, ..key }));
+        self.skipped.extend(other.skipped.into_iter().map(|key| SkippedKey { index: key.index + self.keys, ..key }));
         self.entries.extend(other.entries);
         self.keys += other.keys;
         self
     }
 
-    pub(crate) fn of_secret(secret: SharedSecret) -> Result<Self, ConfigError> {
+    pub(crate) fn from_secret(secret: SharedSecret) -> Result<Self, ConfigError> {
         let algorithm = Some(SignatureAlgorithm::Hmac(secret.algorithm()));
-        Self::collect([Ok(LoadedKey {
+        Self::from_loaded([Ok(LoadedKey {
             id: None,
             algorithm,
             material: KeyMaterial::Secret(secret.into_bytes()).into(),
         })])
     }
 
-    fn collect(keys: impl IntoIterator<Item = Result<LoadedKey, &'static str>>) -> Result<Self, ConfigError> {
+    fn from_loaded(keys: impl IntoIterator<Item = Result<LoadedKey, &'static str>>) -> Result<Self, ConfigError> {
         static EPOCHS: AtomicU64 = AtomicU64::new(1);
         let epoch = EPOCHS.fetch_add(1, Ordering::Relaxed);
         let mut set = Self { entries: Vec::new(), by_id: HashMap::new(), skipped: Vec::new(), keys: 0, epoch };
         for key in keys {
-            let place = set.keys;
+            let index = set.keys;
             set.keys += 1;
             if let Err(reason) = key.and_then(|key| set.add(&key)) {
-                set.skipped.push(SkippedKey { place, reason });
+                set.skipped.push(SkippedKey { index, reason });
             }
         }
         if set.entries.is_empty() {
@@ -227,15 +231,15 @@ impl KeySet {
         Ok(())
     }
 
-    /// The keys that may have signed: those with this `kid`; where none has it, those without any; for a token
-    /// without `kid`, all. Always of the token's algorithm, and only a few.
+    /// Returns the keys that may have signed a token: those with its `kid`; if there is none, those without a `kid`; for a
+    /// token without `kid`, all. Only keys of the token's algorithm, and at most `MAX_CANDIDATES`.
     pub(crate) fn candidates(
         &self,
         key_id: Option<&str>,
         algorithm: SignatureAlgorithm,
     ) -> impl Iterator<Item = &VerifyingKey> {
         let named = key_id.and_then(|id| self.by_id.get(id));
-        let known = named.into_iter().flatten().filter_map(|place| self.entries.get(*place));
+        let known = named.into_iter().flatten().filter_map(|index| self.entries.get(*index));
         let rest = if named.is_some() { &[] } else { self.entries.as_slice() };
         let others = rest.iter().filter(move |entry| key_id.is_none() || entry.id.is_none());
         known
@@ -245,43 +249,43 @@ impl KeySet {
             .take(MAX_CANDIDATES)
     }
 
-    /// The set that comes after `old`: what was verified with `old` stands if no key of it has gone.
-    pub(crate) fn after(self, old: &Self) -> Self {
-        let kept = |key: &KeyEntry| self.entries.iter().any(|entry| entry.is(key));
-        let epoch = if old.entries.iter().all(kept) { old.epoch } else { self.epoch };
+    /// Returns this set as the successor of `old`. It has the same epoch if no key of `old` was withdrawn.
+    pub(crate) fn succeeding(self, old: &Self) -> Self {
+        let still_here = |key: &KeyEntry| self.entries.iter().any(|entry| entry.is_same_key(key));
+        let epoch = if old.entries.iter().all(still_here) { old.epoch } else { self.epoch };
         Self { epoch, ..self }
     }
 
-    /// The same as long as no key goes; never 0.
+    /// Returns a number that stays the same until a key is withdrawn. Never 0.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// Whether a key has this `kid`, for whatever algorithm.
-    pub(crate) fn knows(&self, key_id: &str) -> bool {
+    /// True if a key has this `kid`, for any algorithm.
+    pub(crate) fn has_key_id(&self, key_id: &str) -> bool {
         self.by_id.contains_key(key_id)
     }
 
-    /// How many keys are usable.
+    /// Returns the number of usable keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.keys - self.skipped.len()
     }
 
-    /// Never: a set without a usable key is not built.
+    /// Always false: a set without a usable key is an error.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The keys that are not used, and why.
+    /// Returns the keys that are not used.
     #[must_use]
     pub fn skipped(&self) -> &[SkippedKey] {
         &self.skipped
     }
 
-    /// Whether a token of this algorithm could have been signed by one of the keys.
-    pub(crate) fn serves(&self, algorithm: SignatureAlgorithm) -> bool {
+    /// True if one of the keys can verify this algorithm.
+    pub(crate) fn can_verify(&self, algorithm: SignatureAlgorithm) -> bool {
         self.entries.iter().any(|entry| entry.algorithm == algorithm)
     }
 }
@@ -291,3 +295,6 @@ impl fmt::Debug for KeySet {
         f.debug_struct("KeySet").field("keys", &self.len()).field("skipped", &self.skipped).finish_non_exhaustive()
     }
 }
+
+/// Maximum number of keys that are tried for one token. Each is a signature check that any client can cause.
+const MAX_CANDIDATES: usize = 4;

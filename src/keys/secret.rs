@@ -1,4 +1,6 @@
-//! A secret shared with the issuer, for HS* tokens.
+//! A secret shared with the issuer, for tokens with HS256, HS384 and HS512 (RFC 7518 §3.2).
+//!
+//! *In*: random bytes. *Out*: a secret for one algorithm, if it is long enough. Its randomness is *not* checked.
 
 use std::fmt;
 
@@ -7,26 +9,26 @@ use crate::{
     jws::HmacAlgorithm,
 };
 
-/// A secret bound to one HMAC algorithm. Whoever holds it can also issue tokens, the resource server included.
+/// A secret bound to one HMAC algorithm. Everyone who has it, also the resource server, can issue tokens. `Debug` hides it.
 pub struct SharedSecret {
     algorithm: HmacAlgorithm,
     bytes: Vec<u8>,
 }
 
 impl SharedSecret {
-    /// A secret of random bytes. A password that a person chose is none (RFC 8725 §3.5).
+    /// Makes a secret from random bytes. Never use a password that a person chose (RFC 8725 §3.5).
     ///
     /// # Errors
-    /// Fewer bytes than the algorithm's hash has (RFC 7518 §3.2).
+    /// The secret is shorter than the algorithm's hash (RFC 7518 §3.2).
     pub fn new(algorithm: HmacAlgorithm, bytes: impl Into<Vec<u8>>) -> Result<Self, ConfigError> {
         let bytes = bytes.into();
-        let least = algorithm.min_secret_bytes();
-        if bytes.len() < least {
-            let found = format!("{} bytes, but {algorithm:?} needs at least {least}", bytes.len());
+        let min = algorithm.min_secret_bytes();
+        if bytes.len() < min {
+            let found = format!("{} bytes, but {algorithm:?} needs at least {min}", bytes.len());
             return Err(ConfigMistake::new(
                 "shared secret",
                 found,
-                "draw it from a random source, as long as the hash",
+                "take as many bytes as the hash has from a random source",
             )
             .into());
         }

@@ -51,11 +51,15 @@ mod clock;
 mod encode;
 mod forgeries;
 mod issuer;
+#[cfg(feature = "token-endpoint")]
+mod store_conformance;
 mod test_request;
 mod test_token;
 mod token_builder;
 mod vectors;
 
+#[cfg(feature = "token-endpoint")]
+pub use self::store_conformance::store_conformance;
 pub use self::{
     clock::ManualClock,
     forgeries::Forgery,

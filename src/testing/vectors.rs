@@ -23,7 +23,7 @@ pub fn open_jws(keys: &KeySet, compact: &str) -> Option<Vec<u8>> {
 /// The secret can't be used as a key.
 pub fn open_jws_with_secret(secret: SharedSecret, compact: &str) -> Result<Option<Vec<u8>>, ConfigError> {
     let algorithm = SignatureAlgorithm::Hmac(secret.algorithm());
-    Ok(open(&KeySet::of_secret(secret)?, &[algorithm], compact))
+    Ok(open(&KeySet::from_secret(secret)?, &[algorithm], compact))
 }
 
 fn open(keys: &KeySet, algorithms: &[SignatureAlgorithm], compact: &str) -> Option<Vec<u8>> {

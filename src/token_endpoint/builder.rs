@@ -1,47 +1,53 @@
-//! What a [`TokenEndpoint`] is told.
+//! The settings of a [`TokenEndpoint`].
+//!
+//! *In*: the application's settings. *Out*: an endpoint, or every mistake at once.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::Uri;
 use serde::Serialize;
 
 use super::{
-    Paths, ServerState, TokenEndpoint,
-    authenticate::{Authenticator, Decoy, FAILURE_WINDOW, FAILURES},
-    grant::{AuthorizationCode, ErasedGrant, Grant, RefreshToken},
-    issue::{AddMembers, Issuance},
-    metadata::ServerMetadata,
-    registry::{ClientRegistry, ErasedRegistry},
-    request::Bodies,
+    TokenEndpoint,
+    client::{
+        authenticate::{Authenticator, Decoy},
+        registry::{ClientRegistry, ErasedRegistry},
+        throttle::Throttle,
+    },
+    endpoints::{
+        EndpointPaths, ServerState,
+        token::{ExtraParameters, Issuance},
+    },
+    grant::{ErasedGrant, Grant, RefreshTokenGrant},
+    http::{metadata::ServerMetadata, request::Bodies},
+    services::Services,
     signer::{MAX_LIFETIME, Signer, SigningKeys},
     store::{ErasedStore, MemoryStore, Store},
-    throttle::Throttle,
 };
 use crate::{
     clock::{Clock, SystemClock},
-    config_error::{ConfigError, ConfigMistake},
+    config_error::{ConfigError, MistakeCollector},
     scope::is_scope_name,
     url::{PlainHttp, check_identifier, check_url},
 };
 
-/// Says the rest about a [`TokenEndpoint`].
+/// Builder for a [`TokenEndpoint`]. [`build`](Self::build) reports every mistake at once.
+#[must_use]
 pub struct TokenEndpointBuilder {
     issuer: String,
     keys: SigningKeys,
     registry: Box<dyn ErasedRegistry>,
-    store: Arc<dyn ErasedStore>,
-    clock: Arc<dyn Clock>,
+    store: Box<dyn ErasedStore>,
+    clock: Box<dyn Clock>,
     grants: Vec<Box<dyn ErasedGrant>>,
     bodies: Bodies,
     lifetime: Duration,
-    publication: Duration,
+    prepublication: Duration,
+    /// How many failed authentications in which time.
     failures: (u32, Duration),
     scopes: Vec<String>,
-    add_members: Option<AddMembers>,
+    extra_parameters: Option<ExtraParameters>,
     assertion_audiences: Vec<String>,
-    authorization_endpoint: Option<String>,
-    refresh: Option<RefreshToken>,
 }
 
 impl TokenEndpointBuilder {
@@ -50,218 +56,207 @@ impl TokenEndpointBuilder {
             issuer,
             keys,
             registry: Box::new(clients),
-            store: Arc::new(MemoryStore::new()),
-            clock: Arc::new(SystemClock::new()),
+            store: Box::new(MemoryStore::new()),
+            clock: Box::new(SystemClock::new()),
             grants: Vec::new(),
             bodies: Bodies::Form,
             lifetime: Duration::from_secs(15 * 60),
-            publication: Duration::from_secs(3600),
-            failures: (FAILURES, FAILURE_WINDOW),
+            prepublication: Duration::from_secs(3600),
+            failures: (10, Duration::from_secs(60)),
             scopes: Vec::new(),
-            add_members: None,
+            extra_parameters: None,
             assertion_audiences: Vec::new(),
-            authorization_endpoint: None,
-            refresh: None,
         }
     }
 
-    /// Offers a grant.
-    #[must_use]
+    /// Offers a grant: [`ClientCredentialsGrant`](super::ClientCredentialsGrant),
+    /// [`AuthorizationCodeGrant`](super::AuthorizationCodeGrant), [`RefreshTokenGrant`](super::RefreshTokenGrant), or your own.
     pub fn grant(mut self, grant: impl Grant) -> Self {
         self.grants.push(Box::new(grant));
         self
     }
 
-    /// Offers `authorization_code`, with PKCE (RFC 7636) and nothing but S256. `authorization_endpoint` is the URL of the host's
-    /// own page, which takes an [`AuthorizationRequest`](super::AuthorizationRequest).
-    #[must_use]
-    pub fn authorization_code(mut self, authorization_endpoint: impl Into<String>) -> Self {
-        self.authorization_endpoint = Some(authorization_endpoint.into());
-        self.grant(AuthorizationCode)
-    }
-
-    /// Offers `refresh_token`: clients that are registered for it get a refresh token with what a user allowed.
-    #[must_use]
-    pub fn refresh_token(mut self, settings: RefreshToken) -> Self {
-        self.refresh = Some(settings);
-        self.grant(settings)
-    }
-
-    /// Remembers what was issued there, instead of in a [`MemoryStore`].
-    #[must_use]
+    /// The store for codes and tokens. Default: a [`MemoryStore`].
     pub fn store(self, store: impl Store) -> Self {
-        Self { store: Arc::new(store), ..self }
+        Self { store: Box::new(store), ..self }
     }
 
-    /// Goes by another clock.
-    #[must_use]
+    /// The clock. Default: the machine's.
     pub fn clock(self, clock: impl Clock) -> Self {
-        Self { clock: Arc::new(clock), ..self }
+        Self { clock: Box::new(clock), ..self }
     }
 
-    /// How long access tokens live of clients that have no time of their own, in whole seconds: 15 minutes. At most a day.
-    #[must_use]
+    /// Lifetime of access tokens, in whole seconds, unless
+    /// [the client has its own](super::ClientBuilder::access_token_lifetime). Default: 15 minutes. Maximum: one day.
     pub fn access_token_lifetime(self, lifetime: Duration) -> Self {
         Self { lifetime, ..self }
     }
 
-    /// How long a key is published before it signs, after [`TokenEndpoint::rotate_key`]: one hour. As long as APIs keep a
-    /// fetched key set, or longer.
-    #[must_use]
+    /// How long [`TokenEndpoint::rotate_key`] publishes a key before it signs. Choose at least the time for which APIs cache a
+    /// fetched key set. Default: one hour. Maximum: 366 days.
     pub fn key_prepublication(self, time: Duration) -> Self {
-        Self { publication: time, ..self }
+        Self { prepublication: time, ..self }
     }
 
-    /// How many failed authentications a client has in any `window`: 10 in a minute. Then it is answered with 429 until the
-    /// window has moved on, with its right secret too: whoever knows a client's id can hold it off. Clients with keys of
-    /// their own are not concerned. Each instance counts for itself.
-    #[must_use]
+    /// Maximum number of failed authentications of a client in any `window`. Default: 10 in 60 seconds.
+    ///
+    /// After that, the client is refused with 429 until the window has moved on, even with the right secret. An attacker who
+    /// knows a client's id can therefore lock it out. Clients with keys aren't affected. Each instance counts for itself.
     pub fn max_failed_authentications(self, most: u32, window: Duration) -> Self {
         Self { failures: (most, window), ..self }
     }
 
-    /// Reads bodies of `application/json` too: an object with strings, for clients that write one. RFC 6749 knows forms only, so
-    /// such a client works here and with few others.
-    #[must_use]
+    /// Also reads bodies of type `application/json`: an object with strings.
+    ///
+    /// The cost: RFC 6749 defines forms only, so a client that sends JSON works with few other servers.
     pub fn accept_json(self) -> Self {
         Self { bodies: Bodies::FormAndJson, ..self }
     }
 
-    /// Accepts client assertions whose `aud` is the token endpoint's URL, as RFC 7523 §3 had it. What is lost: an
-    /// authorization server that a client also uses, and that says our URL is its own, can use its assertions here (the
-    /// reason for draft-ietf-oauth-rfc7523bis, which wants the issuer and nothing else).
-    #[must_use]
+    /// Also accepts client assertions whose `aud` is the token endpoint's URL, as RFC 7523 §3 suggested.
+    ///
+    /// The cost: a malicious authorization server that the client also uses can claim our URL as its own, and replay the
+    /// client's assertions here. Therefore draft-ietf-oauth-rfc7523bis requires the issuer as the only audience.
     pub fn accept_token_endpoint_as_assertion_audience(mut self) -> Self {
         self.assertion_audiences.push(format!("{}/token", self.issuer.trim_end_matches('/')));
         self
     }
 
-    /// `scopes_supported` of the metadata (RFC 8414 §2), for clients to read. It decides nothing.
-    #[must_use]
+    /// `scopes_supported` of the metadata (RFC 8414 §2). It informs clients and restricts nothing. Default: none.
     pub fn scopes_supported<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.scopes.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// Adds members of the host's own to the answers with a token: what `add` gives must be written as an object. It can't
-    /// change a member that RFC 6749 defines.
+    /// Adds parameters of the application to every token response. `make` returns a value that serializes as an object. It
+    /// can't change a parameter that RFC 6749 defines. Default: none.
     ///
     /// ```
     /// # fn example(builder: tower_oauth::token_endpoint::TokenEndpointBuilder) {
     /// use std::time::SystemTime;
     ///
     /// #[derive(serde::Serialize)]
-    /// struct Own {
+    /// struct Extra {
     ///     created_at: u64,
     /// }
     ///
-    /// let builder = builder.extra_response_parameters(|issuance| Own {
+    /// let builder = builder.extra_response_parameters(|issuance| Extra {
     ///     created_at: issuance.issued_at().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()),
     /// });
     /// # let _ = builder;
     /// # }
     /// ```
-    #[must_use]
     pub fn extra_response_parameters<T: Serialize>(
         self,
-        add: impl Fn(&Issuance<'_>) -> T + Send + Sync + 'static,
+        make: impl Fn(&Issuance<'_>) -> T + Send + Sync + 'static,
     ) -> Self {
-        Self { add_members: Some(Box::new(move |issuance| serde_json::to_value(add(issuance)))), ..self }
+        Self { extra_parameters: Some(Box::new(move |issuance| serde_json::to_value(make(issuance)))), ..self }
     }
 
-    /// The endpoint.
+    /// Builds the endpoint.
     ///
     /// # Errors
-    /// All at once: an issuer or an authorization endpoint that is no `https` URL; refresh tokens without a life; two keys with the same `kid`; no grant, or one twice; a lifetime of
-    /// nothing or of more than a day; a time of more than a year; no failures allowed; a malformed scope name.
+    /// Every mistake at once: an issuer or an authorization endpoint that is not an `https` URL; two keys with the same `kid`;
+    /// no grant, or the same one twice; a grant without its settings; a refresh token without a lifetime; an access token's
+    /// lifetime of 0 or more than a day; a key prepublication of more than 366 days; no failed authentication allowed, or a
+    /// window of 0 or more than 366 days; an invalid scope name.
     pub fn build(self) -> Result<TokenEndpoint, ConfigError> {
-        let mut mistakes = Vec::new();
-        if let Err(error) = check_identifier("issuer", &self.issuer, PlainHttp::Loopback) {
-            mistakes.extend(error.into_mistakes());
-        }
-        mistakes.extend(self.keys.check().err());
-        if let Some(url) = &self.authorization_endpoint
-            && let Err(error) = check_url("authorization_code", url, PlainHttp::Loopback)
-        {
-            mistakes.extend(error.into_mistakes());
-        }
-        if let Some(found) = self.refresh.as_ref().and_then(RefreshToken::mistake) {
-            mistakes.push(ConfigMistake::new(
-                "refresh_token",
-                found,
-                "give a second or more, the absolute one no less",
-            ));
-        }
-        let mut names: Vec<_> = self.grants.iter().map(|grant| grant.grant_type()).collect();
-        names.sort_unstable();
-        if names.is_empty() {
-            mistakes.push(ConfigMistake::new("grant", "there is none", "offer at least one grant"));
-        }
-        if names.iter().zip(names.iter().skip(1)).any(|(one, next)| one == next) {
-            mistakes.push(ConfigMistake::new("grant", "one is offered twice", "offer each grant once"));
-        }
-        if self.lifetime.as_secs() == 0 || self.lifetime > MAX_LIFETIME {
-            let found = format!("{:?}", self.lifetime);
-            mistakes.push(ConfigMistake::new("access_token_lifetime", found, "give a second to a day"));
-        }
-        if self.publication > LONGEST {
-            let found = format!("{:?}", self.publication);
-            mistakes.push(ConfigMistake::new("key_prepublication", found, "give a year at the most"));
-        }
-        if self.failures.0 == 0 || self.failures.1.is_zero() || self.failures.1 > LONGEST {
-            let found = format!("{} in {:?}", self.failures.0, self.failures.1);
-            mistakes.push(ConfigMistake::new("max_failed_authentications", found, "allow at least one in some time"));
-        }
-        if !self.scopes.iter().all(|name| is_scope_name(name)) {
-            let change = "use printable ASCII without space, quote and backslash (RFC 6749 §3.3)";
-            mistakes.push(ConfigMistake::new("scopes_supported", "a name is no scope name", change));
-        }
-        ConfigError::unless_empty(mistakes)?;
+        self.check()?;
         let base = self.issuer.trim_end_matches('/').to_owned();
+        let authorization_endpoint = self.authorization_endpoint().map(str::to_owned);
+        let refresh = self.offered(REFRESH_TOKEN).and_then(ErasedGrant::refresh_token_settings).copied();
         let grants = self.grants.iter().map(|grant| grant.grant_type().to_owned());
         let metadata =
-            ServerMetadata::new(&self.issuer, &base, self.authorization_endpoint.as_deref(), &self.scopes, grants);
+            ServerMetadata::new(&self.issuer, &base, authorization_endpoint.as_deref(), &self.scopes, grants);
         let metadata = Bytes::from(serde_json::to_vec(&metadata).unwrap_or_default());
         let mut audiences = self.assertion_audiences;
         audiences.push(self.issuer.clone());
+        let (most, window) = self.failures;
         Ok(TokenEndpoint {
             inner: Arc::new(ServerState {
-                paths: Paths::of(&self.issuer),
+                paths: EndpointPaths::new(&self.issuer),
                 issuer: self.issuer,
-                authenticator: Authenticator {
-                    registry: self.registry,
-                    store: self.store,
-                    clock: self.clock,
-                    throttle: Throttle::new(self.failures.0, self.failures.1),
-                    audiences,
-                    decoy: Decoy::new()?,
-                },
+                services: Services { registry: self.registry, store: self.store, clock: self.clock },
+                authenticator: Authenticator { throttle: Throttle::new(most, window), audiences, decoy: Decoy::new()? },
                 signer: Signer::new(self.keys),
                 grants: self.grants,
                 bodies: self.bodies,
                 lifetime: self.lifetime,
-                publication: self.publication,
-                add_members: self.add_members,
+                prepublication: self.prepublication,
+                extra_parameters: self.extra_parameters,
                 metadata,
-                authorization_endpoint: self.authorization_endpoint,
-                refresh: self.refresh,
+                authorization_endpoint,
+                refresh,
             }),
         })
     }
-}
 
-impl Paths {
-    /// Below the issuer's own path; the well-known one before it (RFC 8414 §3.1).
-    fn of(issuer: &str) -> Self {
-        let uri: Uri = issuer.parse().unwrap_or_default();
-        let base = uri.path().trim_end_matches('/');
-        Self {
-            token: format!("{base}/token"),
-            introspect: format!("{base}/introspect"),
-            revoke: format!("{base}/revoke"),
-            jwks: format!("{base}/jwks.json"),
-            metadata: format!("/.well-known/oauth-authorization-server{base}"),
+    fn check(&self) -> Result<(), ConfigError> {
+        let mut mistakes = MistakeCollector::new();
+        mistakes.check(check_identifier("issuer", &self.issuer, PlainHttp::Loopback));
+        mistakes.check(self.keys.check());
+        mistakes.append(self.grant_mistakes());
+        if self.lifetime.as_secs() == 0 || self.lifetime > MAX_LIFETIME {
+            let found = format!("{:?}", self.lifetime);
+            mistakes.add("access_token_lifetime", found, "give between a second and a day");
         }
+        if self.prepublication > MAX_PERIOD {
+            let found = format!("{:?}", self.prepublication);
+            mistakes.add("key_prepublication", found, "give at most 366 days");
+        }
+        let (most, window) = self.failures;
+        if most == 0 || window.is_zero() || window > MAX_PERIOD {
+            let found = format!("{most} in {window:?}");
+            mistakes.add("max_failed_authentications", found, "allow at least one, in a window of at most 366 days");
+        }
+        if !self.scopes.iter().all(|name| is_scope_name(name)) {
+            let change = "use printable ASCII without space, quote and backslash (RFC 6749 §3.3)";
+            mistakes.add("scopes_supported", "a name is not a scope name", change);
+        }
+        mistakes.finish()
+    }
+
+    fn offered(&self, grant_type: &str) -> Option<&dyn ErasedGrant> {
+        self.grants.iter().find(|grant| grant.grant_type() == grant_type).map(|grant| &**grant)
+    }
+
+    fn authorization_endpoint(&self) -> Option<&str> {
+        self.offered(AUTHORIZATION_CODE).and_then(ErasedGrant::authorization_endpoint)
+    }
+
+    fn grant_mistakes(&self) -> MistakeCollector {
+        let mut mistakes = MistakeCollector::new();
+        if let Some(grant) = self.offered(AUTHORIZATION_CODE) {
+            match grant.authorization_endpoint() {
+                Some(url) => drop(mistakes.check(check_url("authorization_endpoint", url, PlainHttp::Loopback))),
+                None => {
+                    let change = "implement Grant::authorization_endpoint, as AuthorizationCodeGrant does";
+                    mistakes.add("grant", "authorization_code without an authorization endpoint", change);
+                }
+            }
+        }
+        if let Some(grant) = self.offered(REFRESH_TOKEN) {
+            match grant.refresh_token_settings().map(RefreshTokenGrant::mistake) {
+                Some(None) => {}
+                Some(Some(found)) => {
+                    let change = "give an idle lifetime of at least a second, and an absolute one that is not shorter";
+                    mistakes.add("refresh_token", found, change);
+                }
+                None => {
+                    let change = "implement Grant::refresh_token_settings, as RefreshTokenGrant does";
+                    mistakes.add("grant", "refresh_token without settings", change);
+                }
+            }
+        }
+        let mut names: Vec<_> = self.grants.iter().map(|grant| grant.grant_type()).collect();
+        names.sort_unstable();
+        if names.is_empty() {
+            mistakes.add("grant", "there is no grant", "offer at least one grant");
+        }
+        if names.windows(2).any(|pair| pair.first() == pair.last()) {
+            mistakes.add("grant", "a grant is offered twice", "offer each grant once");
+        }
+        mistakes
     }
 }
 
@@ -271,5 +266,7 @@ impl fmt::Debug for TokenEndpointBuilder {
     }
 }
 
-/// Longer times are mistakes.
-const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+const AUTHORIZATION_CODE: &str = "authorization_code";
+const REFRESH_TOKEN: &str = "refresh_token";
+/// Longer settings are mistakes.
+const MAX_PERIOD: Duration = Duration::from_secs(366 * 86_400);

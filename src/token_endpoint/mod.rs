@@ -1,32 +1,32 @@
 //! Issues tokens (feature `token-endpoint`): a minimal authorization server without users, pages or registration.
 //!
-//! *In*: requests to five paths below the issuer's identifier. *Out*: tokens, and what others need to check them.
+//! *In*: requests to five paths below the issuer's identifier. *Out*: tokens, and what APIs need to check them.
 //!
-//! | path | | |
+//! | path | specification | purpose |
 //! |---|---|---|
-//! | `POST /token` | RFC 6749 §3.2 | tokens, for the [`Grant`]s that are offered |
-//! | `POST /introspect` | RFC 7662 | whether a token is alive |
-//! | `POST /revoke` | RFC 7009 | ends a token |
-//! | `GET /jwks.json` | RFC 7517 §5 | the keys that check JWTs |
-//! | `GET /.well-known/oauth-authorization-server` | RFC 8414 | what there is; before the issuer's own path |
+//! | `POST /token` | RFC 6749 §3.2 | issues tokens, for the [`Grant`]s that are offered |
+//! | `POST /introspect` | RFC 7662 | reports whether a token is active |
+//! | `POST /revoke` | RFC 7009 | revokes a token |
+//! | `GET /jwks.json` | RFC 7517 §5 | has the keys that verify JWTs |
+//! | `GET /.well-known/oauth-authorization-server` | RFC 8414 | describes the server; this path goes before the issuer's own |
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use axum::Router;
 //! use tower_oauth::{
 //!     keys::{Algorithm, PrivateKey},
-//!     token_endpoint::{Client, ClientCredentials, ClientSecret, Clients, TokenEndpoint, TokenFormat},
+//!     token_endpoint::{Client, ClientCredentialsGrant, ClientSecret, Clients, TokenEndpoint, TokenFormat},
 //! };
 //!
-//! let (secret, text) = ClientSecret::generate()?; // `text` is for the client, and told this once
-//! let reports = Client::with_secret("reports", secret)
+//! let (secret, text) = ClientSecret::generate()?; // give `text` to the client; it can't be read again
+//! let reports = Client::builder("reports", secret)
 //!     .grant_types(["client_credentials"])
 //!     .default_scopes(["orders:read"])
 //!     .audience("https://api.example.com", TokenFormat::Jwt)
 //!     .build()?;
 //! let key = PrivateKey::generate(Algorithm::ES256)?;
 //! let endpoint = TokenEndpoint::builder("https://auth.example.com", key, Clients::new([reports])?)
-//!     .grant(ClientCredentials::new())
+//!     .grant(ClientCredentialsGrant::new())
 //!     .build()?;
 //! let app: Router = Router::new().fallback_service(endpoint);
 //! # let _ = (app, text);
@@ -34,37 +34,26 @@
 //! # }
 //! ```
 //!
-//! The endpoint finds its paths by itself, so it is mounted as a fallback, or at each of [`TokenEndpoint::paths`]; not
-//! nested, because that hides the path. TLS, CORS (for pages of other origins, RFC 9700 §2.6) and limits of load are layers
-//! of the host.
+//! The endpoint compares the whole path of a request. Mount it as a fallback, or at each of [`TokenEndpoint::paths`]; don't
+//! nest it, because nesting removes a part of the path. TLS, CORS (for pages of other origins, RFC 9700 §2.6) and load
+//! limits are layers of the application.
 //!
-//! What was issued is remembered by a [`Store`]: in memory unless told otherwise, in `RedisStore` (feature `redis`) or
-//! `PostgresStore` (feature `postgres`) for several instances of one issuer, and where a restart must forget nothing. Such
-//! instances sign with the same [`SigningKeys`].
+//! A [`Store`] keeps what was issued. The default is memory. Use `RedisStore` (feature `redis`) or `PostgresStore` (feature
+//! `postgres`) for several instances of one issuer, and to keep tokens across restarts. All instances sign with the same
+//! [`SigningKeys`].
 //!
-//! What is not here: login, consent, users, dynamic registration. `password` and `implicit` are not offered: a client that
-//! asks for a user's password teaches users to give it away, and can't be limited by a second factor (RFC 9700 §2.4); tokens
-//! in a URL leak (RFC 9700 §2.1.2). Both are answered with `unsupported_grant_type`.
+//! Not included: login, consent, users, dynamic registration. The grants `password` and `implicit` are never offered, and
+//! refused with `unsupported_grant_type`. A client that asks for a user's password trains users to reveal it, and bypasses a
+//! second factor (RFC 9700 §2.4). Tokens in a URL leak (RFC 9700 §2.1.2).
 
-mod authenticate;
-mod authorize;
 mod builder;
 mod client;
-mod error;
+mod endpoints;
 mod grant;
-mod introspect;
-mod issue;
-mod metadata;
-mod pkce;
-mod redirect;
-mod registry;
-mod request;
-mod response;
-mod revoke;
-mod secret;
+mod http;
+mod services;
 mod signer;
 mod store;
-mod throttle;
 
 use std::{
     convert::Infallible,
@@ -72,80 +61,50 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
-use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use ::http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
+use self::endpoints::ServerState;
 #[cfg(feature = "postgres")]
 pub use self::store::{PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]
 pub use self::store::{RedisStore, RedisStoreBuilder};
-use self::{
-    authenticate::Authenticator,
-    error::TokenErrorKind::{InvalidRequest, UnauthorizedClient, UnsupportedGrantType},
-    grant::ErasedGrant,
-    issue::AddMembers,
-    request::{Bodies, Parameters},
-    response::{cacheable_json, empty},
-    signer::Signer,
-};
 pub use self::{
-    authorize::{AuthorizationError, AuthorizationRequest},
     builder::TokenEndpointBuilder,
-    client::{Client, ClientBuilder, TokenFormat},
-    error::{TokenError, TokenErrorKind},
-    grant::{ClientCredentials, Grant, Granted, RefreshToken, TokenRequest},
-    issue::Issuance,
-    registry::{ClientRegistry, Clients},
-    response::ResponseBody,
-    secret::{ClientSecret, TokenHash},
+    client::{
+        Client, ClientCredential, TokenFormat,
+        builder::ClientBuilder,
+        registry::{ClientRegistry, Clients},
+        secret::{ClientSecret, TokenHash},
+    },
+    endpoints::{authorization_error::AuthorizationError, authorize::AuthorizationRequest, token::Issuance},
+    grant::{AuthorizationCodeGrant, ClientCredentialsGrant, Grant, Granted, RefreshTokenGrant, TokenRequest},
+    http::{
+        error::{TokenError, TokenErrorKind},
+        response::ResponseBody,
+    },
     signer::SigningKeys,
     store::{
-        AccessRecord, CodeRecord, CodeTaken, Family, Issued, MemoryStore, NewAccess, NewRefresh, Revoked, Rotated,
-        Store, StoreError, Successor, conformance,
+        AccessRecord, CodeRecord, CodeTaken, Family, Issued, MemoryStore, MemoryStoreBuilder, NewAccess, NewRefresh,
+        Revoked, Rotated, Store, StoreError, Successor,
     },
 };
 use crate::{config_error::ConfigError, keys::PrivateKey};
 
-/// A token endpoint and what belongs to it, as a tower service. See the [module docs](self). Clones share everything.
+/// A token endpoint and the endpoints that belong to it, as a tower service. See the [module docs](self). Clones share all
+/// state.
 #[derive(Clone)]
 pub struct TokenEndpoint {
     inner: Arc<ServerState>,
 }
 
-pub(crate) struct ServerState {
-    issuer: String,
-    paths: Paths,
-    authenticator: Authenticator,
-    signer: Signer,
-    grants: Vec<Box<dyn ErasedGrant>>,
-    bodies: Bodies,
-    lifetime: Duration,
-    publication: Duration,
-    add_members: Option<AddMembers>,
-    metadata: Bytes,
-    /// The host's own page, where codes are offered.
-    authorization_endpoint: Option<String>,
-    refresh: Option<RefreshToken>,
-}
-
-/// Where the endpoints are, as paths of a request.
-struct Paths {
-    token: String,
-    introspect: String,
-    revoke: String,
-    jwks: String,
-    metadata: String,
-}
-
 impl TokenEndpoint {
-    /// An endpoint that issues as `issuer`, signs with `keys`, and knows these clients.
+    /// Returns a builder for an endpoint that issues tokens as `issuer`, signs with `keys`, and serves `clients`.
     ///
-    /// `issuer` is what tokens say in `iss`: an `https` URL without query and fragment (RFC 8414 §2), or plain `http` on a
+    /// `issuer` is the `iss` of the tokens: an `https` URL without query and fragment (RFC 8414 §2), or plain `http` on a
     /// loopback address.
     pub fn builder(
         issuer: impl Into<String>,
@@ -155,21 +114,20 @@ impl TokenEndpoint {
         TokenEndpointBuilder::new(issuer.into(), keys.into(), clients)
     }
 
-    /// The paths it answers, each whole.
+    /// Returns the paths of the endpoints. Each path is complete.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
-        let Paths { token, introspect, revoke, jwks, metadata } = &self.inner.paths;
-        [token, introspect, revoke, jwks, metadata].into_iter().map(String::as_str)
+        self.inner.paths.iter()
     }
 
-    /// Publishes `next` at once, and signs with it when every API has had
-    /// [the time](TokenEndpointBuilder::key_prepublication) to fetch it. The key before it stays published until its tokens are
-    /// dead.
+    /// Publishes `next` at once, and signs with it after the
+    /// [prepublication time](TokenEndpointBuilder::key_prepublication), when every API has fetched it. The previous key stays
+    /// published until its last token has expired.
     ///
     /// # Errors
-    /// A key that is still in use has the same `kid`.
+    /// A key in use has the same `kid`.
     pub fn rotate_key(&self, next: PrivateKey) -> Result<(), ConfigError> {
-        let now = self.inner.authenticator.clock.now();
-        self.inner.signer.rotate(next, now + self.inner.publication, now)
+        let now = self.inner.services.now();
+        self.inner.signer.rotate(next, now + self.inner.prepublication, now)
     }
 }
 
@@ -194,7 +152,7 @@ where
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
         let inner = Arc::clone(&self.inner);
         let (parts, body) = request.into_parts();
-        ResponseFuture(Box::pin(async move { inner.answer(parts, body).await }))
+        ResponseFuture(Box::pin(async move { inner.respond(parts, body).await }))
     }
 }
 
@@ -214,88 +172,3 @@ impl fmt::Debug for ResponseFuture {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }
-
-impl ServerState {
-    async fn answer<B>(&self, parts: Parts, body: B) -> Response<ResponseBody>
-    where
-        B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
-    {
-        let path = parts.uri.path();
-        let reads = parts.method == Method::GET || parts.method == Method::HEAD;
-        let outcome = if path == self.paths.token {
-            self.token(&parts, body).await
-        } else if path == self.paths.introspect || path == self.paths.revoke {
-            self.manage(&parts, body).await
-        } else if path == self.paths.jwks && reads {
-            Ok(cacheable_json(&self.signer.jwk_set(self.authenticator.clock.now()), CACHEABLE))
-        } else if path == self.paths.metadata && reads {
-            Ok(self.metadata())
-        } else if path == self.paths.jwks || path == self.paths.metadata {
-            let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
-        } else {
-            return empty(StatusCode::NOT_FOUND);
-        };
-        let mut response = outcome.unwrap_or_else(TokenError::into_response);
-        if parts.method != Method::POST && response.status() == StatusCode::BAD_REQUEST {
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
-        }
-        response
-    }
-
-    /// RFC 6749 §3.2, in the order in which a client can do something about it.
-    async fn token<B>(&self, parts: &Parts, body: B) -> Result<Response<ResponseBody>, TokenError>
-    where
-        B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
-    {
-        let parameters = Parameters::from_request(parts, body, self.bodies).await?;
-        let client = self.authenticator.authenticate(&parts.headers, &parameters).await?;
-        let missing = || TokenError::new(InvalidRequest, "The grant_type is missing");
-        let wanted = parameters.get("grant_type")?.ok_or_else(missing)?;
-        let offered = self.grants.iter().find(|grant| grant.grant_type() == wanted);
-        let grant =
-            offered.ok_or_else(|| TokenError::new(UnsupportedGrantType, "The grant_type is not offered here"))?;
-        if !client.may_use(wanted) {
-            return Err(TokenError::new(UnauthorizedClient, "The client is not registered for this grant_type"));
-        }
-        let granted = grant.decide(&TokenRequest::new(&client, &parameters, self)).await?;
-        self.issue(&client, granted, wanted).await
-    }
-
-    /// What is done to a token.
-    async fn manage<B>(&self, parts: &Parts, body: B) -> Result<Response<ResponseBody>, TokenError>
-    where
-        B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
-    {
-        let parameters = Parameters::from_request(parts, body, self.bodies).await?;
-        let client = self.authenticator.authenticate(&parts.headers, &parameters).await?;
-        if parts.uri.path() == self.paths.revoke {
-            self.revoke(&client, &parameters).await
-        } else {
-            self.introspect(&client, &parameters).await
-        }
-    }
-
-    /// How refresh tokens live, if this client may have any.
-    fn refresh_tokens(&self, client: &Client) -> Option<&RefreshToken> {
-        self.refresh.as_ref().filter(|_| client.may_use("refresh_token"))
-    }
-
-    /// How long all that comes of one approval lives at the most.
-    fn family_lifetime(&self, client: &Client) -> Duration {
-        let access = client.lifetime.unwrap_or(self.lifetime);
-        self.refresh_tokens(client).map_or(access, |refresh| refresh.absolute)
-    }
-
-    fn metadata(&self) -> Response<ResponseBody> {
-        let mut response = Response::new(self.metadata.clone().into());
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHEABLE));
-        response
-    }
-}
-
-/// How long keys and metadata may be kept by others.
-const CACHEABLE: &str = "public, max-age=300";

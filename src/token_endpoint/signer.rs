@@ -1,9 +1,9 @@
-//! The keys that sign access tokens, and their succession (RFC 7517 §5, RFC 9068 §2.1).
+//! The keys that sign access tokens, and their rotation (RFC 7517 §5, RFC 9068 §2.1).
 //!
-//! *In*: private keys, and from when each signs. *Out*: signed tokens, and the public halves as a JWK set.
+//! *In*: private keys, and from when each signs. *Out*: signed tokens, and the public keys as a JWK set.
 //!
-//! A key is published as soon as it is known, so that whoever keeps the set for a while has it before it signs. It stays
-//! published until the last token that it can have signed is dead.
+//! A key is published as soon as it is known, so that APIs that cache the key set have it before it signs. It stays published
+//! until the last token that it may have signed has expired.
 
 use std::{
     fmt,
@@ -16,14 +16,14 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::error::TokenError;
+use super::http::error::TokenError;
 use crate::{
     config_error::{ConfigError, ConfigMistake},
     jws::{CannotSign, sha256},
     keys::PrivateKey,
 };
 
-/// One key or several that sign one after the other.
+/// One or more keys that sign one after the other.
 ///
 /// ```
 /// # fn main() -> Result<(), tower_oauth::ConfigError> {
@@ -32,40 +32,41 @@ use crate::{
 ///
 /// let tomorrow = SystemTime::now() + Duration::from_secs(86_400);
 /// let keys = SigningKeys::new(PrivateKey::generate(Algorithm::ES256)?)
-///     .then(PrivateKey::generate(Algorithm::ES256)?, tomorrow);
+///     .with_next(PrivateKey::generate(Algorithm::ES256)?, tomorrow);
 /// # let _ = keys;
 /// # Ok(())
 /// # }
 /// ```
 ///
-/// Instances that serve one issuer are given the same keys and times. A key without `kid` gets its thumbprint (RFC 7638).
+/// All instances of one issuer need the same keys and times. A key without `kid` gets its thumbprint (RFC 7638).
 pub struct SigningKeys {
-    keys: Vec<Arc<Signing>>,
+    keys: Vec<Arc<SigningPeriod>>,
 }
 
-struct Signing {
+/// A key, and from when it signs.
+struct SigningPeriod {
     key: PrivateKey,
     public: Value,
     from: SystemTime,
 }
 
 impl SigningKeys {
-    /// Signs with this key.
+    /// Returns keys of which this one signs.
     #[must_use]
     pub fn new(key: PrivateKey) -> Self {
-        Self { keys: vec![Signing::new(key, SystemTime::UNIX_EPOCH)] }
+        Self { keys: vec![SigningPeriod::new(key, SystemTime::UNIX_EPOCH)] }
     }
 
-    /// Publishes another key at once, and signs with it from `from` on.
+    /// Adds a key that is published at once and signs from `from` on.
     #[must_use]
-    pub fn then(mut self, key: PrivateKey, from: SystemTime) -> Self {
-        self.keys.push(Signing::new(key, from));
-        // Stable: of two keys for the same time, the later one counts.
+    pub fn with_next(mut self, key: PrivateKey, from: SystemTime) -> Self {
+        self.keys.push(SigningPeriod::new(key, from));
+        // A stable sort: of two keys for the same time, the one added later signs.
         self.keys.sort_by_key(|key| key.from);
         self
     }
 
-    /// Each key can be told from the others.
+    /// Checks that each key has its own `kid`.
     pub(crate) fn check(&self) -> Result<(), ConfigMistake> {
         let mut ids: Vec<_> = self.keys.iter().filter_map(|key| key.key.key_id()).collect();
         ids.sort_unstable();
@@ -73,7 +74,7 @@ impl SigningKeys {
         if ids.len() == self.keys.len() {
             return Ok(());
         }
-        Err(ConfigMistake::new("signing keys", "two have the same kid", "give each key a kid of its own"))
+        Err(ConfigMistake::new("signing keys", "two keys have the same kid", "give each key its own kid"))
     }
 }
 
@@ -89,7 +90,7 @@ impl fmt::Debug for SigningKeys {
     }
 }
 
-impl Signing {
+impl SigningPeriod {
     fn new(key: PrivateKey, from: SystemTime) -> Arc<Self> {
         let id = key.key_id().map_or_else(|| thumbprint(&key), str::to_owned);
         let key = key.with_key_id(id);
@@ -98,12 +99,12 @@ impl Signing {
     }
 }
 
-/// The keys in use. Readers never wait.
+/// The keys in use. Reading them never blocks.
 pub(crate) struct Signer {
     keys: ArcSwap<SigningKeys>,
 }
 
-/// RFC 7517 §5. Public members only: they are what `PrivateKey::public_jwk` writes.
+/// RFC 7517 §5. Contains public members only, as `PrivateKey::public_jwk` writes them.
 #[derive(Serialize)]
 pub(crate) struct JwkSet {
     keys: Vec<Value>,
@@ -114,7 +115,7 @@ impl Signer {
         Self { keys: ArcSwap::from_pointee(keys) }
     }
 
-    /// The key that signs at this time signs.
+    /// Signs with the key that is current at this time.
     pub(crate) fn sign(&self, claims: &impl Serialize, now: SystemTime) -> Result<String, TokenError> {
         let keys = self.keys.load();
         let current = keys.keys.iter().rev().find(|key| key.from <= now).or_else(|| keys.keys.first());
@@ -122,18 +123,18 @@ impl Signer {
         signed.map_err(TokenError::unavailable)
     }
 
-    /// The JWK set of this time.
+    /// Returns the JWK set to publish at this time.
     pub(crate) fn jwk_set(&self, now: SystemTime) -> JwkSet {
         let keys = self.keys.load();
-        JwkSet { keys: living(&keys.keys, now).map(|key| key.public.clone()).collect() }
+        JwkSet { keys: published(&keys.keys, now).map(|key| key.public.clone()).collect() }
     }
 
-    /// Publishes `next` now and signs with it from `from` on; forgets the keys whose tokens are dead.
+    /// Publishes `next` now, and signs with it from `from` on. Removes the keys whose tokens have expired.
     pub(crate) fn rotate(&self, next: PrivateKey, from: SystemTime, now: SystemTime) -> Result<(), ConfigError> {
-        let next = Signing::new(next, from);
+        let next = SigningPeriod::new(next, from);
         let mut outcome = Ok(());
         self.keys.rcu(|keys| {
-            let mut keys = SigningKeys { keys: living(&keys.keys, now).map(Arc::clone).collect() };
+            let mut keys = SigningKeys { keys: published(&keys.keys, now).map(Arc::clone).collect() };
             keys.keys.push(Arc::clone(&next));
             keys.keys.sort_by_key(|key| key.from);
             outcome = keys.check();
@@ -146,14 +147,14 @@ impl Signer {
     }
 }
 
-/// The keys that may have signed a token that is alive, or will sign one.
-fn living(keys: &[Arc<Signing>], now: SystemTime) -> impl Iterator<Item = &Arc<Signing>> {
+/// Returns the keys that may have signed an unexpired token, or will sign one.
+fn published(keys: &[Arc<SigningPeriod>], now: SystemTime) -> impl Iterator<Item = &Arc<SigningPeriod>> {
     let successors = keys.iter().skip(1).map(Some).chain([None]);
-    let dead = move |next: &Signing| next.from.checked_add(MAX_LIFETIME).is_some_and(|end| end <= now);
-    keys.iter().zip(successors).filter(move |(_, next)| !next.is_some_and(|next| dead(next))).map(|(key, _)| key)
+    let expired = move |next: &SigningPeriod| next.from.checked_add(MAX_LIFETIME).is_some_and(|end| end <= now);
+    keys.iter().zip(successors).filter(move |(_, next)| !next.is_some_and(|next| expired(next))).map(|(key, _)| key)
 }
 
-/// RFC 7638 §3.1: the required members in the order of their names.
+/// Returns the thumbprint (RFC 7638 §3.1): a hash of the required members in the order of their names.
 fn thumbprint(key: &PrivateKey) -> String {
     let jwk: Value = serde_json::from_str(&key.public_jwk()).unwrap_or_default();
     let members = ["crv", "e", "kty", "n", "x", "y"].iter();
@@ -162,5 +163,5 @@ fn thumbprint(key: &PrivateKey) -> String {
     URL_SAFE_NO_PAD.encode(sha256([json.as_bytes()]))
 }
 
-/// The longest life of an access token: so long a key stays published after it signed last.
+/// Maximum lifetime of an access token, and how long a key stays published after it has signed last.
 pub(crate) const MAX_LIFETIME: Duration = Duration::from_secs(24 * 3600);

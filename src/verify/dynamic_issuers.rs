@@ -1,19 +1,17 @@
-//! TrustedIssuers that are known only when a token names them: for APIs with many tenants.
+//! Issuers that are unknown until a token names them, for APIs with many tenants.
 //!
-//! *In*: a token's text. *Out*: the verdict of the verifier that a callback gave for the issuer it names.
+//! *In*: a token. *Out*: the verdict of the verifier that a callback returned for the token's issuer.
 //!
-//! The callback is the allow-list. What it approved is kept, the hundred most used unless said, and asked again after five
-//! minutes; what it refused is remembered for 30 seconds, apart from the others, so that a flood of invented issuers drives
-//! nobody out. An issuer that was not approved causes no look-up of anything.
+//! The callback is the allow-list. An approval is cached for 5 min, a refusal for 30 s. Both caches are bounded and separate,
+//! so that a flood of invented issuers evicts no approved one. An issuer that is not approved causes no look-up.
 //!
-//! Strangers call the callback too, with any name they like, and whoever knows the names of tenants can have their keys
-//! fetched: in a window of 30 seconds no more new verifiers are made than there is room for, and further tenants
-//! get 503.
+//! Any client can cause a call of the callback, with any issuer, and a client that knows the tenants' names can cause fetches
+//! of their keys. So within 30 s at most `max_issuers` verifiers are made; a token of a further issuer gets 503.
 
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -24,21 +22,13 @@ use quick_cache::{
     sync::{Cache, DefaultLifecycle},
 };
 
-use super::{JwtVerifier, PresentedToken, Verdict, Verify, trusted_issuers::named_issuer};
+use super::{JwtVerifier, PresentedToken, Verdict, Verify, trusted_issuers::unverified_token_issuer};
 use crate::{
     clock::{Clock, SystemClock},
     error::{AuthError, AuthErrorKind, Reason},
+    sync::lock,
     token::Token,
 };
-
-const MAX_ISSUERS: u32 = 100;
-const MAX_REFUSED: usize = 1_000;
-const REFUSAL_HOLDS: Duration = Duration::from_secs(30);
-const APPROVAL_HOLDS: Duration = Duration::from_secs(300);
-/// In which no more new verifiers are made than there is room for.
-const WINDOW: Duration = Duration::from_secs(30);
-/// Longer identifiers are nobody's, and not worth a place in memory.
-const MAX_IDENTIFIER_BYTES: usize = 512;
 
 /// Verifies the JWT access tokens of issuers that a callback approves.
 ///
@@ -48,31 +38,32 @@ const MAX_IDENTIFIER_BYTES: usize = 512;
 /// use tower_oauth::{fetch::HttpClient, verify::DynamicIssuers, Issuer, JwtVerifier, OAuthLayer};
 ///
 /// # fn example(customers: HashSet<String>) -> Result<(), tower_oauth::ConfigError> {
-/// let client = HttpClient::new()?; // one for all: making one takes milliseconds
-/// // Entra ID names the tenant in the issuer.
-/// let verifier = DynamicIssuers::new(move |issuer: &str| {
+/// let client = HttpClient::new()?; // one for all issuers: a new client takes milliseconds
+/// // The issuer of Entra ID contains the tenant.
+/// let approve = move |issuer: &str| {
 ///     let tenant = DynamicIssuers::match_template("https://login.microsoftonline.com/{tenantid}/v2.0", issuer)?;
 ///     if !customers.contains(tenant) {
 ///         return None;
 ///     }
 ///     let issuer = Issuer::builder(issuer).fetch(client.clone()).build().ok()?;
 ///     JwtVerifier::builder(issuer, "api://orders").accept_plain_jwt_type().build().ok()
-/// });
-/// let layer = OAuthLayer::new(verifier.max_issuers(500));
+/// };
+/// let layer = OAuthLayer::new(DynamicIssuers::builder(approve).max_issuers(500).build());
 /// # Ok(())
 /// # }
 /// ```
 ///
-/// The callback is called on the request's way and must not block: look into memory, and start issuers lazily.
+/// The callback runs while the request waits, so it must not block. Look the tenant up in memory, and use
+/// [`IssuerBuilder::build`](crate::issuer::IssuerBuilder::build), which fetches nothing at first.
 #[derive(Clone)]
 pub struct DynamicIssuers {
     approve: Arc<dyn Approve>,
-    approved: Arc<Cache<String, Approved>>,
-    /// When, by [`Clock::elapsed`].
+    approved: Arc<Cache<String, ApprovedIssuer>>,
+    /// The time of each refusal, by [`Clock::elapsed`].
     refused: Arc<Cache<String, Duration>>,
     max_issuers: u32,
-    budget: Arc<Mutex<Budget>>,
-    /// How often something was forgotten.
+    budget: Arc<Mutex<VerifierBudget>>,
+    /// Number of calls of `invalidate`.
     invalidations: Arc<AtomicU64>,
     clock: Arc<dyn Clock>,
 }
@@ -83,52 +74,41 @@ trait Approve: Fn(&str) -> Option<JwtVerifier> + Send + Sync {}
 impl<F: Fn(&str) -> Option<JwtVerifier> + Send + Sync> Approve for F {}
 
 #[derive(Clone)]
-struct Approved {
+struct ApprovedIssuer {
     verifier: JwtVerifier,
     /// By [`Clock::elapsed`].
     since: Duration,
 }
 
-/// How many new verifiers were made since when.
+/// The number of verifiers made in the current window.
 #[derive(Default)]
-struct Budget {
-    since: Duration,
+struct VerifierBudget {
+    window_start: Duration,
     made: u32,
 }
 
 impl DynamicIssuers {
-    /// Trusts the issuers for which `approve` gives a verifier. One whose issuer is another than asked for counts as no.
+    /// Trusts the issuers for which `approve` returns a verifier. A verifier for another issuer counts as a refusal.
     ///
-    /// When it is asked again, only the yes or no counts: the verifier that has the issuer's keys stays. New rules for an
-    /// issuer need [`forget`](Self::forget).
+    /// After 5 min `approve` is called again, and only whether it approves counts: the first verifier stays, because it has
+    /// the issuer's keys. To replace it, call [`invalidate`](Self::invalidate).
     pub fn new(approve: impl Fn(&str) -> Option<JwtVerifier> + Send + Sync + 'static) -> Self {
-        Self {
+        Self::builder(approve).build()
+    }
+
+    /// Returns a builder for further settings.
+    pub fn builder(approve: impl Fn(&str) -> Option<JwtVerifier> + Send + Sync + 'static) -> DynamicIssuersBuilder {
+        DynamicIssuersBuilder {
             approve: Arc::new(approve),
-            approved: room_for(MAX_ISSUERS),
-            refused: Arc::new(Cache::new(MAX_REFUSED)),
             max_issuers: MAX_ISSUERS,
-            budget: Arc::default(),
-            invalidations: Arc::default(),
             clock: Arc::new(SystemClock::new()),
         }
     }
 
-    /// How many approved issuers are kept, with their keys: give at least the number of tenants that are active together.
-    /// One that has to make room loses its keys, which are fetched again when it comes back.
-    #[must_use]
-    pub fn max_issuers(self, max_issuers: u32) -> Self {
-        Self { approved: room_for(max_issuers), max_issuers, ..self }
-    }
-
-    /// Another source of time, for tests.
-    #[must_use]
-    pub fn clock(self, clock: impl Clock) -> Self {
-        Self { clock: Arc::new(clock), ..self }
-    }
-
-    /// Forgets what was decided of an issuer: the next token asks the callback again, also while it is being asked now.
-    pub fn forget(&self, issuer: &str) {
-        // Counted first: who decides meanwhile sees it, or what he decided is removed here.
+    /// Removes the decision about an issuer. The next token of this issuer calls the callback again, even if a call is
+    /// running now.
+    pub fn invalidate(&self, issuer: &str) {
+        // Increment first, so a concurrent decision sees the new count or is removed below.
         self.invalidations.fetch_add(1, Ordering::SeqCst);
         self.remove(issuer);
     }
@@ -138,71 +118,77 @@ impl DynamicIssuers {
         self.refused.remove(issuer);
     }
 
-    /// What stands in `issuer` in the place of the template's only `{…}`, if the rest is equal byte for byte.
+    /// Returns the part of `issuer` in the place of the template's `{…}`. The rest must be equal, byte for byte.
     ///
-    /// A tenant is made of letters, digits, `-`, `_` and `.`; a slash or anything else that could lead elsewhere is none.
+    /// The part may have ASCII letters, digits, `-`, `_` and `.`, and must not begin with a dot. So it can't contain a slash or
+    /// another host.
     #[must_use]
     pub fn match_template<'i>(template: &str, issuer: &'i str) -> Option<&'i str> {
         let (before, rest) = template.split_once('{')?;
         let (_, after) = rest.split_once('}')?;
         let tenant = issuer.strip_prefix(before)?.strip_suffix(after)?;
-        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        let plain = !tenant.is_empty() && tenant.bytes().all(legal) && !tenant.starts_with('.');
-        plain.then_some(tenant)
+        let legal_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let legal = !tenant.is_empty() && tenant.bytes().all(legal_byte) && !tenant.starts_with('.');
+        legal.then_some(tenant)
     }
 
     fn verifier(&self, issuer: &str) -> Result<JwtVerifier, AuthError> {
         let now = self.clock.elapsed();
         let invalidations = self.invalidations.load(Ordering::SeqCst);
         let known = self.approved.get(issuer);
-        if let Some(Approved { verifier, since }) = &known
-            && now.saturating_sub(*since) < APPROVAL_HOLDS
+        if let Some(ApprovedIssuer { verifier, since }) = &known
+            && now.saturating_sub(*since) < APPROVAL_AGE
         {
             return Ok(verifier.clone());
         }
-        let refused = self.refused.get(issuer).is_some_and(|since| now.saturating_sub(since) < REFUSAL_HOLDS);
+        let refused = self.refused.get(issuer).is_some_and(|since| now.saturating_sub(since) < REFUSAL_AGE);
         if refused || issuer.len() > MAX_IDENTIFIER_BYTES {
             return Err(Reason::WrongIssuer.into());
         }
-        let decided = self.decide(issuer, known, now);
-        // The callback may have answered by what was true before it was forgotten.
+        let decision = self.call_approve(issuer, known, now);
+        // The callback may have decided by what was true before the invalidation.
         if self.invalidations.load(Ordering::SeqCst) != invalidations {
             self.remove(issuer);
         }
-        decided
+        decision
     }
 
-    fn decide(&self, issuer: &str, known: Option<Approved>, now: Duration) -> Result<JwtVerifier, AuthError> {
+    fn call_approve(
+        &self,
+        issuer: &str,
+        known: Option<ApprovedIssuer>,
+        now: Duration,
+    ) -> Result<JwtVerifier, AuthError> {
         let Some(verifier) = (self.approve)(issuer).filter(|verifier| verifier.issuer().identifier() == issuer) else {
             self.approved.remove(issuer);
             self.refused.insert(issuer.into(), now);
             return Err(Reason::WrongIssuer.into());
         };
-        if let Some(Approved { verifier, .. }) = known {
-            // Still approved: the one that has its keys stays.
-            self.approved.insert(issuer.into(), Approved { verifier: verifier.clone(), since: now });
+        if let Some(ApprovedIssuer { verifier, .. }) = known {
+            // Still approved. The verifier that has the keys stays.
+            self.approved.insert(issuer.into(), ApprovedIssuer { verifier: verifier.clone(), since: now });
             return Ok(verifier);
         }
-        // Tokens that arrive together share one verifier, and so one fetch and one place in the budget.
-        let approve = || self.spend(now).map(|()| Approved { verifier, since: now });
+        // Tokens that arrive together share one verifier, and so one fetch and one unit of the budget.
+        let approve = || self.spend_budget(now).map(|()| ApprovedIssuer { verifier, since: now });
         self.approved.get_or_insert_with(issuer, approve).map(|approved| approved.verifier)
     }
 
-    fn spend(&self, now: Duration) -> Result<(), AuthError> {
-        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        let spent = now.saturating_sub(budget.since);
-        if spent >= WINDOW {
-            *budget = Budget { since: now, made: 0 };
+    fn spend_budget(&self, now: Duration) -> Result<(), AuthError> {
+        let mut budget = lock(&self.budget);
+        let elapsed = now.saturating_sub(budget.window_start);
+        if elapsed >= WINDOW {
+            *budget = VerifierBudget { window_start: now, made: 0 };
         } else if budget.made >= self.max_issuers {
-            return Err(AuthError::unavailable(WINDOW.saturating_sub(spent)));
+            return Err(AuthError::unavailable(WINDOW.saturating_sub(elapsed)));
         }
         budget.made = budget.made.saturating_add(1);
         Ok(())
     }
 }
 
-/// In one piece: shards would fill up one before the other.
-fn room_for(issuers: u32) -> Arc<Cache<String, Approved>> {
+/// Returns a cache with one shard, because several shards would fill up unevenly.
+fn cache_for(issuers: u32) -> Arc<Cache<String, ApprovedIssuer>> {
     let entries = usize::try_from(issuers).unwrap_or(usize::MAX);
     let options =
         OptionsBuilder::new().shards(1).estimated_items_capacity(entries).weight_capacity(issuers.into()).build();
@@ -210,28 +196,30 @@ fn room_for(issuers: u32) -> Arc<Cache<String, Approved>> {
         Ok(options) => {
             Cache::with_options(options, UnitWeighter, DefaultHashBuilder::default(), DefaultLifecycle::default())
         }
-        // It lacks nothing; and if it did, the bound would still hold.
+        // All required options are set. The fallback keeps the bound.
         Err(_) => Cache::new(entries),
     })
 }
 
 impl Verify for DynamicIssuers {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
-        match named_issuer(presented.token()).and_then(|issuer| self.verifier(&issuer)) {
+        match unverified_token_issuer(presented.token()).and_then(|issuer| self.verifier(&issuer)) {
             Ok(verifier) => verifier.verify(presented),
             Err(error) => Verdict::Now(Err(error)),
         }
     }
 
     fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
-        let issuer = named_issuer(presented.token()).ok()?;
+        let issuer = unverified_token_issuer(presented.token()).ok()?;
         match self.verifier(&issuer) {
             Ok(verifier) => Some(verifier.verify(presented)),
-            // Nobody's issuer; a tenant that there is no room for at the moment is ours all the same.
+            // Not our issuer. A tenant above the limit is ours and gets 503.
             Err(error) if error.kind() == AuthErrorKind::InvalidToken => None,
             Err(error) => Some(Verdict::Now(Err(error))),
         }
     }
+
+    // `cache_key` has its default, because the verdicts of a `JwtVerifier` depend on nothing but the token.
 
     fn still_holds(&self, token: &Token) -> bool {
         let verifier = token.issuer().and_then(|issuer| self.verifier(issuer).ok());
@@ -244,6 +232,59 @@ impl fmt::Debug for DynamicIssuers {
         f.debug_struct("DynamicIssuers").field("approved", &self.approved.len()).finish_non_exhaustive()
     }
 }
+
+/// Builder for [`DynamicIssuers`].
+#[must_use]
+pub struct DynamicIssuersBuilder {
+    approve: Arc<dyn Approve>,
+    max_issuers: u32,
+    clock: Arc<dyn Clock>,
+}
+
+impl DynamicIssuersBuilder {
+    /// Maximum number of approved issuers in memory, with their keys. Default: 100.
+    ///
+    /// Set at least the number of tenants that are active at the same time. The keys of an evicted issuer are fetched again
+    /// with its next token.
+    pub fn max_issuers(self, max_issuers: u32) -> Self {
+        Self { max_issuers, ..self }
+    }
+
+    /// Replaces the source of time, for tests.
+    pub fn clock(self, clock: impl Clock) -> Self {
+        Self { clock: Arc::new(clock), ..self }
+    }
+
+    /// Builds the verifier. No callback has been called yet.
+    #[must_use]
+    pub fn build(self) -> DynamicIssuers {
+        let Self { approve, max_issuers, clock } = self;
+        DynamicIssuers {
+            approve,
+            approved: cache_for(max_issuers),
+            refused: Arc::new(Cache::new(MAX_REFUSED)),
+            max_issuers,
+            budget: Arc::default(),
+            invalidations: Arc::default(),
+            clock,
+        }
+    }
+}
+
+impl fmt::Debug for DynamicIssuersBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DynamicIssuersBuilder").field("max_issuers", &self.max_issuers).finish_non_exhaustive()
+    }
+}
+
+const MAX_ISSUERS: u32 = 100;
+const MAX_REFUSED: usize = 1_000;
+const REFUSAL_AGE: Duration = Duration::from_secs(30);
+const APPROVAL_AGE: Duration = Duration::from_secs(300);
+/// Within a window at most `max_issuers` verifiers are made.
+const WINDOW: Duration = Duration::from_secs(30);
+/// A longer issuer is refused without a call of the callback, and not stored.
+const MAX_IDENTIFIER_BYTES: usize = 512;
 
 #[cfg(test)]
 mod tests {
@@ -262,7 +303,7 @@ mod tests {
             "https://login.test/a%2f/v2.0",
             "https://login.test/a/v1.0",
             "https://LOGIN.test/a/v2.0",
-            "https://stranger.test/https://login.test/a/v2.0",
+            "https://attacker.test/https://login.test/a/v2.0",
             "https://login.test/{tenantid}/v2.0",
         ] {
             assert_eq!(tenant(issuer), None, "{issuer}");

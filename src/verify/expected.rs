@@ -1,6 +1,6 @@
-//! What is asked of claims, whoever vouches for them: that they are meant for us, and now.
+//! Checks of audience and times, for JWTs and introspection responses.
 //!
-//! *In*: the facts of a token. *Out*: nothing, or why it is refused.
+//! *In*: the facts of a token. *Out*: nothing, or why the token is refused.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,16 +11,12 @@ use crate::{
     error::{AuthError, Reason},
 };
 
-/// The last second of the year 9999: what lies beyond is no date.
-const LAST_DATE: NumericDate = NumericDate(253_402_300_799.0);
-const MAX_LEEWAY: Duration = Duration::from_secs(300);
-
-/// For whom, and how exactly by the clock.
+/// The expected audience, and the tolerance for clocks.
 #[derive(Debug)]
 pub(super) struct Expected {
-    /// Our identifiers.
+    /// The identifiers of this API.
     pub(super) audience: Vec<String>,
-    /// How far the issuer's clock may be off.
+    /// Tolerance for the difference between our clock and the issuer's.
     pub(super) leeway: Duration,
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -42,19 +38,19 @@ impl Expected {
         }
     }
 
-    /// RFC 7519 §4.1.3: we are among those it is meant for.
-    pub(super) fn check_audience<'f>(&self, named: impl Iterator<Item = &'f str>) -> Result<(), AuthError> {
-        let mut named = named.peekable();
-        if named.peek().is_none() {
+    /// RFC 7519 §4.1.3: the token's audience includes this API.
+    pub(super) fn check_audience<'f>(&self, audience: impl Iterator<Item = &'f str>) -> Result<(), AuthError> {
+        let mut audience = audience.peekable();
+        if audience.peek().is_none() {
             return Err(Reason::MissingClaim("aud").into());
         }
-        if !named.any(|named| self.audience.iter().any(|ours| ours == named)) {
+        if !audience.any(|named| self.audience.iter().any(|ours| ours == named)) {
             return Err(Reason::WrongAudience.into());
         }
         Ok(())
     }
 
-    /// RFC 7519 §4.1.4, §4.1.5: what is there of `exp`, `nbf` and `iat`.
+    /// RFC 7519 §4.1.4, §4.1.5, §4.1.6: checks those of `exp`, `nbf` and `iat` that are present.
     pub(super) fn check_times(&self, facts: &Facts) -> Result<(), AuthError> {
         let NumericDate(now) = NumericDate::of(self.clock.now());
         let leeway = self.leeway.as_secs_f64();
@@ -74,3 +70,7 @@ impl Expected {
         }
     }
 }
+
+/// The last second of the year 9999. A later date is malformed.
+const LAST_DATE: NumericDate = NumericDate(253_402_300_799.0);
+const MAX_LEEWAY: Duration = Duration::from_secs(300);

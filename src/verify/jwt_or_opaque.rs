@@ -1,9 +1,9 @@
-//! Two kinds of tokens behind one layer: those that can be judged here, and those that somebody must be asked about.
+//! JWTs and opaque tokens behind one layer.
 //!
-//! *In*: what a request presented. *Out*: the verdict of the one verifier whose token it is.
+//! *In*: a [`PresentedToken`]. *Out*: the verdict of the verifier that is responsible for the token.
 //!
-//! A token of a known issuer is judged by the first verifier, and what that says is final: a JWT that fails there is not
-//! sent on. Everything else goes to the second.
+//! The first verifier decides by the token's unverified issuer whether it is responsible. Its verdict is final: a JWT that it
+//! refuses is not passed on. All other tokens go to the second verifier.
 
 use std::sync::Arc;
 
@@ -13,100 +13,123 @@ use crate::{
     token::Token,
 };
 
-/// Judges its own tokens with `A`, and what that says is final; the rest with `B`.
+/// Verifies the tokens that `A` is responsible for with `A`, and all others with `B`.
 ///
 /// ```
 /// # fn example(jwt: tower_oauth::JwtVerifier, introspection: tower_oauth::IntrospectionVerifier) {
 /// use std::time::Duration;
 /// use tower_oauth::{Cached, JwtOrOpaque, OAuthLayer};
 ///
-/// // For most routes, an answer may be half a minute old.
+/// // For most routes: an introspection response may be 30 s old.
 /// let usual = JwtOrOpaque::new(jwt.clone(), Cached::new(introspection.clone(), Duration::from_secs(30)));
-/// // Where it matters that a token was not revoked, the issuer is asked each time, about JWTs too.
-/// let critical = JwtOrOpaque::new(jwt, introspection).always_ask();
+/// // For routes that must not accept a revoked token: the issuer is called for each request, for JWTs too.
+/// let critical = JwtOrOpaque::builder(jwt, introspection).require_both().build();
 /// # let _ = (OAuthLayer::new(usual), OAuthLayer::new(critical));
 /// # }
 /// ```
 ///
 /// `A` is a [`JwtVerifier`](crate::JwtVerifier), [`TrustedIssuers`](crate::verify::TrustedIssuers) or
-/// [`DynamicIssuers`](crate::verify::DynamicIssuers), which know their tokens by the issuer that is named in them; in a
-/// [`Cached`](crate::Cached) or not.
+/// [`DynamicIssuers`](crate::verify::DynamicIssuers), with or without a [`Cached`](crate::Cached) around it. They recognize
+/// their tokens by the issuer.
 #[derive(Debug)]
 pub struct JwtOrOpaque<A, B> {
-    own: A,
-    rest: Arc<B>,
-    always_ask: bool,
+    jwt: A,
+    opaque: Arc<B>,
+    require_both: bool,
 }
 
 impl<A: Verify, B: Verify> JwtOrOpaque<A, B> {
-    /// First `own`, if the token is its own; otherwise `rest`.
+    /// Verifies a token with `jwt` if that is responsible for it, and with `opaque` otherwise.
     #[must_use]
-    pub fn new(own: A, rest: B) -> Self {
-        Self { own, rest: Arc::new(rest), always_ask: false }
+    pub fn new(jwt: A, opaque: B) -> Self {
+        Self::builder(jwt, opaque).build()
     }
 
-    /// Asks about every token, for routes on which a revoked JWT must not pass: one that was accepted here is judged by the
-    /// second verifier too, and the handler sees what that found. One that failed here is still not sent on.
-    ///
-    /// Some servers answer no question about JWTs, npm's oidc-provider among them. That is an error of theirs, and such a
-    /// token gets 503.
-    #[must_use]
-    pub fn always_ask(self) -> Self {
-        Self { always_ask: true, ..self }
+    /// Returns a builder for further settings.
+    pub fn builder(jwt: A, opaque: B) -> JwtOrOpaqueBuilder<A, B> {
+        JwtOrOpaqueBuilder { jwt, opaque, require_both: false }
     }
 
-    fn ask_too(&self, presented: &PresentedToken<'_>, here: Verdict) -> Verdict {
-        match here {
-            Verdict::Now(verdict) => match good_here(verdict) {
-                Ok(()) => self.rest.verify(presented),
+    /// Verifies a token with the second verifier too, if the first one accepts it.
+    fn verify_with_both(&self, presented: &PresentedToken<'_>, first: Verdict) -> Verdict {
+        match first {
+            Verdict::Now(result) => match check_first(result) {
+                Ok(()) => self.opaque.verify(presented),
                 Err(error) => Verdict::Now(Err(error)),
             },
-            Verdict::Later(here) => {
-                let (rest, kept) = (Arc::clone(&self.rest), presented.to_owned());
+            Verdict::Later(verifying) => {
+                let (opaque, presented) = (Arc::clone(&self.opaque), presented.to_owned());
                 Verdict::later(async move {
-                    good_here(here.await)?;
-                    let verdict = rest.verify(&kept.present());
-                    match verdict {
-                        Verdict::Now(verdict) => verdict,
-                        Verdict::Later(judging) => judging.await,
-                    }
+                    check_first(verifying.await)?;
+                    // A statement of its own, because the presented token must not be held while waiting.
+                    let verdict = opaque.verify(&presented.as_presented());
+                    verdict.resolve().await
                 })
             }
         }
     }
 }
 
+/// Builder for [`JwtOrOpaque`].
+#[derive(Debug)]
+#[must_use]
+pub struct JwtOrOpaqueBuilder<A, B> {
+    jwt: A,
+    opaque: B,
+    require_both: bool,
+}
+
+impl<A: Verify, B: Verify> JwtOrOpaqueBuilder<A, B> {
+    /// Verifies a JWT with the second verifier too, so that a revoked JWT is refused. The handler gets the token of the
+    /// second verifier. A JWT that the first verifier refuses is still not passed on.
+    ///
+    /// The cost: a call of the issuer for every JWT. Some servers, such as npm's oidc-provider, can't introspect JWTs and
+    /// respond with an error; such a token gets 503.
+    pub fn require_both(self) -> Self {
+        Self { require_both: true, ..self }
+    }
+
+    /// Builds the verifier.
+    #[must_use]
+    pub fn build(self) -> JwtOrOpaque<A, B> {
+        let Self { jwt, opaque, require_both } = self;
+        JwtOrOpaque { jwt, opaque: Arc::new(opaque), require_both }
+    }
+}
+
 impl<A: Verify, B: Verify> Verify for JwtOrOpaque<A, B> {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
-        match self.own.verify_own(presented) {
-            Some(verdict) if self.always_ask => self.ask_too(presented, verdict),
+        match self.jwt.verify_own(presented) {
+            Some(verdict) if self.require_both => self.verify_with_both(presented, verdict),
             Some(verdict) => verdict,
-            None => self.rest.verify(presented),
+            None => self.opaque.verify(presented),
         }
     }
 
     fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
-        match self.own.verify_own(presented) {
-            Some(verdict) if self.always_ask => Some(self.ask_too(presented, verdict)),
+        match self.jwt.verify_own(presented) {
+            Some(verdict) if self.require_both => Some(self.verify_with_both(presented, verdict)),
             Some(verdict) => Some(verdict),
-            None => self.rest.verify_own(presented),
+            None => self.opaque.verify_own(presented),
         }
     }
 
     fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
-        self.own.cache_key(presented, key);
-        self.rest.cache_key(presented, key);
+        self.jwt.cache_key(presented, key);
+        self.opaque.cache_key(presented, key);
     }
 
-    /// Each of the two knows its own. A verdict of both holds for nobody: of the first one's token, which may have expired
-    /// or lost its key, nothing is left in it. So a [`Cached`](crate::Cached) belongs inside.
+    /// Each verifier recognizes its own tokens. With `require_both`, a verdict combines both verifiers and keeps nothing of
+    /// the first one's token, so it can't be checked again. Wrap the inner verifiers in [`Cached`](crate::Cached) instead.
     fn still_holds(&self, token: &Token) -> bool {
-        !self.always_ask && (self.own.still_holds(token) || self.rest.still_holds(token))
+        !self.require_both && (self.jwt.still_holds(token) || self.opaque.still_holds(token))
     }
 }
 
-/// The second verdict takes the place of this one, and the server's check for a key that the token is bound to sees only
-/// that: an issuer that doesn't repeat `cnf` in its answer must not make a bearer token of it (RFC 9449 §7.2).
-fn good_here(verdict: Result<Token, AuthError>) -> Result<(), AuthError> {
-    if verdict?.facts().confirmation { Err(Reason::SenderConstrained.into()) } else { Ok(()) }
+/// Refuses a token that the first verifier refused, or that is bound to a key.
+///
+/// The second verdict replaces the first one, so the server checks only the `cnf` of the second one. An issuer that doesn't
+/// repeat `cnf` in its introspection response must not turn the token into a bearer token (RFC 9449 §7.2).
+fn check_first(result: Result<Token, AuthError>) -> Result<(), AuthError> {
+    if result?.facts().confirmation { Err(Reason::SenderConstrained.into()) } else { Ok(()) }
 }

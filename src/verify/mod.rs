@@ -1,9 +1,12 @@
-//! Is this token true? The one question, and who answers it.
+//! Verification: is this token valid?
 //!
-//! *In*: [`PresentedToken`], what the request brought. *Out*: a [`Verdict`]: a [`Token`], or why not.
+//! *In*: a [`PresentedToken`], from the request. *Out*: a [`Verdict`]: a [`Token`], or why it was refused.
 //!
-//! There are three outcomes, not two: a token that *could not be judged* is
-//! [`AuthErrorKind::Unavailable`](crate::error::AuthErrorKind::Unavailable) and says nothing against the token.
+//! There are three results, not two. A token that *could not be checked* is
+//! [`AuthErrorKind::Unavailable`](crate::error::AuthErrorKind::Unavailable), which says nothing about the token.
+//!
+//! Scopes, roles and the binding to a key (`cnf`) are *not* checked here: see
+//! [`ResourceServer`](crate::ResourceServer) and the extractors.
 
 pub(crate) mod cached;
 mod dynamic_issuers;
@@ -28,10 +31,11 @@ use serde::Serialize;
 #[cfg(feature = "test-util")]
 pub(crate) use self::jwt::check_signature;
 pub use self::{
-    cached::CacheKey,
-    dynamic_issuers::DynamicIssuers,
+    cached::{CacheKey, CachedBuilder},
+    dynamic_issuers::{DynamicIssuers, DynamicIssuersBuilder},
     introspection::{ClientAuthentication, IntrospectionVerifierBuilder},
     jwt::{JwtVerifierBuilder, OptionalClaim},
+    jwt_or_opaque::JwtOrOpaqueBuilder,
     trusted_issuers::TrustedIssuers,
 };
 pub(crate) use self::{jwt::JwtVerifier, preset::Preset};
@@ -43,9 +47,10 @@ use crate::{
     token::Token,
 };
 
-/// Judges what a request presented.
+/// Verifies the token of a request.
 ///
-/// [`JwtVerifier`] does it for JWT access tokens. Your own, for tokens that no standard describes:
+/// [`JwtVerifier`](crate::JwtVerifier) verifies JWT access tokens, [`IntrospectionVerifier`](crate::IntrospectionVerifier)
+/// opaque ones. For any other kind of token, implement this trait:
 ///
 /// ```
 /// use tower_oauth::{verify::{PresentedToken, Verdict, Verify}, AuthError};
@@ -54,7 +59,7 @@ use crate::{
 ///
 /// impl Verify for StaticTokens {
 ///     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
-///         // A real one compares in constant time, or looks up a hash.
+///         // For real use, compare in constant time, or look up a hash.
 ///         if presented.token() == "correct-horse" {
 ///             Verdict::Now(presented.permit().token(&serde_json::json!({"sub": "ada", "scope": "orders:read"})))
 ///         } else {
@@ -65,34 +70,59 @@ use crate::{
 /// # let _ = tower_oauth::OAuthLayer::new(StaticTokens);
 /// ```
 ///
-/// The other methods have defaults that fit a verifier which looks at the token and nothing else.
+/// The defaults of the other methods are right for a verifier that reads nothing but the token. A verifier that wraps
+/// another one must forward all four methods.
 pub trait Verify: Send + Sync + 'static {
-    /// Judges at once where it can, and answers [`Verdict::Later`] only where it must wait for the network.
+    /// Verifies the token. Returns [`Verdict::Later`] only if it must wait, for example for the network.
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict;
 
-    /// The verdict, if the token is this verifier's to judge; `None` hands it on, for [`JwtOrOpaque`].
+    /// Verifies the token if this verifier is responsible for it. `None` passes it on to another verifier, for
+    /// [`JwtOrOpaque`](crate::JwtOrOpaque).
     ///
-    /// Whose token it is may be read from what nobody has checked yet. A verdict is the last word: a token that is
-    /// refused here is not handed on.
+    /// Unverified content of the token, such as `iss`, may decide about the responsibility. A verdict is final: a token
+    /// that is refused here is not passed on.
+    ///
+    /// Default: always responsible.
     fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
         Some(self.verify(presented))
     }
 
-    /// What the verdict depends on beside the token, for [`Cached`]: an endpoint, a tenant in a header.
+    /// Adds what the verdict depends on beside the token, such as an endpoint or a tenant in a header. For
+    /// [`Cached`](crate::Cached).
     ///
-    /// A verifier that looks at [`PresentedToken::parts`] or [`PresentedToken::bearer_method`] says here what it takes from there, and
-    /// adds a part for what isn't there, too; the verdicts of one that looks there and adds nothing are not kept.
+    /// A verifier that reads [`PresentedToken::parts`] or [`PresentedToken::bearer_method`] adds here what it takes from
+    /// them, and adds a part for a missing value too. If it reads them and adds nothing, its verdicts are not cached.
+    ///
+    /// Default: adds nothing.
     fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
         let _ = (presented, key);
     }
 
-    /// Whether a token that it accepted earlier would be accepted now, for [`Cached`], which asks on every hit: everything
-    /// that can be checked again without the network. Expiry is [`Cached`]'s own business.
+    /// True if a token that this verifier accepted earlier would be accepted now too. Checks what can be checked without
+    /// the network. [`Cached`](crate::Cached) calls it on every hit, and checks the expiry itself.
     ///
-    /// The default is yes for tokens made with a [`TokenPermit`], and no for those that a [`JwtVerifier`] made: whether its key
-    /// was withdrawn only that one knows, so who wraps it hands the question on.
+    /// Default: true for tokens made with a [`TokenPermit`], false for those of a [`JwtVerifier`](crate::JwtVerifier). Only
+    /// that verifier knows whether its issuer still publishes the key, so a wrapper must forward this method.
     fn still_holds(&self, token: &Token) -> bool {
         token.facts().key_epoch == 0
+    }
+}
+
+impl<V: Verify + ?Sized> Verify for Box<V> {
+    fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
+        (**self).verify(presented)
+    }
+
+    fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
+        (**self).verify_own(presented)
+    }
+
+    fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
+        (**self).cache_key(presented, key);
+    }
+
+    fn still_holds(&self, token: &Token) -> bool {
+        (**self).still_holds(token)
     }
 }
 
@@ -114,12 +144,12 @@ impl<V: Verify + ?Sized> Verify for Arc<V> {
     }
 }
 
-/// A verdict, or the promise of one.
+/// The result of a verifier, now or later.
 #[non_exhaustive]
 pub enum Verdict {
-    /// Judged, without waiting.
+    /// The result.
     Now(Result<Token, AuthError>),
-    /// A future that owns all it needs will give the verdict.
+    /// A future of the result. It owns everything that it needs.
     Later(VerdictFuture),
 }
 
@@ -129,10 +159,13 @@ impl Verdict {
         Self::Later(VerdictFuture(Box::pin(verifying)))
     }
 
-    /// Waits for the verdict, if that is necessary.
+    /// Returns the result; waits for it if necessary.
+    ///
+    /// # Errors
+    /// The token was refused, or could not be checked.
     pub async fn resolve(self) -> Result<Token, AuthError> {
         match self {
-            Self::Now(verdict) => verdict,
+            Self::Now(result) => result,
             Self::Later(verifying) => verifying.await,
         }
     }
@@ -164,58 +197,60 @@ impl fmt::Debug for Verdict {
     }
 }
 
-/// What a request brought: its credentials, and the rest of its head.
+/// The token of a request, and the request's head. `Debug` hides the token.
 pub struct PresentedToken<'r> {
     credentials: Credentials<'r>,
     parts: &'r Parts,
-    /// Somebody looked at more than the token.
-    looked_further: Cell<bool>,
+    /// True if more than the token was read. A cached verdict may then depend on it.
+    request_read: Cell<bool>,
 }
 
 impl<'r> PresentedToken<'r> {
     pub(crate) fn new(credentials: Credentials<'r>, parts: &'r Parts) -> Self {
-        Self { credentials, parts, looked_further: Cell::new(false) }
+        Self { credentials, parts, request_read: Cell::new(false) }
     }
 
-    /// The token as it came: at most the server's limit long, and of the characters of RFC 6750 §2.1.
+    /// Returns the token exactly as it was sent. It has only the characters of RFC 6750 §2.1 and at most the server's
+    /// maximum length.
     #[must_use]
     pub fn token(&self) -> &str {
         self.credentials.token()
     }
 
-    /// The way it came.
+    /// Returns how the token was sent.
     #[must_use]
     pub fn bearer_method(&self) -> BearerMethod {
-        self.looked_further.set(true);
+        self.request_read.set(true);
         self.credentials.bearer_method()
     }
 
-    /// The request's head. Don't read credentials from it again, and see [`Verify::cache_key`].
+    /// Returns the request's head. Don't read credentials from it again. See [`Verify::cache_key`] about cached verdicts.
     #[must_use]
     pub fn parts(&self) -> &'r Parts {
-        self.looked_further.set(true);
+        self.request_read.set(true);
         self.parts
     }
 
-    /// For a verdict that can't be asked for yet.
+    /// Copies the token and the head, for a verifier that runs later. What it will read is unknown now, so the request
+    /// counts as read.
     fn to_owned(&self) -> OwnedPresentedToken {
         let credentials = self.credentials.clone().into_owned();
         OwnedPresentedToken { credentials, parts: self.parts().clone() }
     }
 
-    /// The answer, and whether more than the token was looked at for it. Who asked for it from further out learns it too.
-    fn looked_further<T>(&self, ask: impl FnOnce() -> T) -> (T, bool) {
-        let before = self.looked_further.take();
-        let answer = ask();
-        let now = self.looked_further.get();
-        self.looked_further.set(before || now);
-        (answer, now)
+    /// Returns what `verify` returns, and whether it read more than the token. An outer call of this method sees that too.
+    fn track_reads<T>(&self, verify: impl FnOnce() -> T) -> (T, bool) {
+        let before = self.request_read.take();
+        let result = verify();
+        let now = self.request_read.get();
+        self.request_read.set(before || now);
+        (result, now)
     }
 
-    /// The right to make a [`Token`]; only a check gets one.
+    /// Returns the permit to make a [`Token`].
     #[must_use]
     pub fn permit(&self) -> TokenPermit {
-        TokenPermit { only_for_a_check: () }
+        TokenPermit { made_by_verification: () }
     }
 }
 
@@ -225,31 +260,33 @@ impl fmt::Debug for PresentedToken<'_> {
     }
 }
 
-/// What a request brought, without the request.
+/// A copy of a [`PresentedToken`] that doesn't borrow from the request.
 struct OwnedPresentedToken {
     credentials: Credentials<'static>,
     parts: Parts,
 }
 
 impl OwnedPresentedToken {
-    fn present(&self) -> PresentedToken<'_> {
+    fn as_presented(&self) -> PresentedToken<'_> {
         PresentedToken::new(self.credentials.clone(), &self.parts)
     }
 }
 
-/// The right to make a [`Token`] out of facts that have been checked. Comes with [`PresentedToken`] only.
+/// Permits a verifier to make a [`Token`] from claims that it has checked.
+///
+/// Only [`PresentedToken::permit`] returns one, so that no other code can make a token.
 #[derive(Debug, Clone, Copy)]
 pub struct TokenPermit {
-    only_for_a_check: (),
+    made_by_verification: (),
 }
 
 impl TokenPermit {
-    /// A token with these claims: an object with members as in RFC 9068 §2.2.
+    /// Returns a token with these claims. They serialize to an object with the members of RFC 9068 §2.2.
     ///
     /// # Errors
-    /// The claims are no object, or a standard member has a wrong type.
+    /// The claims are not an object, or a standard member has a wrong type.
     pub fn token(self, claims: &impl Serialize) -> Result<Token, AuthError> {
-        let () = self.only_for_a_check;
+        let () = self.made_by_verification;
         let claims = serde_json::to_string(claims).map_err(|_| Reason::MalformedClaims)?;
         Token::from_claims(claims, &ClaimNames::default())
     }

@@ -1,10 +1,9 @@
 //! Several trusted issuers behind one layer: an allow-list first (RFC 8725 §3.8, RFC 9068 §4).
 //!
-//! *In*: a token's text. *Out*: the verdict of the one verifier whose issuer the token names.
+//! *In*: a token. *Out*: the verdict of the verifier for the token's issuer.
 //!
-//! What a token says of its issuer is not believed here, it only chooses who judges: the chosen verifier has its own keys,
-//! audience, algorithms and relaxations, and accepts tokens of its own issuer only. An issuer that is not on the list
-//! causes no look-up of anything.
+//! The unverified `iss` only selects the verifier. Each verifier has its own keys, audience, algorithms and relaxations,
+//! and accepts tokens of its own issuer only. A token of an issuer that is not on the list causes no look-up.
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -17,7 +16,7 @@ use crate::{
     token::Token,
 };
 
-/// Verifies the JWT access tokens of several issuers, each by its own rules.
+/// Verifies the JWT access tokens of several issuers, each with its own verifier.
 ///
 /// ```
 /// # fn example(staff: tower_oauth::Issuer, partners: tower_oauth::Issuer) -> Result<(), tower_oauth::ConfigError> {
@@ -30,7 +29,7 @@ use crate::{
 /// # }
 /// ```
 ///
-/// A `sub` or `client_id` is unique within its issuer only: use it together with [`Token::issuer`](crate::Token::issuer).
+/// A `sub` or `client_id` is unique only within its issuer. Use it together with [`Token::issuer`](crate::Token::issuer).
 #[derive(Clone)]
 pub struct TrustedIssuers {
     verifiers: Arc<HashMap<Box<str>, JwtVerifier>>,
@@ -40,37 +39,39 @@ impl TrustedIssuers {
     /// Trusts the issuers of these verifiers.
     ///
     /// # Errors
-    /// No verifier, or two of the same issuer.
+    /// There is no verifier, or there are two for the same issuer.
     pub fn new(verifiers: impl IntoIterator<Item = JwtVerifier>) -> Result<Self, ConfigError> {
-        let (mut list, mut mistakes) = (HashMap::new(), MistakeCollector::new());
+        let (mut by_issuer, mut mistakes) = (HashMap::new(), MistakeCollector::new());
         for verifier in verifiers {
             let identifier: Box<str> = verifier.issuer().identifier().into();
-            if list.insert(identifier.clone(), verifier).is_some() {
+            if by_issuer.insert(identifier.clone(), verifier).is_some() {
                 let found = format!("{identifier:?} has two verifiers");
                 mistakes.add("issuers", found, "give one verifier for each issuer");
             }
         }
-        if list.is_empty() {
+        if by_issuer.is_empty() {
             mistakes.add("issuers", "the list is empty", "give at least one verifier");
         }
         mistakes.finish()?;
-        Ok(Self { verifiers: Arc::new(list) })
+        Ok(Self { verifiers: Arc::new(by_issuer) })
     }
 }
 
 impl Verify for TrustedIssuers {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
-        let named = named_issuer(presented.token());
-        match named.and_then(|issuer| self.verifiers.get(&*issuer).ok_or_else(|| Reason::WrongIssuer.into())) {
+        let issuer = unverified_token_issuer(presented.token());
+        match issuer.and_then(|issuer| self.verifiers.get(&*issuer).ok_or_else(|| Reason::WrongIssuer.into())) {
             Ok(verifier) => verifier.verify(presented),
             Err(error) => Verdict::Now(Err(error)),
         }
     }
 
     fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
-        let verifier = self.verifiers.get(&*named_issuer(presented.token()).ok()?)?;
+        let verifier = self.verifiers.get(&*unverified_token_issuer(presented.token()).ok()?)?;
         Some(verifier.verify(presented))
     }
+
+    // `cache_key` has its default, because the verdicts of a `JwtVerifier` depend on nothing but the token.
 
     fn still_holds(&self, token: &Token) -> bool {
         let verifier = token.issuer().and_then(|issuer| self.verifiers.get(issuer));
@@ -78,9 +79,11 @@ impl Verify for TrustedIssuers {
     }
 }
 
-/// The issuer that a token names, unverified: it chooses who judges, and proves nothing. One without a signature, or with
-/// a segment too many, names one too: else it would be nobody's, and [`JwtOrOpaque`](super::JwtOrOpaque) would hand it on.
-pub(super) fn named_issuer(token: &str) -> Result<String, AuthError> {
+/// Returns the unverified `iss` of a token. It selects a verifier, and proves nothing.
+///
+/// A token without a signature or with a fourth segment has an `iss` too. Otherwise no verifier would be responsible for it,
+/// and [`JwtOrOpaque`](crate::JwtOrOpaque) would pass it on.
+pub(super) fn unverified_token_issuer(token: &str) -> Result<String, AuthError> {
     let claims = unverified_payload(token).ok_or(Reason::NotAJws)?;
     Ok(unverified_issuer(&claims).ok_or(Reason::WrongIssuer)?)
 }

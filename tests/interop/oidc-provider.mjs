@@ -24,7 +24,7 @@ const API = 'https://api.interop.test';
 const SCOPE = 'orders:read orders:write admin';
 const jwt = (sign, extra = {}) => ({ scope: SCOPE, audience: undefined, accessTokenTTL: 600, accessTokenFormat: 'jwt', jwt: { sign, ...extra } });
 const resources = {
-  [`${API}/orders`]: jwt({ alg: 'ES256' }), // for examples/protected_api.rs
+  [`${API}/orders`]: jwt({ alg: 'ES256' }), // for examples/protected_api
   [`${API}/rs256`]: jwt({ alg: 'RS256' }),
   [`${API}/ps256`]: jwt({ alg: 'PS256' }),
   [`${API}/es256`]: jwt({ alg: 'ES256' }),

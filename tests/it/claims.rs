@@ -549,7 +549,7 @@ async fn a_shared_secret_is_accepted_through_its_own_constructor_only() {
         assert!(SharedSecret::new(algorithm, vec![7; length - 1]).is_err(), "{algorithm:?}: shorter than the hash");
         let secret = vec![7; length];
         let shared = SharedSecret::new(algorithm, secret.clone()).unwrap();
-        let verifier = JwtVerifier::shared_secret(ISSUER, shared, API).unwrap().clock(clock.clone()).build().unwrap();
+        let verifier = JwtVerifier::builder_from_secret(ISSUER, shared, API).clock(clock.clone()).build().unwrap();
         let desk = Desk { issuer: issuer.clone(), clock: clock.clone(), server: ResourceServer::new(verifier) };
         let token = desk.token();
         assert!(desk.accepts_signed(&token.sign_hmac(algorithm, &secret)).await);
@@ -565,8 +565,8 @@ async fn a_shared_secret_is_accepted_through_its_own_constructor_only() {
         assert!(!public.accepts_signed(&public.token().sign_hmac(algorithm, &secret)).await);
     }
     let secret = || SharedSecret::new(HmacAlgorithm::HS256, [7; 32]).unwrap();
-    assert!(JwtVerifier::shared_secret(" ", secret(), API).is_err());
-    let algorithms = JwtVerifier::shared_secret(ISSUER, secret(), API).unwrap();
+    assert!(JwtVerifier::builder_from_secret(" ", secret(), API).build().is_err());
+    let algorithms = JwtVerifier::builder_from_secret(ISSUER, secret(), API);
     assert!(algorithms.audience("").build().is_err());
 }
 
@@ -640,7 +640,7 @@ async fn the_allow_list_of_algorithms_is_kept() {
         MockIssuer::new(ISSUER).with_algorithm(Algorithm::ES256),
         MockIssuer::new(ISSUER).with_algorithm(Algorithm::EdDSA),
     );
-    let keys = ours.key_set().and(other.key_set());
+    let keys = ours.key_set().with_keys(other.key_set());
     let issuer = Issuer::from_keys(ISSUER, keys).unwrap();
     let app = |verifier: JwtVerifierBuilder| -> Router {
         router().layer(tower_oauth::OAuthLayer::new(verifier.build().unwrap()))

@@ -307,7 +307,7 @@ async fn logs_a_failed_introspection_as_an_error_without_token_or_secret() {
     for (client, secrets) in [
         (client(), [SECRET, "b3JkZXJzLWFwaTpjb3JyZWN0"]),
         (ClientAuthentication::secret_post("orders-api", SECRET), [SECRET, "correct+horse"]),
-        (ClientAuthentication::bearer(|| SECRET.replace(' ', "-")), [SECRET, "correct-horse"]),
+        (ClientAuthentication::bearer(|| async { Ok(SECRET.replace(' ', "-")) }), [SECRET, "correct-horse"]),
     ] {
         let fixture = IntrospectionFixture::with_parts(FakeIssuer::start().await, client, |verifier| verifier);
         for fault in [
@@ -431,7 +431,7 @@ fn reports_each_mistake_once_and_accepts_minimal_settings() {
     for client in [
         client(),
         ClientAuthentication::secret_post("x", "y"),
-        ClientAuthentication::bearer(String::new),
+        ClientAuthentication::bearer(|| async { Ok(String::new()) }),
         ClientAuthentication::tls("x"),
     ] {
         assert_eq!(build(client, good), Ok(()));
@@ -492,9 +492,10 @@ fn debug_shows_no_secret() {
         output.contains("orders-api") && output.contains("client_secret_basic") && !output.contains("horse"),
         "{output}"
     );
-    for client in
-        [ClientAuthentication::secret_post("orders-api", SECRET), ClientAuthentication::bearer(|| SECRET.to_owned())]
-    {
+    for client in [
+        ClientAuthentication::secret_post("orders-api", SECRET),
+        ClientAuthentication::bearer(|| async { Ok(SECRET.to_owned()) }),
+    ] {
         assert!(!format!("{client:?}").contains("horse"));
     }
 }

@@ -7,10 +7,12 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use futures_util::future::poll_immediate;
 use http::{Request, Response};
 use serde_json::{Value, json};
 use tower_oauth::{
@@ -23,7 +25,7 @@ use tower_oauth::{
 
 use crate::{
     fake_issuer::{FakeIssuer, Question},
-    introspection::{IntrospectionFixture, NOW, client},
+    introspection::{IntrospectionFixture, NOW, client, soon},
     secrets::Log,
     support::{API, get_with},
 };
@@ -158,8 +160,10 @@ async fn secret_post_sends_the_id_and_the_secret_in_the_form_only() {
 async fn calls_the_bearer_closure_for_each_introspection_request() {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
-    let authentication =
-        ClientAuthentication::bearer(move || format!("ours-{}", counted.fetch_add(1, Ordering::Relaxed)));
+    let authentication = ClientAuthentication::bearer(move || {
+        let token = format!("ours-{}", counted.fetch_add(1, Ordering::Relaxed));
+        async move { Ok(token) }
+    });
     let fixture = IntrospectionFixture::with_parts(FakeIssuer::start().await, authentication, |verifier| verifier);
     for index in 0..3 {
         assert_eq!(fixture.kind("opaque").await, None);
@@ -171,8 +175,28 @@ async fn calls_the_bearer_closure_for_each_introspection_request() {
 }
 
 #[tokio::test]
+async fn responds_503_and_logs_the_error_if_the_bearer_closure_fails() {
+    let authentication = ClientAuthentication::bearer(|| async { Err(FetchError::new("the token service is down")) });
+    let fixture = IntrospectionFixture::with_parts(FakeIssuer::start().await, authentication, |verifier| verifier);
+    let log = Log::default();
+    log.capture(fixture.assert_unavailable("5", "")).await;
+    assert!(log.text().contains("the token service is down"), "{}", log.text());
+    assert_eq!(fixture.fake.asked(), 0);
+}
+
+#[tokio::test]
+async fn responds_503_if_the_bearer_closure_takes_longer_than_the_introspection() {
+    let authentication = ClientAuthentication::bearer(std::future::pending);
+    let fixture = IntrospectionFixture::with_parts(FakeIssuer::start().await, authentication, |verifier| verifier);
+    let mut waiting = Box::pin(fixture.kind("opaque"));
+    assert!(poll_immediate(&mut waiting).await.is_none());
+    fixture.clock.advance(Duration::from_secs(5));
+    assert_eq!(soon(waiting).await, Some(AuthErrorKind::Unavailable));
+}
+
+#[tokio::test]
 async fn responds_503_and_logs_no_secret_if_a_bearer_token_fits_no_header() {
-    let authentication = ClientAuthentication::bearer(|| "hush\r\nx: y".to_owned());
+    let authentication = ClientAuthentication::bearer(|| async { Ok("hush\r\nx: y".to_owned()) });
     let fixture = IntrospectionFixture::with_parts(FakeIssuer::start().await, authentication, |verifier| verifier);
     let log = Log::default();
     log.capture(fixture.assert_unavailable("5", "")).await;
@@ -207,7 +231,7 @@ async fn fetches_metadata_with_the_configured_fetch_too() {
 
 #[tokio::test]
 async fn marks_this_apis_credentials_as_sensitive_in_the_header() {
-    for client in [client(), ClientAuthentication::bearer(|| "hush".to_owned())] {
+    for client in [client(), ClientAuthentication::bearer(|| async { Ok("hush".to_owned()) })] {
         let (fixture, fetch) = recorded(client).await;
         assert_eq!(fixture.kind("opaque").await, None);
         let sent = fetch.sent.lock().unwrap();
@@ -335,7 +359,7 @@ async fn does_not_log_an_assertion() {
     let fixture = IntrospectionFixture::with_parts(
         FakeIssuer::start().await,
         client,
-        IntrospectionVerifierBuilder::signed_answers,
+        IntrospectionVerifierBuilder::signed_responses,
     );
     fixture.fake.introspection(crate::fake_issuer::Answer::Status(401));
     let log = Log::default();

@@ -497,7 +497,7 @@ async fn gives_the_expected_verdict_for_recorded_responses_of_providers() {
         let audience = inner["aud"].as_str().unwrap_or(API);
         let fixture = IntrospectionFixture::with(|verifier| {
             let verifier = verifier.audience(audience);
-            if signed { verifier.signed_answers() } else { verifier }
+            if signed { verifier.signed_responses() } else { verifier }
         })
         .await;
         let issued = inner["iat"].as_u64().or_else(|| response["iat"].as_u64()).unwrap_or(NOW);

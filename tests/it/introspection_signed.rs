@@ -14,7 +14,7 @@ use crate::{
 
 /// A fixture that requests signed responses. Its issuer publishes an ES256 key.
 async fn signed() -> IntrospectionFixture {
-    IntrospectionFixture::with(IntrospectionVerifierBuilder::signed_answers).await
+    IntrospectionFixture::with(IntrospectionVerifierBuilder::signed_responses).await
 }
 
 fn payload(fixture: &IntrospectionFixture) -> Value {

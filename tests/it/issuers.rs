@@ -12,7 +12,7 @@ use tower_oauth::{
     Issuer, JwtVerifier, OAuthLayer,
     keys::Algorithm,
     testing::{ManualClock, MockIssuer},
-    verify::{DynamicIssuers, TrustedIssuers},
+    verify::{DynamicIssuers, DynamicIssuersBuilder, TrustedIssuers},
 };
 
 use crate::{
@@ -64,19 +64,24 @@ async fn an_issuer_that_is_not_on_the_list_asks_nobody_for_keys() {
 fn the_list_names_each_issuer_once_and_at_least_one() {
     assert!(TrustedIssuers::new([]).unwrap_err().to_string().contains("the list is empty"));
     let twice = TrustedIssuers::new([issuer().verifier(API), issuer().verifier("https://other.test")]);
-    assert!(twice.unwrap_err().to_string().contains("\"https://auth.test\" is there twice"));
+    assert!(twice.unwrap_err().to_string().contains("\"https://auth.test\" has two verifiers"));
 }
 
-/// Approves `https://tenant-….test`, and counts how often it is asked.
+/// Approves `https://tenant-….test`, and counts the calls.
 fn tenants(clock: &ManualClock) -> (DynamicIssuers, Arc<AtomicUsize>) {
+    let (builder, asked) = tenants_builder(clock);
+    (builder.build(), asked)
+}
+
+fn tenants_builder(clock: &ManualClock) -> (DynamicIssuersBuilder, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&asked);
-    let verifier = DynamicIssuers::new(move |issuer: &str| {
+    let builder = DynamicIssuers::builder(move |issuer: &str| {
         counter.fetch_add(1, Ordering::SeqCst);
         DynamicIssuers::match_template("https://tenant-{name}.test", issuer)?;
         Some(MockIssuer::new(issuer).verifier(API))
     });
-    (verifier.clock(clock.clone()), asked)
+    (builder.clock(clock.clone()), asked)
 }
 
 #[tokio::test]
@@ -99,7 +104,7 @@ async fn a_callback_approves_tenants_once_and_its_refusal_holds_for_thirty_secon
     let forged =
         MockIssuer::new("https://tenant-a.test").token("ada").sign_with(&MockIssuer::new("https://tenant-b.test"));
     assert_eq!(get_with_token(&app, "/me", &forged).await.status, 401, "keys are never pooled");
-    verifier.forget("https://tenant-a.test");
+    verifier.invalidate("https://tenant-a.test");
     assert_eq!(get_with_token(&app, "/me", &token("https://tenant-a.test")).await.status, 200);
     assert_eq!(asked.load(Ordering::SeqCst), 4);
 }
@@ -113,7 +118,7 @@ async fn what_is_forgotten_while_the_callback_is_asked_is_not_kept() {
         let verifier = DynamicIssuers::new(move |issuer: &str| {
             // Somebody changes his mind after the callback has looked.
             if counted.fetch_add(1, Ordering::SeqCst) == 0 {
-                inside.get().unwrap().forget(issuer);
+                inside.get().unwrap().invalidate(issuer);
             }
             approved.then(|| MockIssuer::new(issuer).verifier(API))
         });
@@ -161,11 +166,11 @@ async fn an_approval_is_asked_for_again_and_a_verifier_that_is_still_approved_ke
     let (clock, fake) = (ManualClock::default(), FakeIssuer::start().await);
     let approved = Arc::new(AtomicUsize::new(1));
     let (answer, builder_clock, identifier) = (Arc::clone(&approved), clock.clone(), fake.identifier.clone());
-    let verifier = DynamicIssuers::new(move |issuer: &str| {
+    let verifier = DynamicIssuers::builder(move |issuer: &str| {
         (answer.load(Ordering::SeqCst) == 1 && issuer == identifier).then_some(())?;
         JwtVerifier::new(Issuer::builder(issuer).clock(builder_clock.clone()).build().ok()?, API).ok()
     });
-    let app = router().layer(OAuthLayer::new(verifier.clock(clock.clone())));
+    let app = router().layer(OAuthLayer::new(verifier.clock(clock.clone()).build()));
     assert_eq!(get_with_token(&app, "/me", &fake.good_token()).await.status, 200);
     clock.advance(Duration::from_secs(300));
     assert_eq!(get_with_token(&app, "/me", &fake.good_token()).await.status, 200);
@@ -180,8 +185,8 @@ async fn an_approval_is_asked_for_again_and_a_verifier_that_is_still_approved_ke
 #[tokio::test]
 async fn no_more_verifiers_are_made_in_half_a_minute_than_there_is_room_for() {
     let clock = ManualClock::default();
-    let (verifier, _) = tenants(&clock);
-    let app = router().layer(OAuthLayer::new(verifier.max_issuers(3)));
+    let (builder, _) = tenants_builder(&clock);
+    let app = router().layer(OAuthLayer::new(builder.max_issuers(3).build()));
     let token = |number: u32| MockIssuer::new(&format!("https://tenant-{number}.test")).token("ada").sign();
     for number in 0..3 {
         assert_eq!(get_with_token(&app, "/me", &token(number)).await.status, 200);

@@ -218,7 +218,7 @@ const SECRETS: [(HmacAlgorithm, usize); 3] =
 
 fn shared(algorithm: HmacAlgorithm, bytes: usize) -> JwtVerifier {
     let secret = SharedSecret::new(algorithm, vec![7; bytes]).unwrap();
-    JwtVerifier::shared_secret(ISSUER, secret, API).unwrap().build().unwrap()
+    JwtVerifier::builder_from_secret(ISSUER, secret, API).build().unwrap()
 }
 
 #[test]
@@ -257,13 +257,13 @@ fn a_verifier_with_a_secret_takes_its_one_algorithm_and_nothing_else() {
         }
     }
     let secret = SharedSecret::new(HmacAlgorithm::HS256, [7; 32]).unwrap();
-    let builder = JwtVerifier::shared_secret("not-a-url", secret, API).unwrap().algorithms([Algorithm::ES256]);
+    let builder = JwtVerifier::builder_from_secret("not-a-url", secret, API).algorithms([Algorithm::ES256]);
     let verifier = builder.build().unwrap();
     let token = good().claim("iss", "not-a-url");
     assert!(authenticate(verifier.clone(), &token.sign_hmac(HmacAlgorithm::HS256, &[7; 32])).is_ok());
     assert_eq!(authenticate(verifier, &token.sign()).unwrap_err(), AuthErrorKind::InvalidToken);
     let secret = SharedSecret::new(HmacAlgorithm::HS256, [7; 32]).unwrap();
-    assert!(JwtVerifier::shared_secret(" ", secret, API).is_err());
+    assert!(JwtVerifier::builder_from_secret(" ", secret, API).build().is_err());
 }
 
 #[test]

@@ -127,7 +127,7 @@ fn pem_of_anything_but_one_public_key_is_an_error_that_says_so() {
         (armour("EC PRIVATE KEY", &der), private),
         (armour("ENCRYPTED PRIVATE KEY", &der), private),
         (armour("CERTIFICATE", &der), "a certificate; give its public key (openssl x509 -pubkey -noout)"),
-        (armour("EC PARAMETERS", &der), "a PEM block that is no public key"),
+        (armour("EC PARAMETERS", &der), "a PEM block that is not a public key"),
         (armour("PUBLIC KEY", b"nothing"), "it is not a public key in DER"),
         (armour("PUBLIC KEY", &[]), "it is not"),
         (format!("{pem}{pem}"), "it is not one PEM block"),
@@ -155,7 +155,7 @@ fn der_of_anything_but_a_good_public_key_is_an_error_that_says_so() {
     } else {
         "the key's numbers are not accepted"
     };
-    let unknown = "its algorithm is not one that we know";
+    let unknown = "its algorithm is not supported";
     let cases = [
         (Vec::new(), not_der),
         (b"nothing".to_vec(), not_der),
@@ -163,14 +163,14 @@ fn der_of_anything_but_a_good_public_key_is_an_error_that_says_so() {
         (spki(ED25519, None, &ed25519)[..40].to_vec(), not_der),
         (spki(X25519, None, &ed25519), unknown),
         (spki(RSA_PSS, None, &pkcs1(&odd_number(2048), &[1, 0, 1])), unknown),
-        (spki(EC, Some(SECP256K1), &uncompressed), "its curve is not one that we know"),
-        (spki(EC, None, &uncompressed), "its curve is not one that we know"),
+        (spki(EC, Some(SECP256K1), &uncompressed), "its curve is not supported"),
+        (spki(EC, None, &uncompressed), "its curve is not supported"),
         (spki(EC, Some(P256), &compressed), "its point is not in the uncompressed form"),
         (spki(EC, Some(P256), &[]), "its point is not in the uncompressed form"),
-        (spki(EC, Some(P256), &uncompressed[..64]), "a coordinate has not the length of the curve's field"),
+        (spki(EC, Some(P256), &uncompressed[..64]), "a coordinate does not have the length of the curve's field"),
         (spki(EC, Some(P256), &off_curve), backend),
         (spki(ED25519, None, &ed25519[1..]), "an Ed25519 point has 32 bytes"),
-        (spki(ED25519, None, &[0; 32]), "a point of small order or in a second spelling"),
+        (spki(ED25519, None, &[0; 32]), "a point of small order or with a second encoding"),
         (spki(RSA, None, b"nothing"), not_der),
         (spki(RSA, None, &pkcs1(&odd_number(1024), &[1, 0, 1])), "an RSA key of less than 2048 bits"),
         (pkcs1(&odd_number(2047), &[1, 0, 1]), "an RSA key of less than 2048 bits"),

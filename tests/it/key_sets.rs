@@ -119,10 +119,10 @@ fn keys_published_with_a_private_member_are_left_out() {
     for algorithm in [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA] {
         for member in ["d", "p", "q", "dp", "dq", "qi"] {
             let private = with(jwk_of(algorithm), member, b64([9; 32]));
-            assert_left_out(&private, "it holds private members, so it is not secret any more");
+            assert_left_out(&private, "it has private members, so it is not secret any more");
         }
         let private = with(jwk_of(algorithm), "oth", json!([{"r": "AQ", "d": "AQ", "t": "AQ"}]));
-        assert_left_out(&private, "it holds private members, so it is not secret any more");
+        assert_left_out(&private, "it has private members, so it is not secret any more");
     }
 }
 
@@ -135,7 +135,7 @@ fn keys_for_other_purposes_are_left_out() {
         assert_left_out(&with(jwk_of(Algorithm::RS256), "key_ops", operations), "its key_ops have no verify");
     }
     for operations in [json!(["verify", "verify"]), json!(["verify", "sign", "sign"])] {
-        assert_left_out(&with(jwk_of(Algorithm::RS256), "key_ops", operations), "its key_ops repeat one");
+        assert_left_out(&with(jwk_of(Algorithm::RS256), "key_ops", operations), "its key_ops have a duplicate");
     }
     // Each of the two counts, whatever the other says.
     let contradictory = with(jwk_of(Algorithm::RS256), "key_ops", json!(["encrypt"]));
@@ -146,7 +146,7 @@ fn keys_for_other_purposes_are_left_out() {
 fn an_alg_that_we_do_not_know_or_that_is_not_of_the_keys_kind_leaves_the_key_out() {
     for alg in ["RSA-OAEP", "RSA1_5", "ECDH-ES", "ES521", "ES256K", "none", "", "rs256", "ML-DSA-44"] {
         let bent = with(jwk_of(Algorithm::RS256), "alg", alg);
-        assert_left_out(&bent, "its alg is not one for signatures that we know");
+        assert_left_out(&bent, "its alg is not a supported signature algorithm");
     }
     let strangers = [
         (Algorithm::RS256, ["ES256", "EdDSA", "HS256"]),
@@ -163,16 +163,16 @@ fn an_alg_that_we_do_not_know_or_that_is_not_of_the_keys_kind_leaves_the_key_out
 
 #[test]
 fn keys_of_unknown_kinds_and_curves_are_left_out() {
-    let kind = "its kty is not one that we know";
+    let kind = "its kty is not supported";
     assert_left_out(&json!({"kty": "AKP", "alg": "EdDSA", "pub": b64([1; 1312])}), kind);
     assert_left_out(&json!({"kty": "AKP", "pub": b64([1; 1312])}), kind);
     for kty in ["rsa", "ec", "", "RSA\0"] {
         assert_left_out(&with(jwk_of(Algorithm::RS256), "kty", kty), kind);
     }
     let akp = json!({"kty": "AKP", "alg": "ML-DSA-44", "pub": b64([1; 1312])});
-    assert_left_out(&akp, "its alg is not one for signatures that we know");
+    assert_left_out(&akp, "its alg is not a supported signature algorithm");
 
-    let curve = "its curve is not one that we know";
+    let curve = "its curve is not supported";
     let point = b64([9; 32]);
     assert_left_out(&json!({"kty": "OKP", "crv": "X25519", "x": point}), curve);
     assert_left_out(&json!({"kty": "OKP", "crv": "X448", "x": b64([9; 56])}), curve);
@@ -256,7 +256,7 @@ fn points_off_the_curve_are_left_out() {
 
 #[test]
 fn coordinates_of_another_length_are_left_out() {
-    let reason = "a coordinate has not the length of the curve's field";
+    let reason = "a coordinate does not have the length of the curve's field";
     for algorithm in [Algorithm::ES256, Algorithm::ES384] {
         for member in ["x", "y"] {
             let jwk = jwk_of(algorithm);
@@ -322,11 +322,11 @@ fn nesting_as_deep_as_it_may_be_spoils_neither_the_set_nor_the_process() {
 fn two_sets_joined_serve_both_and_count_the_left_out_keys_on() {
     let oct = json!({"kty": "oct", "k": "AQ"});
     let one = set([oct.clone(), jwk_of(Algorithm::ES256)]);
-    let keys = one.and(set([jwk_of(Algorithm::EdDSA), oct]));
+    let keys = one.with_keys(set([jwk_of(Algorithm::EdDSA), oct]));
     let places: Vec<usize> = keys.skipped().iter().map(tower_oauth::keys::SkippedKey::place).collect();
     assert_eq!((keys.len(), keys.is_empty(), places), (2, false, vec![0, 3]));
     assert!(accepts(keys, &token_of(Algorithm::EdDSA)));
-    let keys = set([jwk_of(Algorithm::EdDSA)]).and(set([jwk_of(Algorithm::ES256)]));
+    let keys = set([jwk_of(Algorithm::EdDSA)]).with_keys(set([jwk_of(Algorithm::ES256)]));
     assert!(accepts(keys, &token_of(Algorithm::ES256)));
 }
 

@@ -9,7 +9,7 @@ use tower_oauth::{
     error::AuthErrorKind,
     keys::Algorithm,
     testing::{Forgery, ManualClock, MockIssuer, TokenBuilder},
-    verify::{DynamicIssuers, TrustedIssuers, Verdict, Verify},
+    verify::{DynamicIssuers, JwtOrOpaqueBuilder, TrustedIssuers, Verdict, Verify},
 };
 
 use crate::{
@@ -20,22 +20,22 @@ use crate::{
 
 /// An API that judges the fake issuer's JWTs by itself, and asks it about the rest.
 async fn mixed_as<V: Verify>(
-    say: impl FnOnce(JwtOrOpaque<JwtVerifier, IntrospectionVerifier>) -> V,
+    build: impl FnOnce(JwtOrOpaqueBuilder<JwtVerifier, IntrospectionVerifier>) -> V,
 ) -> IntrospectionFixture {
     let fake = FakeIssuer::start().await;
     let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(NOW));
     let issuer = fake.builder().clock(clock.clone()).build().unwrap();
     let jwt = JwtVerifier::builder(issuer.clone(), API).clock(clock.clone()).build().unwrap();
     let introspection = IntrospectionVerifier::builder(issuer, client(), API).clock(clock.clone()).build().unwrap();
-    IntrospectionFixture::with_verifier(fake, clock, say(JwtOrOpaque::new(jwt, introspection)))
+    IntrospectionFixture::with_verifier(fake, clock, build(JwtOrOpaque::builder(jwt, introspection)))
 }
 
 async fn mixed() -> IntrospectionFixture {
-    mixed_as(|mixed| mixed).await
+    mixed_as(JwtOrOpaqueBuilder::build).await
 }
 
 async fn always_asking() -> IntrospectionFixture {
-    mixed_as(JwtOrOpaque::always_ask).await
+    mixed_as(|builder| builder.require_both().build()).await
 }
 
 impl IntrospectionFixture {
@@ -236,7 +236,8 @@ async fn what_the_request_brought_is_there_for_the_second_verdict() {
         let claims = json!({"sub": format!("{tenant} {:?} {}", presented.bearer_method(), presented.token().len())});
         Verdict::Now(presented.permit().token(&claims))
     });
-    let fixture = IntrospectionFixture::with_verifier(fake, clock, JwtOrOpaque::new(jwt, rest).always_ask());
+    let fixture =
+        IntrospectionFixture::with_verifier(fake, clock, JwtOrOpaque::builder(jwt, rest).require_both().build());
     let token = fixture.jwt().sign();
     let authorization = format!("Bearer {token}");
     let headers = [("authorization", authorization.as_bytes()), ("x-tenant", b"acme".as_slice())];
@@ -316,7 +317,7 @@ async fn what_is_nested_hands_on_what_is_nobodys() {
     assert_eq!(fixture.authenticate("opaque").await.unwrap().subject(), Some("inner"));
     assert_eq!(fixture.authenticate(&issuer().token("ada").sign()).await.unwrap().subject(), Some("ada"));
     assert_eq!(fixture.kind(&issuer().token("ada").claim("exp", 1).sign()).await, Some(AuthErrorKind::InvalidToken));
-    let asking = JwtOrOpaque::new(issuer().verifier(API), opaque("inner")).always_ask();
+    let asking = JwtOrOpaque::builder(issuer().verifier(API), opaque("inner")).require_both().build();
     let fixture = IntrospectionFixture::with_verifier(
         FakeIssuer::start().await,
         ManualClock::default(),

@@ -257,7 +257,7 @@ async fn debug_and_display_of_public_types_show_no_secret() {
     let causes = [&wrong_claims, &malformed].map(|error| error.source().map(ToString::to_string));
 
     let layer = OAuthLayer::from_server(server.clone());
-    let shared_verifier = JwtVerifier::shared_secret(ISSUER, shared(), API).unwrap();
+    let shared_verifier = JwtVerifier::builder_from_secret(ISSUER, shared(), API);
     let short = SharedSecret::new(HmacAlgorithm::HS512, secret).unwrap_err();
     let oct = format!("{{\"keys\":[{{\"kty\":\"oct\",\"k\":\"{secret}\"}},\"{secret}\"]}}");
     let unusable = KeySet::from_json(&oct).unwrap_err();

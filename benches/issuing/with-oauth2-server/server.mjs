@@ -1,5 +1,5 @@
 // npm's @node-oauth/oauth2-server on node:http, without a framework: its model is in memory, after its own examples. The
-// first argument says what its tokens are; it has no JWT of its own, so that the model makes them.
+// first argument selects the kind of tokens. The library has no JWTs, so the model signs them.
 
 import http from 'node:http';
 import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';

@@ -1,4 +1,6 @@
-//! aws-lc-rs: keys are parsed once and verify any number of signatures.
+//! The backend with aws-lc-rs.
+//!
+//! *In*: the numbers of a key. *Out*: a key that is parsed once and verifies any number of signatures.
 
 mod digest;
 #[cfg(feature = "test-util")]
@@ -19,13 +21,13 @@ pub(crate) use self::{
 };
 use super::{Algorithm, HmacAlgorithm, KeyMaterial, SignatureAlgorithm};
 
-/// What this backend can verify: everything we know.
+/// The algorithms that this backend can verify: all.
 pub(crate) const SUPPORTED: &[Algorithm] = Algorithm::ALL;
 
 /// A key bound to one algorithm.
 pub(crate) enum VerifyingKey {
     Public(ParsedPublicKey),
-    /// In a box: it has more than a kilobyte.
+    /// Boxed, because it has more than a kilobyte.
     Secret(Box<hmac::Key>),
 }
 
@@ -43,7 +45,7 @@ impl VerifyingKey {
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         match self {
             Self::Public(key) => key.verify_sig(message, signature).is_ok(),
-            // Constant-time inside.
+            // Compares in constant time.
             Self::Secret(key) => hmac::verify(key, message, signature).is_ok(),
         }
     }

@@ -1,4 +1,6 @@
-//! HMACs for the tokens of tests.
+//! HMAC signatures for test tokens.
+//!
+//! *In*: a secret and a message. *Out*: the signature.
 
 use aws_lc_rs::hmac::{self, Key};
 

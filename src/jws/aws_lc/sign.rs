@@ -1,4 +1,6 @@
 //! Private keys: RSA, ECDSA and Ed25519.
+//!
+//! *In*: PKCS#8, or nothing for a new key. *Out*: signatures.
 
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der},
@@ -10,7 +12,7 @@ use pkcs8::SecretDocument;
 
 use crate::jws::{Algorithm, CannotSign, Curve, KeyMaterial};
 
-/// A private key. Its memory is wiped when it goes.
+/// A private key. Its memory is wiped when it is dropped.
 pub(crate) enum SigningKey {
     Rsa(Box<RsaKeyPair>),
     Ec(Curve, EcdsaKeyPair),
@@ -18,17 +20,17 @@ pub(crate) enum SigningKey {
 }
 
 impl SigningKey {
-    /// RSA keys have 2048 bits.
+    /// Generates a key. RSA keys have 2048 bits.
     pub(crate) fn generate(algorithm: Algorithm) -> Result<Self, &'static str> {
         let key = match ec(algorithm) {
             Some((curve, signing)) => EcdsaKeyPair::generate(signing).map(|key| Self::Ec(curve, key)),
             None if algorithm == Algorithm::EdDSA => Ed25519KeyPair::generate().map(Self::Ed25519),
             None => RsaKeyPair::generate(KeySize::Rsa2048).map(|key| Self::Rsa(Box::new(key))),
         };
-        key.map_err(|_| "no key could be made")
+        key.map_err(|_| "no key could be generated")
     }
 
-    /// From PKCS#8 (RFC 5958). The numbers must belong together, those of the public key too if they are there.
+    /// Parses PKCS#8 (RFC 5958). The numbers must belong together, also with the public key if there is one.
     pub(crate) fn from_pkcs8(algorithm: Algorithm, der: &[u8]) -> Result<Self, &'static str> {
         let key = match ec(algorithm) {
             Some((curve, signing)) => EcdsaKeyPair::from_pkcs8(signing, der).map(|key| Self::Ec(curve, key)),

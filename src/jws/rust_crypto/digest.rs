@@ -1,4 +1,6 @@
-//! Random bytes, SHA-256, and a keyed hash that stays in the process.
+//! Random bytes, SHA-256, and a keyed hash.
+//!
+//! *In*: bytes. *Out*: a hash. Those of the keyed hash must not leave the process.
 
 use p256::elliptic_curve::rand_core::{OsRng, RngCore as _};
 use sha2::{Digest as _, Sha256};
@@ -11,7 +13,7 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
     Ok(bytes)
 }
 
-/// SHA-256 of the parts as if they were one. Where a part's end matters, the caller writes its length before it.
+/// Returns the SHA-256 hash of the concatenated parts. If the ends of the parts matter, the caller adds their lengths.
 pub(crate) fn sha256<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in parts {
@@ -20,10 +22,10 @@ pub(crate) fn sha256<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> [u8; 32] 
     hash.finalize().into()
 }
 
-/// A keyed hash, under a random key of its own: two messages have the same tag with the chance of guessing it.
+/// A hash with a random key. The probability that two messages have the same hash is that of guessing it.
 ///
-/// It is SHA-256 with the secret in front. As a message authentication code that would be open to length extension, for
-/// whoever sees a tag. Here none is ever seen: a tag doesn't leave the process.
+/// It is SHA-256 of the key and the message. As a message authentication code, that would be open to length extension by an
+/// attacker who sees a tag. Here an attacker sees none, because no tag leaves the process.
 pub(crate) struct TokenMac([u8; 32]);
 
 impl TokenMac {

@@ -1,8 +1,10 @@
-//! RustCrypto, to verify through jsonwebtoken's provider, which is named here and never looked up in its process-global.
+//! The backend with RustCrypto. It verifies with jsonwebtoken's provider, which is named here, not taken from the global one.
 //!
-//! Slower than aws-lc-rs (RSA about 13 times), because the provider reads the key again for each signature. Private keys
-//! are read once: they go without the provider. It lacks ES512 and RSA keys of more than 4096 bits; both are said when
-//! the key or the allow-list is loaded.
+//! *In*: the numbers of a key. *Out*: a key that verifies signatures.
+//!
+//! It is slower than aws-lc-rs (RSA about 13 times), because the provider parses the key again for each signature. Private
+//! keys don't use the provider and are parsed once. ES512 and RSA keys of more than 4096 bits are not supported; loading
+//! such a key or allow-list is an error.
 
 mod digest;
 #[cfg(feature = "test-util")]
@@ -19,7 +21,7 @@ pub(crate) use self::{
 };
 use super::{Algorithm, HmacAlgorithm, KeyMaterial, SignatureAlgorithm};
 
-/// What this backend can verify.
+/// The algorithms that this backend can verify.
 pub(crate) const SUPPORTED: &[Algorithm] = &[
     Algorithm::RS256,
     Algorithm::RS384,
@@ -52,7 +54,7 @@ impl VerifyingKey {
             KeyMaterial::Ed25519(point) => DecodingKey::from_ed_der(point),
             KeyMaterial::Secret(secret) => DecodingKey::from_secret(secret),
         };
-        // Made once to see that the key is good; the provider's verifiers are not `Send`, so none can be kept.
+        // Made once to check the key. The provider's verifiers are not `Send`, so it can't be stored.
         (DEFAULT_PROVIDER.verifier_factory)(&algorithm, &key).map_err(|_| "the key's numbers are not accepted")?;
         Ok(Self { algorithm, key })
     }

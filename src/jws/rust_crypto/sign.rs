@@ -1,4 +1,6 @@
-//! Private keys: RSA, ECDSA and Ed25519, by the RustCrypto crates themselves. Parsed once.
+//! Private keys: RSA, ECDSA and Ed25519, with the RustCrypto crates. They are parsed once.
+//!
+//! *In*: PKCS#8, or nothing for a new key. *Out*: signatures.
 
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _};
 use p256::{ecdsa::signature::Signer as _, elliptic_curve::rand_core::OsRng};
@@ -9,7 +11,7 @@ use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use super::NO_ES512;
 use crate::jws::{Algorithm, CannotSign, Curve, KeyMaterial};
 
-/// A private key. Its memory is wiped when it goes.
+/// A private key. Its memory is wiped when it is dropped.
 pub(crate) enum SigningKey {
     Rsa(Box<RsaPrivateKey>),
     P256(p256::ecdsa::SigningKey),
@@ -18,7 +20,7 @@ pub(crate) enum SigningKey {
 }
 
 impl SigningKey {
-    /// RSA keys have 2048 bits.
+    /// Generates a key. RSA keys have 2048 bits.
     pub(crate) fn generate(algorithm: Algorithm) -> Result<Self, &'static str> {
         match algorithm {
             Algorithm::ES256 => Ok(Self::P256(p256::ecdsa::SigningKey::random(&mut OsRng))),
@@ -27,11 +29,11 @@ impl SigningKey {
             Algorithm::ES512 => Err(NO_ES512),
             _ => RsaPrivateKey::new(&mut OsRng, 2048)
                 .map(|key| Self::Rsa(Box::new(key)))
-                .map_err(|_| "no key could be made"),
+                .map_err(|_| "no key could be generated"),
         }
     }
 
-    /// From PKCS#8 (RFC 5958). The numbers must belong together, those of the public key too if they are there.
+    /// Parses PKCS#8 (RFC 5958). The numbers must belong together, also with the public key if there is one.
     pub(crate) fn from_pkcs8(algorithm: Algorithm, der: &[u8]) -> Result<Self, &'static str> {
         let key = match algorithm {
             Algorithm::ES256 => p256::ecdsa::SigningKey::from_pkcs8_der(der).map(Self::P256),
@@ -79,7 +81,7 @@ impl SigningKey {
     }
 }
 
-/// With a random factor each time (blinding), so that the time it takes says less about the key.
+/// Signs with a random factor (blinding), so that the time reveals less about the key.
 fn sign_rsa(key: &RsaPrivateKey, algorithm: Algorithm, message: &[u8]) -> Result<Vec<u8>, CannotSign> {
     let random = &mut OsRng;
     let signature = match algorithm {

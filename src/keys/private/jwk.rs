@@ -1,4 +1,7 @@
-//! Private JSON Web Keys (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2), as PKCS#8.
+//! Private JSON Web Keys (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2).
+//!
+//! *In*: the JSON of one private JWK. *Out*: the key in PKCS#8, its algorithm and its `kid`. Whether the numbers belong
+//! together is *not* checked here, but when the key is loaded.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use pkcs1::{RsaPrivateKey, UintRef};
@@ -18,14 +21,14 @@ use crate::{
     keys::der,
 };
 
-/// What a JWK says.
+/// The content of a private JWK.
 pub(super) struct PrivateJwkMembers {
     pub(super) der: SecretDocument,
     pub(super) algorithm: Option<Algorithm>,
     pub(super) id: Option<String>,
 }
 
-/// The members we use. Unknown ones are ignored (RFC 7517 §4); one of ours that stands twice makes the key malformed.
+/// The members that are used. Unknown members are ignored (RFC 7517 §4). A duplicate of a used one makes the key malformed.
 #[derive(Deserialize)]
 struct PrivateJwk<'j> {
     #[serde(borrow)]
@@ -61,13 +64,13 @@ struct PrivateJwk<'j> {
     #[serde(borrow)]
     qi: Option<Str<'j>>,
     oth: Option<Skip>,
-    /// Of a JWK set.
+    /// Only in a JWK set.
     keys: Option<Skip>,
 }
 
 pub(super) fn parse(json: &[u8]) -> Result<PrivateJwkMembers, ConfigMistake> {
-    // serde's own message is not used: it may quote a value.
-    let malformed = "it is not a JSON object with the members of a JWK, once each and of their types";
+    // The message of serde_json is not used, because it may quote a value.
+    let malformed = "it is not a JSON object with the members of a JWK, each once and of its type";
     let text = str::from_utf8(json).map_err(|_| mistake(malformed, GIVE))?;
     let jwk: PrivateJwk<'_> = serde_json::from_str(text).map_err(|_| mistake(malformed, GIVE))?;
     if jwk.keys.is_some() {
@@ -84,7 +87,7 @@ pub(super) fn parse(json: &[u8]) -> Result<PrivateJwkMembers, ConfigMistake> {
     let algorithm = match &jwk.alg {
         Some(Str(name)) => {
             let known = name.parse::<Algorithm>().ok();
-            Some(known.ok_or_else(|| mistake("its alg is not one for private keys that we know", GIVE_ANOTHER))?)
+            Some(known.ok_or_else(|| mistake("its alg is not a supported signature algorithm", GIVE_ANOTHER))?)
         }
         None => None,
     };
@@ -94,9 +97,9 @@ pub(super) fn parse(json: &[u8]) -> Result<PrivateJwkMembers, ConfigMistake> {
         ("EC", Some("P-384")) => ec(Curve::P384, der::P384, &jwk),
         ("EC", Some("P-521")) => ec(Curve::P521, der::P521, &jwk),
         ("OKP", Some("Ed25519")) => ed25519(&jwk),
-        ("EC" | "OKP", Some(_)) => Err(mistake("its curve is not one that we know", GIVE_ANOTHER)),
+        ("EC" | "OKP", Some(_)) => Err(mistake("its curve is not supported", GIVE_ANOTHER)),
         ("EC" | "OKP", None) => Err(lacks("crv")),
-        _ => Err(mistake("its kty is not one that we know", GIVE_ANOTHER)),
+        _ => Err(mistake("its kty is not supported", GIVE_ANOTHER)),
     }?;
     Ok(PrivateJwkMembers { der, algorithm, id: jwk.kid.map(|Str(id)| id.into_owned()) })
 }
@@ -114,7 +117,7 @@ fn check_purpose(jwk: &PrivateJwk<'_>) -> Result<(), ConfigMistake> {
     }
 }
 
-/// RFC 7518 §6.3.2. All of it: with `d` alone a signature would be slower, and easier to disturb.
+/// RFC 7518 §6.3.2. All members are required: with `d` alone, signing is slower and more open to fault attacks.
 fn rsa(jwk: &PrivateJwk<'_>) -> Result<SecretDocument, ConfigMistake> {
     if jwk.oth.is_some() {
         return Err(mistake("an RSA key of more than two primes", GIVE_ANOTHER));
@@ -138,14 +141,14 @@ fn rsa(jwk: &PrivateJwk<'_>) -> Result<SecretDocument, ConfigMistake> {
         })
     };
     let key = encode().map_err(|_: encoding::Error| mistake(NOT_RSA, GIVE_ANOTHER))?;
-    pem::of_pkcs1(key.as_bytes())
+    pem::from_pkcs1(key.as_bytes())
 }
 
 /// RFC 7518 §6.2: each number has the length of the curve's field.
 fn ec(curve: Curve, oid: ObjectIdentifier, jwk: &PrivateJwk<'_>) -> Result<SecretDocument, ConfigMistake> {
     let (x, y, d) = (bytes(jwk.x.as_ref(), "x")?, bytes(jwk.y.as_ref(), "y")?, bytes(jwk.d.as_ref(), "d")?);
     if [&x, &y, &d].iter().any(|number| number.len() != curve.field_bytes()) {
-        return Err(mistake("x, y or d has not the length of the curve's field", GIVE));
+        return Err(mistake("x, y or d does not have the length of the curve's field", GIVE));
     }
     let point = KeyMaterial::uncompressed_point(&x, &y);
     let key = EcPrivateKey { private_key: &d, parameters: None, public_key: Some(&point) };
@@ -157,7 +160,7 @@ fn ec(curve: Curve, oid: ObjectIdentifier, jwk: &PrivateJwk<'_>) -> Result<Secre
 fn ed25519(jwk: &PrivateJwk<'_>) -> Result<SecretDocument, ConfigMistake> {
     let (x, d) = (bytes(jwk.x.as_ref(), "x")?, bytes(jwk.d.as_ref(), "d")?);
     if x.len() != 32 || d.len() != 32 {
-        return Err(mistake("x or d of an Ed25519 key has not 32 bytes", GIVE));
+        return Err(mistake("x or d of an Ed25519 key does not have 32 bytes", GIVE));
     }
     let seed = OctetStringRef::new(&d).and_then(|seed| Ok(Zeroizing::new(encoding::Encode::to_der(&seed)?)));
     let seed = seed.map_err(|_| mistake("its numbers do not make a key", GIVE_ANOTHER))?;

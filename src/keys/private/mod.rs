@@ -1,8 +1,8 @@
 //! A private key, bound to one algorithm (RFC 7515 §5.1, RFC 7517 §9.3).
 //!
-//! *In*: PEM, a private JWK, or nothing (a new key). *Out*: signatures of this server's own, and the public key as a JWK.
+//! *In*: PEM, a private JWK, or nothing (for a new key). *Out*: signatures, and the public key as a JWK.
 //!
-//! Whether the other side knows the public key is not checked here.
+//! Whether the public key is published is *not* checked here.
 
 mod jwk;
 mod pem;
@@ -21,12 +21,12 @@ use crate::{
     jws::{Algorithm, CannotSign, Curve, KeyMaterial, SignatureAlgorithm, SigningKey, VerifyingKey},
 };
 
-/// A private key that signs with one algorithm: for a client that authenticates itself by `private_key_jwt`
-/// (RFC 7523), or for issuing tokens.
+/// A private key that signs with one algorithm: for a client that authenticates by `private_key_jwt` (RFC 7523), or for
+/// issuing tokens.
 ///
 /// Prefer [`ES256`](Algorithm::ES256) or [`EdDSA`](Algorithm::EdDSA). RSA with the feature `rust-crypto` is not
-/// constant-time ([RUSTSEC-2023-0071], "Marvin"): who can measure how long many signatures take may learn the key. We
-/// blind each signature, which makes that harder and not impossible. RSA with `aws-lc-rs` is not affected.
+/// constant-time ([RUSTSEC-2023-0071], "Marvin"): an attacker who can measure the time of many signatures may learn the key.
+/// Each signature is blinded, which makes that harder but not impossible. RSA with `aws-lc-rs` is not affected.
 ///
 /// ```
 /// # fn main() -> Result<(), tower_oauth::ConfigError> {
@@ -47,40 +47,41 @@ pub struct PrivateKey {
 }
 
 impl PrivateKey {
-    /// A private key in PEM: `PRIVATE KEY` (PKCS#8, RFC 5958), `RSA PRIVATE KEY` (PKCS#1) or `EC PRIVATE KEY` (SEC 1).
+    /// Parses a private key in PEM: `PRIVATE KEY` (PKCS#8, RFC 5958), `RSA PRIVATE KEY` (PKCS#1) or `EC PRIVATE KEY` (SEC 1).
     ///
-    /// It has no `kid`; [`with_key_id`](Self::with_key_id) gives it one.
+    /// The key has no `kid`. [`with_key_id`](Self::with_key_id) sets it.
     ///
     /// # Errors
-    /// Anything else, an encrypted key, a public key and a certificate among them; an algorithm that is not of this kind
-    /// of key or that this build lacks; and what [`KeySet`](crate::keys::KeySet) refuses as too weak, too.
+    /// The text is anything else, such as an encrypted key, a public key or a certificate; the algorithm doesn't belong to
+    /// the kind of key, or this build lacks it; or the key is too weak for a [`KeySet`](crate::keys::KeySet).
     pub fn from_pem(pem: impl AsRef<[u8]>, algorithm: Algorithm) -> Result<Self, ConfigError> {
         Ok(Self::load(&pem::parse(pem.as_ref())?, algorithm, None)?)
     }
 
-    /// A private JWK (RFC 7518 §6): RSA with all its members up to `qi`, EC with P-256, P-384 or P-521, OKP with Ed25519.
+    /// Parses a private JWK (RFC 7518 §6): RSA with all members up to `qi`, EC with P-256, P-384 or P-521, or OKP with
+    /// Ed25519.
     ///
-    /// Its `alg` is the algorithm. Without one it is the only one of the curve, and RS256 for RSA. Its `kid` is kept.
+    /// `alg` is the algorithm. Default: the only algorithm of the curve, or RS256 for RSA. `kid` is the key id.
     ///
     /// # Errors
-    /// Anything else, a JWK set, a public key and a shared secret among them; a `use` or `key_ops` other than for
-    /// signing; members that don't belong together; and what [`from_pem`](Self::from_pem) refuses.
+    /// The text is anything else, such as a JWK set, a public key or a shared secret; `use` or `key_ops` don't allow signing;
+    /// the members don't belong together; or the key has an error as of [`from_pem`](Self::from_pem).
     pub fn from_jwk(json: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         let jwk::PrivateJwkMembers { der, algorithm, id } = jwk::parse(json.as_ref())?;
-        let only = match &KeyKind::of(&der)? {
+        let default = match &KeyKind::of(&der)? {
             KeyKind::Rsa => Algorithm::RS256,
             KeyKind::Ec(Curve::P256) => Algorithm::ES256,
             KeyKind::Ec(Curve::P384) => Algorithm::ES384,
             KeyKind::Ec(Curve::P521) => Algorithm::ES512,
             KeyKind::Ed25519 => Algorithm::EdDSA,
         };
-        Ok(Self::load(&der, algorithm.unwrap_or(only), id)?)
+        Ok(Self::load(&der, algorithm.unwrap_or(default), id)?)
     }
 
-    /// A new key. RSA keys have 2048 bits and take a while.
+    /// Generates a key. RSA keys have 2048 bits, and their generation can take seconds.
     ///
     /// # Errors
-    /// This build lacks the algorithm, or the system gives no random bytes.
+    /// This build lacks the algorithm, or the system returns no random bytes.
     pub fn generate(algorithm: Algorithm) -> Result<Self, ConfigError> {
         let key = SigningKey::generate(algorithm).map_err(|found| mistake(found, GIVE_ANOTHER))?;
         Ok(Self { algorithm, id: None, key })
@@ -88,40 +89,43 @@ impl PrivateKey {
 
     fn load(der: &SecretDocument, algorithm: Algorithm, id: Option<String>) -> Result<Self, ConfigMistake> {
         let kind = KeyKind::of(der)?;
-        if !kind.serves(algorithm) {
+        if !kind.can_sign_with(algorithm) {
             let found = format!("{}, which cannot sign with {algorithm}", kind.name());
             return Err(mistake(found, "name the algorithm that belongs to the key"));
         }
-        // The backends say less about what is wrong.
+        // Checked first, because the messages of the backends are less precise.
         if let Some(public) = rsa_public(der)? {
-            let usable = public.check().and_then(|()| verifying(algorithm, &public));
+            let usable = public.check().and_then(|()| check_verifiable(algorithm, &public));
             usable.map_err(|found| mistake(found, GIVE_ANOTHER))?;
         }
         let key = SigningKey::from_pkcs8(algorithm, der.as_bytes()).map_err(|found| mistake(found, GIVE_ANOTHER))?;
         let public = key.public();
-        public.check().and_then(|()| verifying(algorithm, &public)).map_err(|found| mistake(found, GIVE_ANOTHER))?;
+        public
+            .check()
+            .and_then(|()| check_verifiable(algorithm, &public))
+            .map_err(|found| mistake(found, GIVE_ANOTHER))?;
         Ok(Self { algorithm, id, key })
     }
 
-    /// The key's name: the `kid` in the header of what it signs, and in its public JWK.
+    /// Returns the key with this key id: the `kid` in the header of what it signs, and in its public JWK.
     #[must_use]
     pub fn with_key_id(self, id: impl Into<String>) -> Self {
         Self { id: Some(id.into()), ..self }
     }
 
-    /// The `kid`, if it has one.
+    /// Returns the `kid`, if the key has one.
     #[must_use]
     pub fn key_id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 
-    /// The algorithm it signs with.
+    /// Returns the algorithm that the key signs with.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// The public key as a JWK, to be published or registered. It has public members only, `use`, `alg`, and the `kid`.
+    /// Returns the public key as a JWK, to publish or register it. It has the public members, `use`, `alg` and `kid`.
     #[must_use]
     pub fn public_jwk(&self) -> String {
         let mut jwk = public_members(&self.key.public());
@@ -133,19 +137,19 @@ impl PrivateKey {
         jwk.to_string()
     }
 
-    /// The private key itself, unencrypted, in PEM (`PRIVATE KEY`), to keep a generated key. It has no `kid`.
+    /// Returns the private key, unencrypted, in PEM (`PRIVATE KEY`), to store a generated key. The text has no `kid`.
     ///
-    /// Whoever reads this text can sign as this server. The text is not wiped from memory when it goes.
+    /// Everyone who reads this text can sign as this program. The text is not wiped from memory when it is dropped.
     ///
     /// # Errors
-    /// The backend can't write it; not known to happen.
+    /// The backend can't write the key. Not known to happen.
     pub fn expose_pkcs8_pem(&self) -> Result<String, ConfigError> {
         let pem = self.key.to_pkcs8().ok().and_then(|der| der.to_pem("PRIVATE KEY", LineEnding::LF).ok());
-        let pem = pem.ok_or_else(|| mistake("it cannot be written as PKCS#8", "make a key of another kind"))?;
+        let pem = pem.ok_or_else(|| mistake("it cannot be written as PKCS#8", "generate a key of another kind"))?;
         Ok(pem.as_str().to_owned())
     }
 
-    /// A JWS in compact form (RFC 7515 §7.1) with `alg`, `typ` and, where the key has one, `kid`.
+    /// Returns a JWS in compact form (RFC 7515 §7.1) with `alg`, `typ` and, if the key has one, `kid`.
     pub(crate) fn sign_jws(&self, typ: &str, claims: &impl Serialize) -> Result<String, CannotSign> {
         let header = JwsHeader { alg: self.algorithm.as_str(), typ, kid: self.key_id() };
         let mut jws = String::new();
@@ -192,9 +196,9 @@ impl KeyKind {
             der::ED25519 => Ok(Self::Ed25519),
             der::EC => match info.algorithm.parameters_oid().ok().and_then(der::curve) {
                 Some(curve) => Ok(Self::Ec(curve)),
-                None => Err(mistake("its curve is not one that we know", GIVE_ANOTHER)),
+                None => Err(mistake("its curve is not supported", GIVE_ANOTHER)),
             },
-            _ => Err(mistake("its algorithm is not one that we know", GIVE_ANOTHER)),
+            _ => Err(mistake("its algorithm is not supported", GIVE_ANOTHER)),
         }
     }
 
@@ -208,7 +212,7 @@ impl KeyKind {
         }
     }
 
-    fn serves(&self, algorithm: Algorithm) -> bool {
+    fn can_sign_with(&self, algorithm: Algorithm) -> bool {
         match self {
             Self::Ec(Curve::P256) => algorithm == Algorithm::ES256,
             Self::Ec(Curve::P384) => algorithm == Algorithm::ES384,
@@ -225,7 +229,7 @@ fn info(pkcs8: &SecretDocument) -> Result<PrivateKeyInfo<'_>, ConfigMistake> {
     pkcs8.decode_msg().map_err(|_| mistake("it is not PKCS#8", GIVE_ANOTHER))
 }
 
-/// The public numbers, if it is an RSA key.
+/// Returns the public numbers of an RSA key.
 fn rsa_public(pkcs8: &SecretDocument) -> Result<Option<KeyMaterial>, ConfigMistake> {
     let info = info(pkcs8)?;
     if info.algorithm.oid != der::RSA {
@@ -236,8 +240,8 @@ fn rsa_public(pkcs8: &SecretDocument) -> Result<Option<KeyMaterial>, ConfigMista
     Ok(Some(KeyMaterial::Rsa { modulus, exponent }))
 }
 
-/// What this key signs can be verified by this build.
-fn verifying(algorithm: Algorithm, public: &KeyMaterial) -> Result<(), &'static str> {
+/// Checks that this build can verify what the key signs.
+fn check_verifiable(algorithm: Algorithm, public: &KeyMaterial) -> Result<(), &'static str> {
     VerifyingKey::load(SignatureAlgorithm::Asymmetric(algorithm), public).map(drop)
 }
 

@@ -1,4 +1,6 @@
-//! Private keys in PEM (RFC 7468 §10, RFC 5958, RFC 8017 A.1.2, RFC 5915), as PKCS#8.
+//! Private keys in PEM (RFC 7468 §10, RFC 5958, RFC 8017 A.1.2, RFC 5915).
+//!
+//! *In*: one PEM block. *Out*: the key in PKCS#8.
 
 use pkcs8::{PrivateKeyInfo, SecretDocument};
 use sec1::{EcParameters, EcPrivateKey};
@@ -28,13 +30,13 @@ pub(super) fn parse(text: &[u8]) -> Result<SecretDocument, ConfigMistake> {
     }
     match pem::decode_label(text.as_bytes()).map_err(|_| malformed())? {
         "PRIVATE KEY" => block(text),
-        "RSA PRIVATE KEY" => of_pkcs1(block(text)?.as_bytes()),
-        "EC PRIVATE KEY" => of_sec1(block(text)?.as_bytes()),
+        "RSA PRIVATE KEY" => from_pkcs1(block(text)?.as_bytes()),
+        "EC PRIVATE KEY" => from_sec1(block(text)?.as_bytes()),
         "ENCRYPTED PRIVATE KEY" => Err(mistake(ENCRYPTED, DECRYPT)),
-        "OPENSSH PRIVATE KEY" => Err(mistake("a private key in the form of OpenSSH", OF_OPENSSH)),
+        "OPENSSH PRIVATE KEY" => Err(mistake("a private key in OpenSSH format", CONVERT_OPENSSH)),
         "PUBLIC KEY" | "RSA PUBLIC KEY" => Err(mistake("a public key, which cannot sign", GIVE)),
         "CERTIFICATE" => Err(mistake("a certificate, which cannot sign", GIVE)),
-        _ => Err(mistake("a PEM block that is no private key", GIVE)),
+        _ => Err(mistake("a PEM block that is not a private key", GIVE)),
     }
 }
 
@@ -42,18 +44,18 @@ fn block(text: &str) -> Result<SecretDocument, ConfigMistake> {
     SecretDocument::from_pem(text).map(|(_, der)| der).map_err(|_| mistake("its PEM block is malformed", GIVE))
 }
 
-pub(super) fn of_pkcs1(der: &[u8]) -> Result<SecretDocument, ConfigMistake> {
+pub(super) fn from_pkcs1(der: &[u8]) -> Result<SecretDocument, ConfigMistake> {
     wrap(AlgorithmIdentifierRef { oid: der::RSA, parameters: Some(AnyRef::NULL) }, der, None)
 }
 
-fn of_sec1(der: &[u8]) -> Result<SecretDocument, ConfigMistake> {
+fn from_sec1(der: &[u8]) -> Result<SecretDocument, ConfigMistake> {
     let key = EcPrivateKey::from_der(der).map_err(|_| mistake("its PEM block is malformed", GIVE))?;
     let curve = key.parameters.and_then(EcParameters::named_curve);
     let curve = curve.ok_or_else(|| mistake("an EC key that does not name its curve", CONVERT))?;
     wrap(AlgorithmIdentifierRef { oid: der::EC, parameters: Some((&curve).into()) }, der, None)
 }
 
-/// Makes PKCS#8 of a key in the form of its kind.
+/// Wraps a key in PKCS#8.
 pub(super) fn wrap(
     algorithm: AlgorithmIdentifierRef<'_>,
     private_key: &[u8],
@@ -64,7 +66,7 @@ pub(super) fn wrap(
 }
 
 const GIVE: &str = "give an unencrypted private key in PEM: PRIVATE KEY (openssl pkcs8 -topk8 -nocrypt)";
-const CONVERT: &str = "make it PKCS#8 (openssl pkcs8 -topk8 -nocrypt)";
+const CONVERT: &str = "convert it to PKCS#8 (openssl pkcs8 -topk8 -nocrypt)";
 const ENCRYPTED: &str = "an encrypted private key";
-const DECRYPT: &str = "decrypt it first (openssl pkey) and protect the file otherwise";
-const OF_OPENSSH: &str = "make it PKCS#8 (ssh-keygen -p -m PKCS8 -f, on a copy)";
+const DECRYPT: &str = "decrypt it first (openssl pkey) and protect the file by other means";
+const CONVERT_OPENSSH: &str = "convert it to PKCS#8 (ssh-keygen -p -m PKCS8 -f, on a copy)";

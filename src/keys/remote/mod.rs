@@ -1,13 +1,14 @@
-//! Key sets that follow their issuer: when they are fetched, how long they are used, and who waits.
+//! The fetched key set of an issuer: when it is fetched, how long it is used, and which requests wait.
 //!
-//! *In*: a way to fetch the set. *Out*: a snapshot that is read without waiting, and the promise of a newer one.
+//! *In*: a way to fetch the set. *Out*: a snapshot that is read without waiting, and a refresh to wait for.
 //!
-//! 1. A set is fresh for what `Cache-Control` says, within bounds; at 80 % of that it is fetched anew in the background.
-//! 2. While the issuer is down the last good set is used, up to a hard cap. An unusable set never replaces a usable one.
-//! 3. A token with an unknown `kid` asks for one forced refresh and waits for it; there is one attempt at a time and one
-//!    such attempt per cool-down, counted from the attempt, failures included.
-//! 4. After a failure the next attempt waits, longer each time.
-//! 5. Every fetch runs in a task of its own: a client that goes away cancels nobody's work.
+//! 1. A set is fresh for the time in `Cache-Control`, within bounds. After about 80 % of that time it is fetched again in the
+//!    background.
+//! 2. While the issuer is down, the last usable set is used, up to a maximum age. An unusable set never replaces a usable one.
+//! 3. A token with an unknown `kid` causes a refresh and waits for it. There is one attempt at a time, and one such attempt
+//!    per cooldown, which begins with the attempt, also if it fails.
+//! 4. After a failure there is a pause before the next attempt. It grows with each failure.
+//! 5. Each attempt runs in a task of its own, so that a client that disconnects doesn't cancel it for others.
 
 mod refresh_gate;
 mod waiting;
@@ -17,7 +18,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -36,21 +37,22 @@ use crate::{
     error::{AuthError, Reason},
     fetch::FetchError,
     log,
+    sync::lock,
 };
 
 /// The times of the refresh policy.
 #[derive(Debug, Clone)]
 pub(crate) struct RefreshPolicy {
-    /// How long a set is fresh where the issuer doesn't say.
+    /// How long a set is fresh if the issuer sends no `Cache-Control`.
     pub(crate) lifetime: Duration,
     pub(crate) min_lifetime: Duration,
     pub(crate) max_lifetime: Duration,
-    /// How long a set is used that can't be renewed.
+    /// Maximum age of a set that can't be refreshed.
     pub(crate) max_stale: Duration,
     pub(crate) unknown_kid_cooldown: Duration,
     /// How long a request waits for a refresh.
     pub(crate) refresh_timeout: Duration,
-    /// How long one attempt may take.
+    /// How long an attempt may take.
     pub(crate) deadline: Duration,
 }
 
@@ -68,7 +70,7 @@ impl Default for RefreshPolicy {
     }
 }
 
-/// What an attempt brought.
+/// The result of a successful attempt.
 pub(crate) enum FetchedKeys {
     New {
         keys: KeySet,
@@ -76,13 +78,13 @@ pub(crate) enum FetchedKeys {
         etag: Option<HeaderValue>,
         max_age: Option<Duration>,
     },
-    /// 304: the set we have is still the issuer's.
+    /// 304: the set has not changed.
     Unchanged {
         max_age: Option<Duration>,
     },
 }
 
-/// Fetches the set; knows where, and nothing of when.
+/// Fetches the set. When it is fetched is decided here.
 pub(crate) trait FetchKeys: Send + Sync + 'static {
     fn fetch_keys(
         &self,
@@ -90,17 +92,17 @@ pub(crate) trait FetchKeys: Send + Sync + 'static {
     ) -> Pin<Box<dyn Future<Output = Result<FetchedKeys, FetchError>> + Send + '_>>;
 }
 
-/// A set as it was at one moment.
+/// A key set, and its times.
 pub(crate) struct Snapshot {
     keys: Arc<KeySet>,
     json: Option<Bytes>,
     etag: Option<HeaderValue>,
     /// By [`Clock::elapsed`], as are the next two.
     fetched: Duration,
-    /// When the background task renews it.
+    /// When the background task refreshes it.
     refresh_at: Duration,
-    /// From when on it is used only because there is no newer one.
-    due: Duration,
+    /// From then on it is used only if no newer set can be fetched.
+    stale_at: Duration,
 }
 
 impl Snapshot {
@@ -109,7 +111,7 @@ impl Snapshot {
     }
 }
 
-/// The handle. The background task ends when the last one is dropped.
+/// A handle to the key set. The background task ends when the handle is dropped.
 pub(crate) struct RemoteKeys {
     shared: Arc<RemoteKeysState>,
     background: Mutex<Option<Background>>,
@@ -127,8 +129,9 @@ struct RemoteKeysState {
     policy: RefreshPolicy,
     clock: Arc<dyn Clock>,
     current: ArcSwapOption<Snapshot>,
-    /// When a reader of an old set may next ask for a new one, in milliseconds: the gate is not for every request.
-    next_nudge: AtomicU64,
+    /// When a request may next start a refresh of a stale set, in milliseconds by [`Clock::elapsed`]. It spares most requests
+    /// the gate's lock.
+    next_request_refresh: AtomicU64,
     gate: Mutex<RefreshGate>,
     /// Counts the attempts that have ended.
     ended: watch::Sender<u64>,
@@ -143,60 +146,68 @@ impl RemoteKeys {
         initial_keys: Option<KeySet>,
     ) -> Self {
         let snapshot = initial_keys.map(|keys| {
-            // Usable at once, and due at once.
+            // Usable at once, and stale at once.
             let now = clock.elapsed();
-            Arc::new(Snapshot { keys: Arc::new(keys), json: None, etag: None, fetched: now, refresh_at: now, due: now })
+            Arc::new(Snapshot {
+                keys: Arc::new(keys),
+                json: None,
+                etag: None,
+                fetched: now,
+                refresh_at: now,
+                stale_at: now,
+            })
         });
         let current = ArcSwapOption::new(snapshot);
         let gate = Mutex::new(RefreshGate::default());
-        let (next_nudge, ended) = (AtomicU64::new(0), watch::Sender::new(0));
-        let shared = RemoteKeysState { issuer, source, policy, clock, current, next_nudge, gate, ended };
+        let (next_request_refresh, ended) = (AtomicU64::new(0), watch::Sender::new(0));
+        let shared = RemoteKeysState { issuer, source, policy, clock, current, next_request_refresh, gate, ended };
         Self { shared: Arc::new(shared), background: Mutex::new(None) }
     }
 
-    /// The set, unless there is none or it is too old. Asks for a new one where it is due; waits for nothing.
+    /// Returns the set, unless there is none or it is too old. Starts a refresh of a stale set, without waiting.
     pub(crate) fn current(&self) -> Guard<Option<Arc<Snapshot>>> {
         let current = self.shared.current.load();
         let Some(snapshot) = current.as_ref() else { return current };
         let now = self.shared.clock.elapsed();
-        if now < snapshot.due {
+        if now < snapshot.stale_at {
             return current;
         }
-        if self.shared.may_nudge(now) {
-            self.begin(RefreshReason::Renewal).ok();
+        if self.shared.may_start_refresh(now) {
+            self.start_or_join(RefreshReason::Stale).ok();
         }
         if self.shared.is_usable(snapshot, now) { current } else { Guard::from_inner(None) }
     }
 
-    /// For a token whose key we don't have. Either there is no hope, or an attempt to wait for.
+    /// Searches the issuer for an unknown key. Returns what to wait for, or an error if a refresh can't help now.
     pub(crate) fn seek(&self, key_id: Option<&str>) -> Result<KeyWait, AuthError> {
         let reason = match (self.current().is_some(), key_id) {
-            (false, _) => RefreshReason::Renewal,
+            (false, _) => RefreshReason::Stale,
             (true, Some(key_id)) => RefreshReason::UnknownKid(key_id),
-            // A token that names no key can't name a new one.
+            // A token without `kid` can't name a new key.
             (true, None) => return Err(Reason::UnknownKey.into()),
         };
         if key_id.is_some() {
             log::unknown_key_id(&self.shared.issuer);
         }
-        let (ended, started) = self.begin(reason)?;
+        let (ended, started) = self.start_or_join(reason)?;
         let refresh_timeout = self.shared.clock.sleep(self.shared.policy.refresh_timeout);
-        // Who only joined can't tell: the attempt may have begun before the key was published.
+        // A caller that joined an attempt can't know: it may have begun before the key was published.
         let unknown_kid = key_id.filter(|_| started).map(str::to_owned);
         Ok(KeyWait { shared: Arc::clone(&self.shared), ended, refresh_timeout, unknown_kid })
     }
 
-    /// Fetches the set now, unless an attempt has just been made, and waits for the end of it.
+    /// Fetches the set now, unless it is fresh, and waits for the result.
     pub(crate) async fn warm_up(&self) -> Result<(), AuthError> {
-        let is_fresh = || self.current().as_ref().is_some_and(|snapshot| self.shared.clock.elapsed() < snapshot.due);
+        let is_fresh =
+            || self.current().as_ref().is_some_and(|snapshot| self.shared.clock.elapsed() < snapshot.stale_at);
         if is_fresh() {
             return Ok(());
         }
-        let (mut ended, _) = match self.begin(RefreshReason::Renewal) {
-            Ok(begun) => begun,
+        let (mut ended, _) = match self.start_or_join(RefreshReason::Stale) {
+            Ok(started) => started,
             Err(error) => return if is_fresh() { Ok(()) } else { Err(error) },
         };
-        // A little longer than the attempt may take, so that its own reason is there to be told.
+        // A little longer than an attempt may take, so that its own error is known.
         let deadline = self.shared.policy.deadline.saturating_add(FIRST_BACK_OFF);
         let waited = tokio::select! {
             ended = ended.changed() => ended.is_ok(),
@@ -205,42 +216,41 @@ impl RemoteKeys {
         if waited && self.current().is_some() { Ok(()) } else { Err(self.shared.unavailable()) }
     }
 
-    /// Whether a known key can be checked at this moment. Where it can't, the keys are asked for: a probe may be all the
-    /// traffic there is.
+    /// True if there is a usable set. If not, starts a refresh, because a readiness probe may be the only traffic.
     pub(crate) fn is_ready(&self) -> bool {
         let ready = self.current().is_some();
         if !ready {
-            self.begin(RefreshReason::Renewal).ok();
+            self.start_or_join(RefreshReason::Stale).ok();
         }
         ready
     }
 
-    /// The set, usable or not, without asking for anything.
+    /// Returns the set, usable or not, without starting a refresh.
     pub(crate) fn peek(&self) -> Guard<Option<Arc<Snapshot>>> {
         self.shared.current.load()
     }
 
-    /// The last set as the issuer wrote it.
+    /// Returns the JSON of the set as the issuer sent it.
     pub(crate) fn json(&self) -> Option<Bytes> {
         self.current().as_ref().and_then(|snapshot| snapshot.json.clone())
     }
 
-    /// Starts an attempt, or joins the one that is under way; says which.
-    fn begin(&self, reason: RefreshReason<'_>) -> Result<(watch::Receiver<u64>, bool), AuthError> {
+    /// Starts an attempt, or joins the running one. The second value is true if it started one.
+    fn start_or_join(&self, reason: RefreshReason<'_>) -> Result<(watch::Receiver<u64>, bool), AuthError> {
         let Ok(runtime) = Handle::try_current() else { return Err(AuthError::unavailable(FIRST_BACK_OFF)) };
-        let (attempt, ended) = self.shared.admit(reason)?;
-        let Some(attempt) = attempt else { return Ok((ended, false)) };
-        runtime.spawn(Attempt::new(&self.shared, attempt).run());
-        self.keep_background(&runtime);
+        let (id, ended) = self.shared.request_attempt(reason)?;
+        let Some(id) = id else { return Ok((ended, false)) };
+        runtime.spawn(Attempt::new(&self.shared, id).run());
+        self.ensure_background(&runtime);
         Ok((ended, true))
     }
 
-    /// Starts the background task, again too if its runtime is gone.
-    fn keep_background(&self, runtime: &Handle) {
-        let mut background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Starts the background task, and starts it again if its runtime was shut down.
+    fn ensure_background(&self, runtime: &Handle) {
+        let mut background = lock(&self.background);
         if background.as_ref().is_none_or(|background| background.task.is_finished()) {
             let (alive, dropped) = watch::channel(());
-            let task = runtime.spawn(refresh_ahead(Arc::clone(&self.shared), dropped));
+            let task = runtime.spawn(refresh_in_background(Arc::clone(&self.shared), dropped));
             *background = Some(Background { _alive: alive, task });
         }
     }
@@ -248,48 +258,53 @@ impl RemoteKeys {
 
 impl RemoteKeysState {
     fn gate(&self) -> MutexGuard<'_, RefreshGate> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.gate)
     }
 
     fn unavailable(&self) -> AuthError {
         self.gate().unavailable(self.clock.elapsed())
     }
 
-    /// Who waits subscribes under the gate's lock, under which an attempt's end is told too: nobody is woken by another
-    /// attempt than the one he was admitted to.
-    fn admit(&self, reason: RefreshReason<'_>) -> Result<(Option<AttemptId>, watch::Receiver<u64>), AuthError> {
+    /// Requests an attempt from the gate. Returns its id if one may start, and a receiver for the end of the running one.
+    ///
+    /// Waiters subscribe under the gate's lock, and an attempt ends under it. So no waiter misses the end of its attempt, or
+    /// is woken by another one.
+    fn request_attempt(
+        &self,
+        reason: RefreshReason<'_>,
+    ) -> Result<(Option<AttemptId>, watch::Receiver<u64>), AuthError> {
         let mut gate = self.gate();
         let now = self.clock.elapsed();
-        // It came in while somebody was on the way here who had seen none: he looks again, and nobody fetches it twice.
-        if matches!(reason, RefreshReason::Renewal)
+        // A new set may have arrived since the caller read the old one. The caller then reads it again, without a fetch.
+        if matches!(reason, RefreshReason::Stale)
             && self.current.load().as_ref().is_some_and(|set| now < set.refresh_at)
         {
             return Err(gate.unavailable(now));
         }
-        let attempt = gate.admit(reason, now, &self.policy)?;
-        Ok((attempt, self.ended.subscribe()))
+        let id = gate.request_attempt(reason, now, &self.policy)?;
+        Ok((id, self.ended.subscribe()))
     }
 
-    /// An attempt is over. One that was given up long ago publishes nothing and wakes nobody.
-    fn finish(&self, attempt: AttemptId, fetched: Result<FetchedKeys, FetchError>) {
+    /// Ends an attempt. An abandoned one publishes nothing and wakes no waiter.
+    fn finish(&self, id: AttemptId, fetched: Result<FetchedKeys, FetchError>) {
         let mut gate = self.gate();
-        if !gate.is_running(attempt) {
+        if !gate.is_running(id) {
             return;
         }
         let result = fetched.map(|fetched| self.publish(fetched));
-        gate.end(attempt, result.clone());
+        gate.end(id, result.clone());
         self.ended.send_modify(|ended| *ended = ended.wrapping_add(1));
         drop(gate);
-        // Only now: whoever listens to the log may write it to a disk.
+        // Logged after the lock is released, because a subscriber may write to a disk.
         log::refresh_ended(&self.issuer, result.as_ref().map(|&()| ()), self.age());
     }
 
-    fn may_nudge(&self, now: Duration) -> bool {
+    fn may_start_refresh(&self, now: Duration) -> bool {
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        if milliseconds(now) < self.next_nudge.load(Ordering::Relaxed) {
+        if milliseconds(now) < self.next_request_refresh.load(Ordering::Relaxed) {
             return false;
         }
-        self.next_nudge.store(milliseconds(now.saturating_add(FIRST_BACK_OFF)), Ordering::Relaxed);
+        self.next_request_refresh.store(milliseconds(now.saturating_add(FIRST_BACK_OFF)), Ordering::Relaxed);
         true
     }
 
@@ -297,13 +312,13 @@ impl RemoteKeysState {
         now.saturating_sub(snapshot.fetched) < self.policy.max_stale
     }
 
-    /// Publishes what was fetched. Nothing but a usable set gets here.
+    /// Publishes a fetched set. It is usable, because an unusable one is a failed attempt.
     fn publish(&self, fetched: FetchedKeys) {
         let old = self.current.load_full();
         let (keys, json, etag, max_age) = match (fetched, old) {
             (FetchedKeys::New { keys, json, etag, max_age }, old) => {
                 let keys = match old {
-                    Some(old) => keys.after(&old.keys),
+                    Some(old) => keys.succeeding(&old.keys),
                     None => keys,
                 };
                 (Arc::new(keys), Some(json), etag, max_age)
@@ -315,14 +330,12 @@ impl RemoteKeysState {
         };
         let lifetime =
             max_age.unwrap_or(self.policy.lifetime).clamp(self.policy.min_lifetime, self.policy.max_lifetime);
-        // However fresh the issuer calls it, the hard cap is the user's.
+        // The configured maximum age limits what the issuer allows.
         let lifetime = lifetime.min(self.policy.max_stale);
         let fetched = self.clock.elapsed();
-        // 80 %, give or take 5 %, so that a fleet does not ask all at once.
-        let jitter = f64::from(u16::try_from(RandomState::new().hash_one(0_u8) % 1001).unwrap_or_default()) / 10_000.0;
-        let refresh_at = fetched.saturating_add(lifetime.mul_f64(0.75 + jitter));
-        let due = fetched.saturating_add(lifetime);
-        self.current.store(Some(Arc::new(Snapshot { keys, json, etag, fetched, refresh_at, due })));
+        let refresh_at = fetched.saturating_add(lifetime.mul_f64(refresh_fraction()));
+        let stale_at = fetched.saturating_add(lifetime);
+        self.current.store(Some(Arc::new(Snapshot { keys, json, etag, fetched, refresh_at, stale_at })));
     }
 
     fn age(&self) -> Option<Duration> {
@@ -330,23 +343,23 @@ impl RemoteKeysState {
         current.as_ref().map(|snapshot| self.clock.elapsed().saturating_sub(snapshot.fetched))
     }
 
-    /// When the background task has something to do.
+    /// Returns when the background task makes the next attempt.
     fn next_refresh(&self) -> Duration {
-        let renewal = self.current.load().as_ref().map_or(Duration::ZERO, |snapshot| snapshot.refresh_at);
-        self.gate().next_attempt().map_or(renewal, |next| renewal.max(next))
+        let refresh_at = self.current.load().as_ref().map_or(Duration::ZERO, |snapshot| snapshot.refresh_at);
+        self.gate().next_attempt().map_or(refresh_at, |next| refresh_at.max(next))
     }
 }
 
-/// One attempt. However it ends, by a panic too, those who wait are told, and a failure counts.
+/// A running attempt. When it is dropped, also by a panic, the waiters wake up and a failure is counted.
 struct Attempt {
     shared: Arc<RemoteKeysState>,
-    attempt: AttemptId,
+    id: AttemptId,
     fetched: Option<Result<FetchedKeys, FetchError>>,
 }
 
 impl Attempt {
-    fn new(shared: &Arc<RemoteKeysState>, attempt: AttemptId) -> Self {
-        Self { shared: Arc::clone(shared), attempt, fetched: None }
+    fn new(shared: &Arc<RemoteKeysState>, id: AttemptId) -> Self {
+        Self { shared: Arc::clone(shared), id, fetched: None }
     }
 
     async fn run(mut self) {
@@ -354,7 +367,7 @@ impl Attempt {
         let etag = shared.current.load().as_ref().and_then(|snapshot| snapshot.etag.clone());
         let fetched = tokio::select! {
             fetched = shared.source.fetch_keys(etag) => fetched,
-            () = shared.clock.sleep(shared.policy.deadline) => Err(FetchError::new("no answer in time")),
+            () = shared.clock.sleep(shared.policy.deadline) => Err(FetchError::new("no response in time")),
         };
         self.fetched = Some(fetched);
     }
@@ -362,28 +375,34 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        let fetched = self.fetched.take().unwrap_or_else(|| Err(FetchError::new("the attempt broke off")));
-        self.shared.finish(self.attempt, fetched);
+        let fetched = self.fetched.take().unwrap_or_else(|| Err(FetchError::new("the attempt ended without a result")));
+        self.shared.finish(self.id, fetched);
     }
 }
 
-/// Rule 1, until the last handle is gone.
-async fn refresh_ahead(shared: Arc<RemoteKeysState>, mut dropped: watch::Receiver<()>) {
+/// Refreshes the set in the background, until the handle is dropped.
+async fn refresh_in_background(shared: Arc<RemoteKeysState>, mut dropped: watch::Receiver<()>) {
     let mut ended = shared.ended.subscribe();
     loop {
         let wait = shared.next_refresh().saturating_sub(shared.clock.elapsed());
         tokio::select! {
             () = shared.clock.sleep(wait.max(FIRST_BACK_OFF)) => {}
-            // Whoever made an attempt changed the plan.
+            // An attempt ended, so the time of the next one has changed.
             _ = ended.changed() => continue,
             _ = dropped.changed() => return,
         }
         let due = shared.next_refresh() <= shared.clock.elapsed();
-        if due && let Ok((Some(attempt), _)) = shared.admit(RefreshReason::Renewal) {
-            // In a task of its own, whose panic would not be ours.
-            tokio::spawn(Attempt::new(&shared, attempt).run()).await.ok();
+        if due && let Ok((Some(id), _)) = shared.request_attempt(RefreshReason::Stale) {
+            // In a task of its own, so that a panic there doesn't end this task.
+            tokio::spawn(Attempt::new(&shared, id).run()).await.ok();
         }
     }
+}
+
+/// Returns a random number from 0.75 to 0.85, so that many instances don't fetch at the same time.
+fn refresh_fraction() -> f64 {
+    let random = u16::try_from(RandomState::new().hash_one(0_u8) % 1001).unwrap_or_default();
+    0.75 + f64::from(random) / 10_000.0
 }
 
 impl fmt::Debug for RemoteKeys {

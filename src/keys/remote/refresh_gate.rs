@@ -1,4 +1,6 @@
-//! Who may start an attempt, and when: rules 3 and 4.
+//! Decides when an attempt may start: one at a time, not during a cooldown, and not too soon after a failure.
+//!
+//! *In*: the reason for a refresh. *Out*: the id of a new attempt, or that one is running, or why there is none.
 
 use std::{
     collections::VecDeque,
@@ -13,109 +15,108 @@ use crate::{
     fetch::FetchError,
 };
 
-/// How many unknown `kid`s are remembered.
-const MAX_UNKNOWN_KIDS: usize = 256;
-pub(super) const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
-const MAX_BACK_OFF: Duration = Duration::from_secs(30);
-
-/// What is known of the attempts. Held for moments only, never over I/O, and not by readers of a known key.
+/// The state of the attempts. Its lock is never held during I/O, and a request with a known key doesn't need it.
 #[derive(Default)]
 pub(super) struct RefreshGate {
-    /// The attempt under way, and since when.
+    /// The running attempt, and when it started.
     running: Option<(AttemptId, Duration)>,
-    issued: u64,
+    next_id: u64,
     last_attempt: Option<Duration>,
     /// The last attempt that an unknown `kid` caused.
-    last_forced: Option<Duration>,
+    last_for_unknown_kid: Option<Duration>,
     failures: u32,
     last_error: Option<FetchError>,
-    /// Unknown `kid`s, hashed, and when a fresh set lacked them.
+    /// Hashes of unknown `kid`s, and when a fresh set lacked them.
     unknown_kids: VecDeque<(u64, Duration)>,
 }
 
-/// The right to make one attempt.
+/// Identifies an attempt.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct AttemptId(u64);
 
-/// Why somebody wants the set.
+/// Why the set should be fetched.
 #[derive(Clone, Copy)]
 pub(super) enum RefreshReason<'k> {
-    /// There is none, or it is due.
-    Renewal,
-    /// A token names a key that isn't in it.
+    /// There is no set, or it is stale or soon will be.
+    Stale,
+    /// A token has a `kid` that isn't in the set.
     UnknownKid(&'k str),
 }
 
 impl RefreshGate {
-    /// A attempt for an attempt, or nothing where one is under way; an error if there is nothing to wait for either.
-    pub(super) fn admit(
+    /// Returns the id of a new attempt, or `None` if one is running.
+    ///
+    /// # Errors
+    /// A recent set lacked the `kid`; or no attempt is running, and none may start now.
+    pub(super) fn request_attempt(
         &mut self,
         reason: RefreshReason<'_>,
         now: Duration,
         policy: &RefreshPolicy,
     ) -> Result<Option<AttemptId>, AuthError> {
         if let RefreshReason::UnknownKid(key_id) = reason
-            && self.is_known_unknown(key_id, now, policy)
+            && self.was_unknown(key_id, now, policy)
         {
             return Err(Reason::UnknownKey.into());
         }
-        // A runtime that nobody drives any more may have taken an attempt with it.
-        let refresh_timeout = policy.deadline.saturating_add(FIRST_BACK_OFF);
+        // The attempt's runtime may have stopped. Abandon it after the deadline.
+        let max_duration = policy.deadline.saturating_add(FIRST_BACK_OFF);
         match self.running {
-            Some((_, since)) if now.saturating_sub(since) <= refresh_timeout => return Ok(None),
-            Some((lost, _)) => _ = self.end(lost, Err(FetchError::new("the attempt was given up"))),
+            Some((_, started)) if now.saturating_sub(started) <= max_duration => return Ok(None),
+            Some((abandoned, _)) => self.end(abandoned, Err(FetchError::new("the attempt was abandoned"))),
             None => {}
         }
-        let forced = matches!(reason, RefreshReason::UnknownKid(_));
-        // A renewal doesn't start the cool-down: the issuer may have changed its keys right after it.
-        let cooled_down =
-            self.last_forced.filter(|_| forced).map(|last| last.saturating_add(policy.unknown_kid_cooldown));
-        let next = self.next_attempt().max(cooled_down).unwrap_or(now);
+        let for_unknown_kid = matches!(reason, RefreshReason::UnknownKid(_));
+        // The refresh of a stale set doesn't start the cooldown: the issuer may have changed its keys right after it.
+        let cooldown_end = self
+            .last_for_unknown_kid
+            .filter(|_| for_unknown_kid)
+            .map(|last| last.saturating_add(policy.unknown_kid_cooldown));
+        let next = self.next_attempt().max(cooldown_end).unwrap_or(now);
         if now < next {
-            // With a set that was fetched just now the key is unknown; without, we can't tell.
-            let fresh = self.failures == 0 && forced;
+            // If the last attempt succeeded, the key is unknown. Otherwise that can't be decided.
+            let fresh = self.failures == 0 && for_unknown_kid;
             return Err(if fresh { Reason::UnknownKey.into() } else { self.unavailable_until(next, now) });
         }
-        // Claimed before the fetch, so that a failure counts too.
-        let attempt = AttemptId(self.issued);
-        self.issued = self.issued.wrapping_add(1);
-        self.running = Some((attempt, now));
+        // Recorded before the fetch, so that a failed attempt counts too.
+        let id = AttemptId(self.next_id);
+        self.next_id = self.next_id.wrapping_add(1);
+        self.running = Some((id, now));
         self.last_attempt = Some(now);
-        if forced {
-            self.last_forced = Some(now);
+        if for_unknown_kid {
+            self.last_for_unknown_kid = Some(now);
         }
-        Ok(Some(attempt))
+        Ok(Some(id))
     }
 
-    /// Whether this is the attempt that counts, and not one that was given up long ago.
-    pub(super) fn is_running(&self, attempt: AttemptId) -> bool {
-        self.running.is_some_and(|(running, _)| running == attempt)
+    /// False for an abandoned attempt.
+    pub(super) fn is_running(&self, id: AttemptId) -> bool {
+        self.running.is_some_and(|(running, _)| running == id)
     }
 
-    /// The attempt with this attempt is over, however it ended. Says whether it counted.
-    pub(super) fn end(&mut self, attempt: AttemptId, result: Result<(), FetchError>) -> bool {
-        if !self.is_running(attempt) {
-            return false;
+    /// Records the result of an attempt. That of an abandoned attempt doesn't count.
+    pub(super) fn end(&mut self, id: AttemptId, result: Result<(), FetchError>) {
+        if !self.is_running(id) {
+            return;
         }
         self.running = None;
         match result {
             Ok(()) => (self.failures, self.last_error) = (0, None),
             Err(error) => (self.failures, self.last_error) = (self.failures.saturating_add(1), Some(error)),
         }
-        true
     }
 
-    /// Whether the last attempt that ended was a failure.
+    /// True if the last completed attempt failed.
     pub(super) fn is_failing(&self) -> bool {
         self.failures > 0
     }
 
-    /// When the next attempt may be made, if there has been one.
+    /// Returns when the next attempt may start, if there has been one.
     pub(super) fn next_attempt(&self) -> Option<Duration> {
         Some(self.last_attempt?.saturating_add(self.back_off()))
     }
 
-    /// What to answer as long as nobody can judge.
+    /// Returns the error for a token that can't be verified now.
     pub(super) fn unavailable(&self, now: Duration) -> AuthError {
         self.unavailable_until(self.next_attempt().unwrap_or(now), now)
     }
@@ -135,11 +136,11 @@ impl RefreshGate {
         }
     }
 
-    /// For one cool-down, and not longer: the issuer may publish this very key.
-    fn is_known_unknown(&mut self, key_id: &str, now: Duration, policy: &RefreshPolicy) -> bool {
+    /// True if a fresh set lacked this `kid`. For one cooldown only, because the issuer may publish the key later.
+    fn was_unknown(&mut self, key_id: &str, now: Duration, policy: &RefreshPolicy) -> bool {
         self.unknown_kids.retain(|(_, since)| now.saturating_sub(*since) < policy.unknown_kid_cooldown);
         let hash = hash(key_id);
-        self.unknown_kids.iter().any(|(unknown_kid, _)| *unknown_kid == hash)
+        self.unknown_kids.iter().any(|(unknown, _)| *unknown == hash)
     }
 
     pub(super) fn record_unknown_kid(&mut self, key_id: &str, now: Duration) {
@@ -150,8 +151,13 @@ impl RefreshGate {
     }
 }
 
-/// Random per process: a unknown_kid can't choose two `kid`s that look alike.
+/// Hashes with a random key of the process, so that an attacker can't choose two `kid`s with the same hash.
 fn hash(key_id: &str) -> u64 {
     static KEY: OnceLock<RandomState> = OnceLock::new();
     KEY.get_or_init(RandomState::new).hash_one(key_id)
 }
+
+/// Maximum number of unknown `kid`s that are stored.
+const MAX_UNKNOWN_KIDS: usize = 256;
+pub(super) const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
+const MAX_BACK_OFF: Duration = Duration::from_secs(30);

@@ -1,4 +1,6 @@
-//! What a request does whose token names a key that we don't have.
+//! Waits for a refresh, for a token with an unknown key.
+//!
+//! *In*: a running attempt. *Out*: what it means if the key is still unknown after it.
 
 use std::sync::Arc;
 
@@ -11,17 +13,17 @@ use crate::{
     log,
 };
 
-/// A token waits here for the end of an attempt.
+/// A wait for the end of an attempt.
 pub(crate) struct KeyWait {
     pub(super) shared: Arc<RemoteKeysState>,
     pub(super) ended: watch::Receiver<u64>,
     pub(super) refresh_timeout: SleepFuture,
-    /// The `kid` to be remembered if the attempt that it caused doesn't bring it.
+    /// The `kid` that caused the attempt. It is recorded as unknown if the new set lacks it.
     pub(super) unknown_kid: Option<String>,
 }
 
 impl KeyWait {
-    /// Waits, and says what the key's absence means if it should still be absent afterwards.
+    /// Waits for the end of the attempt, or for the timeout. Then the caller reads the key set again.
     pub(crate) async fn wait(mut self) -> StillUnknown {
         let began = self.shared.clock.elapsed();
         let ended = tokio::select! {
@@ -33,7 +35,7 @@ impl KeyWait {
     }
 }
 
-/// What to answer if the refresh did not bring the key.
+/// The key was still unknown after the wait.
 pub(crate) struct StillUnknown {
     shared: Arc<RemoteKeysState>,
     ended: bool,
@@ -41,6 +43,7 @@ pub(crate) struct StillUnknown {
 }
 
 impl StillUnknown {
+    /// Returns the error for the token: an unknown key, or unavailable if the set could not be refreshed.
     pub(crate) fn error(self) -> AuthError {
         let now = self.shared.clock.elapsed();
         let mut gate = self.shared.gate();

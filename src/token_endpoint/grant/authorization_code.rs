@@ -1,37 +1,65 @@
-//! `authorization_code`: a user allowed it (RFC 6749 §4.1.3, RFC 7636 §4.5).
+//! `authorization_code`: a client redeems a user's approval (RFC 6749 §4.1.3, RFC 7636 §4.5).
+//!
+//! *In*: a token request with a code. *Out*: [`Granted`], within what the user approved and the client still may have.
 
-use super::{Grant, Granted, Refresh, TokenRequest};
+use super::{Grant, Granted, Refresh, TokenRequest, pkce::challenge_of};
 use crate::token_endpoint::{
-    authorize::binding,
-    client::{Client, invalid_target, subset},
-    error::{TokenError, TokenErrorKind},
-    pkce::challenge_of,
-    secret::TokenHash,
+    client::{Client, invalid_target, secret::TokenHash, subset},
+    endpoints::authorize::binding,
+    http::error::{TokenError, TokenErrorKind},
     store::{CodeTaken, Family},
 };
 
-/// `authorization_code`.
-pub(crate) struct AuthorizationCode;
+/// The grant `authorization_code`, with PKCE (RFC 7636). The only `code_challenge_method` is `S256`.
+///
+/// ```
+/// use tower_oauth::token_endpoint::{AuthorizationCodeGrant, RefreshTokenGrant, TokenEndpointBuilder};
+///
+/// fn with_users(builder: TokenEndpointBuilder) -> TokenEndpointBuilder {
+///     builder
+///         .grant(AuthorizationCodeGrant::new("https://auth.example.com/authorize"))
+///         .grant(RefreshTokenGrant::new())
+/// }
+/// # let _ = with_users;
+/// ```
+#[derive(Debug, Clone)]
+pub struct AuthorizationCodeGrant {
+    authorization_endpoint: String,
+}
 
-impl Grant for AuthorizationCode {
+impl AuthorizationCodeGrant {
+    /// Returns the grant. `authorization_endpoint` is the URL of the application's own page, which handles an
+    /// [`AuthorizationRequest`](crate::token_endpoint::AuthorizationRequest): an `https` URL, or plain `http` on a loopback
+    /// address.
+    #[must_use]
+    pub fn new(authorization_endpoint: impl Into<String>) -> Self {
+        Self { authorization_endpoint: authorization_endpoint.into() }
+    }
+}
+
+impl Grant for AuthorizationCodeGrant {
     fn grant_type(&self) -> &'static str {
         "authorization_code"
+    }
+
+    fn authorization_endpoint(&self) -> Option<&str> {
+        Some(&self.authorization_endpoint)
     }
 
     async fn decide(&self, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
         let (client, now) = (request.client(), request.seconds());
         let code = request.required("code")?;
         let redirect_uri = request.parameter("redirect_uri")?;
-        // A missing verifier is as good as a wrong one.
+        // A missing verifier is treated as a wrong one.
         let challenge = request.parameter("code_verifier")?.and_then(challenge_of).ok_or_else(invalid)?;
-        // A resource that the client may never have costs it no code.
+        // Checked before the code is consumed: a wrong resource must not cost the client its code.
         client.audience(&request.resources())?;
-        // §4.1.3: issued to this client, for this redirect URI; §4.6 of RFC 7636: and this verifier. A request that is not
-        // "otherwise valid" finds no code, and so can't revoke what the right one gave.
+        // The code was issued to this client, for this redirect URI (§4.1.3) and this verifier (RFC 7636 §4.6). A request
+        // that is not "otherwise valid" finds no code, and so can't revoke what the valid one was given.
         let binding = binding(client.id(), redirect_uri, &challenge);
         let taken = request.store().take_code(&TokenHash::of(code), &binding, now).await?;
         let CodeTaken::First(family) = taken else { return Err(invalid()) };
-        if family.credential != client.credential() {
+        if family.credential != client.credential_fingerprint() {
             return Err(invalid());
         }
         let audience = audience(&family, client, &request.resources())?;
@@ -41,7 +69,7 @@ impl Grant for AuthorizationCode {
     }
 }
 
-/// The one resource of the token, of those that were approved (RFC 8707 §2.2) and that the client still may have.
+/// Returns the resource of the token: one that the user approved (RFC 8707 §2.2) and that the client still may have.
 pub(super) fn audience(family: &Family, client: &Client, requested: &[&str]) -> Result<String, TokenError> {
     let approved = match requested {
         [] => family.audiences.first(),
@@ -51,14 +79,14 @@ pub(super) fn audience(family: &Family, client: &Client, requested: &[&str]) -> 
     client.audience(&[&[approved], requested].concat()).map(str::to_owned)
 }
 
-/// What was asked for, within what the user allowed (RFC 6749 §6) and the client still may have; all of that if nothing was.
-/// The refresh token keeps what the user allowed.
+/// Returns the requested scopes, within what the user approved (RFC 6749 §6) and the client still may have; all of these if
+/// none are requested. The refresh token keeps what the user approved.
 pub(super) fn scope(family: &Family, client: &Client, requested: Option<&str>) -> Result<String, TokenError> {
     let kept: Vec<&str> = family.scope.split(' ').filter(|name| client.may_have(name)).collect();
     match requested {
-        // None is not told to the client (§5.1), which would believe that it has them all.
+        // An empty scope isn't sent (§5.1): clients read that as everything they asked for.
         None if kept.is_empty() && !family.scope.is_empty() => {
-            Err(TokenError::new(TokenErrorKind::InvalidScope, "The scope is more than may be granted"))
+            Err(TokenError::new(TokenErrorKind::InvalidScope, "The requested scope exceeds what may be granted"))
         }
         None => Ok(kept.join(" ")),
         Some(requested) => subset(requested, |name| kept.contains(&name)),
@@ -66,11 +94,11 @@ pub(super) fn scope(family: &Family, client: &Client, requested: Option<&str>) -
 }
 
 pub(super) fn invalid() -> TokenError {
-    TokenError::new(TokenErrorKind::InvalidGrant, "The code or refresh token is not good")
+    TokenError::new(TokenErrorKind::InvalidGrant, "The code or refresh token is invalid")
 }
 
 impl TokenRequest<'_> {
-    /// A first refresh token, where the client may have one.
+    /// Returns the first refresh token of a family, if the client may have one.
     fn first_refresh(&self, family: &Family) -> Result<Refresh, TokenError> {
         match self.refresh_tokens() {
             Some(settings) => Refresh::first(settings.idle_end(family, self.seconds())),

@@ -1,29 +1,32 @@
-//! Grants: for what a client can get a token (RFC 6749 §1.3).
+//! Grants: for what a client gets a token (RFC 6749 §1.3).
 //!
-//! *In*: a request whose client is known and may use the grant. *Out*: [`Granted`]: for whom, for what, how much.
+//! *In*: a request whose client is authenticated and may use the grant. *Out*: [`Granted`]: the subject, scope and audience
+//! of the token.
 //!
-//! One grant, one file. The endpoint makes and remembers the tokens. `password` and `implicit` are not here and never will
-//! be: RFC 9700 §2.4 and §2.1.2. Who asks for them is told `unsupported_grant_type`.
+//! Each grant has its own file. The token endpoint makes and stores the tokens.
 
 mod authorization_code;
 mod client_credentials;
+pub(crate) mod pkce;
 mod refresh_token;
 
 use std::{fmt, pin::Pin, time::SystemTime};
 
-pub(crate) use self::authorization_code::AuthorizationCode;
-pub use self::{client_credentials::ClientCredentials, refresh_token::RefreshToken};
-use super::{
-    ServerState,
-    authenticate::seconds,
-    client::Client,
-    error::TokenError,
-    request::Parameters,
-    secret::{TokenHash, draw},
+pub use self::{
+    authorization_code::AuthorizationCodeGrant, client_credentials::ClientCredentialsGrant,
+    refresh_token::RefreshTokenGrant,
+};
+use crate::token_endpoint::{
+    client::{
+        Client,
+        secret::{TokenHash, draw},
+    },
+    endpoints::ServerState,
+    http::{error::TokenError, request::Parameters},
     store::{ErasedStore, Family, NewRefresh},
 };
 
-/// Decides on one `grant_type`. For a grant of your own:
+/// Decides on the requests of one `grant_type`. Implement it for a grant of your own:
 ///
 /// ```
 /// use tower_oauth::token_endpoint::{Grant, Granted, TokenError, TokenErrorKind, TokenRequest};
@@ -36,7 +39,7 @@ use super::{
 ///     }
 ///
 ///     async fn decide(&self, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
-///         // A real one finds the gift card and marks it as used in one step.
+///         // A real grant finds the gift card and marks it as used in one step.
 ///         match request.required("gift_card")? {
 ///             "2026-ada" => request.grant_to("ada"),
 ///             _ => Err(TokenError::new(TokenErrorKind::InvalidGrant, "The gift card is unknown")),
@@ -44,18 +47,30 @@ use super::{
 ///     }
 /// }
 /// ```
+///
+/// A wrapper of another grant forwards every method, the provided ones included.
 pub trait Grant: Send + Sync + 'static {
-    /// The value of `grant_type`. One that is no registered name is an absolute URI (RFC 6749 §4.5).
+    /// Returns the value of `grant_type`. If it is not a registered name, it is an absolute URI (RFC 6749 §4.5).
     fn grant_type(&self) -> &str;
 
-    /// Decides on a request. The client has authenticated and is registered for this grant.
+    /// Decides on a request. The client is authenticated, and registered for this grant.
     ///
     /// # Errors
-    /// Whatever speaks against it, by the codes of RFC 6749 §5.2.
+    /// The reason against it, as an error code of RFC 6749 §5.2.
     fn decide(&self, request: &TokenRequest<'_>) -> impl Future<Output = Result<Granted, TokenError>> + Send;
+
+    /// Returns the lifetimes of refresh tokens. The grant `refresh_token` must return them.
+    fn refresh_token_settings(&self) -> Option<&RefreshTokenGrant> {
+        None
+    }
+
+    /// Returns the URL of the authorization endpoint. The grant `authorization_code` must return it.
+    fn authorization_endpoint(&self) -> Option<&str> {
+        None
+    }
 }
 
-/// A request for a token, from a client that is who it says.
+/// A request for a token, from an authenticated client.
 pub struct TokenRequest<'r> {
     client: &'r Client,
     parameters: &'r Parameters,
@@ -67,59 +82,60 @@ impl<'r> TokenRequest<'r> {
         Self { client, parameters, inner }
     }
 
-    /// The client.
+    /// Returns the client.
     #[must_use]
     pub fn client(&self) -> &'r Client {
         self.client
     }
 
-    /// The time.
+    /// Returns the time of day.
     #[must_use]
     pub fn now(&self) -> SystemTime {
-        self.inner.authenticator.clock.now()
+        self.inner.services.now()
     }
 
-    /// A parameter; without a value it counts as absent (RFC 6749 §3.2).
+    /// Returns a parameter. An empty value counts as absent (RFC 6749 §3.2).
     ///
     /// # Errors
-    /// [`InvalidRequest`](super::TokenErrorKind::InvalidRequest): it is repeated.
+    /// [`InvalidRequest`](crate::token_endpoint::TokenErrorKind::InvalidRequest): the parameter is repeated.
     pub fn parameter(&self, name: &str) -> Result<Option<&'r str>, TokenError> {
         self.parameters.get(name)
     }
 
-    /// A parameter that must be there.
+    /// Returns a required parameter.
     ///
     /// # Errors
-    /// [`InvalidRequest`](super::TokenErrorKind::InvalidRequest): it is missing or repeated.
+    /// [`InvalidRequest`](crate::token_endpoint::TokenErrorKind::InvalidRequest): the parameter is missing or repeated.
     pub fn required(&self, name: &str) -> Result<&'r str, TokenError> {
         self.parameters.required(name)
     }
 
-    /// Grants the scopes and the resource that were asked for, within what the client is registered for, to `subject`.
+    /// Grants the requested scopes and resource to `subject`, within what the client is registered for.
     ///
     /// # Errors
-    /// [`InvalidScope`](super::TokenErrorKind::InvalidScope) and [`InvalidTarget`](super::TokenErrorKind::InvalidTarget): more was asked for.
+    /// [`InvalidScope`](crate::token_endpoint::TokenErrorKind::InvalidScope) or
+    /// [`InvalidTarget`](crate::token_endpoint::TokenErrorKind::InvalidTarget): the request exceeds the registration.
     pub fn grant_to(&self, subject: impl Into<String>) -> Result<Granted, TokenError> {
         let scope = self.client.scopes(self.parameter("scope")?)?;
         let audience = self.client.audience(&self.resources())?.to_owned();
         Ok(Granted { subject: subject.into(), scope, audience, family: None, refresh: Refresh::None })
     }
 
-    /// `resource` (RFC 8707 §2), and `audience`, as others write it.
+    /// Returns the values of `resource` (RFC 8707 §2) and `audience`, its name in RFC 8693 §2.1.
     pub(crate) fn resources(&self) -> Vec<&'r str> {
         self.parameters.all("resource").chain(self.parameters.all("audience")).collect()
     }
 
     fn store(&self) -> &'r dyn ErasedStore {
-        &*self.inner.authenticator.store
+        &*self.inner.services.store
     }
 
     fn seconds(&self) -> u64 {
-        seconds(&*self.inner.authenticator.clock)
+        self.inner.services.unix_seconds()
     }
 
-    /// How refresh tokens live, if this client may have any.
-    fn refresh_tokens(&self) -> Option<&'r RefreshToken> {
+    /// Returns the settings of refresh tokens, if this client may have any.
+    fn refresh_tokens(&self) -> Option<&'r RefreshTokenGrant> {
         self.inner.refresh_tokens(self.client)
     }
 }
@@ -133,13 +149,13 @@ impl fmt::Debug for TokenRequest<'_> {
     }
 }
 
-/// What a token shall say.
+/// What a grant gives: the content of an access token, and whether a refresh token goes with it.
 #[derive(Clone)]
 pub struct Granted {
     pub(crate) subject: String,
     pub(crate) scope: String,
     pub(crate) audience: String,
-    /// What the token belongs to, where a user approved.
+    /// The family of the token, if a user approved it.
     pub(crate) family: Option<Family>,
     pub(crate) refresh: Refresh,
 }
@@ -150,16 +166,16 @@ impl fmt::Debug for Granted {
     }
 }
 
-/// The refresh token that goes with an access token.
+/// The refresh token that is issued with an access token.
 #[derive(Clone)]
 pub(crate) enum Refresh {
     None,
-    /// To be remembered together with the access token.
+    /// To be stored together with the access token.
     First {
         text: String,
         token: NewRefresh,
     },
-    /// Remembered already.
+    /// Already stored.
     Rotated(String),
 }
 
@@ -185,20 +201,30 @@ impl Refresh {
     }
 }
 
-/// [`Grant`] behind a pointer.
+/// [`Grant`] as a trait object.
 pub(crate) trait ErasedGrant: Send + Sync {
     fn grant_type(&self) -> &str;
-    fn decide<'a>(&'a self, request: &'a TokenRequest<'_>) -> Deciding<'a>;
+    fn decide<'a>(&'a self, request: &'a TokenRequest<'_>) -> GrantFuture<'a>;
+    fn refresh_token_settings(&self) -> Option<&RefreshTokenGrant>;
+    fn authorization_endpoint(&self) -> Option<&str>;
 }
 
-pub(crate) type Deciding<'a> = Pin<Box<dyn Future<Output = Result<Granted, TokenError>> + Send + 'a>>;
+pub(crate) type GrantFuture<'a> = Pin<Box<dyn Future<Output = Result<Granted, TokenError>> + Send + 'a>>;
 
 impl<G: Grant> ErasedGrant for G {
     fn grant_type(&self) -> &str {
         Grant::grant_type(self)
     }
 
-    fn decide<'a>(&'a self, request: &'a TokenRequest<'_>) -> Deciding<'a> {
+    fn decide<'a>(&'a self, request: &'a TokenRequest<'_>) -> GrantFuture<'a> {
         Box::pin(Grant::decide(self, request))
+    }
+
+    fn refresh_token_settings(&self) -> Option<&RefreshTokenGrant> {
+        Grant::refresh_token_settings(self)
+    }
+
+    fn authorization_endpoint(&self) -> Option<&str> {
+        Grant::authorization_endpoint(self)
     }
 }

@@ -1,7 +1,9 @@
-//! `refresh_token`: once more, what a user allowed (RFC 6749 §6, RFC 9700 §4.14.2).
+//! `refresh_token`: a client gets another token within a user's approval (RFC 6749 §6, RFC 9700 §4.14.2).
 //!
-//! Each refresh token is used once and has one successor. One that is used again tells that two have it: then all that came
-//! of the approval is revoked.
+//! *In*: a token request with a refresh token. *Out*: [`Granted`], with the successor of the refresh token.
+//!
+//! Each refresh token is used once and has one successor. If it is used again, two parties have it, so everything that was
+//! issued from the approval is revoked.
 
 use std::time::Duration;
 
@@ -14,63 +16,62 @@ use super::{
 use crate::{
     jws::{random, sha256},
     token_endpoint::{
-        error::TokenError,
-        secret::TokenHash,
+        client::secret::TokenHash,
+        http::error::TokenError,
         store::{Family, Rotated, Successor},
     },
 };
 
-/// How refresh tokens live and die; for [`TokenEndpointBuilder::refresh_token`](super::super::TokenEndpointBuilder::refresh_token).
+/// The grant `refresh_token`, and the lifetimes of refresh tokens. A client that is registered for it gets a refresh token
+/// when it redeems an authorization code.
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_oauth::token_endpoint::RefreshToken;
+/// use tower_oauth::token_endpoint::RefreshTokenGrant;
 ///
-/// let settings = RefreshToken::new()
+/// let grant = RefreshTokenGrant::new()
 ///     .idle_lifetime(Duration::from_secs(7 * 86_400))
 ///     .absolute_lifetime(Duration::from_secs(30 * 86_400));
-/// # let _ = settings;
+/// # let _ = grant;
 /// ```
 #[derive(Debug, Clone, Copy)]
-pub struct RefreshToken {
+#[must_use]
+pub struct RefreshTokenGrant {
     idle: Duration,
     pub(crate) absolute: Duration,
-    grace: Duration,
+    reuse_window: Duration,
 }
 
-impl RefreshToken {
-    /// A token that is not used for 14 days is dead, and after 30 days the user is asked again.
-    #[must_use]
+impl RefreshTokenGrant {
+    /// Returns the grant with the default lifetimes.
     pub fn new() -> Self {
-        Self { idle: 14 * DAY, absolute: 30 * DAY, grace: Duration::ZERO }
+        Self { idle: 14 * DAY, absolute: 30 * DAY, reuse_window: Duration::ZERO }
     }
 
-    /// How long a token that is not used lives, in whole seconds.
-    #[must_use]
+    /// Lifetime of a refresh token that is not used, in whole seconds. Default: 14 days.
     pub fn idle_lifetime(self, lifetime: Duration) -> Self {
         Self { idle: lifetime, ..self }
     }
 
-    /// When the user is asked again at the latest, in whole seconds.
-    #[must_use]
+    /// Maximum time from the user's approval to the last token, in whole seconds. After that, the user must approve again.
+    /// Default: 30 days.
     pub fn absolute_lifetime(self, lifetime: Duration) -> Self {
         Self { absolute: lifetime, ..self }
     }
 
-    /// For ten seconds after a token was used, it is answered with the same successor again, as long as that was not used: for
-    /// clients that lose an answer, or refresh in two places at once.
+    /// For ten seconds after a refresh token was used, using it again returns the same successor, unless the successor was
+    /// used. This helps clients that lose a response, or that refresh concurrently.
     ///
-    /// What is lost: whoever stole a token and uses it within these seconds is not noticed then, but when one of the two uses
-    /// the successor a second time.
-    #[must_use]
+    /// The cost: if an attacker uses a stolen refresh token within these seconds, it is detected only when the successor is
+    /// used a second time.
     pub fn accept_reuse_for_ten_seconds(self) -> Self {
-        Self { grace: Duration::from_secs(10), ..self }
+        Self { reuse_window: Duration::from_secs(10), ..self }
     }
 
-    /// What is wrong with the times.
-    pub(crate) fn mistake(&self) -> Option<&'static str> {
-        (self.idle.as_secs() == 0 || self.absolute < self.idle)
-            .then_some("no idle lifetime, or more than the absolute one")
+    /// Returns what is wrong with the lifetimes.
+    pub(crate) fn mistake(&self) -> Option<String> {
+        let wrong = self.idle.as_secs() == 0 || self.absolute < self.idle;
+        wrong.then(|| format!("idle lifetime {:?}, absolute lifetime {:?}", self.idle, self.absolute))
     }
 
     pub(crate) fn idle_end(&self, family: &Family, now: u64) -> u64 {
@@ -78,24 +79,28 @@ impl RefreshToken {
     }
 }
 
-impl Default for RefreshToken {
+impl Default for RefreshTokenGrant {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Grant for RefreshToken {
+impl Grant for RefreshTokenGrant {
     fn grant_type(&self) -> &'static str {
         "refresh_token"
+    }
+
+    fn refresh_token_settings(&self) -> Option<&RefreshTokenGrant> {
+        Some(self)
     }
 
     async fn decide(&self, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
         let (client, now) = (request.client(), request.seconds());
         let token = request.required("refresh_token")?;
         let hash = TokenHash::of(token);
-        // First everything that can be wrong with the request, so that a mistake in it costs no token.
+        // Check everything else before the token is consumed, so that a mistake in the request costs no token.
         let family = request.store().find_refresh(&hash, now).await?.ok_or_else(invalid)?;
-        if family.client_id != client.id() || family.credential != client.credential() {
+        if family.client_id != client.id() || family.credential != client.credential_fingerprint() {
             return Err(invalid());
         }
         let scope = scope(&family, client, request.parameter("scope")?)?;
@@ -104,7 +109,7 @@ impl Grant for RefreshToken {
         let salt = random::<32>().map_err(TokenError::unavailable)?;
         let next = successor(token, &salt);
         let successor = Successor { hash: TokenHash::of(&next), salt, expires_at: self.idle_end(&family, now) };
-        let grace = self.grace.as_secs();
+        let grace = self.reuse_window.as_secs();
         let rotated = request.store().rotate(&hash, client.id(), &successor, grace, now).await?;
         let (family, text) = match rotated {
             Rotated::First(family) => (family, next),
@@ -121,8 +126,8 @@ impl Grant for RefreshToken {
     }
 }
 
-/// The text of the token that follows `token`: made of 32 random bytes, and to be made again by whoever has the token and the
-/// salt. The client has the first, the store the second.
+/// Derives the text of the token that follows `token` from 32 random bytes. It can be derived again from the token, which
+/// only the client has, and the salt, which the store has.
 fn successor(token: &str, salt: &[u8; 32]) -> String {
     URL_SAFE_NO_PAD.encode(sha256([b"tower-oauth successor".as_slice(), salt, token.as_bytes()]))
 }

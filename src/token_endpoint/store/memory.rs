@@ -1,23 +1,29 @@
-//! Everything in this process: for one instance, and gone with it.
+//! A store in memory: for one instance, and lost when the process ends.
+//!
+//! *In*: the operations of a [`Store`]. *Out*: their results, decided under one lock.
+//!
+//! Nothing is written to disk and nothing is shared with other processes.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use super::{
     AccessRecord, CodeRecord, CodeTaken, Family, Issued, NewAccess, NewRefresh, Revoked, Rotated, Store, StoreError,
     Successor,
 };
-use crate::token_endpoint::secret::TokenHash;
+use crate::{sync::lock, token_endpoint::client::secret::TokenHash};
 
-/// A store in memory. Clones share it. What has expired is swept out as new things come; when it is full, nothing new is
-/// remembered, and so nothing is issued (503). One client can fill it, unless it has
+/// A store in memory. Clones share it.
+///
+/// Expired entries are removed when new ones are added. When the store is full, nothing more is issued (503). One client can
+/// fill it, unless the client has a
 /// [`max_active_tokens`](crate::token_endpoint::ClientBuilder::max_active_tokens).
 ///
-/// Of each approval it knows the last hundred refresh tokens that were used, and revokes everything when one of them comes
-/// again. An older one is refused, and that is all.
+/// For each approval, the store keeps the last hundred used refresh tokens, and revokes everything if one of them is used
+/// again. An older one is refused without that.
 #[derive(Clone)]
 pub struct MemoryStore {
     state: Arc<Mutex<MemoryState>>,
@@ -25,23 +31,22 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// Room for a hundred thousand codes, tokens and assertions that live at the same time: some 70 MB.
+    /// Returns a store with the default capacity.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_capacity(100_000)
+        Self::builder().build()
     }
 
-    /// Room for `capacity` of them.
-    #[must_use]
-    pub fn with_capacity(capacity: usize) -> Self {
-        Self { state: Arc::default(), capacity }
+    /// Returns a builder for further settings.
+    pub fn builder() -> MemoryStoreBuilder {
+        MemoryStoreBuilder { capacity: 100_000 }
     }
 
     fn lock(&self) -> MutexGuard<'_, MemoryState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
-    /// For an operation that adds: sweeps, and says if there is no room.
+    /// Locks the store for an operation that adds an entry. The error is that the store is full.
     fn lock_to_add(&self, now: u64) -> Result<MutexGuard<'_, MemoryState>, StoreError> {
         let mut state = self.lock();
         state.sweep(now);
@@ -51,6 +56,27 @@ impl MemoryStore {
 
     fn check_room(&self, state: &MemoryState) -> Result<(), StoreError> {
         if state.deadlines.len() < self.capacity { Ok(()) } else { Err(StoreError::new("the store in memory is full")) }
+    }
+}
+
+/// Builder for a [`MemoryStore`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct MemoryStoreBuilder {
+    capacity: usize,
+}
+
+impl MemoryStoreBuilder {
+    /// Maximum number of codes, tokens and assertions that are stored at the same time. Default: 100 000, which need about
+    /// 70 MB.
+    pub fn capacity(self, entries: usize) -> Self {
+        Self { capacity: entries }
+    }
+
+    /// Builds the store.
+    #[must_use]
+    pub fn build(self) -> MemoryStore {
+        MemoryStore { state: Arc::default(), capacity: self.capacity }
     }
 }
 
@@ -82,7 +108,7 @@ impl Store for MemoryStore {
         if now >= first {
             return Ok(CodeTaken::Unknown);
         }
-        // Before it is used up: it can be tried again when there is room for what it gives.
+        // Checked before the code is consumed, so that it can be used again when there is room.
         self.check_room(&state)?;
         if let Some(found) = state.codes.get_mut(code) {
             found.used = true;
@@ -106,15 +132,15 @@ impl Store for MemoryStore {
         let mut state = self.lock();
         state.sweep(now);
         let NewAccess { hash, record } = access;
-        // A code or refresh token that was used up for it had room, and can't be used again.
+        // With a family, a code or refresh token was consumed. It had room, and can't be used again.
         if record.family.is_none() {
             self.check_room(&state)?;
         }
-        if !state.is_alive(record.family.as_deref(), now) {
+        if !state.is_family_active(record.family.as_deref(), now) {
             return Ok(Issued::FamilyDead);
         }
         if let Some(limit) = limit {
-            state.make_room(record, limit, now);
+            state.enforce_limit(record, limit, now);
             let owner = (record.client_id.clone(), record.subject.clone());
             state.counted.entry(owner).or_default().push_back(*hash);
         }
@@ -128,7 +154,7 @@ impl Store for MemoryStore {
 
     async fn find_access(&self, token: &TokenHash, now: u64) -> Result<Option<AccessRecord>, StoreError> {
         let state = self.lock();
-        let found = state.access.get(token).filter(|record| state.is_living(record, now));
+        let found = state.access.get(token).filter(|record| state.is_active(record, now));
         Ok(found.cloned())
     }
 
@@ -163,7 +189,7 @@ impl Store for MemoryStore {
             return Ok(Rotated::Reused);
         }
         if let Some(refresh) = state.refresh.get_mut(token) {
-            refresh.used = Some(Use { at: now, salt: successor.salt, successor: successor.hash });
+            refresh.used = Some(RefreshUse { at: now, salt: successor.salt, successor: successor.hash });
         }
         state.add_refresh(successor.hash, successor.expires_at, &family.id);
         state.add_used(*token, &family.id);
@@ -180,11 +206,11 @@ impl Store for MemoryStore {
                 None => {}
             }
         } else if let Some(record) = state.access.get(token) {
-            if record.client_id != client_id && state.is_living(record, now) {
+            if record.client_id != client_id && state.is_active(record, now) {
                 return Ok(Revoked::NotYours);
             }
             if record.client_id == client_id {
-                state.forget_access(token);
+                state.remove_access(token);
             }
         }
         Ok(Revoked::Gone)
@@ -216,7 +242,7 @@ struct MemoryState {
     seen: HashMap<TokenHash, u64>,
     /// The access tokens of clients with a limit, the oldest first, by client and subject.
     counted: HashMap<(String, String), VecDeque<TokenHash>>,
-    /// When which of them can be forgotten.
+    /// When each entry can be removed.
     deadlines: BTreeSet<(u64, ExpiryKey)>,
 }
 
@@ -237,24 +263,24 @@ struct CodeEntry {
 struct FamilyEntry {
     family: Family,
     revoked: bool,
-    /// Its refresh tokens that were used, the oldest first.
+    /// The used refresh tokens of the family, the oldest first.
     used: VecDeque<TokenHash>,
 }
 
 struct RefreshEntry {
     family: String,
     expires_at: u64,
-    used: Option<Use>,
+    used: Option<RefreshUse>,
 }
 
-struct Use {
+struct RefreshUse {
     at: u64,
     salt: [u8; 32],
     successor: TokenHash,
 }
 
 impl MemoryState {
-    /// Forgets what has expired, a little at a time, so that nobody waits for a great cleaning.
+    /// Removes expired entries in small batches, to bound the pause.
     fn sweep(&mut self, now: u64) {
         for _ in 0..SWEPT_AT_ONCE {
             let Some((deadline, _)) = self.deadlines.first() else { return };
@@ -267,7 +293,7 @@ impl MemoryState {
                 ExpiryKey::Family(id) => drop(self.families.remove(&id)),
                 ExpiryKey::Access(hash) => drop(self.take_access(&hash)),
                 ExpiryKey::Refresh(hash) => drop(self.refresh.remove(&hash)),
-                // It may have been remembered anew after its time.
+                // The key may have been added again after it had expired.
                 ExpiryKey::Seen(hash) if self.seen.get(&hash) == Some(&deadline) => drop(self.seen.remove(&hash)),
                 ExpiryKey::Seen(_) => {}
             }
@@ -279,12 +305,12 @@ impl MemoryState {
         found.map(|found| &found.family)
     }
 
-    fn is_alive(&self, family: Option<&str>, now: u64) -> bool {
+    fn is_family_active(&self, family: Option<&str>, now: u64) -> bool {
         family.is_none_or(|id| self.family(id, now).is_some())
     }
 
-    fn is_living(&self, record: &AccessRecord, now: u64) -> bool {
-        now < record.expires_at && self.is_alive(record.family.as_deref(), now)
+    fn is_active(&self, record: &AccessRecord, now: u64) -> bool {
+        now < record.expires_at && self.is_family_active(record.family.as_deref(), now)
     }
 
     fn revoke_family(&mut self, id: &str) {
@@ -298,7 +324,8 @@ impl MemoryState {
         self.refresh.insert(hash, RefreshEntry { family: family.to_owned(), expires_at, used: None });
     }
 
-    /// One more refresh token of a family was used; the oldest such one is forgotten, so that no session fills the store.
+    /// Records that a refresh token of a family was used. Removes the oldest used one beyond the maximum, so that one family
+    /// can't fill the store.
     fn add_used(&mut self, hash: TokenHash, family: &str) {
         let Some(found) = self.families.get_mut(family) else { return };
         found.used.push_back(hash);
@@ -311,25 +338,25 @@ impl MemoryState {
         }
     }
 
-    /// Room for one more among the client's tokens for this subject.
-    fn make_room(&mut self, record: &AccessRecord, limit: u32, now: u64) {
+    /// Revokes the client's oldest tokens for this subject, so that one more is within the limit.
+    fn enforce_limit(&mut self, record: &AccessRecord, limit: u32, now: u64) {
         let owner = (record.client_id.clone(), record.subject.clone());
         let Some(mut hashes) = self.counted.remove(&owner) else { return };
-        hashes.retain(|hash| self.access.get(hash).is_some_and(|record| self.is_living(record, now)));
+        hashes.retain(|hash| self.access.get(hash).is_some_and(|record| self.is_active(record, now)));
         while hashes.len() >= limit.max(1) as usize {
             let Some(oldest) = hashes.pop_front() else { break };
-            self.forget_access(&oldest);
+            self.remove_access(&oldest);
         }
         self.counted.insert(owner, hashes);
     }
 
-    fn forget_access(&mut self, hash: &TokenHash) {
+    fn remove_access(&mut self, hash: &TokenHash) {
         if let Some(record) = self.take_access(hash) {
             self.deadlines.remove(&(record.expires_at, ExpiryKey::Access(*hash)));
         }
     }
 
-    /// Takes a token out, and out of its owner's count.
+    /// Removes a token from the store and from its owner's count.
     fn take_access(&mut self, hash: &TokenHash) -> Option<AccessRecord> {
         let record = self.access.remove(hash)?;
         let owner = (record.client_id.clone(), record.subject.clone());
@@ -343,6 +370,7 @@ impl MemoryState {
     }
 }
 
+/// Expired entries that one operation removes at most.
 const SWEPT_AT_ONCE: usize = 32;
-/// A day's worth, where access tokens live for 15 minutes.
+/// Used refresh tokens that are kept for each family: about those of a day, with access tokens of 15 minutes.
 const USED_KEPT: usize = 100;

@@ -1,15 +1,14 @@
-//! What is remembered between requests.
+//! Stores: where codes and tokens are kept between requests.
 //!
-//! *In*: hashes of codes and tokens, and what they stand for. *Out*: yes or no, decided at one moment.
+//! *In*: hashes of codes and tokens, and what they stand for. *Out*: the result of one atomic operation.
 //!
-//! Every operation is atomic: two requests with one code get one [`CodeTaken::First`] between them, whatever the machines
-//! that they reach. There is no way to read a code and delete it afterwards. What a store never sees is the text of a
-//! secret, a code or a token.
+//! Every operation is atomic: of all requests with the same code, on any instance, one gets [`CodeTaken::First`]. There is
+//! no operation that reads a code and one that deletes it later. A store never gets the text of a secret, a code or a token.
 //!
-//! Times are whole seconds since 1970-01-01 by the endpoint's [`Clock`](crate::clock::Clock); they come with each call, so that a
-//! store needs no clock. Something is alive as long as `now < expires_at`; what is over may be forgotten.
+//! Times are whole seconds since 1970-01-01 (UTC). The caller passes them, from the endpoint's
+//! [`Clock`](crate::clock::Clock), so a store needs no clock. An entry is valid while `now < expires_at`; a store may delete it
+//! afterwards. Whether the client may use a token is not checked here.
 
-mod conformance;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -20,21 +19,21 @@ use std::{error::Error, fmt, pin::Pin, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::memory::{MemoryStore, MemoryStoreBuilder};
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisStore, RedisStoreBuilder};
-pub use self::{conformance::conformance, memory::MemoryStore};
-use super::secret::TokenHash;
+use super::client::secret::TokenHash;
 
-/// Remembers codes, tokens and who was given them.
+/// Stores authorization codes, tokens and their grants.
 ///
-/// [`conformance`](super::conformance) has the tests that every store passes.
+/// `tower_oauth::testing::store_conformance` (feature `test-util`) has the tests that every store passes.
 pub trait Store: Send + Sync + 'static {
-    /// Remembers a code that nobody has used.
+    /// Stores an unused code.
     ///
     /// # Errors
-    /// It can't be remembered; then it must not be handed out.
+    /// The code was not stored; the caller must not issue it.
     fn add_code(
         &self,
         code: &TokenHash,
@@ -42,14 +41,14 @@ pub trait Store: Send + Sync + 'static {
         now: u64,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Uses a code up. `binding` must be the one that it was remembered with: otherwise the code is [`CodeTaken::Unknown`],
-    /// and stays as it is.
+    /// Consumes a code. `binding` must be the one that the code was stored with; otherwise the result is
+    /// [`CodeTaken::Unknown`], and the code stays as it is.
     ///
-    /// Of all that come with the same code and the right binding, however many and wherever, exactly one gets
-    /// [`CodeTaken::First`]; from then on its family is alive. Every other one revokes the family in the same step.
+    /// Of all calls with the same code and the right binding, on any instance, exactly one gets [`CodeTaken::First`]; from then
+    /// on the family is active. Every other one revokes the family in the same step.
     ///
     /// # Errors
-    /// It can't be said; the code may or may not be used up.
+    /// The outcome is unknown; the code may have been consumed.
     fn take_code(
         &self,
         code: &TokenHash,
@@ -57,12 +56,12 @@ pub trait Store: Send + Sync + 'static {
         now: u64,
     ) -> impl Future<Output = Result<CodeTaken, StoreError>> + Send;
 
-    /// Remembers an access token, and the first refresh token of its family if there is one; neither, if the family is
-    /// not alive. If the client and subject have `limit` living access tokens already, the oldest of them are revoked in the
+    /// Stores an access token, and the first refresh token of its family if there is one. Stores neither if the family is not
+    /// active. If the client has `limit` active access tokens for the subject already, the oldest of them are revoked in the
     /// same step.
     ///
     /// # Errors
-    /// They can't be remembered; then they must not be handed out.
+    /// The outcome is unknown; the caller must not issue the tokens.
     fn issue(
         &self,
         access: &NewAccess,
@@ -71,35 +70,35 @@ pub trait Store: Send + Sync + 'static {
         now: u64,
     ) -> impl Future<Output = Result<Issued, StoreError>> + Send;
 
-    /// The access token with this hash, if it is alive: neither expired nor revoked, nor its family.
+    /// Returns the access token with this hash, if it is active: neither the token nor its family has expired or was revoked.
     ///
     /// # Errors
-    /// It can't be said.
+    /// The store is unavailable.
     fn find_access(
         &self,
         token: &TokenHash,
         now: u64,
     ) -> impl Future<Output = Result<Option<AccessRecord>, StoreError>> + Send;
 
-    /// The family of the refresh token with this hash, if both are alive, whether or not the token was used. For checks
-    /// that must be passed before [`rotate`](Self::rotate), which decides.
+    /// Returns the family of the refresh token with this hash, if neither has expired or was revoked, whether or not the token
+    /// was used. The caller checks the request with it before [`rotate`](Self::rotate), which decides.
     ///
     /// # Errors
-    /// It can't be said.
+    /// The store is unavailable.
     fn find_refresh(
         &self,
         token: &TokenHash,
         now: u64,
     ) -> impl Future<Output = Result<Option<Family>, StoreError>> + Send;
 
-    /// Uses a refresh token of this client up and remembers its successor.
+    /// Consumes a refresh token of this client, and stores its successor.
     ///
-    /// Of all that come with the same token, exactly one gets [`Rotated::First`]. Any other one gets [`Rotated::Again`] for
-    /// `grace` seconds, as long as the successor has not been used; otherwise the family is revoked in the same step. Another
-    /// client's token is [`Rotated::Unknown`], and stays as it is.
+    /// Of all calls with the same token, exactly one gets [`Rotated::First`]. Every other one gets [`Rotated::Again`] within
+    /// `grace` seconds and while the successor is unused; after that, it revokes the family in the same step. A token of
+    /// another client is [`Rotated::Unknown`], and stays as it is.
     ///
     /// # Errors
-    /// It can't be said; the token may or may not be used up.
+    /// The outcome is unknown; the token may have been consumed.
     fn rotate(
         &self,
         token: &TokenHash,
@@ -109,11 +108,11 @@ pub trait Store: Send + Sync + 'static {
         now: u64,
     ) -> impl Future<Output = Result<Rotated, StoreError>> + Send;
 
-    /// Revokes the token with this hash, if it is this client's (RFC 7009 §2.1): an access token alone, a refresh token with
-    /// its whole family.
+    /// Revokes the token with this hash, if it was issued to this client (RFC 7009 §2.1): only the access token, or the whole
+    /// family of a refresh token.
     ///
     /// # Errors
-    /// It can't be said whether it was revoked.
+    /// The outcome is unknown; the token may have been revoked.
     fn revoke(
         &self,
         token: &TokenHash,
@@ -121,10 +120,10 @@ pub trait Store: Send + Sync + 'static {
         now: u64,
     ) -> impl Future<Output = Result<Revoked, StoreError>> + Send;
 
-    /// Remembers `key` until `expires_at`. Whether it was new: of all that come with the same key, exactly one is told so.
+    /// Stores `key` until `expires_at`. Returns whether it was new: of all calls with the same key, exactly one gets `true`.
     ///
     /// # Errors
-    /// It can't be remembered; then whoever asks must be refused.
+    /// The outcome is unknown; the caller must refuse the request.
     fn insert_if_absent(
         &self,
         key: &TokenHash,
@@ -133,29 +132,29 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
-/// What one approval gave: everything that came of one code. It lives and dies together.
+/// Everything that was issued from one approval of a user. All of it expires and is revoked together.
 ///
-/// Written as JSON, it is what the stores here keep. A member that is not known is an error: an instance of an older version
-/// must not take a token for less bound than a newer one made it.
+/// The stores in this crate keep it as JSON. An unknown member is an error: an older instance must not accept a token as less
+/// restricted than a newer instance issued it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::exhaustive_structs, reason = "a store reads it back")]
 pub struct Family {
-    /// Random.
+    /// A random id.
     pub id: String,
     /// `client_id`.
     pub client_id: String,
-    /// Names the client's secret at that time, without telling it.
+    /// The fingerprint of the client's credential at that time.
     pub credential: String,
-    /// `sub`: who approved.
+    /// `sub`: the user who approved.
     pub subject: String,
     /// The scopes that were approved, separated by spaces; may be empty.
     pub scope: String,
     /// The resources that were approved; at least one.
     pub audiences: Vec<String>,
-    /// `auth_time`, if the host said it.
+    /// `auth_time`, if the application set it.
     pub auth_time: Option<u64>,
-    /// When all of it ends.
+    /// When everything in the family expires.
     pub expires_at: u64,
 }
 
@@ -165,42 +164,42 @@ impl fmt::Debug for Family {
     }
 }
 
-/// A code, but for its text.
+/// A code, without its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a store reads it back")]
 pub struct CodeRecord {
-    /// The hash of what it is bound to: client, redirect URI and PKCE challenge.
+    /// The hash of client, redirect URI and PKCE challenge, to which the code is bound.
     pub binding: TokenHash,
-    /// What it gives.
+    /// The family that the code starts.
     pub family: Family,
-    /// Until when it can be used for the first time. That it was used is remembered as long as the family.
+    /// When the unused code expires. A used code is kept until the family expires, to detect a replay.
     pub expires_at: u64,
 }
 
-/// What became of a code.
+/// The result of [`Store::take_code`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a store decides it")]
 pub enum CodeTaken {
-    /// It is used up now, and this is what it gives.
+    /// The code is consumed now, and starts this family.
     First(Family),
-    /// It was used before; what it gave is revoked now.
+    /// The code was used before; its family is revoked now.
     Again,
-    /// There is no such code, it has expired, or the binding is another one.
+    /// There is no such code, it has expired, or it has another binding.
     Unknown,
 }
 
-/// An access token, but for its text. It is kept as [`Family`] is.
+/// An access token, without its text. It is stored as [`Family`] is.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::exhaustive_structs, reason = "a store reads it back")]
 pub struct AccessRecord {
     /// `jti`.
     pub id: String,
-    /// [`Family::id`]; absent where no user approved.
+    /// [`Family::id`]; `None` if no user was involved.
     pub family: Option<String>,
     /// `client_id`.
     pub client_id: String,
-    /// Names the client's secret at that time, without telling it.
+    /// The fingerprint of the client's credential at that time.
     pub credential: String,
     /// `sub`: the client itself, or a user.
     pub subject: String,
@@ -208,7 +207,7 @@ pub struct AccessRecord {
     pub scope: String,
     /// `aud`.
     pub audience: String,
-    /// `auth_time`, if the host said it.
+    /// `auth_time`, if the application set it.
     pub auth_time: Option<u64>,
     /// `iat`.
     pub issued_at: u64,
@@ -222,45 +221,45 @@ impl fmt::Debug for AccessRecord {
     }
 }
 
-/// An access token to be remembered.
+/// An access token to store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a store's tests make one")]
 pub struct NewAccess {
-    /// The hash of its text.
+    /// The hash of the token.
     pub hash: TokenHash,
-    /// All else.
+    /// Everything else.
     pub record: AccessRecord,
 }
 
-/// The first refresh token of a family; the access token's record says which.
+/// The first refresh token of the family that the access token's record names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a store's tests make one")]
 pub struct NewRefresh {
-    /// The hash of its text.
+    /// The hash of the token.
     pub hash: TokenHash,
-    /// Until when it can be used.
+    /// When the token expires.
     pub expires_at: u64,
 }
 
-/// Whether tokens were remembered.
+/// The result of [`Store::issue`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a store decides it")]
 pub enum Issued {
-    /// They were.
+    /// The tokens were stored.
     Remembered,
-    /// The family was revoked in the meantime, or has ended.
+    /// Nothing was stored: the family was revoked in the meantime, or has expired.
     FamilyDead,
 }
 
-/// A refresh token that takes another one's place.
+/// A refresh token that replaces another one.
 #[derive(Clone, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a store's tests make one")]
 pub struct Successor {
-    /// The hash of its text.
+    /// The hash of the token.
     pub hash: TokenHash,
-    /// With the predecessor's text, which no store has, it makes the successor's text again.
+    /// Makes the successor's text again, together with the predecessor's text, which no store has.
     pub salt: [u8; 32],
-    /// Until when it can be used.
+    /// When the token expires.
     pub expires_at: u64,
 }
 
@@ -273,22 +272,22 @@ impl fmt::Debug for Successor {
     }
 }
 
-/// What became of a refresh token.
+/// The result of [`Store::rotate`].
 #[derive(Clone, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a store decides it")]
 pub enum Rotated {
-    /// It is used up now, and the successor is remembered.
+    /// The token is consumed now, and the successor is stored.
     First(Family),
-    /// It was used a moment ago: the successor of then is to be given again, by its salt.
+    /// The token was used within the grace period. The caller makes the same successor again, with its salt.
     Again {
-        /// Whose it is.
+        /// The family of the token.
         family: Family,
-        /// [`Successor::salt`] of then.
+        /// [`Successor::salt`] of the first use.
         salt: [u8; 32],
     },
-    /// It was used before; the family is revoked now.
+    /// The token was used before; its family is revoked now.
     Reused,
-    /// There is no such token, it has expired or was revoked, or it is another client's.
+    /// There is no such token, it has expired or was revoked, or it was issued to another client.
     Unknown,
 }
 
@@ -303,17 +302,17 @@ impl fmt::Debug for Rotated {
     }
 }
 
-/// What became of a revocation.
+/// The result of [`Store::revoke`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a store decides it")]
 pub enum Revoked {
-    /// There is no such token, or not any more: nothing else is to be done (RFC 7009 §2.2).
+    /// The token is not active, now or already before (RFC 7009 §2.2).
     Gone,
-    /// It is another client's, and lives on.
+    /// The token was issued to another client, and stays as it is.
     NotYours,
 }
 
-/// A store that can't answer. The request is answered with 503; nothing is handed out.
+/// A failure of a store. The request is refused with 503, and nothing is issued.
 #[derive(Clone)]
 pub struct StoreError {
     what: &'static str,
@@ -321,13 +320,13 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// In a few words, which may be logged.
+    /// Returns an error with a short text, which is logged.
     #[must_use]
     pub fn new(what: &'static str) -> Self {
         Self { what, source: None }
     }
 
-    /// Keeps the cause.
+    /// Adds the cause.
     #[must_use]
     pub fn with_source(self, source: impl Error + Send + Sync + 'static) -> Self {
         Self { source: Some(Arc::new(source)), ..self }
@@ -352,18 +351,18 @@ impl Error for StoreError {
     }
 }
 
-/// The future of a store behind a pointer.
+/// The future of an operation of [`ErasedStore`].
 pub(crate) type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// [`Store`] behind a pointer.
+/// Defines [`Store`] as a trait object.
 macro_rules! erased {
-    ($($name:ident($($argument:ident: $type:ty),+) -> $answer:ty;)+) => {
+    ($($name:ident($($argument:ident: $type:ty),+) -> $result:ty;)+) => {
         pub(crate) trait ErasedStore: Send + Sync {
-            $(fn $name<'a>(&'a self, $($argument: $type),+) -> StoreFuture<'a, $answer>;)+
+            $(fn $name<'a>(&'a self, $($argument: $type),+) -> StoreFuture<'a, $result>;)+
         }
 
         impl<S: Store> ErasedStore for S {
-            $(fn $name<'a>(&'a self, $($argument: $type),+) -> StoreFuture<'a, $answer> {
+            $(fn $name<'a>(&'a self, $($argument: $type),+) -> StoreFuture<'a, $result> {
                 Box::pin(Store::$name(self, $($argument),+))
             })+
         }

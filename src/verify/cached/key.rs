@@ -1,10 +1,12 @@
-//! By what a verdict is known.
+//! Cache keys.
+//!
+//! *In*: a token, and what else its verdict depends on. *Out*: the hashes that stand for them. No key contains a token.
 
 use std::fmt;
 
 use crate::jws::{TokenMac, sha256};
 
-/// What a verdict depends on beside the token; for [`Verify::cache_key`](crate::verify::Verify::cache_key).
+/// What a verdict depends on beside the token. For [`Verify::cache_key`](crate::verify::Verify::cache_key).
 pub struct CacheKey {
     parts: Option<[u8; 32]>,
 }
@@ -14,7 +16,7 @@ impl CacheKey {
         Self { parts: None }
     }
 
-    /// Adds a part. The order counts, and where a part ends.
+    /// Adds a part. Two keys are equal only if they have the same parts in the same order.
     pub fn add(&mut self, part: impl AsRef<[u8]>) {
         let before = self.parts.unwrap_or_default();
         self.parts = Some(sha256([before.as_slice(), part.as_ref()]));
@@ -31,20 +33,19 @@ impl fmt::Debug for CacheKey {
     }
 }
 
-/// What stands for a token.
+/// The hash of a token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct TokenDigest([u8; 32]);
 
-/// What stands for a token and everything else that the verdict depends on.
+/// The hash of a token, and of everything else that its verdict depends on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct EntryKey {
     pub(super) digest: TokenDigest,
     pub(super) parts: Option<[u8; 32]>,
 }
 
-/// Makes the names.
 pub(super) struct KeyHasher {
-    /// Without randomness SHA-256 has to do for all.
+    /// `None` if the system has no random bytes. Then all tokens are hashed with SHA-256.
     mac: Option<TokenMac>,
 }
 
@@ -53,23 +54,24 @@ impl KeyHasher {
         Self { mac: TokenMac::new().ok() }
     }
 
-    pub(super) fn key_of_entry(&self, token: &[u8], key: &CacheKey) -> EntryKey {
-        let quick = if key.is_extended() { None } else { self.quick(token) };
-        EntryKey { digest: quick.unwrap_or_else(|| thorough(token)), parts: key.parts }
+    pub(super) fn entry_key(&self, token: &[u8], cache_key: &CacheKey) -> EntryKey {
+        let keyed = if cache_key.is_extended() { None } else { self.keyed_digest(token) };
+        EntryKey { digest: keyed.unwrap_or_else(|| sha256_digest(token)), parts: cache_key.parts }
     }
 
-    /// Every digest that this token may be known by.
-    pub(super) fn all(&self, token: &[u8]) -> impl Iterator<Item = TokenDigest> {
-        [Some(thorough(token)), self.quick(token)].into_iter().flatten()
+    /// Returns every digest under which this token may be stored.
+    pub(super) fn digests(&self, token: &[u8]) -> impl Iterator<Item = TokenDigest> {
+        [Some(sha256_digest(token)), self.keyed_digest(token)].into_iter().flatten()
     }
 
-    /// For a signed token: a keyed hash of all of it, and a SHA-256 of the signature's end.
+    /// Hashes a signed token: a keyed hash of the whole token, and a SHA-256 hash of the signature's end.
     ///
-    /// Half the time of a SHA-256 of all. The keyed hash keeps strangers from aiming at a collision. Who has read the
-    /// memory and knows its key could aim, but not without the signature's end, of which there is only a hash; and with
-    /// the end of a signature of his own he hits his own verdict.
-    fn quick(&self, token: &[u8]) -> Option<TokenDigest> {
-        // As the base64 of every JOSE header begins, with its first brace.
+    /// This takes half the time of a SHA-256 hash of the whole token. Without the key, an attacker can't construct a
+    /// collision. An attacker who has read the memory, and so the key, would also need the end of the other token's
+    /// signature, of which only a hash is stored. An attacker who reuses the end of a signature hits only that
+    /// signature's entry.
+    fn keyed_digest(&self, token: &[u8]) -> Option<TokenDigest> {
+        // The base64 of every JOSE header begins with `ey`, for the first brace and quote.
         let end = token.last_chunk::<SIGNATURE_END>().filter(|_| token.starts_with(b"ey"))?;
         let (mac, end) = (self.mac.as_ref()?.mac(token), sha256([end.as_slice()]));
         let mut digest = [0; 32];
@@ -80,9 +82,10 @@ impl KeyHasher {
     }
 }
 
-fn thorough(token: &[u8]) -> TokenDigest {
+fn sha256_digest(token: &[u8]) -> TokenDigest {
     TokenDigest(sha256([token]))
 }
 
-/// 288 bits of base64, in one block of SHA-256. The shortest signature, of HS256, has 256.
+/// Number of base64 characters, for 288 bits. They fit into one block of SHA-256. The shortest signature, that of HS256, has
+/// 256 bits.
 const SIGNATURE_END: usize = 48;

@@ -1,7 +1,10 @@
-//! Verdicts that are kept for a while: a signature is not checked twice, a server not asked twice.
+//! A cache of verdicts: no signature is checked twice, and no server is called twice for the same token.
 //!
-//! *In*: what a request presented. *Out*: the verdict of the verifier inside, or the one it gave before.
+//! *In*: a [`PresentedToken`]. *Out*: a stored [`Verdict`], or the verdict of the verifier inside.
+//!
+//! Scopes, roles and `cnf` are *not* part of a verdict: they are checked for every request, outside of the cache.
 
+mod builder;
 mod entries;
 mod key;
 mod single_flight;
@@ -10,48 +13,41 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
-pub use self::key::CacheKey;
+pub use self::{builder::CachedBuilder, key::CacheKey};
 use self::{
     entries::{CacheBounds, CacheEntries},
     key::{EntryKey, KeyHasher},
     single_flight::{SingleFlight, Start},
 };
-use super::{PresentedToken, Verdict, Verify};
+use super::{PresentedToken, Verdict, VerdictFuture, Verify};
 use crate::{
-    clock::{Clock, SystemClock},
+    clock::Clock,
     error::{AuthError, AuthErrorKind},
     log::{self, Lookup},
     token::Token,
 };
 
-/// However long a verifier may wait, nobody waits longer for it than this.
-const DEADLINE: Duration = Duration::from_secs(10);
-/// The longest that a refusal is kept.
-const MAX_REFUSAL_AGE: Duration = Duration::from_secs(5);
-
-/// Keeps the verdicts of `V` for a while. Clones share what is kept.
+/// Caches the verdicts of `V`. Clones share the cache.
 ///
-/// What is kept is who a token turned out to be, never what it may do. On every hit, everything that can be checked without
-/// the network is checked again: expiry, issuer, audience, whether the issuer still has the key
-/// ([`Verify::still_holds`]); scopes, roles and `cnf` are looked at outside of this anyway.
+/// A verdict says what a token is, never what it permits. On every hit, all that can be checked without the network is
+/// checked again: expiry, issuer, audience, and whether the issuer still publishes the key ([`Verify::still_holds`]).
 ///
-/// 1. A verdict lives for the `max_age` that was given, never beyond the token's `exp`, and until it is
-///    [forgotten](Self::forget).
-/// 2. Accepted tokens are bounded in number and in bytes. A flood of tokens that come once does not drive out those that
-///    come often, and refused ones are kept apart from them.
-/// 3. Refusals are kept only where somebody was asked, for at most five seconds. Failures are never kept.
-/// 4. Requests with the same token share one question. It is asked in a task of its own: a client that goes away neither
-///    cancels nor repeats it. There are at most 1 024 questions at a time; further ones are answered with 503 at once.
-/// 5. Tokens are not kept, only hashes of them, which nobody can aim at: see below.
+/// 1. A verdict is stored for `max_age`, never beyond the token's `exp`, or until it is
+///    [invalidated](Self::invalidate).
+/// 2. The number and the size of accepted tokens are bounded. Many tokens that are sent once don't evict those that are
+///    sent often. Refusals are stored separately.
+/// 3. A refusal is stored only if the verifier had to wait for it, for example for an introspection response, and for at
+///    most 5 s. Failures are never stored.
+/// 4. Requests with the same token share one verification (single flight). It runs in a task of its own: a client that
+///    disconnects neither cancels nor repeats it. At most 1 024 verifications run at a time; a further one gets 503.
+/// 5. Only hashes of tokens are stored. A JWT has a keyed hash of the whole token (128 bits; the key is random and never
+///    leaves the process) and a SHA-256 hash of the end of its signature; any other token has its SHA-256 hash. An attacker
+///    can't construct a collision. Even one who reads the whole memory of the cache finds no token, and can't make one
+///    that hits an entry.
 ///
-/// Not on by default. A verdict that is kept can be wrong where a fresh one would not be: for a JWT until its issuer's
-/// keys are read again, which is the same without a cache, but for an opaque token as long as `max_age` after it was
-/// revoked. And memory is held for strangers' claims. Who serves thousands of requests a second turns it on with one
-/// word; the README has the figures.
-///
-/// A JWT is known by a keyed hash of all of it (128 bits, the key random and never out of the process) together with a
-/// SHA-256 of the end of its signature; any other token by its SHA-256. So nobody can aim at a collision, and even who
-/// reads all that is kept, the hash's key too, finds no token in it and can make none that hits.
+/// The cost: a stored verdict can be out of date. For an opaque token this lasts up to `max_age` after it was revoked. For a
+/// JWT it changes nothing: with and without a cache, a withdrawn key counts until the key set is fetched again. The cache
+/// also needs memory for clients' claims.
 ///
 /// ```
 /// # fn example(issuer: tower_oauth::Issuer) -> Result<(), tower_oauth::ConfigError> {
@@ -59,7 +55,8 @@ const MAX_REFUSAL_AGE: Duration = Duration::from_secs(5);
 /// use tower_oauth::{Cached, JwtVerifier, OAuthLayer};
 ///
 /// let verifier = JwtVerifier::new(issuer, "https://api.example.com")?;
-/// let layer = OAuthLayer::new(Cached::new(verifier, Duration::from_secs(600)));
+/// let verifier = Cached::builder(verifier, Duration::from_secs(600)).max_entries(50_000).build();
+/// let layer = OAuthLayer::new(verifier);
 /// # Ok(())
 /// # }
 /// ```
@@ -73,194 +70,168 @@ pub struct Cached<V> {
 struct CacheSettings {
     max_age: Duration,
     refusal_age: Duration,
-    sizes: CacheBounds,
     clock: Arc<dyn Clock>,
 }
 
-/// What clones share.
+/// What all clones share.
 struct CacheState {
     entries: CacheEntries,
     flights: SingleFlight,
     hasher: KeyHasher,
 }
 
+/// A token without a stored verdict.
+struct Miss {
+    key: EntryKey,
+    /// True if the key has everything from the request that the verdict may depend on.
+    cacheable: bool,
+    /// The number of invalidations at the time of the look-up.
+    invalidations: u64,
+}
+
 impl<V: Verify> Cached<V> {
-    /// Keeps verdicts for `max_age`, and none where that is zero.
+    /// Caches accepted tokens for `max_age`. Zero turns the cache off.
     ///
-    /// For JWTs ten minutes do well: a withdrawn key ends its tokens at once, however old the verdict. For introspection
-    /// it is how long a revoked token may still be accepted: 30 seconds are a usual choice.
+    /// 10 min is a good value for JWTs: the tokens of a withdrawn key are refused at once, however old the verdict is. For
+    /// introspection, `max_age` is the time for which a revoked token may still be accepted; 30 s is a usual choice.
     #[must_use]
     pub fn new(verifier: V, max_age: Duration) -> Self {
-        let clock = Arc::new(SystemClock::new());
-        let settings =
-            CacheSettings { max_age, refusal_age: max_age.min(MAX_REFUSAL_AGE), sizes: CacheBounds::default(), clock };
-        Self::with(Arc::new(verifier), settings)
+        Self::builder(verifier, max_age).build()
     }
 
-    fn with(verifier: Arc<V>, settings: CacheSettings) -> Self {
-        let entries = CacheEntries::new(&settings.sizes, Arc::clone(&settings.clock));
-        Self {
-            verifier,
-            settings,
-            shared: Arc::new(CacheState { entries, flights: SingleFlight::default(), hasher: KeyHasher::new() }),
-        }
+    /// Returns a builder for further settings.
+    pub fn builder(verifier: V, max_age: Duration) -> CachedBuilder<V> {
+        CachedBuilder::new(verifier, max_age)
     }
 
-    /// How many accepted tokens are kept at the most; 10 000 unless said. As many refusals are.
-    #[must_use]
-    pub fn max_entries(mut self, entries: usize) -> Self {
-        self.settings.sizes.entries = entries;
-        Self::with(self.verifier, self.settings)
+    fn with_settings(verifier: V, settings: CacheSettings, bounds: &CacheBounds) -> Self {
+        let entries = CacheEntries::new(bounds, Arc::clone(&settings.clock));
+        let shared = CacheState { entries, flights: SingleFlight::default(), hasher: KeyHasher::new() };
+        Self { verifier: Arc::new(verifier), settings, shared: Arc::new(shared) }
     }
 
-    /// How many bytes the accepted tokens' claims take at the most; 32 MiB unless said. What `SharedClaims` keeps of a token
-    /// as the application's own type is not counted: once for each token.
-    #[must_use]
-    pub fn max_bytes(mut self, bytes: usize) -> Self {
-        self.settings.sizes.bytes = bytes;
-        Self::with(self.verifier, self.settings)
-    }
-
-    /// How long a refusal is kept that somebody was asked for: five seconds unless said, five at the most, and never
-    /// longer than `max_age`.
-    #[must_use]
-    pub fn refusal_age(mut self, age: Duration) -> Self {
-        self.settings.refusal_age = age.min(MAX_REFUSAL_AGE).min(self.settings.max_age);
-        Self::with(self.verifier, self.settings)
-    }
-
-    /// Another source of time, for tests.
-    #[must_use]
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.settings.clock = Arc::new(clock);
-        Self::with(self.verifier, self.settings)
-    }
-
-    /// Forgets what was found out about this token, whatever else the verdict depended on: at a logout, or when the
-    /// issuer says that it was revoked. The next request judges it anew, also while it is being judged now.
+    /// Removes every verdict about this token: after a logout, or when the issuer reports that it was revoked. The next
+    /// request verifies it again, even if a verification is running now.
     ///
-    /// A JWT that is still good is accepted again. A cache inside of this one has its own memory.
-    pub fn forget(&self, token: &str) {
-        // First those on the way, then what is there: no verdict that was on its way gets onto the entries any more.
-        for digest in self.shared.hasher.all(token.as_bytes()) {
-            self.shared.flights.abandon(&digest);
+    /// A JWT that is still valid is accepted again. A cache inside of this one is not changed.
+    pub fn invalidate(&self, token: &str) {
+        // In-flight verifications first: none of them is stored afterwards.
+        for digest in self.shared.hasher.digests(token.as_bytes()) {
+            self.shared.flights.invalidate(&digest);
             self.shared.entries.remove(&digest);
         }
     }
 
-    /// Forgets everything.
+    /// Removes all verdicts.
     pub fn clear(&self) {
-        self.shared.flights.abandon_all();
+        self.shared.flights.invalidate_all();
         self.shared.entries.clear();
     }
 
-    /// How many accepted tokens are kept at the moment, some of them perhaps no longer good.
+    /// Returns the number of accepted tokens in the cache. Some of them may have expired.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.entries.len()
     }
 
-    /// Whether no accepted token is kept.
+    /// True if there is no accepted token in the cache.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The verdict, if it is known or on its way.
-    fn recall(&self, presented: &PresentedToken<'_>) -> Result<Verdict, Miss> {
-        let mut key = CacheKey::new();
-        let ((), looked) = presented.looked_further(|| self.verifier.cache_key(presented, &mut key));
-        // Looked without a word, it may have chosen by what it saw; a word without a look doesn't tell what others saw.
-        let cacheable = looked && key.is_extended();
-        let key_of_entry = self.shared.hasher.key_of_entry(presented.credentials.token_bytes(), &key);
-        if let Some(verdict) = self.known(&key_of_entry) {
-            return Ok(verdict);
+    /// Returns the stored verdict, or joins a running verification of the same token.
+    fn lookup(&self, presented: &PresentedToken<'_>) -> Result<Verdict, Miss> {
+        let mut cache_key = CacheKey::new();
+        let ((), request_read) = presented.track_reads(|| self.verifier.cache_key(presented, &mut cache_key));
+        // A verifier that reads the request but adds nothing to the key may depend on what it read. A key that was made
+        // without reading says nothing about what another verifier in `V` reads.
+        let cacheable = request_read && cache_key.is_extended();
+        let key = self.shared.hasher.entry_key(presented.credentials.token_bytes(), &cache_key);
+        if let Some(result) = self.stored(&key) {
+            return Ok(Verdict::Now(result));
         }
-        match self.shared.flights.join(&key_of_entry, self.settings.clock.elapsed()) {
-            Ok(running) => {
+        match self.shared.flights.join(&key, self.settings.clock.elapsed()) {
+            Ok(flight) => {
                 log::looked_up(Lookup::Joined);
-                Ok(running.verdict(Arc::clone(&self.settings.clock)))
+                Ok(flight.verdict(Arc::clone(&self.settings.clock)))
             }
-            // The answer may have come in since we looked.
-            Err(invalidations) => self.known(&key_of_entry).ok_or_else(|| {
+            // A verification may have ended between the two look-ups.
+            Err(invalidations) => self.stored(&key).map(Verdict::Now).ok_or_else(|| {
                 log::looked_up(Lookup::Miss);
-                Miss { key_of_entry, cacheable, invalidations }
+                Miss { key, cacheable, invalidations }
             }),
         }
     }
 
-    fn known(&self, key_of_entry: &EntryKey) -> Option<Verdict> {
+    fn stored(&self, key: &EntryKey) -> Option<Result<Token, AuthError>> {
         let now = self.settings.clock.elapsed();
-        if let Some(token) = self.shared.entries.accepted(key_of_entry, now) {
+        if let Some(token) = self.shared.entries.accepted(key, now) {
             if self.verifier.still_holds(&token) {
                 log::looked_up(Lookup::Hit);
-                return Some(Verdict::Now(Ok(token)));
+                return Some(Ok(token));
             }
-            self.shared.entries.remove(&key_of_entry.digest);
+            self.shared.entries.remove(&key.digest);
         }
-        let error = self.shared.entries.refused(key_of_entry, now)?;
+        let error = self.shared.entries.refused(key, now)?;
         log::looked_up(Lookup::Refused);
-        Some(Verdict::Now(Err(error)))
+        Some(Err(error))
     }
 
-    /// The verdict, which others may take too.
-    fn keep(&self, miss: Miss, verdict: Verdict, looked_further: bool) -> Verdict {
-        // It may depend on what the key_of_entry doesn't tell.
-        if looked_further && !miss.cacheable {
+    /// Stores the verdict if that is allowed. Returns it, or a verdict that shares its verification.
+    fn store_verdict(&self, miss: Miss, verdict: Verdict, request_read: bool) -> Verdict {
+        // The verdict may depend on something that is not in the key.
+        if request_read && !miss.cacheable {
             return verdict;
         }
-        let (shared, settings) = (&self.shared, &self.settings);
         match verdict {
-            Verdict::Now(Ok(token)) => {
-                shared.flights.unless_forgotten(miss.invalidations, || shared.entries.accept(&miss, &token, settings));
-                Verdict::Now(Ok(token))
-            }
-            Verdict::Now(Err(error)) => Verdict::Now(Err(error)),
-            Verdict::Later(judging) => {
-                // Outside of a runtime nobody but the request itself can ask.
-                let Ok(runtime) = Handle::try_current() else { return Verdict::Later(judging) };
-                match shared.flights.begin(&miss, settings.clock.elapsed()) {
-                    Start::Joined(running) => running.verdict(Arc::clone(&settings.clock)),
-                    Start::Full => Verdict::Now(Err(AuthError::unavailable(Duration::from_secs(1)))),
-                    Start::Started(running, asking) => {
-                        // Somebody else's question may have begun and ended since we looked.
-                        if let Some(Verdict::Now(known)) = self.known(&miss.key_of_entry) {
-                            shared.flights.end(&miss.key_of_entry, asking, known.clone(), |_| ());
-                            return Verdict::Now(known);
-                        }
-                        let waiting = running.verdict(Arc::clone(&settings.clock));
-                        let (shared, settings) = (Arc::clone(shared), settings.clone());
-                        runtime.spawn(async move {
-                            let verdict = tokio::select! {
-                                verdict = judging => verdict,
-                                () = settings.clock.sleep(DEADLINE) => Err(AuthError::unavailable(Duration::from_secs(1))),
-                            };
-                            let note = |verdict: &_| shared.note(&miss, verdict, &settings);
-                            shared.flights.end(&miss.key_of_entry, asking, verdict, note);
-                        });
-                        waiting
-                    }
+            Verdict::Now(result) => {
+                if let Ok(token) = &result {
+                    let store = || self.shared.entries.store_accepted(&miss.key, token, self.settings.max_age);
+                    self.shared.flights.unless_invalidated(miss.invalidations, store);
                 }
+                Verdict::Now(result)
             }
+            Verdict::Later(verifying) => self.share(miss, verifying),
         }
     }
-}
 
-/// A token about which nothing is known, and how far forgetting had come when that was found.
-struct Miss {
-    key_of_entry: EntryKey,
-    /// The key_of_entry holds whatever the verdict may depend on.
-    cacheable: bool,
-    invalidations: u64,
+    /// Runs the verification in a task of its own, unless one for the same token is running.
+    fn share(&self, miss: Miss, verifying: VerdictFuture) -> Verdict {
+        // Without a runtime there is no task. The request then verifies for itself.
+        let Ok(runtime) = Handle::try_current() else { return Verdict::Later(verifying) };
+        let (shared, clock) = (&self.shared, &self.settings.clock);
+        let (flight, completer) = match shared.flights.start(&miss, clock.elapsed()) {
+            Start::Started(flight, completer) => (flight, completer),
+            Start::Joined(flight) => return flight.verdict(Arc::clone(clock)),
+            Start::Full => return Verdict::Now(Err(AuthError::unavailable(RETRY_AFTER))),
+        };
+        // Another verification may have started and ended since the look-up.
+        if let Some(result) = self.stored(&miss.key) {
+            shared.flights.complete(&miss.key, completer, result.clone(), |_| ());
+            return Verdict::Now(result);
+        }
+        let verdict = flight.verdict(Arc::clone(clock));
+        let (shared, settings) = (Arc::clone(shared), self.settings.clone());
+        runtime.spawn(async move {
+            let result = tokio::select! {
+                result = verifying => result,
+                () = settings.clock.sleep(DEADLINE) => Err(AuthError::unavailable(RETRY_AFTER)),
+            };
+            let store = |result: &_| shared.store(&miss.key, result, &settings);
+            shared.flights.complete(&miss.key, completer, result, store);
+        });
+        verdict
+    }
 }
 
 impl CacheState {
-    fn note(&self, miss: &Miss, verdict: &Result<Token, AuthError>, settings: &CacheSettings) {
-        match verdict {
-            Ok(token) => self.entries.accept(miss, token, settings),
-            // A key that is unknown now may be here in a moment.
+    fn store(&self, key: &EntryKey, result: &Result<Token, AuthError>, settings: &CacheSettings) {
+        match result {
+            Ok(token) => self.entries.store_accepted(key, token, settings.max_age),
+            // A key that is unknown now may be published in a moment.
             Err(error) if error.kind() == AuthErrorKind::InvalidToken && !error.is_unknown_key() => {
-                self.entries.refuse(miss, error, settings.refusal_age);
+                self.entries.store_refused(key, error, settings.refusal_age);
             }
             Err(_) => {}
         }
@@ -269,18 +240,18 @@ impl CacheState {
 
 impl<V: Verify> Verify for Cached<V> {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
-        self.recall(presented).unwrap_or_else(|miss| {
-            let (verdict, looked_further) = presented.looked_further(|| self.verifier.verify(presented));
-            self.keep(miss, verdict, looked_further)
+        self.lookup(presented).unwrap_or_else(|miss| {
+            let (verdict, request_read) = presented.track_reads(|| self.verifier.verify(presented));
+            self.store_verdict(miss, verdict, request_read)
         })
     }
 
     fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
-        match self.recall(presented) {
+        match self.lookup(presented) {
             Ok(verdict) => Some(verdict),
             Err(miss) => {
-                let (verdict, looked_further) = presented.looked_further(|| self.verifier.verify_own(presented));
-                Some(self.keep(miss, verdict?, looked_further))
+                let (verdict, request_read) = presented.track_reads(|| self.verifier.verify_own(presented));
+                Some(self.store_verdict(miss, verdict?, request_read))
             }
         }
     }
@@ -309,3 +280,8 @@ impl<V: fmt::Debug> fmt::Debug for Cached<V> {
             .finish_non_exhaustive()
     }
 }
+
+/// How long a shared verification may take, whatever the verifier's own timeouts are.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// `Retry-After` if a shared verification has no result.
+const RETRY_AFTER: Duration = Duration::from_secs(1);

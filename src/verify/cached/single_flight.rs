@@ -1,26 +1,20 @@
-//! Questions that are being asked: one for each token, however many wait for the answer.
+//! Single flight: requests with the same token share one verification.
+//!
+//! *In*: the key of a token without a stored verdict. *Out*: a running verification to wait for, or the duty to run it.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use tokio::sync::watch;
 
 use super::{
-    DEADLINE, Miss, Verdict,
+    DEADLINE, Miss, RETRY_AFTER, Verdict,
     key::{EntryKey, TokenDigest},
 };
-use crate::{clock::Clock, error::AuthError, token::Token};
-
-/// More questions than this at a time are a flood, or the sign of a server that doesn't answer.
-const MAX_PENDING: usize = 1024;
-
-/// How long a full table is not searched again for questions that nobody will answer.
-const SWEEP_PAUSE: Duration = Duration::from_secs(1);
-
-type Answer = Option<Result<Token, AuthError>>;
+use crate::{clock::Clock, error::AuthError, sync::lock, token::Token};
 
 #[derive(Default)]
 pub(super) struct SingleFlight {
@@ -29,134 +23,135 @@ pub(super) struct SingleFlight {
 
 #[derive(Default)]
 struct FlightTable {
-    running: HashMap<EntryKey, InFlight>,
-    /// How often something was forgotten.
+    flights: HashMap<EntryKey, InFlight>,
+    /// Number of calls of `invalidate` and `invalidate_all`.
     invalidations: u64,
     next_sweep: Duration,
 }
 
-/// A question under way.
+/// A running verification.
 #[derive(Clone)]
 pub(super) struct InFlight {
-    answer: watch::Receiver<Answer>,
-    /// By [`Clock::elapsed`]. The task that asks has the same deadline, but its runtime may stand still.
-    until: Duration,
+    result: watch::Receiver<Option<Result<Token, AuthError>>>,
+    /// By [`Clock::elapsed`]. The task has the same deadline, but its runtime may have stopped.
+    deadline: Duration,
 }
 
-/// The duty to answer it. Dropped without an answer, it tells those who wait that there will be none.
+/// Completes a verification. If it is dropped instead, the waiting requests get 503.
 pub(super) struct Completer {
-    answer: watch::Sender<Answer>,
+    result: watch::Sender<Option<Result<Token, AuthError>>>,
 }
 
 pub(super) enum Start {
-    /// By this call.
+    /// The caller runs the verification.
     Started(InFlight, Completer),
-    /// Somebody was quicker.
+    /// Another request started it first.
     Joined(InFlight),
+    /// Too many verifications are running.
     Full,
 }
 
 impl SingleFlight {
-    /// The question that is under way; otherwise, how far forgetting has come.
-    pub(super) fn join(&self, key_of_entry: &EntryKey, now: Duration) -> Result<InFlight, u64> {
-        let table = self.lock();
-        table.running.get(key_of_entry).filter(|running| running.is_alive(now)).cloned().ok_or(table.invalidations)
+    /// Returns the running verification. If there is none, returns the number of invalidations.
+    pub(super) fn join(&self, key: &EntryKey, now: Duration) -> Result<InFlight, u64> {
+        let table = lock(&self.table);
+        table.flights.get(key).filter(|flight| flight.is_running(now)).cloned().ok_or(table.invalidations)
     }
 
-    pub(super) fn begin(&self, miss: &Miss, now: Duration) -> Start {
-        let mut table = self.lock();
+    pub(super) fn start(&self, miss: &Miss, now: Duration) -> Start {
+        let mut table = lock(&self.table);
         let (sender, receiver) = watch::channel(None);
-        let begun = InFlight { answer: receiver, until: now.saturating_add(DEADLINE) };
-        // Perhaps it was this one that was to be forgotten meanwhile. Nobody joins it, and it is not kept.
+        let (flight, completer) =
+            (InFlight { result: receiver, deadline: now.saturating_add(DEADLINE) }, Completer { result: sender });
+        // This token may have been invalidated since the look-up. So no other request joins, and nothing is stored.
         if table.invalidations != miss.invalidations {
-            return Start::Started(begun, Completer { answer: sender });
+            return Start::Started(flight, completer);
         }
-        if let Some(running) = table.running.get(&miss.key_of_entry).filter(|running| running.is_alive(now)) {
+        if let Some(running) = table.flights.get(&miss.key).filter(|running| running.is_running(now)) {
             return Start::Joined(running.clone());
         }
         if !table.has_room(now) {
             return Start::Full;
         }
-        table.running.insert(miss.key_of_entry, begun.clone());
-        Start::Started(begun, Completer { answer: sender })
+        table.flights.insert(miss.key, flight.clone());
+        Start::Started(flight, completer)
     }
 
-    /// Tells those who wait, and notes the verdict unless it is to be forgotten: nobody forgets anything in between.
-    #[expect(clippy::needless_pass_by_value, reason = "who has answered has nothing left to answer with")]
-    pub(super) fn end(
+    /// Passes the result to the waiting requests, and calls `store` unless the token was invalidated. The lock is held, so no
+    /// invalidation comes between the check and `store`.
+    #[expect(clippy::needless_pass_by_value, reason = "a verification is completed once")]
+    pub(super) fn complete(
         &self,
-        key_of_entry: &EntryKey,
-        asking: Completer,
-        verdict: Result<Token, AuthError>,
-        note: impl FnOnce(&Result<Token, AuthError>),
+        key: &EntryKey,
+        completer: Completer,
+        result: Result<Token, AuthError>,
+        store: impl FnOnce(&Result<Token, AuthError>),
     ) {
-        let mut table = self.lock();
-        // It may have been abandoned, and asked anew since.
-        if table
-            .running
-            .get(key_of_entry)
-            .is_some_and(|running| running.answer.same_channel(&asking.answer.subscribe()))
-        {
-            note(&verdict);
-            table.running.remove(key_of_entry);
+        let mut table = lock(&self.table);
+        // After an invalidation, the entry is missing or belongs to a newer verification.
+        let receiver = completer.result.subscribe();
+        if table.flights.get(key).is_some_and(|flight| flight.result.same_channel(&receiver)) {
+            store(&result);
+            table.flights.remove(key);
         }
         drop(table);
-        asking.answer.send_replace(Some(verdict));
+        completer.result.send_replace(Some(result));
     }
 
-    /// Notes a verdict at which nobody had to wait.
-    pub(super) fn unless_forgotten(&self, invalidations: u64, note: impl FnOnce()) {
-        let table = self.lock();
+    /// Calls `store` if there was no further invalidation. For a verdict that no request waited for.
+    pub(super) fn unless_invalidated(&self, invalidations: u64, store: impl FnOnce()) {
+        let table = lock(&self.table);
         if table.invalidations == invalidations {
-            note();
+            store();
         }
         drop(table);
     }
 
-    /// Whoever asks from now on asks anew.
-    pub(super) fn abandon(&self, digest: &TokenDigest) {
-        let mut table = self.lock();
+    /// Detaches the running verifications of this token: no later request joins them, and they are not stored.
+    pub(super) fn invalidate(&self, digest: &TokenDigest) {
+        let mut table = lock(&self.table);
         table.invalidations = table.invalidations.wrapping_add(1);
-        table.running.retain(|key_of_entry, _| key_of_entry.digest != *digest);
+        table.flights.retain(|key, _| key.digest != *digest);
     }
 
-    pub(super) fn abandon_all(&self) {
-        let mut table = self.lock();
+    pub(super) fn invalidate_all(&self) {
+        let mut table = lock(&self.table);
         table.invalidations = table.invalidations.wrapping_add(1);
-        table.running.clear();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, FlightTable> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        table.flights.clear();
     }
 }
 
 impl FlightTable {
     fn has_room(&mut self, now: Duration) -> bool {
-        if self.running.len() >= MAX_PENDING && now >= self.next_sweep {
-            // A panic, or a runtime that was shut down or stands still, may have left some.
-            self.running.retain(|_, running| running.is_alive(now));
-            self.next_sweep = now.saturating_add(SWEEP_PAUSE);
+        if self.flights.len() >= MAX_FLIGHTS && now >= self.next_sweep {
+            // A panic, or a runtime that was shut down or has stopped, may have left entries.
+            self.flights.retain(|_, flight| flight.is_running(now));
+            self.next_sweep = now.saturating_add(SWEEP_INTERVAL);
         }
-        self.running.len() < MAX_PENDING
+        self.flights.len() < MAX_FLIGHTS
     }
 }
 
 impl InFlight {
-    /// Somebody is still there who will answer.
-    fn is_alive(&self, now: Duration) -> bool {
-        now < self.until && self.answer.has_changed().is_ok()
+    /// True if a result can still come.
+    fn is_running(&self, now: Duration) -> bool {
+        now < self.deadline && self.result.has_changed().is_ok()
     }
 
     pub(super) fn verdict(mut self, clock: Arc<dyn Clock>) -> Verdict {
         Verdict::later(async move {
-            let patience = clock.sleep(self.until.saturating_sub(clock.elapsed()));
-            let answer = tokio::select! {
+            let timeout = clock.sleep(self.deadline.saturating_sub(clock.elapsed()));
+            let result = tokio::select! {
                 biased;
-                answer = self.answer.wait_for(Option::is_some) => answer.ok().and_then(|answer| answer.clone()),
-                () = patience => None,
+                result = self.result.wait_for(Option::is_some) => result.ok().and_then(|result| result.clone()),
+                () = timeout => None,
             };
-            answer.unwrap_or_else(|| Err(AuthError::unavailable(Duration::from_secs(1))))
+            result.unwrap_or_else(|| Err(AuthError::unavailable(RETRY_AFTER)))
         })
     }
 }
+
+/// Maximum number of running verifications. More are a flood, or the sign of a server that doesn't respond.
+const MAX_FLIGHTS: usize = 1024;
+/// Minimum time between two searches of a full table for entries without a task.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);

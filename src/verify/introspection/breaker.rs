@@ -1,19 +1,16 @@
-//! A circuit breaker: a server that is down is not waited for by every request.
+//! A circuit breaker: requests don't wait for a server that is down.
 //!
-//! After a few failures in a row nobody is asked for a while, longer each time. Then one question goes out as a probe; its
-//! answer opens the way for all, or ends it for another while.
+//! *In*: the results of calls. *Out*: a permit for the next call, or how long there will be none.
+//!
+//! After several consecutive failures the breaker opens: it permits no call for a pause, which grows with each failure. Then
+//! it permits one call, the probe. A success of the probe closes the breaker; a failure begins the next pause.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use crate::clock::Clock;
-
-/// So many failures in a row.
-const FAILURES: u32 = 5;
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const MAX_PAUSE: Duration = Duration::from_secs(30);
+use crate::{clock::Clock, sync::lock};
 
 #[derive(Debug)]
 pub(super) struct Breaker {
@@ -23,19 +20,19 @@ pub(super) struct Breaker {
 
 #[derive(Debug, Default)]
 struct BreakerState {
-    /// In a row.
+    /// Consecutive failures.
     failures: u32,
-    /// Until when nobody is asked, by [`Clock::elapsed`]. A probe moves it on by a pause, so that it stays the only one.
-    closed_until: Duration,
+    /// When the next probe is permitted, by [`Clock::elapsed`]. A probe adds a pause, so that it stays the only one.
+    next_probe: Duration,
 }
 
-/// Somebody may be asked. Dropped without a word, because the client went away, it leaves the next one to probe.
+/// Permission to call. If it is dropped unused, because the client disconnected, the next caller probes.
 #[must_use]
 pub(super) struct Permit<'b> {
     breaker: &'b Breaker,
-    /// So many had failed in a row when it was given.
+    /// Consecutive failures when it was given.
     failures: u32,
-    /// Until when the others wait for this one, if it is the probe.
+    /// The value of `next_probe`, if this is the probe.
     probe_until: Option<Duration>,
 }
 
@@ -44,44 +41,40 @@ impl Breaker {
         Self { state: Mutex::default(), clock }
     }
 
-    /// Whether somebody may be asked now; otherwise, how long to wait.
+    /// Returns a permit, or how long to wait.
     pub(super) fn acquire(&self) -> Result<Permit<'_>, Duration> {
         let now = self.clock.elapsed();
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let failures = state.failures;
         if failures < FAILURES {
             return Ok(Permit { breaker: self, failures, probe_until: None });
         }
-        if now < state.closed_until {
-            return Err(state.closed_until.saturating_sub(now));
+        if now < state.next_probe {
+            return Err(state.next_probe.saturating_sub(now));
         }
-        // The probe. Should it never end, the next one goes out after the pause.
-        state.closed_until = now.saturating_add(state.pause());
-        Ok(Permit { breaker: self, failures, probe_until: Some(state.closed_until) })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BreakerState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        // The probe. If it never ends, the next one is permitted after the pause.
+        state.next_probe = now.saturating_add(state.pause());
+        Ok(Permit { breaker: self, failures, probe_until: Some(state.next_probe) })
     }
 }
 
 impl Permit<'_> {
     pub(super) fn succeeded(mut self) {
         self.probe_until = None;
-        self.breaker.lock().failures = 0;
+        lock(&self.breaker.state).failures = 0;
     }
 
     pub(super) fn failed(mut self) {
         self.probe_until = None;
         let now = self.breaker.clock.elapsed();
-        let mut state = self.breaker.lock();
-        // Of many that were asked at once, those beyond the fifth tell nothing new; nor does a probe that another outran.
+        let mut state = lock(&self.breaker.state);
+        // Many calls may run when the breaker opens, and a probe may end after a later one. Their failures are not news.
         if state.failures >= FAILURES && self.failures != state.failures {
             return;
         }
         state.failures = state.failures.saturating_add(1);
         if state.failures >= FAILURES {
-            state.closed_until = now.saturating_add(state.pause());
+            state.next_probe = now.saturating_add(state.pause());
         }
     }
 }
@@ -90,10 +83,10 @@ impl Drop for Permit<'_> {
     fn drop(&mut self) {
         let Some(until) = self.probe_until else { return };
         let now = self.breaker.clock.elapsed();
-        let mut state = self.breaker.lock();
-        // Unless another probe has gone out since.
-        if state.closed_until == until {
-            state.closed_until = now;
+        let mut state = lock(&self.breaker.state);
+        // Only if no other probe was permitted since.
+        if state.next_probe == until {
+            state.next_probe = now;
         }
     }
 }
@@ -103,3 +96,8 @@ impl BreakerState {
         MAX_PAUSE.min(FIRST_PAUSE.saturating_mul(1 << self.failures.saturating_sub(FAILURES).min(10)))
     }
 }
+
+/// Consecutive failures before the breaker opens.
+const FAILURES: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_secs(30);

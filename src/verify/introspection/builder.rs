@@ -1,4 +1,6 @@
-//! What there is to say about an [`IntrospectionVerifier`].
+//! The settings of an [`IntrospectionVerifier`].
+//!
+//! *In*: an issuer, our credentials, the audience and options. *Out*: a verifier, or every mistake at once.
 
 use std::{
     sync::{Arc, Mutex},
@@ -21,7 +23,7 @@ use crate::{
     verify::expected::Expected,
 };
 
-/// Collects what there is to say about an [`IntrospectionVerifier`]; [`build`](Self::build) tells all mistakes at once.
+/// Builder for [`IntrospectionVerifier`]. [`build`](Self::build) reports every mistake at once.
 #[must_use]
 pub struct IntrospectionVerifierBuilder {
     issuer: Issuer,
@@ -52,120 +54,105 @@ impl IntrospectionVerifierBuilder {
         }
     }
 
-    /// Where the introspection endpoint is; without it the issuer's metadata says so (RFC 8414 §2).
+    /// URL of the introspection endpoint. Default: the one in the issuer's metadata (RFC 8414 §2).
     pub fn endpoint(self, url: impl Into<String>) -> Self {
         Self { endpoint: Some(url.into()), ..self }
     }
 
-    /// One more identifier of ours that `aud` may name.
+    /// Adds an identifier of this API that `aud` may have.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.expected.audience.push(audience.into());
         self
     }
 
-    /// Accepts answers without `aud`, which RFC 7662 §2.2 leaves to the server. One that is there must still name us.
+    /// Accepts responses without `aud`, which RFC 7662 §2.2 allows. An `aud` that is present must still include this API.
     ///
-    /// What is lost: where the server doesn't itself tell us apart from its other APIs, a token for any of them, or for
-    /// none, is good here (RFC 9700 §2.3).
+    /// What is lost: a token for another API is accepted here, unless the server itself responds differently to each API
+    /// (RFC 9700 §2.3).
     pub fn danger_accept_missing_audience(self) -> Self {
         Self { any_audience: true, ..self }
     }
 
-    /// Takes a token without `sub` for a client's own, as some servers issue them by client credentials.
+    /// A token without `sub` acts for its client. Some servers issue such tokens for client credentials.
     ///
-    /// What is lost: a server that never tells `sub` has its users' tokens taken for their clients' own. Without this, a
-    /// token without `sub` acts for [`Unknown`](crate::acts_for::ActsFor::Unknown).
+    /// The cost: if the server leaves out `sub` for users too, their tokens also count as those of the clients. Without this
+    /// setting, a token without `sub` acts for [`Unknown`](crate::acts_for::ActsFor::Unknown).
     pub fn accept_missing_subject_as_client(mut self) -> Self {
         self.names.rules_mut().acts_for = acting::rfc9068;
         self
     }
 
-    /// How far the server's clock may be off, for `exp` and `nbf`: 30 s unless said, at most 5 min.
+    /// Tolerance for the difference of the clocks, for `exp`, `nbf` and `iat`. Default: 30 s. Maximum: 5 min.
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.expected.leeway = leeway;
         self
     }
 
-    /// Reads the scopes from this member where there is no `scope`; as
+    /// Member with the scopes if there is no `scope`. See
     /// [`JwtVerifierBuilder::scope_claim`](crate::verify::JwtVerifierBuilder::scope_claim).
     pub fn scope_claim(mut self, member: impl Into<String>) -> Self {
         self.names.scopes.push(member.into());
         self
     }
 
-    /// Reads the client from this member where there is no `client_id`.
+    /// Member with the client if there is no `client_id`.
     pub fn client_claim(mut self, member: impl Into<String>) -> Self {
         self.names.client.push(member.into());
         self
     }
 
-    /// Reads the roles from here instead of `roles`; as
+    /// Path to the roles. Default: `roles`. See
     /// [`JwtVerifierBuilder::roles_claim`](crate::verify::JwtVerifierBuilder::roles_claim).
     pub fn roles_claim<N: Into<Box<str>>>(mut self, path: impl IntoIterator<Item = N>) -> Self {
         self.names.rules_mut().roles = Some(path.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Asks for a signed answer (RFC 9701) and accepts no other. It must be signed by a key of the issuer's set.
-    pub fn signed_answers(self) -> Self {
+    /// Requests signed responses (RFC 9701) and accepts no others. The signature must be by a key of the issuer's key set.
+    pub fn signed_responses(self) -> Self {
         Self { signed: true, ..self }
     }
 
-    /// After five failures in a row nobody is asked for a while, from one second up to thirty: requests get 503 at once.
-    /// Then one question goes out as a probe, and an answer ends it. A 400 is an answer here: anybody can send a token that
-    /// makes a bad question.
+    /// Adds a circuit breaker: after 5 consecutive failures, requests get 503 without a call of the endpoint, for 1 s at first
+    /// and at most 30 s. Then one call is made as a probe.
+    ///
+    /// A response with status 400 is not a failure, because a client can cause it by its token.
     pub fn circuit_breaker(self) -> Self {
         Self { breaker: true, ..self }
     }
 
-    /// Another way to the network than the issuer's own: with a client certificate
-    /// ([`ClientAuthentication::tls`]), or through a proxy.
+    /// HTTP client for introspection: one with a client certificate ([`ClientAuthentication::tls`]), or for a proxy.
+    /// Default: the issuer's.
     pub fn fetch(self, fetch: impl Fetch) -> Self {
         Self { fetch: Some(Arc::new(fetch)), ..self }
     }
 
-    /// Another source of time, for tests.
+    /// Replaces the source of time, for tests.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.expected.clock = Arc::new(clock);
         self
     }
 
-    /// The verifier.
+    /// Builds the verifier.
     ///
     /// # Errors
-    /// All mistakes at once: an empty audience or client, a leeway of more than 5 min, an empty name of a member, an
-    /// endpoint that is no `https` URL (plain `http` is accepted for a loopback address), no endpoint for an issuer whose
-    /// metadata is never fetched, no way to the network.
+    /// All mistakes at once: an empty audience, client id or secret; a leeway of more than 5 min; an empty name of a member;
+    /// an endpoint that is not an `https` URL (plain `http` is accepted for a loopback address); no endpoint for an issuer
+    /// whose metadata is never fetched; no HTTP client.
     pub fn build(self) -> Result<IntrospectionVerifier, ConfigError> {
         let mut mistakes = MistakeCollector::new();
         self.client.check(&mut mistakes);
         self.expected.check(&mut mistakes);
         self.names.check(&mut mistakes);
-        let issuer_client = self.issuer.client();
-        let plain = issuer_client.map_or(PlainHttp::Loopback, |client| client.plain);
-        if let Some(url) = &self.endpoint {
-            // The application names this URL itself, so it may be on this machine whatever the issuer is.
-            let plain = if plain == PlainHttp::Nowhere { PlainHttp::Loopback } else { plain };
-            mistakes.check(check_url("endpoint", url, plain));
-        } else if issuer_client.is_none() {
-            mistakes.add(
-                "endpoint",
-                "the metadata of an issuer with fixed keys is never fetched, so it can't name the endpoint",
-                "give the introspection endpoint's URL, or use Issuer::builder",
-            );
-        }
-        let fetch = self.fetch.or_else(|| issuer_client.map(|client| Arc::clone(&client.fetch)));
-        let fetch = mistakes.check(fetch.map_or_else(default_fetch, Ok));
+        self.check_endpoint(&mut mistakes);
+        let fetch = mistakes.check(self.choose_fetch());
         mistakes.finish()?;
         let Some(fetch) = fetch else { return Err(no_fetch().into()) };
-        let client = self.client.client_id().unwrap_or_default();
-        let asked = [self.issuer.identifier(), self.endpoint.as_deref().unwrap_or_default(), client];
-        let parts = asked.into_iter().chain(self.expected.audience.iter().map(String::as_str));
-        let parts: Vec<_> = parts.map(|part| sha256([part.as_bytes()])).collect();
-        let identity = sha256(parts.iter().map(<[u8; 32]>::as_slice));
+        let identity = self.identity();
         let clock = Arc::clone(&self.expected.clock);
         let breaker = self.breaker.then(|| Breaker::new(Arc::clone(&clock)));
-        let issuer_client = IssuerClient { identifier: self.issuer.identifier().into(), fetch, clock, plain };
+        let identifier = self.issuer.identifier().into();
+        let issuer_client = IssuerClient { identifier, fetch, clock, plain: self.plain_http() };
         Ok(IntrospectionVerifier {
             rules: Arc::new(IntrospectionRules {
                 issuer: self.issuer,
@@ -183,6 +170,43 @@ impl IntrospectionVerifierBuilder {
                 breaker,
             }),
         })
+    }
+
+    fn check_endpoint(&self, mistakes: &mut MistakeCollector) {
+        if let Some(url) = &self.endpoint {
+            // The application sets this URL, so a loopback address is accepted whatever the issuer is.
+            let plain = if self.plain_http() == PlainHttp::Nowhere { PlainHttp::Loopback } else { self.plain_http() };
+            mistakes.check(check_url("endpoint", url, plain));
+        } else if self.issuer.client().is_none() {
+            mistakes.add(
+                "endpoint",
+                "the metadata of an issuer with fixed keys is never fetched, so it can't name the endpoint",
+                "give the introspection endpoint's URL, or use Issuer::builder",
+            );
+        }
+    }
+
+    /// Returns for which addresses plain `http` is accepted.
+    fn plain_http(&self) -> PlainHttp {
+        self.issuer.client().map_or(PlainHttp::Loopback, |client| client.plain)
+    }
+
+    fn choose_fetch(&self) -> Result<Arc<dyn Fetch>, ConfigError> {
+        match (&self.fetch, self.issuer.client()) {
+            (Some(fetch), _) => Ok(Arc::clone(fetch)),
+            (None, Some(client)) => Ok(Arc::clone(&client.fetch)),
+            (None, None) => default_fetch(),
+        }
+    }
+
+    /// Returns a hash of what a response depends on beside the token.
+    fn identity(&self) -> [u8; 32] {
+        let client = self.client.client_id().unwrap_or_default();
+        let endpoint = self.endpoint.as_deref().unwrap_or_default();
+        let audience = self.expected.audience.iter().map(String::as_str);
+        let parts = [self.issuer.identifier(), endpoint, client].into_iter().chain(audience);
+        let parts: Vec<_> = parts.map(|part| sha256([part.as_bytes()])).collect();
+        sha256(parts.iter().map(<[u8; 32]>::as_slice))
     }
 }
 

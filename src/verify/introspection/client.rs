@@ -1,15 +1,17 @@
-//! How we prove to the authorization server who asks (RFC 7662 §2.1, RFC 6749 §2.3, RFC 7523 §2.2, RFC 8705 §2).
+//! Authenticates this API to the authorization server (RFC 7662 §2.1, RFC 6749 §2.3, RFC 7523 §2.2, RFC 8705 §2).
+//!
+//! *In*: the client's credentials. *Out*: a header or members of the form, for one request.
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{fmt, pin::Pin, sync::Arc, time::SystemTime};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use form_urlencoded::{Serializer, byte_serialize};
+use form_urlencoded::byte_serialize;
 use http::HeaderValue;
 use serde_json::json;
 
 use crate::{claims::NumericDate, config_error::MistakeCollector, fetch::FetchError, jws::random, keys::PrivateKey};
 
-/// How this API authenticates itself at the introspection endpoint (RFC 7662 §2.1). Its `Debug` hides the secret.
+/// How this API authenticates to the introspection endpoint (RFC 7662 §2.1). `Debug` hides the secret.
 ///
 /// ```
 /// use tower_oauth::verify::ClientAuthentication;
@@ -27,43 +29,53 @@ enum AuthenticationMethod {
     SecretBasic { id: String, secret: String },
     SecretPost { id: String, secret: String },
     PrivateKeyJwt { id: String, key: Arc<PrivateKey> },
-    Bearer { token: Arc<dyn Fn() -> String + Send + Sync> },
+    Bearer { source: Arc<dyn TokenSource> },
     Tls { id: String },
 }
 
-/// How long an assertion is good.
-const ASSERTION_SECONDS: i64 = 60;
-
 impl ClientAuthentication {
-    /// `client_secret_basic`: id and secret in the `Authorization` header, form-encoded first (RFC 6749 §2.3.1).
+    /// `client_secret_basic`: sends id and secret in the `Authorization` header, form-encoded first (RFC 6749 §2.3.1).
     pub fn secret_basic(id: impl Into<String>, secret: impl Into<String>) -> Self {
         Self { method: AuthenticationMethod::SecretBasic { id: id.into(), secret: secret.into() } }
     }
 
-    /// `client_secret_post`: id and secret in the body, for servers that don't read the header.
+    /// `client_secret_post`: sends id and secret in the body, for servers that don't read the header.
     pub fn secret_post(id: impl Into<String>, secret: impl Into<String>) -> Self {
         Self { method: AuthenticationMethod::SecretPost { id: id.into(), secret: secret.into() } }
     }
 
-    /// `private_key_jwt`: an assertion signed with our own key, for one minute and one use, with the issuer as its only
-    /// audience (RFC 7523 §3, RFC 7523bis).
+    /// `private_key_jwt`: sends an assertion that is signed with this API's own key. Each assertion is valid for 60 s and one
+    /// use, and its only audience is the issuer (RFC 7523 §3, RFC 7523bis).
     #[must_use]
     pub fn private_key_jwt(id: impl Into<String>, key: PrivateKey) -> Self {
         Self { method: AuthenticationMethod::PrivateKeyJwt { id: id.into(), key: Arc::new(key) } }
     }
 
-    /// An access token of our own (RFC 7662 §2.1). It is asked for at each question, so it may be renewed meanwhile.
-    pub fn bearer(token: impl Fn() -> String + Send + Sync + 'static) -> Self {
-        Self { method: AuthenticationMethod::Bearer { token: Arc::new(token) } }
+    /// Sends an access token of this API's own (RFC 7662 §2.1).
+    ///
+    /// `source` is called for each introspection request, so it should cache the token until that expires. It counts
+    /// towards the deadline of the request. If it fails, the response is 503, as for a failed request.
+    ///
+    /// ```
+    /// use tower_oauth::verify::ClientAuthentication;
+    ///
+    /// let client = ClientAuthentication::bearer(|| async { Ok("an access token for the introspection endpoint".to_owned()) });
+    /// # let _ = client;
+    /// ```
+    pub fn bearer<F>(source: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<String, FetchError>> + Send + 'static,
+    {
+        Self { method: AuthenticationMethod::Bearer { source: Arc::new(source) } }
     }
 
-    /// `tls_client_auth` or `self_signed_tls_client_auth` (RFC 8705 §2): the certificate is presented by the
-    /// [`Fetch`](crate::fetch::Fetch) that the verifier is given; the body names the client.
+    /// `tls_client_auth` or `self_signed_tls_client_auth` (RFC 8705 §2): sends the client's id in the body. The
+    /// [`Fetch`](crate::fetch::Fetch) of the verifier must present the certificate.
     pub fn tls(id: impl Into<String>) -> Self {
         Self { method: AuthenticationMethod::Tls { id: id.into() } }
     }
 
-    /// Our `client_id`, where the method has one.
+    /// Returns our `client_id`, if the method has one.
     pub(super) fn client_id(&self) -> Option<&str> {
         match &self.method {
             AuthenticationMethod::SecretBasic { id, .. }
@@ -76,7 +88,7 @@ impl ClientAuthentication {
 
     pub(super) fn check(&self, mistakes: &mut MistakeCollector) {
         if self.client_id().is_some_and(str::is_empty) {
-            mistakes.add("client", "the id is empty", "give the client id that the server knows this API by");
+            mistakes.add("client", "the id is empty", "give the client id of this API at the server");
         }
         if let AuthenticationMethod::SecretBasic { secret, .. } | AuthenticationMethod::SecretPost { secret, .. } =
             &self.method
@@ -86,49 +98,75 @@ impl ClientAuthentication {
         }
     }
 
-    /// Adds to the form what belongs there, and gives the `Authorization` header, if there is to be one.
-    pub(super) fn authenticate(
-        &self,
-        form: &mut Serializer<'_, String>,
-        issuer: &str,
-        now: SystemTime,
-    ) -> Result<Option<HeaderValue>, FetchError> {
+    /// Returns what proves to the server that a request comes from us.
+    pub(super) async fn authenticate(&self, issuer: &str, now: SystemTime) -> Result<ClientProof, FetchError> {
+        let mut proof = ClientProof::default();
         match &self.method {
             AuthenticationMethod::SecretBasic { id, secret } => {
                 let encode = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
                 let pair = STANDARD.encode(format!("{}:{}", encode(id), encode(secret)));
-                return secret_header("Basic", &pair).map(Some);
+                proof.authorization = Some(secret_header("Basic", &pair)?);
             }
-            AuthenticationMethod::Bearer { token } => return secret_header("Bearer", &token()).map(Some),
             AuthenticationMethod::SecretPost { id, secret } => {
-                form.append_pair("client_id", id).append_pair("client_secret", secret);
+                proof.add("client_id", id);
+                proof.add("client_secret", secret);
             }
             AuthenticationMethod::PrivateKeyJwt { id, key } => {
-                form.append_pair("client_id", id)
-                    .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-                    .append_pair("client_assertion", &assertion(id, key, issuer, now)?);
+                proof.add("client_id", id);
+                proof.add("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+                proof.add("client_assertion", assertion(id, key, issuer, now)?);
             }
-            AuthenticationMethod::Tls { id } => {
-                form.append_pair("client_id", id);
+            AuthenticationMethod::Bearer { source } => {
+                proof.authorization = Some(secret_header("Bearer", &source.fetch_token().await?)?);
             }
+            AuthenticationMethod::Tls { id } => proof.add("client_id", id),
         }
-        Ok(None)
+        Ok(proof)
+    }
+}
+
+/// The parts of a request that authenticate the client.
+#[derive(Default)]
+pub(super) struct ClientProof {
+    pub(super) authorization: Option<HeaderValue>,
+    pub(super) form: Vec<(&'static str, String)>,
+}
+
+impl ClientProof {
+    fn add(&mut self, name: &'static str, value: impl Into<String>) {
+        self.form.push((name, value.into()));
+    }
+}
+
+/// The closure of [`ClientAuthentication::bearer`].
+trait TokenSource: Send + Sync {
+    fn fetch_token(&self) -> Pin<Box<dyn Future<Output = Result<String, FetchError>> + Send>>;
+}
+
+impl<S, F> TokenSource for S
+where
+    S: Fn() -> F + Send + Sync,
+    F: Future<Output = Result<String, FetchError>> + Send + 'static,
+{
+    fn fetch_token(&self) -> Pin<Box<dyn Future<Output = Result<String, FetchError>> + Send>> {
+        Box::pin(self())
     }
 }
 
 fn secret_header(scheme: &str, credentials: &str) -> Result<HeaderValue, FetchError> {
     let value = HeaderValue::try_from(format!("{scheme} {credentials}"));
-    let mut value = value.map_err(|_| FetchError::new("our own credentials are not text that a header can carry"))?;
+    let mut value =
+        value.map_err(|_| FetchError::new("our client credentials have characters that a header can't carry"))?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-/// RFC 7523 §3. A `jti` of 128 random bits, so that it may be used once.
+/// RFC 7523 §3. The `jti` has 128 random bits, so that the server can accept each assertion only once.
 fn assertion(id: &str, key: &PrivateKey, issuer: &str, now: SystemTime) -> Result<String, FetchError> {
-    let failed = |what: &str| FetchError::new(format!("our own assertion could not be signed: {what}"));
-    let jti = STANDARD.encode(random::<16>().map_err(|_| failed("there is no randomness"))?);
+    let failed = |what: &str| FetchError::new(format!("the client assertion could not be signed: {what}"));
+    let jti = STANDARD.encode(random::<16>().map_err(|_| failed("no random bytes"))?);
     let NumericDate(now) = NumericDate::of(now);
-    #[expect(clippy::cast_possible_truncation, reason = "a date of our own clock")]
+    #[expect(clippy::cast_possible_truncation, reason = "a date of our clock")]
     let now = now as i64;
     let claims = json!({"iss": id, "sub": id, "aud": issuer, "jti": jti, "iat": now, "exp": now.saturating_add(ASSERTION_SECONDS)});
     key.sign_jws("client-authentication+jwt", &claims).map_err(|error| failed(&error.to_string()))
@@ -149,3 +187,6 @@ impl fmt::Debug for ClientAuthentication {
             .finish_non_exhaustive()
     }
 }
+
+/// Validity of an assertion, in seconds.
+const ASSERTION_SECONDS: i64 = 60;

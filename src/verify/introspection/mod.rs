@@ -1,22 +1,21 @@
-//! Opaque tokens, judged by asking the authorization server (RFC 7662).
+//! Token introspection (RFC 7662), for opaque tokens.
 //!
-//! *In*: a token's text. *Out*: a [`Token`], or why not.
+//! *In*: a token. *Out*: a [`Token`], or why it was refused.
 //!
-//! The server says whether the token is active. That alone is not enough: `iss`, `aud`, `exp` and `nbf` of its answer are
-//! judged here by the same rules as a JWT's claims, and so are scopes and `cnf` further out. A token without `aud` is
-//! refused, because any API's token would do.
+//! The server decides whether the token is active. The verifier also checks `iss`, `aud`, `exp` and `nbf` of the response,
+//! with the same rules as for a JWT. A response without `aud` is refused, because the token of any API would be accepted.
 //!
-//! Whose fault it is decides the answer. Not active: 401. The server refuses *us*, fails, hangs or talks nonsense: 503 with
-//! `Retry-After` and an event at error level, because it is our credentials or their outage, and nothing is known of the
-//! token.
+//! The status depends on which party failed. An inactive token gets 401. If the server rejects *our* credentials, fails,
+//! doesn't respond or sends a malformed response, the request gets 503 with `Retry-After`, and an error event is logged:
+//! nothing is known about the token then.
 //!
-//! Nothing is kept here: each request asks. [`Cached`](crate::Cached) keeps answers for as long as is chosen, and
-//! [`JwtOrOpaque`](crate::JwtOrOpaque) asks only about tokens that can't be judged here.
+//! Nothing is cached here. [`Cached`](crate::Cached) caches verdicts, and [`JwtOrOpaque`](crate::JwtOrOpaque) uses
+//! introspection only for tokens that can't be verified locally.
 
-mod answer;
 mod breaker;
 mod builder;
 mod client;
+mod response;
 
 use std::{
     fmt,
@@ -28,7 +27,7 @@ use bytes::Bytes;
 use form_urlencoded::Serializer;
 use http::{HeaderMap, Request, StatusCode, header};
 
-use self::{answer::IntrospectionResult, breaker::Breaker};
+use self::{breaker::Breaker, response::IntrospectionResult};
 pub use self::{builder::IntrospectionVerifierBuilder, client::ClientAuthentication};
 use super::{CacheKey, PresentedToken, Verdict, Verify, expected::Expected};
 use crate::{
@@ -46,21 +45,13 @@ use crate::{
     token::Token,
 };
 
-/// How long one question may take, with all that belongs to it.
-const DEADLINE: Duration = Duration::from_secs(5);
-/// When to come back after a failure, where the server doesn't say.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
-/// Where the endpoint is, is not asked again so soon after that failed, or led nowhere.
-const LOCATING_PAUSE: Duration = Duration::from_secs(1);
-/// RFC 9701 §4.
-const SIGNED: &str = "application/token-introspection+jwt";
-
-/// Verifies tokens by asking their issuer's introspection endpoint (RFC 7662). Clones share everything.
+/// Verifies tokens by calling their issuer's introspection endpoint (RFC 7662). Clones share everything.
 ///
-/// `iss`, `aud`, `exp` and `nbf` of its answer are judged here as well; an answer without `aud` is refused. A token that is
-/// not active gets 401; when the server refuses this API, fails, hangs for five seconds or talks nonsense, that is 503.
-/// Each request asks: see [`Cached`](crate::Cached) and [`JwtOrOpaque`](crate::JwtOrOpaque).
+/// `iss`, `aud`, `exp` and `nbf` of the response are checked too, and a response without `aud` is refused. An inactive token
+/// gets 401. If the server rejects this API's credentials, fails, doesn't respond within 5 s or sends a malformed response,
+/// the request gets 503.
+///
+/// Each request calls the endpoint. See [`Cached`](crate::Cached) and [`JwtOrOpaque`](crate::JwtOrOpaque) for fewer calls.
 ///
 /// ```
 /// # fn main() -> Result<(), tower_oauth::ConfigError> {
@@ -87,29 +78,29 @@ struct IntrospectionRules {
     expected: Expected,
     any_audience: bool,
     names: ClaimNames,
-    /// A hash over the issuer, the endpoint, the client and the audience.
+    /// A hash of the issuer, the endpoint, the client and the audience.
     identity: [u8; 32],
-    /// Whether a signed answer is asked for.
+    /// True if signed responses are requested.
     signed: bool,
     algorithms: Vec<SignatureAlgorithm>,
     issuer_client: IssuerClient,
     locator: EndpointLocator,
     locating: tokio::sync::Mutex<()>,
-    /// By [`Clock::elapsed`](crate::clock::Clock::elapsed).
+    /// The last failure to locate the endpoint, and when, by [`Clock::elapsed`](crate::clock::Clock::elapsed).
     location_failed: Mutex<Option<(Duration, FetchError)>>,
     breaker: Option<Breaker>,
 }
 
 impl IntrospectionVerifier {
-    /// Asks `issuer` at the endpoint that its metadata names, as `client`, and accepts what was issued for `audience`.
+    /// Calls the endpoint in the metadata of `issuer` as `client`, and accepts tokens for `audience`.
     ///
     /// # Errors
-    /// The audience or the client is empty, or the issuer is one with known keys only, whose metadata is never fetched.
+    /// The audience or the client is empty, or the issuer has fixed keys, so that its metadata is never fetched.
     pub fn new(issuer: Issuer, client: ClientAuthentication, audience: impl Into<String>) -> Result<Self, ConfigError> {
         Self::builder(issuer, client, audience).build()
     }
 
-    /// The same, with more to say: where the endpoint is, and what the answers lack.
+    /// Returns a builder for further settings, such as the endpoint.
     pub fn builder(
         issuer: Issuer,
         client: ClientAuthentication,
@@ -118,7 +109,7 @@ impl IntrospectionVerifier {
         IntrospectionVerifierBuilder::new(issuer, client, audience.into())
     }
 
-    /// Whom it asks.
+    /// Returns the issuer whose endpoint is called.
     #[must_use]
     pub fn issuer(&self) -> &Issuer {
         &self.rules.issuer
@@ -141,17 +132,17 @@ impl Verify for IntrospectionVerifier {
     }
 }
 
-/// Why there is no answer to go by.
+/// Why there is no usable response.
 struct IntrospectionFailure {
     error: FetchError,
     retry_after: Option<Duration>,
-    /// The server is there. It is this question that it can't answer, perhaps for the token in it.
-    answered: bool,
+    /// True if the server works, and rejects only this request, perhaps because of the token.
+    only_this_request: bool,
 }
 
 impl From<FetchError> for IntrospectionFailure {
     fn from(error: FetchError) -> Self {
-        Self { error, retry_after: None, answered: false }
+        Self { error, retry_after: None, only_this_request: false }
     }
 }
 
@@ -162,23 +153,20 @@ impl IntrospectionRules {
             Err(pause) => return Err(AuthError::unavailable(pause)),
         };
         let began = self.issuer_client.clock.elapsed();
-        let answer = tokio::select! {
-            answer = self.ask(token) => answer,
-            () = self.issuer_client.clock.sleep(DEADLINE) => Err(FetchError::new("no answer in time").into()),
+        let result = tokio::select! {
+            result = self.call_endpoint(token) => result,
+            () = self.issuer_client.clock.sleep(DEADLINE) => Err(FetchError::new("no response in time").into()),
         };
-        let took = self.issuer_client.clock.elapsed().saturating_sub(began);
-        let outcome = answer
-            .as_ref()
-            .map(|answer| !matches!(answer, IntrospectionResult::Inactive))
-            .map_err(|failure| &failure.error);
-        log::introspected(self.issuer.identifier(), outcome, took);
+        let duration = self.issuer_client.clock.elapsed().saturating_sub(began);
+        let active = result.as_ref().map(|result| !matches!(result, IntrospectionResult::Inactive));
+        log::introspected(self.issuer.identifier(), active.map_err(|failure| &failure.error), duration);
         if let Some(permit) = permit {
-            match &answer {
-                Err(IntrospectionFailure { answered: false, .. }) => permit.failed(),
+            match &result {
+                Err(IntrospectionFailure { only_this_request: false, .. }) => permit.failed(),
                 _ => permit.succeeded(),
             }
         }
-        match answer {
+        match result {
             Ok(IntrospectionResult::Active(token)) => self.check_claims(token.facts()).map(|()| token),
             Ok(IntrospectionResult::NotBearer(error)) => Err(error),
             Ok(IntrospectionResult::Inactive) => Err(Reason::Inactive.into()),
@@ -188,65 +176,67 @@ impl IntrospectionRules {
         }
     }
 
-    /// One question, and the answer in whatever form was asked for.
-    async fn ask(&self, token: &str) -> Result<IntrospectionResult, IntrospectionFailure> {
+    /// Sends one request, and parses the response in the requested form.
+    async fn call_endpoint(&self, token: &str) -> Result<IntrospectionResult, IntrospectionFailure> {
         let url = self.locate().await?;
-        let answer = self.issuer_client.fetch.fetch(self.question(&url, token)?).await?;
-        if answer.body().len() > MAX_BODY_BYTES {
-            return Err(FetchError::new("the answer is too large").into());
+        let request = self.make_request(&url, token).await?;
+        let response = self.issuer_client.fetch.fetch(request).await?;
+        if response.body().len() > MAX_BODY_BYTES {
+            return Err(FetchError::new("the response is too large").into());
         }
-        match answer.status() {
-            StatusCode::OK => {}
-            status => {
-                // It may have moved.
-                if matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE) {
-                    self.locator.mark_stale_unless_new(self.issuer_client.clock.elapsed(), LOCATING_PAUSE);
-                }
-                let whose = match status {
-                    // RFC 7662 §2.3: it is we who are not allowed to ask.
-                    StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ", so it refuses this API's own credentials",
-                    _ => "",
-                };
-                let error = FetchError::new(format!("the introspection endpoint answered {}{whose}", status.as_u16()));
-                // Anybody can send a token that makes a bad question: a JWT for some servers, a long one for others.
-                let answered = matches!(
-                    status,
-                    StatusCode::BAD_REQUEST
-                        | StatusCode::PAYLOAD_TOO_LARGE
-                        | StatusCode::URI_TOO_LONG
-                        | StatusCode::UNPROCESSABLE_ENTITY
-                        | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-                );
-                return Err(IntrospectionFailure { error, retry_after: retry_after(answer.headers()), answered });
-            }
+        if response.status() != StatusCode::OK {
+            return Err(self.failure(response.status(), response.headers()));
         }
-        let read = match (self.signed, is_signed(answer.headers())) {
-            (false, false) => self.parse_response(answer.body())?,
-            (true, true) => self.parse_signed_response(answer.body()).await?,
-            (true, false) => return Err(FetchError::new("the answer is not signed, as was asked for").into()),
-            (false, true) => return Err(FetchError::new("the answer is signed, which was not asked for").into()),
-        };
-        Ok(read)
+        match (self.signed, is_signed(response.headers())) {
+            (false, false) => Ok(self.parse_response(response.body())?),
+            (true, true) => Ok(self.parse_signed_response(response.body()).await?),
+            (true, false) => Err(FetchError::new("the response is not signed, but that was requested").into()),
+            (false, true) => Err(FetchError::new("the response is signed, but that was not requested").into()),
+        }
     }
 
-    /// RFC 7662 §2.1. The token stands in the body only.
-    fn question(&self, url: &str, token: &str) -> Result<Request<Bytes>, FetchError> {
-        let mut form = Serializer::new(String::new());
-        form.append_pair("token", token).append_pair("token_type_hint", "access_token");
+    /// Makes the request (RFC 7662 §2.1). The token is in the body only.
+    async fn make_request(&self, url: &str, token: &str) -> Result<Request<Bytes>, FetchError> {
         let now = self.issuer_client.clock.now();
-        let authorization = self.client.authenticate(&mut form, self.issuer.identifier(), now)?;
-        let mut question = Request::post(url)
+        let proof = self.client.authenticate(self.issuer.identifier(), now).await?;
+        let mut form = Serializer::new(String::new());
+        form.append_pair("token", token).append_pair("token_type_hint", "access_token").extend_pairs(&proof.form);
+        let mut request = Request::post(url)
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(header::ACCEPT, if self.signed { SIGNED } else { "application/json" });
-        if let Some(authorization) = authorization {
-            question = question.header(header::AUTHORIZATION, authorization);
+            .header(header::ACCEPT, if self.signed { SIGNED_RESPONSE } else { "application/json" });
+        if let Some(authorization) = proof.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
         }
-        question
+        request
             .body(Bytes::from(form.finish()))
             .map_err(|error| FetchError::new("the endpoint is not a URL").with_source(error))
     }
 
-    /// Where to ask. Many may want to know at once, at the start; one of them looks it up.
+    /// Returns the failure for a status other than 200.
+    fn failure(&self, status: StatusCode, headers: &HeaderMap) -> IntrospectionFailure {
+        // The endpoint may have a new URL.
+        if matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE) {
+            self.locator.mark_stale_unless_new(self.issuer_client.clock.elapsed(), LOCATING_PAUSE);
+        }
+        let cause = match status {
+            // RFC 7662 §2.3.
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ": the server rejected our client credentials",
+            _ => "",
+        };
+        let error = FetchError::new(format!("the introspection endpoint responded {}{cause}", status.as_u16()));
+        // A client can cause these by its token: some servers reject a JWT, or a long token.
+        let only_this_request = matches!(
+            status,
+            StatusCode::BAD_REQUEST
+                | StatusCode::PAYLOAD_TOO_LARGE
+                | StatusCode::URI_TOO_LONG
+                | StatusCode::UNPROCESSABLE_ENTITY
+                | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+        );
+        IntrospectionFailure { error, retry_after: retry_after(headers), only_this_request }
+    }
+
+    /// Returns the endpoint's URL. One request at a time fetches the metadata; the others wait for it.
     async fn locate(&self) -> Result<String, FetchError> {
         if let Some(url) = self.locator.known(self.issuer_client.clock.elapsed()) {
             return Ok(url);
@@ -267,12 +257,12 @@ impl IntrospectionRules {
         located
     }
 
-    /// RFC 7662 §4: the server's word does not relieve us of looking ourselves.
+    /// RFC 7662 §4: an active token is not enough. We still check the claims ourselves.
     fn check_claims(&self, facts: &Facts) -> Result<(), AuthError> {
         if facts.text(facts.issuer.as_ref()).is_some_and(|issuer| issuer != self.issuer.identifier()) {
             return Err(Reason::WrongIssuer.into());
         }
-        // An empty list is not absent: it names nobody.
+        // An empty list is not the same as a missing `aud`: the token is for no API.
         if !(self.any_audience && matches!(facts.audience, Audience::Absent)) {
             self.expected.check_audience(facts.audience.iter().filter_map(|text| facts.text(Some(text))))?;
         }
@@ -282,15 +272,15 @@ impl IntrospectionRules {
 
 fn is_signed(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(SIGNED))
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(SIGNED_RESPONSE))
 }
 
-/// RFC 9110 §10.2.3, in seconds; within bounds, and none for a date.
+/// Returns `Retry-After` in seconds, within bounds. A date is ignored (RFC 9110 §10.2.3).
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let digits = !seconds.is_empty() && seconds.bytes().all(|byte| byte.is_ascii_digit());
-    let said = digits.then(|| seconds.parse().map_or(Duration::MAX, Duration::from_secs))?;
-    Some(said.clamp(Duration::from_secs(1), MAX_RETRY_AFTER))
+    let seconds = digits.then(|| seconds.parse().map_or(Duration::MAX, Duration::from_secs))?;
+    Some(seconds.clamp(Duration::from_secs(1), MAX_RETRY_AFTER))
 }
 
 impl fmt::Debug for IntrospectionVerifier {
@@ -302,3 +292,13 @@ impl fmt::Debug for IntrospectionVerifier {
             .finish_non_exhaustive()
     }
 }
+
+/// How long one introspection may take, with the metadata and our own authentication.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// `Retry-After` of our response if the server sends none.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// Minimum time between two attempts to locate the endpoint.
+const LOCATING_PAUSE: Duration = Duration::from_secs(1);
+/// RFC 9701 §4.
+const SIGNED_RESPONSE: &str = "application/token-introspection+jwt";

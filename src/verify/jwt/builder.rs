@@ -1,4 +1,6 @@
-//! What there is to say about a [`JwtVerifier`].
+//! The settings of a [`JwtVerifier`].
+//!
+//! *In*: an issuer, the audience and options. *Out*: a verifier, or every mistake at once.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,82 +18,88 @@ use crate::{
     jws::{Algorithm, SUPPORTED, SignatureAlgorithm},
 };
 
-/// Collects what there is to say about a [`JwtVerifier`]; [`build`](Self::build) tells all mistakes at once.
+/// Builder for [`JwtVerifier`]. [`build`](Self::build) reports every mistake at once.
 #[derive(Debug)]
 #[must_use]
 pub struct JwtVerifierBuilder {
-    issuer: Issuer,
+    issuer: Result<Issuer, ConfigError>,
     expected: Expected,
     algorithms: Vec<Algorithm>,
-    /// Instead of `algorithms`, where a secret is shared.
+    /// The algorithm of a shared secret. It replaces `algorithms`.
     secret: Option<SignatureAlgorithm>,
     plain_type: bool,
-    dispensable: Vec<OptionalClaim>,
+    optional_claims: Vec<OptionalClaim>,
     names: ClaimNames,
     presets: Vec<Preset>,
 }
 
 impl JwtVerifierBuilder {
-    pub(super) fn new(issuer: Issuer, audience: String, secret: Option<SignatureAlgorithm>) -> Self {
+    pub(super) fn new(
+        issuer: Result<Issuer, ConfigError>,
+        audience: String,
+        secret: Option<SignatureAlgorithm>,
+    ) -> Self {
         Self {
             issuer,
             expected: Expected::new(audience),
             algorithms: SUPPORTED.to_vec(),
             secret,
             plain_type: false,
-            dispensable: Vec::new(),
+            optional_claims: Vec::new(),
             names: ClaimNames::default(),
             presets: Vec::new(),
         }
     }
 
-    /// One more identifier of ours that `aud` may name.
+    /// Adds an identifier of this API that `aud` may have.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.expected.audience.push(audience.into());
         self
     }
 
-    /// Only these algorithms. Without it: all asymmetric ones of this build. A shared secret has its own.
+    /// The accepted algorithms. Default: all asymmetric ones of this build. Ignored for a shared secret, which has its own.
     pub fn algorithms(self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
         Self { algorithms: algorithms.into_iter().collect(), ..self }
     }
 
-    /// How far the issuer's clock may be off, for `exp`, `nbf` and `iat`: 30 s unless said, at most 5 min.
+    /// Tolerance for the difference of the clocks, for `exp`, `nbf` and `iat`. Default: 30 s. Maximum: 5 min.
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.expected.leeway = leeway;
         self
     }
 
-    /// Accepts `typ: JWT` and no `typ` beside `at+jwt`, as servers older than RFC 9068 need it.
+    /// Also accepts `typ: JWT` or a missing `typ`, for servers that predate RFC 9068.
     ///
-    /// What is lost: an ID token of the same issuer for an audience that is also a client's id is no longer refused by
-    /// its type.
+    /// The cost: an ID token of the same issuer is no longer refused by its type. It is accepted if one of the configured
+    /// audiences is also a client's id.
     pub fn accept_plain_jwt_type(self) -> Self {
         Self { plain_type: true, ..self }
     }
 
-    /// Accepts tokens without this claim, though RFC 9068 §2.2 requires it.
+    /// Accepts tokens without this claim, which RFC 9068 §2.2 requires. See [`OptionalClaim`] for the cost.
     pub fn accept_without(mut self, claim: OptionalClaim) -> Self {
-        self.dispensable.push(claim);
+        self.optional_claims.push(claim);
         self
     }
 
-    /// Reads the scopes from this member where there is no `scope`: `scp`, `permissions`, `roles`. A string separated
-    /// by spaces, or an array of names.
+    /// Member with the scopes if there is no `scope`, such as `scp` or `permissions`. Its value is a string with spaces
+    /// between the scopes, or an array of scopes. Can be called repeatedly; the first member that is present counts.
     pub fn scope_claim(mut self, member: impl Into<String>) -> Self {
         self.names.scopes.push(member.into());
         self
     }
 
-    /// Reads the client from this member where there is no `client_id`: `azp`, `cid`, `appid`, `clientId`.
+    /// Member with the client if there is no `client_id`, such as `azp`, `cid` or `appid`. Can be called repeatedly; the first
+    /// member that is present counts.
     pub fn client_claim(mut self, member: impl Into<String>) -> Self {
         self.names.client.push(member.into());
         self
     }
 
-    /// Reads the roles from here instead of `roles` (RFC 9068 §2.2.3.1): the names of the members on the way, such as
-    /// `["resource_access", "orders-api", "roles"]` or `["https://example.com/roles"]`. One place only, the last that
-    /// was said; roles of two places are never pooled.
+    /// Path to the roles, such as `["resource_access", "orders-api", "roles"]` or `["https://example.com/roles"]`. Default:
+    /// `roles` (RFC 9068 §2.2.3.1).
+    ///
+    /// The last call counts. The roles of two paths are never combined.
     pub fn roles_claim<N: Into<Box<str>>>(mut self, path: impl IntoIterator<Item = N>) -> Self {
         self.names.rules_mut().roles = Some(path.into_iter().map(Into::into).collect());
         self
@@ -107,17 +115,17 @@ impl JwtVerifierBuilder {
         preset.relax(self)
     }
 
-    /// Another source of time, for tests.
+    /// Replaces the source of time, for tests.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.expected.clock = Arc::new(clock);
         self
     }
 
-    /// The verifier.
+    /// Builds the verifier.
     ///
     /// # Errors
-    /// All mistakes at once: an empty audience, a leeway of more than 5 min, no algorithm, one that this build lacks,
-    /// none that a key of the issuer serves, an empty name of a member, two presets.
+    /// All mistakes at once: an empty audience; a leeway of more than 5 min; no algorithm, one that this build lacks, or none
+    /// that a key of the issuer can verify; an empty name of a member; two presets; for a shared secret, an empty issuer.
     pub fn build(self) -> Result<JwtVerifier, ConfigError> {
         let mut mistakes = MistakeCollector::new();
         self.expected.check(&mut mistakes);
@@ -127,14 +135,15 @@ impl JwtVerifierBuilder {
             mistakes.add("preset", found, "give one preset; other methods can be combined with it");
         }
         let algorithms = self.check_algorithms(&mut mistakes);
+        mistakes.check(self.issuer.clone());
         mistakes.finish()?;
         Ok(JwtVerifier {
             rules: Arc::new(JwtRules {
-                issuer: self.issuer,
+                issuer: self.issuer?,
                 expected: self.expected,
                 algorithms,
                 plain_type: self.plain_type,
-                dispensable: self.dispensable,
+                optional_claims: self.optional_claims,
                 names: self.names,
                 preset: self.presets.first().copied(),
                 known_header: ArcSwapOption::empty(),
@@ -154,9 +163,9 @@ impl JwtVerifierBuilder {
             mistakes.add("algorithms", "the list is empty", "name at least one, or don't call the method");
         }
         let algorithms: Vec<_> = self.algorithms.iter().copied().map(SignatureAlgorithm::Asymmetric).collect();
-        let known = self.issuer.known_keys();
+        let known = self.issuer.as_ref().ok().and_then(Issuer::known_keys);
         if !algorithms.is_empty()
-            && known.is_some_and(|keys| !algorithms.iter().any(|algorithm| keys.serves(*algorithm)))
+            && known.is_some_and(|keys| !algorithms.iter().any(|algorithm| keys.can_verify(*algorithm)))
         {
             let change = "name an algorithm that a key of the issuer can verify";
             mistakes.add("algorithms", "no key of the issuer can verify any of them", change);

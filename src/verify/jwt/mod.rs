@@ -1,12 +1,13 @@
-//! JWT access tokens, checked here (RFC 9068 §4, RFC 8725 §3).
+//! JWT access tokens (RFC 9068 §4, RFC 8725 §3).
 //!
-//! *In*: a token's text. *Out*: a [`Token`], or why not.
+//! *In*: a token. *Out*: a [`Token`], or why it was refused.
 //!
-//! In this order, and each step only when the one before it was passed: three segments; a strict header; `crit`; `typ`;
-//! `alg` on the allow-list; a key of the issuer for exactly this `alg` and `kid`; the signature; UTF-8 and JSON; `iss`,
-//! `aud`, `exp`, `nbf`, `iat`; the claims RFC 9068 §2.2 requires; no `cnf`.
+//! The steps, in this order; the first one that fails ends the verification: three segments; a strict header; `crit`;
+//! `typ`; `alg` on the allow-list; a key of the issuer for this `alg` and `kid`; the signature; UTF-8 and JSON; `iss`,
+//! `aud`, `exp`, `nbf`, `iat`; the rules of the preset; the claims that RFC 9068 §2.2 requires.
 //!
-//! This does *not* ask whether the token was revoked, and it does not check scopes: that is a handler's business.
+//! Revocation, scopes and `cnf` are *not* checked here. The server checks `cnf`, handlers the scopes, and
+//! [`introspection`](crate::IntrospectionVerifier) the revocation.
 
 mod builder;
 
@@ -15,7 +16,9 @@ use std::{borrow::Cow, fmt, sync::Arc};
 use arc_swap::ArcSwapOption;
 
 pub use self::builder::JwtVerifierBuilder;
-use super::{PresentedToken, Verdict, Verify, expected::Expected, preset::Preset, trusted_issuers::named_issuer};
+use super::{
+    PresentedToken, Verdict, Verify, expected::Expected, preset::Preset, trusted_issuers::unverified_token_issuer,
+};
 use crate::{
     claims::{ClaimNames, Facts, Text},
     config_error::ConfigError,
@@ -26,8 +29,8 @@ use crate::{
     token::Token,
 };
 
-/// Verifies the JWT access tokens of one issuer. RFC 9068 by default; relaxations are methods of the
-/// [builder](Self::builder) and say what they relax.
+/// Verifies the JWT access tokens of one issuer, by RFC 9068. The [builder](Self::builder) has methods that relax it; each
+/// documents the cost. Clones share everything.
 #[derive(Clone)]
 pub struct JwtVerifier {
     rules: Arc<JwtRules>,
@@ -38,14 +41,14 @@ struct JwtRules {
     expected: Expected,
     algorithms: Vec<SignatureAlgorithm>,
     plain_type: bool,
-    dispensable: Vec<OptionalClaim>,
+    optional_claims: Vec<OptionalClaim>,
     names: ClaimNames,
     preset: Option<Preset>,
-    /// The tokens of an issuer have one header, as long as it has one key. So it is read once.
+    /// All tokens that are signed with one key usually have the same header, so it is parsed once.
     known_header: ArcSwapOption<KnownHeader>,
 }
 
-/// A header with which nothing was wrong, under a signature that was good, and what it says.
+/// The header of a token with a valid signature.
 struct KnownHeader {
     text: Box<[u8]>,
     algorithm: SignatureAlgorithm,
@@ -56,9 +59,9 @@ struct KnownHeader {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OptionalClaim {
-    /// `sub`. Without it a token counts as a client's own, unless a preset knows better.
+    /// `sub`. A token without it acts for its client, unless a preset has another rule.
     Subject,
-    /// `client_id`. Without it a user's token can't be told from a client's.
+    /// `client_id`. For a token without it, a user can't be distinguished from a client.
     ClientId,
     /// `iat`.
     IssuedAt,
@@ -69,7 +72,7 @@ pub enum OptionalClaim {
 impl OptionalClaim {
     const ALL: [Self; 4] = [Self::Subject, Self::ClientId, Self::IssuedAt, Self::JwtId];
 
-    /// Its name in the token, if it is missing or blank there.
+    /// Returns the claim's name if it is missing or blank.
     fn missing_in(self, facts: &Facts) -> Option<&'static str> {
         let blank = |text: &Option<Text>| facts.text(text.as_ref()).is_none_or(|text| text.trim().is_empty());
         match self {
@@ -82,35 +85,34 @@ impl OptionalClaim {
 }
 
 impl JwtVerifier {
-    /// Accepts what `issuer` issued for `audience`, by RFC 9068.
+    /// Accepts tokens of `issuer` for `audience`.
     ///
     /// # Errors
-    /// The audience is empty, or no key of the issuer serves an accepted algorithm.
+    /// The audience is empty, or no key of the issuer can verify an accepted algorithm.
     pub fn new(issuer: Issuer, audience: impl Into<String>) -> Result<Self, ConfigError> {
         Self::builder(issuer, audience).build()
     }
 
-    /// The same, with more to say.
+    /// Returns a builder for further settings.
     pub fn builder(issuer: Issuer, audience: impl Into<String>) -> JwtVerifierBuilder {
-        JwtVerifierBuilder::new(issuer, audience.into(), None)
+        JwtVerifierBuilder::new(Ok(issuer), audience.into(), None)
     }
 
-    /// Accepts what was signed with a secret that we share with the issuer. Tokens of this kind prove less: whoever
-    /// can check them can also issue them. `issuer` is the value of `iss`; it need not be a URL.
+    /// Returns a builder for tokens that are signed with a secret shared with the issuer.
     ///
-    /// # Errors
-    /// The issuer's name is empty.
-    pub fn shared_secret(
+    /// `issuer` is the value of `iss`; it need not be a URL. The cost: everyone who can verify such a token can also issue
+    /// one.
+    pub fn builder_from_secret(
         issuer: impl Into<String>,
         secret: SharedSecret,
         audience: impl Into<String>,
-    ) -> Result<JwtVerifierBuilder, ConfigError> {
+    ) -> JwtVerifierBuilder {
         let algorithm = SignatureAlgorithm::Hmac(secret.algorithm());
-        let issuer = Issuer::named(issuer.into(), KeySet::of_secret(secret)?)?;
-        Ok(JwtVerifierBuilder::new(issuer, audience.into(), Some(algorithm)))
+        let issuer = KeySet::from_secret(secret).and_then(|keys| Issuer::named(issuer.into(), keys));
+        JwtVerifierBuilder::new(issuer, audience.into(), Some(algorithm))
     }
 
-    /// Whose tokens it accepts.
+    /// Returns the issuer whose tokens it accepts.
     #[must_use]
     pub fn issuer(&self) -> &Issuer {
         &self.rules.issuer
@@ -127,10 +129,10 @@ impl Verify for JwtVerifier {
     }
 
     fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
-        self.rules.claims_our_issuer(presented.token()).then(|| self.verify(presented))
+        self.rules.has_our_issuer(presented.token()).then(|| self.verify(presented))
     }
 
-    /// The key is still the issuer's, and so is everything that the claims are asked for.
+    /// Checks that the issuer has withdrawn no key, and checks the claims again.
     fn still_holds(&self, token: &Token) -> bool {
         let keys = self.rules.issuer.current_keys();
         let facts = token.facts();
@@ -138,10 +140,10 @@ impl Verify for JwtVerifier {
     }
 }
 
-/// Why a token is not accepted at once.
+/// Why a token is not accepted without waiting.
 pub(crate) enum Fault {
     Refused(AuthError),
-    /// Nothing is wrong so far, but there is no key with this `kid`.
+    /// The token is well-formed, but there is no key with this `kid`.
     NoKey(Option<String>),
 }
 
@@ -158,9 +160,9 @@ impl From<AuthError> for Fault {
 }
 
 impl JwtVerifier {
-    /// The one case in which a JWT waits: our issuer may have a key that we don't know yet.
+    /// Waits for a refresh of the key set: the issuer may have a new key. This is the only case in which a JWT waits.
     fn wait_for_key(&self, token: &str, key_id: Option<&str>) -> Verdict {
-        if !self.rules.claims_our_issuer(token) {
+        if !self.rules.has_our_issuer(token) {
             return Verdict::Now(Err(Reason::UnknownKey.into()));
         }
         match self.rules.issuer.seek(key_id) {
@@ -174,7 +176,7 @@ impl JwtVerifier {
                     })
                 })
             }
-            // The set may have come in since we looked.
+            // A new key set may have arrived since the first check.
             Err(error) => Verdict::Now(self.rules.check_token(token.as_bytes()).map_err(|fault| match fault {
                 Fault::Refused(error) => error,
                 Fault::NoKey(_) => error,
@@ -194,18 +196,18 @@ impl JwtRules {
         Ok(token)
     }
 
-    /// The epoch of the keys that it was checked with.
+    /// Returns the epoch of the key set that the signature was checked with.
     fn check_signature(&self, jws: &Compact<'_>) -> Result<u64, Fault> {
         let keys = self.issuer.current_keys();
         let known = self.known_header.load();
         if let Some(known) = known.as_ref().filter(|known| *known.text == *jws.header()) {
-            is_signed(jws, keys.set(), known.algorithm, known.key_id.as_deref())?;
+            verify_signature(jws, keys.set(), known.algorithm, known.key_id.as_deref())?;
         } else {
             let mut buffer = HeaderBuffer::new();
-            let (algorithm, key_id) = read_header(jws, &mut buffer, &self.algorithms, |typ| self.accepts_type(typ))?;
-            is_signed(jws, keys.set(), algorithm, key_id.as_deref())?;
-            let gone = |id: &str| !keys.set().is_some_and(|keys| keys.knows(id));
-            // The first one stays as long as its key does: two in turn would be no use.
+            let (algorithm, key_id) = parse_header(jws, &mut buffer, &self.algorithms, |typ| self.accepts_type(typ))?;
+            verify_signature(jws, keys.set(), algorithm, key_id.as_deref())?;
+            let gone = |id: &str| !keys.set().is_some_and(|keys| keys.has_key_id(id));
+            // Caches the first header until its key disappears. Alternating headers would thrash.
             if known.as_ref().is_none_or(|known| known.key_id.as_deref().is_some_and(gone)) {
                 let (text, key_id) = (jws.header().into(), key_id.as_deref().map(Into::into));
                 self.known_header.store(Some(Arc::new(KnownHeader { text, algorithm, key_id })));
@@ -214,12 +216,12 @@ impl JwtRules {
         Ok(keys.set().map_or(0, KeySet::epoch))
     }
 
-    /// A token of another issuer is no reason to ask ours for a key.
-    fn claims_our_issuer(&self, token: &str) -> bool {
-        named_issuer(token).is_ok_and(|named| named == self.issuer.identifier())
+    /// True if the unverified `iss` is our issuer. A token of another issuer must not cause a refresh of our keys.
+    fn has_our_issuer(&self, token: &str) -> bool {
+        unverified_token_issuer(token).is_ok_and(|issuer| issuer == self.issuer.identifier())
     }
 
-    /// RFC 9068 §4: `at+jwt`, with or without `application/`, in any case (RFC 2045 §5.1).
+    /// RFC 9068 §4: accepts `at+jwt`, with or without `application/`, in any case (RFC 2045 §5.1).
     fn accepts_type(&self, typ: Option<&str>) -> bool {
         match typ {
             Some(typ) if typ.eq_ignore_ascii_case("at+jwt") || typ.eq_ignore_ascii_case("application/at+jwt") => true,
@@ -242,7 +244,7 @@ impl JwtRules {
         if let Some(preset) = self.preset {
             preset.check(facts)?;
         }
-        let mut required = OptionalClaim::ALL.iter().filter(|claim| !self.dispensable.contains(claim));
+        let mut required = OptionalClaim::ALL.iter().filter(|claim| !self.optional_claims.contains(claim));
         if let Some(name) = required.find_map(|claim| claim.missing_in(facts)) {
             return Err(Reason::MissingClaim(name).into());
         }
@@ -256,7 +258,7 @@ impl JwtRules {
     }
 }
 
-/// The steps that look at no claim; `testing` runs published test vectors through them.
+/// Checks the header and the signature, but no claims. `testing` uses it for published test vectors.
 pub(crate) fn check_signature(
     jws: &Compact<'_>,
     keys: Option<&KeySet>,
@@ -264,12 +266,12 @@ pub(crate) fn check_signature(
     accepts_type: impl Fn(Option<&str>) -> bool,
 ) -> Result<(), Fault> {
     let mut buffer = HeaderBuffer::new();
-    let (algorithm, key_id) = read_header(jws, &mut buffer, algorithms, accepts_type)?;
-    is_signed(jws, keys, algorithm, key_id.as_deref())
+    let (algorithm, key_id) = parse_header(jws, &mut buffer, algorithms, accepts_type)?;
+    verify_signature(jws, keys, algorithm, key_id.as_deref())
 }
 
-/// The algorithm and the `kid` of a header with which nothing is wrong.
-fn read_header<'b>(
+/// Checks the header. Returns its algorithm and `kid`.
+fn parse_header<'b>(
     jws: &Compact<'_>,
     buffer: &'b mut HeaderBuffer,
     algorithms: &[SignatureAlgorithm],
@@ -286,8 +288,8 @@ fn read_header<'b>(
     Ok((algorithm.ok_or(Reason::AlgorithmNotAccepted)?, header.key_id))
 }
 
-/// By one of the keys that are the token's to name.
-fn is_signed(
+/// Checks the signature with the keys that the header selects.
+fn verify_signature(
     jws: &Compact<'_>,
     keys: Option<&KeySet>,
     algorithm: SignatureAlgorithm,
@@ -296,16 +298,16 @@ fn is_signed(
     let Some(keys) = keys else { return Err(Fault::NoKey(key_id.map(str::to_owned))) };
     let mut candidates = keys.candidates(key_id, algorithm).peekable();
     if candidates.peek().is_none() {
-        // A key of that name for another algorithm is an answer; no new set would make it a better one.
-        let absent = key_id.is_some_and(|key_id| !keys.knows(key_id));
+        // The `kid` may be known, but for another algorithm. Then a refresh can't help.
+        let absent = key_id.is_some_and(|key_id| !keys.has_key_id(key_id));
         return Err(if absent { Fault::NoKey(key_id.map(str::to_owned)) } else { Reason::UnknownKey.into() });
     }
     if jws.is_signed_by(candidates) {
         return Ok(());
     }
-    // Keys without a name were tried for a name that nobody has: a new set may have it.
+    // Only keys without a `kid` were tried. A refresh may bring one with this `kid`.
     match key_id {
-        Some(key_id) if !keys.knows(key_id) => Err(Fault::NoKey(Some(key_id.to_owned()))),
+        Some(key_id) if !keys.has_key_id(key_id) => Err(Fault::NoKey(Some(key_id.to_owned()))),
         _ => Err(Reason::BadSignature.into()),
     }
 }

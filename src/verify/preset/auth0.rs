@@ -1,4 +1,6 @@
 //! Auth0: tokens of its default profile, and of its RFC 9068 profile.
+//!
+//! *In*: nothing. *Out*: the profile for [`Preset`](crate::Preset).
 
 use super::{Profile, claims};
 use crate::{

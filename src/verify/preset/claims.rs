@@ -1,4 +1,6 @@
 //! The claims by which providers mark their kinds of tokens.
+//!
+//! *In*: the facts of a token. *Out*: the claims that only some providers use.
 
 use serde::Deserialize;
 use serde_json::Value;

@@ -1,4 +1,6 @@
 //! Amazon Cognito: a user pool.
+//!
+//! *In*: nothing. *Out*: the profile for [`Preset`](crate::Preset).
 
 use super::{Profile, claims};
 use crate::{

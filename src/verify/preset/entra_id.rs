@@ -1,4 +1,6 @@
 //! Microsoft Entra ID: tokens of version 1.0 and 2.0.
+//!
+//! *In*: nothing. *Out*: the profile for [`Preset`](crate::Preset).
 
 use serde_json::Value;
 

@@ -1,4 +1,6 @@
 //! Keycloak: a realm.
+//!
+//! *In*: nothing. *Out*: the profile for [`Preset`](crate::Preset).
 
 use serde_json::Value;
 

@@ -1,10 +1,10 @@
-//! Presets: how the tokens of well-known issuers differ from RFC 9068, as named sets of relaxations.
+//! Presets: the settings for known providers whose access tokens are not quite those of RFC 9068.
 //!
-//! *In*: the issuer's name. *Out*: what the methods of [`JwtVerifierBuilder`] would say for it, the marks of its access
-//! tokens, and the way it tells a client's own token from a person's.
+//! *In*: the provider. *Out*: calls of the methods of [`JwtVerifierBuilder`], the claims that mark its access tokens, and the
+//! rule that decides whether a token acts for a user or for a client.
 //!
-//! A preset gives up nothing that the issuer's tokens have: where it accepts `typ: JWT`, it asks for the mark that ID
-//! tokens of this issuer lack. It does *not* know your audience, and it never reads a role as a scope.
+//! A preset relaxes only what the provider's tokens lack. If it accepts `typ: JWT`, it requires the mark that the provider's
+//! ID tokens lack. It does *not* set the audience, and never uses roles as scopes.
 //!
 //! ```
 //! # fn example(issuer: tower_oauth::Issuer) -> Result<(), tower_oauth::ConfigError> {
@@ -31,115 +31,126 @@ use crate::{
     error::AuthError,
 };
 
-/// An issuer whose access tokens are JWTs, but not quite those of RFC 9068. For [`JwtVerifierBuilder::preset`].
+/// A known provider, for [`JwtVerifierBuilder::preset`].
 ///
-/// Each says what it accepts beyond RFC 9068, what is lost by that, and by what it tells a person's token from a client's
-/// ([`Token::acts_for`](crate::Token::acts_for)); whatever isn't told is [`Unknown`](crate::acts_for::ActsFor::Unknown). `iss`,
-/// `exp`, `sub`, the client, `iat` and the refusal of bound tokens (`cnf`) stay as they are in all of them, and so does
-/// `aud` in all but Cognito's.
+/// Each preset lists what it accepts beyond RFC 9068, the cost, and when a token acts for a user or for a client
+/// ([`Token::acts_for`](crate::Token::acts_for)). In all other cases the token acts for
+/// [`Unknown`](crate::acts_for::ActsFor::Unknown).
 ///
-/// **Google** has no preset. Its access tokens are opaque: they can be asked about at `tokeninfo`, not checked here. What
-/// can be checked, its ID token, says who logged in at a client, and gives nobody access to an API.
+/// All presets require `iss`, `exp`, `sub`, `iat` and the client, and all but [`Cognito`](Self::Cognito) require `aud`. No
+/// preset accepts a sender-constrained token (`cnf`).
 ///
-/// **Microsoft Graph**'s tokens are for Graph alone, and **Okta's org server** issues tokens for Okta alone; no preset
-/// accepts them.
+/// These have no preset:
+///
+/// - **Google**: its access tokens are opaque, and can only be checked at its `tokeninfo` endpoint. Its ID tokens are JWTs,
+///   but they identify a user to a client and don't grant access to an API.
+/// - **Microsoft Graph** and **Okta's org server**: their tokens are only for their own APIs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Preset {
-    /// Auth0, tokens of its default profile (those of its RFC 9068 profile are accepted as well).
+    /// Auth0, with the default token profile. Also accepts tokens of the RFC 9068 profile.
     ///
-    /// - Accepts `typ: JWT` and no `typ`. *Lost:* an ID token is refused by its audience, or if it has `nonce`,
+    /// - Accepts `typ: JWT` or a missing `typ`. The cost: an ID token is refused only by its audience, or if it has `nonce`,
     ///   `at_hash` or `c_hash`. So the audience must be the API's identifier, never a client's id.
-    /// - Accepts tokens without `jti`. *Lost:* a token can't be named, in a log or to refuse it.
+    /// - Accepts tokens without `jti`. The cost: a single token can't be identified, in a log or to refuse it.
     /// - Reads the client from `azp`.
     ///
-    /// A token is a client's own if `sub` is the client and `@clients`. `permissions`, which Auth0 adds for its RBAC, are
-    /// no scopes; `roles_claim(["permissions"])` makes them the roles. The issuer's identifier ends in a slash.
+    /// A token acts for a client if `sub` is the client's id followed by `@clients`. It acts for a user if `sub` does not end
+    /// in `@clients`, is not the client, and `gty` is not `client-credentials`.
+    ///
+    /// `permissions`, which Auth0 adds for its RBAC, are not scopes. To use them as roles, call
+    /// `roles_claim(["permissions"])`. The issuer ends in a slash.
     Auth0,
-    /// Auth0, tokens of its RFC 9068 profile only. Relaxes nothing, so nothing is lost.
+    /// Auth0, with the RFC 9068 token profile only. Relaxes nothing, so there is no cost.
     ///
-    /// A token is a client's own if `sub` is the client and `@clients`, which RFC 9068's rule would take for a person.
+    /// A token acts for a client or a user by the same rule as for [`Auth0`](Self::Auth0). The rule of RFC 9068 would take
+    /// a `sub` with `@clients` for a user.
     Auth0Rfc9068,
-    /// Okta, a custom authorization server.
+    /// Okta, with a custom authorization server.
     ///
-    /// - Accepts `typ: JWT` and no `typ`. *Lost:* an ID token is known by what it lacks, `cid`, or by `nonce`, `at_hash`
-    ///   and `c_hash`.
-    /// - Reads the client from `cid` and the scopes from `scp`.
+    /// - Accepts `typ: JWT` or a missing `typ`. The cost: an ID token is refused only because it lacks `cid`, or if it has
+    ///   `nonce`, `at_hash` or `c_hash`.
+    /// - Reads the client from `cid`, and the scopes from `scp`.
     ///
-    /// A token is a person's if it has a `uid`, and a client's own if it has none and `sub` is the client. `sub` is the
-    /// person's login, which may change hands; `uid` doesn't.
+    /// A token acts for a user if it has `uid` and `sub` is not the client. It acts for a client if it has no `uid` and
+    /// `sub` is the client.
+    ///
+    /// `sub` is the user's login name, which can be given to another user later; `uid` can't.
     Okta,
-    /// Microsoft Entra ID, tokens of version 1.0 and 2.0; which one an API gets is said in its manifest.
+    /// Microsoft Entra ID, with tokens of version 1.0 or 2.0. The manifest of the API decides the version.
     ///
-    /// - Accepts `typ: JWT` and no `typ`. *Lost:* an ID token is known by what it lacks, `azp` or `appid`, or by
-    ///   `nonce`, `at_hash` and `c_hash`.
-    /// - Accepts tokens without `jti`. *Lost:* as for Auth0; `uti` is there instead.
+    /// - Accepts `typ: JWT` or a missing `typ`. The cost: an ID token is refused only because it lacks `azp` and `appid`, or
+    ///   if it has `nonce`, `at_hash` or `c_hash`.
+    /// - Accepts tokens without `jti`. The cost: as for [`Auth0`](Self::Auth0). `uti` identifies a token instead.
     /// - Reads the client from `azp` (2.0) or `appid` (1.0), and the scopes from `scp`.
-    /// - Asks for `scp` or `roles`: any application of the tenant can get a token with neither.
+    /// - Requires `scp` or `roles`, because every application of the tenant can get a token with neither of them.
     ///
-    /// Applications have no scopes; what they may do stands in [`roles`](crate::Token::roles). A token is a person's if it
-    /// has `scp`. It is an application's own if it has none and either `idtyp` is `app`, or, without `idtyp`, there are
-    /// `roles` and `sub` equals `oid`. Anything else is [`Unknown`](crate::acts_for::ActsFor::Unknown). The issuer is that of one
-    /// tenant; of version 1.0 it is `https://sts.windows.net/{tenant}/`.
+    /// A token acts for a user if it has `scp`, and no `idtyp` or `idtyp: user`. It acts for a client if it has no `scp`,
+    /// and either `idtyp` is `app`, or there is no `idtyp` but `roles`, and `sub` equals `oid`.
+    ///
+    /// An application that acts for itself has no scopes. Its permissions are in [`roles`](crate::Token::roles). The issuer
+    /// is that of one tenant; for version 1.0 it is `https://sts.windows.net/{tenant}/`.
     EntraId,
-    /// Amazon Cognito, a user pool. The audience is the app client's id.
+    /// Amazon Cognito, with a user pool. The audience is the id of the app client.
     ///
-    /// - Accepts `typ: JWT` and no `typ`; asks for `token_use: access` instead, which ID tokens don't have. *Lost:*
-    ///   nothing.
-    /// - A token without `aud` must have one of the configured audiences as `client_id`. *Lost:* a token is bound to an
-    ///   app client, not to an API: each API that trusts this client accepts it. Ask for scopes, whose names begin with
-    ///   the resource server. Where there is an `aud` (resource binding), it counts, as always.
+    /// - Accepts `typ: JWT` or a missing `typ`, and requires `token_use: access`, which ID tokens lack. No cost.
+    /// - Accepts a token without `aud` if its `client_id` is a configured audience. The cost: the token is bound to an app
+    ///   client, not to an API. Every API that trusts this app client accepts it, so require scopes, whose names begin with
+    ///   the resource server. If there is an `aud` (resource binding), it must include a configured audience.
     ///
-    /// A token is a person's if it has a `username`, and a client's own if it has none and `sub` is the client.
+    /// A token acts for a user if it has `username` and `sub` is not the client. It acts for a client if it has no
+    /// `username` and `sub` is the client.
+    ///
     /// [`groups`](crate::Token::groups) reads `cognito:groups`.
     Cognito,
-    /// Keycloak, a realm.
+    /// Keycloak, with a realm.
     ///
-    /// - Accepts `typ: JWT` and no `typ`; asks for the *claim* `typ` to be `Bearer` instead, which it isn't in ID and
-    ///   refresh tokens. *Lost:* nothing.
+    /// - Accepts `typ: JWT` or a missing `typ` in the header, and requires that the *claim* `typ` is `Bearer`, which it
+    ///   isn't in ID tokens and refresh tokens. No cost.
     /// - Reads the client from `azp`.
     ///
-    /// `aud` is `account` unless an audience mapper adds this API; `account` as audience would accept every client's
-    /// tokens. Lightweight access tokens have no `sub` and `aud` and are refused.
+    /// A token acts for a user if it has `sid` and no mark of a service account. It acts for a client if it has both marks:
+    /// `client_id` (older versions: `clientId`) equals the client, and `preferred_username` is `service-account-` followed
+    /// by the client. The `sub` of a service account is that of a user, so it can't decide this.
     ///
-    /// [`roles`](crate::Token::roles) are those of the realm. Those of one client are never mixed with them: ask for
-    /// [`keycloak_client_roles`](crate::Token::keycloak_client_roles), or say
-    /// `roles_claim(["resource_access", "orders-api", "roles"])`.
+    /// Add an audience mapper for this API. Without it `aud` is `account`; if you configured that as the audience, the
+    /// tokens of every client would be accepted. Lightweight access tokens lack `sub` and `aud` and are refused.
     ///
-    /// The `sub` of a service account is a user's. A token is a client's own if it has both marks of a service account: a
-    /// `client_id` (or `clientId`) equal to the client, and `preferred_username: service-account-…`. It is a person's if
-    /// it has none of them and a `sid`. Anything else is [`Unknown`](crate::acts_for::ActsFor::Unknown).
+    /// [`roles`](crate::Token::roles) are those of the realm. They are never combined with the roles of a client: for those
+    /// call [`keycloak_client_roles`](crate::Token::keycloak_client_roles), or
+    /// `roles_claim(["resource_access", "orders-api", "roles"])` on the builder.
     Keycloak,
-    /// Zitadel, where JWT was chosen as the type of access tokens. The audience is the project's id.
+    /// Zitadel, with JWT as the access token type. The audience is the project's id.
     ///
-    /// - Accepts `typ: JWT` and no `typ`. *Lost:* an ID token, whose `aud` has the project too, is known by what it
-    ///   lacks, `jti`, or by `nonce`, `at_hash` and `c_hash`.
+    /// - Accepts `typ: JWT` or a missing `typ`. The cost: an ID token also has the project in `aud`. It is refused only
+    ///   because it lacks `jti`, or if it has `nonce`, `at_hash` or `c_hash`.
     ///
-    /// There are no scopes in the token: [`Scoped`](crate::Scoped) refuses everybody. [`roles`](crate::Token::roles) reads
-    /// the names in `urn:zitadel:iam:org:project:roles`; [`zitadel_project_roles`](crate::Token::zitadel_project_roles) those of one
-    /// project. *Lost:* which organisation granted a role; where tenants are organisations, read it with
+    /// A token acts for a client if `sub` is the client. It never acts for a user, because a machine has a `sub` like that of
+    /// a user; it acts for [`Unknown`](crate::acts_for::ActsFor::Unknown).
+    ///
+    /// The tokens have no scopes, so [`Scoped`](crate::Scoped) refuses all of them. [`roles`](crate::Token::roles) reads the
+    /// names in `urn:zitadel:iam:org:project:roles`, and
+    /// [`zitadel_project_roles`](crate::Token::zitadel_project_roles) those of one project. The cost: the names don't include
+    /// the organization that granted the role. If tenants are organizations, read that with
     /// [`claims`](crate::Token::claims).
-    ///
-    /// Machines have a `sub` like people's, so a token is either a client's own (`sub` is the client) or
-    /// [`Unknown`](crate::acts_for::ActsFor::Unknown), never known to be a person's.
     Zitadel,
-    /// Any OpenID Connect provider whose access tokens are JWTs, if nothing better is known of it.
+    /// Any other OpenID Connect provider whose access tokens are JWTs.
     ///
-    /// - Accepts `typ: JWT` and no `typ`. *Lost:* an ID token is refused by its audience, or if it has `nonce`, `at_hash`
-    ///   or `c_hash`. The audience must be the API's identifier, never a client's id.
-    /// - Accepts tokens without `jti`. *Lost:* as for Auth0.
+    /// - Accepts `typ: JWT` or a missing `typ`. The cost: an ID token is refused only by its audience, or if it has `nonce`,
+    ///   `at_hash` or `c_hash`. So the audience must be the API's identifier, never a client's id.
+    /// - Accepts tokens without `jti`. The cost: as for [`Auth0`](Self::Auth0).
     /// - Reads the client from `azp`, and the scopes from `scp`.
     ///
-    /// A token whose `sub` is not the client may be a service account's, so it is
-    /// [`Unknown`](crate::acts_for::ActsFor::Unknown).
+    /// A token acts for a client if `sub` is the client. It never acts for a user, because another `sub` may be that of a
+    /// service account; it acts for [`Unknown`](crate::acts_for::ActsFor::Unknown).
     OpenIdConnect,
 }
 
-/// What a preset changes. Each provider has a file with its profile.
+/// The settings of a preset. Each provider has a file with its profile.
 pub(super) struct Profile {
     /// Calls the builder's methods.
     relax: fn(JwtVerifierBuilder) -> JwtVerifierBuilder,
-    /// Refuses tokens that are not access tokens by the provider's own marks, or that say nothing about any API.
+    /// Refuses tokens that are not access tokens by the provider's own marks, or that grant nothing at any API.
     check: fn(&Facts) -> Result<(), AuthError>,
     acts_for: fn(&Facts) -> ActsFor,
     /// The path to the roles, if it is not `roles`.

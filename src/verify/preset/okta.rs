@@ -1,4 +1,6 @@
 //! Okta: a custom authorization server.
+//!
+//! *In*: nothing. *Out*: the profile for [`Preset`](crate::Preset).
 
 use super::{Profile, claims};
 use crate::{

@@ -1,4 +1,6 @@
 //! Any OpenID Connect provider whose access tokens are JWTs.
+//!
+//! *In*: nothing. *Out*: the profile for [`Preset`](crate::Preset).
 
 use super::{Profile, claims};
 use crate::{claims::acting::subject_may_be_machine, verify::OptionalClaim};

@@ -1,4 +1,6 @@
 //! Zitadel, with JWT as the type of access tokens.
+//!
+//! *In*: nothing. *Out*: the profile for [`Preset`](crate::Preset).
 
 use super::{Profile, claims};
 use crate::{claims::acting::subject_may_be_machine, role::ZITADEL_ROLES_PREFIX, token::Token};

@@ -24,7 +24,7 @@ async fn fill<V: Verify>(cached: &Cached<V>, name: &str, count: usize) {
 #[tokio::test]
 async fn stores_at_most_max_entries_tokens() {
     for entries in [1, 2, 7, 31, 32, 100, 1000] {
-        let cached = Cached::new(accepts_all(0), HOUR).max_entries(entries);
+        let cached = Cached::builder(accepts_all(0), HOUR).max_entries(entries).build();
         fill(&cached, "token", 3 * entries + 10).await;
         assert!(cached.len() <= entries, "{} of {entries}", cached.len());
         assert!(cached.len() >= entries.div_ceil(2), "{} of {entries}", cached.len());
@@ -35,7 +35,7 @@ async fn stores_at_most_max_entries_tokens() {
 async fn stores_at_most_max_bytes_of_claims() {
     let (kilobyte, bytes) = (1024, 1024 * 1024);
     for size in [0, 1, 4, 12] {
-        let cached = Cached::new(accepts_all(size * kilobyte), HOUR).max_bytes(bytes);
+        let cached = Cached::builder(accepts_all(size * kilobyte), HOUR).max_bytes(bytes).build();
         fill(&cached, "token", 2500).await;
         let claims = (size * kilobyte).max(300);
         assert!(cached.len() * claims <= bytes, "{} of {size} KiB", cached.len());
@@ -45,7 +45,7 @@ async fn stores_at_most_max_bytes_of_claims() {
 
 #[tokio::test]
 async fn a_large_token_evicts_many_small_ones_within_max_bytes() {
-    let cached = Cached::new(accepts_all(12 * 1024), HOUR).max_bytes(256 * 1024);
+    let cached = Cached::builder(accepts_all(12 * 1024), HOUR).max_bytes(256 * 1024).build();
     fill(&cached, "small", 1000).await;
     let small = cached.len();
     assert!(small > 100, "{small}");
@@ -57,17 +57,17 @@ async fn a_large_token_evicts_many_small_ones_within_max_bytes() {
 #[tokio::test]
 async fn stores_as_many_tokens_as_a_small_max_bytes_allows() {
     // On any number of processors: the cache must not be split into so many parts that no token fits into one.
-    let cached = Cached::new(accepts_all(0), HOUR).max_bytes(64 * 1024);
+    let cached = Cached::builder(accepts_all(0), HOUR).max_bytes(64 * 1024).build();
     fill(&cached, "token", 500).await;
     assert!((30..=200).contains(&cached.len()), "{}", cached.len());
-    let cached = Cached::new(accepts_all(12 * 1024), HOUR).max_bytes(64 * 1024);
+    let cached = Cached::builder(accepts_all(12 * 1024), HOUR).max_bytes(64 * 1024).build();
     fill(&cached, "token", 20).await;
     assert!((1..=5).contains(&cached.len()), "{}", cached.len());
 }
 
 #[tokio::test]
 async fn accepts_and_does_not_store_a_token_larger_than_max_bytes() {
-    let cached = Cached::new(accepts_all(12 * 1024), HOUR).max_bytes(4096);
+    let cached = Cached::builder(accepts_all(12 * 1024), HOUR).max_bytes(4096).build();
     fill(&cached, "token", 3).await;
     assert!(cached.is_empty());
     fill(&cached, "small", 1).await;
@@ -77,17 +77,17 @@ async fn accepts_and_does_not_store_a_token_larger_than_max_bytes() {
 #[tokio::test]
 async fn a_cache_of_size_zero_accepts_tokens_and_stores_none() {
     for cached in [
-        Cached::new(accepts_all(0), HOUR).max_entries(0),
-        Cached::new(accepts_all(0), HOUR).max_bytes(0),
-        Cached::new(accepts_all(0), HOUR).max_entries(0).max_bytes(0),
-        Cached::new(accepts_all(0), HOUR).max_entries(0).max_bytes(usize::MAX),
-        Cached::new(accepts_all(0), HOUR).max_entries(usize::MAX).max_bytes(0),
+        Cached::builder(accepts_all(0), HOUR).max_entries(0).build(),
+        Cached::builder(accepts_all(0), HOUR).max_bytes(0).build(),
+        Cached::builder(accepts_all(0), HOUR).max_entries(0).max_bytes(0).build(),
+        Cached::builder(accepts_all(0), HOUR).max_entries(0).max_bytes(usize::MAX).build(),
+        Cached::builder(accepts_all(0), HOUR).max_entries(usize::MAX).max_bytes(0).build(),
     ] {
         fill(&cached, "token", 50).await;
         assert!(cached.is_empty());
     }
     let server = Server::new();
-    let cached = Cached::new(server.clone(), HOUR).max_entries(0);
+    let cached = Cached::builder(server.clone(), HOUR).max_entries(0).build();
     for _ in 0..2 {
         assert_eq!(subject(&cached, "bad").await, Err(AuthErrorKind::InvalidToken));
     }
@@ -97,14 +97,14 @@ async fn a_cache_of_size_zero_accepts_tokens_and_stores_none() {
 #[tokio::test]
 async fn an_unlimited_bound_leaves_the_other_bound_in_force() {
     for entries in [1, 3, 10, 100] {
-        let cached = Cached::new(accepts_all(0), HOUR).max_entries(entries).max_bytes(usize::MAX);
+        let cached = Cached::builder(accepts_all(0), HOUR).max_entries(entries).max_bytes(usize::MAX).build();
         fill(&cached, "token", 300).await;
         assert!((1..=entries).contains(&cached.len()), "{} of {entries}", cached.len());
     }
-    let cached = Cached::new(accepts_all(0), HOUR).max_entries(usize::MAX).max_bytes(64 * 1024);
+    let cached = Cached::builder(accepts_all(0), HOUR).max_entries(usize::MAX).max_bytes(64 * 1024).build();
     fill(&cached, "token", 1000).await;
     assert!(cached.len() * 300 <= 64 * 1024, "{}", cached.len());
-    let cached = Cached::new(accepts_all(0), HOUR).max_entries(usize::MAX).max_bytes(usize::MAX);
+    let cached = Cached::builder(accepts_all(0), HOUR).max_entries(usize::MAX).max_bytes(usize::MAX).build();
     fill(&cached, "token", 1000).await;
     assert_eq!(cached.len(), 1000);
 }
@@ -118,7 +118,7 @@ async fn hit_rate(flood: usize) -> usize {
         counting.fetch_add(1, super::Ordering::SeqCst);
         Verdict::Now(presented.permit().token(&json!({"sub": presented.token()})))
     });
-    let cached = Cached::new(verifier, HOUR).max_entries(1000);
+    let cached = Cached::builder(verifier, HOUR).max_entries(1000).build();
     let rounds = 40;
     fill(&cached, "known", 500).await;
     let mut one_time = 0;
@@ -148,7 +148,7 @@ async fn valid_tokens_that_come_once_do_not_evict_tokens_that_come_often() {
 #[tokio::test]
 async fn invalid_tokens_do_not_evict_valid_ones() {
     let server = Server::with_ada();
-    let cached = Cached::new(server.clone(), HOUR).max_entries(10);
+    let cached = Cached::builder(server.clone(), HOUR).max_entries(10).build();
     assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
     for index in 0..2000 {
         assert_eq!(subject(&cached, &format!("bad-{index}")).await, Err(AuthErrorKind::InvalidToken));
@@ -161,7 +161,7 @@ async fn invalid_tokens_do_not_evict_valid_ones() {
 #[tokio::test]
 async fn the_number_of_stored_refusals_is_bounded() {
     let server = Server::new();
-    let cached = Cached::new(server.clone(), HOUR).max_entries(10);
+    let cached = Cached::builder(server.clone(), HOUR).max_entries(10).build();
     for _ in 0..2 {
         for index in 0..100 {
             assert_eq!(subject(&cached, &format!("bad-{index}")).await, Err(AuthErrorKind::InvalidToken));
@@ -174,7 +174,7 @@ async fn the_number_of_stored_refusals_is_bounded() {
 async fn an_expired_token_is_replaced_by_its_new_verdict() {
     let clock = clock();
     let server = Server::new();
-    let cached = Cached::new(server.clone(), HOUR).clock(clock.clone());
+    let cached = Cached::builder(server.clone(), HOUR).clock(clock.clone()).build();
     for _ in 0..20 {
         let exp = seconds_from_now(&clock, Duration::from_secs(1));
         server.set_response("ada", ServerResponse::Active(json!({"sub": "ada", "exp": exp})));
@@ -186,25 +186,33 @@ async fn an_expired_token_is_replaced_by_its_new_verdict() {
 }
 
 #[tokio::test]
-async fn a_setter_makes_a_separate_cache() {
+async fn each_build_makes_a_cache_and_its_clones_share_it() {
     let server = Server::with_ada();
     let one = Cached::new(server.clone(), HOUR);
+    let other = Cached::builder(server.clone(), HOUR).max_entries(5).build();
+    let clone = one.clone();
     assert_eq!(subject(&one, "ada").await.as_deref(), Ok("ada"));
-    let other = one.clone().max_entries(5);
-    assert_eq!((one.len(), other.len()), (1, 0));
-    assert_eq!(subject(&other, "ada").await.as_deref(), Ok("ada"));
-    other.forget("ada");
-    assert_eq!((one.len(), other.len()), (1, 0));
-    assert_eq!(server.calls(), 2);
+    assert_eq!((one.len(), clone.len(), other.len()), (1, 1, 0));
+    assert_eq!(subject(&clone, "ada").await.as_deref(), Ok("ada"));
+    assert_eq!(server.calls(), 1);
+    clone.invalidate("ada");
+    assert_eq!((one.len(), clone.len(), other.len()), (0, 0, 0));
 }
 
 #[tokio::test]
 async fn setters_can_be_called_in_any_order() {
     let server = Server::with_ada();
     let clock = clock();
-    let one = Cached::new(server.clone(), HOUR).max_entries(3).refusal_age(Duration::from_secs(1)).clock(clock.clone());
-    let other =
-        Cached::new(server.clone(), HOUR).clock(clock.clone()).refusal_age(Duration::from_secs(1)).max_entries(3);
+    let one = Cached::builder(server.clone(), HOUR)
+        .max_entries(3)
+        .refusal_age(Duration::from_secs(1))
+        .clock(clock.clone())
+        .build();
+    let other = Cached::builder(server.clone(), HOUR)
+        .clock(clock.clone())
+        .refusal_age(Duration::from_secs(1))
+        .max_entries(3)
+        .build();
     for cached in [one, other] {
         let before = server.calls();
         for _ in 0..2 {

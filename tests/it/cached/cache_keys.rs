@@ -65,7 +65,9 @@ async fn verdicts_with_different_cache_keys_are_cached_separately() {
     }
     for token in ["opaque".to_owned(), issuer().token("ada").sign()] {
         let before = server.calls();
-        let cached = Cached::new(Tenants(server.clone()), HOUR);
+        // Boxed, because a box must forward `cache_key`.
+        let boxed: Box<dyn Verify> = Box::new(Tenants(server.clone()));
+        let cached = Cached::new(boxed, HOUR);
         for tenant in ["one", "two", "one", "two", "none"] {
             let header = [("tenant", tenant)];
             let headers = if tenant == "none" { &[][..] } else { &header };

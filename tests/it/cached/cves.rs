@@ -172,7 +172,7 @@ async fn liboauth2_2026_06_an_entry_expires_at_exp() {
     let mut response = active("ada", "");
     response["exp"] = json!(seconds_from_now(&clock, Duration::from_secs(60)));
     let endpoints = Endpoints::default().at(ONE, response);
-    let cached = Cached::new(endpoints.verifier(ONE, &clock), HOUR).clock(clock.clone());
+    let cached = Cached::builder(endpoints.verifier(ONE, &clock), HOUR).clock(clock.clone()).build();
     assert_eq!(subject(&cached, "opaque").await.as_deref(), Ok("ada"));
     clock.advance(Duration::from_secs(60).saturating_sub(SECOND));
     assert_eq!(subject(&cached, "opaque").await.as_deref(), Ok("ada"));
@@ -192,7 +192,7 @@ async fn liboauth2_2026_06_setting_the_clock_past_exp_expires_an_entry() {
     let mut response = active("ada", "");
     response["exp"] = json!(seconds_from_now(&clock, Duration::from_secs(60)));
     let endpoints = Endpoints::default().at(ONE, response);
-    let cached = Cached::new(endpoints.verifier(ONE, &clock), HOUR).clock(clock.clone());
+    let cached = Cached::builder(endpoints.verifier(ONE, &clock), HOUR).clock(clock.clone()).build();
     assert_eq!(subject(&cached, "opaque").await.as_deref(), Ok("ada"));
     // As after a machine's sleep, or by an administrator: only the time of day changes, the monotonic time does not.
     clock.set(clock.now() + Duration::from_secs(60));
@@ -209,7 +209,7 @@ async fn liboauth2_2026_06_setting_the_clock_expires_entries_of_any_verifier() {
         "ada",
         super::ServerResponse::Active(json!({"sub": "ada", "exp": seconds_from_now(&clock, SECOND)})),
     );
-    let cached = Cached::new(server.clone(), HOUR).clock(clock.clone());
+    let cached = Cached::builder(server.clone(), HOUR).clock(clock.clone()).build();
     assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
     server.revoke("ada");
     clock.set(clock.now() + SECOND);
@@ -254,7 +254,7 @@ async fn nbf_and_exp_are_checked_on_a_hit_with_the_verifiers_clock() {
     let (verifier_clock, cache_clock) = (clock(), clock());
     let issuer = issuer().with_clock(verifier_clock.clone());
     let verifier = Counting::new(issuer.verifier(API));
-    let cached = Cached::new(verifier.clone(), HOUR).clock(cache_clock);
+    let cached = Cached::builder(verifier.clone(), HOUR).clock(cache_clock).build();
     let token = issuer.token("ada").expires_in(Duration::from_secs(60)).sign();
     assert!(authenticate(&cached, &token).await.is_ok());
     verifier_clock.advance(Duration::from_secs(90));

@@ -18,7 +18,7 @@ async fn only_an_invalidated_token_is_verified_again() {
     }
     server.revoke("ada");
     server.revoke("eve");
-    cached.forget("ada");
+    cached.invalidate("ada");
     assert_eq!(subject(&cached, "ada").await, Err(AuthErrorKind::InvalidToken));
     assert_eq!(subject(&cached, "eve").await.as_deref(), Ok("eve"), "the other token is still cached");
 }
@@ -29,7 +29,7 @@ async fn invalidates_a_refusal() {
     let (cached, _) = cached(&server, HOUR);
     assert_eq!(subject(&cached, "ada").await, Err(AuthErrorKind::InvalidToken));
     server.set_response("ada", ServerResponse::Active(json!({"sub": "ada"})));
-    cached.forget("ada");
+    cached.invalidate("ada");
     assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
 }
 
@@ -40,7 +40,7 @@ async fn invalidation_through_a_clone_affects_all_clones() {
     let clone = cached.clone();
     assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
     assert_eq!((cached.len(), clone.len()), (1, 1));
-    clone.forget("ada");
+    clone.invalidate("ada");
     assert!(cached.is_empty());
 }
 
@@ -51,7 +51,7 @@ async fn after_an_invalidation_the_next_request_joins_no_earlier_call() {
     server.hold_responses();
     let first = spawn_request(&cached, "ada");
     wait_until(|| server.calls() == 1).await;
-    cached.forget("ada");
+    cached.invalidate("ada");
     let second = spawn_request(&cached, "ada");
     wait_until(|| server.calls() == 2).await;
     server.release_responses();
@@ -63,7 +63,7 @@ async fn after_an_invalidation_the_next_request_joins_no_earlier_call() {
         Ok("ada"),
         "the second verdict is cached, because it is newer"
     );
-    cached.forget("ada");
+    cached.invalidate("ada");
     assert_eq!(subject(&cached, "ada").await, Err(AuthErrorKind::InvalidToken));
 }
 
@@ -74,7 +74,7 @@ async fn a_verdict_in_flight_during_an_invalidation_is_not_cached() {
     server.hold_responses();
     let first = spawn_request(&cached, "ada");
     wait_until(|| server.calls() == 1).await;
-    cached.forget("ada");
+    cached.invalidate("ada");
     server.release_responses();
     assert_eq!(first.await.unwrap().as_deref(), Ok("ada"));
     server.revoke("ada");
@@ -89,7 +89,7 @@ async fn invalidating_one_token_keeps_other_verdicts_in_flight_cacheable() {
     server.hold_responses();
     let ada = spawn_request(&cached, "ada");
     wait_until(|| server.calls() == 1).await;
-    cached.forget("another-token");
+    cached.invalidate("another-token");
     server.release_responses();
     assert_eq!(ada.await.unwrap().as_deref(), Ok("ada"));
     assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
@@ -109,7 +109,7 @@ async fn an_invalidation_during_the_call_of_the_verifier_is_not_lost() {
         fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
             let verdict = self.server.verify(presented);
             if !self.called.swap(true, Ordering::SeqCst) {
-                self.cached.get().unwrap().forget("ada");
+                self.cached.get().unwrap().invalidate("ada");
             }
             verdict
         }
@@ -157,7 +157,7 @@ async fn an_invalidated_jwt_is_verified_again_and_accepted() {
         assert!(authenticate(&cached, &token).await.is_ok());
     }
     assert_eq!((verifier.calls(), cached.len()), (1, 1));
-    cached.forget(&token);
+    cached.invalidate(&token);
     assert!(cached.is_empty());
     assert!(authenticate(&cached, &token).await.is_ok());
     assert_eq!(verifier.calls(), 2);
@@ -190,7 +190,7 @@ async fn invalidates_a_token_for_every_tenant() {
         for tenant in ["one", "two"] {
             assert!(authenticate_with_headers(&cached, token, &[("tenant", tenant)]).await.is_ok());
         }
-        cached.forget(token);
+        cached.invalidate(token);
         for tenant in ["one", "two"] {
             server.revoke(&format!("{tenant}/{token}"));
             assert!(authenticate_with_headers(&cached, token, &[("tenant", tenant)]).await.is_err());
@@ -203,7 +203,7 @@ async fn invalidating_a_token_that_is_not_cached_has_no_effect() {
     let server = Server::with_ada();
     let (cached, _) = cached(&server, HOUR);
     for token in ["", ".", "a.b", "ä", &"x".repeat(1 << 20), &".".repeat(100)] {
-        cached.forget(token);
+        cached.invalidate(token);
     }
     cached.clear();
     assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));

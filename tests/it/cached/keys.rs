@@ -30,7 +30,7 @@ impl KeysFixture {
         let issuer = fake.builder().clock(clock.clone()).max_stale(2 * HOUR).build().unwrap();
         issuer.warm_up().await.unwrap();
         let verifier = Counting::new(JwtVerifier::new(issuer.clone(), API).unwrap());
-        let cached = Cached::new(verifier.clone(), 24 * HOUR).clock(clock.clone());
+        let cached = Cached::builder(verifier.clone(), 24 * HOUR).clock(clock.clone()).build();
         Self { fake, clock, issuer, verifier, cached }
     }
 
@@ -197,7 +197,8 @@ async fn a_wrapper_without_still_holds_never_gets_a_jwt_from_the_cache() {
         }
     }
     let fixture = KeysFixture::new().await;
-    let cached = Cached::new(WithoutStillHolds(fixture.verifier.clone()), HOUR).clock(fixture.clock.clone());
+    let cached =
+        Cached::builder(WithoutStillHolds(fixture.verifier.clone()), HOUR).clock(fixture.clock.clone()).build();
     let token = fixture.token(Algorithm::ES256).sign();
     for calls in 1..4 {
         assert!(authenticate(&cached, &token).await.is_ok());

@@ -128,7 +128,7 @@ async fn a_refusal_is_cached_for_exactly_five_seconds() {
 #[tokio::test]
 async fn a_refusal_age_of_an_hour_is_limited_to_five_seconds() {
     let server = Server::new();
-    let cached = Cached::new(server.clone(), HOUR).refusal_age(HOUR);
+    let cached = Cached::builder(server.clone(), HOUR).refusal_age(HOUR).build();
     assert_eq!(calls_when_refused(cached, &server, &[Duration::ZERO, FIVE - INSTANT, FIVE]).await, [1, 1, 2]);
 }
 
@@ -138,10 +138,10 @@ async fn a_refusal_is_cached_no_longer_than_max_age_or_refusal_age() {
     let cached = Cached::new(server.clone(), SECOND);
     assert_eq!(calls_when_refused(cached, &server, &[Duration::ZERO, SECOND - INSTANT, SECOND]).await, [1, 1, 2]);
     let server = Server::new();
-    let cached = Cached::new(server.clone(), HOUR).refusal_age(SECOND);
+    let cached = Cached::builder(server.clone(), HOUR).refusal_age(SECOND).build();
     assert_eq!(calls_when_refused(cached, &server, &[Duration::ZERO, SECOND - INSTANT, SECOND]).await, [1, 1, 2]);
     let server = Server::new();
-    let cached = Cached::new(server.clone(), HOUR).refusal_age(Duration::ZERO);
+    let cached = Cached::builder(server.clone(), HOUR).refusal_age(Duration::ZERO).build();
     assert_eq!(calls_when_refused(cached, &server, &[Duration::ZERO; 3]).await, [1, 2, 3]);
 }
 

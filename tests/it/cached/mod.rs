@@ -197,5 +197,5 @@ impl<V: Verify> Verify for Counting<V> {
 /// A cache of this server's verdicts, and the cache's clock.
 fn cached(server: &Server, max_age: Duration) -> (Cached<Server>, ManualClock) {
     let clock = clock();
-    (Cached::new(server.clone(), max_age).clock(clock.clone()), clock)
+    (Cached::builder(server.clone(), max_age).clock(clock.clone()).build(), clock)
 }

@@ -171,7 +171,7 @@ impl Model {
             verifier.opaque.lock().unwrap().insert(name.to_owned(), lifetime.map(|l| now + Duration::from_secs(l)));
             tokens.push(name.to_owned());
         }
-        let cached = Cached::new(verifier.clone(), MAX_AGE).clock(clock);
+        let cached = Cached::builder(verifier.clone(), MAX_AGE).clock(clock).build();
         Self { verifier, cached, tokens, revoked_at: HashMap::new(), invalidated: HashMap::new() }
     }
 
@@ -268,7 +268,7 @@ impl Model {
 
     fn invalidate(&mut self, token: usize) {
         let token = &self.tokens[token];
-        self.cached.forget(token);
+        self.cached.invalidate(token);
         if self.revoked_at.contains_key(token) {
             self.invalidated.insert(token.clone(), true);
         }

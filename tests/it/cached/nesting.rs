@@ -54,6 +54,24 @@ async fn a_refused_jwt_is_not_passed_on_through_a_cache() {
 }
 
 #[tokio::test]
+async fn a_boxed_jwt_verifier_checks_hits_and_passes_on_other_tokens() {
+    let (jwt_verifier, server) = (Counting::new(issuer().verifier(API)), Server::with_ada());
+    let boxed: Box<dyn Verify> = Box::new(jwt_verifier.clone());
+    let verifier = std::sync::Arc::new(JwtOrOpaque::new(Cached::new(boxed, HOUR), server.clone()));
+    let jwt = issuer().token("eve").sign();
+    for _ in 0..2 {
+        assert_eq!(subject(&verifier, &jwt).await.as_deref(), Ok("eve"));
+    }
+    assert_eq!(jwt_verifier.calls(), 1, "the box forwards `still_holds` to the JWT verifier");
+    assert_eq!(subject(&verifier, "ada").await.as_deref(), Ok("ada"));
+    assert_eq!(
+        (jwt_verifier.calls(), server.calls()),
+        (1, 1),
+        "the box forwards `verify_own`, so the opaque token is passed on"
+    );
+}
+
+#[tokio::test]
 async fn a_cache_around_a_jwt_verifier_passes_on_opaque_tokens() {
     let (jwt_verifier, server) = (Counting::new(issuer().verifier(API)), Server::with_ada());
     let inner = Cached::new(jwt_verifier.clone(), HOUR);
@@ -68,11 +86,11 @@ async fn a_cache_around_a_jwt_verifier_passes_on_opaque_tokens() {
 }
 
 #[tokio::test]
-async fn always_ask_calls_the_server_for_a_cached_jwt_too() {
+async fn require_both_calls_the_server_for_a_cached_jwt_too() {
     let (jwt_verifier, server) = (Counting::new(issuer().verifier(API)), Server::new());
     let jwt = issuer().token("eve").sign();
     server.set_response(&jwt, ServerResponse::Active(json!({"sub": "introspected"})));
-    let mixed = JwtOrOpaque::new(Cached::new(jwt_verifier.clone(), HOUR), server.clone()).always_ask();
+    let mixed = JwtOrOpaque::builder(Cached::new(jwt_verifier.clone(), HOUR), server.clone()).require_both().build();
     let mixed = std::sync::Arc::new(mixed);
     for round in 1..4 {
         assert_eq!(subject(&mixed, &jwt).await.as_deref(), Ok("introspected"));
@@ -84,16 +102,16 @@ async fn always_ask_calls_the_server_for_a_cached_jwt_too() {
 
 /// A cached verdict would lose the first verifier's `exp`.
 #[tokio::test]
-async fn a_cache_around_always_ask_caches_nothing() {
+async fn a_cache_around_require_both_caches_nothing() {
     let (clock, server) = (clock(), Server::new());
     let issuer = issuer().with_clock(clock.clone());
     let jwt = issuer.token("eve").expires_in(60 * SECOND).sign();
     server.set_response(&jwt, ServerResponse::Active(json!({"sub": "introspected"}))); // no exp
-    let mixed = JwtOrOpaque::new(
+    let both = JwtOrOpaque::builder(
         issuer.verifier_builder(API).leeway(std::time::Duration::ZERO).build().unwrap(),
         server.clone(),
     );
-    let cached = Cached::new(mixed.always_ask(), HOUR).clock(clock.clone());
+    let cached = Cached::builder(both.require_both().build(), HOUR).clock(clock.clone()).build();
     for round in 1..4 {
         assert_eq!(subject(&cached, &jwt).await.as_deref(), Ok("introspected"));
         assert_eq!(server.calls(), round);
@@ -106,15 +124,15 @@ async fn a_cache_around_always_ask_caches_nothing() {
 async fn a_cache_in_a_cache_is_a_second_separate_cache() {
     let server = Server::with_ada();
     let clock = clock();
-    let inner = Cached::new(server.clone(), HOUR).clock(clock.clone());
-    let outer = Cached::new(inner.clone(), SECOND).clock(clock.clone());
+    let inner = Cached::builder(server.clone(), HOUR).clock(clock.clone()).build();
+    let outer = Cached::builder(inner.clone(), SECOND).clock(clock.clone()).build();
     assert_eq!(subject(&outer, "ada").await.as_deref(), Ok("ada"));
     assert_eq!((inner.len(), outer.len(), server.calls()), (1, 1, 1));
     clock.advance(SECOND);
     assert_eq!(subject(&outer, "ada").await.as_deref(), Ok("ada"));
     assert_eq!(server.calls(), 1, "the inner cache still has the verdict");
-    outer.forget("ada");
-    inner.forget("ada");
+    outer.invalidate("ada");
+    inner.invalidate("ada");
     server.revoke("ada");
     assert_eq!(subject(&outer, "ada").await, Err(AuthErrorKind::InvalidToken));
 }

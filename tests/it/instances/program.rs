@@ -16,8 +16,9 @@ use tokio::net::TcpListener;
 use tower_oauth::{
     keys::{Algorithm, PrivateKey},
     token_endpoint::{
-        AuthorizationRequest, Client, ClientBuilder, ClientCredentials, ClientSecret, Clients, PostgresStore,
-        RedisStore, RefreshToken, TokenEndpoint, TokenEndpointBuilder, TokenFormat,
+        AuthorizationCodeGrant, AuthorizationRequest, Client, ClientBuilder, ClientCredential, ClientCredentialsGrant,
+        ClientSecret, Clients, PostgresStore, RedisStore, RefreshTokenGrant, TokenEndpoint, TokenEndpointBuilder,
+        TokenFormat,
     },
 };
 
@@ -113,14 +114,16 @@ fn builder(key: &str) -> TokenEndpointBuilder {
             .build()
             .unwrap()
     };
-    let app = Client::public("app").grant_types(["authorization_code", "refresh_token"]).redirect_uri(CALLBACK);
-    let job = Client::with_secret("job", ClientSecret::new("job-secret"))
+    let app = Client::builder("app", ClientCredential::None)
+        .grant_types(["authorization_code", "refresh_token"])
+        .redirect_uri(CALLBACK);
+    let job = Client::builder("job", ClientSecret::new("job-secret"))
         .grant_types(["client_credentials"])
         .introspects_any_token();
     TokenEndpoint::builder(ISSUER, key, Clients::new([may(app), may(job)]).unwrap())
-        .grant(ClientCredentials::new())
-        .authorization_code(format!("{ISSUER}/authorize"))
-        .refresh_token(RefreshToken::new())
+        .grant(ClientCredentialsGrant::new())
+        .grant(AuthorizationCodeGrant::new(format!("{ISSUER}/authorize")))
+        .grant(RefreshTokenGrant::new())
 }
 
 /// The one before has just been killed, and somebody's connection may have its port for a moment.

@@ -158,7 +158,7 @@ impl Fetch for MtlsClient {
 async fn verifies_its_signed_responses_with_its_keys() {
     let Some(provider) = Provider::start() else { return };
     let token = provider.token("opaque", "orders:read").await;
-    let server_of = |client| server(provider.introspection_by(client, "opaque").signed_answers());
+    let server_of = |client| server(provider.introspection_by(client, "opaque").signed_responses());
     let server = server_of(rs());
     assert!(authenticate(&server, &token).await.unwrap().allows("orders:read"));
     assert_eq!(kind(&server, "not-a-token").await, Some(AuthErrorKind::InvalidToken));
@@ -177,7 +177,7 @@ async fn accepts_a_signed_response_with_a_new_key_at_once() {
     let token = provider.token("opaque", "orders:read").await;
     let (issuer, _) = provider.discover().await;
     let audience = format!("{RESOURCES}/opaque");
-    let server = server(IntrospectionVerifier::builder(issuer, rs(), audience).signed_answers());
+    let server = server(IntrospectionVerifier::builder(issuer, rs(), audience).signed_responses());
     assert_eq!(kind(&server, &token).await, None);
     provider.rotate("add").await; // a rotation deletes all its tokens
     let token = provider.token("opaque", "orders:read").await;
@@ -190,7 +190,7 @@ async fn refuses_a_revoked_token_at_once_or_after_max_age() {
     let Some(provider) = Provider::start() else { return };
     let (clock, token) = (ManualClock::default(), provider.token("opaque", "orders:read").await);
     let verifier = provider.introspection_by(rs(), "opaque").clock(clock.clone()).build().unwrap();
-    let cached = Cached::new(verifier.clone(), Duration::from_secs(30)).clock(clock.clone());
+    let cached = Cached::builder(verifier.clone(), Duration::from_secs(30)).clock(clock.clone()).build();
     let (uncached, cached_server) = (ResourceServer::new(verifier), ResourceServer::new(cached.clone()));
     for _ in 0..50 {
         assert_eq!(kind(&cached_server, &token).await, None);
@@ -210,7 +210,7 @@ async fn refuses_a_revoked_token_at_once_or_after_max_age() {
     let token = provider.token("opaque", "orders:read").await;
     assert_eq!(kind(&cached_server, &token).await, None);
     provider.revoke(&token).await;
-    cached.forget(&token);
+    cached.invalidate(&token);
     assert_eq!(kind(&cached_server, &token).await, Some(AuthErrorKind::InvalidToken));
 }
 
@@ -248,7 +248,7 @@ async fn one_server_accepts_opaque_tokens_and_jwts() {
     assert_eq!(kind(&both, "garbage").await, Some(AuthErrorKind::InvalidToken));
 
     // It responds with 400 to an introspection request for a JWT, so the token can't be checked.
-    let critical = ResourceServer::new(JwtOrOpaque::new(jwt_verifier, introspection).always_ask());
+    let critical = ResourceServer::new(JwtOrOpaque::builder(jwt_verifier, introspection).require_both().build());
     assert_eq!(kind(&critical, &jwt).await, Some(AuthErrorKind::Unavailable));
     assert_eq!(kind(&critical, &opaque).await, None);
 

@@ -25,8 +25,8 @@ use tokio::net::TcpListener;
 use tower_oauth::{
     keys::{Algorithm, KeySet, PrivateKey},
     token_endpoint::{
-        AuthorizationRequest, Client, ClientCredentials, ClientSecret, Clients, RefreshToken, TokenEndpoint,
-        TokenEndpointBuilder, TokenFormat,
+        AuthorizationCodeGrant, AuthorizationRequest, Client, ClientCredential, ClientCredentialsGrant, ClientSecret,
+        Clients, RefreshTokenGrant, TokenEndpoint, TokenEndpointBuilder, TokenFormat,
     },
 };
 
@@ -83,9 +83,9 @@ fn client(shape: &Value) -> Client {
     let texts = |list: &Value| list.as_array().into_iter().flatten().map(text).collect::<Vec<_>>();
     let id = text(&shape["client_id"]);
     let mut client = match (&shape["client_secret"], &shape["jwks"]) {
-        (Value::String(secret), _) => Client::with_secret(id, ClientSecret::new(secret)),
-        (_, Value::Object(_)) => Client::with_keys(id, KeySet::from_json(shape["jwks"].to_string()).unwrap()),
-        _ => Client::public(id),
+        (Value::String(secret), _) => Client::builder(id, ClientSecret::new(secret)),
+        (_, Value::Object(_)) => Client::builder(id, KeySet::from_json(shape["jwks"].to_string()).unwrap()),
+        _ => Client::builder(id, ClientCredential::None),
     };
     client = client.grant_types(texts(&shape["grant_types"])).default_scopes(text(&shape["scope"]).split(' '));
     for uri in texts(&shape["redirect_uris"]) {
@@ -133,9 +133,9 @@ impl Host {
         let key = PrivateKey::generate(Algorithm::ES256).unwrap().with_key_id("of signs");
         let clients = Clients::new(clients(&key).as_array().unwrap().iter().map(client)).unwrap();
         let builder = TokenEndpoint::builder(&issuer, PrivateKey::generate(algorithm).unwrap(), clients)
-            .grant(ClientCredentials::new())
-            .authorization_code(format!("{issuer}/authorize"))
-            .refresh_token(RefreshToken::new());
+            .grant(ClientCredentialsGrant::new())
+            .grant(AuthorizationCodeGrant::new(format!("{issuer}/authorize")))
+            .grant(RefreshTokenGrant::new());
         let endpoint = say(builder).build().unwrap();
         let pages = Router::new().route(&format!("{path}/authorize"), get(page).post(decide));
         let app = pages.with_state(endpoint.clone()).fallback_service(endpoint);

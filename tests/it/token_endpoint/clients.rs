@@ -82,7 +82,7 @@ async fn credentials_that_are_none_are_refused_with_a_challenge() {
         world.clock.advance(Duration::from_secs(60));
     }
     // What stands in for bytes that are no text is a text of its own.
-    let lossy = Client::with_secret("lossy", ClientSecret::new("\u{fffd}"));
+    let lossy = Client::builder("lossy", ClientSecret::new("\u{fffd}"));
     world.clients.insert(may_have_tokens(lossy).build().unwrap());
     world.post("/token", &basic("lossy", "\u{fffd}"), &[CC]).await.is_ok();
     for bytes in [&b"lossy:%FF"[..], b"lossy:\xff"] {
@@ -297,7 +297,7 @@ async fn assertions_may_be_signed_with_any_asymmetric_algorithm() {
     for algorithm in Algorithm::supported() {
         let world = World::new();
         let key = assertion_key(*algorithm);
-        world.clients.insert(may_have_tokens(Client::with_keys("signs", key.key_set())).build().unwrap());
+        world.clients.insert(may_have_tokens(Client::builder("signs", key.key_set())).build().unwrap());
         let signed =
             assertion(&world, "1").header("alg", algorithm.as_str()).header("kid", key.key_id()).sign_with(&key);
         assert_with(&world, &signed).await.is_ok();
@@ -350,7 +350,7 @@ fn a_client_that_is_removed_while_its_secret_is_renewed_stays_away() {
 async fn an_assertion_of_one_client_is_not_anothers_whatever_kid_it_names() {
     let world = World::new();
     let other = assertion_key(Algorithm::EdDSA);
-    world.clients.insert(may_have_tokens(Client::with_keys("other", other.key_set())).build().unwrap());
+    world.clients.insert(may_have_tokens(Client::builder("other", other.key_set())).build().unwrap());
     let own = assertion_key(Algorithm::ES256);
     for (alg, kid) in [("EdDSA", other.key_id()), ("EdDSA", own.key_id()), ("ES256", other.key_id())] {
         let forged = assertion(&world, "1").header("alg", alg).header("kid", kid).sign_with(&other);

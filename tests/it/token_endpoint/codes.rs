@@ -417,7 +417,7 @@ async fn the_log_tells_our_own_trouble_and_no_secret() {
     let log = crate::secrets::Log::default();
     let (world, broken) = (
         World::with_users(),
-        World::with(|builder| builder.store(tower_oauth::token_endpoint::MemoryStore::with_capacity(0))),
+        World::with(|builder| builder.store(tower_oauth::token_endpoint::MemoryStore::builder().capacity(0).build())),
     );
     let texts = log.capture(async {
         let code = world.code(&[]).await;

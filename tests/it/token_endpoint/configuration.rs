@@ -9,7 +9,7 @@ use tower::ServiceExt as _;
 use tower_oauth::{
     error::ConfigMistake,
     keys::{Algorithm, PrivateKey},
-    token_endpoint::{ClientCredentials, Clients, SigningKeys, TokenEndpoint},
+    token_endpoint::{ClientCredentialsGrant, Clients, SigningKeys, TokenEndpoint},
 };
 
 use super::{ISSUER, World, machine};
@@ -62,7 +62,7 @@ async fn an_issuer_with_a_path_has_its_endpoints_below_it_and_the_well_known_one
         let world = World::new();
         let key = PrivateKey::generate(Algorithm::ES256).unwrap();
         let endpoint = TokenEndpoint::builder(issuer, key, world.clients.clone());
-        let endpoint = endpoint.grant(ClientCredentials::new()).clock(world.clock.clone()).build().unwrap();
+        let endpoint = endpoint.grant(ClientCredentialsGrant::new()).clock(world.clock.clone()).build().unwrap();
         let paths: Vec<_> = endpoint.paths().map(str::to_owned).collect();
         assert_eq!(
             paths,
@@ -104,7 +104,7 @@ async fn it_is_a_fallback_or_stands_at_each_of_its_paths_in_an_axum_router() {
 #[test]
 fn every_mistake_of_an_endpoint_is_told_at_once() {
     let key = || PrivateKey::generate(Algorithm::ES256).unwrap().with_key_id("same");
-    let keys = SigningKeys::new(key()).then(key(), std::time::SystemTime::now());
+    let keys = SigningKeys::new(key()).with_next(key(), std::time::SystemTime::now());
     let error = TokenEndpoint::builder("http://as.test?x", keys, Clients::new([]).unwrap())
         .access_token_lifetime(Duration::from_secs(86_401))
         .max_failed_authentications(0, Duration::ZERO)
@@ -117,9 +117,9 @@ fn every_mistake_of_an_endpoint_is_told_at_once() {
         ["issuer", "signing keys", "grant", "access_token_lifetime", "max_failed_authentications", "scopes_supported"]
     );
     let twice = TokenEndpoint::builder(ISSUER, key(), Clients::new([]).unwrap())
-        .grant(ClientCredentials::new())
-        .grant(ClientCredentials::new());
+        .grant(ClientCredentialsGrant::new())
+        .grant(ClientCredentialsGrant::new());
     assert_eq!(twice.build().unwrap_err().mistakes().len(), 1);
     let twice = Clients::new([machine("a").build().unwrap(), machine("a").build().unwrap()]);
-    assert!(twice.unwrap_err().to_string().contains("\"a\" stands twice"));
+    assert!(twice.unwrap_err().to_string().contains("two clients have the id \"a\""));
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use tower_oauth::{
     clock::Clock as _,
     keys::{Algorithm, KeySet, PrivateKey},
-    token_endpoint::{ClientCredentials, SigningKeys, TokenEndpoint},
+    token_endpoint::{ClientCredentialsGrant, SigningKeys, TokenEndpoint},
 };
 
 use super::{ISSUER, World, part};
@@ -78,9 +78,9 @@ async fn several_successions_may_be_under_way() {
 async fn keys_and_times_may_be_given_at_the_start() {
     let world = World::new();
     let later = world.clock.now() + HOUR;
-    let keys = SigningKeys::new(named("a")).then(named("c"), later + HOUR).then(named("b"), later);
+    let keys = SigningKeys::new(named("a")).with_next(named("c"), later + HOUR).with_next(named("b"), later);
     let endpoint = TokenEndpoint::builder(ISSUER, keys, world.clients.clone());
-    let endpoint = endpoint.grant(ClientCredentials::new()).clock(world.clock.clone()).build().unwrap();
+    let endpoint = endpoint.grant(ClientCredentialsGrant::new()).clock(world.clock.clone()).build().unwrap();
     let world = World { endpoint, ..world };
     assert_eq!(published(&world).await, ["a", "b", "c"]);
     for id in ["a", "b", "c"] {
@@ -94,7 +94,7 @@ async fn every_algorithm_signs_and_a_key_without_a_name_gets_its_thumbprint() {
     for algorithm in [Algorithm::ES256, Algorithm::RS256, Algorithm::PS256, Algorithm::EdDSA] {
         let world = World::new();
         let endpoint = TokenEndpoint::builder(ISSUER, PrivateKey::generate(algorithm).unwrap(), world.clients.clone());
-        let endpoint = endpoint.grant(ClientCredentials::new()).clock(world.clock.clone()).build().unwrap();
+        let endpoint = endpoint.grant(ClientCredentialsGrant::new()).clock(world.clock.clone()).build().unwrap();
         let world = World { endpoint, ..world };
         let header = part(&world.access_token("reports", &[]).await, 0);
         assert_eq!(header["alg"], algorithm.as_str());

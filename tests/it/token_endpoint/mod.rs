@@ -35,8 +35,9 @@ use tower_oauth::{
     keys::{Algorithm, PrivateKey},
     testing::{ManualClock, MockIssuer},
     token_endpoint::{
-        AuthorizationError, AuthorizationRequest, Client, ClientBuilder, ClientCredentials, ClientSecret, Clients,
-        RefreshToken, TokenEndpoint, TokenEndpointBuilder, TokenFormat,
+        AuthorizationCodeGrant, AuthorizationError, AuthorizationRequest, Client, ClientBuilder, ClientCredential,
+        ClientCredentialsGrant, ClientSecret, Clients, RefreshTokenGrant, TokenEndpoint, TokenEndpointBuilder,
+        TokenFormat,
     },
 };
 
@@ -61,7 +62,7 @@ pub(crate) struct World {
 }
 
 pub(crate) fn confidential(id: &str) -> ClientBuilder {
-    Client::with_secret(id, ClientSecret::new(format!("{id}-secret")))
+    Client::builder(id, ClientSecret::new(format!("{id}-secret")))
 }
 
 /// A client that may have everything a client can have for itself.
@@ -114,12 +115,12 @@ impl World {
         let clients = [
             machine("reports").access_token_lifetime(Duration::from_secs(3600)),
             machine("others"),
-            may_have_tokens(Client::with_secret("odd: id%+ä", ClientSecret::new("s:e%41 r+é&="))),
+            may_have_tokens(Client::builder("odd: id%+ä", ClientSecret::new("s:e%41 r+é&="))),
             machine("limited").max_active_tokens(2),
-            may_have_tokens(Client::with_keys("signs", assertion_key(Algorithm::ES256).key_set())),
+            may_have_tokens(Client::builder("signs", assertion_key(Algorithm::ES256).key_set())),
             confidential("api").introspects_audience(API),
             confidential("watch").introspects_any_token(),
-            Client::public("app")
+            Client::builder("app", ClientCredential::None)
                 .grant_types(["authorization_code", "refresh_token"])
                 .redirect_uri("https://app.test/cb")
                 .default_scopes(["orders:read"])
@@ -127,24 +128,25 @@ impl World {
             with_users(
                 confidential("web").redirect_uri("https://web.test/cb?tenant=1").redirect_uri("https://web.test/2"),
             ),
-            with_users(Client::public("native").redirect_uri("http://127.0.0.1/cb")),
-            with_users(Client::with_keys("bank", assertion_key(Algorithm::ES256).key_set()).redirect_uri(CB)),
+            with_users(Client::builder("native", ClientCredential::None).redirect_uri("http://127.0.0.1/cb")),
+            with_users(Client::builder("bank", assertion_key(Algorithm::ES256).key_set()).redirect_uri(CB)),
         ];
         let clients = Clients::new(clients.map(|client| client.build().unwrap())).unwrap();
         let clock = ManualClock::default();
         let key = PrivateKey::generate(Algorithm::ES256).unwrap().with_key_id("first");
-        let builder =
-            TokenEndpoint::builder(ISSUER, key, clients.clone()).grant(ClientCredentials::new()).clock(clock.clone());
+        let builder = TokenEndpoint::builder(ISSUER, key, clients.clone())
+            .grant(ClientCredentialsGrant::new())
+            .clock(clock.clone());
         Self { endpoint: say(builder).build().unwrap(), clients, clock }
     }
 
     /// With codes and refresh tokens.
     pub(crate) fn with_users() -> Self {
-        Self::with_refresh(RefreshToken::new())
+        Self::with_refresh(RefreshTokenGrant::new())
     }
 
-    pub(crate) fn with_refresh(settings: RefreshToken) -> Self {
-        Self::with(|builder| builder.authorization_code(AUTHORIZE).refresh_token(settings))
+    pub(crate) fn with_refresh(settings: RefreshTokenGrant) -> Self {
+        Self::with(|builder| builder.grant(AuthorizationCodeGrant::new(AUTHORIZE)).grant(settings))
     }
 
     /// What the host sees of a request for a code; `app`'s, unless told otherwise. An empty value leaves a parameter out.

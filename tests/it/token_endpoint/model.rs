@@ -8,7 +8,9 @@ use proptest::prelude::*;
 use tokio::runtime::{Builder, Runtime};
 use tower_oauth::{
     clock::Clock as _,
-    token_endpoint::{Client, ClientBuilder, ClientSecret, RefreshToken, TokenFormat},
+    token_endpoint::{
+        AuthorizationCodeGrant, Client, ClientBuilder, ClientCredential, ClientSecret, RefreshTokenGrant, TokenFormat,
+    },
 };
 
 use super::{AUTHORIZE, Answer, OPAQUE, VERIFIER, World, basic};
@@ -150,8 +152,8 @@ impl Model {
 
 fn client(which: usize, known: &Known) -> Client {
     let client: ClientBuilder = match which {
-        0 => Client::with_secret(IDS[0], ClientSecret::new(&known.secret)),
-        _ => Client::public(IDS[1]).max_active_tokens(u32::try_from(MOST).unwrap()),
+        0 => Client::builder(IDS[0], ClientSecret::new(&known.secret)),
+        _ => Client::builder(IDS[1], ClientCredential::None).max_active_tokens(u32::try_from(MOST).unwrap()),
     };
     let own = if which == 0 { &["client_credentials"][..] } else { &[] };
     let (audience, format) = [(API, TokenFormat::Jwt), (OPAQUE, TokenFormat::Opaque)][which];
@@ -174,7 +176,7 @@ impl Trial {
     fn new() -> Self {
         // How often a client that was removed may knock is the throttle's business, not the model's.
         let world = World::with(|builder| {
-            let builder = builder.authorization_code(AUTHORIZE).refresh_token(RefreshToken::new());
+            let builder = builder.grant(AuthorizationCodeGrant::new(AUTHORIZE)).grant(RefreshTokenGrant::new());
             builder.max_failed_authentications(1_000_000, Duration::from_secs(60))
         });
         let known = |secret: &str| Known { there: true, secret: secret.to_owned(), scopes: 2 };

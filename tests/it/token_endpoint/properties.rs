@@ -11,7 +11,7 @@ use proptest::{prelude::*, sample::select};
 use reqwest::Url;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
-use tower_oauth::token_endpoint::{Client, ClientSecret, MemoryStore};
+use tower_oauth::token_endpoint::{AuthorizationCodeGrant, Client, ClientCredential, ClientSecret, MemoryStore};
 
 use super::{
     CHALLENGE, FORM, ISSUER, OPAQUE, VERIFIER, World, basic, encode, may_have_tokens, raw_basic, usual, with_users,
@@ -46,9 +46,9 @@ fn runtime() -> Runtime {
 /// With everything on, and nothing that fills up.
 fn world() -> World {
     World::with(|builder| {
-        let refresh = tower_oauth::token_endpoint::RefreshToken::new();
-        let builder = builder.authorization_code(super::AUTHORIZE).refresh_token(refresh).accept_json();
-        builder.store(MemoryStore::with_capacity(1_000_000))
+        let refresh = tower_oauth::token_endpoint::RefreshTokenGrant::new();
+        let builder = builder.grant(AuthorizationCodeGrant::new(super::AUTHORIZE)).grant(refresh).accept_json();
+        builder.store(MemoryStore::builder().capacity(1_000_000).build())
     })
 }
 
@@ -157,7 +157,7 @@ fn any_id_and_secret_are_read_from_basic_and_from_a_body_however_they_are_encode
     let (runtime, world) = (runtime(), world());
     let text = || any_text().prop_filter("something", |text| !text.is_empty());
     check(1000, (text(), text(), any_text()), |(id, secret, other)| {
-        let client = Client::with_secret(&id, ClientSecret::new(&secret));
+        let client = Client::builder(&id, ClientSecret::new(&secret));
         world.clients.insert(may_have_tokens(client).build().unwrap());
         let cc = ("grant_type", "client_credentials");
         let post =
@@ -333,7 +333,9 @@ fn nobody_is_sent_anywhere_that_was_not_registered_and_what_is_told_there_is_who
         (registered, request),
         |(registered, (redirect_uri, state, more, with_type, with_challenge, approves))| {
             let registered: Vec<_> = registered.into_iter().collect();
-            let client = registered.iter().fold(Client::public("prop"), |client, uri| client.redirect_uri(*uri));
+            let client = registered
+                .iter()
+                .fold(Client::builder("prop", ClientCredential::None), |client, uri| client.redirect_uri(*uri));
             world.clients.insert(with_users(client).build().unwrap());
             let mut query = vec![("client_id", "prop")];
             query.extend(redirect_uri.iter().map(|uri| ("redirect_uri", &**uri)));

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tower_oauth::token_endpoint::{Client, MemoryStore, RefreshToken, TokenFormat};
+use tower_oauth::token_endpoint::{
+    AuthorizationCodeGrant, Client, ClientCredential, Grant, Granted, MemoryStore, RefreshTokenGrant, TokenEndpoint,
+    TokenError, TokenFormat, TokenRequest,
+};
 
-use super::{World, part, usual};
+use super::{AUTHORIZE, World, part, usual};
 use crate::support::API;
 
 const DAY: u64 = 86_400;
@@ -21,6 +24,64 @@ async fn first(world: &World) -> super::Answer {
 
 async fn again(world: &World, token: &str, change: &[(&str, &str)]) -> super::Answer {
     world.refresh(token, &[&[("client_id", "native")], change].concat()).await
+}
+
+/// Forwards to a grant, as a program does that logs or counts.
+struct Wrapped<G>(G);
+
+impl<G: Grant> Grant for Wrapped<G> {
+    fn grant_type(&self) -> &str {
+        self.0.grant_type()
+    }
+
+    async fn decide(&self, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
+        self.0.decide(request).await
+    }
+
+    fn refresh_token_settings(&self) -> Option<&RefreshTokenGrant> {
+        self.0.refresh_token_settings()
+    }
+
+    fn authorization_endpoint(&self) -> Option<&str> {
+        self.0.authorization_endpoint()
+    }
+}
+
+#[tokio::test]
+async fn issues_refresh_tokens_when_the_metadata_offers_them() {
+    let (code, refresh) = (AuthorizationCodeGrant::new(AUTHORIZE), RefreshTokenGrant::new());
+    let plain = World::with(|builder| builder.grant(code.clone()).grant(refresh));
+    let wrapped = World::with(|builder| builder.grant(Wrapped(code.clone())).grant(Wrapped(refresh)));
+    for world in [plain, wrapped] {
+        let metadata = world.get("/.well-known/oauth-authorization-server").await.json;
+        assert!(metadata["grant_types_supported"].as_array().unwrap().contains(&"refresh_token".into()));
+        assert_eq!(metadata["authorization_endpoint"], AUTHORIZE);
+        let answer = first(&world).await;
+        again(&world, answer.text("refresh_token"), &[]).await.is_ok();
+    }
+    let without = World::with(|builder| builder.grant(code));
+    assert!(first(&without).await.json.get("refresh_token").is_none());
+}
+
+#[test]
+fn reports_a_grant_that_does_not_return_its_settings() {
+    struct Incomplete(&'static str);
+    impl Grant for Incomplete {
+        fn grant_type(&self) -> &str {
+            self.0
+        }
+
+        async fn decide(&self, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
+            request.grant_to("ada")
+        }
+    }
+    let world = World::new();
+    let key = tower_oauth::keys::PrivateKey::generate(tower_oauth::keys::Algorithm::ES256).unwrap();
+    let builder = TokenEndpoint::builder(super::ISSUER, key, world.clients);
+    let error = builder.grant(Incomplete("refresh_token")).grant(Incomplete("authorization_code")).build();
+    let error = error.unwrap_err();
+    let settings: Vec<_> = error.mistakes().iter().map(|mistake| mistake.setting()).collect();
+    assert_eq!(settings, ["grant", "grant"], "{error}");
 }
 
 #[tokio::test]
@@ -67,7 +128,7 @@ async fn of_many_that_use_one_token_one_wins() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn where_it_is_said_ten_seconds_give_the_same_successor() {
-    let world = World::with_refresh(RefreshToken::new().accept_reuse_for_ten_seconds());
+    let world = World::with_refresh(RefreshTokenGrant::new().accept_reuse_for_ten_seconds());
     let answer = first(&world).await;
     let token = answer.text("refresh_token");
     let answers = join_all((0..64).map(|_| again(&world, token, &[]))).await;
@@ -126,7 +187,8 @@ async fn a_scope_that_the_client_lost_is_not_refreshed() {
     let world = World::with_users();
     let mut answer = first(&world).await;
     let native = |scope: &str| {
-        let client = Client::public("native").grant_types(["authorization_code", "refresh_token"]);
+        let client =
+            Client::builder("native", ClientCredential::None).grant_types(["authorization_code", "refresh_token"]);
         let client = client.redirect_uri("http://127.0.0.1/cb").audience(API, TokenFormat::Jwt);
         client.default_scopes([scope]).build().unwrap()
     };
@@ -145,9 +207,9 @@ async fn a_scope_that_the_client_lost_is_not_refreshed() {
 #[tokio::test]
 async fn a_store_in_memory_that_is_full_costs_no_code_and_no_refresh_token() {
     // Room for 3: of a code that was used stay it and its family; its two tokens are let in beside them.
-    let store = MemoryStore::with_capacity(3);
+    let store = MemoryStore::builder().capacity(3).build();
     let world = World::with(|builder| {
-        builder.authorization_code(super::AUTHORIZE).refresh_token(RefreshToken::new()).store(store)
+        builder.grant(AuthorizationCodeGrant::new(AUTHORIZE)).grant(RefreshTokenGrant::new()).store(store)
     });
     let native = [("client_id", "native"), ("redirect_uri", "http://127.0.0.1:1/cb")];
     let (one, two, three) = (world.code(&native).await, world.code(&native).await, world.code(&native).await);
@@ -177,19 +239,19 @@ async fn what_was_given_to_a_client_with_keys_is_nothing_for_a_public_one() {
     let keys = super::assertion_key(tower_oauth::keys::Algorithm::ES256).key_set();
     let usual = |client| super::with_users(client).redirect_uri(super::CB).build().unwrap();
     let answer = first(&world).await;
-    world.clients.insert(super::with_users(Client::with_keys("native", keys).redirect_uri(super::CB)).build().unwrap());
+    world.clients.insert(super::with_users(Client::builder("native", keys).redirect_uri(super::CB)).build().unwrap());
     assert!(!world.is_active(answer.text("access_token")).await);
     let code = world.code(&[("client_id", "native")]).await;
-    world.clients.insert(usual(Client::public("native")));
+    world.clients.insert(usual(Client::builder("native", ClientCredential::None)));
     world.redeem(&code, &[("client_id", "native")]).await.is_error(400, "invalid_grant");
     again(&world, answer.text("refresh_token"), &[]).await.is_ok();
 }
 
 #[tokio::test]
 async fn a_session_that_is_refreshed_for_long_does_not_fill_the_memory() {
-    let store = MemoryStore::with_capacity(300);
+    let store = MemoryStore::builder().capacity(300).build();
     let world = World::with(|builder| {
-        builder.authorization_code(super::AUTHORIZE).refresh_token(RefreshToken::new()).store(store)
+        builder.grant(AuthorizationCodeGrant::new(AUTHORIZE)).grant(RefreshTokenGrant::new()).store(store)
     });
     let mut answer = first(&world).await;
     let mut before = String::new();
@@ -223,7 +285,7 @@ async fn a_refresh_token_is_bound_to_its_client() {
 
 #[tokio::test]
 async fn a_refresh_token_dies_of_idleness_and_the_family_of_age() {
-    let lives = RefreshToken::new();
+    let lives = RefreshTokenGrant::new();
     let world = World::with_refresh(
         lives.idle_lifetime(Duration::from_secs(2 * DAY)).absolute_lifetime(Duration::from_secs(5 * DAY)),
     );

@@ -9,7 +9,7 @@ use tower_oauth::{
     ClientToken, IntrospectionVerifier, Issuer, JwtOrOpaque, JwtVerifier, OAuthLayer, Scoped,
     fetch::{Fetch, FetchError, FetchFuture},
     keys::{Algorithm, PrivateKey},
-    token_endpoint::{ClientCredentials, MemoryStore, Store, TokenEndpoint},
+    token_endpoint::{ClientCredentialsGrant, MemoryStore, Store, TokenEndpoint},
     verify::ClientAuthentication,
 };
 
@@ -48,7 +48,7 @@ async fn accepts_every_jwt_of_every_algorithm_found_by_the_metadata() {
         let world = World::new();
         let key = PrivateKey::generate(algorithm).unwrap();
         let endpoint = TokenEndpoint::builder(ISSUER, key, world.clients.clone());
-        let endpoint = endpoint.grant(ClientCredentials::new()).clock(world.clock.clone()).build().unwrap();
+        let endpoint = endpoint.grant(ClientCredentialsGrant::new()).clock(world.clock.clone()).build().unwrap();
         let world = World { endpoint, ..world };
         let issuer = Issuer::builder(ISSUER).fetch(Wire(world.endpoint.clone())).discover().await.unwrap();
         let verifier = JwtVerifier::builder(issuer, API).clock(world.clock.clone()).build().unwrap();

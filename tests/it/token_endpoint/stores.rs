@@ -1,13 +1,14 @@
 //! Every store does what the endpoint relies on.
 
+use tower_oauth::testing::store_conformance;
 use tower_oauth::token_endpoint::{
-    AccessRecord, CodeRecord, CodeTaken, Family, MemoryStore, NewAccess, Rotated, Successor, TokenHash, conformance,
+    AccessRecord, CodeRecord, CodeTaken, Family, MemoryStore, NewAccess, Rotated, Successor, TokenHash,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_store_in_memory_conforms() {
     let store = MemoryStore::new();
-    conformance(async || store.clone()).await;
+    store_conformance(async || store.clone()).await;
 }
 
 #[tokio::test]
@@ -18,8 +19,8 @@ async fn it_does_what_any_store_does_in_memory() {
 #[tokio::test]
 async fn what_has_expired_makes_room_in_memory() {
     // Each run leaves some two hundred entries behind, of which none lives longer than an hour and a half.
-    let store = MemoryStore::with_capacity(1000);
-    conformance(async || store.clone()).await;
+    let store = MemoryStore::builder().capacity(1000).build();
+    store_conformance(async || store.clone()).await;
 }
 
 /// What the stores keep, as this version and all before it wrote it.

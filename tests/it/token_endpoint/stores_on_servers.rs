@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use tower_oauth::token_endpoint::{RefreshToken, Store};
+use tower_oauth::token_endpoint::{AuthorizationCodeGrant, RefreshTokenGrant, Store};
 
 use super::{AUTHORIZE, OPAQUE, VERIFIER, World};
 
 pub(crate) fn world(store: impl Store) -> World {
-    World::with(|builder| builder.authorization_code(AUTHORIZE).refresh_token(RefreshToken::new()).store(store))
+    World::with(|builder| {
+        builder.grant(AuthorizationCodeGrant::new(AUTHORIZE)).grant(RefreshTokenGrant::new()).store(store)
+    })
 }
 
 /// Asks for a token until there is one.

@@ -13,7 +13,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
 };
-use tower_oauth::token_endpoint::{RedisStore, Rotated, Store, StoreError, TokenHash, conformance};
+use tower_oauth::testing::store_conformance;
+use tower_oauth::token_endpoint::{RedisStore, Rotated, Store, StoreError, TokenHash};
 
 use super::{
     OPAQUE, World,
@@ -50,7 +51,7 @@ async fn is_unavailable_in_time(world: &World) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_store_in_redis_conforms_and_every_key_has_its_end() {
     let Some(server) = RedisServer::start("conformance of the store in Redis") else { return };
-    conformance(async || connect(server.url()).await).await;
+    store_conformance(async || connect(server.url()).await).await;
     let mut redis = raw(&server.url()).await;
     let keys = keys(&mut redis).await;
     assert!(keys.len() > 40, "{}", keys.len());
@@ -65,7 +66,7 @@ async fn the_store_in_redis_conforms_and_every_key_has_its_end() {
 async fn what_was_issued_is_honoured_after_redis_was_killed() {
     let Some(server) = RedisServer::start("Redis is killed and comes back") else { return };
     let (server, opened) = (RefCell::new(server), Cell::new(0));
-    conformance(async || {
+    store_conformance(async || {
         opened.set(opened.get() + 1);
         // Before what was remembered is recalled.
         if opened.get() == 3 {
@@ -361,11 +362,11 @@ async fn what_is_wrong_is_told_at_start_up_without_the_password() {
     let locked = format!("127.0.0.1:{}", server.port());
     let socket = plain.folder().join("socket");
     let told = [
-        ("127.0.0.1:6379", "not one of Redis'"),
-        ("https://user:hunter2@redis.test", "not one of Redis'"),
-        (&format!("redis://user:hunter2@{locked}/first"), "not one of Redis'"),
-        (&format!("redis://user:hunter2 ü/@{locked}/first"), "not one of Redis'"),
-        (&format!("redis://user:hunter2@{locked}?protocol=hunter2"), "not one of Redis'"),
+        ("127.0.0.1:6379", "not a Redis URL"),
+        ("https://user:hunter2@redis.test", "not a Redis URL"),
+        (&format!("redis://user:hunter2@{locked}/first"), "not a Redis URL"),
+        (&format!("redis://user:hunter2 ü/@{locked}/first"), "not a Redis URL"),
+        (&format!("redis://user:hunter2@{locked}?protocol=hunter2"), "not a Redis URL"),
         ("rediss://:hunter2@127.0.0.1:1/#insecure", "SSL_CERT_FILE"),
         ("redis://user:hunter2@127.0.0.1:1", "127.0.0.1:1 can't be reached"),
         ("rediss://user:hunter2@127.0.0.1:1", "127.0.0.1:1 can't be reached"),
@@ -373,11 +374,11 @@ async fn what_is_wrong_is_told_at_start_up_without_the_password() {
         (&format!("redis://:hunter2@{locked}"), "does not accept the user and password"),
         (&format!("redis://user:hunter2%20%C3%BC%2F%40@{locked}"), "does not accept the user and password"),
         (&format!("redis://{locked}"), "does not accept the user and password"),
-        (&format!("redis://:hunter2%20%C3%BC%2F%40@{locked}/99"), "refuses: "),
-        (&format!("redis://:hunter2@{web}"), "as Redis does"),
-        (&hung.url(), "did not answer within 300ms"),
+        (&format!("redis://:hunter2%20%C3%BC%2F%40@{locked}/99"), "refuses commands: "),
+        (&format!("redis://:hunter2@{web}"), "like Redis"),
+        (&hung.url(), "did not reply within 300ms"),
         (&evicts.url(), "maxmemory-policy is volatile-ttl"),
-        (&replica.url(), "is a replica"),
+        (&replica.url(), "is a read-only replica"),
     ];
     for (url, words) in told {
         let builder = RedisStore::builder(url).timeout(HASTE);
@@ -407,7 +408,7 @@ async fn a_user_with_the_documented_permissions_is_enough() {
     user.arg("SETUSER").arg("issuer").arg("on").arg(">pw").arg("~{tower-oauth}:*").arg("-@all");
     user.exec_async(&mut redis).await.unwrap();
     let error = RedisStore::builder(&url).connect().await.unwrap_err();
-    assert!(error.to_string().contains("does not allow its user what the store needs"), "{error}");
+    assert!(error.to_string().contains("does not allow the user what the store needs"), "{error}");
     let needed =
         "evalsha script|load get set del pexpire pttl hset hget hmget hdel rpush lpop zadd zcard zrange zrem zpopmin";
     user = cmd("ACL");
@@ -416,21 +417,21 @@ async fn a_user_with_the_documented_permissions_is_enough() {
         user.arg(format!("+{command}"));
     }
     user.exec_async(&mut redis).await.unwrap();
-    conformance(async || connect(&url).await).await;
+    store_conformance(async || connect(&url).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn all_keys_are_in_one_slot_of_a_cluster() {
     let Some(server) = RedisServer::start_with("a cluster", &["--cluster-enabled", "yes"]) else { return };
     let error = RedisStore::builder(server.url()).connect().await.unwrap_err();
-    assert!(error.to_string().contains("refuses: ClusterDown"), "{error}");
+    assert!(error.to_string().contains("refuses commands: ClusterDown"), "{error}");
     let mut redis = raw(&server.url()).await;
     cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16_383).exec_async(&mut redis).await.unwrap();
     let start = Instant::now();
     while RedisStore::builder(server.url()).connect().await.is_err() {
         assert!(start.elapsed() < Duration::from_secs(20), "the cluster does not come up");
     }
-    conformance(async || connect(server.url()).await).await;
+    store_conformance(async || connect(server.url()).await).await;
 }
 
 #[tokio::test]
@@ -443,7 +444,7 @@ async fn the_resource_server_accepts_what_is_kept_in_redis() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn rediss_checks_the_certificate() {
     if let Ok(url) = env::var("REDIS_TLS_URL") {
-        conformance(async || connect(&url).await).await;
+        store_conformance(async || connect(&url).await).await;
         return;
     }
     let folder = env::temp_dir().join(format!("tower-oauth-redis-tls-{}", std::process::id()));

@@ -11,9 +11,9 @@ use serde_json::json;
 use tower_oauth::{
     error::ConfigMistake,
     token_endpoint::{
-        AccessRecord, Client, CodeRecord, CodeTaken, Family, Grant, Granted, Issued, MemoryStore, NewAccess,
-        NewRefresh, Revoked, Rotated, Store, StoreError, Successor, TokenError, TokenErrorKind, TokenFormat, TokenHash,
-        TokenRequest,
+        AccessRecord, Client, ClientCredential, CodeRecord, CodeTaken, Family, Grant, Granted, Issued, MemoryStore,
+        NewAccess, NewRefresh, Revoked, Rotated, Store, StoreError, Successor, TokenError, TokenErrorKind, TokenFormat,
+        TokenHash, TokenRequest,
     },
 };
 
@@ -315,7 +315,7 @@ async fn a_store_never_sees_a_token_or_a_secret() {
 
 #[tokio::test]
 async fn a_store_that_is_full_or_broken_is_nobodys_fault_and_nothing_is_issued() {
-    let world = World::with(|builder| builder.store(MemoryStore::with_capacity(2)));
+    let world = World::with(|builder| builder.store(MemoryStore::builder().capacity(2).build()));
     let token = world.access_token("reports", &[]).await;
     world.access_token("others", &[]).await;
     world.token("reports", &[]).await.is_error(503, "temporarily_unavailable");
@@ -328,7 +328,7 @@ async fn a_store_that_is_full_or_broken_is_nobodys_fault_and_nothing_is_issued()
 
 #[test]
 fn a_client_is_told_all_its_mistakes_at_once() {
-    let client = Client::public("")
+    let client = Client::builder("", ClientCredential::None)
         .grant_types(["client_credentials", "authorization_code"])
         .default_scopes(["a b", "c"])
         .optional_scopes(["c"])
@@ -369,9 +369,9 @@ fn a_client_is_told_all_its_mistakes_at_once() {
         "a_.b:c",
     ];
     for uri in redirects {
-        assert!(Client::public("app").redirect_uri(uri).build().is_err(), "{uri}");
+        assert!(Client::builder("app", ClientCredential::None).redirect_uri(uri).build().is_err(), "{uri}");
     }
     for uri in ["https://app.test/cb?x=y", "http://127.0.0.1/cb", "http://[::1]:8080/cb", "com.example.app:/cb"] {
-        assert!(Client::public("app").redirect_uri(uri).build().is_ok(), "{uri}");
+        assert!(Client::builder("app", ClientCredential::None).redirect_uri(uri).build().is_ok(), "{uri}");
     }
 }

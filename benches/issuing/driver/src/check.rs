@@ -1,4 +1,4 @@
-//! That a contender does what is measured.
+//! Checks that a contender does what is measured.
 
 use std::collections::HashSet;
 
@@ -9,29 +9,29 @@ use tokio::net::TcpStream;
 
 use crate::{
     lineup::{Contender, Program, Token},
-    load::{AUDIENCE, CLIENT_ID, CLIENT_SECRET, FORM, ISSUER, SCOPE, ask, request},
+    load::{AUDIENCE, CLIENT_ID, CLIENT_SECRET, FORM, ISSUER, SCOPE, exchange, request},
     process::Server,
 };
 
-/// The tokens are what they are said to be, each is another one, and only who knows the secret gets any.
-pub(crate) async fn answers(server: &Server, contender: &Contender) -> Result<(), String> {
+/// Checks that the tokens have the right form, that all differ, and that a wrong secret gets none.
+pub(crate) async fn issues_tokens(server: &Server, contender: &Contender) -> Result<(), String> {
     let mut seen = HashSet::new();
     for _ in 0..TOKENS {
         let token = token(server).await?;
         if contender.token == Token::Jwt {
             check_jwt(&token, &get(server, "/jwks.json").await?)?;
         } else if token.len() < 43 && token.contains('.') {
-            return Err(format!("{token:?} is no opaque token of 32 bytes"));
+            return Err(format!("{token:?} is not an opaque token of 32 bytes"));
         }
         seen.insert(token);
     }
     if contender.token != Token::Fixed && seen.len() < TOKENS {
-        return Err("a token came twice".to_owned());
+        return Err("the same token was issued twice".to_owned());
     }
     if contender.issues() {
         refuses(server, request("/token", "wrong", Some(FORM))).await?;
         let more = format!("{FORM}+everything");
-        // oxide-auth ignores which scope is asked for, and grants the client's.
+        // oxide-auth ignores the requested scope and grants the scope of the client.
         if contender.program != Program::OxideAuth {
             refuses(server, request("/token", CLIENT_SECRET, Some(&more))).await?;
         }
@@ -39,8 +39,8 @@ pub(crate) async fn answers(server: &Server, contender: &Contender) -> Result<()
     Ok(())
 }
 
-/// Ours still knows what it hands out after all that.
-pub(crate) async fn remembers(server: &Server, contender: &Contender) -> Result<(), String> {
+/// Checks that tower-oauth still introspects a new token as active after the load.
+pub(crate) async fn introspects(server: &Server, contender: &Contender) -> Result<(), String> {
     if contender.program != Program::Ours || !contender.issues() {
         return Ok(());
     }
@@ -53,39 +53,39 @@ async fn token(server: &Server) -> Result<String, String> {
     let (status, answer) = send(server, request("/token", CLIENT_SECRET, Some(FORM))).await?;
     let right = status == 200
         && answer["token_type"].as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("bearer"))
-        && answer["scope"].as_str().is_some_and(is_all_of_it)
+        && answer["scope"].as_str().is_some_and(is_requested_scope)
         && answer["expires_in"].is_number();
     let token = answer["access_token"].as_str().filter(|_| right);
-    token.map(str::to_owned).ok_or_else(|| format!("it answers {status} {answer}"))
+    token.map(str::to_owned).ok_or_else(|| format!("the response is {status} {answer}"))
 }
 
-/// The scope that was asked for, in any order (RFC 6749 §3.3).
-fn is_all_of_it(scope: &str) -> bool {
+/// Returns whether this is the requested scope, in any order (RFC 6749 §3.3).
+fn is_requested_scope(scope: &str) -> bool {
     scope.split(' ').collect::<HashSet<_>>() == SCOPE.split(' ').collect()
 }
 
 async fn refuses(server: &Server, request: Vec<u8>) -> Result<(), String> {
     let (status, answer) = send(server, request).await?;
     let refused = (400..500).contains(&status) && answer["error"].is_string() && answer.get("access_token").is_none();
-    if refused { Ok(()) } else { Err(format!("it should refuse, and answers {status} {answer}")) }
+    if refused { Ok(()) } else { Err(format!("the server must refuse, but the response is {status} {answer}")) }
 }
 
-/// RFC 9068, as far as all of them go, and the signature.
+/// Checks the claims of RFC 9068 that all contenders set, and the signature.
 fn check_jwt(token: &str, keys: &Value) -> Result<(), String> {
     let wrong = |what: &str| format!("{what}: {token}");
-    let (signed, signature) = token.rsplit_once('.').ok_or_else(|| wrong("no JWT"))?;
-    let (header, claims) = signed.split_once('.').ok_or_else(|| wrong("no JWT"))?;
+    let (signed, signature) = token.rsplit_once('.').ok_or_else(|| wrong("not a JWT"))?;
+    let (header, claims) = signed.split_once('.').ok_or_else(|| wrong("not a JWT"))?;
     let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong("not base64url"));
     let json = |text: &str| serde_json::from_slice::<Value>(&decode(text)?).map_err(|_| wrong("not JSON"));
     let (header, claims) = (json(header)?, json(claims)?);
     let expected = [("iss", ISSUER), ("sub", CLIENT_ID), ("client_id", CLIENT_ID), ("aud", AUDIENCE), ("scope", SCOPE)];
     if header["alg"] != "ES256" || expected.iter().any(|(name, value)| claims[*name] != *value) {
-        return Err(wrong("not what was asked for"));
+        return Err(wrong("wrong claims or algorithm"));
     }
     let number = |name: &str| decode(keys["keys"][0][name].as_str().unwrap_or_default());
     let point = [vec![4], number("x")?, number("y")?].concat();
     let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
-    key.verify(signed.as_bytes(), &decode(signature)?).map_err(|_| wrong("not signed by its key"))
+    key.verify(signed.as_bytes(), &decode(signature)?).map_err(|_| wrong("not signed by the published key"))
 }
 
 async fn get(server: &Server, path: &str) -> Result<Value, String> {
@@ -96,7 +96,7 @@ async fn send(server: &Server, request: Vec<u8>) -> Result<(u16, Value), String>
     let failed = |error: std::io::Error| format!("over a socket: {error}");
     let mut stream = TcpStream::connect(&server.address).await.map_err(failed)?;
     let mut answer = Vec::new();
-    ask(&mut stream, &request, &mut answer).await.map_err(failed)?;
+    exchange(&mut stream, &request, &mut answer).await.map_err(failed)?;
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or("no status")?;

@@ -1,4 +1,4 @@
-//! Who runs. How a contender is configured, its own source says.
+//! The contenders. The source of each program has its configuration.
 
 use crate::stores::{Store, Stores};
 
@@ -7,9 +7,9 @@ pub(crate) struct Contender {
     pub(crate) program: Program,
     /// The program's argument.
     pub(crate) variant: &'static str,
-    /// How long its tokens live, in seconds, where it can be told.
+    /// Lifetime of its tokens in seconds, if it can be configured.
     pub(crate) lifetime: u64,
-    /// Where it remembers, if not in memory; or why there is no such place.
+    /// Its store, if that is not memory; or why the store is missing.
     pub(crate) store: Option<Result<Store, String>>,
     pub(crate) token: Token,
 }
@@ -21,7 +21,7 @@ pub(crate) enum Program {
     OAuth2Server,
 }
 
-/// What it hands out, and so which limit it is held against.
+/// The kind of its tokens, which decides the limit with which it is compared.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Token {
     Fixed,
@@ -29,7 +29,7 @@ pub(crate) enum Token {
     Jwt,
 }
 
-/// The places of the two limits.
+/// The indexes of the two limits.
 pub(crate) const BARE: usize = 0;
 pub(crate) const SIGNATURE: usize = 1;
 
@@ -38,7 +38,7 @@ impl Contender {
         Self { name: name.into(), program, variant, lifetime: 900, store: None, token }
     }
 
-    /// Whether it is a server at all, and no limit.
+    /// Returns whether this is a server, and not a limit.
     pub(crate) fn issues(&self) -> bool {
         !["bare", "signature"].contains(&self.variant)
     }
@@ -53,7 +53,7 @@ pub(crate) fn lineup(stores: &Stores) -> Vec<Contender> {
         Contender::new("tower-oauth, opaque, memory", Ours, "opaque", Opaque),
         Contender {
             lifetime: 2,
-            ..Contender::new("tower-oauth, opaque, memory, as many expire as come", Ours, "opaque", Opaque)
+            ..Contender::new("tower-oauth, opaque, memory, as many expire as are issued", Ours, "opaque", Opaque)
         },
         Contender::new("tower-oauth, ES256, memory", Ours, "jwt", Jwt),
     ];
@@ -67,7 +67,7 @@ pub(crate) fn lineup(stores: &Stores) -> Vec<Contender> {
         }
     }
     all.extend([
-        Contender::new("oxide-auth, TokenMap, as it comes: secrets by Argon2", OxideAuth, "argon2", Opaque),
+        Contender::new("oxide-auth, TokenMap, default: secrets by Argon2", OxideAuth, "argon2", Opaque),
         Contender::new("oxide-auth, TokenMap, secrets by SHA-256", OxideAuth, "map", Opaque),
         Contender::new("oxide-auth, TokenSigner (HMAC, no JWT), secrets by SHA-256", OxideAuth, "signer", Opaque),
         Contender::new("@node-oauth/oauth2-server, opaque, memory", OAuth2Server, "opaque", Opaque),

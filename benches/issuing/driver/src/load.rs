@@ -1,5 +1,5 @@
-//! Load over sockets: keep-alive connections, each with one request under way. The client writes prepared bytes and reads
-//! no more of an answer than it must, to leave the machine to the others.
+//! Load over sockets: keep-alive connections, each with one request at a time. The client writes prepared bytes and parses only
+//! the necessary part of a response, to need little CPU time.
 
 use std::{
     io,
@@ -18,7 +18,7 @@ pub(crate) const AUDIENCE: &str = "https://api.example.com";
 pub(crate) const SCOPE: &str = "orders:read orders:write";
 pub(crate) const CLIENT_ID: &str = "reports";
 pub(crate) const CLIENT_SECRET: &str = "7Fjfp0ZBr1KtDRbnfVdmIw7Fjfp0ZBr1KtDRbnfVdmI";
-/// What every request asks for.
+/// The body of every token request.
 pub(crate) const FORM: &str = "grant_type=client_credentials&scope=orders%3Aread+orders%3Awrite";
 pub(crate) const CONNECTIONS: usize = 32;
 
@@ -36,7 +36,7 @@ impl Load {
     }
 }
 
-/// A POST of a form, or a GET if there is none, as bytes.
+/// Returns the bytes of a POST with a form, or of a GET.
 pub(crate) fn request(path: &str, secret: &str, form: Option<&str>) -> Vec<u8> {
     let basic = STANDARD.encode(format!("{CLIENT_ID}:{secret}"));
     let head = format!("host: auth.example.com\r\naccept: application/json\r\nauthorization: Basic {basic}\r\n");
@@ -50,7 +50,7 @@ pub(crate) fn request(path: &str, secret: &str, form: Option<&str>) -> Vec<u8> {
     .into_bytes()
 }
 
-/// One run against one server; an error if it ever answers anything but a token.
+/// Sends load to one server. Returns an error if any response is not a token.
 pub(crate) async fn run(address: &str, lasting: Duration) -> Result<Load, String> {
     let start = Instant::now();
     let mut connections = JoinSet::new();
@@ -76,7 +76,7 @@ async fn connection(address: String, end: Instant) -> io::Result<Vec<u64>> {
         if start >= end {
             return Ok(latencies);
         }
-        ask(&mut stream, &request, &mut answer).await?;
+        exchange(&mut stream, &request, &mut answer).await?;
         let has_token = answer.windows(14).any(|window| window == b"\"access_token\"");
         if !answer.starts_with(b"HTTP/1.1 200 ") || !has_token {
             return Err(io::Error::other(String::from_utf8_lossy(&answer)));
@@ -85,19 +85,19 @@ async fn connection(address: String, end: Instant) -> io::Result<Vec<u64>> {
     }
 }
 
-/// The answer, head and body.
-pub(crate) async fn ask(stream: &mut TcpStream, request: &[u8], answer: &mut Vec<u8>) -> io::Result<()> {
+/// Sends a request and reads the response, head and body.
+pub(crate) async fn exchange(stream: &mut TcpStream, request: &[u8], answer: &mut Vec<u8>) -> io::Result<()> {
     stream.write_all(request).await?;
     answer.clear();
     while !is_complete(answer) {
         if stream.read_buf(answer).await? == 0 {
-            return Err(io::Error::other("the server hung up"));
+            return Err(io::Error::other("the server closed the connection"));
         }
     }
     Ok(())
 }
 
-/// Whether the head is there, and as much of a body as it announces.
+/// Returns whether the response has a whole head, and a body of the announced length.
 fn is_complete(answer: &[u8]) -> bool {
     const LENGTH: &[u8] = b"content-length: ";
     let Some(head) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return false };

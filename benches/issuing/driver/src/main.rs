@@ -1,9 +1,9 @@
 //! Compares all contenders on this machine and writes Markdown: `benches/issuing/run`, which builds them and starts the
 //! stores.
 //!
-//! In every round each contender has its turn, with a process of its own, pinned to one core; this program sends from
-//! another one. What is compared is tokens a second of the server's CPU time, as the kernel accounts it, so that a client
-//! or a store that is slower than the server changes little. All traffic stays on 127.0.0.1.
+//! In every round each contender has one turn, as a new process pinned to one core. This program sends from another core. The
+//! compared figure is the number of tokens per second of the server's CPU time, by the kernel's account. Therefore a client or a
+//! store that is slower than the server changes little. All traffic stays on 127.0.0.1.
 
 mod check;
 mod lineup;
@@ -19,7 +19,7 @@ use process::Server;
 use report::{Measured, Run};
 use stores::Stores;
 
-/// How long it may take.
+/// Number and duration of the rounds.
 struct Effort {
     rounds: usize,
     warm_up: Duration,
@@ -50,20 +50,20 @@ async fn main() {
     println!("{}", report::markdown(&contenders, &all, &effort));
 }
 
-/// One process: checked, warmed up, measured, and gone.
+/// Starts a process, checks it, warms it up, measures it, and kills it.
 async fn turn(contender: &Contender, effort: &Effort) -> Result<Run, String> {
     if let Some(store) = &contender.store {
         store.as_ref().map_err(Clone::clone)?.empty()?;
     }
     let store = contender.store.as_ref().and_then(|store| store.as_ref().ok());
     let server = Server::start(contender, store).await?;
-    check::answers(&server, contender).await?;
+    check::issues_tokens(&server, contender).await?;
     load::run(&server.address, effort.warm_up).await?;
     let usage = || Ok::<_, String>((server.cpu()?, server.memory()?, store.map_or(Ok(0.0), stores::Store::cpu)?));
     let (cpu, memory, stored) = usage()?;
     let load = load::run(&server.address, effort.load).await?;
     let (cpu_then, memory_then, stored_then) = usage()?;
-    check::remembers(&server, contender).await?;
+    check::introspects(&server, contender).await?;
     let count = load.latencies.len() as f64;
     Ok(Run {
         per_second: count / load.took,

@@ -1,4 +1,4 @@
-//! A contender that runs, and what the kernel says about processes.
+//! A running contender, and its CPU time and memory.
 
 use std::{env, fs, path::PathBuf, process::Stdio, time::Duration};
 
@@ -22,7 +22,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// On a core of its own, once it says where it listens.
+    /// Starts the contender on a core of its own. Returns when it has printed its address.
     pub(crate) async fn start(contender: &Contender, store: Option<&Store>) -> Result<Self, String> {
         let mut command = Command::new("taskset");
         command.args(["-c", "0"]);
@@ -42,20 +42,20 @@ impl Server {
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| format!("it does not start: {error}"))?;
-        let pid = child.id().ok_or("it has ended")?;
+            .map_err(|error| format!("the program does not start: {error}"))?;
+        let pid = child.id().ok_or("the program has ended")?;
         let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
         let line = timeout(Duration::from_secs(20), lines.next_line()).await;
-        let address = line.ok().and_then(Result::ok).flatten().ok_or("it ended before it listened")?;
+        let address = line.ok().and_then(Result::ok).flatten().ok_or("the program ended before it listened")?;
         Ok(Self { _child: child, pid, address })
     }
 
-    /// Seconds on the CPU so far, of all its threads.
+    /// Returns the CPU time of all threads so far, in seconds.
     pub(crate) fn cpu(&self) -> Result<f64, String> {
         cpu(self.pid)
     }
 
-    /// Bytes of memory that it holds.
+    /// Returns the resident memory in bytes.
     pub(crate) fn memory(&self) -> Result<f64, String> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).map_err(|error| error.to_string())?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
@@ -64,15 +64,15 @@ impl Server {
     }
 }
 
-/// Another program of this workspace.
+/// Returns the path of another program of this workspace.
 fn beside(name: &str) -> PathBuf {
     env::current_exe().expect("the system knows where this program is").with_file_name(name)
 }
 
-/// `utime`, `stime`, and those of the children that have ended (proc(5)), in seconds.
+/// Returns the CPU time of a process and of its ended children, in seconds (proc(5)).
 pub(crate) fn cpu(pid: u32) -> Result<f64, String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|error| format!("process {pid}: {error}"))?;
-    // The name before it may have spaces in it.
+    // The name before the fields may contain spaces.
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
     let ticks: Vec<f64> = fields.skip(11).take(4).filter_map(|field| field.parse().ok()).collect();
     if ticks.len() == 4 { Ok(ticks.iter().sum::<f64>() / TICKS) } else { Err("no times in stat".to_owned()) }

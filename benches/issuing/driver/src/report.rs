@@ -1,4 +1,4 @@
-//! One table.
+//! The table.
 
 use std::{fmt::Write as _, process::Command};
 
@@ -8,22 +8,22 @@ use crate::{
     load::CONNECTIONS,
 };
 
-/// The turns of one contender.
+/// The results of one contender.
 #[derive(Default)]
 pub(crate) struct Measured {
     pub(crate) runs: Vec<Result<Run, String>>,
 }
 
-/// One turn.
+/// The result of one turn.
 pub(crate) struct Run {
     pub(crate) per_second: f64,
-    /// Seconds of the server's CPU time a token.
+    /// CPU time of the server per token, in seconds.
     pub(crate) server: f64,
-    /// How much of its core it used.
+    /// The part of its core that the server used.
     pub(crate) busy: f64,
-    /// Seconds of the store's CPU time a token.
+    /// CPU time of the store per token, in seconds.
     pub(crate) store: f64,
-    /// Bytes that the server grew by, a token.
+    /// Growth of the server's memory per token, in bytes.
     pub(crate) memory: f64,
     /// Milliseconds.
     pub(crate) p50: f64,
@@ -32,11 +32,11 @@ pub(crate) struct Run {
 
 pub(crate) fn markdown(contenders: &[Contender], all: &[Measured], effort: &Effort) -> String {
     let mut text = format!(
-        "{} `client_credentials` with Basic, {CONNECTIONS} keep-alive connections, each with a request under way; the server on one core, \
-         the client and the stores on another; {} rounds of {} s after {} s, interleaved. The middle of the rounds (least to most). \
-         The limit of an opaque token is the bare route, that of a JWT the bare route with a signature; ratios are of one round.\n\n\
-         | | tokens per CPU-second of the server | of its limit | store: CPU-µs a token | tokens/s | server's core in use | p50 ms | \
-         p99 ms | server grows by, bytes a token |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+        "{} `client_credentials` with Basic, {CONNECTIONS} keep-alive connections, each with one request at a time; the server on one core, \
+         the client and the stores on another; {} rounds of {} s after {} s, interleaved. Median of the rounds (least to most). \
+         The limit of an opaque token is the bare route, that of a JWT the bare route with a signature; ratios are within one round.\n\n\
+         | | tokens per CPU-second of the server | of its limit | store: CPU-µs per token | tokens/s | server's core in use | p50 ms | \
+         p99 ms | server grows by, bytes per token |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
         machine(),
         effort.rounds,
         effort.load.as_secs_f64(),
@@ -60,7 +60,7 @@ fn row(text: &mut String, contender: &Contender, measured: &Measured, limit: &Me
         let values: Vec<f64> = runs.iter().map(|run| pick(run)).collect();
         format!("{:.digits$} ({:.digits$}–{:.digits$})", median(values.clone()), least(&values), most(&values))
     };
-    // Round by round, so that what else the machine did then does not count.
+    // Round by round, so that other load on the machine changes the ratio little.
     let pairs = measured.runs.iter().zip(&limit.runs);
     let ratios: Vec<f64> =
         pairs.filter_map(|(run, limit)| Some(limit.as_ref().ok()?.server / run.as_ref().ok()?.server)).collect();
@@ -83,7 +83,7 @@ fn row(text: &mut String, contender: &Contender, measured: &Measured, limit: &Me
 }
 
 fn machine() -> String {
-    let says = |program: &str| {
+    let version = |program: &str| {
         let output = Command::new(program).arg("--version").output();
         output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
     };
@@ -91,10 +91,10 @@ fn machine() -> String {
     let cpu = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
     format!(
         "{}; Node {}; {}; {}; {}.",
-        says("rustc"),
-        says("node"),
-        says("redis-server").split(" sha").next().unwrap_or_default(),
-        says("postgres"),
+        version("rustc"),
+        version("node"),
+        version("redis-server").split(" sha").next().unwrap_or_default(),
+        version("postgres"),
         cpu.trim_start_matches(['\t', ' ', ':'])
     )
 }

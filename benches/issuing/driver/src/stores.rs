@@ -1,4 +1,4 @@
-//! The servers that hold what was issued. `run` starts them and says where they are: `PORT PID`, or nothing.
+//! The stores. `run` starts them and passes `PORT PID` of each in the environment, or nothing.
 
 use std::{env, fs, process::Command};
 
@@ -34,7 +34,7 @@ impl Stores {
         }
     }
 
-    /// In the order of the report.
+    /// Returns all stores in the order of the report.
     pub(crate) fn all(&self) -> [(&'static str, Result<Store, String>); 4] {
         let off = self.postgres.clone().map(|store| Store { kind: Kind::Postgres("off"), ..store });
         [
@@ -61,7 +61,7 @@ impl Store {
         }
     }
 
-    /// Forgets what was there before.
+    /// Removes all data.
     pub(crate) fn empty(&self) -> Result<(), String> {
         let port = self.port.to_string();
         match self.kind {
@@ -77,12 +77,12 @@ impl Store {
         }
     }
 
-    /// Seconds on the CPU so far, of the server and of its children.
+    /// Returns the CPU time of the server and its children so far, in seconds.
     pub(crate) fn cpu(&self) -> Result<f64, String> {
         let path = format!("/proc/{0}/task/{0}/children", self.pid);
         let children = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
         let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
-        // One that has ended meanwhile is in its parent's account.
+        // The CPU time of an ended child is in the account of its parent.
         Ok(cpu(self.pid)? + children.filter_map(|child| cpu(child).ok()).sum::<f64>())
     }
 }

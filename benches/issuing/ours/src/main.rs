@@ -1,4 +1,5 @@
-//! The floors, and tower-oauth's token endpoint. The first argument says which; `STORE` and `LIFETIME` say the rest.
+//! The two limits, and tower-oauth's token endpoint. The first argument selects one of them. `STORE` and `LIFETIME` configure
+//! the token endpoint.
 
 use std::{env, error::Error, io::Write as _, sync::Arc, time::Duration};
 
@@ -16,7 +17,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use tokio::net::TcpListener;
 use tower_oauth::{
     keys::{Algorithm, PrivateKey},
-    token_endpoint::{Client, ClientCredentials, ClientSecret, Clients, MemoryStore, PostgresStore, RedisStore, TokenEndpoint, TokenFormat},
+    token_endpoint::{Client, ClientCredentialsGrant, ClientSecret, Clients, MemoryStore, PostgresStore, RedisStore, TokenEndpoint, TokenFormat},
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -28,7 +29,7 @@ async fn main() -> Result<()> {
         Some("signature") => signature()?,
         Some("opaque") => ours(TokenFormat::Opaque).await?,
         Some("jwt") => ours(TokenFormat::Jwt).await?,
-        other => return Err(format!("{other:?}?").into()),
+        other => return Err(format!("unknown variant {other:?}").into()),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
@@ -36,12 +37,12 @@ async fn main() -> Result<()> {
     Ok(axum::serve(listener, app).await?)
 }
 
-/// The limit of the socket: the request is read, and the answer is always the same.
+/// The limit for an opaque token: a route that reads the request and always sends the same response.
 fn bare() -> Router {
-    Router::new().route("/token", post(async |_: Bytes| answer(&"A".repeat(43))))
+    Router::new().route("/token", post(async |_: Bytes| response(&"A".repeat(43))))
 }
 
-/// The limit of a JWT: the same with one signature over what never changes.
+/// The limit for a JWT: the same with one signature over constant claims.
 fn signature() -> Result<Router> {
     let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?;
     let (x, y) = key.public_key().as_ref().get(1..).ok_or("no point")?.split_at(32);
@@ -57,12 +58,12 @@ fn signature() -> Result<Router> {
     let (key, signed) = (Arc::new(key), format!("{header}.{claims}"));
     let sign = async move |_: Bytes| {
         let signature = key.sign(&SystemRandom::new(), signed.as_bytes()).expect("aws-lc-rs signs");
-        answer(&format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+        response(&format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
     };
     Ok(Router::new().route("/token", post(sign)).route("/jwks.json", get(async || keys)))
 }
 
-fn answer(token: &str) -> ([(axum::http::HeaderName, &'static str); 1], String) {
+fn response(token: &str) -> ([(axum::http::HeaderName, &'static str); 1], String) {
     let body = format!(
         r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":900,"scope":"orders:read orders:write"}}"#
     );
@@ -71,7 +72,7 @@ fn answer(token: &str) -> ([(axum::http::HeaderName, &'static str); 1], String) 
 
 async fn ours(format: TokenFormat) -> Result<Router> {
     let lifetime = Duration::from_secs(setting("LIFETIME")?.parse()?);
-    let client = Client::with_secret(setting("CLIENT_ID")?, ClientSecret::new(setting("CLIENT_SECRET")?))
+    let client = Client::builder(setting("CLIENT_ID")?, ClientSecret::new(setting("CLIENT_SECRET")?))
         .grant_types(["client_credentials"])
         .optional_scopes(setting("SCOPE")?.split(' '))
         .audience(setting("AUDIENCE")?, format)
@@ -79,15 +80,15 @@ async fn ours(format: TokenFormat) -> Result<Router> {
         .build()?;
     let key = PrivateKey::generate(Algorithm::ES256)?;
     let endpoint = TokenEndpoint::builder(setting("ISSUER")?, key, Clients::new([client])?);
-    let endpoint = endpoint.grant(ClientCredentials::new());
+    let endpoint = endpoint.grant(ClientCredentialsGrant::new());
     let store = setting("STORE")?;
     let endpoint = if store.starts_with("redis:") {
         endpoint.store(RedisStore::builder(store).connect().await?)
     } else if store.starts_with("postgres:") {
         endpoint.store(PostgresStore::builder(store).connect().await?)
     } else {
-        // More than one run issues.
-        endpoint.store(MemoryStore::with_capacity(10_000_000))
+        // More than one run issues, so that the store never evicts.
+        endpoint.store(MemoryStore::builder().capacity(10_000_000).build())
     };
     Ok(Router::new().fallback_service(endpoint.build()?))
 }

@@ -1,7 +1,7 @@
-//! oxide-auth with its adapter for axum, its clients and its tokens in memory. The first argument says which of its
-//! issuers, and how secrets are kept.
+//! oxide-auth with its adapter for axum, its clients and its tokens in memory. The first argument selects
+//! the issuer and the hash of secrets.
 //!
-//! It knows no JWT: what its `TokenSigner` signs is MessagePack with an HMAC, which nobody but itself can check.
+//! It has no JWTs: its `TokenSigner` signs MessagePack with an HMAC, which only the server itself can check.
 
 use std::{
     env,
@@ -30,7 +30,7 @@ struct Server {
     issuer: Mutex<Box<dyn Issuer + Send>>,
 }
 
-/// As tower-oauth keeps secrets, which are random and long.
+/// Hashes secrets as tower-oauth does: they are random and long.
 struct Hashed;
 
 impl PasswordPolicy for Hashed {

@@ -1,5 +1,5 @@
-//! An allocator that counts while it is told to, and costs one load of a flag while it is not: a contestant with many
-//! allocations must not pay for being counted.
+//! An allocator that counts between `start` and `stop`. Outside, it costs one load of a flag, so that it does not slow down a
+//! contestant with many allocations.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -21,7 +21,7 @@ pub(crate) fn start() {
     ON.store(true, Relaxed);
 }
 
-/// Allocations and reallocations since the start, and the bytes they asked for.
+/// Stops counting. Returns the allocations and reallocations since the start, and their bytes.
 pub(crate) fn stop() -> (usize, usize) {
     ON.store(false, Relaxed);
     (ALLOCATIONS.load(Relaxed), BYTES.load(Relaxed))
@@ -34,7 +34,7 @@ fn count(bytes: usize) {
     }
 }
 
-// SAFETY: every call is handed to the system's allocator as it came.
+// SAFETY: every call is passed unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());

@@ -1,13 +1,12 @@
-//! What all contestants have in common: a process that builds its router once and then does what the driver says, a line
-//! at a time.
+//! Shared by all contestants: a process that builds its router once and then runs the commands of the driver, one per line.
 //!
-//! | line | answer |
+//! | command | response |
 //! |---|---|
 //! | (none, at the start) | `ready`, or `failed: …` |
-//! | `run 100` | nanoseconds a request, of 100 in-process requests |
-//! | `allocations` | Rust's allocations a request, and their bytes |
+//! | `run 100` | nanoseconds per request, of 100 in-process requests |
+//! | `allocations` | Rust's allocations per request, and their bytes |
 //! | `status <token>` | the status for a request with this token |
-//! | `serve` | an address where the same router listens from now on |
+//! | `serve` | an address where the same router listens |
 //! | `quit` | |
 
 mod counting;
@@ -28,10 +27,10 @@ use tokio::{
 };
 use tower_service::Service;
 
-/// What every contestant is told: the issuer, this API's identifier, and a good token.
+/// The driver's setup for every contestant: the issuer, the API's identifier, and a valid token.
 #[derive(Serialize, Deserialize)]
 pub struct Setup {
-    /// Which of its configurations the program is, where it has several.
+    /// The configuration, for a program with several.
     pub variant: String,
     pub issuer: String,
     pub jwks_uri: String,
@@ -43,22 +42,22 @@ pub struct Setup {
 /// The one route.
 pub const PATH: &str = "/orders";
 
-/// What every handler answers: it has read `sub`.
-pub fn answer(subject: Option<&str>) -> &'static str {
+/// Returns the response of every handler, which reads `sub`.
+pub fn read(subject: Option<&str>) -> &'static str {
     if black_box(subject).is_some() { "sub" } else { "" }
 }
 
 /// A contestant on axum 0.8.
 pub fn run(build: impl AsyncFnOnce(&Setup) -> Result<axum::Router, String>) {
     run_with(build, axum::body::Body::empty, |listener, app: axum::Router| {
-        Box::pin(async move { axum::serve(listener, app).await.expect("it listens") })
+        Box::pin(async move { axum::serve(listener, app).await.expect("serving never fails") })
     });
 }
 
-/// Something that serves for ever.
+/// A server that never ends.
 pub type Serving = Pin<Box<dyn Future<Output = ()>>>;
 
-/// A contestant on any `http` service. One thread for everything.
+/// A contestant on any `http` service, with one thread.
 pub fn run_with<S, B, R>(
     build: impl AsyncFnOnce(&Setup) -> Result<S, String>,
     empty: fn() -> B,
@@ -66,8 +65,8 @@ pub fn run_with<S, B, R>(
 ) where
     S: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone,
 {
-    let setup = std::env::args().nth(1).expect("the driver says what to do");
-    let setup: Setup = serde_json::from_str(&setup).expect("the driver's words");
+    let setup = std::env::args().nth(1).expect("the driver passes the setup");
+    let setup: Setup = serde_json::from_str(&setup).expect("the setup is valid");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
@@ -76,7 +75,7 @@ pub fn run_with<S, B, R>(
             Err(reason) => return println!("failed: {}", reason.replace('\n', " ")),
         };
         if let Err(status) = app.ready().await {
-            return println!("failed: answers {status} to the good token");
+            return println!("failed: the response to the valid token is {status}");
         }
         println!("ready");
         let mut lines = BufReader::new(tokio::io::stdin()).lines();
@@ -109,7 +108,7 @@ impl<S, B, R> Contestant<S, B>
 where
     S: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone,
 {
-    /// Some fetch their keys in the background: five seconds for that.
+    /// Waits up to five seconds until the valid token is accepted, because some contestants fetch keys in the background.
     async fn ready(&self) -> Result<(), u16> {
         let start = Instant::now();
         loop {
@@ -127,7 +126,7 @@ where
 
     async fn time(&self, count: u32) -> f64 {
         let mut app = self.app.clone();
-        // Another process had this core: the first few requests warm it again.
+        // The first requests warm the caches of this core, which another process used before.
         let mut requests = self.requests(count + 5);
         for request in requests.split_off(count as usize) {
             black_box(call(&mut app, request).await);

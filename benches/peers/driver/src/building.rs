@@ -1,4 +1,4 @@
-//! Builds each contestant by itself, so that no peer's features reach another's graph.
+//! Builds each contestant with a command of its own, so that cargo does not unify the features of several peers.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,16 +7,16 @@ use std::{
 
 use crate::{Entry, lineup::ENTRIES, report::Measured};
 
-/// The folder of this very program, where cargo puts the others as well.
+/// Returns the directory of this program, which is also that of the other programs.
 pub(crate) fn target() -> PathBuf {
     let program = std::env::current_exe().expect("the system knows where this program is");
-    program.parent().expect("a program is in a folder").to_owned()
+    program.parent().expect("a program is in a directory").to_owned()
 }
 
-/// One program a contestant, or why there is none.
+/// Returns one program for each contestant, or why there is none.
 pub(crate) fn all(build: bool) -> Vec<Measured> {
     let programs = target().join("contestants");
-    std::fs::create_dir_all(&programs).expect("the target folder is writable");
+    std::fs::create_dir_all(&programs).expect("the target directory is writable");
     ENTRIES
         .iter()
         .map(|entry| {
@@ -29,23 +29,23 @@ pub(crate) fn all(build: bool) -> Vec<Measured> {
         .collect()
 }
 
-/// Two configurations of a package would overwrite each other: each is copied away.
+/// Copies the program, because two configurations of a package overwrite each other.
 fn one(entry: &Entry, programs: &Path, build: bool) -> Result<PathBuf, String> {
     let program = programs.join([entry.package, entry.feature.unwrap_or_default()].join("-"));
     if build {
         eprintln!("building {}", entry.name);
         let output = cargo(&["build", "--release"], entry);
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            let error = said.lines().find(|line| line.starts_with("error")).unwrap_or("cargo failed");
-            return Err(format!("it does not build: {error}"));
+            let output = String::from_utf8_lossy(&output.stderr).into_owned();
+            let error = output.lines().find(|line| line.starts_with("error")).unwrap_or("cargo failed");
+            return Err(format!("the build fails: {error}"));
         }
         std::fs::copy(target().join(entry.package), &program).map_err(|error| error.to_string())?;
     }
-    if program.exists() { Ok(program) } else { Err("it was not built".to_owned()) }
+    if program.exists() { Ok(program) } else { Err("the program was not built".to_owned()) }
 }
 
-/// What cargo says about the crates that matter: versions, and the features that choose a backend.
+/// Returns the versions of the compared crates, and the features that select a backend, from cargo.
 fn graph(entry: &Entry) -> String {
     let output = cargo(&["tree", "--edges", "normal", "--prefix", "none", "--format", "{p} {f}"], entry);
     let tree = String::from_utf8_lossy(&output.stdout).into_owned();

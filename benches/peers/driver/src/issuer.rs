@@ -1,11 +1,11 @@
-//! The issuer whom all contestants trust: one RSA key, published on loopback in every way that they ask for it.
+//! The issuer that all contestants trust: one RSA key, published on loopback at every URL that they fetch.
 
 use axum::{Json, Router, http::Uri};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tower_oauth::{Algorithm, testing::MockIssuer};
+use tower_oauth::{keys::Algorithm, testing::MockIssuer};
 
-/// Its identifier looks like a Keycloak realm, for the one that expects no other.
+/// Its identifier has the form of a Keycloak realm, because one contestant accepts no other.
 pub(crate) async fn start() -> MockIssuer {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
     let identifier = format!("http://{}/realms/bench", listener.local_addr().expect("bound"));
@@ -13,7 +13,7 @@ pub(crate) async fn start() -> MockIssuer {
     let (keys, metadata) = (issuer.jwks(), metadata(&identifier));
     let answer = async move |uri: Uri| Json(if uri.path().ends_with("/jwks") { keys } else { metadata });
     tokio::task::spawn_local(async move {
-        axum::serve(listener, Router::new().fallback(answer)).await.expect("it listens");
+        axum::serve(listener, Router::new().fallback(answer)).await.expect("serving never fails");
     });
     issuer
 }

@@ -1,4 +1,4 @@
-//! Who runs. What a contestant's configuration is, its own source says.
+//! The contestants. The source of each program has its configuration.
 
 /// A contestant: a package of this workspace, perhaps with a feature and in one of several variants.
 #[derive(Debug)]
@@ -7,28 +7,28 @@ pub(crate) struct Entry {
     pub(crate) package: &'static str,
     pub(crate) feature: Option<&'static str>,
     pub(crate) variant: &'static str,
-    /// The crates whose version and features tell what is compared.
+    /// The crates whose versions and features the report shows.
     pub(crate) shown: &'static [&'static str],
-    /// Whether it checks tokens at all.
-    pub(crate) judges: bool,
-    /// Whether the mixed load tells anything.
+    /// Whether it verifies tokens, unlike the two limits.
+    pub(crate) verifies: bool,
+    /// Whether it caches verdicts, so that the mixed load differs from the other.
     pub(crate) caches: bool,
 }
 
 const fn ours(name: &'static str, variant: &'static str) -> Entry {
-    Entry { name, package: "ours", feature: None, variant, shown: &["aws-lc-rs"], judges: true, caches: false }
+    Entry { name, package: "ours", feature: None, variant, shown: &["aws-lc-rs"], verifies: true, caches: false }
 }
 
 const fn peer(name: &'static str, package: &'static str, shown: &'static [&'static str]) -> Entry {
-    Entry { name, package, feature: None, variant: "", shown, judges: true, caches: false }
+    Entry { name, package, feature: None, variant: "", shown, verifies: true, caches: false }
 }
 
 pub(crate) const BARE: usize = 0;
 pub(crate) const LIMIT: usize = 1;
 
 pub(crate) const ENTRIES: &[Entry] = &[
-    Entry { judges: false, shown: &["axum"], ..ours("bare route", "bare") },
-    Entry { judges: false, ..ours("limit: bare + one parsed-key verification", "limit") },
+    Entry { verifies: false, shown: &["axum"], ..ours("bare route", "bare") },
+    Entry { verifies: false, ..ours("limit: bare + one parsed-key verification", "limit") },
     ours("tower-oauth, no cache", "no cache"),
     Entry { caches: true, ..ours("tower-oauth, cached (hit)", "cached") },
     peer("jwt-authorizer", "with-jwt-authorizer", &["jwt-authorizer", "jsonwebtoken"]),

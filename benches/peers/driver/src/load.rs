@@ -1,5 +1,5 @@
-//! Load over sockets: keep-alive connections, each with one request under way. The client writes prepared bytes and reads
-//! no more of an answer than it must, to leave the machine to the server.
+//! Load over sockets: keep-alive connections, each with one request at a time. The client writes prepared bytes and parses only
+//! the necessary part of a response, to need little CPU time.
 
 use std::{
     cell::{Cell, RefCell},
@@ -18,7 +18,7 @@ use crate::Sockets;
 const CONNECTIONS: usize = 32;
 const WARM_UP: Duration = Duration::from_millis(300);
 
-/// What is sent: known tokens in turn, and every tenth time a fresh one, if there are any.
+/// The requests: known tokens in turn, and every tenth request has a new token, if there are any.
 #[derive(Clone)]
 pub(crate) struct Supply(Rc<Requests>);
 
@@ -46,7 +46,7 @@ impl Supply {
         }))
     }
 
-    /// The next request; `None`: the fresh ones are used up, and the run is over.
+    /// Sends the next request. Returns `None` if all new tokens are used, which ends the run.
     async fn send(&self, stream: &mut TcpStream, warming: bool) -> io::Result<Option<()>> {
         let sent = self.0.sent.replace(self.0.sent.get() + 1);
         if self.0.mixed && !warming && sent % 10 == 9 {
@@ -59,7 +59,7 @@ impl Supply {
     }
 }
 
-/// One run against one server; an error if it answers anything but 200.
+/// Sends load to one server. Returns an error if any status is not 200.
 pub(crate) async fn run(address: &str, supply: &Supply, lasting: Duration) -> Result<Sockets, String> {
     let failed = |error: io::Error| format!("over a socket: {error}");
     all(address, supply, WARM_UP, true).await.map_err(failed)?;
@@ -71,7 +71,7 @@ pub(crate) async fn run(address: &str, supply: &Supply, lasting: Duration) -> Re
     Ok(Sockets { per_second: latencies.len() as f64 / took, p50: at(50), p99: at(99) })
 }
 
-/// Nanoseconds of every request on every connection.
+/// Returns the nanoseconds of every request on every connection.
 async fn all(address: &str, supply: &Supply, lasting: Duration, warming: bool) -> io::Result<Vec<u32>> {
     let end = Instant::now() + lasting;
     let connections: Vec<_> = (0..CONNECTIONS)
@@ -79,7 +79,7 @@ async fn all(address: &str, supply: &Supply, lasting: Duration, warming: bool) -
         .collect();
     let mut latencies = Vec::new();
     for connection in connections {
-        latencies.extend(connection.await.expect("nothing panics there")?);
+        latencies.extend(connection.await.expect("a connection never panics")?);
     }
     Ok(latencies)
 }
@@ -96,7 +96,7 @@ async fn connection(address: String, supply: Supply, end: Instant, warming: bool
         answer.clear();
         while !is_complete(&answer) {
             if stream.read_buf(&mut answer).await? == 0 {
-                return Err(io::Error::other("the server hung up"));
+                return Err(io::Error::other("the server closed the connection"));
             }
         }
         if !answer.starts_with(b"HTTP/1.1 200 ") {
@@ -106,7 +106,7 @@ async fn connection(address: String, supply: Supply, end: Instant, warming: bool
     }
 }
 
-/// Whether the head is there, and as much of a body as it announces.
+/// Returns whether the response has a whole head, and a body of the announced length.
 fn is_complete(answer: &[u8]) -> bool {
     const LENGTH: &[u8] = b"content-length: ";
     let Some(head) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return false };

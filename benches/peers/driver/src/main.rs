@@ -1,8 +1,8 @@
 //! Compares all contestants on this machine and writes Markdown: `benches/peers/run`, or with `--quick`.
 //!
-//! It builds each contestant by itself, starts each as a process, and lets every one of them run in every round, a few
-//! requests at a time, so that the ratios within a round don't care what else the machine is doing. Then the same
-//! processes answer over sockets, one after the other, several times. All traffic stays on 127.0.0.1.
+//! It builds each contestant with a command of its own and starts each as a process. In every round every contestant serves a few
+//! requests, so that other load on the machine changes the ratios within a round little. Then the same processes serve over
+//! sockets, one after the other, several times. All traffic stays on 127.0.0.1.
 
 mod building;
 mod issuer;
@@ -21,7 +21,7 @@ use tokens::Tokens;
 
 const AUDIENCE: &str = "https://api.example.com";
 
-/// How long it may take.
+/// Number and duration of the rounds.
 struct Effort {
     rounds: usize,
     requests: u32,
@@ -41,7 +41,7 @@ fn main() {
     if let Some(unknown) =
         arguments.iter().find(|argument| !["--quick", "--build-only", "--no-build"].contains(&argument.as_str()))
     {
-        eprintln!("{unknown}? Known are --quick, --build-only and --no-build.");
+        eprintln!("unknown argument {unknown}; the arguments are --quick, --build-only and --no-build");
         std::process::exit(2);
     }
     let effort = if has("--quick") { QUICK } else { FULL };
@@ -52,9 +52,9 @@ fn main() {
         if !has("--build-only") {
             let markdown = compare(built, &effort).await;
             let file = building::target().join("peers.md");
-            std::fs::write(&file, &markdown).expect("the target folder is writable");
+            std::fs::write(&file, &markdown).expect("the target directory is writable");
             println!("{markdown}");
-            eprintln!("also in {}", file.display());
+            eprintln!("also written to {}", file.display());
         }
     });
 }
@@ -75,7 +75,7 @@ async fn compare(built: Vec<Measured>, effort: &Effort) -> String {
         contestants.push((measured, process.ok()));
     }
     in_process(&mut contestants, effort).await;
-    habits(&mut contestants, &tokens).await;
+    invalid_tokens(&mut contestants, &tokens).await;
     over_sockets(&mut contestants, &tokens, effort).await;
     let measured: Vec<_> = contestants.into_iter().map(|(measured, _)| measured).collect();
     report::markdown(&measured, effort, tokens.good.len())
@@ -83,9 +83,10 @@ async fn compare(built: Vec<Measured>, effort: &Effort) -> String {
 
 type Contestants = [(Measured, Option<Process>)];
 
-/// Asks this one, if it still runs. Who fails once is out, and the table says why.
-async fn ask((measured, process): &mut (Measured, Option<Process>), question: &str) -> Option<String> {
-    match process.as_mut()?.ask(question).await {
+/// Sends a command to a contestant and returns its response. A contestant that fails once is excluded, and the table has the
+/// reason.
+async fn command((measured, process): &mut (Measured, Option<Process>), command: &str) -> Option<String> {
+    match process.as_mut()?.command(command).await {
         Ok(answer) => Some(answer),
         Err(reason) => {
             eprintln!("{}: {reason}", measured.entry.name);
@@ -96,34 +97,34 @@ async fn ask((measured, process): &mut (Measured, Option<Process>), question: &s
     }
 }
 
-/// Everybody in every round; who begins changes. Ten rounds before that don't count.
+/// Runs every contestant in every round, each time with another one first. The first ten rounds don't count.
 async fn in_process(contestants: &mut Contestants, effort: &Effort) {
     let count = contestants.len();
     for round in 0..effort.rounds + 10 {
         if round % 50 == 0 {
             eprintln!("in-process, round {round} of {}", effort.rounds + 10);
         }
-        for place in 0..count {
-            let contestant = &mut contestants[(place + round) % count];
-            let Some(answer) = ask(contestant, &format!("run {}", effort.requests)).await else { continue };
+        for index in 0..count {
+            let contestant = &mut contestants[(index + round) % count];
+            let Some(answer) = command(contestant, &format!("run {}", effort.requests)).await else { continue };
             if round >= 10 {
                 contestant.0.times.push(answer.parse().expect("nanoseconds"));
             }
         }
     }
     for contestant in contestants {
-        let Some(answer) = ask(contestant, "allocations").await else { continue };
+        let Some(answer) = command(contestant, "allocations").await else { continue };
         let (allocations, bytes) = answer.split_once(' ').expect("two numbers");
         contestant.0.allocations = allocations.parse().expect("a number");
         contestant.0.bytes = bytes.parse().expect("a number");
     }
 }
 
-/// What they do with tokens that are not good.
-async fn habits(contestants: &mut Contestants, tokens: &Tokens) {
-    for contestant in contestants.iter_mut().filter(|(measured, _)| measured.entry.judges) {
+/// Sends invalid tokens.
+async fn invalid_tokens(contestants: &mut Contestants, tokens: &Tokens) {
+    for contestant in contestants.iter_mut().filter(|(measured, _)| measured.entry.verifies) {
         for (defect, token) in &tokens.bad {
-            let Some(status) = ask(contestant, &format!("status {token}")).await else { break };
+            let Some(status) = command(contestant, &format!("status {token}")).await else { break };
             if status == "200" {
                 contestant.0.accepts.push(defect);
             } else if status.starts_with('5') {
@@ -139,7 +140,7 @@ async fn over_sockets(contestants: &mut Contestants, tokens: &Tokens, effort: &E
     let hot = tokens.fresh(64);
     let mut addresses = Vec::new();
     for contestant in contestants.iter_mut() {
-        addresses.push(ask(contestant, "serve").await);
+        addresses.push(command(contestant, "serve").await);
     }
     let count = contestants.len();
     for repeat in 0..effort.repeats {

@@ -1,4 +1,4 @@
-//! A contestant that runs: a line in, a line out.
+//! A running contestant: one line for each command, one line for each response.
 
 use std::{
     path::{Path, PathBuf},
@@ -39,13 +39,13 @@ impl Process {
             jwk: issuer.jwk(),
         };
         let stderr = program.with_extension("stderr");
-        let said = std::fs::File::create(&stderr).map_err(|error| error.to_string())?;
+        let errors = std::fs::File::create(&stderr).map_err(|error| error.to_string())?;
         let mut child = Command::new(program)
             .arg(serde_json::to_string(&setup).expect("plain strings"))
             .env("NO_PROXY", "127.0.0.1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(said)
+            .stderr(errors)
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| error.to_string())?;
@@ -55,26 +55,26 @@ impl Process {
         match process.line(Duration::from_secs(20)).await {
             Some(line) if line == "ready" => Ok(process),
             Some(line) => Err(line.trim_start_matches("failed: ").to_owned()),
-            None => Err(process.last_words()),
+            None => Err(process.failure()),
         }
     }
 
-    /// An error if it does not answer: why, as far as it said.
-    pub(crate) async fn ask(&mut self, question: &str) -> Result<String, String> {
-        let _ = self.stdin.write_all(format!("{question}\n").as_bytes()).await;
-        self.line(Duration::from_secs(60)).await.ok_or_else(|| self.last_words())
+    /// Sends a command and returns the response. An error has the reason from standard error, if there is one.
+    pub(crate) async fn command(&mut self, command: &str) -> Result<String, String> {
+        let _ = self.stdin.write_all(format!("{command}\n").as_bytes()).await;
+        self.line(Duration::from_secs(60)).await.ok_or_else(|| self.failure())
     }
 
-    async fn line(&mut self, patience: Duration) -> Option<String> {
-        tokio::time::timeout(patience, self.stdout.next_line()).await.ok()?.ok()?
+    async fn line(&mut self, limit: Duration) -> Option<String> {
+        tokio::time::timeout(limit, self.stdout.next_line()).await.ok()?.ok()?
     }
 
-    fn last_words(&self) -> String {
-        let said = std::fs::read_to_string(&self.stderr).unwrap_or_default();
-        let mut lines = said.lines().filter(|line| !line.is_empty());
+    fn failure(&self) -> String {
+        let errors = std::fs::read_to_string(&self.stderr).unwrap_or_default();
+        let mut lines = errors.lines().filter(|line| !line.is_empty());
         match lines.find(|line| line.contains("panicked")) {
             Some(panic) => format!("{panic} {}", lines.next().unwrap_or_default()),
-            None => "it ended, or said nothing for too long".to_owned(),
+            None => "the program ended, or did not respond in time".to_owned(),
         }
     }
 }

@@ -7,20 +7,20 @@ use crate::{
     lineup::{BARE, LIMIT},
 };
 
-/// All that is known of a contestant.
+/// The results of one contestant.
 pub(crate) struct Measured {
     pub(crate) entry: &'static Entry,
-    /// Versions and backend, as cargo says.
+    /// Versions and backend.
     graph: String,
     /// Its program, or why it is not measured.
     pub(crate) outcome: Result<PathBuf, String>,
-    /// Nanoseconds a request, round by round.
+    /// Nanoseconds per request, round by round.
     pub(crate) times: Vec<f64>,
     pub(crate) allocations: f64,
     pub(crate) bytes: f64,
-    /// Tokens that are not good, and get in.
+    /// Invalid tokens that it accepts.
     pub(crate) accepts: Vec<&'static str>,
-    /// Tokens that are not good, and answered with a 5xx.
+    /// Invalid tokens for which it responds with 5xx.
     pub(crate) fails_on: Vec<&'static str>,
     pub(crate) sockets: Vec<Sockets>,
     pub(crate) mixed: Vec<Sockets>,
@@ -53,7 +53,7 @@ impl Measured {
 pub(crate) fn markdown(all: &[Measured], effort: &Effort, token: usize) -> String {
     let mut text = format!(
         "RS256 with 2048 bits, a token of {token} bytes. {}\n\n## In-process\n\n{} paired rounds of {} requests through \
-         `tower::Service`, one thread, one process a contestant. The ratio is the median of the rounds' ratios.\n\n",
+         `tower::Service`, one thread, one process per contestant. The ratio is the median of the rounds' ratios.\n\n",
         machine(),
         effort.rounds,
         effort.requests
@@ -61,17 +61,17 @@ pub(crate) fn markdown(all: &[Measured], effort: &Effort, token: usize) -> Strin
     in_process(&mut text, all);
     let _ = write!(
         text,
-        "\n## Over sockets\n\n32 keep-alive connections from one client process, each with a request under way, 64 tokens in turn, the server \
-         on one thread; {} runs of {} s each, interleaved. The middle of the runs (least to most).\n\n",
+        "\n## Over sockets\n\n32 keep-alive connections from one client process, each with one request at a time, 64 tokens in turn, the server \
+         on one thread; {} runs of {} s each, interleaved. Median of the runs (least to most).\n\n",
         effort.repeats,
         effort.load.as_secs_f64()
     );
     over_sockets(&mut text, all);
     text.push_str(
-        "\n## Tokens that are not good\n\nEach is signed by the right key and breaks one rule of \
-         RFC 7515, 7519, 9068 or 9449; `typ: JWT` is what an ID token looks like.\n\n",
+        "\n## Invalid tokens\n\nEach is signed by the right key and breaks one rule of \
+         RFC 7515, 7519, 9068 or 9449. `typ: JWT` is the type of an ID token.\n\n",
     );
-    habits(&mut text, all);
+    invalid_tokens(&mut text, all);
     text
 }
 
@@ -135,9 +135,9 @@ fn socket_row(text: &mut String, name: &str, runs: &[Sockets], bare: &[Sockets])
     );
 }
 
-fn habits(text: &mut String, all: &[Measured]) {
-    text.push_str("| contestant | lets in | answers with 5xx |\n|---|---|---|\n");
-    for one in all.iter().filter(|one| one.entry.judges && one.outcome.is_ok()) {
+fn invalid_tokens(text: &mut String, all: &[Measured]) {
+    text.push_str("| contestant | accepts | responds with 5xx |\n|---|---|---|\n");
+    for one in all.iter().filter(|one| one.entry.verifies && one.outcome.is_ok()) {
         let _ = writeln!(text, "| {} | {} | {} |", one.entry.name, one.accepts.join(", "), one.fails_on.join(", "));
     }
 }

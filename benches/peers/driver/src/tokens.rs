@@ -1,4 +1,4 @@
-//! The one good token that all contestants accept, many more of its kind, and some that are not good.
+//! A valid token that all contestants accept, many more like it, and invalid ones.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,13 +8,13 @@ use tower_oauth::testing::{MockIssuer, TokenBuilder};
 pub(crate) struct Tokens {
     builder: TokenBuilder,
     pub(crate) good: String,
-    /// What is wrong, and the token.
+    /// The defect and the token.
     pub(crate) bad: Vec<(&'static str, String)>,
 }
 
 impl Tokens {
-    /// About 1 KB: what RFC 9068 asks for, what aliri_tower (`nbf`) and axum-keycloak-auth (`typ`, `azp`,
-    /// `preferred_username`, `email`, `email_verified`) don't go without, and a little more.
+    /// Generates tokens of about 1 KB: the claims of RFC 9068, those that aliri_tower (`nbf`) and axum-keycloak-auth (`typ`, `azp`,
+    /// `preferred_username`, `email`, `email_verified`) require, and a few more.
     pub(crate) fn new(issuer: &MockIssuer, audience: &str) -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
         let builder = issuer
@@ -34,23 +34,23 @@ impl Tokens {
             .claim("name", "Ada Lovelace")
             .claim("realm_access", json!({"roles": ["editor"]}))
             .claim("groups", json!(["staff", "warehouse"]));
-        let bent = |bend: fn(TokenBuilder, u64) -> TokenBuilder| bend(builder.clone(), now).sign();
+        let changed = |change: fn(TokenBuilder, u64) -> TokenBuilder| change(builder.clone(), now).sign();
         let bad = vec![
-            ("no `aud`", bent(|token, _| token.without("aud"))),
-            ("another `aud`", bent(|token, _| token.audience("https://elsewhere.example.com"))),
-            ("no `iss`", bent(|token, _| token.without("iss"))),
-            ("another `iss`", bent(|token, _| token.claim("iss", "https://elsewhere.example.com"))),
-            ("no `exp`", bent(|token, _| token.without("exp"))),
-            ("expired", bent(|token, now| token.claim("exp", now - 600))),
-            ("`nbf` in an hour", bent(|token, now| token.claim("nbf", now + 3600))),
-            ("`typ: JWT`", bent(|token, _| token.header("typ", "JWT"))),
-            ("unknown `crit`", bent(|token, _| token.header("crit", json!(["exp-v2"])).header("exp-v2", 1))),
-            ("bound by `cnf`", bent(|token, _| token.claim("cnf", json!({"jkt": "x".repeat(43)})))),
+            ("no `aud`", changed(|token, _| token.without("aud"))),
+            ("another `aud`", changed(|token, _| token.audience("https://elsewhere.example.com"))),
+            ("no `iss`", changed(|token, _| token.without("iss"))),
+            ("another `iss`", changed(|token, _| token.claim("iss", "https://elsewhere.example.com"))),
+            ("no `exp`", changed(|token, _| token.without("exp"))),
+            ("expired", changed(|token, now| token.claim("exp", now - 600))),
+            ("`nbf` in an hour", changed(|token, now| token.claim("nbf", now + 3600))),
+            ("`typ: JWT`", changed(|token, _| token.header("typ", "JWT"))),
+            ("unknown `crit`", changed(|token, _| token.header("crit", json!(["exp-v2"])).header("exp-v2", 1))),
+            ("bound by `cnf`", changed(|token, _| token.claim("cnf", json!({"jkt": "x".repeat(43)})))),
         ];
         Self { good: builder.sign(), builder, bad }
     }
 
-    /// Good tokens that nobody has seen yet.
+    /// Returns new valid tokens.
     pub(crate) fn fresh(&self, count: usize) -> Vec<String> {
         std::thread::scope(|scope| {
             let half = |from: usize, to: usize| {
@@ -58,12 +58,12 @@ impl Tokens {
             };
             let (one, other): (_, std::thread::ScopedJoinHandle<Vec<String>>) =
                 (half(0, count / 2), half(count / 2, count));
-            [one.join().expect("it signs"), other.join().expect("it signs")].concat()
+            [one.join().expect("signing never fails"), other.join().expect("signing never fails")].concat()
         })
     }
 }
 
-/// As long as the good token's.
+/// Returns a new `jti`, as long as that of the valid token.
 fn jti() -> String {
     use std::sync::atomic::{AtomicUsize, Ordering};
     static NEXT: AtomicUsize = AtomicUsize::new(0);

@@ -1,4 +1,4 @@
-//! The bare route, the limit, and tower-oauth: discovered, as its README has it, without and with a cache of tokens.
+//! The bare route, the limit, and tower-oauth as in its README: with discovery, without and with a cache.
 
 #[allow(dead_code, clippy::unwrap_used)]
 #[path = "../../../support/limit.rs"]
@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::{Router, routing::get};
 use contestant::{PATH, Setup};
 use limit::Limit;
-use tower_oauth::{verify::Verify, Cached, Issuer, JwtVerifier, OAuthLayer, Token};
+use tower_oauth::{Cached, Issuer, JwtVerifier, OAuthLayer, Token, verify::Verify};
 
 fn main() {
     contestant::run(build);
@@ -35,5 +35,5 @@ fn protected(verifier: impl Verify) -> Router {
 }
 
 async fn orders(token: Token) -> &'static str {
-    contestant::answer(token.subject())
+    contestant::read(token.subject())
 }

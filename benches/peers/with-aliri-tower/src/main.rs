@@ -1,8 +1,8 @@
-//! aliri_tower. As its documentation has it: an `Authority` from the key set's URL, refreshed in the background, with
+//! aliri_tower. As in its documentation: an `Authority` from the key set's URL, refreshed in the background, with
 //! algorithm, audience, issuer, expiry and `nbf` checked; `BasicClaimsWithScope` from the request's extensions.
 //! Signatures by ring. It has no discovery.
 //!
-//! Seen: lets in ID tokens (`typ: JWT`), an unknown `crit`, and bound tokens (`cnf`).
+//! Observed: accepts ID tokens (`typ: JWT`), an unknown `crit`, and bound tokens (`cnf`).
 
 use std::time::Duration;
 
@@ -31,5 +31,5 @@ async fn build(setup: &Setup) -> Result<Router, String> {
 }
 
 async fn orders(Extension(claims): Extension<BasicClaimsWithScope>) -> &'static str {
-    contestant::answer(jwt::CoreClaims::sub(&claims).map(|subject| subject.as_str()))
+    contestant::read(jwt::CoreClaims::sub(&claims).map(|subject| subject.as_str()))
 }

@@ -1,7 +1,7 @@
-//! axum-jwks. As its documentation has it: `Jwks::from_oidc_url` with an audience, `Claims<…>` in the handler. It has no
+//! axum-jwks. As in its documentation: `Jwks::from_oidc_url` with an audience, `Claims<…>` in the handler. It has no
 //! setting for the issuer and none for `nbf`. Signatures by jsonwebtoken 9, which is ring.
 //!
-//! Seen: lets in any issuer's `iss`, tokens without `aud`, before their `nbf`, ID tokens (`typ: JWT`), an unknown
+//! Observed: accepts any issuer's `iss`, tokens without `aud`, before their `nbf`, ID tokens (`typ: JWT`), an unknown
 //! `crit`, and bound tokens (`cnf`).
 
 use axum::{
@@ -60,5 +60,5 @@ async fn build(setup: &Setup) -> Result<Router, String> {
 }
 
 async fn orders(Claims(user): Claims<User>) -> &'static str {
-    contestant::answer(Some(&user.sub))
+    contestant::read(Some(&user.sub))
 }

@@ -1,8 +1,8 @@
-//! axum-jwt-auth. As its README has it: `RemoteJwksDecoder` with audience and issuer, initialized before the first
+//! axum-jwt-auth. As in its README: `RemoteJwksDecoder` with audience and issuer, initialized before the first
 //! request, `Claims<…>` in the handler. It turns jsonwebtoken's `rust_crypto` on and leaves no choice; the variant
 //! `aws-lc-rs` is what an application can do about it by hand: turn the other one on as well and install it.
 //!
-//! Seen: lets in tokens without `aud` or without `iss`, ID tokens (`typ: JWT`), and bound tokens (`cnf`); answers 500
+//! Observed: accepts tokens without `aud` or without `iss`, ID tokens (`typ: JWT`), and bound tokens (`cnf`); responds with 500
 //! to an unknown `crit`.
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ struct User {
 
 fn main() {
     #[cfg(feature = "aws-lc-rs")]
-    jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default().expect("nobody was faster");
+    jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default().expect("no other provider is installed");
     contestant::run(build);
 }
 
@@ -37,5 +37,5 @@ async fn build(setup: &Setup) -> Result<Router, String> {
 }
 
 async fn orders(user: Claims<User>) -> &'static str {
-    contestant::answer(Some(&user.claims.sub))
+    contestant::read(Some(&user.claims.sub))
 }

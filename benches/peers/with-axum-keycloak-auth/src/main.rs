@@ -1,9 +1,9 @@
-//! axum-keycloak-auth. As its documentation has it: an instance by server and realm, discovered; a layer that blocks,
+//! axum-keycloak-auth. As in its documentation: an instance by server and realm, discovered; a layer that blocks,
 //! with an audience and no raw claims kept; `Extension<KeycloakToken<String>>` in the handler. It has no setting for the
 //! issuer and none for `nbf`. Signatures by jsonwebtoken 9, which is ring.
 //!
-//! Seen: lets in any issuer's `iss`, tokens without `aud`, before their `nbf`, ID tokens (`typ: JWT`), an unknown
-//! `crit`, and bound tokens (`cnf`); answers 500 to a token without `iss`; panics if a request comes before discovery
+//! Observed: accepts any issuer's `iss`, tokens without `aud`, before their `nbf`, ID tokens (`typ: JWT`), an unknown
+//! `crit`, and bound tokens (`cnf`); responds with 500 to a token without `iss`; panics if a request comes before discovery
 //! has begun.
 
 use axum::{Extension, Router, routing::get};
@@ -36,5 +36,5 @@ async fn build(setup: &Setup) -> Result<Router, String> {
 }
 
 async fn orders(Extension(token): Extension<KeycloakToken<String>>) -> &'static str {
-    contestant::answer(Some(&token.subject))
+    contestant::read(Some(&token.subject))
 }

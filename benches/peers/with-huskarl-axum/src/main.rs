@@ -1,8 +1,8 @@
-//! huskarl-axum. As its documentation has it: RFC 8414 discovery, `Rfc9068Validator` with the key set's URL from there,
+//! huskarl-axum. As in its documentation: RFC 8414 discovery, `Rfc9068Validator` with the key set's URL from there,
 //! `ValidatorLayer::authenticated`, `ValidatedToken` in the handler. Signatures by its own JOSE code over its default
 //! platform's verifier, which is RustCrypto's `rsa` 0.10. Without TLS: it is on loopback.
 //!
-//! Seen: refuses every bad token that the driver has.
+//! Observed: refuses every invalid token of the driver.
 
 use axum::{Router, routing::get};
 use contestant::{PATH, Setup};
@@ -35,5 +35,5 @@ async fn build(setup: &Setup) -> Result<Router, String> {
 }
 
 async fn orders(token: ValidatedToken<Rfc9068AccessTokenClaims>) -> &'static str {
-    contestant::answer(token.sub.as_deref())
+    contestant::read(token.sub.as_deref())
 }

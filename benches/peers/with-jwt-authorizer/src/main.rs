@@ -1,8 +1,8 @@
-//! jwt-authorizer, axum 0.7. As its README has it: OpenID Connect discovery, `Validation` with issuer, audience and
+//! jwt-authorizer, axum 0.7. As in its README: OpenID Connect discovery, `Validation` with issuer, audience and
 //! `nbf`, `JwtClaims<RegisteredClaims>` in the handler. Signatures by jsonwebtoken 9, which is ring. No TLS: it is on
 //! loopback, and fetches once.
 //!
-//! Seen: lets in tokens without `aud` or without `iss`, ID tokens (`typ: JWT`), an unknown `crit`, and bound tokens
+//! Observed: accepts tokens without `aud` or without `iss`, ID tokens (`typ: JWT`), an unknown `crit`, and bound tokens
 //! (`cnf`).
 
 use axum::{Router, body::Body, routing::get};
@@ -23,5 +23,5 @@ async fn build(setup: &Setup) -> Result<Router, String> {
 }
 
 async fn orders(JwtClaims(user): JwtClaims<RegisteredClaims>) -> &'static str {
-    contestant::answer(user.sub.as_deref())
+    contestant::read(user.sub.as_deref())
 }

@@ -1,8 +1,8 @@
-//! oauth-resource-server. As its README has it: a resolved configuration with a required scope, one validator with its
+//! oauth-resource-server. As in its README: a resolved configuration with a required scope, one validator with its
 //! background refresh, `AuthLayer` on the route, `Credential` in the handler; and `require_at_jwt`, its option for
 //! RFC 9068. Signatures by jsonwebtoken 9, which is ring.
 //!
-//! Seen: refuses every bad token that the driver has.
+//! Observed: refuses every invalid token of the driver.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ async fn build(setup: &Setup) -> Result<Router, String> {
 
 async fn orders(credential: Credential) -> &'static str {
     match credential {
-        Credential::OAuth(token) => contestant::answer(token.subject.as_deref()),
-        _ => contestant::answer(None),
+        Credential::OAuth(token) => contestant::read(token.subject.as_deref()),
+        _ => contestant::read(None),
     }
 }

@@ -1,7 +1,7 @@
-//! tower-oauth2-resource-server. As its documentation has it: a tenant by its issuer's URL, discovered, with audiences;
+//! tower-oauth2-resource-server. As in its documentation: a tenant by its issuer's URL, discovered, with audiences;
 //! `Extension<DefaultClaims>` in the handler. The backend is this package's feature. Without TLS: it is on loopback.
 //!
-//! Seen: lets in ID tokens (`typ: JWT`), an unknown `crit`, and bound tokens (`cnf`); `nbf` counts only if the
+//! Observed: accepts ID tokens (`typ: JWT`), an unknown `crit`, and bound tokens (`cnf`); `nbf` counts only if the
 //! issuer's metadata list it among the supported claims.
 
 use axum::{Extension, Router, routing::get};
@@ -21,5 +21,5 @@ async fn build(setup: &Setup) -> Result<Router, String> {
 }
 
 async fn orders(Extension(claims): Extension<DefaultClaims>) -> &'static str {
-    contestant::answer(claims.sub.as_deref())
+    contestant::read(claims.sub.as_deref())
 }

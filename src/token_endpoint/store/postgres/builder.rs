@@ -1,4 +1,6 @@
-//! The settings of the store, and what can be wrong with them.
+//! The settings of the store, and the check of the server at start-up.
+//!
+//! *In*: a URL and settings. *Out*: a store whose schema is ready, or what to change. No error text contains the password.
 
 use std::{fmt, time::Duration};
 
@@ -10,10 +12,11 @@ use super::{
     connections::Connections,
     schema::{DEFAULT, KNOWN, MIGRATION_SECONDS, Schema, SchemaState},
 };
-use crate::config_error::{ConfigError, ConfigMistake};
+use crate::config_error::{ConfigError, ConfigMistake, MistakeCollector};
 
-/// Settings of a [`PostgresStore`].
+/// Builder for a [`PostgresStore`]. [`connect`](Self::connect) reports every mistake in the settings at once.
 #[derive(Clone)]
+#[must_use]
 pub struct PostgresStoreBuilder {
     url: String,
     schema: String,
@@ -27,42 +30,38 @@ impl PostgresStoreBuilder {
         Self { url, schema: DEFAULT.to_owned(), max_connections: 10, timeout: Duration::from_secs(2), migrates: true }
     }
 
-    /// The schema that holds everything, instead of `tower_oauth`: one for each issuer that shares a database.
+    /// The schema for all tables and functions. Each issuer in the same database needs its own. Default: `tower_oauth`.
     ///
-    /// Lower-case letters, digits and `_`, 63 of them at most.
-    #[must_use]
+    /// At most 63 lower-case letters, digits and `_`.
     pub fn schema(self, name: impl Into<String>) -> Self {
         Self { schema: name.into(), ..self }
     }
 
-    /// How many connections this instance opens at most, instead of 10. Who finds none free waits, up to the
-    /// [`timeout`](Self::timeout). Each operation has one for a round trip, and
-    /// then it is tried with another one before it is free.
-    #[must_use]
+    /// Maximum number of connections of this instance. An operation that finds none free waits, up to the
+    /// [`timeout`](Self::timeout). It uses a connection for one round trip; then the pool checks the connection before it is
+    /// free again. Default: 10.
     pub fn max_connections(self, max: u32) -> Self {
         Self { max_connections: max, ..self }
     }
 
-    /// How long an operation may take in all, with waiting for a connection or opening one, instead of 2 s. Then the request
-    /// is answered with 503. The server gives up as well, by its `statement_timeout`.
-    #[must_use]
+    /// Maximum time of an operation, including the wait for a connection. After that, the request is refused with 503. The
+    /// server aborts the statement as well, by its `statement_timeout`. Default: 2 seconds.
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 
-    /// Runs no DDL: somebody else runs the [`migrations`](PostgresStore::migrations). [`connect`](Self::connect) only looks
-    /// whether they were run.
-    #[must_use]
-    pub fn migrated_by_hand(self) -> Self {
+    /// Skips the migrations: an operator runs [`PostgresStore::migrations`]. [`connect`](Self::connect) only checks that they were
+    /// run. Default: `connect` runs them.
+    pub fn skip_migrations(self) -> Self {
         Self { migrates: false, ..self }
     }
 
-    /// Connects, and runs the migrations that were not run yet; several instances may do so at the same moment.
+    /// Connects, and runs the migrations that are missing. Several instances may do so at the same time.
     ///
     /// # Errors
-    /// Everything that is wrong with the settings; or the first thing that stands in the way on the server: it can't be
-    /// reached, it refuses user, password or database, a right or a migration is missing, or the schema is one for newer
-    /// programs. No message holds the password.
+    /// Every mistake in the settings at once. Or the first problem of the server: it can't be reached, it refuses user, password
+    /// or database, a permission or a migration is missing, or the schema requires a newer version of this crate. No text
+    /// contains the password.
     pub async fn connect(self) -> Result<PostgresStore, ConfigError> {
         let (options, schema) = self.settings()?;
         let connect = async { options.connect().await.map_err(|error| self.mistake(&options, error)) };
@@ -74,37 +73,38 @@ impl PostgresStoreBuilder {
     }
 
     fn settings(&self) -> Result<(PgConnectOptions, Schema), ConfigError> {
-        let (options, schema) = (self.options(), Schema::new(&self.schema));
-        let mut mistakes: Vec<_> =
-            [options.as_ref().err(), schema.as_ref().err()].into_iter().flatten().cloned().collect();
+        let mut mistakes = MistakeCollector::new();
+        let options = mistakes.check(self.options());
+        let schema = mistakes.check(Schema::new(&self.schema));
         if self.max_connections == 0 {
-            mistakes.push(ConfigMistake::new("max_connections", "0 connections", "allow at least one"));
+            mistakes.add("max_connections", "0", "allow at least one connection");
         }
-        // What the server counts in.
+        // PostgreSQL's `statement_timeout` is a number of milliseconds in 31 bits.
         if self.timeout < Duration::from_millis(1) || i32::try_from(self.timeout.as_millis()).is_err() {
-            let found = format!("{:?}", self.timeout);
-            mistakes.push(ConfigMistake::new("timeout", found, "take between a millisecond and 24 days"));
+            mistakes.add("timeout", format!("{:?}", self.timeout), "give between a millisecond and 24 days");
         }
-        ConfigError::unless_empty(mistakes)?;
-        Ok((options?, schema?))
+        mistakes.finish()?;
+        match (options, schema) {
+            (Some(options), Some(schema)) => Ok((options, schema)),
+            _ => Err(not_a_url().into()),
+        }
     }
 
     fn options(&self) -> Result<PgConnectOptions, ConfigMistake> {
-        let mistake = || ConfigMistake::new("postgres", "this is not the URL of a PostgreSQL database", URL_IS);
         let rest = ["postgres://", "postgresql://"].iter().find_map(|scheme| self.url.strip_prefix(scheme));
-        let (authority, rest) = rest.and_then(split_authority).ok_or_else(mistake)?;
-        // A password with a bare slash or the like would be taken for a host and a path, and shown as such.
+        let (authority, rest) = rest.and_then(split_authority).ok_or_else(not_a_url)?;
+        // A password with an unencoded slash would be parsed as host and path, and shown in error texts.
         if rest.contains('@') && !authority.contains('@') {
-            return Err(mistake());
+            return Err(not_a_url());
         }
-        let options: PgConnectOptions = self.url.parse().map_err(|_| mistake())?;
+        let options: PgConnectOptions = self.url.parse().map_err(|_| not_a_url())?;
         let options = options.extra_float_digits(None).disable_statement_logging();
         let timeout = self.timeout.as_millis().to_string();
-        // A stricter isolation, set for the role or the database, would refuse whoever waited for a lock.
+        // With a stricter isolation, set for the role or the database, a statement that waited for a lock would fail.
         Ok(options.options([("statement_timeout", &*timeout), ("default_transaction_isolation", r"read\ committed")]))
     }
 
-    /// The schema, as it must be.
+    /// Checks the schema, and runs missing migrations.
     async fn prepare(
         &self,
         options: &PgConnectOptions,
@@ -127,7 +127,7 @@ impl PostgresStoreBuilder {
             }
             SchemaState::TooNew(needs) => {
                 let found =
-                    format!("the schema {name} is for programs that know {needs} migrations; this one knows {KNOWN}");
+                    format!("the schema {name} requires a version with {needs} migrations; this version has {KNOWN}");
                 Err(ConfigMistake::new("postgres", found, "use the newer version of tower-oauth, or another schema"))
             }
         }
@@ -140,16 +140,16 @@ impl PostgresStoreBuilder {
         attempt: impl Future<Output = Result<T, ConfigMistake>>,
     ) -> Result<T, ConfigMistake> {
         timeout(limit, attempt).await.unwrap_or_else(|_| {
-            let found = format!("PostgreSQL at {} did not answer within {limit:?}", place(options));
-            Err(ConfigMistake::new("postgres", found, "correct the URL's host and port, or look at the server"))
+            let found = format!("PostgreSQL at {} did not reply within {limit:?}", place(options));
+            Err(ConfigMistake::new("postgres", found, "correct the URL's host and port, or check the server"))
         })
     }
 
-    /// What the server says of itself names users, databases and schemas, and no password.
+    /// Describes an error. The texts of the server name users, databases and schemas, and no password.
     fn mistake(&self, options: &PgConnectOptions, error: Error) -> ConfigMistake {
         let place = place(options);
         let Error::Database(error) = error else {
-            // The others' texts are about files, sockets and certificates.
+            // Other errors are about files, sockets and certificates.
             let found = format!("no connection to PostgreSQL at {place}: {error}");
             return ConfigMistake::new(
                 "postgres",
@@ -161,18 +161,18 @@ impl PostgresStoreBuilder {
             Some("28P01" | "28000") => "correct the user and the password in the URL, or the server's pg_hba.conf",
             Some("3D000") => "create the database, or correct its name in the URL",
             Some("42501") if self.migrates => {
-                "grant the role CREATE on the database, or run PostgresStore::migrations as another role and say migrated_by_hand"
+                "grant the role CREATE on the database, or run PostgresStore::migrations as another role and use skip_migrations"
             }
             Some("42501") => {
                 "grant the role USAGE on the schema and SELECT, INSERT, UPDATE, DELETE on all tables in it"
             }
-            Some("42P07" | "42723") => "take a schema of its own for this store",
+            Some("42P07" | "42723") => "use a separate schema for this store",
             Some("53300") => "allow more connections on the server, or fewer for each instance by max_connections",
-            Some("25006") => "name the primary server in the URL, not a replica",
+            Some("25006") => "use the URL of the primary server, not of a replica",
             Some("57P03") => "wait until the server has started",
-            _ => "look at the server's log",
+            _ => "see the log of the server",
         };
-        ConfigMistake::new("postgres", format!("PostgreSQL at {place} says: {}", error.message()), change)
+        ConfigMistake::new("postgres", format!("PostgreSQL at {place} reports: {}", error.message()), change)
     }
 }
 
@@ -186,7 +186,7 @@ impl fmt::Debug for PostgresStoreBuilder {
     }
 }
 
-/// A URL after its scheme: user, password, host and port; and what follows.
+/// Splits a URL after its scheme: user, password, host and port; and the rest.
 fn split_authority(rest: &str) -> Option<(&str, &str)> {
     rest.split_at_checked(rest.find(['/', '?', '#']).unwrap_or(rest.len()))
 }
@@ -198,5 +198,8 @@ fn place(options: &PgConnectOptions) -> String {
     }
 }
 
-const URL_IS: &str = "write it as postgres://user:password@host:5432/database?sslmode=verify-full, and what is neither letter \
-                      nor digit in user and password as %40 and the like";
+fn not_a_url() -> ConfigMistake {
+    let change = "write postgres://user:password@host:5432/database?sslmode=verify-full, and percent-encode everything but \
+                  letters and digits in user and password (@ is %40)";
+    ConfigMistake::new("postgres", "this is not the URL of a PostgreSQL database", change)
+}

@@ -1,4 +1,6 @@
-//! What has expired is deleted along the way.
+//! Deletes expired rows in the background.
+//!
+//! *In*: the time of an operation. *Out*: now and then, a task that deletes small batches. No request waits for it.
 
 use std::sync::{
     Arc, Weak,
@@ -10,13 +12,14 @@ use crate::{log, token_endpoint::store::StoreError};
 
 #[derive(Default)]
 pub(super) struct Cleaning {
-    /// When the last one began, by the endpoint's clock.
+    /// When the last run began, by the endpoint's clock.
     last: AtomicU64,
     running: AtomicBool,
 }
 
 impl Cleaning {
-    /// Now and then, in a task of its own, which ends when the store is dropped.
+    /// Starts a run in its own task, if none is running and the last one began long enough ago. The task ends when the store is
+    /// dropped.
     pub(super) fn begin_if_due(shared: &Arc<PostgresState>, now: u64) {
         let cleaning = &shared.cleaning;
         if cleaning.last.load(Ordering::Relaxed).abs_diff(now) < SECONDS_BETWEEN
@@ -49,7 +52,7 @@ async fn clean(shared: Weak<PostgresState>, now: u64) {
 }
 
 impl PostgresState {
-    /// Deletes one batch. Whether there may be more.
+    /// Deletes one batch. Returns whether there may be more.
     async fn clean(&self, now: u64) -> Result<bool, StoreError> {
         let before = number(now.saturating_sub(CLOCKS_DIFFER));
         let query = sqlx::query(&self.statements.clean).bind(before).bind(BATCH).bind(number(CLOCKS_DIFFER));
@@ -58,9 +61,9 @@ impl PostgresState {
 }
 
 const SECONDS_BETWEEN: u64 = 10;
-/// Small, because a batch has no more time than any other operation.
+/// Rows of each table in one batch. Small, because a batch has the same timeout as any other operation.
 const BATCH: i64 = 100;
-/// A run that has deleted so much leaves the rest to the next one, which begins without a pause.
+/// Batches in one run. The next run then begins without a pause.
 const BATCHES_AT_ONCE: usize = 500;
-/// Seconds that the clocks of two instances may be apart, so that none deletes what lives for the other.
+/// Tolerated difference of the clocks of two instances, in seconds: no instance deletes what is valid for another one.
 const CLOCKS_DIFFER: u64 = 60;

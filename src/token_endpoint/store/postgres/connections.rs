@@ -1,4 +1,6 @@
-//! Connections to PostgreSQL, out of sqlx's pool.
+//! Connections to PostgreSQL, from the pool of sqlx.
+//!
+//! *In*: a statement. *Out*: its row in time, or an error in time.
 
 use std::time::Duration;
 
@@ -22,12 +24,12 @@ impl Connections {
         let pool = PgPoolOptions::new()
             .max_connections(max)
             .acquire_timeout(timeout)
-            .idle_timeout(KEPT_FOR)
-            // One that was idle may be dead; one that has just answered is not asked whether it is there.
+            .idle_timeout(IDLE_TIMEOUT)
+            // Only an idle connection is checked: it may be broken.
             .test_before_acquire(false)
             .before_acquire(|connection, meta| {
                 Box::pin(async move {
-                    if meta.idle_for > TRUSTED_FOR {
+                    if meta.idle_for > UNCHECKED_FOR {
                         connection.ping().await?;
                     }
                     Ok(true)
@@ -37,12 +39,12 @@ impl Connections {
         Self { pool, timeout }
     }
 
-    /// The row that a statement answers, within the timeout, whatever it is that has to be waited for.
+    /// Returns the row of a statement. The timeout includes the wait for a connection.
     pub(super) async fn fetch(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<PgRow>, StoreError> {
         match timeout(self.timeout, self.fetch_once(query)).await {
             Ok(Ok(row)) => Ok(row),
-            Ok(Err(error)) => Err(StoreError::new("PostgreSQL could not do it").with_source(error)),
-            Err(elapsed) => Err(StoreError::new("PostgreSQL did not answer in time").with_source(elapsed)),
+            Ok(Err(error)) => Err(StoreError::new("PostgreSQL failed").with_source(error)),
+            Err(elapsed) => Err(StoreError::new("PostgreSQL did not reply in time").with_source(elapsed)),
         }
     }
 
@@ -56,8 +58,8 @@ impl Connections {
     }
 }
 
-/// A connection that goes back into the pool only after an answer, and in time. The pool pings whatever comes back and waits
-/// without end: one that hangs would keep its place.
+/// A connection that returns to the pool only after a complete reply, and in time. The pool pings every returned connection
+/// without a timeout, so a silent connection would occupy its place forever.
 struct PooledConnection(Option<PoolConnection<Postgres>>);
 
 impl PooledConnection {
@@ -70,12 +72,12 @@ impl PooledConnection {
 
 impl Drop for PooledConnection {
     fn drop(&mut self) {
-        if let Some(unanswered) = self.0.take() {
-            drop(unanswered.detach());
+        if let Some(unfinished) = self.0.take() {
+            drop(unfinished.detach());
         }
     }
 }
 
-/// Without asking whether the connection is still there.
-const TRUSTED_FOR: Duration = Duration::from_secs(1);
-const KEPT_FOR: Duration = Duration::from_secs(300);
+/// A connection that was idle for less isn't pinged first.
+const UNCHECKED_FOR: Duration = Duration::from_secs(1);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);

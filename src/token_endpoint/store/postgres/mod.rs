@@ -1,4 +1,8 @@
-//! Everything in PostgreSQL: for several instances, and still there after a restart.
+//! A store in PostgreSQL: for several instances of one issuer.
+//!
+//! *In*: the operations of a [`Store`]. *Out*: one SQL statement for each; functions in the schema decide atomically.
+//!
+//! Records are not validated; they are trusted as far as they parse.
 
 mod builder;
 mod cleaning;
@@ -20,89 +24,88 @@ use super::{
     AccessRecord, CodeRecord, CodeTaken, Family, Issued, NewAccess, NewRefresh, Revoked, Rotated, Store, StoreError,
     Successor,
 };
-use crate::{config_error::ConfigError, token_endpoint::secret::TokenHash};
+use crate::{config_error::ConfigError, token_endpoint::client::secret::TokenHash};
 
-/// A store in PostgreSQL, 12 or newer; it is tested with 15. Clones share its connections; other instances, in this process or elsewhere, share
-/// what it remembers.
+/// A store in PostgreSQL 12 or newer; it is tested with 15. Clones share its connections. All instances with the same schema
+/// share the stored data.
 ///
 /// ```no_run
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// use tower_oauth::{
 ///     keys::{Algorithm, PrivateKey},
-///     token_endpoint::{Client, ClientCredentials, ClientSecret, Clients, PostgresStore, TokenEndpoint},
+///     token_endpoint::{Client, ClientCredentialsGrant, ClientSecret, Clients, PostgresStore, TokenEndpoint, TokenFormat},
 /// };
 ///
 /// let url = std::env::var("DATABASE_URL")?; // postgres://tower_oauth:secret@db.example.com/auth?sslmode=verify-full
 /// let store = PostgresStore::builder(url).connect().await?;
 ///
-/// let reports = Client::with_secret("reports", ClientSecret::new(std::env::var("REPORTS_SECRET")?))
+/// let reports = Client::builder("reports", ClientSecret::new(std::env::var("REPORTS_SECRET")?))
 ///     .grant_types(["client_credentials"])
+///     .audience("https://api.example.com", TokenFormat::Jwt)
 ///     .build()?;
-/// let key = PrivateKey::generate(Algorithm::ES256)?; // several instances sign with the same one, from a file
+/// let key = PrivateKey::generate(Algorithm::ES256)?; // several instances need the same key, from a file
 /// let endpoint = TokenEndpoint::builder("https://auth.example.com", key, Clients::new([reports])?)
-///     .grant(ClientCredentials::new())
+///     .grant(ClientCredentialsGrant::new())
 ///     .store(store)
 ///     .build()?;
 /// # Ok(()) }
 /// ```
 ///
-/// # What is kept, and for whom to read
+/// # Stored data
 ///
-/// Of codes and tokens there are SHA-256 hashes of 32 bytes, and nothing that could be presented. Whoever reads the tables
-/// reads which client got which scopes for which subject and audience, and when. The salt of a refresh token that was used
-/// makes its successor's text only together with its own text, which the client alone has. Any text is a legal client id or
-/// subject, NUL too.
+/// Codes and tokens are stored as SHA-256 hashes, which can't be presented. Clients, scopes, subjects, audiences and times are
+/// stored in plain text. The salt of a used refresh token makes its successor's text only together with the token's own text,
+/// which only the client has. Client ids and subjects may contain any text, also NUL.
 ///
-/// # What is never forgotten
+/// # Durability
 ///
-/// Every operation is one statement, and answers after PostgreSQL has committed it. With `synchronous_commit` on, as it is by
-/// default, what was handed out is known after a crash, and what was used stays used. If a replica takes over that is not
-/// synchronous, the last moments are missing: tokens that nobody knows, but also a code or refresh token that can be used
-/// once more. Where that matters, name the replica in `synchronous_standby_names`. The URL must lead to the primary.
+/// Every operation is one statement, and returns after PostgreSQL has committed it. With `synchronous_commit` on (the
+/// default), issued tokens are known after a crash, and used codes stay used. If an asynchronous replica takes over, the last
+/// writes are missing: some tokens are unknown, and a code or refresh token can be used once more. To prevent that, name the
+/// replica in `synchronous_standby_names`. The URL must lead to the primary.
 ///
-/// Expired rows are deleted in small batches while new ones come, about a minute after their end: by that much the clocks of
-/// the instances may differ. Of each approval the last hundred refresh tokens that were used are known, as by
-/// [`MemoryStore`](super::MemoryStore). A client's limit counts the tokens that were issued since it has one.
+/// Expired rows are deleted in small batches while new ones are added, about a minute after their expiry: the clocks of the
+/// instances may differ by that. For each approval, the last hundred used refresh tokens are kept, as by
+/// [`MemoryStore`](super::MemoryStore). A client's limit counts the tokens that were issued since the limit was set.
 ///
-/// # Trouble
+/// # Failures
 ///
-/// When PostgreSQL is down, hangs or has no connection free, operations fail within the
-/// [`timeout`](PostgresStoreBuilder::timeout) and requests are answered with 503. Nothing needs to be restarted afterwards.
+/// When PostgreSQL is down, doesn't reply or has no free connection, operations fail within the
+/// [`timeout`](PostgresStoreBuilder::timeout), and requests are refused with 503. Nothing needs a restart afterwards.
 ///
-/// # Rights
+/// # Permissions
 ///
-/// [`connect`](PostgresStoreBuilder::connect) makes the schema and all that is in it, so its role needs `CREATE` on the
-/// database, or on the schema if that is there. For a role without it see
-/// [`migrated_by_hand`](PostgresStoreBuilder::migrated_by_hand); it needs `USAGE` on the schema and `SELECT`, `INSERT`,
+/// [`connect`](PostgresStoreBuilder::connect) creates the schema and its content, so its role needs `CREATE` on the database,
+/// or on the schema if that exists. A role without it uses
+/// [`skip_migrations`](PostgresStoreBuilder::skip_migrations), and needs `USAGE` on the schema and `SELECT`, `INSERT`,
 /// `UPDATE`, `DELETE` on its tables.
 ///
 /// # The URL
 ///
-/// `postgres://user:password@host:port/database?sslmode=…`, with user and password percent-encoded. What it leaves out comes
-/// from libpq's variables (`PGHOST`, `PGPASSWORD`, …) and `.pgpass`. `sslmode` is `prefer` by default, which accepts any
-/// server; over a network say `verify-full`, with `sslrootcert=/a/file.pem` where the authority is your own. TLS is by rustls
-/// with aws-lc-rs and needs no process-wide provider.
+/// `postgres://user:password@host:port/database?sslmode=…`, with user and password percent-encoded. Missing parts come from
+/// the variables of libpq (`PGHOST`, `PGPASSWORD`, …) and from `.pgpass`. The default `sslmode` is `prefer`, which accepts any
+/// server; over a network, use `verify-full`, with `sslrootcert=/a/file.pem` for a private certificate authority. TLS uses
+/// rustls with aws-lc, and needs no process-wide provider.
 ///
-/// Statements are prepared under names, once for each connection. Behind PgBouncer in transaction mode this works from 1.21 on
-/// with `max_prepared_statements` above 0; in session mode with any. PgBouncer must let the start-up parameter `options` pass
-/// or ignore it (`ignore_startup_parameters = options`); then set `statement_timeout` for the role.
+/// Statements are prepared under names, once for each connection. PgBouncer in transaction mode supports this from version
+/// 1.21 on with `max_prepared_statements` above 0; in session mode every version does. PgBouncer must forward the start-up
+/// parameter `options` or ignore it (`ignore_startup_parameters = options`); then set `statement_timeout` for the role.
 #[derive(Clone)]
 pub struct PostgresStore(Arc<PostgresState>);
 
 impl PostgresStore {
-    /// A store in the database of this URL; see [above](Self#the-url).
-    #[must_use]
+    /// Returns a builder for a store in the database of this URL; see [above](Self#the-url).
     pub fn builder(url: impl Into<String>) -> PostgresStoreBuilder {
         PostgresStoreBuilder::new(url.into())
     }
 
-    /// The SQL that makes the schema of this name, for those who run it by hand: each text in one transaction (`psql -1`), in
-    /// this order, beginning with the first that was not run. The table `migrations` in the schema says which were.
+    /// Returns the SQL that creates this schema, for an operator to run: each text in one transaction (`psql -1`), in this
+    /// order, beginning with the first that was not run. The table `migrations` in the schema lists those that were run.
     ///
-    /// Instances of the version before may go on running meanwhile, and afterwards.
+    /// Instances of the previous version can run meanwhile and afterwards.
     ///
     /// # Errors
-    /// It is no name for a schema.
+    /// The schema name is invalid.
     pub fn migrations(schema: &str) -> Result<Vec<String>, ConfigError> {
         Ok(Schema::new(schema)?.migrations())
     }
@@ -112,7 +115,7 @@ impl PostgresStore {
         Self(Arc::new(PostgresState { connections, statements, cleaning: Cleaning::default() }))
     }
 
-    /// For an operation that adds.
+    /// Runs an operation that adds a row, and starts the cleaning if it is due.
     async fn add(&self, query: Query<'_, Postgres, PgArguments>, now: u64) -> Result<Option<PgRow>, StoreError> {
         Cleaning::begin_if_due(&self.0, now);
         self.0.connections.fetch(query).await
@@ -140,7 +143,7 @@ impl Store for PostgresStore {
             "first" => from_row(&row, 1).map(CodeTaken::First),
             "again" => Ok(CodeTaken::Again),
             "unknown" => Ok(CodeTaken::Unknown),
-            _ => Err(StoreError::new(ODD_ANSWER)),
+            _ => Err(StoreError::new(UNEXPECTED)),
         }
     }
 
@@ -164,7 +167,7 @@ impl Store for PostgresStore {
             .bind(refresh.map(|refresh| number(refresh.expires_at)))
             .bind(limit.map(|limit| i64::from(limit.max(1))))
             .bind(number(now));
-        let row = self.add(query, now).await?.ok_or_else(|| StoreError::new(ODD_ANSWER))?;
+        let row = self.add(query, now).await?.ok_or_else(|| StoreError::new(UNEXPECTED))?;
         Ok(if column(&row, 0)? { Issued::Remembered } else { Issued::FamilyDead })
     }
 
@@ -195,13 +198,13 @@ impl Store for PostgresStore {
             .bind(number(grace))
             .bind(USED_KEPT)
             .bind(number(now));
-        let row = self.add(query, now).await?.ok_or_else(|| StoreError::new(ODD_ANSWER))?;
+        let row = self.add(query, now).await?.ok_or_else(|| StoreError::new(UNEXPECTED))?;
         match column(&row, 0)? {
             "first" => from_row(&row, 1).map(Rotated::First),
             "again" => Ok(Rotated::Again { family: from_row(&row, 1)?, salt: column(&row, 2)? }),
             "reused" => Ok(Rotated::Reused),
             "unknown" => Ok(Rotated::Unknown),
-            _ => Err(StoreError::new(ODD_ANSWER)),
+            _ => Err(StoreError::new(UNEXPECTED)),
         }
     }
 
@@ -231,13 +234,13 @@ struct PostgresState {
 }
 
 impl PostgresState {
-    /// The answer of a statement that always has one.
+    /// Returns the row of a statement that always has one.
     async fn row(&self, query: Query<'_, Postgres, PgArguments>) -> Result<PgRow, StoreError> {
-        self.connections.fetch(query).await?.ok_or_else(|| StoreError::new(ODD_ANSWER))
+        self.connections.fetch(query).await?.ok_or_else(|| StoreError::new(UNEXPECTED))
     }
 }
 
-/// The statements, in our schema. What decides is in the functions that the migrations make.
+/// The statements, in our schema. The functions of the migrations make the decisions.
 struct Statements {
     add_code: String,
     take_code: String,
@@ -273,12 +276,12 @@ impl Statements {
                 r#"SELECT outcome, its_family, its_salt FROM "tower_oauth".rotate($1, $2, $3, $4, $5, $6, $7, $8)"#,
             ),
             revoke: schema.sql(r#"SELECT "tower_oauth".revoke($1, $2, $3)"#),
-            // A row that has expired counts as none. Who waits for another one's row looks at it again.
+            // An expired row counts as absent. A statement that waited for another one's row reads the row again.
             insert_if_absent: schema.sql(
                 r#"INSERT INTO "tower_oauth".seen AS s (key, expires_at) VALUES ($1, $2)
                     ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at WHERE s.expires_at <= $3 RETURNING true"#,
             ),
-            // An instance whose clock is far ahead deletes nothing that lives for the others.
+            // An instance whose clock is far ahead deletes nothing that is valid for the others.
             clean: schema.sql(
                 r#"SELECT "tower_oauth".clean(least($1, extract(epoch FROM clock_timestamp())::bigint - $3), $2)"#,
             ),
@@ -286,31 +289,31 @@ impl Statements {
     }
 }
 
-/// Any text as a key of 32 bytes: PostgreSQL's text has no NUL, and its indexes take no long ones.
+/// Returns a key of 32 bytes for any text: PostgreSQL's text can't contain NUL, and its indexes refuse long values.
 fn key(text: &str) -> [u8; 32] {
     *TokenHash::of(text).as_bytes()
 }
 
-/// JSON, in which a NUL is escaped.
+/// Returns the record as JSON, which escapes NUL.
 fn to_json(record: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(record)
-        .map_err(|error| StoreError::new("a record can't be written as JSON").with_source(error))
+        .map_err(|error| StoreError::new("a record could not be serialized").with_source(error))
 }
 
-/// Without the cause, which quotes what it found.
+/// Parses a record. The error has no cause, because its text would quote the record.
 fn from_row<T: DeserializeOwned>(row: &PgRow, place: usize) -> Result<T, StoreError> {
-    serde_json::from_str(column(row, place)?).map_err(|_| StoreError::new("a record in PostgreSQL can't be read"))
+    serde_json::from_str(column(row, place)?).map_err(|_| StoreError::new("a record in PostgreSQL could not be parsed"))
 }
 
 fn column<'r, T: Decode<'r, Postgres> + Type<Postgres>>(row: &'r PgRow, place: usize) -> Result<T, StoreError> {
-    row.try_get(place).map_err(|error| StoreError::new(ODD_ANSWER).with_source(error))
+    row.try_get(place).map_err(|error| StoreError::new(UNEXPECTED).with_source(error))
 }
 
-/// PostgreSQL has no unsigned numbers; what is beyond its greatest one is never reached by a clock.
+/// Returns the seconds as PostgreSQL's signed number. No clock reaches the maximum.
 fn number(seconds: u64) -> i64 {
     i64::try_from(seconds).unwrap_or(i64::MAX)
 }
 
-const ODD_ANSWER: &str = "PostgreSQL's answer is not what was asked for";
-/// As many as [`MemoryStore`](super::MemoryStore) keeps.
+const UNEXPECTED: &str = "PostgreSQL sent an unexpected reply";
+/// Used refresh tokens that are kept for each family, as by [`MemoryStore`](super::MemoryStore).
 const USED_KEPT: i64 = 100;

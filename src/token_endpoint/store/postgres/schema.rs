@@ -1,10 +1,12 @@
-//! The schema that everything is in: its name, its statements and its migrations.
+//! The schema: its name, its statements and its migrations.
+//!
+//! *In*: a name. *Out*: SQL in that schema, and which migrations were run.
 
 use sqlx::{Connection as _, Error, Executor as _, PgConnection, Row as _};
 
 use crate::config_error::ConfigMistake;
 
-/// A name that needs no escaping between double quotes, and is the same without them.
+/// A schema name that needs no escaping between double quotes, and means the same without them.
 #[derive(Clone)]
 pub(super) struct Schema(String);
 
@@ -15,16 +17,15 @@ impl Schema {
         if starts && follows && name.len() <= 63 && !name.starts_with("pg_") {
             return Ok(Self(name.to_owned()));
         }
-        let change =
-            "take lower-case letters, digits and _, 63 of them at most, beginning with no digit and not with pg_";
-        Err(ConfigMistake::new("schema", format!("{name:?} is no name for a schema"), change))
+        let change = "use at most 63 lower-case letters, digits and _; don't begin with a digit or with pg_";
+        Err(ConfigMistake::new("schema", format!("{name:?} is not a valid schema name"), change))
     }
 
     pub(super) fn name(&self) -> &str {
         &self.0
     }
 
-    /// Our SQL, in this schema.
+    /// Returns our SQL with this schema.
     pub(super) fn sql(&self, text: &str) -> String {
         text.replace(DEFAULT, &self.0)
     }
@@ -33,7 +34,7 @@ impl Schema {
         MIGRATIONS.iter().map(|text| self.sql(text)).collect()
     }
 
-    /// Which migrations were run here.
+    /// Returns which migrations were run.
     pub(super) async fn state(&self, connection: &mut PgConnection) -> Result<SchemaState, Error> {
         let text = self.sql(r#"SELECT max(version), max(needs) FROM "tower_oauth".migrations"#);
         let row = match sqlx::query(&text).fetch_one(connection).await {
@@ -45,7 +46,7 @@ impl Schema {
         };
         let [version, needs] = [0, 1].map(|column| row.try_get::<Option<i32>, _>(column));
         let [version, needs] = [version?.unwrap_or(0), needs?.unwrap_or(0)];
-        // Later migrations only add. What is there already may be ahead of us, unless it says that it is not for us.
+        // Later migrations only add, so a newer schema is fine unless its `needs` excludes this version.
         Ok(match (usize::try_from(version).unwrap_or(0), usize::try_from(needs).unwrap_or(0)) {
             (_, needs) if needs > MIGRATIONS.len() => SchemaState::TooNew(needs),
             (version, _) if version < MIGRATIONS.len() => SchemaState::Behind(version),
@@ -53,13 +54,14 @@ impl Schema {
         })
     }
 
-    /// Runs what is missing. Of several that do so at the same moment, the others wait for the first and find it done.
+    /// Runs the missing migrations. Other instances that do so at the same time wait for the first, and then find nothing to
+    /// do.
     pub(super) async fn migrate(&self, connection: &mut PgConnection) -> Result<(), Error> {
         let mut transaction = connection.begin().await?;
         transaction.execute(format!("SET LOCAL statement_timeout = '{MIGRATION_SECONDS}s'").as_str()).await?;
         let lock = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
         sqlx::query(lock).bind(format!("tower-oauth migrations of {}", self.0)).execute(&mut *transaction).await?;
-        // A statement that fails ends a transaction, but for its savepoint.
+        // A failed statement aborts the transaction, except for a savepoint.
         let mut attempt = transaction.begin().await?;
         let state = self.state(&mut attempt).await?;
         attempt.rollback().await?;
@@ -74,21 +76,21 @@ impl Schema {
 
 pub(super) enum SchemaState {
     Ready,
-    /// How many of the migrations were run.
+    /// The number of migrations that were run.
     Behind(usize),
-    /// The migration that whoever works there must know.
+    /// The migration that a program must know to use the schema.
     TooNew(usize),
 }
 
-/// How many migrations we know.
+/// The number of migrations that this version has.
 pub(super) const KNOWN: usize = MIGRATIONS.len();
 
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_tables_and_operations.sql")];
 
 pub(super) const DEFAULT: &str = "tower_oauth";
 
-/// No such schema, no such table.
+/// SQLSTATE: no such schema, no such table.
 const MISSING: [&str; 2] = ["3F000", "42P01"];
 
-/// Also for those who wait for another instance to migrate.
+/// Timeout of the migrations. It includes the wait for another instance that migrates.
 pub(super) const MIGRATION_SECONDS: u64 = 60;

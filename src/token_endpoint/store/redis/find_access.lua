@@ -1,4 +1,4 @@
 -- KEYS: the access token.
 local text = redis.call('GET', KEYS[1])
-if not (text and is_alive(cjson.decode(text))) then return {'none'} end
+if not (text and is_active(cjson.decode(text))) then return {'none'} end
 return {'found', text}

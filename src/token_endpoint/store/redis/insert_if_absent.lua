@@ -1,4 +1,4 @@
--- KEYS: what is seen. ARGV: 3 until when it is remembered.
+-- KEYS: the key. ARGV: 3 when the key expires.
 local expires_at = redis.call('GET', KEYS[1])
 if expires_at and now < tonumber(expires_at) then return {'known'} end
 redis.call('SET', KEYS[1], ARGV[3], 'PX', keep_for(tonumber(ARGV[3])))

@@ -1,6 +1,8 @@
-//! In Redis: for several instances of one issuer.
+//! A store in Redis: for several instances of one issuer.
 //!
-//! *In*: the operations of a [`Store`]. *Out*: one script of Lua for each, which Redis runs while nobody else is served.
+//! *In*: the operations of a [`Store`]. *Out*: one Lua script for each, which Redis runs atomically.
+//!
+//! Records are not validated; they are trusted as far as they parse.
 
 mod connect;
 
@@ -15,16 +17,16 @@ use super::{
     AccessRecord, CodeRecord, CodeTaken, Family, Issued, NewAccess, NewRefresh, Revoked, Rotated, Store, StoreError,
     Successor,
 };
-use crate::token_endpoint::secret::TokenHash;
+use crate::token_endpoint::client::secret::TokenHash;
 
-/// A store in Redis (6.2 or newer) or Valkey. Any number of instances share one, if their prefix is the same. Clones share
-/// a connection, which is made anew when it is lost; meanwhile requests are answered with 503.
+/// A store in Redis (6.2 or newer) or Valkey. Instances with the same prefix share it. Clones share a connection, which is
+/// replaced when it is lost; meanwhile requests are refused with 503.
 ///
 /// ```no_run
 /// use std::time::Duration;
 /// use tower_oauth::{
 ///     keys::{Algorithm, PrivateKey},
-///     token_endpoint::{ClientCredentials, Clients, RedisStore, TokenEndpoint},
+///     token_endpoint::{ClientCredentialsGrant, Clients, RedisStore, TokenEndpoint},
 /// };
 ///
 /// # async fn example(clients: Clients) -> Result<(), Box<dyn std::error::Error>> {
@@ -35,31 +37,31 @@ use crate::token_endpoint::secret::TokenHash;
 ///     .await?;
 /// let key = PrivateKey::generate(Algorithm::ES256)?;
 /// let endpoint = TokenEndpoint::builder("https://as.example.com", key, clients)
-///     .grant(ClientCredentials::new())
+///     .grant(ClientCredentialsGrant::new())
 ///     .store(store)
 ///     .build()?;
 /// # Ok(()) }
 /// ```
 ///
-/// # How much is never forgotten
-/// As much as your Redis never forgets:
+/// # Durability
+/// The store is as durable as Redis:
 ///
-/// - With `appendonly yes` and `appendfsync always`, nothing that was answered is lost when Redis or its machine is killed.
-/// - With `appendfsync everysec`, Redis' own choice, up to a second is lost when the machine dies. Tokens of that second are
+/// - With `appendonly yes` and `appendfsync always`, a crash of Redis or of its machine loses nothing that was issued.
+/// - With `appendfsync everysec`, the default of Redis, a crash of the machine loses up to a second. Tokens of that second are
 ///   unknown, **and a code or refresh token that was used in it can be used once more.**
-/// - Without an append-only file it is everything since the last snapshot.
-/// - A replica that takes over has not seen the last writes, whatever the settings above. What they used up can be used once more.
-///   An instance that writes notices the change at once; one that only introspects goes on reading where it is connected, until
-///   that connection ends.
-/// - `maxmemory-policy` must be `noeviction`: a Redis that throws out what it likes throws out the marks of what was used.
-///   [`connect`](RedisStoreBuilder::connect) refuses any other where `maxmemory` is set, if it may ask (`INFO`). When such a
-///   Redis is full nothing more is issued (503); what was issued is found and can be revoked.
+/// - Without an append-only file, everything since the last snapshot is lost.
+/// - A replica that takes over lacks the last writes, with any of these settings. Codes and tokens that these writes consumed
+///   can be used once more. An instance that writes detects the change at once; one that only introspects continues to read
+///   from its connection until that ends.
+/// - `maxmemory-policy` must be `noeviction`; otherwise Redis may drop the marks of used codes and tokens.
+///   [`connect`](RedisStoreBuilder::connect) refuses any other policy if `maxmemory` is set and `INFO` is allowed. When such a
+///   Redis is full, nothing more is issued (503); issued tokens are still found and can be revoked.
 ///
-/// # What is in it
-/// Codes, tokens and assertions are there as SHA-256 only. What they stand for is there in plain text: client, subject, scopes,
-/// audiences and times, so whoever may read it knows who uses what. Every key has a time to live, which ends five minutes after
-/// what it stands for: instances whose clocks differ by less agree. Of each approval the last hundred refresh tokens that
-/// were used are kept, and everything is revoked when one of them comes again; an older one is refused, and that is all.
+/// # Stored data
+/// Codes, tokens and assertions are stored as SHA-256 hashes only. What they stand for is stored in plain text: client,
+/// subject, scopes, audiences and times. Every key has a time to live, which ends five minutes after its entry has expired, so
+/// that instances whose clocks differ by less agree. For each approval, the last hundred used refresh tokens are kept, and
+/// everything is revoked if one of them is used again; an older one is refused without that.
 ///
 /// All keys begin with `{prefix}:`. The braces put them into one slot of a cluster. This client follows no redirects: in
 /// a cluster, name the node that has the slot, or a proxy. The user of an ACL needs `~{prefix}:*`, `+evalsha`,
@@ -72,20 +74,19 @@ pub struct RedisStore {
 
 struct RedisState {
     connection: Connection,
-    /// What all keys begin with.
+    /// The prefix of all keys.
     prefix: String,
     scripts: Scripts,
 }
 
 impl RedisStore {
-    /// Begins with where Redis is: `redis://[[user]:password@]host[:port][/database]`, the same with `rediss://` for TLS, or
-    /// `redis+unix:///path[?db=database&user=user&pass=password]`. What is no letter or digit in a user or password is
-    /// percent-encoded.
+    /// Returns a builder for a store at this URL: `redis://[[user]:password@]host[:port][/database]`, the same with `rediss://`
+    /// for TLS, or `redis+unix:///path[?db=database&user=user&pass=password]`. In user and password, percent-encode everything
+    /// but letters and digits.
     ///
-    /// With TLS, the server's certificate is checked with the authorities that the system trusts, or those of the file that
-    /// the environment variable `SSL_CERT_FILE` names. If the process has chosen no provider of cryptography for rustls,
-    /// aws-lc becomes its default.
-    #[must_use]
+    /// With TLS, the server's certificate is checked against the certificate authorities of the system, or those of the file
+    /// that the environment variable `SSL_CERT_FILE` names. If the process has set no crypto provider for rustls, aws-lc
+    /// becomes its default.
     pub fn builder(url: impl Into<String>) -> RedisStoreBuilder {
         RedisStoreBuilder::new(url.into())
     }
@@ -100,15 +101,15 @@ impl RedisStore {
         key
     }
 
-    /// A call of a script, with what every one of them is told.
+    /// Prepares a call of a script, with the arguments that every script gets.
     fn call<'a>(&'a self, choose: impl FnOnce(&'a Scripts) -> &'a Script, now: u64) -> ScriptInvocation<'a> {
         let mut call = choose(&self.inner.scripts).prepare_invoke();
         call.arg(&self.inner.prefix).arg(now);
         call
     }
 
-    async fn ask(&self, call: &ScriptInvocation<'_>) -> Result<ScriptReply, StoreError> {
-        self.inner.connection.ask(call).await.map(ScriptReply)
+    async fn run(&self, call: &ScriptInvocation<'_>) -> Result<ScriptReply, StoreError> {
+        self.inner.connection.run(call).await.map(ScriptReply)
     }
 }
 
@@ -117,7 +118,7 @@ impl Store for RedisStore {
         let mut call = self.call(|scripts| &scripts.add_code, now);
         call.key(self.key('c', code)).arg(record.binding.as_bytes().as_slice());
         call.arg(json(&record.family)?).arg(record.expires_at);
-        match self.ask(&call).await?.parts().as_slice() {
+        match self.run(&call).await?.parts().as_slice() {
             [b"done"] => Ok(()),
             _ => Err(unreadable()),
         }
@@ -126,7 +127,7 @@ impl Store for RedisStore {
     async fn take_code(&self, code: &TokenHash, binding: &TokenHash, now: u64) -> Result<CodeTaken, StoreError> {
         let mut call = self.call(|scripts| &scripts.take_code, now);
         call.key(self.key('c', code)).arg(binding.as_bytes().as_slice());
-        match self.ask(&call).await?.parts().as_slice() {
+        match self.run(&call).await?.parts().as_slice() {
             [b"first", family] => Ok(CodeTaken::First(parse(family)?)),
             [b"again"] => Ok(CodeTaken::Again),
             [b"unknown"] => Ok(CodeTaken::Unknown),
@@ -149,9 +150,9 @@ impl Store for RedisStore {
         if let Some(refresh) = refresh {
             call.key(self.key('r', &refresh.hash)).arg(refresh.expires_at);
         }
-        match self.ask(&call).await?.parts().as_slice() {
-            [b"remembered"] => Ok(Issued::Remembered),
-            [b"dead"] => Ok(Issued::FamilyDead),
+        match self.run(&call).await?.parts().as_slice() {
+            [b"issued"] => Ok(Issued::Remembered),
+            [b"family ended"] => Ok(Issued::FamilyDead),
             _ => Err(unreadable()),
         }
     }
@@ -159,13 +160,13 @@ impl Store for RedisStore {
     async fn find_access(&self, token: &TokenHash, now: u64) -> Result<Option<AccessRecord>, StoreError> {
         let mut call = self.call(|scripts| &scripts.find_access, now);
         call.key(self.key('a', token));
-        self.ask(&call).await?.found()
+        self.run(&call).await?.found()
     }
 
     async fn find_refresh(&self, token: &TokenHash, now: u64) -> Result<Option<Family>, StoreError> {
         let mut call = self.call(|scripts| &scripts.find_refresh, now);
         call.key(self.key('r', token));
-        self.ask(&call).await?.found()
+        self.run(&call).await?.found()
     }
 
     async fn rotate(
@@ -181,7 +182,7 @@ impl Store for RedisStore {
         call.arg(client_id).arg(token.as_bytes().as_slice());
         call.arg(successor.hash.as_bytes().as_slice()).arg(successor.salt.as_slice());
         call.arg(successor.expires_at).arg(grace);
-        match self.ask(&call).await?.parts().as_slice() {
+        match self.run(&call).await?.parts().as_slice() {
             [b"first", family] => Ok(Rotated::First(parse(family)?)),
             [b"again", family, salt] => {
                 let salt = <[u8; 32]>::try_from(*salt).map_err(|_| unreadable())?;
@@ -196,7 +197,7 @@ impl Store for RedisStore {
     async fn revoke(&self, token: &TokenHash, client_id: &str, now: u64) -> Result<Revoked, StoreError> {
         let mut call = self.call(|scripts| &scripts.revoke, now);
         call.key(self.key('a', token)).key(self.key('r', token)).arg(client_id);
-        match self.ask(&call).await?.parts().as_slice() {
+        match self.run(&call).await?.parts().as_slice() {
             [b"gone"] => Ok(Revoked::Gone),
             [b"not yours"] => Ok(Revoked::NotYours),
             _ => Err(unreadable()),
@@ -206,7 +207,7 @@ impl Store for RedisStore {
     async fn insert_if_absent(&self, key: &TokenHash, expires_at: u64, now: u64) -> Result<bool, StoreError> {
         let mut call = self.call(|scripts| &scripts.insert_if_absent, now);
         call.key(self.key('s', key)).arg(expires_at);
-        match self.ask(&call).await?.parts().as_slice() {
+        match self.run(&call).await?.parts().as_slice() {
             [b"new"] => Ok(true),
             [b"known"] => Ok(false),
             _ => Err(unreadable()),
@@ -231,7 +232,7 @@ struct Scripts {
     insert_if_absent: Script,
 }
 
-/// A file of Lua, behind what they all begin with.
+/// A Lua script from a file, after the common beginning.
 macro_rules! script {
     ($file:literal) => {
         Script::new(concat!(include_str!("prelude.lua"), include_str!($file)))
@@ -253,7 +254,7 @@ impl Scripts {
     }
 }
 
-/// What a script answers: a word, and what goes with it.
+/// The reply of a script: a word, and its values.
 struct ScriptReply(Vec<Vec<u8>>);
 
 impl ScriptReply {
@@ -271,14 +272,14 @@ impl ScriptReply {
 }
 
 fn json(record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
-    serde_json::to_vec(record).map_err(|_| StoreError::new("a record can't be written"))
+    serde_json::to_vec(record).map_err(|_| StoreError::new("a record could not be serialized"))
 }
 
-// The cause is left out: it may quote what was read.
+// Without the cause, because its text may quote the record.
 fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, StoreError> {
     serde_json::from_slice(text).map_err(|_| unreadable())
 }
 
 fn unreadable() -> StoreError {
-    StoreError::new("Redis holds or answers what the store did not write")
+    StoreError::new("Redis has data, or sent a reply, that the store did not write")
 }

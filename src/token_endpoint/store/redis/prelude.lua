@@ -1,18 +1,18 @@
--- Every script begins with this. ARGV[1] is what all keys begin with, ARGV[2] the time of whoever asks, in seconds.
+-- Every script begins with this. ARGV[1] is the prefix of all keys, ARGV[2] the caller's time in seconds.
 --
--- c: codes, f: families that are alive, u: their used refresh tokens, a: access tokens, r: refresh tokens,
--- n: the access tokens of a client and subject with a limit, s: what was seen.
+-- Keys: c codes, f active families, u their used refresh tokens, a access tokens, r refresh tokens,
+-- n the access tokens of a client and subject with a limit, s assertions that were seen.
 local prefix, now = ARGV[1], tonumber(ARGV[2])
 
--- What is over is decided by `now`. Redis only cleans up, by its own clock, and five minutes late: so nothing is forgotten
--- too early where the instances' clocks differ.
+-- Returns the time to live in milliseconds. `now` decides what has expired; Redis only deletes it, by its own clock and five
+-- minutes later, so that nothing is deleted too early if the clocks of the instances differ.
 local function keep_for(expires_at)
   local seconds = math.max(expires_at - now, 0) + 300
   return string.format('%.0f', math.min(seconds, 1e10) * 1000)
 end
 
--- Its text and what it says, unless it was revoked or has ended.
-local function living_family(id)
+-- Returns the text and the content of a family, unless it was revoked or has expired.
+local function active_family(id)
   local text = redis.call('GET', prefix .. 'f:' .. id)
   if not text then return nil end
   local family = cjson.decode(text)
@@ -20,11 +20,12 @@ local function living_family(id)
   return text, family
 end
 
--- Nothing that names it lives any more.
+-- Every token that names the family is invalid afterwards.
 local function revoke_family(id)
   redis.call('DEL', prefix .. 'f:' .. id, prefix .. 'u:' .. id)
 end
 
-local function is_alive(record)
-  return now < record.expires_at and (record.family == cjson.null or living_family(record.family) ~= nil)
+-- True if neither the access token nor its family has expired or was revoked.
+local function is_active(record)
+  return now < record.expires_at and (record.family == cjson.null or active_family(record.family) ~= nil)
 end

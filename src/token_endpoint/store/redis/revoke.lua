@@ -1,7 +1,7 @@
--- KEYS: 1 the access token or 2 the refresh token with that hash. ARGV: 3 the client.
+-- KEYS: 1 the access token, 2 the refresh token with this hash; one of them exists. ARGV: 3 the client.
 local id = redis.call('HGET', KEYS[2], 'family')
 if id then
-  local text, family = living_family(id)
+  local text, family = active_family(id)
   if not text then return {'gone'} end
   if family.client_id ~= ARGV[3] then return {'not yours'} end
   revoke_family(id)
@@ -12,7 +12,7 @@ if not text then return {'gone'} end
 local record = cjson.decode(text)
 if record.client_id == ARGV[3] then
   redis.call('DEL', KEYS[1])
-elseif is_alive(record) then
+elseif is_active(record) then
   return {'not yours'}
 end
 return {'gone'}

@@ -1,19 +1,19 @@
--- What tower-oauth's PostgresStore keeps. The schema's name is put in the place of "tower_oauth".
+-- The tables and functions of tower-oauth's PostgresStore. The program replaces "tower_oauth" by the schema's name.
 --
--- Run it as a whole, in one transaction (`psql -1`). It refuses to run twice.
+-- Run it as a whole, in one transaction (`psql -1`). It fails if it is run twice.
 --
--- A later migration only adds: tables, columns that may be empty or have a default, indexes, functions of a new name. What is
--- here stays as it is, so that instances of the program before it and after it run side by side.
+-- A later migration only adds: tables, columns that may be null or have a default, indexes, functions with new names. It
+-- changes nothing that exists, so that instances of the old and the new version can run side by side.
 --
--- Every key is 32 bytes: a SHA-256. Every time is in seconds since 1970-01-01, by the token endpoint's clock; the database's
--- own is asked only before something is deleted. "record" is a JSON text that only the program reads.
+-- Every key is 32 bytes: a SHA-256 hash. Every time is in seconds since 1970-01-01 (UTC), by the token endpoint's clock; the
+-- database's own clock is used only before rows are deleted. "record" is a JSON text that only the program parses.
 --
--- Why functions: under READ COMMITTED each statement in a function sees what was committed before that statement began. So
--- one that comes after waiting for a row's lock sees what the winner did, a family that it made for instance. The parts of a
--- single statement all see the moment when the whole began, and would miss it.
+-- Why functions: under READ COMMITTED, each statement in a function sees everything that was committed before the statement
+-- began. So a statement that waited for a row lock sees what the first caller did, for instance a family that it created.
+-- The parts of a single statement all see the state at its beginning, and would miss that.
 --
--- The order of locks: a code or a refresh token, then older refresh tokens of the same family, then the family. Whoever holds
--- a family's lock takes no other one, so no two ever wait for each other.
+-- The order of locks: a code or a refresh token, then older refresh tokens of the same family, then the family. A transaction
+-- that holds a family's lock takes no other one, so there is no deadlock.
 
 DO $$ BEGIN
     IF to_regnamespace('"tower_oauth"') IS NULL THEN
@@ -21,7 +21,7 @@ DO $$ BEGIN
     END IF;
 END $$;
 
--- Which migrations were run. A program may run beside one if it knows the migration "needs".
+-- The migrations that were run. A program can use the schema if it knows the migration "needs".
 CREATE TABLE "tower_oauth".migrations (
     version integer PRIMARY KEY,
     needs integer NOT NULL
@@ -36,12 +36,12 @@ CREATE TABLE "tower_oauth".codes (
     family_expires_at bigint NOT NULL,
     first_use_until bigint NOT NULL,
     used boolean NOT NULL DEFAULT false,
-    -- Until first_use_until; that a code was used is known as long as its family.
+    -- first_use_until, or the end of the family after the code was used.
     expires_at bigint NOT NULL
 );
 CREATE INDEX codes_expire ON "tower_oauth".codes (expires_at);
 
--- To revoke a family is to write one row: what belongs to it is looked up together with it.
+-- Revoking a family writes one row: its tokens are looked up together with it.
 CREATE TABLE "tower_oauth".families (
     id bytea PRIMARY KEY,
     client bytea NOT NULL,
@@ -55,7 +55,7 @@ CREATE TABLE "tower_oauth".access_tokens (
     hash bytea PRIMARY KEY,
     family bytea,
     client bytea NOT NULL,
-    -- Client and subject, where their tokens are counted.
+    -- Client and subject, if their tokens are counted.
     owner bytea,
     number bigint GENERATED ALWAYS AS IDENTITY,
     record text NOT NULL,
@@ -67,7 +67,7 @@ CREATE INDEX access_tokens_counted ON "tower_oauth".access_tokens (owner, number
 CREATE TABLE "tower_oauth".refresh_tokens (
     hash bytea PRIMARY KEY,
     family bytea NOT NULL,
-    -- How many came before it in its family.
+    -- The number of earlier refresh tokens in the family.
     step bigint NOT NULL,
     used_at bigint,
     successor bytea,
@@ -77,14 +77,14 @@ CREATE TABLE "tower_oauth".refresh_tokens (
 CREATE INDEX refresh_tokens_expire ON "tower_oauth".refresh_tokens (expires_at);
 CREATE INDEX refresh_tokens_of_a_family ON "tower_oauth".refresh_tokens (family, step);
 
--- What must not come a second time, such as an assertion's jti.
+-- Keys that are accepted once, such as an assertion's jti.
 CREATE TABLE "tower_oauth".seen (
     key bytea PRIMARY KEY,
     expires_at bigint NOT NULL
 );
 CREATE INDEX seen_expire ON "tower_oauth".seen (expires_at);
 
-CREATE FUNCTION "tower_oauth".is_alive(its_family bytea, moment bigint) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION "tower_oauth".is_active(its_family bytea, moment bigint) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     RETURN its_family IS NULL OR EXISTS (
         SELECT FROM "tower_oauth".families WHERE id = its_family AND NOT revoked AND moment < expires_at
@@ -97,7 +97,7 @@ CREATE FUNCTION "tower_oauth".take_code(
 DECLARE
     found_code "tower_oauth".codes;
 BEGIN
-    -- Everyone but the first waits here, and then sees that the code was used.
+    -- Every caller but the first waits here, and then sees that the code was used.
     SELECT * INTO found_code FROM "tower_oauth".codes WHERE hash = code AND binding = its_binding FOR UPDATE;
     IF NOT FOUND THEN
         outcome := 'unknown';
@@ -115,21 +115,21 @@ BEGIN
     END IF;
 END $$;
 
--- Looks at the family without a lock: if it is revoked at the same moment, what is added is dead with it.
+-- Reads the family without a lock: if it is revoked at the same time, the added tokens are revoked with it.
 CREATE FUNCTION "tower_oauth".issue(
     token bytea, its_family bytea, its_client bytea, its_owner bytea, its_record text, until bigint,
     refresh bytea, refresh_until bigint, most bigint, moment bigint
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
-    IF NOT "tower_oauth".is_alive(its_family, moment) THEN
+    IF NOT "tower_oauth".is_active(its_family, moment) THEN
         RETURN false;
     END IF;
     IF most IS NOT NULL THEN
-        -- There may be no row yet to lock. The number is 64 bits of a hash, so no other lock of the database is meant by it.
+        -- There may be no row to lock yet. The number is 64 bits of a hash, so it does not collide with other locks.
         PERFORM pg_advisory_xact_lock(('x' || encode(substring(its_owner FROM 1 FOR 8), 'hex'))::bit(64)::bigint);
         DELETE FROM "tower_oauth".access_tokens WHERE hash = ANY (ARRAY (
             SELECT a.hash FROM "tower_oauth".access_tokens a
-                WHERE a.owner = its_owner AND moment < a.expires_at AND "tower_oauth".is_alive(a.family, moment)
+                WHERE a.owner = its_owner AND moment < a.expires_at AND "tower_oauth".is_active(a.family, moment)
                 ORDER BY a.number DESC OFFSET most - 1
         ));
     END IF;
@@ -142,7 +142,7 @@ BEGIN
     RETURN true;
 END $$;
 
--- Keeps the last "kept" used tokens of the family.
+-- Keeps the last "kept" used tokens of the family, and deletes older ones.
 CREATE FUNCTION "tower_oauth".rotate(
     token bytea, its_client bytea, next_hash bytea, next_salt bytea, next_until bigint, grace bigint, kept bigint, moment bigint,
     OUT outcome text, OUT its_family text, OUT its_salt bytea
@@ -152,7 +152,7 @@ DECLARE
     of_family "tower_oauth".families;
 BEGIN
     outcome := 'unknown';
-    -- Everyone but the first waits here, and then sees that the token was used.
+    -- Every caller but the first waits here, and then sees that the token was used.
     SELECT * INTO found_token FROM "tower_oauth".refresh_tokens WHERE hash = token AND moment < expires_at FOR UPDATE;
     IF NOT FOUND THEN
         RETURN;
@@ -169,7 +169,7 @@ BEGIN
         DELETE FROM "tower_oauth".refresh_tokens WHERE family = found_token.family AND step <= found_token.step - kept AND used_at IS NOT NULL;
         outcome := 'first';
         its_family := of_family.record;
-    -- On either side: the clock of another instance may be behind.
+    -- In both directions, because the clock of another instance may be behind.
     ELSIF abs(moment - found_token.used_at) < grace AND EXISTS (
         SELECT FROM "tower_oauth".refresh_tokens WHERE hash = found_token.successor AND used_at IS NULL
     ) THEN
@@ -182,7 +182,7 @@ BEGIN
     END IF;
 END $$;
 
--- Whether it was theirs to revoke; true as well where there is nothing.
+-- Returns false if the token is active and belongs to another client.
 CREATE FUNCTION "tower_oauth".revoke(token bytea, its_client bytea, moment bigint) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     found_family bytea;
@@ -200,12 +200,12 @@ BEGIN
     DELETE FROM "tower_oauth".access_tokens WHERE hash = token AND client = its_client;
     RETURN FOUND OR NOT EXISTS (
         SELECT FROM "tower_oauth".access_tokens
-            WHERE hash = token AND moment < expires_at AND "tower_oauth".is_alive(family, moment)
+            WHERE hash = token AND moment < expires_at AND "tower_oauth".is_active(family, moment)
     );
 END $$;
 
--- Deletes a batch of what was over before "moment" from each table, without waiting for a row that somebody works with.
--- Whether a batch was full, so that there may be more.
+-- Deletes a batch of rows that expired before "moment" from each table. Skips rows that another transaction has locked.
+-- Returns whether a batch was full, so that there may be more.
 CREATE FUNCTION "tower_oauth".clean(moment bigint, batch bigint) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     deleted bigint;

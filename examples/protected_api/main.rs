@@ -1,0 +1,79 @@
+//! A complete resource server that is configured by its environment, to try the crate against your own issuer:
+//!
+//! ```sh
+//! BIND=127.0.0.1:3000 OAUTH_ISSUER=https://auth.example.com OAUTH_AUDIENCE=https://api.example.com \
+//!     cargo run --example protected_api
+//! ```
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `BIND` | Address to listen on. Required. |
+//! | `OAUTH_ISSUER`, `OAUTH_AUDIENCE` | Issuer of the tokens, and identifier of this API. Required. |
+//! | `OAUTH_JWKS_URI` | URL of the key set, for an issuer without metadata. |
+//! | `OAUTH_MODE` | `jwt` (default); `introspection`: introspects every token; `mixed`: introspects every token that is not a JWT of the issuer. |
+//! | `OAUTH_CLIENT_ID`, `OAUTH_CLIENT_SECRET` | Credentials of this API at the introspection endpoint. |
+//! | `OAUTH_INTROSPECTION_URL` | Introspection endpoint, which implies `mixed`. Default: from the issuer's metadata. |
+//! | `OAUTH_INTROSPECTION_CACHE_SECONDS` | How long a verdict by introspection is cached. Default: 30. |
+//! | `RUST_LOG` | Filter of the log, with the crate's own events. Default: `info`. |
+//!
+//! The program exits at once if a variable is wrong. It starts and serves while the issuer is down. After SIGTERM or Ctrl-C it
+//! completes the requests that are under way.
+
+use std::{io, process};
+
+use axum::{Json, Router, routing::get};
+use serde_json::{Value, json};
+use tower_oauth::{OAuthLayer, Scoped, Token};
+use tracing::info;
+
+use crate::settings::Settings;
+
+#[path = "../support/mistakes.rs"]
+mod mistakes;
+mod settings;
+#[path = "../support/stop.rs"]
+mod stop;
+
+tower_oauth::scopes! {
+    OrdersRead = "orders:read";
+    OrdersWrite = "orders:write";
+    Admin = "admin";
+}
+
+async fn who_am_i(token: Token) -> Json<Value> {
+    let (sub, client_id, iss) = (token.subject(), token.client_id(), token.issuer());
+    let scopes: Vec<_> = token.scopes().iter().map(str::to_owned).collect();
+    Json(json!({ "sub": sub, "client_id": client_id, "scopes": scopes, "iss": iss }))
+}
+
+fn app(protect: OAuthLayer) -> Router {
+    Router::new()
+        .route("/whoami", get(who_am_i))
+        .route("/orders", get(async |_: Scoped<OrdersRead>| "[]").post(async |_: Scoped<OrdersWrite>| "placed"))
+        .route("/admin", get(async |_: Scoped<(OrdersRead, Admin)>| "welcome"))
+        .route_layer(protect)
+        .route("/public", get(async || "open to all"))
+}
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    let stop = tokio::spawn(stop::requested());
+    let Settings { listener, issuer, mode, verifier } = settings::read().await.unwrap_or_else(|mistakes| {
+        eprintln!("protected_api cannot start:\n{mistakes}");
+        process::exit(2)
+    });
+    info!(address = %listener.local_addr()?, issuer = issuer.identifier(), mode, "listening");
+    if mode != "introspection" {
+        // In the background, because the API serves while its issuer is down. The crate logs each failure.
+        tokio::spawn(async move {
+            if issuer.warm_up().await.is_ok() {
+                info!("the issuer's key set is loaded");
+            }
+        });
+    }
+    let stop = async {
+        stop.await.ok();
+        info!("stopping");
+    };
+    axum::serve(listener, app(OAuthLayer::new(verifier))).with_graceful_shutdown(stop).await
+}

@@ -1,0 +1,253 @@
+//! Authenticates clients (RFC 6749 §2.3, RFC 7523 §3, draft-ietf-oauth-rfc7523bis).
+//!
+//! *In*: a request's headers and parameters. *Out*: the client, or the same refusal for every cause.
+//!
+//! An unknown `client_id` is refused with the same text, after the same work and the same number of attempts as a wrong
+//! secret; `throttle` documents the limit of that. Whether the client may use a grant is not checked here.
+
+use std::{borrow::Cow, sync::Arc};
+
+use base64::{
+    Engine,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use http::{HeaderMap, HeaderValue, header};
+use percent_encoding::percent_decode;
+
+use super::{
+    Client, ClientCredential,
+    secret::{ClientSecret, TokenHash},
+    throttle::Throttle,
+};
+use crate::{
+    claims::{ClaimNames, Facts},
+    config_error::ConfigError,
+    jws::{Compact, HeaderBuffer, JoseHeader, SignatureAlgorithm},
+    keys::KeySet,
+    token_endpoint::{
+        http::{
+            error::{TokenError, TokenErrorKind},
+            request::Parameters,
+        },
+        services::Services,
+    },
+};
+
+/// Authenticates the clients of one token endpoint.
+pub(crate) struct Authenticator {
+    pub(crate) throttle: Throttle,
+    /// The accepted values of `aud` in assertions.
+    pub(crate) audiences: Vec<String>,
+    pub(crate) decoy: Decoy,
+}
+
+/// Credentials against which unknown clients are checked, so that they take as long as known ones.
+pub(crate) struct Decoy {
+    secret: ClientSecret,
+    keys: KeySet,
+}
+
+impl Decoy {
+    pub(crate) fn new() -> Result<Self, ConfigError> {
+        Ok(Self { secret: ClientSecret::generate()?.0, keys: KeySet::from_json(DECOY_KEYS)? })
+    }
+}
+
+/// What a request presents: exactly one kind of credential (RFC 6749 §2.3).
+enum PresentedCredential<'r> {
+    Secret { client_id: String, secret: String },
+    Assertion { client_id: Option<&'r str>, assertion: &'r str },
+    Nothing { client_id: &'r str },
+}
+
+impl Authenticator {
+    pub(crate) async fn authenticate(
+        &self,
+        services: &Services,
+        headers: &HeaderMap,
+        parameters: &Parameters,
+    ) -> Result<Arc<Client>, TokenError> {
+        match PresentedCredential::from_request(headers, parameters)? {
+            PresentedCredential::Secret { client_id, secret } => self.by_secret(services, &client_id, &secret).await,
+            PresentedCredential::Assertion { client_id, assertion } => {
+                self.by_assertion(services, client_id, assertion).await
+            }
+            PresentedCredential::Nothing { client_id } => {
+                let client = services.find_client(client_id).await?;
+                client.filter(|client| client.is_public()).ok_or_else(failed)
+            }
+        }
+    }
+
+    async fn by_secret(&self, services: &Services, client_id: &str, secret: &str) -> Result<Arc<Client>, TokenError> {
+        let client = services.find_client(client_id).await?;
+        let presented = TokenHash::of(secret);
+        let own = match client.as_deref().map(|client| &client.credential) {
+            Some(ClientCredential::Secret(own)) => Some(own),
+            _ => None,
+        };
+        let right = own.unwrap_or(&self.decoy.secret).is(&presented) && own.is_some();
+        let now = services.clock.elapsed();
+        self.throttle.record_attempt(client_id, client.is_some(), right, now).map_err(TokenError::too_many_attempts)?;
+        client.filter(|_| right).ok_or_else(failed)
+    }
+
+    /// RFC 7523 §3.
+    async fn by_assertion(
+        &self,
+        services: &Services,
+        client_id: Option<&str>,
+        assertion: &str,
+    ) -> Result<Arc<Client>, TokenError> {
+        let compact = Compact::split(assertion.as_bytes()).ok_or_else(failed)?;
+        let mut buffer = HeaderBuffer::new();
+        let header = compact.header_bytes(&mut buffer).and_then(JoseHeader::parse).ok_or_else(failed)?;
+        let claims = compact.payload().and_then(|payload| String::from_utf8(payload).ok()).ok_or_else(failed)?;
+        let claims = Facts::parse(claims, &ClaimNames::default()).map_err(|_| failed())?;
+        // The subject only selects the keys. It is trusted after the signature was verified with them.
+        let subject = claims.text(claims.subject.as_ref()).filter(|subject| !subject.is_empty()).ok_or_else(failed)?;
+        let client = services.find_client(subject).await?;
+        let own = match client.as_deref().map(|client| &client.credential) {
+            Some(ClientCredential::Keys(keys)) => Some(keys),
+            _ => None,
+        };
+        let signed = self.is_signed(&compact, &header, own);
+        let meant = client_id.is_none_or(|client_id| client_id == subject);
+        let issued_by_client = claims.text(claims.issuer.as_ref()) == Some(subject);
+        if !signed || header.critical || !is_assertion_type(header.typ.as_deref()) || !meant || !issued_by_client {
+            return Err(failed());
+        }
+        self.check_claims(services, &claims, subject).await?;
+        client.ok_or_else(failed)
+    }
+
+    /// True if one of the client's own keys signed the assertion.
+    fn is_signed(&self, compact: &Compact<'_>, header: &JoseHeader<'_>, own: Option<&KeySet>) -> bool {
+        let Some(algorithm @ SignatureAlgorithm::Asymmetric(_)) = header.algorithm else { return false };
+        let key_id = header.key_id.as_deref();
+        let mut keys = own.into_iter().flat_map(|keys| keys.candidates(key_id, algorithm)).peekable();
+        if keys.peek().is_some() {
+            return compact.is_signed_by(keys);
+        }
+        // For the time that it takes; a decoy's signature proves nothing.
+        let _ = compact.is_signed_by(self.decoy.keys.candidates(None, algorithm));
+        false
+    }
+
+    /// Checks audience, times and single use.
+    async fn check_claims(&self, services: &Services, claims: &Facts, client_id: &str) -> Result<(), TokenError> {
+        // bis: the sole audience, so that an assertion for another server is refused here.
+        let mut audience = claims.audience.iter().map(|one| claims.text(Some(one)));
+        let (Some(Some(audience)), None) = (audience.next(), audience.next()) else { return Err(failed()) };
+        let now = services.unix_seconds();
+        let jwt_id = claims.text(claims.jwt_id.as_ref()).filter(|id| !id.is_empty()).ok_or_else(failed)?;
+        let expires = claims.expires_at.ok_or_else(failed)?.0;
+        #[expect(clippy::cast_precision_loss, reason = "seconds of our own clock")]
+        let (earliest, latest) = (now.saturating_sub(LEEWAY) as f64, (now + MAX_ASSERTION_LIFETIME + LEEWAY) as f64);
+        #[expect(clippy::cast_precision_loss, reason = "seconds of our own clock")]
+        let soon = (now + LEEWAY) as f64;
+        let begun = [claims.not_before, claims.issued_at].iter().flatten().all(|begin| begin.0 <= soon);
+        let meant = self.audiences.iter().any(|own| own == audience);
+        // `NaN` fails both comparisons.
+        let in_time = expires > earliest && expires <= latest;
+        if !(meant && in_time && begun) {
+            return Err(failed());
+        }
+        let key = TokenHash::of_all(&["client_assertion", client_id, jwt_id]);
+        // Longer than the assertion is accepted.
+        let until = now + MAX_ASSERTION_LIFETIME + 2 * LEEWAY;
+        if services.store.insert_if_absent(&key, until, now).await? { Ok(()) } else { Err(failed()) }
+    }
+}
+
+impl<'r> PresentedCredential<'r> {
+    fn from_request(headers: &HeaderMap, parameters: &'r Parameters) -> Result<Self, TokenError> {
+        let client_id = parameters.get("client_id")?;
+        let secret = parameters.get("client_secret")?;
+        let assertion = parameters.get("client_assertion")?;
+        let assertion_type = parameters.get("client_assertion_type")?;
+        let mut authorization = headers.get_all(header::AUTHORIZATION).iter();
+        let header = authorization.next();
+        let asserts = assertion.is_some() || assertion_type.is_some();
+        // §2.3: at most one method.
+        let ways = usize::from(header.is_some()) + usize::from(secret.is_some()) + usize::from(asserts);
+        if ways > 1 || authorization.next().is_some() {
+            return Err(invalid("Use only one client authentication method"));
+        }
+        if let Some(value) = header {
+            let (own_id, secret) = basic(value).ok_or_else(failed)?;
+            if client_id.is_some_and(|client_id| client_id != own_id) {
+                return Err(invalid("The client_id differs from that of the authenticated client"));
+            }
+            return Ok(Self::Secret { client_id: own_id, secret });
+        }
+        if asserts {
+            let assertion = assertion.filter(|_| assertion_type == Some(JWT_BEARER)).ok_or_else(failed)?;
+            return Ok(Self::Assertion { client_id, assertion });
+        }
+        match (client_id, secret) {
+            (Some(client_id), Some(secret)) => {
+                Ok(Self::Secret { client_id: client_id.to_owned(), secret: secret.to_owned() })
+            }
+            (Some(client_id), None) => Ok(Self::Nothing { client_id }),
+            (None, Some(_)) => Err(invalid("The client_id is missing")),
+            (None, None) => Err(failed()),
+        }
+    }
+}
+
+/// Reads id and secret from a `Basic` header (RFC 7617 §2). Both are form-encoded before they are joined (RFC 6749 §2.3.1).
+fn basic(value: &HeaderValue) -> Option<(String, String)> {
+    let (scheme, credentials) = value.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = BASE64.decode(credentials.trim_start_matches(' ')).ok()?;
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    let (id, secret) = decoded.split_at(colon);
+    let (id, secret) = (decode(id)?, decode(secret.get(1..)?)?);
+    (!id.is_empty() && !secret.is_empty()).then_some((id, secret))
+}
+
+/// Decodes one value of a form. A parser of whole forms would split an unencoded text at its `&` and `=`.
+fn decode(text: &[u8]) -> Option<String> {
+    let text: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+    percent_decode(&text).decode_utf8().ok().map(Cow::into_owned)
+}
+
+/// True for the type of an assertion. A JWT with another purpose, such as an access token or a proof of possession, is not
+/// accepted as one.
+fn is_assertion_type(typ: Option<&str>) -> bool {
+    typ.is_none_or(|typ| {
+        let typ = typ.strip_prefix("application/").unwrap_or(typ);
+        ["JWT", "client-authentication+jwt"].iter().any(|known| known.eq_ignore_ascii_case(typ))
+    })
+}
+
+/// The refusal, the same for every cause (RFC 6749 §5.2).
+fn failed() -> TokenError {
+    TokenError::new(TokenErrorKind::InvalidClient, "Client authentication failed")
+}
+
+fn invalid(description: &'static str) -> TokenError {
+    TokenError::new(TokenErrorKind::InvalidRequest, description)
+}
+
+/// With or without padding: clients send both.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// Tolerance for the difference of two clocks, in seconds.
+const LEEWAY: u64 = 30;
+/// Maximum time until `exp`, in seconds (RFC 7523 §3: not unreasonably far). Some libraries write an hour.
+const MAX_ASSERTION_LIFETIME: u64 = 3600;
+/// Public keys whose private keys were deleted.
+const DECOY_KEYS: &str = r#"{"keys": [
+    {"kty": "RSA", "n": "wlIZXQajh7QXsliAmp1Z8CMFcF-Hvtj7ORkK9IoTnW-jqQGeusVrwbW_EPq2EtETQXgE4SOPcdg8R75Du6CmTq36D-4nLlntvEj3lXw_d5oT0umG7Q_nr12PaDf2bKX1v2qjT8Vfoe85zKl5OHVdTFZXrbxlLA5UZ5XsIRBkqwLTQUkQQwzOXQbfwSACHVz4PTa3bzhqoLZlNEYrdGr0sjuqdh1_8jXgbtzvet8H6AEKly4fLseCcAv29H_cKZOIXkac1wCGLF5YFdl0j1WIV4Ek4l8tMT_9m5ues-zE_Bwy2_oYi19cusS3g1cUz8USKQybVJxtZ-6s9CMOet8eCQ", "e": "AQAB"},
+    {"kty": "EC", "crv": "P-256", "x": "O2hkK64KzxAT3rr3OE25fPgy21t5QZswwqt9obL8pM4", "y": "pjjpNJJ2dHvxnPDZ18KWt10qm7sqXLW_mMWr-7axyU8"},
+    {"kty": "EC", "crv": "P-384", "x": "cRun5-ue0RCufKpZBsUO0lo9NjwpR33E6lFFvXwovkGIIqxFojjysA3pDZUhRonC", "y": "q86AF5nyRMg2W13FDyhwndLjKElNmxDA7L72Q2JvrQPw1tPhMCGKqna2oG7rTes2"},
+    {"kty": "OKP", "crv": "Ed25519", "x": "-MtUnGgSzQ8L9wOSq062eOGjeQtPZQuuVSsrrrYnEXU"}
+]}"#;

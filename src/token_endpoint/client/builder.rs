@@ -1,0 +1,203 @@
+//! The settings of a [`Client`] (RFC 7591 §2).
+//!
+//! *In*: the application's settings. *Out*: a checked client, or every mistake at once.
+
+use std::{collections::HashSet, fmt, time::Duration};
+
+use super::{Client, ClientCredential, Introspects, TokenFormat};
+use crate::{
+    config_error::{ConfigError, MistakeCollector},
+    scope::is_scope_name,
+    token_endpoint::{http::redirect::check_redirect_uri, signer::MAX_LIFETIME},
+};
+
+/// Builder for a [`Client`]. [`build`](Self::build) reports every mistake at once.
+#[must_use]
+pub struct ClientBuilder {
+    client: Client,
+}
+
+impl ClientBuilder {
+    pub(super) fn new(id: String, credential: ClientCredential) -> Self {
+        Self {
+            client: Client {
+                id,
+                credential,
+                grant_types: Vec::new(),
+                redirect_uris: Vec::new(),
+                default_scopes: Vec::new(),
+                optional_scopes: Vec::new(),
+                audiences: Vec::new(),
+                lifetime: None,
+                max_active_tokens: None,
+                introspects: Introspects::Audiences(Vec::new()),
+            },
+        }
+    }
+
+    /// The grants that the client may use, by their `grant_type`. Default: none.
+    pub fn grant_types<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.client.grant_types.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds a URI to which a code may be sent. It is compared byte for byte, except for the port of a loopback address
+    /// (RFC 8252 §7.3).
+    pub fn redirect_uri(mut self, uri: impl Into<String>) -> Self {
+        self.client.redirect_uris.push(uri.into());
+        self
+    }
+
+    /// The scopes that the client gets if it requests none. Default: none.
+    pub fn default_scopes<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.client.default_scopes.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Further scopes, which the client gets only if it requests them. Default: none.
+    pub fn optional_scopes<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.client.optional_scopes.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds an API that tokens may be for, and their format there. The first one is used if a request has neither `resource`
+    /// (RFC 8707 §2) nor `audience`.
+    pub fn audience(mut self, audience: impl Into<String>, format: TokenFormat) -> Self {
+        self.client.audiences.push((audience.into(), format));
+        self
+    }
+
+    /// Lifetime of the client's access tokens, in whole seconds. Default:
+    /// [the endpoint's](crate::token_endpoint::TokenEndpointBuilder::access_token_lifetime). Maximum: one day.
+    pub fn access_token_lifetime(mut self, lifetime: Duration) -> Self {
+        self.client.lifetime = Some(lifetime);
+        self
+    }
+
+    /// Maximum number of active access tokens for each subject. Issuing one more revokes the oldest. Introspection reports
+    /// that; verifying a JWT's signature doesn't. Default: no limit.
+    pub fn max_active_tokens(mut self, most: u32) -> Self {
+        self.client.max_active_tokens = Some(most);
+        self
+    }
+
+    /// Allows the client to introspect the tokens for this audience: the client is that API. Default: its own tokens only.
+    pub fn introspects_audience(mut self, audience: impl Into<String>) -> Self {
+        if let Introspects::Audiences(own) = &mut self.client.introspects {
+            own.push(audience.into());
+        }
+        self
+    }
+
+    /// Allows the client to introspect every token.
+    ///
+    /// The cost: with the client's credentials, an attacker can find out for any text whether it is an active token.
+    pub fn introspects_any_token(mut self) -> Self {
+        self.client.introspects = Introspects::Any;
+        self
+    }
+
+    /// Builds the client.
+    ///
+    /// # Errors
+    /// Every mistake at once: an empty id, secret or audience; a scope that is malformed or named twice; a lifetime of 0 or
+    /// more than a day; a maximum of 0 tokens; grants without an audience; a public client with `client_credentials`
+    /// (RFC 6749 §4.4) or introspection; `authorization_code` without a redirect URI; a redirect URI that is relative, has a
+    /// fragment, or is plain `http` to another machine.
+    pub fn build(self) -> Result<Client, ConfigError> {
+        let client = self.client;
+        let mut mistakes = ClientMistakes { id: &client.id, mistakes: MistakeCollector::new() };
+        if client.id.is_empty() {
+            mistakes.add("client_id", "the id is empty", "give each client an id");
+        }
+        if matches!(&client.credential, ClientCredential::Secret(secret) if secret.is_empty()) {
+            mistakes.add("client_secret", "the secret is empty", "generate one with ClientSecret::generate");
+        }
+        client.check_scopes(&mut mistakes);
+        if client.lifetime.is_some_and(|lifetime| lifetime.as_secs() == 0 || lifetime > MAX_LIFETIME) {
+            let found = "less than a second, or more than a day";
+            mistakes.add("access_token_lifetime", found, "give between a second and a day");
+        }
+        if client.max_active_tokens == Some(0) {
+            mistakes.add("max_active_tokens", "0", "allow at least one, or give the client no grants");
+        }
+        client.check_audiences(&mut mistakes);
+        client.check_public(&mut mistakes);
+        client.check_redirect_uris(&mut mistakes);
+        mistakes.mistakes.finish()?;
+        Ok(client)
+    }
+}
+
+/// Collects the mistakes of one client.
+struct ClientMistakes<'c> {
+    id: &'c str,
+    mistakes: MistakeCollector,
+}
+
+impl ClientMistakes<'_> {
+    fn add(&mut self, setting: &'static str, found: &str, change: &'static str) {
+        self.mistakes.add(setting, format!("client {:?}: {found}", self.id), change);
+    }
+}
+
+impl Client {
+    fn check_scopes(&self, mistakes: &mut ClientMistakes<'_>) {
+        let mut scopes = HashSet::new();
+        for name in self.default_scopes.iter().chain(&self.optional_scopes) {
+            if !is_scope_name(name) {
+                let change = "use printable ASCII without space, quote and backslash (RFC 6749 §3.3)";
+                mistakes.add("scope", "a name is not a scope name", change);
+            } else if !scopes.insert(name) {
+                mistakes.add("scope", "a scope is named twice", "name a scope once, as default or as optional");
+            }
+        }
+    }
+
+    fn check_audiences(&self, mistakes: &mut ClientMistakes<'_>) {
+        let change = "name the API that the client's tokens are for (RFC 9068 §3)";
+        if !self.grant_types.is_empty() && self.audiences.is_empty() {
+            mistakes.add("audience", "the client has grants, but no audience", change);
+        }
+        if self.audiences.iter().any(|(audience, _)| audience.is_empty()) {
+            mistakes.add("audience", "an audience is empty", change);
+        }
+    }
+
+    fn check_public(&self, mistakes: &mut ClientMistakes<'_>) {
+        if !self.is_public() {
+            return;
+        }
+        if self.may_use("client_credentials") {
+            let found = "a public client with client_credentials";
+            mistakes.add("grant_types", found, "give it a secret or keys (RFC 6749 §4.4)");
+        }
+        let introspects = match &self.introspects {
+            Introspects::Any => true,
+            Introspects::Audiences(own) => !own.is_empty(),
+        };
+        if introspects {
+            let found = "a public client that may introspect";
+            mistakes.add("introspects", found, "give it a secret or keys (RFC 7662 §2.1)");
+        }
+    }
+
+    fn check_redirect_uris(&self, mistakes: &mut ClientMistakes<'_>) {
+        if self.may_use("authorization_code") && self.redirect_uris.is_empty() {
+            let found = "authorization_code without a redirect URI";
+            mistakes.add("redirect_uri", found, "register where the code may be sent");
+        }
+        for uri in &self.redirect_uris {
+            if let Err(found) = check_redirect_uri(uri) {
+                let change = "give an absolute URI: https, loopback http, or a scheme with a dot";
+                mistakes.add("redirect_uri", found, change);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder").field("client", &self.client).finish()
+    }
+}

@@ -1,0 +1,235 @@
+//! Clients: identity, credentials, and what each may request (RFC 6749 §2, RFC 7591 §2).
+//!
+//! *In*: what the application registers. *Out*: a checked [`Client`].
+//!
+//! There is no dynamic registration. `authenticate` checks credentials.
+
+pub(crate) mod authenticate;
+pub(crate) mod builder;
+pub(crate) mod registry;
+pub(crate) mod secret;
+pub(crate) mod throttle;
+
+use std::{fmt, time::Duration};
+
+use self::{builder::ClientBuilder, secret::ClientSecret};
+use super::http::error::{TokenError, TokenErrorKind};
+use crate::{keys::KeySet, scope::is_scope_name};
+
+/// A registered client.
+///
+/// ```
+/// # fn main() -> Result<(), tower_oauth::ConfigError> {
+/// use tower_oauth::token_endpoint::{Client, ClientCredential, ClientSecret, TokenFormat};
+///
+/// let secret = ClientSecret::new("7Fjfp0ZBr1KtDRbnfVdmIw7Fjfp0ZBr1KtDRbnfVdmIw");
+/// let reports = Client::builder("reports", secret)
+///     .grant_types(["client_credentials"])
+///     .default_scopes(["orders:read"])
+///     .optional_scopes(["orders:write"])
+///     .audience("https://api.example.com", TokenFormat::Jwt)
+///     .build()?;
+/// assert_eq!(reports.id(), "reports");
+///
+/// let app = Client::builder("app", ClientCredential::None) // a public client
+///     .grant_types(["authorization_code"])
+///     .redirect_uri("https://app.example.com/callback")
+///     .default_scopes(["orders:read"])
+///     .audience("https://api.example.com", TokenFormat::Jwt)
+///     .build()?;
+/// # let _ = app;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Client {
+    id: String,
+    pub(crate) credential: ClientCredential,
+    grant_types: Vec<String>,
+    pub(crate) redirect_uris: Vec<String>,
+    default_scopes: Vec<String>,
+    optional_scopes: Vec<String>,
+    audiences: Vec<(String, TokenFormat)>,
+    pub(crate) lifetime: Option<Duration>,
+    pub(crate) max_active_tokens: Option<u32>,
+    introspects: Introspects,
+}
+
+/// How a client authenticates.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ClientCredential {
+    /// A secret, which the client sends in a `Basic` header or in the body (RFC 6749 §2.3.1).
+    Secret(ClientSecret),
+    /// Keys, one of which signs the client's assertions: `private_key_jwt` (RFC 7523 §2.2).
+    Keys(KeySet),
+    /// None: a public client, such as an app or a web page, which can't keep a secret (RFC 6749 §2.1).
+    None,
+}
+
+impl From<ClientSecret> for ClientCredential {
+    fn from(secret: ClientSecret) -> Self {
+        Self::Secret(secret)
+    }
+}
+
+impl From<KeySet> for ClientCredential {
+    fn from(keys: KeySet) -> Self {
+        Self::Keys(keys)
+    }
+}
+
+/// The tokens that a client may introspect, beside its own.
+#[derive(Clone)]
+enum Introspects {
+    Audiences(Vec<String>),
+    Any,
+}
+
+/// The form of an access token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TokenFormat {
+    /// A signed JWT (RFC 9068), which an API verifies without calling the token endpoint. Only introspection reports that it
+    /// was revoked.
+    Jwt,
+    /// Random text, which an API verifies by introspection (RFC 7662).
+    Opaque,
+}
+
+impl Client {
+    /// Returns a builder for a client with this id and credential: a [`ClientSecret`], a [`KeySet`], or
+    /// [`ClientCredential::None`] for a public client.
+    pub fn builder(id: impl Into<String>, credential: impl Into<ClientCredential>) -> ClientBuilder {
+        ClientBuilder::new(id.into(), credential.into())
+    }
+
+    /// Returns the `client_id`.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Returns whether the client may use this grant.
+    #[must_use]
+    pub fn may_use(&self, grant_type: &str) -> bool {
+        self.grant_types.iter().any(|own| own == grant_type)
+    }
+
+    /// Returns the grant types that the client may use.
+    #[must_use]
+    pub fn grant_types(&self) -> &[String] {
+        &self.grant_types
+    }
+
+    pub(crate) fn is_public(&self) -> bool {
+        matches!(self.credential, ClientCredential::None)
+    }
+
+    /// Returns the scopes to grant (RFC 6749 §3.3): the requested ones, if the client may have them, or the default ones.
+    pub(crate) fn scopes(&self, requested: Option<&str>) -> Result<String, TokenError> {
+        let Some(requested) = requested else {
+            // A client with scopes, none of which is a default, must request some.
+            if self.default_scopes.is_empty() && !self.optional_scopes.is_empty() {
+                return Err(TokenError::new(
+                    TokenErrorKind::InvalidScope,
+                    "The scope is missing, and the client has no default scope",
+                ));
+            }
+            return Ok(self.default_scopes.join(" "));
+        };
+        subset(requested, |name| self.may_have(name))
+    }
+
+    /// True if the scope is registered, as default or optional.
+    pub(crate) fn may_have(&self, name: &str) -> bool {
+        self.default_scopes.iter().chain(&self.optional_scopes).any(|own| own == name)
+    }
+
+    /// Returns the audience of the token (RFC 8707 §2, RFC 9068 §3): the requested one, if the client may have it, or its
+    /// first.
+    pub(crate) fn audience(&self, requested: &[&str]) -> Result<&str, TokenError> {
+        let own = |name: &str| self.audiences.iter().find(|(audience, _)| audience == name);
+        let found = match requested {
+            [] => self.audiences.first(),
+            // One resource per token, so that the meaning of its scopes is unambiguous (RFC 9068 §5).
+            [first, rest @ ..] if rest.iter().all(|other| other == first) => own(first),
+            _ => {
+                return Err(TokenError::new(
+                    TokenErrorKind::InvalidTarget,
+                    "A token can be requested for one resource only",
+                ));
+            }
+        };
+        found.map(|(audience, _)| audience.as_str()).ok_or_else(invalid_target)
+    }
+
+    pub(crate) fn format(&self, audience: &str) -> TokenFormat {
+        let found = self.audiences.iter().find(|(own, _)| own == audience);
+        found.map_or(TokenFormat::Jwt, |(_, format)| *format)
+    }
+
+    /// True if the client may introspect a token (RFC 7662 §4): its own, one for its own API, or any.
+    pub(crate) fn may_introspect(&self, client_id: &str, audience: &str) -> bool {
+        match &self.introspects {
+            Introspects::Any => true,
+            Introspects::Audiences(own) => client_id == self.id || own.iter().any(|own| own == audience),
+        }
+    }
+
+    /// Returns the fingerprint of the current credential. Tokens that were issued under another one are invalid.
+    pub(crate) fn credential_fingerprint(&self) -> String {
+        match &self.credential {
+            ClientCredential::Secret(secret) => secret.fingerprint().to_owned(),
+            // Key rotation doesn't invalidate tokens; becoming a public client does.
+            ClientCredential::Keys(_) => "keys".to_owned(),
+            ClientCredential::None => String::new(),
+        }
+    }
+
+    /// Returns a copy with another secret.
+    pub(crate) fn with_secret(&self, secret: ClientSecret) -> Self {
+        Self {
+            id: self.id.clone(),
+            credential: ClientCredential::Secret(secret),
+            grant_types: self.grant_types.clone(),
+            redirect_uris: self.redirect_uris.clone(),
+            default_scopes: self.default_scopes.clone(),
+            optional_scopes: self.optional_scopes.clone(),
+            audiences: self.audiences.clone(),
+            lifetime: self.lifetime,
+            max_active_tokens: self.max_active_tokens,
+            introspects: self.introspects.clone(),
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("id", &self.id).field("grant_types", &self.grant_types).finish_non_exhaustive()
+    }
+}
+
+/// Returns the names of a `scope` parameter, each once, if all of them are allowed. Only U+0020 separates names (RFC 6749
+/// §3.3).
+pub(crate) fn subset(requested: &str, allowed: impl Fn(&str) -> bool) -> Result<String, TokenError> {
+    let mut names: Vec<&str> = Vec::new();
+    for name in requested.split(' ') {
+        if !is_scope_name(name) {
+            return Err(TokenError::new(TokenErrorKind::InvalidScope, "The scope is malformed"));
+        }
+        if !allowed(name) {
+            return Err(TokenError::new(
+                TokenErrorKind::InvalidScope,
+                "The requested scope exceeds what may be granted",
+            ));
+        }
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names.join(" "))
+}
+
+pub(crate) fn invalid_target() -> TokenError {
+    TokenError::new(TokenErrorKind::InvalidTarget, "The requested resource may not be granted")
+}

@@ -1,0 +1,125 @@
+//! The client registry: look-up by `client_id` (RFC 6749 §2.2).
+//!
+//! *In*: a `client_id`. *Out*: the [`Client`], if it is registered.
+//!
+//! [`Clients`] keeps clients in memory. An application with its own storage implements [`ClientRegistry`]. Credentials are
+//! not checked here.
+
+use std::{collections::HashMap, fmt, pin::Pin, sync::Arc};
+
+use arc_swap::ArcSwap;
+
+use super::{Client, ClientCredential, secret::ClientSecret};
+use crate::{
+    config_error::{ConfigError, ConfigMistake, MistakeCollector},
+    token_endpoint::store::StoreError,
+};
+
+/// Looks up clients.
+///
+/// When a client is no longer found, or its secret has changed, everything that was issued to it before is refused and
+/// reported as inactive.
+pub trait ClientRegistry: Send + Sync + 'static {
+    /// Returns the client with this id, compared byte for byte.
+    ///
+    /// # Errors
+    /// The registry is unavailable; the request is refused with 503.
+    fn find(&self, client_id: &str) -> impl Future<Output = Result<Option<Arc<Client>>, StoreError>> + Send;
+}
+
+/// A client registry in memory. Clones share the clients.
+#[derive(Clone)]
+pub struct Clients {
+    by_id: Arc<ArcSwap<HashMap<String, Arc<Client>>>>,
+}
+
+impl Clients {
+    /// Returns a registry with these clients.
+    ///
+    /// # Errors
+    /// Every id that is used twice.
+    pub fn new(clients: impl IntoIterator<Item = Client>) -> Result<Self, ConfigError> {
+        let (mut by_id, mut mistakes) = (HashMap::new(), MistakeCollector::new());
+        for client in clients {
+            if let Some(twice) = by_id.insert(client.id().to_owned(), Arc::new(client)) {
+                let found = format!("two clients have the id {:?}", twice.id());
+                mistakes.add("client_id", found, "give each client its own id");
+            }
+        }
+        mistakes.finish()?;
+        Ok(Self { by_id: Arc::new(ArcSwap::from_pointee(by_id)) })
+    }
+
+    /// Adds a client. It replaces a client with the same id.
+    pub fn insert(&self, client: Client) {
+        let client = Arc::new(client);
+        self.by_id.rcu(|by_id| {
+            let mut by_id = HashMap::clone(by_id);
+            by_id.insert(client.id().to_owned(), Arc::clone(&client));
+            by_id
+        });
+    }
+
+    /// Removes a client. Everything that was issued to it becomes invalid.
+    ///
+    /// If a client with the same id is added again, with the same secret, with keys as before, or public as before, then its
+    /// unexpired tokens are valid again. Therefore give a different client a different id.
+    pub fn remove(&self, client_id: &str) {
+        self.by_id.rcu(|by_id| {
+            let mut by_id = HashMap::clone(by_id);
+            by_id.remove(client_id);
+            by_id
+        });
+    }
+
+    /// Replaces a client's secret, and returns the new one's text, which can't be read again. The old secret, and every code
+    /// and token that was issued under it, are invalid immediately.
+    ///
+    /// # Errors
+    /// There is no client with this id and a secret, or the system provides no random bytes.
+    pub fn renew_secret(&self, client_id: &str) -> Result<String, ConfigError> {
+        let (secret, text) = ClientSecret::generate()?;
+        let mut renewed = false;
+        // In one step, so that a client that is removed at the same time is not added again.
+        self.by_id.rcu(|by_id| {
+            let mut by_id = HashMap::clone(by_id);
+            let client =
+                by_id.get_mut(client_id).filter(|client| matches!(client.credential, ClientCredential::Secret(_)));
+            renewed = client.is_some();
+            if let Some(client) = client {
+                *client = Arc::new(client.with_secret(secret.clone()));
+            }
+            by_id
+        });
+        if renewed {
+            return Ok(text);
+        }
+        let found = format!("there is no client {client_id:?} with a secret");
+        Err(ConfigMistake::new("client_id", found, "name a registered client that has a secret").into())
+    }
+}
+
+impl ClientRegistry for Clients {
+    async fn find(&self, client_id: &str) -> Result<Option<Arc<Client>>, StoreError> {
+        Ok(self.by_id.load().get(client_id).map(Arc::clone))
+    }
+}
+
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clients").field("clients", &self.by_id.load().len()).finish()
+    }
+}
+
+/// [`ClientRegistry`] as a trait object.
+pub(crate) trait ErasedRegistry: Send + Sync {
+    fn find<'a>(&'a self, client_id: &'a str) -> FindFuture<'a>;
+}
+
+pub(crate) type FindFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<Arc<Client>>, StoreError>> + Send + 'a>>;
+
+impl<R: ClientRegistry> ErasedRegistry for R {
+    fn find<'a>(&'a self, client_id: &'a str) -> FindFuture<'a> {
+        Box::pin(ClientRegistry::find(self, client_id))
+    }
+}

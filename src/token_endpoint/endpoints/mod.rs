@@ -1,0 +1,180 @@
+//! Finds the endpoint of a request, and responds.
+//!
+//! *In*: a request to any path. *Out*: the endpoint's response; 404 for an unknown path.
+//!
+//! `Endpoint` lists the endpoints; the submodules have one each. The authorization endpoint is a page of the
+//! application, which uses `authorize`.
+
+pub(crate) mod authorization_error;
+pub(crate) mod authorize;
+pub(crate) mod introspect;
+pub(crate) mod revoke;
+pub(crate) mod token;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, request::Parts};
+use http_body::Body;
+
+use self::token::ExtraParameters;
+use super::{
+    client::{Client, authenticate::Authenticator},
+    grant::{ErasedGrant, RefreshTokenGrant},
+    http::{
+        error::{TokenError, TokenErrorKind},
+        request::{Bodies, Parameters},
+        response::{ResponseBody, cacheable_json, empty},
+    },
+    services::Services,
+    signer::Signer,
+};
+
+/// Everything that the clones of one [`TokenEndpoint`](super::TokenEndpoint) share.
+pub(crate) struct ServerState {
+    pub(crate) issuer: String,
+    pub(crate) paths: EndpointPaths,
+    pub(crate) services: Services,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) signer: Signer,
+    pub(crate) grants: Vec<Box<dyn ErasedGrant>>,
+    pub(crate) bodies: Bodies,
+    /// Lifetime of access tokens, unless the client has its own.
+    pub(crate) lifetime: Duration,
+    /// How long a key is published before it signs.
+    pub(crate) prepublication: Duration,
+    pub(crate) extra_parameters: Option<ExtraParameters>,
+    /// The metadata document, as JSON.
+    pub(crate) metadata: Bytes,
+    /// The application's own page, if authorization codes are offered.
+    pub(crate) authorization_endpoint: Option<String>,
+    /// The lifetimes of refresh tokens, if they are offered.
+    pub(crate) refresh: Option<RefreshTokenGrant>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    Token,
+    Introspect,
+    Revoke,
+    Jwks,
+    Metadata,
+}
+
+/// The path of each endpoint.
+pub(crate) struct EndpointPaths([(Endpoint, String); 5]);
+
+/// A request whose client is authenticated.
+pub(crate) struct ClientRequest {
+    pub(crate) client: Arc<Client>,
+    pub(crate) parameters: Parameters,
+}
+
+impl ServerState {
+    pub(crate) async fn respond<B>(&self, parts: Parts, body: B) -> Response<ResponseBody>
+    where
+        B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+    {
+        let Some(endpoint) = self.paths.find(parts.uri.path()) else { return empty(StatusCode::NOT_FOUND) };
+        if !endpoint.allows(&parts.method) {
+            return endpoint.refuse_method();
+        }
+        self.handle(endpoint, &parts.headers, body).await.unwrap_or_else(TokenError::into_response)
+    }
+
+    async fn handle<B>(
+        &self,
+        endpoint: Endpoint,
+        headers: &HeaderMap,
+        body: B,
+    ) -> Result<Response<ResponseBody>, TokenError>
+    where
+        B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+    {
+        match endpoint {
+            Endpoint::Token => self.token(&self.client_request(headers, body).await?).await,
+            Endpoint::Introspect => self.introspect(&self.client_request(headers, body).await?).await,
+            Endpoint::Revoke => self.revoke(&self.client_request(headers, body).await?).await,
+            Endpoint::Jwks => Ok(cacheable_json(&self.signer.jwk_set(self.services.now()), CACHEABLE)),
+            Endpoint::Metadata => Ok(self.metadata()),
+        }
+    }
+
+    /// Reads a request and authenticates its client.
+    async fn client_request<B>(&self, headers: &HeaderMap, body: B) -> Result<ClientRequest, TokenError>
+    where
+        B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+    {
+        let parameters = Parameters::from_body(headers, body, self.bodies).await?;
+        let client = self.authenticator.authenticate(&self.services, headers, &parameters).await?;
+        Ok(ClientRequest { client, parameters })
+    }
+
+    fn metadata(&self) -> Response<ResponseBody> {
+        let mut response = Response::new(self.metadata.clone().into());
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHEABLE));
+        response
+    }
+
+    /// Returns the settings of refresh tokens, if this client may have any.
+    pub(crate) fn refresh_tokens(&self, client: &Client) -> Option<&RefreshTokenGrant> {
+        self.refresh.as_ref().filter(|_| client.may_use("refresh_token"))
+    }
+
+    /// Returns the maximum lifetime of everything that is issued from one approval.
+    pub(crate) fn family_lifetime(&self, client: &Client) -> Duration {
+        let access = client.lifetime.unwrap_or(self.lifetime);
+        self.refresh_tokens(client).map_or(access, |refresh| refresh.absolute)
+    }
+}
+
+impl Endpoint {
+    fn allows(self, method: &Method) -> bool {
+        match self {
+            Self::Token | Self::Introspect | Self::Revoke => method == Method::POST,
+            Self::Jwks | Self::Metadata => method == Method::GET || method == Method::HEAD,
+        }
+    }
+
+    /// Responds to a method that the endpoint doesn't allow.
+    fn refuse_method(self) -> Response<ResponseBody> {
+        let (mut response, allow) = match self {
+            // RFC 6749 §5.2: the request is malformed.
+            Self::Token | Self::Introspect | Self::Revoke => {
+                let error = TokenError::new(TokenErrorKind::InvalidRequest, "The request method must be POST");
+                (error.into_response(), "POST")
+            }
+            Self::Jwks | Self::Metadata => (empty(StatusCode::METHOD_NOT_ALLOWED), "GET, HEAD"),
+        };
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+        response
+    }
+}
+
+impl EndpointPaths {
+    /// Below the issuer's own path; the metadata's well-known path goes before it (RFC 8414 §3.1).
+    pub(crate) fn new(issuer: &str) -> Self {
+        let uri: Uri = issuer.parse().unwrap_or_default();
+        let base = uri.path().trim_end_matches('/');
+        Self([
+            (Endpoint::Token, format!("{base}/token")),
+            (Endpoint::Introspect, format!("{base}/introspect")),
+            (Endpoint::Revoke, format!("{base}/revoke")),
+            (Endpoint::Jwks, format!("{base}/jwks.json")),
+            (Endpoint::Metadata, format!("/.well-known/oauth-authorization-server{base}")),
+        ])
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(_, path)| path.as_str())
+    }
+
+    fn find(&self, path: &str) -> Option<Endpoint> {
+        self.0.iter().find(|(_, own)| own == path).map(|(endpoint, _)| *endpoint)
+    }
+}
+
+/// How long others may cache keys and metadata: five minutes.
+const CACHEABLE: &str = "public, max-age=300";

@@ -1,0 +1,209 @@
+//! The token endpoint (RFC 6749 §3.2, §5.1; RFC 9068 §2).
+//!
+//! *In*: a request whose client is authenticated. *Out*: the response with the tokens, which are stored before it is sent.
+//!
+//! What a grant requires is checked in `grant`.
+
+use std::time::{Duration, SystemTime};
+
+use http::{Response, StatusCode};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{ClientRequest, ServerState};
+use crate::token_endpoint::{
+    client::{
+        Client, TokenFormat,
+        secret::{TokenHash, draw},
+    },
+    grant::{Granted, TokenRequest},
+    http::{
+        error::{TokenError, TokenErrorKind},
+        response::{ResponseBody, json},
+    },
+    store::{AccessRecord, Issued, NewAccess},
+};
+
+/// What was issued; see [`extra_response_parameters`](crate::token_endpoint::TokenEndpointBuilder::extra_response_parameters).
+#[derive(Debug)]
+pub struct Issuance<'i> {
+    record: &'i AccessRecord,
+    grant_type: &'i str,
+}
+
+impl Issuance<'_> {
+    /// `client_id`.
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        &self.record.client_id
+    }
+
+    /// `grant_type` of the request.
+    #[must_use]
+    pub fn grant_type(&self) -> &str {
+        self.grant_type
+    }
+
+    /// `sub`: the client itself, or a user.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.record.subject
+    }
+
+    /// `scope`: names separated by spaces; may be empty.
+    #[must_use]
+    pub fn scope(&self) -> &str {
+        &self.record.scope
+    }
+
+    /// `aud`.
+    #[must_use]
+    pub fn audience(&self) -> &str {
+        &self.record.audience
+    }
+
+    /// `iat`.
+    #[must_use]
+    pub fn issued_at(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(self.record.issued_at)
+    }
+}
+
+/// Makes the application's own parameters of a response.
+pub(crate) type ExtraParameters = Box<dyn Fn(&Issuance<'_>) -> Result<Value, serde_json::Error> + Send + Sync>;
+
+/// RFC 9068 §2.2.
+#[derive(Serialize)]
+struct AccessTokenClaims<'t> {
+    iss: &'t str,
+    sub: &'t str,
+    aud: &'t str,
+    client_id: &'t str,
+    iat: u64,
+    exp: u64,
+    jti: &'t str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    scope: &'t str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<u64>,
+}
+
+/// RFC 6749 §5.1. Contains `scope` whenever the token has any, which includes the cases where §3.3 requires it.
+#[derive(Serialize)]
+struct TokenResponse<'t> {
+    access_token: &'t str,
+    token_type: &'static str,
+    expires_in: u64,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    scope: &'t str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'t str>,
+    #[serde(flatten)]
+    extra: Map<String, Value>,
+}
+
+impl ServerState {
+    pub(crate) async fn token(&self, request: &ClientRequest) -> Result<Response<ResponseBody>, TokenError> {
+        let ClientRequest { client, parameters } = request;
+        let missing = || TokenError::new(TokenErrorKind::InvalidRequest, "The grant_type is missing");
+        let wanted = parameters.get("grant_type")?.ok_or_else(missing)?;
+        let offered = self.grants.iter().find(|grant| grant.grant_type() == wanted);
+        let unsupported = || TokenError::new(TokenErrorKind::UnsupportedGrantType, "The grant type is not supported");
+        let grant = offered.ok_or_else(unsupported)?;
+        if !client.may_use(wanted) {
+            let description = "The client is not registered for this grant type";
+            return Err(TokenError::new(TokenErrorKind::UnauthorizedClient, description));
+        }
+        let granted = grant.decide(&TokenRequest::new(client, parameters, self)).await?;
+        self.issue(client, granted, wanted).await
+    }
+
+    async fn issue(
+        &self,
+        client: &Client,
+        granted: Granted,
+        grant_type: &str,
+    ) -> Result<Response<ResponseBody>, TokenError> {
+        let (time, now) = (self.services.now(), self.services.unix_seconds());
+        let lifetime = client.lifetime.unwrap_or(self.lifetime).as_secs();
+        let Granted { subject, scope, audience, family, refresh } = granted;
+        // No token outlives the user's approval.
+        let end = family.as_ref().map_or(u64::MAX, |family| family.expires_at);
+        let record = AccessRecord {
+            id: draw().map_err(TokenError::unavailable)?,
+            auth_time: family.as_ref().and_then(|family| family.auth_time),
+            family: family.map(|family| family.id),
+            client_id: client.id().to_owned(),
+            credential: client.credential_fingerprint(),
+            subject,
+            scope,
+            audience,
+            issued_at: now,
+            expires_at: end.min(now + lifetime),
+        };
+        let token = match client.format(&record.audience) {
+            TokenFormat::Opaque => draw().map_err(TokenError::unavailable)?,
+            TokenFormat::Jwt => self.signer.sign(&self.claims(&record), time)?,
+        };
+        // Store before responding, so that every token a client holds is known.
+        let access = NewAccess { hash: TokenHash::of(&token), record };
+        match self.services.store.issue(&access, refresh.new_token(), client.max_active_tokens, now).await? {
+            Issued::Remembered => {}
+            Issued::FamilyDead => {
+                return Err(TokenError::new(TokenErrorKind::InvalidGrant, "The grant was revoked"));
+            }
+        }
+        let record = &access.record;
+        let extra = self.extra_parameters(&Issuance { record, grant_type })?;
+        Ok(json(
+            StatusCode::OK,
+            &TokenResponse {
+                access_token: &token,
+                token_type: "Bearer",
+                expires_in: record.expires_at.saturating_sub(now),
+                scope: &record.scope,
+                refresh_token: refresh.text(),
+                extra,
+            },
+        ))
+    }
+
+    fn claims<'t>(&'t self, record: &'t AccessRecord) -> AccessTokenClaims<'t> {
+        AccessTokenClaims {
+            iss: &self.issuer,
+            sub: &record.subject,
+            aud: &record.audience,
+            client_id: &record.client_id,
+            iat: record.issued_at,
+            exp: record.expires_at,
+            jti: &record.id,
+            scope: &record.scope,
+            auth_time: record.auth_time,
+        }
+    }
+
+    fn extra_parameters(&self, issuance: &Issuance<'_>) -> Result<Map<String, Value>, TokenError> {
+        let Some(make) = &self.extra_parameters else { return Ok(Map::new()) };
+        match make(issuance).map_err(TokenError::unavailable)? {
+            Value::Object(mut parameters) => {
+                // The application can't change what RFC 6749 defines; an absent value is left out, not sent as `null`.
+                parameters.retain(|name, value| !DEFINED.contains(&name.as_str()) && !value.is_null());
+                Ok(parameters)
+            }
+            _ => Ok(Map::new()),
+        }
+    }
+}
+
+/// The parameters that specifications define.
+const DEFINED: [&str; 9] = [
+    "access_token",
+    "token_type",
+    "expires_in",
+    "scope",
+    "refresh_token",
+    "issued_token_type",
+    "error",
+    "error_description",
+    "error_uri",
+];

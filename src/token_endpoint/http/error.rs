@@ -1,0 +1,187 @@
+//! Error responses (RFC 6749 §5.2).
+//!
+//! *In*: the cause, from any step. *Out*: a status, a JSON body with `error` and `error_description`, and the required
+//! headers.
+//!
+//! Descriptions are fixed texts; no part of the request is repeated.
+
+use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
+
+use http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+
+use super::response::{ResponseBody, json};
+use crate::{log, token_endpoint::store::StoreError};
+
+/// Why a request to one of the endpoints is refused. A [`Grant`](crate::token_endpoint::Grant) returns it.
+///
+/// ```
+/// use tower_oauth::token_endpoint::{TokenError, TokenErrorKind};
+///
+/// let error = TokenError::new(TokenErrorKind::InvalidGrant, "The device code has expired");
+/// assert_eq!(error.kind().as_str(), "invalid_grant");
+/// ```
+#[derive(Clone)]
+pub struct TokenError {
+    kind: TokenErrorKind,
+    description: &'static str,
+    retry_after: Option<Duration>,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+/// The error codes. [`as_str`](Self::as_str) and `Display` give the registered name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TokenErrorKind {
+    /// A parameter is missing, repeated or malformed: 400 (RFC 6749 §5.2).
+    InvalidRequest,
+    /// The client is unknown, or its authentication is missing or wrong: 401 with `WWW-Authenticate` (RFC 6749 §5.2).
+    InvalidClient,
+    /// The code or refresh token is unknown, expired, used, revoked, or was issued to another client: 400 (RFC 6749 §5.2).
+    InvalidGrant,
+    /// The client may not use this grant: 400 (RFC 6749 §5.2).
+    UnauthorizedClient,
+    /// The server doesn't offer this grant: 400 (RFC 6749 §5.2).
+    UnsupportedGrantType,
+    /// The scope is malformed, unknown, or exceeds what the client or the grant has: 400 (RFC 6749 §5.2).
+    InvalidScope,
+    /// The resource is malformed, unknown, or not for this client: 400 (RFC 8707 §2).
+    InvalidTarget,
+    /// Too many failed authentications: 429 with `Retry-After`. The code is that of RFC 6749 §4.1.2.1.
+    TooManyAttempts,
+    /// The server has a fault, and the request may be correct: 503 with `Retry-After`.
+    Unavailable,
+}
+
+impl TokenErrorKind {
+    /// Returns the value of `error`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
+            Self::TooManyAttempts | Self::Unavailable => "temporarily_unavailable",
+        }
+    }
+
+    fn status(self) -> StatusCode {
+        match self {
+            Self::InvalidClient => StatusCode::UNAUTHORIZED,
+            Self::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+impl fmt::Display for TokenErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl TokenError {
+    /// Returns an error with a text for the client's developer.
+    ///
+    /// Characters that RFC 6749 §5.2 excludes from `error_description` (quote, backslash, everything but printable ASCII) are
+    /// sent as `?`.
+    #[must_use]
+    pub fn new(kind: TokenErrorKind, description: &'static str) -> Self {
+        let retry_after = (kind.status().as_u16() >= 429).then_some(RETRY_AFTER);
+        Self { kind, description, retry_after, source: None }
+    }
+
+    pub(crate) fn unavailable(source: impl Error + Send + Sync + 'static) -> Self {
+        let error = Self::new(TokenErrorKind::Unavailable, "The server is temporarily unavailable");
+        Self { source: Some(Arc::new(source)), ..error }
+    }
+
+    pub(crate) fn too_many_attempts(retry_after: Duration) -> Self {
+        let error = Self::new(TokenErrorKind::TooManyAttempts, "Too many failed authentications");
+        Self { retry_after: Some(retry_after), ..error }
+    }
+
+    /// Returns the error code.
+    #[must_use]
+    pub fn kind(&self) -> TokenErrorKind {
+        self.kind
+    }
+
+    /// Returns the text for the client's developer.
+    #[must_use]
+    pub fn description(&self) -> &'static str {
+        self.description
+    }
+
+    pub(crate) fn into_response(self) -> Response<ResponseBody> {
+        #[derive(Serialize)]
+        struct ErrorMembers<'e> {
+            error: &'static str,
+            error_description: Cow<'e, str>,
+        }
+        if self.kind == TokenErrorKind::Unavailable {
+            log::token_endpoint_failed(&self);
+        }
+        let members = ErrorMembers { error: self.kind.as_str(), error_description: sanitised(self.description) };
+        let mut response = json(self.kind.status(), &members);
+        let headers = response.headers_mut();
+        if self.kind == TokenErrorKind::InvalidClient {
+            // Required if the client used Authorization (§5.2), and in every 401 (RFC 9110 §15.5.2).
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
+        }
+        if let Some(after) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, whole_seconds(after).into());
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind.as_str(), self.description)
+    }
+}
+
+impl From<StoreError> for TokenError {
+    fn from(error: StoreError) -> Self {
+        Self::unavailable(error)
+    }
+}
+
+impl fmt::Debug for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenError")
+            .field("kind", &self.kind)
+            .field("description", &self.description)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Error for TokenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// Replaces everything but `%x20-21 / %x23-5B / %x5D-7E` (§5.2).
+fn sanitised(text: &str) -> Cow<'_, str> {
+    let allowed = |c: char| matches!(c, ' '..='!' | '#'..='[' | ']'..='~');
+    if text.chars().all(allowed) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().map(|c| if allowed(c) { c } else { '?' }).collect())
+}
+
+fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0)).max(1)
+}
+
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// `charset`: ids and secrets are read as UTF-8 (RFC 7617 §2.1).
+const CHALLENGE: &str = r#"Basic realm="token endpoint", charset="UTF-8""#;

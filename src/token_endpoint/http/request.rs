@@ -1,0 +1,246 @@
+//! The parameters of a request (RFC 6749 §3.2, Appendix B).
+//!
+//! *In*: the body of a POST: a form, or a JSON object if that is accepted. *Out*: [`Parameters`].
+//!
+//! The query of a POST is never read, because URLs are logged (RFC 6749 §2.3.1). The meaning of a parameter is not checked
+//! here.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use http_body::Body;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use percent_encoding::percent_decode;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, Visitor},
+};
+use serde_json::Value;
+
+use super::error::{TokenError, TokenErrorKind};
+use crate::json::Str;
+
+/// The parameters of one request, decoded. Empty values count as absent (RFC 6749 §3.2).
+#[derive(Default)]
+pub(crate) struct Parameters(Vec<(String, String)>);
+
+/// The accepted types of bodies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bodies {
+    Form,
+    FormAndJson,
+}
+
+impl Parameters {
+    /// Reads the body of a request.
+    pub(crate) async fn from_body<B>(headers: &HeaderMap, body: B, bodies: Bodies) -> Result<Self, TokenError>
+    where
+        B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+    {
+        let format = BodyFormat::of(headers, bodies)?;
+        let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|error| {
+            invalid(if error.is::<LengthLimitError>() {
+                "The request body is too large"
+            } else {
+                "The request body is incomplete"
+            })
+        })?;
+        let body: Bytes = body.to_bytes();
+        let parameters = match format {
+            BodyFormat::Form => Self::from_form(&body),
+            BodyFormat::Json => Self::from_json(&body),
+        }?;
+        parameters.refuse_repeated()?;
+        Ok(parameters)
+    }
+
+    /// Reads `application/x-www-form-urlencoded` in UTF-8 (Appendix B). An invalid escape stands for itself, as in browsers.
+    pub(crate) fn from_form(body: &[u8]) -> Result<Self, TokenError> {
+        // The parser replaces invalid UTF-8 by U+FFFD. `&` and `=` can't be part of a longer character, so the whole is UTF-8
+        // exactly if all names and values are.
+        percent_decode(body).decode_utf8().map_err(|_| invalid("The form is not valid UTF-8"))?;
+        Ok(Self(form_urlencoded::parse(body).into_owned().collect()))
+    }
+
+    fn from_json(body: &[u8]) -> Result<Self, TokenError> {
+        // Checked for the whole body, because the parser skips the text of values that it ignores.
+        let text = str::from_utf8(body).map_err(|_| invalid("The JSON is not valid UTF-8"))?;
+        serde_json::from_str(text).map_err(|_| invalid("The body is not a JSON object of strings"))
+    }
+
+    /// Refuses a repeated parameter that a specification defines (§3.2). An unknown parameter is ignored, also when repeated
+    /// (erratum 5708).
+    pub(crate) fn refuse_repeated(&self) -> Result<(), TokenError> {
+        for name in ONCE {
+            if self.0.iter().filter(|(other, _)| other == name).nth(1).is_some() {
+                return Err(invalid("A parameter is repeated"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns an optional parameter, which must not be repeated.
+    pub(crate) fn get(&self, name: &str) -> Result<Option<&str>, TokenError> {
+        let mut values = self.0.iter().filter(|(other, _)| other == name);
+        let value = values.next().map(|(_, value)| value.as_str());
+        if values.next().is_some() {
+            return Err(invalid("A parameter is repeated"));
+        }
+        Ok(value.filter(|value| !value.is_empty()))
+    }
+
+    /// Returns a required parameter, which must not be repeated.
+    pub(crate) fn required(&self, name: &str) -> Result<&str, TokenError> {
+        self.get(name)?.ok_or_else(|| invalid("A required parameter is missing"))
+    }
+
+    /// Returns the values of a parameter that may be repeated.
+    pub(crate) fn all<'p>(&'p self, name: &'p str) -> impl Iterator<Item = &'p str> {
+        self.0.iter().filter(move |(other, value)| other == name && !value.is_empty()).map(|(_, value)| value.as_str())
+    }
+}
+
+impl fmt::Debug for Parameters {
+    /// Shows names only: the values are secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+impl<'de> Deserialize<'de> for Parameters {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ReadObject;
+        impl<'de> Visitor<'de> for ReadObject {
+            type Value = Parameters;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parameters, A::Error> {
+                let mut parameters = Vec::new();
+                while let Some((Str(name), value)) = map.next_entry::<Str<'de>, Value>()? {
+                    match value {
+                        Value::String(value) => parameters.push((name.into_owned(), value)),
+                        Value::Null => parameters.push((name.into_owned(), String::new())),
+                        Value::Array(values) if MANY.contains(&&*name) => {
+                            for value in values {
+                                let Value::String(value) = value else { return Err(A::Error::custom("not a string")) };
+                                parameters.push((name.clone().into_owned(), value));
+                            }
+                        }
+                        _ if MANY.contains(&&*name) || ONCE.contains(&&*name) => {
+                            return Err(A::Error::custom("not a string"));
+                        }
+                        // An unknown parameter is ignored.
+                        _ => {}
+                    }
+                }
+                Ok(Parameters(parameters))
+            }
+        }
+        deserializer.deserialize_map(ReadObject)
+    }
+}
+
+enum BodyFormat {
+    Form,
+    Json,
+}
+
+impl BodyFormat {
+    fn of(headers: &HeaderMap, bodies: Bodies) -> Result<Self, TokenError> {
+        let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+        let (Some(value), None) = (types.next(), types.next()) else {
+            return Err(invalid(WANTS_FORM));
+        };
+        let media_type = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        if media_type.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
+            Ok(Self::Form)
+        } else if bodies == Bodies::FormAndJson && media_type.eq_ignore_ascii_case(b"application/json") {
+            Ok(Self::Json)
+        } else {
+            Err(invalid(WANTS_FORM))
+        }
+    }
+}
+
+fn invalid(description: &'static str) -> TokenError {
+    TokenError::new(TokenErrorKind::InvalidRequest, description)
+}
+
+const MAX_BODY_BYTES: usize = 64 * 1024;
+const WANTS_FORM: &str = "The content type must be application/x-www-form-urlencoded";
+/// Parameters that may be repeated: `resource` (RFC 8707 §2), and `audience`, its name in RFC 8693 §2.1.
+const MANY: [&str; 2] = ["resource", "audience"];
+/// The registered parameters of these requests.
+const ONCE: [&str; 16] = [
+    "grant_type",
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "scope",
+    "code",
+    "redirect_uri",
+    "code_verifier",
+    "refresh_token",
+    "token",
+    "token_type_hint",
+    "username",
+    "password",
+    "assertion",
+    "state",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::Parameters;
+
+    #[test]
+    fn decodes_a_form_as_browsers_encode_it() {
+        let form = Parameters::from_form(b"a=1+2%2B3&b=%C3%A4&c&=d&&e=x=y&f=%zz%4").unwrap();
+        let get = |name| form.get(name).unwrap();
+        assert_eq!(get("a"), Some("1 2+3"));
+        assert_eq!(get("b"), Some("ä"));
+        assert_eq!(get("c"), None, "an empty value counts as absent");
+        assert_eq!(get("e"), Some("x=y"));
+        assert_eq!(get("f"), Some("%zz%4"));
+        for bad in [
+            &b"a=%FF"[..],
+            b"%ff=a",
+            b"a=\xff",
+            b"a=%C3&b=%A4",
+            b"%C3=%A4",
+            b"a=\xc3&\xa4",
+            b"a=%ED%A0%80",
+            b"a=%C0%AF",
+        ] {
+            assert!(Parameters::from_form(bad).is_err(), "not UTF-8: {bad:?}");
+        }
+        let replacement = Parameters::from_form(b"a=%EF%BF%BD&b=\xef\xbf\xbd").unwrap();
+        assert_eq!(
+            (replacement.get("a").unwrap(), replacement.get("b").unwrap()),
+            (Some("\u{fffd}"), Some("\u{fffd}"))
+        );
+        assert!(Parameters::from_form(b"a=1&a=2").unwrap().get("a").is_err());
+    }
+
+    #[test]
+    fn reads_the_same_parameters_from_a_json_object() {
+        let json = br#"{"scope": "a b", "resource": ["r1", "r2"], "client_id": null, "extra": {"x": 1}}"#;
+        let json = Parameters::from_json(json).unwrap();
+        assert_eq!(json.get("scope").unwrap(), Some("a b"));
+        assert_eq!(json.get("client_id").unwrap(), None);
+        assert_eq!(json.all("resource").collect::<Vec<_>>(), ["r1", "r2"]);
+        for bad in
+            [r#"{"scope": 1}"#, r#"{"scope": ["a"]}"#, r#"{"resource": [1]}"#, "[]", "", "{} x", "{\"a\":\"\u{1}\"}"]
+        {
+            assert!(Parameters::from_json(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert!(Parameters::from_json(b"{\"scope\":\"\xff\"}").is_err());
+        let twice = Parameters::from_json(br#"{"scope":"a","sc\u006fpe":"b"}"#).unwrap();
+        assert!(twice.refuse_repeated().is_err(), "a repetition is found however the name is escaped");
+    }
+}

@@ -1,0 +1,144 @@
+//! The introspection response (RFC 7662 §2.2, RFC 9701 §5).
+//!
+//! *In*: the body of a response. *Out*: a token, or that it is inactive, or an error if the response is malformed.
+//!
+//! The parser is strict: `active` must be a boolean, and a member of a wrong type or a duplicate one makes the response
+//! malformed. The token's issuer, audience and times are *not* checked here.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{IntrospectionRules, SIGNED_RESPONSE};
+use crate::{
+    claims::NumericDate,
+    error::AuthError,
+    fetch::FetchError,
+    json::{OneOrMany, object},
+    jws::Compact,
+    keys::remote::StillUnknown,
+    token::Token,
+    verify::jwt::{Fault, check_signature},
+};
+
+/// A well-formed response.
+pub(super) enum IntrospectionResult {
+    Active(Token),
+    /// Active, but not an access token that may be used as a plain bearer token.
+    NotBearer(AuthError),
+    Inactive,
+}
+
+/// The members that are checked before the claims.
+#[derive(Deserialize)]
+struct IntrospectionStatus {
+    active: bool,
+    token_type: Option<String>,
+    token_use: Option<String>,
+}
+
+impl IntrospectionRules {
+    /// Parses a plain JSON response.
+    pub(super) fn parse_response(&self, body: &[u8]) -> Result<IntrospectionResult, FetchError> {
+        let text = str::from_utf8(body).map_err(|_| FetchError::new("the response is not UTF-8"))?;
+        // The message of serde_json may quote the response, so only the column is reported.
+        let status: IntrospectionStatus = object(text).map_err(|error| {
+            FetchError::new(format!("the response is not an introspection response (column {})", error.column()))
+        })?;
+        if !status.active {
+            return Ok(IntrospectionResult::Inactive);
+        }
+        if let Some(error) = status.refusal() {
+            return Ok(IntrospectionResult::NotBearer(error));
+        }
+        let token = Token::from_claims(text.to_owned(), &self.names)
+            .map_err(|error| FetchError::new("a member of the response is malformed").with_source(error))?;
+        Ok(IntrospectionResult::Active(token))
+    }
+
+    /// Parses a signed response (RFC 9701 §5). Checks its signature, type, issuer and audience.
+    pub(super) async fn parse_signed_response(&self, body: &[u8]) -> Result<IntrospectionResult, FetchError> {
+        let text = str::from_utf8(body).map_err(|_| FetchError::new("the response is not UTF-8"))?.trim_ascii();
+        let jws = Compact::split(text.as_bytes()).ok_or_else(|| FetchError::new("the signed response is not a JWS"))?;
+        if let Err(fault) = self.check_signature(&jws) {
+            let Fault::NoKey(key_id) = fault else { return Err(unverified(fault)) };
+            let failed = |error| FetchError::new("the key of the signed response is not available").with_source(error);
+            // Even if there is no refresh to wait for, a new key set may have arrived since the check above.
+            let refreshed = match self.issuer.seek(key_id.as_deref()) {
+                Ok(waiting) => Ok(waiting.wait().await),
+                Err(error) => Err(error),
+            };
+            self.check_signature(&jws).map_err(|fault| match fault {
+                Fault::NoKey(_) => failed(refreshed.map_or_else(|error| error, StillUnknown::error)),
+                fault @ Fault::Refused(_) => unverified(fault),
+            })?;
+        }
+        let payload =
+            jws.payload().ok_or_else(|| FetchError::new("the payload of the signed response is malformed"))?;
+        self.parse_signed_payload(&payload)
+    }
+
+    fn check_signature(&self, jws: &Compact<'_>) -> Result<(), Fault> {
+        let keys = self.issuer.current_keys();
+        // RFC 9701 §5: the type is distinct, so that neither a response nor an access token is accepted as the other.
+        check_signature(jws, keys.set(), &self.algorithms, |typ| {
+            typ.is_some_and(|typ| {
+                typ.eq_ignore_ascii_case("token-introspection+jwt") || typ.eq_ignore_ascii_case(SIGNED_RESPONSE)
+            })
+        })
+    }
+
+    fn parse_signed_payload(&self, payload: &[u8]) -> Result<IntrospectionResult, FetchError> {
+        #[derive(Deserialize)]
+        struct SignedPayload<'p> {
+            iss: String,
+            #[serde(borrow)]
+            aud: &'p RawValue,
+            iat: NumericDate,
+            #[serde(borrow)]
+            token_introspection: &'p RawValue,
+        }
+        let malformed = || FetchError::new("the signed response lacks iss, aud, iat or token_introspection");
+        let text = str::from_utf8(payload).map_err(|_| malformed())?;
+        let signed: SignedPayload<'_> = object(text).map_err(|_| malformed())?;
+        if signed.iss != self.issuer.identifier() {
+            return Err(FetchError::new("the signed response is from another issuer"));
+        }
+        let ours = |named: &str| {
+            self.client.client_id() == Some(named) || self.expected.audience.iter().any(|audience| audience == named)
+        };
+        let audience: OneOrMany<'_> = serde_json::from_str(signed.aud.get()).map_err(|_| malformed())?;
+        if !audience.iter().any(ours) {
+            return Err(FetchError::new("the signed response has another audience"));
+        }
+        let NumericDate(now) = NumericDate::of(self.expected.clock.now());
+        if signed.iat.0 > now + self.expected.leeway.as_secs_f64() {
+            return Err(FetchError::new("the signed response was issued in the future"));
+        }
+        self.parse_response(signed.token_introspection.get().as_bytes())
+    }
+}
+
+impl IntrospectionStatus {
+    /// Refuses an active token that is not a bearer access token: a refresh token, or one that is bound to a key.
+    fn refusal(&self) -> Option<AuthError> {
+        use crate::error::Reason;
+        let is = |member: &Option<String>, accepted: &[&str]| {
+            member.as_ref().is_none_or(|value| accepted.iter().any(|name| value.eq_ignore_ascii_case(name)))
+        };
+        // RFC 9449 §6.2.
+        if self.token_type.as_ref().is_some_and(|kind| kind.eq_ignore_ascii_case("DPoP")) {
+            return Some(Reason::SenderConstrained.into());
+        }
+        // RFC 6749 §7.1. Some servers send the kind of token instead.
+        let bearer = is(&self.token_type, &["Bearer", "access_token"]);
+        (!bearer || !is(&self.token_use, &["access", "access_token"])).then(|| Reason::NotAnAccessToken.into())
+    }
+}
+
+fn unverified(fault: Fault) -> FetchError {
+    let error = FetchError::new("the signed response could not be verified");
+    match fault {
+        Fault::Refused(cause) => error.with_source(cause),
+        Fault::NoKey(_) => error,
+    }
+}
