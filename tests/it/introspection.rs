@@ -1,5 +1,5 @@
-//! Asking the issuer about a token (RFC 7662): who is at fault when there is no answer, how long it is waited for, and what
-//! cannot be configured. Over real HTTP, by a clock that is turned by hand.
+//! Introspection requests (RFC 7662): which party is at fault when there is no response, the time limit, and which
+//! settings are refused. The tests use real HTTP and a clock that the test advances.
 
 use std::{
     future::Future,
@@ -34,7 +34,7 @@ pub(crate) fn client() -> ClientAuthentication {
     ClientAuthentication::secret_basic("orders-api", SECRET)
 }
 
-/// An API that asks a fake issuer, by a clock that stands at [`NOW`].
+/// An API that introspects tokens at a fake issuer, with a clock that starts at [`NOW`].
 pub(crate) struct IntrospectionFixture {
     pub(crate) fake: FakeIssuer,
     pub(crate) clock: ManualClock,
@@ -47,33 +47,35 @@ impl IntrospectionFixture {
         Self::with(|verifier| verifier).await
     }
 
-    pub(crate) async fn with(say: impl FnOnce(IntrospectionVerifierBuilder) -> IntrospectionVerifierBuilder) -> Self {
-        Self::of(FakeIssuer::start().await, client(), say)
+    pub(crate) async fn with(
+        configure: impl FnOnce(IntrospectionVerifierBuilder) -> IntrospectionVerifierBuilder,
+    ) -> Self {
+        Self::with_parts(FakeIssuer::start().await, client(), configure)
     }
 
-    pub(crate) fn of(
+    pub(crate) fn with_parts(
         fake: FakeIssuer,
         client: ClientAuthentication,
-        say: impl FnOnce(IntrospectionVerifierBuilder) -> IntrospectionVerifierBuilder,
+        configure: impl FnOnce(IntrospectionVerifierBuilder) -> IntrospectionVerifierBuilder,
     ) -> Self {
         let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(NOW));
         let issuer = fake.builder().clock(clock.clone()).build().unwrap();
         let verifier = IntrospectionVerifier::builder(issuer, client, API).clock(clock.clone());
-        let verifier = say(verifier).build().unwrap();
-        Self::judging(fake, clock, verifier)
+        let verifier = configure(verifier).build().unwrap();
+        Self::with_verifier(fake, clock, verifier)
     }
 
-    /// An API with another verifier, which goes by this clock.
-    pub(crate) fn judging(fake: FakeIssuer, clock: ManualClock, verifier: impl Verify) -> Self {
+    /// An API with another verifier, which uses this clock.
+    pub(crate) fn with_verifier(fake: FakeIssuer, clock: ManualClock, verifier: impl Verify) -> Self {
         let verifier = Arc::new(verifier);
         let app = router().layer(OAuthLayer::new(Arc::clone(&verifier)));
         let fixture = Self { fake, clock, app, server: ResourceServer::new(verifier) };
-        fixture.says(&fixture.good());
+        fixture.respond_with(&fixture.active());
         fixture
     }
 
-    /// What is said of Ada's token, which may read orders.
-    pub(crate) fn good(&self) -> Value {
+    /// The response for an active token of Ada's with the scope `orders:read`.
+    pub(crate) fn active(&self) -> Value {
         json!({
             "active": true,
             "iss": self.fake.identifier,
@@ -87,22 +89,22 @@ impl IntrospectionFixture {
         })
     }
 
-    /// The same, with this member set, or left out for `null`.
-    pub(crate) fn good_but(&self, member: &str, value: Value) -> Value {
-        let mut answer = self.good();
+    /// The same response with this member set, or removed for `null`.
+    pub(crate) fn active_with(&self, member: &str, value: Value) -> Value {
+        let mut response = self.active();
         match value {
-            Value::Null => drop(answer.as_object_mut().unwrap().remove(member)),
-            value => answer[member] = value,
+            Value::Null => drop(response.as_object_mut().unwrap().remove(member)),
+            value => response[member] = value,
         }
-        answer
+        response
     }
 
-    pub(crate) fn says(&self, answer: &Value) {
-        self.says_text(&answer.to_string());
+    pub(crate) fn respond_with(&self, response: &Value) {
+        self.respond_with_text(&response.to_string());
     }
 
-    pub(crate) fn says_text(&self, answer: &str) {
-        self.fake.introspection(Answer::Body(answer.to_owned()));
+    pub(crate) fn respond_with_text(&self, response: &str) {
+        self.fake.introspection(Answer::Body(response.to_owned()));
     }
 
     pub(crate) async fn authenticate(&self, token: &str) -> Result<Token, AuthError> {
@@ -110,6 +112,7 @@ impl IntrospectionFixture {
         self.server.authenticate(&request.into_parts().0).await
     }
 
+    /// The kind of the refusal, or `None` for an accepted token.
     pub(crate) async fn kind(&self, token: &str) -> Option<AuthErrorKind> {
         self.authenticate(token).await.err().map(|error| error.kind())
     }
@@ -118,23 +121,23 @@ impl IntrospectionFixture {
         get_with_token(&self.app, "/me", token).await
     }
 
-    /// Nobody can tell about the token: 503, when to come back, and no word against it.
-    pub(crate) async fn is_unavailable(&self, retry_after: &str, what: &str) {
-        let answer = self.get("opaque").await;
-        assert_eq!(answer.status, 503, "{what}");
-        assert_eq!(answer.header("retry-after"), Some(retry_after), "{what}");
-        assert!(answer.challenges().is_empty() && answer.body.is_empty(), "{what}: {answer:?}");
+    /// The token could not be checked: 503 with `Retry-After`, and no challenge.
+    pub(crate) async fn assert_unavailable(&self, retry_after: &str, what: &str) {
+        let response = self.get("opaque").await;
+        assert_eq!(response.status, 503, "{what}");
+        assert_eq!(response.header("retry-after"), Some(retry_after), "{what}");
+        assert!(response.challenges().is_empty() && response.body.is_empty(), "{what}: {response:?}");
     }
 
-    /// The verdict about a question that is given up after exactly this long.
-    async fn is_given_up_after(&self, patience: Duration, questions: usize) -> Result<Token, AuthError> {
+    /// The verdict of an introspection request that times out after exactly this time.
+    async fn times_out_after(&self, timeout: Duration, requests: usize) -> Result<Token, AuthError> {
         let mut waiting = Box::pin(self.authenticate("opaque"));
-        let asked = self.fake.wait_for_introspections(questions);
+        let asked = self.fake.wait_for_introspections(requests);
         tokio::select! {
             verdict = &mut waiting => panic!("{verdict:?}"),
             () = asked => {}
         }
-        self.clock.advance(patience.saturating_sub(Duration::from_millis(1)));
+        self.clock.advance(timeout.saturating_sub(Duration::from_millis(1)));
         tokio::task::yield_now().await;
         assert!(poll_immediate(&mut waiting).await.is_none(), "too early");
         self.clock.advance(Duration::from_millis(1));
@@ -142,13 +145,13 @@ impl IntrospectionFixture {
     }
 }
 
-/// Without waiting by the machine's clock for what the other one decides.
+/// Awaits a future that only the manual clock may delay. Panics if it takes 4 s of real time.
 pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(4), future).await.expect("somebody waits who should not")
+    tokio::time::timeout(Duration::from_secs(4), future).await.expect("the future still waits after 4 s")
 }
 
 #[tokio::test]
-async fn an_active_token_is_admitted_with_its_facts_and_an_inactive_one_is_invalid() {
+async fn accepts_an_active_token_with_its_claims_and_refuses_an_inactive_one() {
     let fixture = IntrospectionFixture::new().await;
     let token = fixture.authenticate("opaque").await.unwrap();
     assert_eq!((token.subject(), token.client_id()), (Some("ada"), Some("test-client")));
@@ -156,50 +159,50 @@ async fn an_active_token_is_admitted_with_its_facts_and_an_inactive_one_is_inval
     assert_eq!(token.issuer(), Some(&*fixture.fake.identifier));
     assert!(token.allows("orders:read") && !token.allows("orders:write"));
     assert_eq!(token.expires_at(), Some(UNIX_EPOCH + Duration::from_secs(NOW + 300)));
-    // RFC 7662 §2.2: whatever else stands there of one that isn't active, good or bad, says nothing.
+    // RFC 7662 §2.2: in the response for an inactive token, the other members have no meaning.
     for inactive in [
         json!({"active": false}),
-        fixture.good_but("active", json!(false)),
+        fixture.active_with("active", json!(false)),
         json!({"active": false, "exp": "soon", "aud": 1, "scope": [[]]}),
     ] {
-        fixture.says(&inactive);
-        let answer = fixture.get("opaque").await;
-        assert!(answer.is_refusal(401, "invalid_token"), "{inactive}: {answer:?}");
-        assert!(answer.challenges()[0].contains("The access token is invalid"), "{answer:?}");
+        fixture.respond_with(&inactive);
+        let response = fixture.get("opaque").await;
+        assert!(response.is_refusal(401, "invalid_token"), "{inactive}: {response:?}");
+        assert!(response.challenges()[0].contains("The access token is invalid"), "{response:?}");
     }
-    fixture.says(&fixture.good());
-    assert_eq!(fixture.get("opaque").await.status, 200, "nothing was remembered");
+    fixture.respond_with(&fixture.active());
+    assert_eq!(fixture.get("opaque").await.status, 200, "no verdict was cached");
 }
 
 #[tokio::test]
-async fn an_active_token_without_the_scope_is_403() {
+async fn refuses_an_active_token_without_the_scope_with_403() {
     let fixture = IntrospectionFixture::new().await;
     assert_eq!(get_with_token(&fixture.app, "/orders", "opaque").await.status, 200);
     assert!(get_with_token(&fixture.app, "/admin", "opaque").await.is_refusal(403, "insufficient_scope"));
 }
 
 #[tokio::test]
-async fn an_answer_of_another_status_is_not_the_tokens_fault() {
+async fn responds_503_to_an_introspection_response_of_any_status_but_200() {
     let fixture = IntrospectionFixture::new().await;
-    // With a body that would be good under 200, so that nothing but the status is to blame.
+    // With bodies that would be valid with 200, so that only the status is wrong.
     for status in [
         201, 202, 203, 204, 206, 300, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 406, 408, 410, 415, 418,
         422, 429, 500, 501, 502, 503, 504, 599,
     ] {
-        for body in [fixture.good().to_string(), json!({"active": false}).to_string(), "<html>no</html>".to_owned()] {
+        for body in [fixture.active().to_string(), json!({"active": false}).to_string(), "<html>no</html>".to_owned()] {
             let body = if matches!(status, 204 | 304) { Vec::new() } else { body.into_bytes() };
             fixture.fake.introspection(Answer::Whole(status, String::new(), body));
             let asked = fixture.fake.introspection_count();
-            fixture.is_unavailable("5", &status.to_string()).await;
-            assert_eq!(fixture.fake.introspection_count(), asked + 1, "{status}: asked once, not again");
+            fixture.assert_unavailable("5", &status.to_string()).await;
+            assert_eq!(fixture.fake.introspection_count(), asked + 1, "{status}: one request, no retry");
         }
     }
-    fixture.says(&fixture.good());
-    assert_eq!(fixture.get("opaque").await.status, 200, "nothing was remembered");
+    fixture.respond_with(&fixture.active());
+    assert_eq!(fixture.get("opaque").await.status, 200, "no verdict was cached");
 }
 
 #[tokio::test]
-async fn refused_credentials_of_ours_are_told_as_such_to_the_log_alone() {
+async fn only_the_cause_says_that_the_issuer_refused_this_apis_credentials() {
     let fixture = IntrospectionFixture::new().await;
     for status in [401, 403] {
         let challenge = "WWW-Authenticate: Basic realm=\"introspection\"\r\n".to_owned();
@@ -208,44 +211,44 @@ async fn refused_credentials_of_ours_are_told_as_such_to_the_log_alone() {
         assert_eq!(error.kind(), AuthErrorKind::Unavailable);
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert!(cause.contains(&status.to_string()) && cause.contains("this API's own credentials"), "{cause}");
-        fixture.is_unavailable("5", "the server's challenge is not for the caller").await;
+        fixture.assert_unavailable("5", "the client doesn't get the issuer's challenge").await;
     }
 }
 
 #[tokio::test]
-async fn redirects_are_not_followed_so_the_token_does_not_leave() {
-    let (fixture, stranger) = (IntrospectionFixture::new().await, FakeIssuer::start().await);
-    stranger.introspection(Answer::Body(fixture.good().to_string()));
+async fn follows_no_redirect_so_that_no_other_server_gets_the_token() {
+    let (fixture, other) = (IntrospectionFixture::new().await, FakeIssuer::start().await);
+    other.introspection(Answer::Body(fixture.active().to_string()));
     for status in [300, 301, 302, 303, 305, 307, 308] {
-        for to in [stranger.introspection_endpoint(), format!("{}/other", fixture.fake.origin())] {
+        for to in [other.introspection_endpoint(), format!("{}/other", fixture.fake.origin())] {
             let headers = format!("Location: {to}\r\n");
             fixture.fake.introspection(Answer::Whole(status, headers, Vec::new()));
-            fixture.is_unavailable("5", &format!("{status} to {to}")).await;
+            fixture.assert_unavailable("5", &format!("{status} to {to}")).await;
         }
     }
-    assert_eq!((stranger.requests().len(), fixture.fake.hits("/other")), (0, 0));
+    assert_eq!((other.requests().len(), fixture.fake.hits("/other")), (0, 0));
 }
 
 #[tokio::test]
-async fn a_server_that_hangs_or_drips_is_given_up_after_five_seconds() {
+async fn times_out_after_five_seconds_if_the_server_hangs_or_sends_slowly() {
     let fixture = IntrospectionFixture::new().await;
     for (index, fault) in [Answer::Hang, Answer::Drip].into_iter().enumerate() {
         fixture.fake.introspection(fault);
-        let verdict = fixture.is_given_up_after(5 * SECOND, index + 1).await;
+        let verdict = fixture.times_out_after(5 * SECOND, index + 1).await;
         assert_eq!(verdict.unwrap_err().kind(), AuthErrorKind::Unavailable);
     }
-    fixture.says(&fixture.good());
+    fixture.respond_with(&fixture.active());
     assert_eq!(fixture.kind("opaque").await, None);
 }
 
 #[tokio::test]
-async fn an_answer_that_is_endless_or_breaks_off_is_no_answer() {
+async fn responds_503_to_an_endless_or_truncated_introspection_response() {
     let fixture = IntrospectionFixture::new().await;
     for fault in [Answer::Endless, Answer::Truncated, Answer::Reset] {
         fixture.fake.introspection(fault);
-        soon(fixture.is_unavailable("5", "")).await;
+        soon(fixture.assert_unavailable("5", "")).await;
     }
-    fixture.says(&fixture.good());
+    fixture.respond_with(&fixture.active());
     assert_eq!(fixture.kind("opaque").await, None);
 }
 
@@ -260,20 +263,20 @@ fn gzip(data: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn nothing_is_unpacked_and_nothing_packed_is_asked_for() {
+async fn requests_no_compressed_response_and_decompresses_none() {
     let fixture = IntrospectionFixture::new().await;
-    let packed = gzip(fixture.good().to_string().as_bytes());
+    let compressed = gzip(fixture.active().to_string().as_bytes());
     for headers in ["Content-Encoding: gzip\r\n", "", "Content-Type: application/gzip\r\n"] {
-        fixture.fake.introspection(Answer::Whole(200, headers.to_owned(), packed.clone()));
-        fixture.is_unavailable("5", headers).await;
+        fixture.fake.introspection(Answer::Whole(200, headers.to_owned(), compressed.clone()));
+        fixture.assert_unavailable("5", headers).await;
     }
     assert_eq!(fixture.fake.introspection_requests()[0].header("accept-encoding"), None);
 }
 
 #[tokio::test]
-async fn when_to_come_back_is_passed_on_within_bounds() {
+async fn passes_on_retry_after_within_bounds() {
     let fixture = IntrospectionFixture::new().await;
-    for (said, passed_on) in [
+    for (received, passed_on) in [
         ("7", "7"),
         (" 7 ", "7"),
         ("0", "1"),
@@ -289,78 +292,81 @@ async fn when_to_come_back_is_passed_on_within_bounds() {
         ("Fri, 31 Dec 1999 23:59:59 GMT", "5"),
     ] {
         for status in [401, 429, 503] {
-            let headers = format!("Retry-After: {said}\r\n");
+            let headers = format!("Retry-After: {received}\r\n");
             fixture.fake.introspection(Answer::Whole(status, headers, Vec::new()));
-            fixture.is_unavailable(passed_on, &format!("{status} {said:?}")).await;
+            fixture.assert_unavailable(passed_on, &format!("{status} {received:?}")).await;
         }
     }
 }
 
 #[tokio::test]
-async fn what_is_our_fault_or_theirs_is_an_error_in_the_log_and_names_neither_token_nor_secret() {
+async fn logs_a_failed_introspection_as_an_error_without_token_or_secret() {
     let token = "opaque-0123456789abcdef0123456789abcdef";
-    let said = "said-by-the-server-and-nobodys-business";
-    let signed = issuer().token(said).sign().into_bytes();
+    let private = "sent-by-the-server-and-confidential";
+    let signed = issuer().token(private).sign().into_bytes();
     for (client, secrets) in [
         (client(), [SECRET, "b3JkZXJzLWFwaTpjb3JyZWN0"]),
         (ClientAuthentication::secret_post("orders-api", SECRET), [SECRET, "correct+horse"]),
         (ClientAuthentication::bearer(|| async { Ok(SECRET.replace(' ', "-")) }), [SECRET, "correct-horse"]),
     ] {
-        let fixture = IntrospectionFixture::of(FakeIssuer::start().await, client, |verifier| verifier);
+        let fixture = IntrospectionFixture::with_parts(FakeIssuer::start().await, client, |verifier| verifier);
         for fault in [
             Answer::Status(401),
-            Answer::Whole(403, format!("X: {said}\r\nWWW-Authenticate: Basic realm=\"{said}\"\r\n"), said.into()),
-            Answer::Whole(500, format!("Retry-After: {said}\r\n"), said.into()),
+            Answer::Whole(
+                403,
+                format!("X: {private}\r\nWWW-Authenticate: Basic realm=\"{private}\"\r\n"),
+                private.into(),
+            ),
+            Answer::Whole(500, format!("Retry-After: {private}\r\n"), private.into()),
             Answer::Whole(302, format!("Location: http://127.0.0.1:9/?{token}\r\n"), Vec::new()),
             Answer::Reset,
             Answer::Truncated,
-            Answer::Body(format!("<html>{said} {token}</html>")),
-            Answer::Body(json!({"active": said}).to_string()),
-            Answer::Body(json!({"active": true, "exp": said}).to_string()),
-            Answer::Body(json!({"active": true, "scope": [said, token, ""]}).to_string()),
+            Answer::Body(format!("<html>{private} {token}</html>")),
+            Answer::Body(json!({"active": private}).to_string()),
+            Answer::Body(json!({"active": true, "exp": private}).to_string()),
+            Answer::Body(json!({"active": true, "scope": [private, token, ""]}).to_string()),
             Answer::Body(format!(r#"{{"active":true,"{token}":1,"{token}":2}}"#)),
             Answer::Whole(200, "Content-Type: application/token-introspection+jwt\r\n".to_owned(), signed.clone()),
         ] {
             fixture.fake.introspection(fault);
             let log = Log::default();
-            let answer = log.capture(fixture.get(token)).await;
-            assert_eq!(answer.status, 503);
-            let told = format!("{} {answer:?}", log.text());
-            for secret in secrets.into_iter().chain([token, said]) {
-                assert!(!told.contains(secret), "{secret}: {told}");
+            let response = log.capture(fixture.get(token)).await;
+            assert_eq!(response.status, 503);
+            let output = format!("{} {response:?}", log.text());
+            for secret in secrets.into_iter().chain([token, private]) {
+                assert!(!output.contains(secret), "{secret}: {output}");
             }
             if cfg!(feature = "tracing") {
-                let errors: Vec<_> = told.lines().filter(|line| line.contains("ERROR tower_oauth")).collect();
-                assert_eq!(errors.len(), 1, "{told}");
+                let errors: Vec<_> = output.lines().filter(|line| line.contains("ERROR tower_oauth")).collect();
+                assert_eq!(errors.len(), 1, "{output}");
                 assert!(errors[0].contains("could not be asked") && errors[0].contains(&fixture.fake.identifier));
             }
         }
-        // A token that isn't active is nobody's mistake.
-        fixture.says(&json!({"active": false, "sub": said}));
+        // An inactive token is no error of this API or of the issuer.
+        fixture.respond_with(&json!({"active": false, "sub": private}));
         let log = Log::default();
         assert_eq!(log.capture(fixture.get(token)).await.status, 401);
-        assert!(!log.text().contains("ERROR") && !log.text().contains(token) && !log.text().contains(said));
+        assert!(!log.text().contains("ERROR") && !log.text().contains(token) && !log.text().contains(private));
     }
 }
 
 #[tokio::test]
-async fn a_hundred_questions_in_a_row_need_one_connection() {
+async fn a_hundred_introspection_requests_in_a_row_use_one_connection() {
     let fixture = IntrospectionFixture::new().await;
     for _ in 0..100 {
         assert_eq!(fixture.kind("opaque").await, None);
     }
-    let connections: Vec<_> =
-        fixture.fake.introspection_requests().iter().map(|question| question.connection).collect();
+    let connections: Vec<_> = fixture.fake.introspection_requests().iter().map(|request| request.connection).collect();
     assert_eq!(connections.len(), 100);
     assert!(connections.iter().all(|connection| *connection == connections[0]), "{connections:?}");
 }
 
 #[tokio::test]
-async fn a_hundred_users_at_once_are_each_themselves() {
+async fn each_of_a_hundred_concurrent_tokens_gets_its_own_subject() {
     let fixture = IntrospectionFixture::new().await;
     let tokens: Vec<_> = (0..100).map(|index| format!("token-{index}")).collect();
     for token in &tokens {
-        fixture.fake.introspection_of(token, Answer::Body(fixture.good_but("sub", json!(token)).to_string()));
+        fixture.fake.introspection_of(token, Answer::Body(fixture.active_with("sub", json!(token)).to_string()));
     }
     let verdicts = join_all(tokens.iter().map(|token| fixture.authenticate(token))).await;
     for (token, verdict) in tokens.iter().zip(verdicts) {
@@ -369,7 +375,7 @@ async fn a_hundred_users_at_once_are_each_themselves() {
 }
 
 #[tokio::test]
-async fn who_goes_away_while_the_server_hangs_spoils_nothing() {
+async fn cancelled_requests_do_not_open_the_circuit_breaker() {
     let fixture = IntrospectionFixture::with(IntrospectionVerifierBuilder::circuit_breaker).await;
     fixture.fake.introspection(Answer::Hang);
     for count in 1..=10 {
@@ -379,14 +385,14 @@ async fn who_goes_away_while_the_server_hangs_spoils_nothing() {
             () = fixture.fake.wait_for_introspections(count) => {}
         }
     }
-    fixture.says(&fixture.good());
+    fixture.respond_with(&fixture.active());
     assert_eq!(fixture.kind("opaque").await, None);
 }
 
 // What cannot be configured.
 
 #[test]
-fn settings_that_cannot_work_are_told_all_at_once_and_in_words() {
+fn reports_every_wrong_setting_at_once() {
     let builder = IntrospectionVerifier::builder(issuer().issuer(), ClientAuthentication::secret_basic("", ""), " ");
     let error = builder
         .audience("")
@@ -416,7 +422,7 @@ fn settings_that_cannot_work_are_told_all_at_once_and_in_words() {
 }
 
 #[test]
-fn each_mistake_is_one_and_the_least_that_works_is_none() {
+fn reports_each_mistake_once_and_accepts_minimal_settings() {
     let build = |client: ClientAuthentication, endpoint: Option<&str>| {
         let builder = IntrospectionVerifier::builder(issuer().issuer(), client, API);
         endpoint.into_iter().fold(builder, IntrospectionVerifierBuilder::endpoint).build().map(drop)
@@ -446,7 +452,7 @@ fn each_mistake_is_one_and_the_least_that_works_is_none() {
         "introspect",
         "/introspect",
         "http://auth.test/introspect",
-        "http://localhost.stranger.test/introspect",
+        "http://localhost.other.test/introspect",
         "http://169.254.169.254/introspect",
         "ftp://auth.test/introspect",
         "https://user:hush@auth.test/introspect",
@@ -467,11 +473,11 @@ fn each_mistake_is_one_and_the_least_that_works_is_none() {
 }
 
 #[tokio::test]
-async fn an_issuer_with_known_keys_can_be_asked_at_an_endpoint_that_is_given() {
+async fn introspects_at_a_configured_endpoint_of_an_issuer_with_fixed_keys() {
     let fake = FakeIssuer::start().await;
     let keys = KeySet::from_json(issuer().jwks().to_string()).unwrap();
-    let known = Issuer::from_keys(ISSUER, keys).unwrap();
-    let verifier = IntrospectionVerifier::builder(known, client(), API).endpoint(fake.introspection_endpoint());
+    let fixed = Issuer::from_keys(ISSUER, keys).unwrap();
+    let verifier = IntrospectionVerifier::builder(fixed, client(), API).endpoint(fake.introspection_endpoint());
     let app = router().layer(OAuthLayer::new(verifier.build().unwrap()));
     fake.introspection(Answer::Body(json!({"active": true, "iss": ISSUER, "aud": API}).to_string()));
     assert_eq!(get_with_token(&app, "/me", "opaque").await.status, 200);
@@ -479,10 +485,13 @@ async fn an_issuer_with_known_keys_can_be_asked_at_an_endpoint_that_is_given() {
 }
 
 #[test]
-fn debug_shows_neither_secret_nor_key() {
+fn debug_shows_no_secret() {
     let verifier = IntrospectionVerifier::builder(issuer().issuer(), client(), API).endpoint("https://auth.test/x");
-    let told = format!("{verifier:?}") + &format!("{:?}", verifier.build().unwrap());
-    assert!(told.contains("orders-api") && told.contains("client_secret_basic") && !told.contains("horse"), "{told}");
+    let output = format!("{verifier:?}") + &format!("{:?}", verifier.build().unwrap());
+    assert!(
+        output.contains("orders-api") && output.contains("client_secret_basic") && !output.contains("horse"),
+        "{output}"
+    );
     for client in [
         ClientAuthentication::secret_post("orders-api", SECRET),
         ClientAuthentication::bearer(|| async { Ok(SECRET.to_owned()) }),
@@ -492,7 +501,7 @@ fn debug_shows_neither_secret_nor_key() {
 }
 
 #[test]
-fn the_clock_of_these_tests_stands_where_they_think() {
+fn the_clock_of_these_tests_starts_at_now() {
     let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(NOW));
     assert_eq!(clock.now().duration_since(UNIX_EPOCH).unwrap().as_secs(), NOW);
 }

@@ -1,21 +1,21 @@
-//! `ledger.md` names tests that exist, and leaves nothing out.
+//! Every test that `ledger.md` names exists, and no threat is missing in it.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 const LEDGER: &str = include_str!("ledger.md");
 
-/// The sections of the threat catalogue that are about what the crate does, and how many entries they have.
+/// The sections of the threat catalogue that concern this crate, with the number of their entries.
 const THREATS: [(&str, u8); 10] =
     [("A", 10), ("K", 11), ("X", 9), ("S", 16), ("E", 11), ("C", 16), ("P", 9), ("H", 14), ("I", 18), ("T", 32)];
 
-/// Rows of the tables, without headings: their cells.
+/// The cells of every row of the tables, without the headings.
 fn rows() -> Vec<Vec<&'static str>> {
     let lines = LEDGER.lines().filter(|line| line.starts_with('|') && !line.starts_with("|---"));
     let cells = lines.map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect::<Vec<_>>());
     cells.filter(|cells| !["clause", "id", "trap"].contains(&cells[0])).collect()
 }
 
-/// What stands in backticks and has the form of a test's name.
+/// The texts in backticks that have the form of a test name.
 fn tests_named_in(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2).filter(|name| name.contains("::"))
 }

@@ -17,10 +17,10 @@ mod forged_tokens;
 #[cfg(all(feature = "postgres", feature = "redis"))]
 mod instances;
 mod introspection;
-mod introspection_answers;
 mod introspection_breaker;
 mod introspection_endpoint;
-mod introspection_questions;
+mod introspection_requests;
+mod introspection_responses;
 mod introspection_signed;
 mod issuers;
 mod key_choice;

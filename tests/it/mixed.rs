@@ -27,7 +27,7 @@ async fn mixed_as<V: Verify>(
     let issuer = fake.builder().clock(clock.clone()).build().unwrap();
     let jwt = JwtVerifier::builder(issuer.clone(), API).clock(clock.clone()).build().unwrap();
     let introspection = IntrospectionVerifier::builder(issuer, client(), API).clock(clock.clone()).build().unwrap();
-    IntrospectionFixture::judging(fake, clock, configure(JwtOrOpaque::builder(jwt, introspection)))
+    IntrospectionFixture::with_verifier(fake, clock, configure(JwtOrOpaque::builder(jwt, introspection)))
 }
 
 async fn mixed() -> IntrospectionFixture {
@@ -49,10 +49,10 @@ async fn verifies_jwts_of_a_known_issuer_locally_and_introspects_the_rest() {
     let fixture = mixed().await;
     assert_eq!(fixture.authenticate(&fixture.jwt().sign()).await.unwrap().subject(), Some("ada"));
     assert_eq!(fixture.fake.introspection_count(), 0);
-    fixture.says(&fixture.good_but("sub", json!("grace")));
+    fixture.respond_with(&fixture.active_with("sub", json!("grace")));
     assert_eq!(fixture.authenticate("opaque").await.unwrap().subject(), Some("grace"));
     assert_eq!(fixture.fake.introspection_count(), 1);
-    fixture.says(&json!({"active": false}));
+    fixture.respond_with(&json!({"active": false}));
     assert!(fixture.get("opaque").await.is_refusal(401, "invalid_token"));
     assert_eq!(fixture.kind(&fixture.jwt().sign()).await, None);
     assert_eq!(fixture.fake.introspection_count(), 2);
@@ -75,7 +75,7 @@ async fn introspects_jwts_of_other_issuers_and_opaque_tokens() {
         assert_eq!(fixture.kind(token).await, None, "the issuer responds that the token is active");
         assert_eq!(fixture.fake.introspection_count(), index + 1, "{token}");
     }
-    fixture.says(&json!({"active": false}));
+    fixture.respond_with(&json!({"active": false}));
     for token in &tokens {
         assert_eq!(fixture.kind(token).await, Some(AuthErrorKind::InvalidToken));
     }
@@ -153,7 +153,7 @@ async fn refuses_a_bound_jwt_even_if_the_introspection_response_has_no_cnf() {
         assert!(answer.challenges()[0].contains("bound to a key"), "{answer:?}");
     }
     assert_eq!(fixture.fake.introspection_count(), 0);
-    fixture.says(&fixture.good_but("cnf", json!({"jkt": "x"})));
+    fixture.respond_with(&fixture.active_with("cnf", json!({"jkt": "x"})));
     assert!(
         fixture.get(&fixture.jwt().sign()).await.is_refusal(401, "invalid_token"),
         "also refuses a JWT if only the response has a cnf"
@@ -168,7 +168,7 @@ async fn accepts_jwts_but_not_opaque_tokens_while_the_issuer_is_down() {
         fixture.fake.introspection(fault.clone());
         fixture.fake.answer(fault);
         assert_eq!(fixture.kind(&fixture.jwt().sign()).await, None);
-        fixture.is_unavailable("5", "opaque").await;
+        fixture.assert_unavailable("5", "opaque").await;
     }
     fixture.fake.introspection(Answer::Hang);
     fixture.fake.answer(Answer::Hang);
@@ -178,7 +178,7 @@ async fn accepts_jwts_but_not_opaque_tokens_while_the_issuer_is_down() {
 #[tokio::test]
 async fn require_both_introspects_valid_jwts_and_uses_the_response() {
     let fixture = require_both_fixture().await;
-    fixture.says(&fixture.good_but("scope", json!("orders:write")));
+    fixture.respond_with(&fixture.active_with("scope", json!("orders:write")));
     let token = fixture.authenticate(&fixture.jwt().scope("orders:read").sign()).await.unwrap();
     assert!(
         token.allows("orders:write") && !token.allows("orders:read"),
@@ -187,10 +187,10 @@ async fn require_both_introspects_valid_jwts_and_uses_the_response() {
     let jwt = fixture.jwt().sign();
     assert_eq!(fixture.kind(&jwt).await, None);
     assert_eq!(fixture.fake.introspection_requests()[1].parameter("token").as_deref(), Some(&*jwt));
-    fixture.says(&json!({"active": false}));
+    fixture.respond_with(&json!({"active": false}));
     assert!(fixture.get(&jwt).await.is_refusal(401, "invalid_token"), "revoked");
     fixture.fake.introspection(Answer::Status(500));
-    fixture.is_unavailable("5", "opaque").await;
+    fixture.assert_unavailable("5", "opaque").await;
     assert_eq!(
         fixture.kind(&jwt).await,
         Some(AuthErrorKind::Unavailable),
@@ -251,7 +251,7 @@ async fn the_second_verifier_gets_the_parts_of_the_request() {
         let claims = json!({"sub": format!("{tenant} {:?} {}", presented.bearer_method(), presented.token().len())});
         Verdict::Now(presented.permit().token(&claims))
     });
-    let fixture = IntrospectionFixture::judging(fake, clock, JwtOrOpaque::builder(jwt, rest).require_both().build());
+    let fixture = IntrospectionFixture::with_verifier(fake, clock, JwtOrOpaque::builder(jwt, rest).require_both().build());
     let token = fixture.jwt().sign();
     let authorization = format!("Bearer {token}");
     let headers = [("authorization", authorization.as_bytes()), ("x-tenant", b"acme".as_slice())];
@@ -280,17 +280,17 @@ async fn never_introspects_tokens_of_any_of_several_known_issuers() {
     };
     let nested = JwtOrOpaque::new(one.verifier(API), two.verifier(API));
     let fixtures = [
-        IntrospectionFixture::judging(
+        IntrospectionFixture::with_verifier(
             FakeIssuer::start().await,
             clock.clone(),
             JwtOrOpaque::new(issuers(), introspection()),
         ),
-        IntrospectionFixture::judging(
+        IntrospectionFixture::with_verifier(
             FakeIssuer::start().await,
             clock.clone(),
             JwtOrOpaque::new(tenants, introspection()),
         ),
-        IntrospectionFixture::judging(
+        IntrospectionFixture::with_verifier(
             FakeIssuer::start().await,
             clock.clone(),
             JwtOrOpaque::new(nested, introspection()),
@@ -325,7 +325,7 @@ async fn the_inner_of_two_nested_verifiers_gives_the_final_verdict() {
         verifier_from(move |presented| Verdict::Now(presented.permit().token(&json!({"sub": name}))))
     };
     let inner = JwtOrOpaque::new(issuer().verifier(API), opaque("inner"));
-    let fixture = IntrospectionFixture::judging(
+    let fixture = IntrospectionFixture::with_verifier(
         FakeIssuer::start().await,
         ManualClock::default(),
         JwtOrOpaque::new(inner, opaque("outer")),
@@ -334,7 +334,7 @@ async fn the_inner_of_two_nested_verifiers_gives_the_final_verdict() {
     assert_eq!(fixture.authenticate(&issuer().token("ada").sign()).await.unwrap().subject(), Some("ada"));
     assert_eq!(fixture.kind(&issuer().token("ada").claim("exp", 1).sign()).await, Some(AuthErrorKind::InvalidToken));
     let asking = JwtOrOpaque::builder(issuer().verifier(API), opaque("inner")).require_both().build();
-    let fixture = IntrospectionFixture::judging(
+    let fixture = IntrospectionFixture::with_verifier(
         FakeIssuer::start().await,
         ManualClock::default(),
         JwtOrOpaque::new(asking, opaque("outer")),

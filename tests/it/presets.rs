@@ -1,7 +1,7 @@
-//! Presets: tokens of well-known issuers, in the shape that these issuers give them.
+//! Presets: tokens with the claims that well-known providers put into them.
 //!
-//! The shapes that matter stand here. `PROVIDER_FIXTURES` names a file with more of them; it stays out of this project.
-//! Without the variable that part proves nothing, and it is said aloud.
+//! The important ones are in this file. `PROVIDER_FIXTURES` names a file with more of them, which is not in this
+//! repository. Without the variable, that test prints that it did not run.
 
 use std::{
     collections::BTreeMap,
@@ -41,7 +41,7 @@ impl Shape {
         MockIssuer::new("https://shapes.test").with_algorithm(*known.unwrap_or_else(|| panic!("{named}")))
     }
 
-    /// The issuer as the token tells of it: its name, and the key's.
+    /// An issuer with the identifier and the `kid` that the token names.
     fn issuer(&self) -> Issuer {
         let mut jwk = self.signer().jwk();
         jwk["kid"] = self.header["kid"].clone();
@@ -49,20 +49,20 @@ impl Shape {
         Issuer::from_keys(self.claims["iss"].as_str().unwrap(), keys).unwrap()
     }
 
-    /// The verdict at the time of issue.
-    async fn judge(
+    /// The verdict one second after the token was issued.
+    async fn verify(
         &self,
         audience: &str,
-        say: impl FnOnce(JwtVerifierBuilder) -> JwtVerifierBuilder,
+        configure: impl FnOnce(JwtVerifierBuilder) -> JwtVerifierBuilder,
     ) -> Result<Token, AuthError> {
-        self.judge_by(say(JwtVerifier::builder(self.issuer(), audience))).await
+        self.verify_with(configure(JwtVerifier::builder(self.issuer(), audience))).await
     }
 
-    async fn judge_by(&self, verifier: JwtVerifierBuilder) -> Result<Token, AuthError> {
+    async fn verify_with(&self, verifier: JwtVerifierBuilder) -> Result<Token, AuthError> {
         let issued = self.claims["iat"].as_u64().unwrap();
         let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(issued + 1));
         let verifier = verifier.clock(clock).build().unwrap();
-        let token = self.signer().token("nobody").sign_raw(self.header.to_string(), self.claims.to_string());
+        let token = self.signer().token("unused").sign_raw(self.header.to_string(), self.claims.to_string());
         let request = Request::get("/").header("authorization", format!("Bearer {token}")).body(()).unwrap();
         let verdict = ResourceServer::new(verifier).authenticate(&request.into_parts().0).await;
         if let Err(error) = &verdict {
@@ -71,11 +71,11 @@ impl Shape {
         verdict
     }
 
-    async fn by(&self, preset: Preset, audience: &str) -> Result<Token, AuthError> {
-        self.judge(audience, |verifier| verifier.preset(preset)).await
+    async fn verify_with_preset(&self, preset: Preset, audience: &str) -> Result<Token, AuthError> {
+        self.verify(audience, |verifier| verifier.preset(preset)).await
     }
 
-    /// The same token with some members changed; `null` takes one away.
+    /// The same token with some members changed; `null` removes a member.
     fn with(&self, changes: &Value) -> Self {
         let mut claims = self.claims.clone();
         for (name, value) in changes.as_object().unwrap() {
@@ -120,7 +120,7 @@ fn entra_id_v1() -> Shape {
     entra_id_v2().with(&json!({"iss": "https://sts.windows.net/t/", "azp": null, "appid": "web", "ver": "1.0"}))
 }
 
-/// An application's own.
+/// A token that an application obtained for itself.
 fn entra_id_app() -> Shape {
     entra_id_v2().with(&json!({"scp": null, "roles": ["Orders.Read.All"], "sub": "principal", "oid": "principal"}))
 }
@@ -139,7 +139,7 @@ fn keycloak() -> Shape {
     shape(Some("JWT"), &claims)
 }
 
-/// A service account's.
+/// A token of a service account.
 fn keycloak_account() -> Shape {
     keycloak().with(&json!({"sid": null, "client_id": "web", "preferred_username": "service-account-web"}))
 }
@@ -151,13 +151,13 @@ fn zitadel() -> Shape {
     shape(Some("JWT"), &claims)
 }
 
-/// A self-made provider's.
+/// A token of a provider without a preset of its own.
 fn openid_connect() -> Shape {
     let claims = json!({"iss": "https://op.test", "sub": "ada", "aud": API, "azp": "web", "scope": "orders:read"});
     shape(None, &claims)
 }
 
-/// Every shape with its preset and its audience.
+/// Every token, with its preset and its audience.
 fn all() -> Vec<(Preset, &'static str, Shape)> {
     let rfc9068 = auth0().with(&json!({"azp": null, "client_id": "web", "jti": "j"}));
     let rfc9068 = Shape { header: json!({"alg": "ES256", "kid": "k1", "typ": "at+jwt"}), ..rfc9068 };
@@ -177,7 +177,7 @@ fn all() -> Vec<(Preset, &'static str, Shape)> {
 }
 
 #[tokio::test]
-async fn each_preset_reads_the_client_the_scopes_and_the_roles_of_its_issuer() {
+async fn each_preset_reads_the_client_scopes_and_roles_of_its_provider() {
     let expected = [
         ("web", "openid orders:read", vec![]),
         ("web", "openid orders:read", vec![]),
@@ -192,17 +192,18 @@ async fn each_preset_reads_the_client_the_scopes_and_the_roles_of_its_issuer() {
         ("web", "orders:read", vec![]),
     ];
     for ((preset, audience, shape), (client, scopes, roles)) in all().iter().zip(expected) {
-        let token = shape.by(*preset, audience).await.unwrap_or_else(|error| panic!("{preset:?}: {error}"));
+        let token =
+            shape.verify_with_preset(*preset, audience).await.unwrap_or_else(|error| panic!("{preset:?}: {error}"));
         assert_eq!(token.client_id(), Some(client), "{preset:?}");
         assert_eq!(token.scopes().to_string(), scopes, "{preset:?}");
         assert_eq!(token.roles(), roles, "{preset:?}");
-        let strict = shape.judge(audience, |verifier| verifier).await;
+        let strict = shape.verify(audience, |verifier| verifier).await;
         assert_eq!(strict.is_ok(), *preset == Preset::Auth0Rfc9068, "{preset:?}: the default profile stays strict");
     }
 }
 
 #[tokio::test]
-async fn no_preset_gives_up_issuer_audience_times_subject_or_binding() {
+async fn every_preset_checks_issuer_audience_times_subject_and_binding() {
     let changes = [
         json!({"iss": "https://evil.test"}),
         json!({"aud": "https://other.test"}),
@@ -218,18 +219,18 @@ async fn no_preset_gives_up_issuer_audience_times_subject_or_binding() {
     ];
     for (preset, audience, shape) in all() {
         for change in &changes {
-            let bent = shape.with(change);
-            let trusting = JwtVerifier::builder(shape.issuer(), audience).preset(preset);
-            assert!(bent.judge_by(trusting).await.is_err(), "{preset:?} {change}");
+            let changed = shape.with(change);
+            let verifier = JwtVerifier::builder(shape.issuer(), audience).preset(preset);
+            assert!(changed.verify_with(verifier).await.is_err(), "{preset:?} {change}");
         }
         let forged =
             Shape { header: json!({"alg": "ES256", "kid": "k1", "typ": "JOSE"}), claims: shape.claims.clone() };
-        assert!(forged.by(preset, audience).await.is_err(), "{preset:?}: another typ");
+        assert!(forged.verify_with_preset(preset, audience).await.is_err(), "{preset:?}: another typ");
     }
 }
 
 #[tokio::test]
-async fn an_id_token_for_the_same_audience_is_refused_by_each_preset() {
+async fn each_preset_refuses_an_id_token_for_the_same_audience() {
     let rows = [
         (Preset::Auth0, API, auth0().with(&json!({"nonce": "n"}))),
         (Preset::Auth0, API, auth0().with(&json!({"at_hash": "h"}))),
@@ -249,36 +250,42 @@ async fn an_id_token_for_the_same_audience_is_refused_by_each_preset() {
         (Preset::OpenIdConnect, API, openid_connect().with(&json!({"nonce": "n"}))),
     ];
     for (preset, audience, shape) in rows {
-        assert!(shape.by(preset, audience).await.is_err(), "{preset:?} {}", shape.claims);
+        assert!(shape.verify_with_preset(preset, audience).await.is_err(), "{preset:?} {}", shape.claims);
     }
 }
 
 #[tokio::test]
-async fn cognito_s_client_stands_in_for_an_audience_that_is_absent_and_for_no_other() {
+async fn cognito_compares_client_id_with_the_audience_only_if_aud_is_missing() {
     for other in ["Web", "we", "web ", "", "other"] {
         let shape = cognito().with(&json!({"client_id": other}));
-        assert!(shape.by(Preset::Cognito, "web").await.is_err(), "{other:?}");
+        assert!(shape.verify_with_preset(Preset::Cognito, "web").await.is_err(), "{other:?}");
     }
     let bound = cognito().with(&json!({"aud": API}));
-    assert!(bound.by(Preset::Cognito, API).await.is_ok(), "an audience counts, as always");
-    assert!(bound.by(Preset::Cognito, "web").await.is_err(), "the client doesn't, where there is an audience");
-    let several = cognito().judge("mobile", |verifier| verifier.audience("web").preset(Preset::Cognito)).await;
+    assert!(
+        bound.verify_with_preset(Preset::Cognito, API).await.is_ok(),
+        "a present aud is compared with the audience"
+    );
+    assert!(
+        bound.verify_with_preset(Preset::Cognito, "web").await.is_err(),
+        "client_id is not compared if aud is present"
+    );
+    let several = cognito().verify("mobile", |verifier| verifier.audience("web").preset(Preset::Cognito)).await;
     assert!(several.is_ok());
     for (preset, audience, shape) in all().into_iter().filter(|(preset, ..)| *preset != Preset::Cognito) {
         let shape = shape.with(&json!({"aud": null, "client_id": audience, "token_use": "access"}));
-        assert!(shape.by(preset, audience).await.is_err(), "{preset:?}");
+        assert!(shape.verify_with_preset(preset, audience).await.is_err(), "{preset:?}");
     }
 }
 
 #[tokio::test]
-async fn an_entra_token_that_permits_nothing_is_refused() {
+async fn refuses_an_entra_token_without_roles_and_scopes() {
     for change in [json!({"roles": null}), json!({"roles": []}), json!({"roles": null, "scp": " "})] {
-        assert!(entra_id_app().with(&change).by(Preset::EntraId, "api").await.is_err(), "{change}");
+        assert!(entra_id_app().with(&change).verify_with_preset(Preset::EntraId, "api").await.is_err(), "{change}");
     }
 }
 
 #[tokio::test]
-async fn a_token_acts_for_whom_its_issuer_says_and_for_nobody_known_where_it_does_not() {
+async fn acts_for_follows_the_providers_claims_and_is_otherwise_unknown() {
     use ActsFor::{Client, Unknown, User};
     let rows = [
         (Preset::Auth0, API, auth0(), User),
@@ -331,42 +338,43 @@ async fn a_token_acts_for_whom_its_issuer_says_and_for_nobody_known_where_it_doe
         (Preset::OpenIdConnect, API, openid_connect().with(&json!({"sub": "web"})), Client),
     ];
     for (preset, audience, shape, acts_for) in rows {
-        let token = shape.by(preset, audience).await.unwrap_or_else(|error| panic!("{preset:?}: {error}"));
+        let token =
+            shape.verify_with_preset(preset, audience).await.unwrap_or_else(|error| panic!("{preset:?}: {error}"));
         assert_eq!(token.acts_for(), acts_for, "{preset:?} {}", shape.claims);
     }
     let no_subject =
         |verifier: JwtVerifierBuilder| verifier.accept_without(tower_oauth::verify::OptionalClaim::Subject);
     let light = keycloak().with(&json!({"sub": null}));
-    let token = light.judge("orders-api", |verifier| no_subject(verifier.preset(Preset::Keycloak))).await.unwrap();
-    assert_eq!(token.acts_for(), Unknown, "a person's lightweight token has no subject either");
+    let token = light.verify("orders-api", |verifier| no_subject(verifier.preset(Preset::Keycloak))).await.unwrap();
+    assert_eq!(token.acts_for(), Unknown, "the lightweight token of a user has no sub either");
 }
 
 #[tokio::test]
-async fn roles_read_as_scopes_make_no_person_of_an_application() {
-    let say = |verifier: JwtVerifierBuilder| verifier.preset(Preset::EntraId).scope_claim("roles");
-    let token = entra_id_app().judge("api", say).await.unwrap();
-    assert_eq!(token.scopes().to_string(), "Orders.Read.All", "what was said later counts");
+async fn an_application_whose_roles_are_read_as_scopes_stays_a_client() {
+    let configure = |verifier: JwtVerifierBuilder| verifier.preset(Preset::EntraId).scope_claim("roles");
+    let token = entra_id_app().verify("api", configure).await.unwrap();
+    assert_eq!(token.scopes().to_string(), "Orders.Read.All", "the later setting counts");
     assert_eq!(token.acts_for(), ActsFor::Client);
 }
 
 #[tokio::test]
-async fn a_preset_can_be_followed_or_preceded_by_other_methods() {
-    for followed in [true, false] {
-        let say = |verifier: JwtVerifierBuilder| {
+async fn other_settings_can_come_before_or_after_a_preset() {
+    for preset_first in [true, false] {
+        let configure = |verifier: JwtVerifierBuilder| {
             let path = ["resource_access", "orders-api", "roles"];
-            if followed {
+            if preset_first {
                 verifier.preset(Preset::Keycloak).roles_claim(path)
             } else {
                 verifier.roles_claim(path).preset(Preset::Keycloak)
             }
         };
-        let token = keycloak().judge("orders-api", say).await.unwrap();
-        assert_eq!(token.roles(), ["clerk"], "instead of the realm's, never beside them");
+        let token = keycloak().verify("orders-api", configure).await.unwrap();
+        assert_eq!(token.roles(), ["clerk"], "instead of the realm's roles, not in addition");
         assert_eq!(token.keycloak_client_roles("account"), ["manage"]);
         assert_eq!(token.keycloak_client_roles("web"), [""; 0]);
     }
-    let say = |verifier: JwtVerifierBuilder| verifier.preset(Preset::Auth0).roles_claim(["permissions"]);
-    assert_eq!(auth0().judge(API, say).await.unwrap().roles(), ["orders:write"]);
+    let configure = |verifier: JwtVerifierBuilder| verifier.preset(Preset::Auth0).roles_claim(["permissions"]);
+    assert_eq!(auth0().verify(API, configure).await.unwrap().roles(), ["orders:write"]);
     let mistakes = issuer().verifier_builder(API).preset(Preset::Okta).preset(Preset::Auth0).roles_claim([""]).build();
     let mistakes = mistakes.unwrap_err();
     let named: Vec<_> = mistakes.mistakes().iter().map(tower_oauth::error::ConfigMistake::setting).collect();
@@ -375,39 +383,41 @@ async fn a_preset_can_be_followed_or_preceded_by_other_methods() {
 }
 
 #[tokio::test]
-async fn cognito_s_groups_and_one_projects_roles_are_found() {
-    let token = cognito().by(Preset::Cognito, "web").await.unwrap();
+async fn reads_cognitos_groups_and_zitadels_project_roles() {
+    let token = cognito().verify_with_preset(Preset::Cognito, "web").await.unwrap();
     assert_eq!(token.groups(), ["staff"]);
     assert!(token.roles().is_empty());
-    let token = zitadel().by(Preset::Zitadel, "2345").await.unwrap();
+    let token = zitadel().verify_with_preset(Preset::Zitadel, "2345").await.unwrap();
     assert_eq!(token.zitadel_project_roles("2345"), ["admin"]);
     assert_eq!(token.zitadel_project_roles("9"), [""; 0]);
 }
 
-// --- the file ---
+// The file of `PROVIDER_FIXTURES`.
 
-/// Shapes in the file that no verifier of JWT access tokens has to do with.
+/// Why an entry of the file is not for a verifier of JWT access tokens.
 fn is_out_of_scope(fixture: &Value) -> Option<&'static str> {
     let provider = fixture["provider"].as_str().unwrap();
     match () {
         () if fixture["opaque"] == true => Some("opaque tokens can't be checked here"),
-        () if fixture["expect"]["introspection_response"] == true => Some("an answer to introspection, no token"),
+        () if fixture["expect"]["introspection_response"] == true => Some("an introspection response, no token"),
         () if fixture["expect"]["issuer_template"] == true => Some("an issuer's metadata, no token"),
-        () if fixture["header"]["alg"] == "HS256" => Some("a shared secret has a constructor of its own"),
+        () if fixture["header"]["alg"] == "HS256" => Some("shared secrets have their own constructor"),
         () if fixture["header"].is_null() => panic!("{provider}: no header, and no reason"),
         () => None,
     }
 }
 
 /// Why a JWT of the file must be refused.
-fn objection(fixture: &Value) -> Option<&'static str> {
+fn refusal_reason(fixture: &Value) -> Option<&'static str> {
     let (expect, provider) = (&fixture["expect"], fixture["provider"].as_str().unwrap());
     match () {
-        () if expect["reject"] == true => Some("the fixture says so"),
+        () if expect["reject"] == true => Some("the fixture requires it"),
         () if expect["is_id_token"] == true => Some("an ID token"),
         () if expect["reject_for_audience"].is_string() => Some("meant for another resource"),
         () if fixture["claims"].get("cnf").is_some() => Some("bound to a key"),
-        () if fixture["header"]["typ"] == "token-introspection+jwt" => Some("a signed introspection answer (RFC 9701)"),
+        () if fixture["header"]["typ"] == "token-introspection+jwt" => {
+            Some("a signed introspection response (RFC 9701)")
+        }
         () if provider == "keycloak lightweight access token" => Some("no sub and no aud: needs introspection"),
         () => None,
     }
@@ -459,9 +469,9 @@ fn compare(token: &Token, expect: &Value, provider: &str) {
 }
 
 #[tokio::test]
-async fn judges_the_tokens_of_every_provider_in_the_file_as_it_expects() {
+async fn gives_the_expected_verdict_for_every_token_in_the_providers_file() {
     let Some(path) = env::var_os("PROVIDER_FIXTURES") else {
-        say("\n*** NOT RUN: the providers' tokens: PROVIDER_FIXTURES names no file (see README.md) ***\n");
+        print_line("\n*** NOT RUN: the providers' tokens: PROVIDER_FIXTURES names no file (see README.md) ***\n");
         return;
     };
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -475,36 +485,39 @@ async fn judges_the_tokens_of_every_provider_in_the_file_as_it_expects() {
         }
         let token = Shape { header: fixture["header"].clone(), claims: fixture["claims"].clone() };
         let audience = audience_of(fixture);
-        let strict = token.judge(audience, |verifier| verifier).await;
+        let strict = token.verify(audience, |verifier| verifier).await;
         let verdict = match preset_of(provider) {
-            Some(preset) => token.by(preset, audience).await,
+            Some(preset) => token.verify_with_preset(preset, audience).await,
             None => strict.clone(),
         };
         if let Some(passes) = fixture["expect"]["passes_strict_rfc9068"].as_bool() {
             assert_eq!(strict.is_ok(), passes, "{provider}: the default profile");
         }
-        let outcome = match (objection(fixture), verdict) {
+        let outcome = match (refusal_reason(fixture), verdict) {
             (None, Ok(token)) => {
                 compare(&token, &fixture["expect"], provider);
                 "accepted"
             }
             (None, Err(error)) => panic!("{provider}: refused: {error}"),
-            (Some(reason), Ok(_)) => panic!("{provider}: accepted, though it is {reason}"),
+            (Some(reason), Ok(_)) => panic!("{provider}: accepted, but it must be refused: {reason}"),
             (Some(reason), Err(_)) => {
-                assert!(strict.is_err(), "{provider}: the default profile accepts what is {reason}");
+                assert!(
+                    strict.is_err(),
+                    "{provider}: the default profile accepted it, but it must be refused: {reason}"
+                );
                 reason
             }
         };
         *tally.entry(outcome).or_default() += 1;
     }
-    say(&format!("provider fixtures: {} run: {tally:?}", fixtures.len()));
-    assert_eq!(fixtures.len(), 69, "another file than the one this test was written for");
+    print_line(&format!("provider fixtures: {} run: {tally:?}", fixtures.len()));
+    assert_eq!(fixtures.len(), 69, "this test was written for another version of the file");
     assert_eq!(tally.values().sum::<usize>(), fixtures.len());
     assert!(tally["accepted"] >= 20, "{tally:?}");
 }
 
-/// Straight to standard error: what `eprintln!` says in a test that passes is swallowed.
-fn say(line: &str) {
+/// Writes directly to standard error, because the test harness hides the `eprintln!` output of a test that passes.
+fn print_line(line: &str) {
     let mut stderr = io::stderr().lock();
     writeln!(stderr, "{line}").unwrap();
 }

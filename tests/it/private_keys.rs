@@ -1,4 +1,4 @@
-//! Private keys: what they are read from, what they sign, and what is refused with which words.
+//! Private keys: the accepted formats, the tokens they sign, and the error text for each refused format.
 
 use std::{collections::HashMap, sync::OnceLock};
 
@@ -20,7 +20,7 @@ use crate::material::{accepts, b64, issuer_of, odd_number, unb64, with, without}
 const RSA: [Algorithm; 6] =
     [Algorithm::RS256, Algorithm::RS384, Algorithm::RS512, Algorithm::PS256, Algorithm::PS384, Algorithm::PS512];
 
-/// A key for the algorithm, as we write it: PKCS#8. One RSA key serves all of them.
+/// A generated key for the algorithm, in the PKCS#8 PEM of this crate. All RSA algorithms share one key.
 fn pkcs8_pem(algorithm: Algorithm) -> &'static str {
     static KEYS: OnceLock<HashMap<Algorithm, String>> = OnceLock::new();
     let keys = KEYS.get_or_init(|| {
@@ -39,7 +39,7 @@ fn in_pem(label: &str, der: &[u8]) -> String {
     pem::encode_string(label, LineEnding::LF, der).unwrap()
 }
 
-/// The same key in the older form of its kind; Ed25519 has none.
+/// The same key in the older format of its key type. Ed25519 has no older format.
 fn older_pem(algorithm: Algorithm) -> Option<String> {
     let document = document(algorithm);
     let info: PrivateKeyInfo<'_> = document.decode_msg().unwrap();
@@ -90,8 +90,8 @@ fn header(token: &str) -> Value {
     serde_json::from_slice(&header).unwrap()
 }
 
-fn refusal(result: Result<PrivateKey, ConfigError>) -> String {
-    result.expect_err("it was accepted").to_string()
+fn error_text(result: Result<PrivateKey, ConfigError>) -> String {
+    result.expect_err("the key was accepted").to_string()
 }
 
 #[test]
@@ -107,15 +107,15 @@ fn a_token_signed_with_a_private_key_is_accepted_with_its_public_jwk() {
             let signed = token.sign_with_key(&key);
             assert_eq!(header(&signed), json!({"alg": algorithm.as_str(), "typ": "at+jwt"}));
             assert!(accepts(published(&key), &signed), "{algorithm}");
-            // The other forms of the key have the same public half.
+            // The other formats of the key have the same public key.
             assert!(accepts(published(&load(algorithm)), &signed), "{algorithm}");
-            assert!(!accepts(issuer_of(algorithm).key_set(), &signed), "{algorithm}: by another key");
+            assert!(!accepts(issuer_of(algorithm).key_set(), &signed), "{algorithm}: another key");
         }
     }
 }
 
 #[test]
-fn a_generated_key_comes_back_from_its_pem() {
+fn reads_a_generated_key_from_its_own_pem() {
     let key = PrivateKey::generate(Algorithm::EdDSA).unwrap();
     let again = PrivateKey::from_pem(key.expose_pkcs8_pem().unwrap(), Algorithm::EdDSA).unwrap();
     assert_eq!(again.public_jwk(), key.public_jwk());
@@ -123,9 +123,9 @@ fn a_generated_key_comes_back_from_its_pem() {
     assert_ne!(another.public_jwk(), key.public_jwk());
 }
 
-/// RFC 7515 A.3.1 and RFC 8037 A.1, whose signature is in A.4.
+/// RFC 7515 A.3.1 and RFC 8037 A.1.
 #[test]
-fn the_private_keys_of_the_rfcs_are_read() {
+fn reads_the_example_private_keys_of_the_rfcs() {
     let p256 = json!({"kty": "EC", "crv": "P-256",
         "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
         "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
@@ -142,7 +142,7 @@ fn the_private_keys_of_the_rfcs_are_read() {
 }
 
 #[test]
-fn the_key_id_stands_in_the_header_and_in_the_public_jwk() {
+fn the_token_header_and_the_public_jwk_have_the_key_id() {
     let jwk = with(private_jwk(Algorithm::ES256), "kid", "2026-11");
     let key = PrivateKey::from_jwk(jwk.to_string()).unwrap();
     assert_eq!(key.key_id(), Some("2026-11"));
@@ -155,7 +155,7 @@ fn the_key_id_stands_in_the_header_and_in_the_public_jwk() {
 }
 
 #[test]
-fn the_algorithm_of_a_jwk_binds_and_without_one_it_is_the_curves_or_rs256() {
+fn a_jwk_without_alg_uses_the_algorithm_of_its_curve_or_rs256() {
     for &algorithm in Algorithm::supported() {
         let without_alg = PrivateKey::from_jwk(private_jwk(algorithm).to_string()).unwrap();
         let expected = if RSA.contains(&algorithm) { Algorithm::RS256 } else { algorithm };
@@ -166,9 +166,9 @@ fn the_algorithm_of_a_jwk_binds_and_without_one_it_is_the_curves_or_rs256() {
 }
 
 #[test]
-fn the_public_jwk_has_public_members_only() {
+fn the_public_jwk_has_only_public_members() {
     for &algorithm in Algorithm::supported() {
-        let jwk = with(private_jwk(algorithm), "x5t", "unknown members are not kept");
+        let jwk = with(private_jwk(algorithm), "x5t", "unknown members are dropped");
         let key = PrivateKey::from_jwk(with(jwk, "kid", "one").to_string()).unwrap();
         let public: Value = serde_json::from_str(&key.public_jwk()).unwrap();
         let members: Vec<&str> = public.as_object().unwrap().keys().map(String::as_str).collect();
@@ -182,7 +182,7 @@ fn the_public_jwk_has_public_members_only() {
 }
 
 #[test]
-fn what_is_no_plain_private_key_in_pem_is_refused_and_named() {
+fn names_the_reason_for_each_refused_pem() {
     let good = pkcs8_pem(Algorithm::ES256);
     let issuer = issuer_of(Algorithm::ES256);
     let old_encrypted = good.replacen("-----\n", "-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n", 1);
@@ -209,15 +209,15 @@ fn what_is_no_plain_private_key_in_pem_is_refused_and_named() {
         (String::new(), "it is not one PEM block"),
         ("hunter2".to_owned(), "it is not one PEM block"),
     ];
-    for (pem, words) in cases {
-        let text = refusal(PrivateKey::from_pem(&pem, Algorithm::ES256));
-        assert!(text.starts_with(&format!("private key: {words}")), "{words}: {text}");
+    for (pem, reason) in cases {
+        let text = error_text(PrivateKey::from_pem(&pem, Algorithm::ES256));
+        assert!(text.starts_with(&format!("private key: {reason}")), "{reason}: {text}");
     }
     assert!(PrivateKey::from_pem(format!("\n{good}\n").replace('\n', "\r\n"), Algorithm::ES256).is_ok());
 }
 
 #[test]
-fn what_is_no_good_private_jwk_is_refused_and_named() {
+fn names_the_reason_for_each_refused_private_jwk() {
     let (ec, okp, rsa) = (private_jwk(Algorithm::ES256), private_jwk(Algorithm::EdDSA), private_jwk(Algorithm::RS256));
     let short = |jwk: &Value, member: &str| b64(&unb64(&jwk[member])[1..]);
     let cases = [
@@ -248,31 +248,31 @@ fn what_is_no_good_private_jwk_is_refused_and_named() {
         (with(rsa.clone(), "n", b64(odd_number(2047))), "an RSA key of less than 2048 bits"),
         (with(rsa.clone(), "n", b64(odd_number(8193))), "an RSA key of more than 8192 bits"),
         (with(rsa.clone(), "e", b64([1])), "an RSA exponent that is even, less than 3 or larger than 33 bits"),
-        // Numbers that don't belong together.
+        // Numbers of different keys.
         (with(rsa.clone(), "n", b64(odd_number(2048))), "its numbers do not make a key"),
         (with(rsa.clone(), "d", b64(odd_number(2047))), "its numbers do not make a key"),
         (with(ec.clone(), "d", b64([7; 32])), "its numbers do not make a key"),
         (with(ec.clone(), "d", b64([0; 32])), "its numbers do not make a key"),
         (with(okp.clone(), "d", b64([7; 32])), "its numbers do not make a key"),
     ];
-    for (jwk, words) in cases {
-        let text = refusal(PrivateKey::from_jwk(jwk.to_string()));
-        assert!(text.starts_with(&format!("private key: {words}")), "{words}: {text}");
+    for (jwk, reason) in cases {
+        let text = error_text(PrivateKey::from_jwk(jwk.to_string()));
+        assert!(text.starts_with(&format!("private key: {reason}")), "{reason}: {text}");
     }
     let twice = ec.to_string().replacen('{', r#"{"d":"AA","#, 1);
-    assert!(refusal(PrivateKey::from_jwk(twice)).contains("once each"));
+    assert!(error_text(PrivateKey::from_jwk(twice)).contains("once each"));
     assert!(PrivateKey::from_jwk(with(ec, "key_ops", json!(["sign", "verify"])).to_string()).is_ok());
 }
 
 #[test]
-fn a_key_signs_with_the_algorithms_of_its_kind_only() {
+fn accepts_only_the_algorithms_of_the_key_type() {
     for &algorithm in Algorithm::supported() {
         for &other in Algorithm::ALL {
             let result = PrivateKey::from_pem(pkcs8_pem(algorithm), other);
             if algorithm == other || RSA.contains(&algorithm) && RSA.contains(&other) {
                 assert_eq!(result.unwrap().algorithm(), other);
             } else {
-                let text = refusal(result);
+                let text = error_text(result);
                 assert!(text.contains(&format!("key, which cannot sign with {other}; name the algorithm")), "{text}");
             }
         }
@@ -280,20 +280,20 @@ fn a_key_signs_with_the_algorithms_of_its_kind_only() {
 }
 
 #[test]
-fn an_algorithm_that_this_build_lacks_is_named() {
+fn names_an_algorithm_that_this_build_lacks() {
     let p521 = json!({"kty": "EC", "crv": "P-521", "x": b64([1; 66]), "y": b64([1; 66]), "d": b64([1; 66])});
-    let text = refusal(PrivateKey::from_jwk(p521.to_string()));
+    let text = error_text(PrivateKey::from_jwk(p521.to_string()));
     if Algorithm::supported().contains(&Algorithm::ES512) {
         assert!(text.starts_with("private key: its numbers do not make a key"), "{text}");
     } else {
         assert!(text.contains("ES512, which the feature rust-crypto lacks; turn on aws-lc-rs for it"), "{text}");
-        let text = refusal(PrivateKey::generate(Algorithm::ES512));
+        let text = error_text(PrivateKey::generate(Algorithm::ES512));
         assert!(text.contains("ES512, which the feature rust-crypto lacks; turn on aws-lc-rs for it"), "{text}");
     }
 }
 
 #[test]
-fn neither_debug_nor_a_refusal_tells_a_private_number() {
+fn debug_and_error_texts_show_no_private_number() {
     const PRIVATE: [&str; 6] = ["d", "p", "q", "dp", "dq", "qi"];
     for algorithm in [Algorithm::ES256, Algorithm::EdDSA, Algorithm::RS256] {
         let jwk = private_jwk(algorithm);
@@ -302,7 +302,7 @@ fn neither_debug_nor_a_refusal_tells_a_private_number() {
         let key = PrivateKey::from_jwk(jwk.to_string()).unwrap().with_key_id("shown");
         let mut texts = vec![format!("{key:?} {key:#?}"), key.public_jwk()];
         assert!(texts[0].contains("shown") && texts[0].contains("[redacted]"), "{}", texts[0]);
-        let bent = [
+        let invalid = [
             with(jwk.clone(), "alg", "none"),
             with(jwk.clone(), if algorithm == Algorithm::RS256 { "n" } else { "x" }, "AA"),
             with(jwk.clone(), "kty", 7),
@@ -311,7 +311,7 @@ fn neither_debug_nor_a_refusal_tells_a_private_number() {
             json!({"kty": "EC", "crv": jwk["d"], "d": jwk["d"]}),
             jwk["d"].clone(),
         ];
-        for jwk in bent {
+        for jwk in invalid {
             let error = PrivateKey::from_jwk(jwk.to_string()).unwrap_err();
             texts.push(format!("{error} {error:?}"));
         }

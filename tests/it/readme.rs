@@ -1,4 +1,4 @@
-//! The README's test, as it stands there: in a documentation test it would be compiled but not run.
+//! A copy of the test in the README: as a documentation test it would be compiled but not run.
 
 use axum::{Router, body::Body, routing::get};
 use http::{Request, StatusCode};
@@ -30,11 +30,11 @@ async fn only_readers_read_orders() {
     }
 }
 
-// Here the README's test ends.
+// End of the README's test.
 
 #[test]
 fn the_readme_shows_the_test_above() {
     let (_, here) = include_str!("readme.rs").split_once("\n\n").unwrap();
-    let (shown, _) = here.split_once("\n// Here the README's test ends.").unwrap();
-    assert!(include_str!("../../README.md").contains(shown), "the two differ; copy the one to the other");
+    let (shown, _) = here.split_once("\n// End of the README's test.").unwrap();
+    assert!(include_str!("../../README.md").contains(shown), "the README's test and this copy differ");
 }

@@ -1,4 +1,4 @@
-//! Key sets that follow their issuer: every rule of the refresh policy, by a clock that is turned by hand.
+//! Key sets that are fetched from the issuer: every rule of the refresh policy, with a clock that the test advances.
 
 use std::{
     sync::{
@@ -33,7 +33,7 @@ struct RemoteKeysFixture {
 }
 
 impl RemoteKeysFixture {
-    /// With the keys of the fake issuer fetched once.
+    /// A fixture that has fetched the key set once.
     async fn warm() -> Self {
         let fixture = Self::cold().await;
         fixture.issuer.warm_up().await.unwrap();
@@ -57,26 +57,26 @@ impl RemoteKeysFixture {
         self.authenticate(token).await.err().map(|error| error.kind())
     }
 
-    /// A token of the issuer under a `kid` that nobody has.
-    fn stranger(&self, kid: &str) -> String {
+    /// A token of the issuer with a `kid` that is in no key set.
+    fn with_unknown_kid(&self, kid: &str) -> String {
         self.fake.signer(Algorithm::ES256).token("eve").header("kid", kid).sign()
     }
 
-    /// Turns the clock without letting the tokens' dates run out: only what is remembered grows older.
+    /// Makes everything that is cached older, and leaves the time of day, so that no token expires.
     fn wait(&self, time: Duration) {
         let now = tower_oauth::clock::Clock::now(&self.clock);
         self.clock.advance(time);
         self.clock.set(now);
     }
 
-    /// Until the issuer has been asked so often.
-    async fn fetches(&self, count: usize) {
-        let asked = async {
+    /// Waits until the issuer has received this number of requests for the key set.
+    async fn wait_for_fetches(&self, count: usize) {
+        let reached = async {
             while self.fake.fetches() < count {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), asked).await.expect("the issuer was not asked");
+        tokio::time::timeout(Duration::from_secs(10), reached).await.expect("the issuer received too few requests");
         assert_eq!(self.fake.fetches(), count);
     }
 }
@@ -91,7 +91,7 @@ async fn authenticate(server: &ResourceServer, token: &str) -> Result<Token, Aut
 }
 
 #[tokio::test]
-async fn a_new_key_is_accepted_with_the_very_request_that_brings_it() {
+async fn accepts_the_first_token_with_a_new_key() {
     let fixture = RemoteKeysFixture::warm().await;
     fixture.wait(MINUTE);
     fixture.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
@@ -102,51 +102,51 @@ async fn a_new_key_is_accepted_with_the_very_request_that_brings_it() {
 }
 
 #[tokio::test]
-async fn a_key_that_appears_right_after_a_regular_fetch_is_accepted_at_once() {
+async fn accepts_a_key_that_is_published_right_after_a_regular_fetch() {
     let fixture = RemoteKeysFixture::warm().await;
     fixture.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
     assert_eq!(fixture.kind(&fixture.fake.signer(Algorithm::EdDSA).token("ada").sign()).await, None);
     assert_eq!(fixture.fake.fetches(), 2);
-    assert_eq!(fixture.kind(&fixture.stranger("x")).await, Some(AuthErrorKind::InvalidToken));
-    assert_eq!(fixture.fake.fetches(), 2, "but that was the one forced fetch of the cool-down");
+    assert_eq!(fixture.kind(&fixture.with_unknown_kid("x")).await, Some(AuthErrorKind::InvalidToken));
+    assert_eq!(fixture.fake.fetches(), 2, "the cooldown allows one refresh, which is used up");
 }
 
 #[tokio::test]
-async fn a_thousand_unknown_kids_cost_one_fetch_per_cool_down() {
+async fn a_thousand_unknown_kids_cause_one_fetch_per_cooldown() {
     let fixture = RemoteKeysFixture::warm().await;
     for round in 1..=3 {
         fixture.wait(Duration::from_secs(30));
-        let tokens: Vec<_> = (0..1000).map(|index| fixture.stranger(&format!("{round}-{index}"))).collect();
+        let tokens: Vec<_> = (0..1000).map(|index| fixture.with_unknown_kid(&format!("{round}-{index}"))).collect();
         let kinds = futures_util::future::join_all(tokens.iter().map(|token| fixture.kind(token))).await;
         assert!(kinds.iter().all(|kind| *kind == Some(AuthErrorKind::InvalidToken)), "{kinds:?}");
         assert_eq!(fixture.fake.fetches(), 1 + round);
         fixture.wait(Duration::from_secs(29));
-        assert_eq!(fixture.kind(&fixture.stranger("late")).await, Some(AuthErrorKind::InvalidToken));
-        assert_eq!(fixture.fake.fetches(), 1 + round, "still within the cool-down");
+        assert_eq!(fixture.kind(&fixture.with_unknown_kid("late")).await, Some(AuthErrorKind::InvalidToken));
+        assert_eq!(fixture.fake.fetches(), 1 + round, "still within the cooldown");
         fixture.wait(Duration::from_secs(1));
     }
 }
 
 #[tokio::test]
-async fn a_kid_that_a_fresh_set_lacked_is_remembered_for_one_cool_down_and_does_not_even_wait() {
+async fn a_kid_that_a_fresh_key_set_lacks_is_refused_without_waiting() {
     let fixture = RemoteKeysFixture::warm().await;
     fixture.wait(Duration::from_secs(590));
     fixture.fake.jwks_headers("Cache-Control: max-age=60\r\n");
-    assert_eq!(fixture.kind(&fixture.stranger("x")).await, Some(AuthErrorKind::InvalidToken));
-    let asked = fixture.fake.fetches();
-    // A renewal that hangs is under way: whoever waited for it would wait for ever, for the clock stands.
+    assert_eq!(fixture.kind(&fixture.with_unknown_kid("x")).await, Some(AuthErrorKind::InvalidToken));
+    let fetches = fixture.fake.fetches();
+    // A refresh is in flight and hangs: a request that waits for it would never end, because the clock stands still.
     fixture.fake.answer(Answer::Hang);
     fixture.wait(Duration::from_millis(29_900));
-    assert_eq!(fixture.kind(&fixture.stranger("x")).await, Some(AuthErrorKind::InvalidToken));
-    assert_eq!(fixture.fake.fetches(), asked);
+    assert_eq!(fixture.kind(&fixture.with_unknown_kid("x")).await, Some(AuthErrorKind::InvalidToken));
+    assert_eq!(fixture.fake.fetches(), fetches);
     fixture.fake.answer(Answer::Keys);
     fixture.wait(Duration::from_millis(100));
-    assert_eq!(fixture.kind(&fixture.stranger("x")).await, Some(AuthErrorKind::InvalidToken));
-    fixture.fetches(asked + 1).await;
+    assert_eq!(fixture.kind(&fixture.with_unknown_kid("x")).await, Some(AuthErrorKind::InvalidToken));
+    fixture.wait_for_fetches(fetches + 1).await;
 }
 
 #[tokio::test]
-async fn a_token_that_came_before_its_key_waits_for_one_cool_down_at_most() {
+async fn a_token_that_arrives_before_its_key_is_accepted_after_one_cooldown() {
     let fixture = RemoteKeysFixture::warm().await;
     fixture.wait(MINUTE);
     let token = fixture.fake.signer(Algorithm::EdDSA).token("ada").sign();
@@ -157,19 +157,19 @@ async fn a_token_that_came_before_its_key_waits_for_one_cool_down_at_most() {
 }
 
 #[tokio::test]
-async fn a_readiness_probe_alone_brings_the_keys() {
+async fn a_readiness_probe_alone_starts_the_first_fetch() {
     let fixture = RemoteKeysFixture::cold().await;
     let ready = async {
         while !fixture.issuer.is_ready() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), ready).await.expect("it never becomes ready");
+    tokio::time::timeout(Duration::from_secs(10), ready).await.expect("the issuer was not ready after 10 s");
     assert_eq!(fixture.fake.fetches(), 1);
 }
 
 #[tokio::test]
-async fn printing_an_issuer_asks_for_nothing() {
+async fn debug_of_an_issuer_causes_no_fetch() {
     let fixture = RemoteKeysFixture::cold().await;
     for _ in 0..3 {
         assert!(format!("{:?} {:?}", fixture.issuer, fixture.server).contains("Issuer"));
@@ -179,7 +179,7 @@ async fn printing_an_issuer_asks_for_nothing() {
 }
 
 #[tokio::test]
-async fn the_hard_cap_counts_however_fresh_the_issuer_calls_its_set() {
+async fn max_stale_limits_a_longer_max_age_of_the_issuer() {
     let fake = FakeIssuer::start().await;
     fake.jwks_headers("Cache-Control: max-age=3600\r\n");
     let clock = ManualClock::default();
@@ -193,22 +193,22 @@ async fn the_hard_cap_counts_however_fresh_the_issuer_calls_its_set() {
 }
 
 #[tokio::test]
-async fn a_forced_refresh_that_shortens_the_lifetime_moves_the_background_task_too() {
+async fn a_refresh_that_shortens_the_lifetime_reschedules_the_background_task() {
     let fixture = RemoteKeysFixture::cold().await;
     fixture.fake.jwks_headers("Cache-Control: max-age=3600\r\n");
     fixture.issuer.warm_up().await.unwrap();
     fixture.wait(MINUTE);
     fixture.fake.jwks_headers("Cache-Control: max-age=60\r\n");
-    assert_eq!(fixture.kind(&fixture.stranger("x")).await, Some(AuthErrorKind::InvalidToken));
+    assert_eq!(fixture.kind(&fixture.with_unknown_kid("x")).await, Some(AuthErrorKind::InvalidToken));
     assert_eq!(fixture.fake.fetches(), 2);
-    // The background task hears of it, and sets its alarm anew.
+    // The background task gets the new lifetime and restarts its timer.
     tokio::time::sleep(Duration::from_millis(20)).await;
     fixture.wait(MINUTE);
-    fixture.fetches(3).await;
+    fixture.wait_for_fetches(3).await;
 }
 
 #[tokio::test]
-async fn a_set_without_kids_is_renewed_for_a_kid_that_is_new() {
+async fn a_key_set_without_kids_is_refreshed_for_a_token_with_a_kid() {
     let fixture = RemoteKeysFixture::cold().await;
     let mut unnamed = fixture.fake.signer(Algorithm::ES256).jwk();
     unnamed.as_object_mut().unwrap().remove("kid");
@@ -223,7 +223,7 @@ async fn a_set_without_kids_is_renewed_for_a_kid_that_is_new() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_panics_is_a_failure_like_any_other() {
+async fn a_panic_of_the_fetch_counts_as_a_failure() {
     struct Panics(Arc<AtomicUsize>);
     impl Fetch for Panics {
         fn fetch(&self, _: Request<bytes::Bytes>) -> FetchFuture {
@@ -231,8 +231,8 @@ async fn an_attempt_that_panics_is_a_failure_like_any_other() {
             FetchFuture::new(async { panic!("on purpose") })
         }
     }
-    let (asked, clock) = (Arc::new(AtomicUsize::new(0)), ManualClock::default());
-    let fetch = Panics(Arc::clone(&asked));
+    let (calls, clock) = (Arc::new(AtomicUsize::new(0)), ManualClock::default());
+    let fetch = Panics(Arc::clone(&calls));
     let builder = Issuer::builder("https://auth.test").jwks_uri("https://auth.test/jwks");
     let issuer = builder.fetch(fetch).clock(clock.clone()).build().unwrap();
     let (server, token) =
@@ -241,20 +241,20 @@ async fn an_attempt_that_panics_is_a_failure_like_any_other() {
         for _ in 0..5 {
             assert_eq!(authenticate(&server, &token).await.unwrap_err().kind(), AuthErrorKind::Unavailable);
         }
-        assert_eq!(asked.load(Ordering::SeqCst), round, "it backs off");
+        assert_eq!(calls.load(Ordering::SeqCst), round, "one call in each back-off");
         clock.advance(Duration::from_secs(1 << (round - 1)));
     }
 }
 
 #[test]
-fn an_attempt_that_its_runtime_forgot_is_given_up_and_so_is_a_background_task_without_a_runtime() {
+fn a_stopped_runtime_blocks_neither_a_fetch_nor_the_background_refresh() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (first, second) = (runtime(), runtime());
     let fixture = second.block_on(RemoteKeysFixture::cold());
     let token = fixture.fake.valid_token();
-    // Taken by a runtime that is never driven again.
-    let asked = first.block_on(async { fixture.issuer.is_ready() });
-    assert!(!asked);
+    // The attempt starts in a runtime that doesn't run any more.
+    let ready = first.block_on(async { fixture.issuer.is_ready() });
+    assert!(!ready);
     second.block_on(async {
         let (server, waiting) = (fixture.server.clone(), token.clone());
         let waiting = tokio::spawn(async move { authenticate(&server, &waiting).await });
@@ -265,8 +265,8 @@ fn an_attempt_that_its_runtime_forgot_is_given_up_and_so_is_a_background_task_wi
         fixture.wait(Duration::from_millis(3_001));
         let (server, waiting) = (fixture.server.clone(), token.clone());
         let waiting = tokio::spawn(async move { authenticate(&server, &waiting).await });
-        fixture.fetches(1).await;
-        // The lost attempt ends at last; it is not the one that anybody waits for.
+        fixture.wait_for_fetches(1).await;
+        // The first attempt is cancelled here, but the request waits for another one.
         first.shutdown_background();
         for _ in 0..100 {
             tokio::task::yield_now().await;
@@ -276,44 +276,44 @@ fn an_attempt_that_its_runtime_forgot_is_given_up_and_so_is_a_background_task_wi
         fixture.wait(Duration::from_secs(5));
         assert_eq!(waiting.await.unwrap().unwrap_err().kind(), AuthErrorKind::Unavailable);
         fixture.wait(Duration::from_secs(2));
-        assert_eq!(fixture.kind(&token).await, None, "another attempt was made here");
+        assert_eq!(fixture.kind(&token).await, None, "this runtime made another attempt");
     });
     second.block_on(async {
         fixture.wait(Duration::from_secs(601));
         assert_eq!(fixture.kind(&token).await, None);
-        fixture.fetches(3).await;
-        settle(&fixture).await;
+        fixture.wait_for_fetches(3).await;
+        wait_for_attempt(&fixture).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
         fixture.wait(Duration::from_secs(511));
-        fixture.fetches(4).await;
+        fixture.wait_for_fetches(4).await;
     });
 }
 
 #[tokio::test]
-async fn a_failed_refresh_counts_for_the_cool_down_and_the_token_cannot_be_judged() {
+async fn a_failed_refresh_starts_the_cooldown_and_the_token_gets_503() {
     let fixture = RemoteKeysFixture::warm().await;
     fixture.wait(MINUTE);
     fixture.fake.answer(Answer::Status(500));
     for _ in 0..5 {
-        let error = fixture.authenticate(&fixture.stranger("new")).await.unwrap_err();
+        let error = fixture.authenticate(&fixture.with_unknown_kid("new")).await.unwrap_err();
         assert_eq!(error.kind(), AuthErrorKind::Unavailable);
         assert!(fixture.server.challenge(&error).status() == 503);
     }
     assert_eq!(fixture.fake.fetches(), 2);
-    assert_eq!(fixture.kind(&fixture.fake.valid_token()).await, None, "known keys go on");
+    assert_eq!(fixture.kind(&fixture.fake.valid_token()).await, None, "known keys stay valid");
 }
 
 #[tokio::test]
-async fn what_can_never_bring_a_key_asks_for_none() {
+async fn a_token_that_no_new_key_can_make_valid_causes_no_fetch() {
     let fixture = RemoteKeysFixture::warm().await;
     fixture.wait(MINUTE);
     let mint = fixture.fake.signer(Algorithm::ES256);
-    let stranger = tower_oauth::testing::MockIssuer::new("https://stranger.test");
+    let other_issuer = tower_oauth::testing::MockIssuer::new("https://evil.test");
     let good = mint.token("ada");
     for token in [
-        stranger.token("eve").sign(),
-        good.clone().claim("iss", "https://stranger.test").header("kid", "new").sign(),
-        good.sign_with(&stranger),
+        other_issuer.token("eve").sign(),
+        good.clone().claim("iss", "https://evil.test").header("kid", "new").sign(),
+        good.sign_with(&other_issuer),
         good.clone().header("alg", "ES384").sign(),
         good.clone().header("kid", "new").header("typ", "JWT").sign(),
         "garbage".to_owned(),
@@ -327,27 +327,27 @@ async fn what_can_never_bring_a_key_asks_for_none() {
 }
 
 #[tokio::test]
-async fn a_thousand_requests_on_a_cold_cache_cost_one_fetch() {
+async fn a_thousand_requests_without_a_key_set_cause_one_fetch() {
     let fixture = RemoteKeysFixture::cold().await;
     assert!(!fixture.issuer.is_ready());
     let token = fixture.fake.valid_token();
-    let answers = futures_util::future::join_all((0..1000).map(|_| fixture.kind(&token))).await;
-    assert!(answers.iter().all(Option::is_none));
+    let kinds = futures_util::future::join_all((0..1000).map(|_| fixture.kind(&token))).await;
+    assert!(kinds.iter().all(Option::is_none));
     assert_eq!(fixture.fake.fetches(), 1);
     assert!(fixture.issuer.is_ready());
 }
 
 #[tokio::test]
-async fn while_the_issuer_hangs_known_keys_do_not_wait_and_unknown_ones_only_three_seconds() {
+async fn while_the_issuer_hangs_only_unknown_kids_wait_at_most_3_seconds() {
     let fixture = RemoteKeysFixture::warm().await;
     fixture.wait(MINUTE);
     fixture.fake.answer(Answer::Hang);
-    let token = fixture.stranger("new");
+    let token = fixture.with_unknown_kid("new");
     let server = fixture.server.clone();
     let waiting = tokio::spawn(async move { authenticate(&server, &token).await });
-    fixture.fetches(2).await;
+    fixture.wait_for_fetches(2).await;
     for _ in 0..100 {
-        // The clock stands: whoever waited for anything would wait for ever.
+        // The clock stands still: a request that waits would never end.
         assert_eq!(fixture.kind(&fixture.fake.valid_token()).await, None);
     }
     fixture.wait(Duration::from_millis(2_900));
@@ -359,15 +359,15 @@ async fn while_the_issuer_hangs_known_keys_do_not_wait_and_unknown_ones_only_thr
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_cancels_nobodys_fetch() {
+async fn cancelling_a_request_does_not_cancel_the_fetch() {
     let fixture = RemoteKeysFixture::cold().await;
     fixture.fake.answer(Answer::Hang);
     let (server, token) = (fixture.server.clone(), fixture.fake.valid_token());
     let first = tokio::spawn(async move { authenticate(&server, &token).await });
-    fixture.fetches(1).await;
+    fixture.wait_for_fetches(1).await;
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
-    // The attempt is still under way: the next request joins it instead of starting another.
+    // The attempt is still in flight: the next request joins it instead of starting another.
     let (server, token) = (fixture.server.clone(), fixture.fake.valid_token());
     let second = tokio::spawn(async move { authenticate(&server, &token).await });
     tokio::task::yield_now().await;
@@ -377,17 +377,17 @@ async fn a_client_that_goes_away_cancels_nobodys_fetch() {
 }
 
 #[tokio::test]
-async fn the_last_good_set_serves_through_an_outage_of_a_day_and_no_longer() {
+async fn the_last_key_set_is_used_during_an_outage_for_at_most_a_day() {
     let fixture = RemoteKeysFixture::warm().await;
     fixture.fake.answer(Answer::Reset);
-    let mut asked = 1;
+    let mut fetches = 1;
     for _ in 0..23 {
         fixture.wait(HOUR);
         assert_eq!(fixture.kind(&fixture.fake.valid_token()).await, None);
-        asked += 1;
-        fixture.fetches(asked).await;
-        settle(&fixture).await;
-        asked = fixture.fake.fetches();
+        fetches += 1;
+        fixture.wait_for_fetches(fetches).await;
+        wait_for_attempt(&fixture).await;
+        fetches = fixture.fake.fetches();
     }
     fixture.wait(HOUR);
     let error = fixture.authenticate(&fixture.fake.valid_token()).await.unwrap_err();
@@ -395,20 +395,20 @@ async fn the_last_good_set_serves_through_an_outage_of_a_day_and_no_longer() {
     assert!(!fixture.issuer.is_ready());
     fixture.fake.answer(Answer::Keys);
     fixture.wait(MINUTE);
-    assert_eq!(fixture.kind(&fixture.fake.valid_token()).await, None, "and it recovers by itself");
+    assert_eq!(fixture.kind(&fixture.fake.valid_token()).await, None, "it recovers by itself");
 }
 
-/// Until no attempt is under way any more.
-async fn settle(fixture: &RemoteKeysFixture) {
+/// Waits until no attempt is in flight.
+async fn wait_for_attempt(fixture: &RemoteKeysFixture) {
     fixture.issuer.warm_up().await.ok();
 }
 
 #[tokio::test]
-async fn nothing_unusable_replaces_a_usable_set() {
+async fn an_unusable_response_does_not_replace_a_usable_key_set() {
     let fixture = RemoteKeysFixture::warm().await;
     let many: Vec<_> = (0..101).map(|_| fixture.fake.signer(Algorithm::ES256).jwk()).collect();
     let large = format!("{{\"keys\":[],\"padding\":\"{}\"}}", "x".repeat(600 * 1024));
-    let answers = [
+    let responses = [
         Answer::Body("{\"keys\":[]}".to_owned()),
         Answer::Body("<html>Sign in</html>".to_owned()),
         Answer::Body(String::new()),
@@ -424,9 +424,9 @@ async fn nothing_unusable_replaces_a_usable_set() {
         Answer::Redirect("/elsewhere".to_owned()),
         Answer::Reset,
     ];
-    for answer in answers {
+    for response in responses {
         fixture.wait(HOUR);
-        fixture.fake.answer(answer);
+        fixture.fake.answer(response);
         let before = fixture.fake.fetches();
         fixture.issuer.warm_up().await.unwrap();
         assert_eq!(fixture.fake.fetches(), before + 1);
@@ -434,23 +434,23 @@ async fn nothing_unusable_replaces_a_usable_set() {
         assert_eq!(fixture.fake.hits("/elsewhere"), 0, "no redirect is followed");
         fixture.fake.answer(Answer::Keys);
         fixture.wait(MINUTE);
-        settle(&fixture).await;
+        wait_for_attempt(&fixture).await;
     }
 }
 
 #[tokio::test]
-async fn a_withdrawn_key_dies_with_the_next_refresh_and_bad_keys_are_skipped_one_by_one() {
+async fn a_refresh_removes_withdrawn_keys_and_skips_only_invalid_ones() {
     let fixture = RemoteKeysFixture::warm().await;
     let mint = fixture.fake.signer(Algorithm::EdDSA);
     fixture.fake.publish_raw(vec![serde_json::json!({"kty": "AKP"}), serde_json::json!(7), mint.jwk()]);
     fixture.wait(11 * MINUTE);
-    settle(&fixture).await;
+    wait_for_attempt(&fixture).await;
     assert_eq!(fixture.kind(&mint.token("ada").sign()).await, None);
     assert_eq!(fixture.kind(&fixture.fake.valid_token()).await, Some(AuthErrorKind::InvalidToken));
 }
 
 #[tokio::test]
-async fn it_is_renewed_ahead_of_time_in_the_background_until_the_last_handle_is_gone() {
+async fn refreshes_early_in_the_background_until_the_last_handle_is_dropped() {
     let RemoteKeysFixture { fake, clock, issuer, server } = RemoteKeysFixture::warm().await;
     let fixture = RemoteKeysFixture { fake, clock, issuer: issuer.clone(), server };
     for round in 2..5 {
@@ -458,9 +458,9 @@ async fn it_is_renewed_ahead_of_time_in_the_background_until_the_last_handle_is_
         tokio::time::sleep(Duration::from_millis(5)).await;
         assert_eq!(fixture.fake.fetches(), round - 1, "not before 75 % of ten minutes");
         fixture.wait(Duration::from_secs(61));
-        fixture.fetches(round).await;
-        // The background task sets its next alarm when the answer is in.
-        settle(&fixture).await;
+        fixture.wait_for_fetches(round).await;
+        // The background task starts its next timer after the response.
+        wait_for_attempt(&fixture).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let RemoteKeysFixture { fake, clock, issuer: other, server } = fixture;
@@ -472,7 +472,7 @@ async fn it_is_renewed_ahead_of_time_in_the_background_until_the_last_handle_is_
 }
 
 #[tokio::test]
-async fn cache_control_counts_within_its_bounds() {
+async fn follows_cache_control_within_bounds() {
     for (header, at_least, at_most) in [
         ("Cache-Control: max-age=5", 45, 51),
         ("Cache-Control: no-store", 45, 51),
@@ -487,26 +487,26 @@ async fn cache_control_counts_within_its_bounds() {
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert_eq!(fixture.fake.fetches(), 1, "{header}: too early");
         fixture.wait(Duration::from_secs(at_most - at_least + 2));
-        fixture.fetches(2).await;
+        fixture.wait_for_fetches(2).await;
     }
 }
 
 #[tokio::test]
-async fn an_unchanged_set_is_asked_for_by_its_etag() {
+async fn sends_the_etag_of_the_key_set_in_a_refresh() {
     let fixture = RemoteKeysFixture::cold().await;
     fixture.fake.jwks_headers("ETag: \"v1\"\r\n");
     fixture.issuer.warm_up().await.unwrap();
     let saved = fixture.issuer.key_set_json().unwrap();
     fixture.wait(11 * MINUTE);
-    settle(&fixture).await;
-    fixture.fetches(2).await;
+    wait_for_attempt(&fixture).await;
+    fixture.wait_for_fetches(2).await;
     assert!(fixture.fake.requests().last().unwrap().contains("if-none-match: \"v1\""));
     assert_eq!(fixture.kind(&fixture.fake.valid_token()).await, None);
     assert_eq!(fixture.issuer.key_set_json().unwrap(), saved);
 }
 
 #[tokio::test]
-async fn an_api_starts_while_its_issuer_is_down_and_recovers_by_itself() {
+async fn an_api_that_starts_while_its_issuer_is_down_recovers_by_itself() {
     let fixture = RemoteKeysFixture::cold().await;
     fixture.fake.answer(Answer::Status(503));
     let error = fixture.authenticate(&fixture.fake.valid_token()).await.unwrap_err();
@@ -515,7 +515,7 @@ async fn an_api_starts_while_its_issuer_is_down_and_recovers_by_itself() {
     fixture.server.challenge(&error).write_to(&mut headers);
     assert_eq!(headers["retry-after"], "1");
     assert!(!headers.contains_key("www-authenticate"));
-    assert_eq!(fixture.kind("garbage").await, Some(AuthErrorKind::InvalidToken), "garbage is still garbage");
+    assert_eq!(fixture.kind("garbage").await, Some(AuthErrorKind::InvalidToken), "no key set could make it valid");
     for (failures, back_off) in [(1, 1), (2, 2), (3, 4), (4, 8), (5, 16), (6, 30), (7, 30)] {
         assert_eq!(fixture.fake.fetches(), failures);
         fixture.wait(Duration::from_millis(back_off * 1000 - 1));
@@ -524,7 +524,7 @@ async fn an_api_starts_while_its_issuer_is_down_and_recovers_by_itself() {
         assert_eq!(fixture.fake.fetches(), failures, "the back-off of {back_off} s is not over");
         fixture.wait(Duration::from_millis(1));
         assert_eq!(fixture.kind(&fixture.fake.valid_token()).await, Some(AuthErrorKind::Unavailable));
-        fixture.fetches(failures + 1).await;
+        fixture.wait_for_fetches(failures + 1).await;
     }
     fixture.fake.answer(Answer::Keys);
     fixture.wait(Duration::from_secs(30));
@@ -532,18 +532,18 @@ async fn an_api_starts_while_its_issuer_is_down_and_recovers_by_itself() {
 }
 
 #[tokio::test]
-async fn a_seed_serves_until_the_issuers_own_keys_are_here() {
+async fn initial_keys_are_used_until_the_first_fetch_succeeds() {
     let fake = FakeIssuer::start().await;
     fake.answer(Answer::Hang);
-    let seed = fake.signer(Algorithm::EdDSA).key_set();
-    let issuer = fake.builder().clock(ManualClock::default()).initial_keys(seed).build().unwrap();
+    let initial_keys = fake.signer(Algorithm::EdDSA).key_set();
+    let issuer = fake.builder().clock(ManualClock::default()).initial_keys(initial_keys).build().unwrap();
     assert!(issuer.is_ready());
     let token = fake.signer(Algorithm::EdDSA).token("ada").sign();
     assert!(authenticate(&server(&issuer), &token).await.is_ok());
 }
 
 #[tokio::test]
-async fn a_saved_set_is_a_seed() {
+async fn a_saved_key_set_can_be_loaded_as_fixed_keys() {
     let fixture = RemoteKeysFixture::warm().await;
     let saved = KeySet::from_json(fixture.issuer.key_set_json().unwrap()).unwrap();
     let issuer = Issuer::from_keys(&fixture.fake.identifier, saved).unwrap();
@@ -551,32 +551,32 @@ async fn a_saved_set_is_a_seed() {
 }
 
 #[tokio::test]
-async fn a_set_that_drips_in_is_given_up() {
+async fn times_out_if_the_key_set_arrives_too_slowly() {
     let fixture = RemoteKeysFixture::cold().await;
     fixture.fake.answer(Answer::Drip);
     let (server, token) = (fixture.server.clone(), fixture.fake.valid_token());
     let waiting = tokio::spawn(async move { authenticate(&server, &token).await });
-    fixture.fetches(1).await;
+    fixture.wait_for_fetches(1).await;
     fixture.wait(Duration::from_secs(3));
     assert_eq!(waiting.await.unwrap().unwrap_err().kind(), AuthErrorKind::Unavailable);
     fixture.wait(Duration::from_secs(2));
     fixture.fake.answer(Answer::Keys);
-    settle(&fixture).await;
+    wait_for_attempt(&fixture).await;
     fixture.wait(Duration::from_secs(2));
     assert_eq!(fixture.kind(&fixture.fake.valid_token()).await, None);
 }
 
-/// Real HTTP, but for metadata that falls silent.
+/// An HTTP client that can stop responding to requests for metadata.
 struct SilentMetadata {
     client: HttpClient,
     silent: Arc<AtomicBool>,
-    asked: Arc<AtomicUsize>,
+    metadata_requests: Arc<AtomicUsize>,
 }
 
 impl Fetch for SilentMetadata {
     fn fetch(&self, request: Request<bytes::Bytes>) -> FetchFuture {
         if self.silent.load(Ordering::SeqCst) && request.uri().path().starts_with("/.well-known/") {
-            self.asked.fetch_add(1, Ordering::SeqCst);
+            self.metadata_requests.fetch_add(1, Ordering::SeqCst);
             return FetchFuture::new(std::future::pending());
         }
         self.client.fetch(request)
@@ -584,22 +584,23 @@ impl Fetch for SilentMetadata {
 }
 
 #[tokio::test]
-async fn metadata_that_falls_silent_costs_nobody_a_set_that_is_still_where_it_was() {
+async fn keeps_the_jwks_uri_if_the_metadata_server_stops_responding() {
     let (fake, clock) = (FakeIssuer::start().await, ManualClock::default());
-    let (silent, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (silent, metadata_requests) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let client = HttpClient::new().unwrap();
-    let fetch = SilentMetadata { client, silent: Arc::clone(&silent), asked: Arc::clone(&asked) };
+    let fetch =
+        SilentMetadata { client, silent: Arc::clone(&silent), metadata_requests: Arc::clone(&metadata_requests) };
     let issuer = fake.builder().fetch(fetch).clock(clock.clone()).discover().await.unwrap();
     silent.store(true, Ordering::SeqCst);
     clock.advance(2 * HOUR);
-    let renewed = tokio::spawn({
+    let refreshed = tokio::spawn({
         let issuer = issuer.clone();
         async move { issuer.warm_up().await }
     });
-    while asked.load(Ordering::SeqCst) == 0 {
+    while metadata_requests.load(Ordering::SeqCst) == 0 {
         tokio::task::yield_now().await;
     }
     clock.advance(Duration::from_millis(1500));
-    assert!(renewed.await.unwrap().is_ok());
+    assert!(refreshed.await.unwrap().is_ok());
     assert_eq!(fake.fetches(), 2);
 }

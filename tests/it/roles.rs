@@ -17,14 +17,14 @@ fn token(member: &str, value: Value) -> Token {
 }
 
 #[test]
-fn lists_of_names_are_read_from_the_three_members_of_rfc_9068() {
+fn reads_roles_groups_and_entitlements_of_rfc_9068() {
     let token = TestToken::user("ada")
         .claim("roles", json!(["a", "b c", "\u{e4}"]))
         .claim("groups", json!([{"value": "g1", "$ref": "https://x/g1", "display": "Guides"}, "g2"]))
         .claim("entitlements", json!(["e"]))
         .build();
     assert_eq!(token.roles(), ["a", "b c", "\u{e4}"]);
-    assert_eq!(token.groups(), ["g1", "g2"], "of an object the value, which nobody else can choose (RFC 7643 §2.4)");
+    assert_eq!(token.groups(), ["g1", "g2"], "for an object, its value; RFC 7643 §2.4");
     assert_eq!(token.entitlements(), ["e"]);
     let bare = TestToken::user("ada").build();
     assert!(bare.roles().is_empty() && bare.groups().is_empty() && bare.entitlements().is_empty());
@@ -32,7 +32,7 @@ fn lists_of_names_are_read_from_the_three_members_of_rfc_9068() {
 }
 
 #[test]
-fn a_list_of_another_form_holds_nothing() {
+fn a_claim_of_another_form_gives_no_roles() {
     let forms = [
         json!("accountant"),
         json!(["accountant", 1]),
@@ -71,16 +71,16 @@ fn a_list_of_another_form_holds_nothing() {
 }
 
 #[tokio::test]
-async fn a_client_that_stands_twice_in_the_token_has_no_roles() {
+async fn a_client_that_is_twice_in_resource_access_has_no_roles() {
     let app = Router::new()
         .route("/roles", get(|token: Token| async move { token.keycloak_client_roles("api").join(" ") }))
         .layer(OAuthLayer::new(issuer().verifier(API)));
     let ada = issuer().token("ada");
     let roles = async |access: &str| {
         let claims = ada.claims_json().replacen('{', &format!("{{\"resource_access\":{access},"), 1);
-        let answer = get_with_token(&app, "/roles", &ada.sign_raw(ada.header_json(), claims)).await;
-        assert_eq!(answer.status, 200);
-        answer.body
+        let response = get_with_token(&app, "/roles", &ada.sign_raw(ada.header_json(), claims)).await;
+        assert_eq!(response.status, 200);
+        response.body
     };
     assert_eq!(roles(r#"{"api":{"roles":["a"]},"web":{"roles":["b"]}}"#).await, "a");
     assert_eq!(roles(r#"{"api":{"roles":["a"]},"api":{"roles":["b"]}}"#).await, "");
@@ -88,15 +88,15 @@ async fn a_client_that_stands_twice_in_the_token_has_no_roles() {
 }
 
 #[tokio::test]
-async fn a_handler_that_asks_for_a_role_answers_403_without_a_scope_to_others() {
+async fn a_missing_role_is_refused_with_403_and_a_challenge_without_scope() {
     let app = Router::new()
         .route("/books", get(|role: InRole<Accountant>| async move { role.subject().unwrap().to_owned() }))
         .route("/audit", get(|_: InRole<Accountant>, _: InRole<Auditor>| async { "both" }))
         .layer(OAuthLayer::new(issuer().verifier(API)));
     let ada = issuer().token("ada");
     let accountant = ada.clone().claim("roles", vec!["reader", "accountant"]);
-    let answer = get_with_token(&app, "/books", &accountant.sign()).await;
-    assert_eq!((answer.status.as_u16(), &*answer.body), (200, "ada"));
+    let response = get_with_token(&app, "/books", &accountant.sign()).await;
+    assert_eq!((response.status.as_u16(), &*response.body), (200, "ada"));
     let others = [
         ada.clone().claim("roles", vec!["Accountant", "accountants", "chief"]),
         ada.clone().claim("groups", vec!["accountant"]),
@@ -104,9 +104,9 @@ async fn a_handler_that_asks_for_a_role_answers_403_without_a_scope_to_others() 
         ada.clone().claim("realm_access", json!({"roles": ["accountant"]})),
     ];
     for (path, token) in others.iter().map(|other| ("/books", other)).chain([("/audit", &accountant)]) {
-        let answer = get_with_token(&app, path, &token.sign()).await;
-        assert!(answer.is_refusal(403, "insufficient_scope"), "{answer:?}");
-        assert!(!answer.challenges()[0].contains("scope=\""), "{answer:?}");
+        let response = get_with_token(&app, path, &token.sign()).await;
+        assert!(response.is_refusal(403, "insufficient_scope"), "{response:?}");
+        assert!(!response.challenges()[0].contains("scope=\""), "{response:?}");
     }
     let both = ada.claim("roles", vec!["accountant", "chief auditor"]).sign();
     assert_eq!(get_with_token(&app, "/audit", &both).await.status, 200);
@@ -116,7 +116,7 @@ async fn a_handler_that_asks_for_a_role_answers_403_without_a_scope_to_others() 
 }
 
 #[test]
-fn evidence_of_a_role_is_the_token_and_shows_nothing_of_it() {
+fn in_role_gives_access_to_the_token_and_its_debug_shows_nothing() {
     let token = token("roles", json!(["accountant"]));
     let evidence: InRole<Accountant> = token.require_role().unwrap();
     assert_eq!(format!("{:?}", evidence.clone()), "InRole { .. }");

@@ -1,4 +1,4 @@
-//! What a token may do (RFC 6749 §3.3; THREATS section 7).
+//! Which requests the scopes of a token allow (RFC 6749 §3.3; THREATS section 7).
 
 use std::sync::{
     Arc,
@@ -22,27 +22,27 @@ use tower_oauth::{
 
 use crate::secrets::Log;
 use crate::support::{
-    API, Admin, Answer, DEFAULT_CHALLENGE, OrdersRead, OrdersWrite, SCOPES, app, get_with_headers, get_with_token,
-    get_without_token, issuer, layer_with, router, send, valid_token,
+    API, Admin, Answer, DEFAULT_CHALLENGE, OrdersRead, OrdersWrite, SCOPES, app, get_without_token, get_with_headers, get_with_token, issuer,
+    layer_with, valid_token, router, send,
 };
 
-const ORDERS_READ_IS_LACKING: &str = concat!(
+const ORDERS_READ_REQUIRED: &str = concat!(
     r#"Bearer realm="api", error="insufficient_scope", "#,
     r#"error_description="The access token does not grant the required scope", scope="orders:read""#
 );
 
-/// `GET /orders`, which wants `orders:read`, with a token of this `scope`.
+/// `GET /orders`, which requires `orders:read`, with a token of this `scope`.
 async fn with_scope(scope: impl Into<Value>) -> Answer {
     get_with_token(&app(), "/orders", &valid_token().claim("scope", scope).sign()).await
 }
 
 #[track_caller]
-fn assert_lacks_orders_read(answer: &Answer, what: &str) {
-    assert_eq!((answer.status.as_u16(), answer.challenges()), (403, vec![ORDERS_READ_IS_LACKING]), "{what}");
+fn assert_lacks_orders_read(response: &Answer, what: &str) {
+    assert_eq!((response.status.as_u16(), response.challenges()), (403, vec![ORDERS_READ_REQUIRED]), "{what}");
 }
 
 #[tokio::test]
-async fn a_scope_is_found_wherever_it_stands_in_the_list() {
+async fn finds_a_scope_at_any_position_in_the_list() {
     for scope in [
         "orders:read",
         "a orders:read",
@@ -56,8 +56,8 @@ async fn a_scope_is_found_wherever_it_stands_in_the_list() {
 }
 
 #[tokio::test]
-async fn names_are_compared_whole_and_byte_for_byte() {
-    let near = [
+async fn compares_whole_scope_names_byte_for_byte() {
+    let similar = [
         "orders:readall",
         "orders:rea",
         "orders",
@@ -74,13 +74,13 @@ async fn names_are_compared_whole_and_byte_for_byte() {
         "orders/read",
         "\"orders:read\"",
     ];
-    for scope in near {
+    for scope in similar {
         assert_lacks_orders_read(&with_scope(scope).await, scope);
     }
 }
 
 #[tokio::test]
-async fn look_alikes_are_other_names() {
+async fn a_scope_of_similar_looking_characters_is_another_scope() {
     for scope in
         ["\u{43e}rders:read", "order\u{17f}:read", "orders\u{ff1a}read", "orders:re\u{430}d", "orders:read\u{301}"]
     {
@@ -89,7 +89,7 @@ async fn look_alikes_are_other_names() {
 }
 
 #[tokio::test]
-async fn only_a_space_separates() {
+async fn only_a_space_separates_scopes() {
     let others = [
         '\t', '\n', '\r', '\u{b}', '\u{c}', '\0', '\u{85}', '\u{a0}', '\u{2003}', '\u{2028}', '\u{200b}', '\u{3000}',
         '\u{feff}', ',', '+', ';', '|',
@@ -104,8 +104,8 @@ async fn only_a_space_separates() {
 }
 
 #[tokio::test]
-async fn a_scope_of_another_type_is_refused_but_an_array_of_names_is_read() {
-    let twisted = [
+async fn refuses_a_scope_of_another_type_and_reads_an_array_of_names() {
+    let invalid = [
         Value::Null,
         json!(1),
         json!(true),
@@ -117,9 +117,9 @@ async fn a_scope_of_another_type_is_refused_but_an_array_of_names_is_read() {
         json!(["orders:read", ""]),
         json!(["orders:read\n"]),
     ];
-    for scope in twisted {
-        let answer = with_scope(scope.clone()).await;
-        assert!(answer.is_refusal(401, "invalid_token"), "{scope}: {answer:?}");
+    for scope in invalid {
+        let response = with_scope(scope.clone()).await;
+        assert!(response.is_refusal(401, "invalid_token"), "{scope}: {response:?}");
     }
     assert_eq!(with_scope(json!(["a", "orders:read"])).await.status, 200);
     for lacking in [json!([]), json!(["a", "orders:readall"])] {
@@ -128,7 +128,7 @@ async fn a_scope_of_another_type_is_refused_but_an_array_of_names_is_read() {
 }
 
 #[tokio::test]
-async fn members_that_are_not_scope_grant_nothing() {
+async fn members_other_than_scope_grant_nothing() {
     let bare = || valid_token().without("scope");
     for member in ["roles", "permissions", "scp", "Scope", "scopes", "SCOPE", "authorities"] {
         for value in [json!("orders:read"), json!(["orders:read"])] {
@@ -142,26 +142,29 @@ async fn members_that_are_not_scope_grant_nothing() {
 }
 
 #[tokio::test]
-async fn all_of_a_tuple_is_needed_and_the_challenge_names_all() {
-    let needed = r#"scope="orders:read admin""#;
+async fn requires_every_scope_of_a_tuple_and_names_all_in_the_challenge() {
+    let challenge_end = r#"scope="orders:read admin""#;
     for scope in ["orders:read", "admin", "orders:write", ""] {
-        let answer = get_with_token(&app(), "/admin", &valid_token().scope(scope).sign()).await;
-        assert!(answer.is_refusal(403, "insufficient_scope") && answer.challenges()[0].ends_with(needed), "{answer:?}");
+        let response = get_with_token(&app(), "/admin", &valid_token().scope(scope).sign()).await;
+        assert!(
+            response.is_refusal(403, "insufficient_scope") && response.challenges()[0].ends_with(challenge_end),
+            "{response:?}"
+        );
     }
     assert_eq!(get_with_token(&app(), "/admin", &valid_token().scope("admin orders:read").sign()).await.status, 200);
 }
 
 #[tokio::test]
-async fn a_tokens_own_scopes_are_never_reflected() {
-    for scope in ["x\" error=\"none", "orders:write, realm=\"stranger", "a\\", "x\r\nset-cookie: a=b"] {
-        let answer = with_scope(scope).await;
-        assert_lacks_orders_read(&answer, scope);
-        assert!(answer.header("set-cookie").is_none());
+async fn a_challenge_never_contains_the_tokens_own_scopes() {
+    for scope in ["x\" error=\"none", "orders:write, realm=\"other", "a\\", "x\r\nset-cookie: a=b"] {
+        let response = with_scope(scope).await;
+        assert_lacks_orders_read(&response, scope);
+        assert!(response.header("set-cookie").is_none());
     }
 }
 
 #[tokio::test]
-async fn headers_of_the_client_grant_nothing_and_lead_nowhere_else() {
+async fn request_headers_neither_grant_scopes_nor_change_the_route() {
     let counter = Arc::new(AtomicUsize::new(0));
     let app = counting(&counter);
     let weak = format!("Bearer {}", valid_token().scope("a").sign());
@@ -175,15 +178,15 @@ async fn headers_of_the_client_grant_nothing_and_lead_nowhere_else() {
         ("x-rewrite-url", "/public"),
     ] {
         let headers = [("authorization", weak.as_bytes()), (name, value.as_bytes())];
-        let answer = get_with_headers(&app, "/orders", &headers).await;
-        assert_lacks_orders_read(&answer, name);
+        let response = get_with_headers(&app, "/orders", &headers).await;
+        assert_lacks_orders_read(&response, name);
         let without = get_with_headers(&app, "/orders", &[(name, value.as_bytes())]).await;
         assert_eq!(without.challenges(), [DEFAULT_CHALLENGE], "{name}");
     }
     assert_eq!(counter.load(Ordering::Relaxed), 0);
 }
 
-/// Counts how often a handler behind the layer ran.
+/// Routes whose handlers behind the layer count their calls.
 fn counting(counter: &Arc<AtomicUsize>) -> Router {
     let handler = |counter: &Arc<AtomicUsize>| {
         let counter = Arc::clone(counter);
@@ -203,7 +206,7 @@ fn counting(counter: &Arc<AtomicUsize>) -> Router {
 }
 
 #[tokio::test]
-async fn no_spelling_of_a_path_and_no_method_reaches_a_handler_without_a_token() {
+async fn no_path_and_no_method_reaches_a_handler_without_a_token() {
     let counter = Arc::new(AtomicUsize::new(0));
     let app = counting(&counter);
     let paths = [
@@ -229,17 +232,17 @@ async fn no_spelling_of_a_path_and_no_method_reaches_a_handler_without_a_token()
     for path in paths {
         for method in ["GET", "HEAD", "OPTIONS", "POST", "DELETE", "TRACE", "BREW"] {
             let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
-            let answer = send(&app, request).await;
-            assert!(answer.is_refusal(401, ""), "{method} {path}: {answer:?}");
+            let response = send(&app, request).await;
+            assert!(response.is_refusal(401, ""), "{method} {path}: {response:?}");
         }
     }
     assert_eq!(counter.load(Ordering::Relaxed), 0);
-    assert_eq!(get_without_token(&app, "/public").await.body, "public", "a route beside the layer is open");
-    assert_eq!(get_with_token(&app, "/orders", &valid_token().sign()).await.body, "0", "the counter counts");
+    assert_eq!(get_without_token(&app, "/public").await.body, "public", "a route outside of the layer needs no token");
+    assert_eq!(get_with_token(&app, "/orders", &valid_token().sign()).await.body, "0", "the first call of a handler");
 }
 
 #[tokio::test]
-async fn a_guard_on_the_wrong_side_of_the_layer_fails_closed_and_says_so() {
+async fn require_scopes_without_an_oauth_layer_outside_responds_500_and_logs() {
     let open = Router::new().route("/orders", get(|| async { "ran" }));
     let guard = || RequireScopesLayer::all(["a"]).unwrap();
     let outside = open.clone().layer(OAuthLayer::new(issuer().verifier(API))).layer(guard());
@@ -248,63 +251,63 @@ async fn a_guard_on_the_wrong_side_of_the_layer_fails_closed_and_says_so() {
         let log = Log::default();
         let bare = log.capture(get_without_token(&app, "/orders")).await;
         let with_token = log.capture(get_with_token(&app, "/orders", &token)).await;
-        for answer in [bare, with_token] {
-            assert_eq!((answer.status.as_u16(), &*answer.body, answer.challenges()), (500, "", vec![]));
+        for response in [bare, with_token] {
+            assert_eq!((response.status.as_u16(), &*response.body, response.challenges()), (500, "", vec![]));
         }
-        let told = log.text();
-        let errors = told.lines().filter(|line| line.contains("ERROR") && line.contains("no OAuthLayer"));
-        assert_eq!(errors.count(), 2, "{told}");
+        let output = log.text();
+        let errors = output.lines().filter(|line| line.contains("ERROR") && line.contains("no OAuthLayer"));
+        assert_eq!(errors.count(), 2, "{output}");
     }
 }
 
 #[tokio::test]
-async fn a_bad_token_is_refused_before_its_scopes_are_looked_at() {
+async fn refuses_an_invalid_token_before_checking_its_scopes() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let expired = valid_token().scope("").claim("exp", now - 100).sign();
     let forged = format!("{}A", valid_token().scope("").sign());
     for token in [expired, forged, "x".to_owned()] {
-        let answer = get_with_token(&app(), "/admin", &token).await;
-        assert!(answer.is_refusal(401, "invalid_token"), "{answer:?}");
+        let response = get_with_token(&app(), "/admin", &token).await;
+        assert!(response.is_refusal(401, "invalid_token"), "{response:?}");
     }
     let repeated = [("authorization", &b"Bearer x"[..]), ("authorization", b"Bearer x")];
     assert!(get_with_headers(&app(), "/admin", &repeated).await.is_refusal(400, "invalid_request"));
 }
 
 #[tokio::test]
-async fn two_guards_in_one_handler_are_both_held() {
-    async fn both(read: Scoped<OrdersRead>, write: Scoped<OrdersWrite>) -> String {
+async fn a_handler_with_two_scoped_arguments_requires_both() {
+    async fn handler(read: Scoped<OrdersRead>, write: Scoped<OrdersWrite>) -> String {
         format!("{} {}", read.subject().unwrap(), write.into_token().subject().unwrap())
     }
-    let app = Router::new().route("/", get(both)).layer(OAuthLayer::new(issuer().verifier(API)));
-    let ask = async |scope: &str| get_with_token(&app, "/", &valid_token().scope(scope).sign()).await;
-    assert_eq!(ask("orders:read orders:write").await.body, "ada ada");
-    assert!(ask("orders:read").await.challenges()[0].ends_with(r#"scope="orders:write""#));
-    assert!(ask("orders:write").await.challenges()[0].ends_with(r#"scope="orders:read""#));
+    let app = Router::new().route("/", get(handler)).layer(OAuthLayer::new(issuer().verifier(API)));
+    let response = async |scope: &str| get_with_token(&app, "/", &valid_token().scope(scope).sign()).await;
+    assert_eq!(response("orders:read orders:write").await.body, "ada ada");
+    assert!(response("orders:read").await.challenges()[0].ends_with(r#"scope="orders:write""#));
+    assert!(response("orders:write").await.challenges()[0].ends_with(r#"scope="orders:read""#));
     for scope in ["orders:read", "orders:write", ""] {
-        assert!(ask(scope).await.is_refusal(403, "insufficient_scope"), "{scope}");
+        assert!(response(scope).await.is_refusal(403, "insufficient_scope"), "{scope}");
     }
 }
 
 #[test]
-fn tuples_are_all_of_and_any_of_is_any_and_they_nest() {
+fn a_tuple_requires_all_scopes_any_of_one_and_they_can_be_nested() {
     type Nested = (OrdersRead, AnyOf<(OrdersWrite, Admin)>);
     type Deep = AnyOf<((OrdersRead, OrdersWrite), AnyOf<(Admin,)>)>;
-    fn held<S: RequiredScopes>() -> Vec<&'static str> {
+    fn sufficient<S: RequiredScopes>() -> Vec<&'static str> {
         let subsets = ["", "r", "w", "a", "rw", "ra", "wa", "rwa"];
         let has = |subset: &str| {
             let names = [('r', "orders:read"), ('w', "orders:write"), ('a', "admin")];
-            let held: Vec<_> =
+            let granted: Vec<_> =
                 names.iter().filter(|(short, _)| subset.contains(*short)).map(|(_, name)| *name).collect();
-            TestToken::user("ada").scope(&held.join(" ")).build().require::<S>().is_ok()
+            TestToken::user("ada").scope(&granted.join(" ")).build().require::<S>().is_ok()
         };
         subsets.into_iter().filter(|subset| has(subset)).collect()
     }
-    assert_eq!(held::<OrdersRead>(), ["r", "rw", "ra", "rwa"]);
-    assert_eq!(held::<(OrdersRead,)>(), ["r", "rw", "ra", "rwa"]);
-    assert_eq!(held::<(OrdersRead, OrdersWrite, Admin)>(), ["rwa"]);
-    assert_eq!(held::<AnyOf<(OrdersRead, OrdersWrite, Admin)>>(), ["r", "w", "a", "rw", "ra", "wa", "rwa"]);
-    assert_eq!(held::<Nested>(), ["rw", "ra", "rwa"]);
-    assert_eq!(held::<Deep>(), ["a", "rw", "ra", "wa", "rwa"]);
+    assert_eq!(sufficient::<OrdersRead>(), ["r", "rw", "ra", "rwa"]);
+    assert_eq!(sufficient::<(OrdersRead,)>(), ["r", "rw", "ra", "rwa"]);
+    assert_eq!(sufficient::<(OrdersRead, OrdersWrite, Admin)>(), ["rwa"]);
+    assert_eq!(sufficient::<AnyOf<(OrdersRead, OrdersWrite, Admin)>>(), ["r", "w", "a", "rw", "ra", "wa", "rwa"]);
+    assert_eq!(sufficient::<Nested>(), ["rw", "ra", "rwa"]);
+    assert_eq!(sufficient::<Deep>(), ["a", "rw", "ra", "wa", "rwa"]);
     let error = TestToken::user("ada").build().require::<(Nested, Deep)>().unwrap_err();
     assert_eq!(error.kind(), AuthErrorKind::InsufficientScope);
 }
@@ -314,21 +317,21 @@ async fn the_challenge_of_a_nested_requirement_names_each_scope_once() {
     type Needed = (OrdersRead, AnyOf<(OrdersWrite, Admin)>, OrdersRead);
     async fn handler(_: Scoped<Needed>) {}
     let app = Router::new().route("/", get(handler)).layer(OAuthLayer::new(issuer().verifier(API)));
-    let answer = get_with_token(&app, "/", &valid_token().sign()).await;
-    assert!(answer.challenges()[0].ends_with(r#", scope="orders:read orders:write admin""#), "{answer:?}");
+    let response = get_with_token(&app, "/", &valid_token().sign()).await;
+    assert!(response.challenges()[0].ends_with(r#", scope="orders:read orders:write admin""#), "{response:?}");
 }
 
 #[test]
-fn the_macro_lists_what_it_declared() {
+fn the_macro_lists_the_scopes_that_it_declares() {
     assert_eq!(SCOPES, ["orders:read", "orders:write", "admin"]);
     assert_eq!((OrdersRead::NAME, OrdersWrite::NAME, Admin::NAME), ("orders:read", "orders:write", "admin"));
 }
 
 #[tokio::test]
-async fn a_wider_scope_includes_a_narrower_one_where_the_server_says_so() {
+async fn a_scope_hierarchy_includes_narrower_scopes() {
     let hierarchy = || {
-        let known = ScopeHierarchy::new().implies::<Admin, OrdersWrite>().implies::<OrdersWrite, OrdersRead>();
-        known.implies_named("root", "admin")
+        let typed = ScopeHierarchy::new().implies::<Admin, OrdersWrite>().implies::<OrdersWrite, OrdersRead>();
+        typed.implies_named("root", "admin")
     };
     let by_name = Router::new()
         .route("/by-name", get(|| async { "" }))
@@ -337,8 +340,8 @@ async fn a_wider_scope_includes_a_narrower_one_where_the_server_says_so() {
     let app = router().merge(by_name).layer(layer_with(|server| server.scope_hierarchy(hierarchy())));
     for path in ["/orders", "/by-name", "/in-handler"] {
         for scope in ["orders:read", "orders:write", "admin", "root", "x root"] {
-            let answer = get_with_token(&app, path, &valid_token().scope(scope).sign()).await;
-            assert_eq!(answer.status, 200, "{path} {scope}");
+            let response = get_with_token(&app, path, &valid_token().scope(scope).sign()).await;
+            assert_eq!(response.status, 200, "{path} {scope}");
         }
         for scope in ["", "orders", "roots", "orders:writeall"] {
             assert_lacks_orders_read(&get_with_token(&app, path, &valid_token().scope(scope).sign()).await, scope);
@@ -346,26 +349,26 @@ async fn a_wider_scope_includes_a_narrower_one_where_the_server_says_so() {
     }
     let narrow = Request::builder().method(Method::POST).uri("/orders");
     let narrow = narrow.header("authorization", format!("Bearer {}", valid_token().sign())).body(Body::empty());
-    assert_eq!(send(&app, narrow.unwrap()).await.status, 403, "the narrower does not include the wider");
+    assert_eq!(send(&app, narrow.unwrap()).await.status, 403, "a narrower scope does not include a wider one");
     let flat = get_with_token(&crate::support::app(), "/orders", &valid_token().scope("orders:write").sign()).await;
-    assert_lacks_orders_read(&flat, "nothing is included unless said");
+    assert_lacks_orders_read(&flat, "without a hierarchy, a scope includes no other");
 
     let token = TestToken::user("ada").scope("admin").scope_hierarchy(hierarchy()).build();
     assert!(token.allows("orders:read") && !token.allows("root") && token.require::<OrdersRead>().is_ok());
-    assert_eq!(token.scopes().iter().collect::<Vec<_>>(), ["admin"], "as granted");
+    assert_eq!(token.scopes().iter().collect::<Vec<_>>(), ["admin"], "the granted scopes only");
 }
 
 #[test]
-fn a_circle_of_inclusions_ends() {
-    let circle = ["ab", "bc", "ca"]
+fn a_cycle_in_a_scope_hierarchy_ends() {
+    let cycle = ["ab", "bc", "ca"]
         .iter()
         .fold(ScopeHierarchy::new(), |hierarchy, pair| hierarchy.implies_named(&pair[..1], &pair[1..]));
-    let token = TestToken::user("ada").scope("b").scope_hierarchy(circle).build();
+    let token = TestToken::user("ada").scope("b").scope_hierarchy(cycle).build();
     assert!(["a", "b", "c"].iter().all(|name| token.allows(name)) && !token.allows("d"));
 }
 
 #[tokio::test]
-async fn require_scopes_works_with_names_known_at_run_time() {
+async fn require_scopes_works_with_names_from_run_time() {
     let guarded = |guard: RequireScopesLayer| {
         Router::new().route("/", get(|| async { "" })).layer(guard).layer(OAuthLayer::new(issuer().verifier(API)))
     };
@@ -376,20 +379,20 @@ async fn require_scopes_works_with_names_known_at_run_time() {
     {
         let token = valid_token().scope(scope).sign();
         for (app, expected) in [(&all, of_all), (&any, of_any)] {
-            let answer = get_with_token(app, "/", &token).await;
-            assert_eq!(answer.status, expected, "{scope:?}");
-            assert!(expected == 200 || answer.challenges()[0].ends_with(r#"scope="a b""#), "{answer:?}");
+            let response = get_with_token(app, "/", &token).await;
+            assert_eq!(response.status, expected, "{scope:?}");
+            assert!(expected == 200 || response.challenges()[0].ends_with(r#"scope="a b""#), "{response:?}");
         }
         assert_eq!(get_without_token(&all, "/").await.challenges(), [DEFAULT_CHALLENGE]);
     }
 }
 
 #[test]
-fn a_list_of_scopes_is_refused_at_start_up_unless_every_name_is_one() {
+fn refuses_invalid_scope_names_at_start_up() {
     let error = Scopes::new(["good", "a b", "", "a\"b", "ä"]).unwrap_err();
     assert_eq!(error.mistakes().len(), 4);
     assert!(error.mistakes().iter().all(|mistake| mistake.setting() == "scope"), "{error}");
-    assert!(Scopes::new(Vec::<String>::new()).is_err(), "nothing would be needed");
+    assert!(Scopes::new(Vec::<String>::new()).is_err(), "an empty list would require nothing");
     assert!(RequireScopesLayer::all(Vec::<String>::new()).is_err() && RequireScopesLayer::any(["a b"]).is_err());
     let hierarchy = ScopeHierarchy::new().implies_named("a b", "c").implies_named("d", "e\"");
     let server = ResourceServer::builder(issuer().verifier(API)).scope_hierarchy(hierarchy).build();
@@ -398,7 +401,7 @@ fn a_list_of_scopes_is_refused_at_start_up_unless_every_name_is_one() {
 }
 
 #[test]
-fn an_error_of_the_users_own_names_what_is_needed() {
+fn an_application_error_names_the_required_scopes() {
     let error = AuthError::insufficient_scope(Scopes::new(["a", "b"]).unwrap());
     assert_eq!(error.kind(), AuthErrorKind::InsufficientScope);
     let server = ResourceServer::new(issuer().verifier(API));

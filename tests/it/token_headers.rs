@@ -1,5 +1,5 @@
-//! Headers that are good, though unusual, and headers that name keys, which nobody follows (RFC 7515 §4.1, RFC 8725
-//! §3.10, RFC 9068 §4; THREATS K7 to K9). The bad ones are in `forged_tokens`.
+//! Valid but unusual token headers, and headers that name keys, which the verifier ignores (RFC 7515 §4.1, RFC 8725
+//! §3.10, RFC 9068 §4; THREATS K7 to K9). `forged_tokens` tests invalid headers.
 
 use std::{io::ErrorKind, net::TcpListener};
 
@@ -10,7 +10,7 @@ use tower_oauth::{keys::Algorithm, testing::MockIssuer};
 use crate::material::{accepts, issuer_of};
 
 #[test]
-fn typ_is_at_jwt_in_any_case_with_or_without_application() {
+fn accepts_typ_at_jwt_in_any_case_with_or_without_application() {
     let issuer = issuer_of(Algorithm::ES256);
     for typ in ["at+jwt", "AT+JWT", "At+Jwt", "application/at+jwt", "Application/AT+JWT"] {
         assert!(accepts(issuer.key_set(), &issuer.token("ada").header("typ", typ).sign()), "{typ}");
@@ -21,7 +21,7 @@ fn typ_is_at_jwt_in_any_case_with_or_without_application() {
 }
 
 #[test]
-fn header_members_nobody_asks_for_are_ignored() {
+fn ignores_unknown_header_members() {
     let issuer = issuer_of(Algorithm::ES256);
     let extra = issuer.token("ada").header("cty", "JWT").header("x", json!({"deep": [[1.5, null, "\u{e9}"]]}));
     assert!(accepts(issuer.key_set(), &extra.header("iss", 7).header("Crit", json!(["no"])).sign()));
@@ -33,11 +33,11 @@ fn header_members_nobody_asks_for_are_ignored() {
 }
 
 #[test]
-fn a_header_longer_than_the_usual_is_read_whole() {
+fn reads_the_whole_of_a_long_header() {
     let issuer = issuer_of(Algorithm::ES256);
     for length in [300, 380, 400, 512, 600, 5000] {
         assert!(accepts(issuer.key_set(), &issuer.token("ada").header("z", "z".repeat(length)).sign()), "{length}");
-        // crit comes after z when the header is written.
+        // In this header, `crit` comes after `z`.
         let late = issuer.token("ada").header_json().replacen('{', &format!("{{\"z\":\"{}\",", "z".repeat(length)), 1);
         let late = late.replacen("\"typ\"", "\"crit\":[\"z\"],\"typ\"", 1);
         let token = issuer.token("ada").sign_raw(late, issuer.token("ada").claims_json());
@@ -46,17 +46,17 @@ fn a_header_longer_than_the_usual_is_read_whole() {
 }
 
 #[test]
-fn keys_that_a_genuine_token_names_are_ignored_and_nobody_is_asked_for_them() {
+fn ignores_keys_that_the_header_of_a_token_names_and_fetches_none() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let url = format!("http://{}/keys", listener.local_addr().unwrap());
     let issuer = issuer_of(Algorithm::ES256);
-    let stranger = MockIssuer::new("https://stranger.test");
-    let certificate = STANDARD.encode(stranger.public_key_der());
+    let attacker = MockIssuer::new("https://attacker.test");
+    let certificate = STANDARD.encode(attacker.public_key_der());
     let members: [(&str, Value); 6] = [
         ("jku", json!(url)),
         ("x5u", json!(url)),
-        ("jwk", stranger.jwk()),
+        ("jwk", attacker.jwk()),
         ("x5c", json!([certificate])),
         ("x5t", json!("AAAA")),
         ("x5t#S256", json!(1)),
@@ -64,9 +64,13 @@ fn keys_that_a_genuine_token_names_are_ignored_and_nobody_is_asked_for_them() {
     for (name, value) in members {
         let token = issuer.token("ada").header(name, value.clone());
         assert!(accepts(issuer.key_set(), &token.sign()), "{name}");
-        assert!(!accepts(issuer.key_set(), &token.sign_with(&stranger)), "{name}");
-        let unnamed = token.without_header("kid").sign_with(&stranger);
+        assert!(!accepts(issuer.key_set(), &token.sign_with(&attacker)), "{name}");
+        let unnamed = token.without_header("kid").sign_with(&attacker);
         assert!(!accepts(issuer.key_set(), &unnamed), "{name}");
     }
-    assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "somebody followed jku or x5u");
+    assert_eq!(
+        listener.accept().unwrap_err().kind(),
+        ErrorKind::WouldBlock,
+        "a connection was made to the URL of jku or x5u"
+    );
 }

@@ -1,5 +1,5 @@
-//! Ed25519 points under which one signature fits every message, and points in a second spelling (THREATS S10, RFC 8032
-//! §5.1.3; "Taming the many `EdDSAs`").
+//! Ed25519 points for which one signature is valid for every message, and points in a non-canonical encoding (THREATS S10,
+//! RFC 8032 §5.1.3; "Taming the many `EdDSAs`").
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use serde_json::json;
@@ -38,7 +38,7 @@ fn weak_points() -> Vec<[u8; 32]> {
 }
 
 #[test]
-fn every_ed25519_point_of_small_order_or_in_a_second_spelling_is_left_out() {
+fn skips_ed25519_points_of_small_order_or_non_canonical_encoding() {
     let points = weak_points();
     assert_eq!(points.len(), 2 * (5 + 19));
     for point in points {
@@ -51,14 +51,14 @@ fn every_ed25519_point_of_small_order_or_in_a_second_spelling_is_left_out() {
 }
 
 #[test]
-fn a_signature_that_fits_every_message_under_a_weak_key_admits_nobody() {
-    // Under the neutral point, R = neutral and S = 0 satisfy S·B = R + h·A whatever the message is.
+fn refuses_a_signature_that_is_valid_for_every_message_with_a_weak_key() {
+    // With the neutral point as key, R = neutral and S = 0 satisfy S·B = R + h·A for every message.
     let mut neutral = [0; 32];
     neutral[0] = 1;
     let universal = [neutral, [0; 32]].concat();
     for message in ["one", "another"] {
         let verified = UnparsedPublicKey::new(&ED25519, neutral).verify(message.as_bytes(), &universal);
-        assert!(verified.is_ok(), "the crypto library itself refuses it by now: this test proves nothing any more");
+        assert!(verified.is_ok(), "the crypto library now refuses the signature itself, so this test proves nothing");
     }
     let builder: TokenBuilder = issuer_of(Algorithm::EdDSA).token("ada");
     let signed = format!("{}.{}", b64(builder.clone().header("kid", "weak").header_json()), b64(builder.claims_json()));
@@ -69,9 +69,9 @@ fn a_signature_that_fits_every_message_under_a_weak_key_admits_nobody() {
 }
 
 #[test]
-fn an_ed25519_point_off_the_curve_admits_nobody() {
-    // For these y, (y² - 1) / (d·y² + 1) is no square modulo p: no x belongs to them (RFC 8032 §5.1.3). RustCrypto sees
-    // it when the key is loaded, AWS-LC at each signature.
+fn refuses_tokens_for_an_ed25519_point_that_is_not_on_the_curve() {
+    // For these y, (y² - 1) / (d·y² + 1) is no square modulo p, so there is no x (RFC 8032 §5.1.3). RustCrypto refuses
+    // the key when it is loaded, AWS-LC refuses each signature.
     let mut neutral = [0; 32];
     neutral[0] = 1;
     let universal = [neutral, [0; 32]].concat();
@@ -79,10 +79,11 @@ fn an_ed25519_point_off_the_curve_admits_nobody() {
         for sign in [0, 0x80] {
             let mut point = [0; 32];
             (point[0], point[31]) = (y, sign);
-            let bent = json!({"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": "bent", "x": b64(point)});
-            let keys = KeySet::from_json(json!({"keys": [bent, jwk_of(Algorithm::EdDSA)]}).to_string()).unwrap();
+            let off_curve =
+                json!({"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": "off_curve", "x": b64(point)});
+            let keys = KeySet::from_json(json!({"keys": [off_curve, jwk_of(Algorithm::EdDSA)]}).to_string()).unwrap();
             assert_eq!(keys.skipped().len(), usize::from(!cfg!(feature = "aws-lc-rs")), "{point:x?}");
-            assert!(!accepts(keys, &issuer_of(Algorithm::EdDSA).token("ada").header("kid", "bent").sign()));
+            assert!(!accepts(keys, &issuer_of(Algorithm::EdDSA).token("ada").header("kid", "off_curve").sign()));
             let verified = UnparsedPublicKey::new(&ED25519, point).verify(b"", &universal);
             assert!(verified.is_err(), "{point:x?}");
         }

@@ -1,7 +1,7 @@
-//! Project Wycheproof's vectors for JSON Web Signatures and Keys, through the verifier's own steps.
+//! Project Wycheproof's test vectors for JSON Web Signatures and Keys, checked with the verifier's own code.
 //!
-//! `WYCHEPROOF_DIR` names the folder with the files (`testvectors_v1` of github.com/C2SP/wycheproof). They stay out of
-//! this project. Without the variable nothing is proved here, and that is said aloud.
+//! `WYCHEPROOF_DIR` names the directory with the files (`testvectors_v1` of github.com/C2SP/wycheproof), which are not in
+//! this repository. Without the variable, the tests print that they did not run.
 
 use std::{
     collections::BTreeMap,
@@ -17,22 +17,25 @@ use tower_oauth::{
     testing::{open_jws, open_jws_with_secret},
 };
 
-/// We refuse them although they are valid by RFC 7515.
+/// Vectors that this crate refuses although they are valid by RFC 7515, with the reason.
 const STRICTER: [(&str, &[u64]); 4] = [
     ("an empty payload is no JWT", &[259, 264, 268, 272, 320, 325]),
     ("the key's alg is PS256, the token's PS384", &[346, 350]),
-    ("the key's alg is ES521, which nobody registered", &[347, 351]),
+    ("the key's alg is ES521, which is not registered", &[347, 351]),
     ("a '?' within base64url; the vector's own note calls it inserted and invalid", &[372, 373]),
 ];
 
-/// We accept them although they are marked invalid.
-const SAME_AS_A_VALID_ONE: (&str, &[u64]) = ("byte for byte the valid vector 357, its padding was lost", &[367, 370]);
+/// Vectors that this crate accepts although they are marked as invalid, with the reason.
+const SAME_AS_A_VALID_ONE: (&str, &[u64]) =
+    ("equal to the valid vector 357, because the padding is missing in the file", &[367, 370]);
 
-/// The same for key sets.
+/// Vectors with key sets that this crate refuses although they are valid, with the reason.
 const STRICTER_KEYS: (&str, &[u64]) = ("a secret in a published key set is never a key", &[2]);
-const LAXER_KEYS: (&str, &[u64]) = ("ROCA (CVE-2017-15361) is a bad generator's mark; an issuer's business", &[7]);
+/// Vectors with key sets that this crate accepts although they are marked as invalid, with the reason.
+const LESS_STRICT_KEYS: (&str, &[u64]) =
+    ("ROCA (CVE-2017-15361) is a flaw of a key generator, which the issuer must avoid", &[7]);
 
-/// Key sets no key of which is usable, so that the token is not even looked at.
+/// Vectors with key sets that have no usable key, so that the token is not checked.
 const UNUSABLE_KEYS: &[u64] = &[2, 3, 4, 6, 8, 9, 10, 11, 12, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26];
 const UNUSABLE_SIGNATURE_KEYS: &[u64] = &[347, 351, 353, 354, 355, 356];
 
@@ -46,7 +49,7 @@ struct Tally {
 }
 
 #[test]
-fn judges_every_signature_vector_as_wycheproof_does_but_for_the_listed_ones() {
+fn gives_wycheproofs_verdict_for_every_signature_vector_except_the_listed() {
     let Some(tally) = run("json_web_signature_test.json", 401) else { return };
     let mut stricter: Vec<u64> = STRICTER.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();
     stricter.sort_unstable();
@@ -56,15 +59,15 @@ fn judges_every_signature_vector_as_wycheproof_does_but_for_the_listed_ones() {
 }
 
 #[test]
-fn judges_every_key_vector_as_wycheproof_does_but_for_the_listed_ones() {
+fn gives_wycheproofs_verdict_for_every_key_vector_except_the_listed() {
     let Some(tally) = run("json_web_key_test.json", 26) else { return };
     assert_eq!(tally.valid_refused, STRICTER_KEYS.1, "{}", STRICTER_KEYS.0);
-    assert_eq!(tally.invalid_accepted, LAXER_KEYS.1, "{}", LAXER_KEYS.0);
+    assert_eq!(tally.invalid_accepted, LESS_STRICT_KEYS.1, "{}", LESS_STRICT_KEYS.0);
     assert_eq!(tally.unusable_keys, UNUSABLE_KEYS);
 }
 
 #[test]
-fn verifies_the_es512_vectors_once_their_misnamed_alg_is_put_right() {
+fn verifies_the_es512_vectors_after_correcting_their_alg() {
     let Some(groups) = groups("json_web_signature_test.json") else { return };
     let mut verified = 0;
     for group in groups.iter().filter(|group| group["public"]["alg"] == "ES521") {
@@ -87,7 +90,9 @@ fn verifies_the_es512_vectors_once_their_misnamed_alg_is_put_right() {
 
 fn groups(file: &str) -> Option<Vec<Value>> {
     let Some(folder) = env::var_os("WYCHEPROOF_DIR") else {
-        say(&format!("\n*** NOT RUN: Wycheproof's {file}: WYCHEPROOF_DIR names no folder (see README.md) ***\n"));
+        print_line(&format!(
+            "\n*** NOT RUN: Wycheproof's {file}: WYCHEPROOF_DIR names no folder (see README.md) ***\n"
+        ));
         return None;
     };
     let path = PathBuf::from(folder).join(file);
@@ -96,8 +101,8 @@ fn groups(file: &str) -> Option<Vec<Value>> {
     Some(document["testGroups"].as_array().unwrap().clone())
 }
 
-/// Straight to standard error: what `eprintln!` says in a test that passes is swallowed.
-fn say(line: &str) {
+/// Writes directly to standard error, because the test harness hides the `eprintln!` output of a test that passes.
+fn print_line(line: &str) {
     let mut stderr = io::stderr().lock();
     writeln!(stderr, "{line}").unwrap();
 }
@@ -108,7 +113,7 @@ fn run(file: &str, expected: usize) -> Option<Tally> {
     for group in groups(file)? {
         for test in group["tests"].as_array().unwrap() {
             let id = test["tcId"].as_u64().unwrap();
-            let accepted = open(&group, test["jws"].as_str().unwrap()).unwrap_or_else(|Unusable| {
+            let accepted = verify(&group, test["jws"].as_str().unwrap()).unwrap_or_else(|Unusable| {
                 tally.unusable_keys.push(id);
                 false
             });
@@ -122,19 +127,20 @@ fn run(file: &str, expected: usize) -> Option<Tally> {
             count += 1;
         }
     }
-    say(&format!("Wycheproof {file}: {count} vectors run: {tally:?}"));
-    assert_eq!(count, expected, "other vectors than those this test was written for");
+    print_line(&format!("Wycheproof {file}: {count} vectors run: {tally:?}"));
+    assert_eq!(count, expected, "this test was written for another version of the vectors");
     Some(tally)
 }
 
 struct Unusable;
 
-/// A lone secret is loaded as a [`SharedSecret`], everything else as a key set, as a user of the crate must do it.
-fn open(group: &Value, jws: &str) -> Result<bool, Unusable> {
+/// Verifies a token. A single secret is loaded as a [`SharedSecret`], everything else as a key set, as in an application.
+fn verify(group: &Value, jws: &str) -> Result<bool, Unusable> {
     let key = group.get("public").or_else(|| group.get("private")).unwrap();
-    let lone = key["keys"].as_array().map_or(Some(key), |keys| keys.first().filter(|_| keys.len() == 1)).unwrap_or(key);
-    if lone["kty"] == "oct" {
-        let secret = SharedSecret::new(hmac(lone).ok_or(Unusable)?, bytes(&lone["k"])).map_err(|_| Unusable)?;
+    let single =
+        key["keys"].as_array().map_or(Some(key), |keys| keys.first().filter(|_| keys.len() == 1)).unwrap_or(key);
+    if single["kty"] == "oct" {
+        let secret = SharedSecret::new(hmac(single).ok_or(Unusable)?, bytes(&single["k"])).map_err(|_| Unusable)?;
         return open_jws_with_secret(secret, jws).map(|payload| payload.is_some()).map_err(|_| Unusable);
     }
     let document = if key.get("keys").is_some() { key.clone() } else { json!({ "keys": [key] }) };

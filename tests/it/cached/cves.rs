@@ -1,4 +1,4 @@
-//! The three kinds of holes that caches of introspections had elsewhere, each by the name of one that had it.
+//! Three vulnerabilities that caches of introspection responses had in other software. Tests are named after advisories.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,25 +13,25 @@ use tower_oauth::{
 
 use super::{
     AuthErrorKind, CacheKey, Cached, Clock as _, Counting, Duration, HOUR, ManualClock, PresentedToken, Request,
-    SECOND, Token, Verdict, Verify, admit_with, authenticate, clock, later, subject,
+    SECOND, Token, Verdict, Verify, authenticate, authenticate_with_headers, clock, seconds_from_now, subject,
 };
 use crate::support::{API, ISSUER, get_with_token, issuer, router};
 
-/// Endpoints that answer without the network; each URL says whom a token is for. Keeps the URLs that were asked.
+/// Introspection endpoints without the network, with one response for each URL. Records the URLs of the requests.
 #[derive(Clone, Default)]
 struct Endpoints {
-    answers: Arc<Mutex<Vec<(String, Value)>>>,
-    asked: Arc<Mutex<Vec<String>>>,
+    responses: Arc<Mutex<Vec<(String, Value)>>>,
+    requested: Arc<Mutex<Vec<String>>>,
 }
 
 impl Endpoints {
-    fn at(self, url: &str, answer: Value) -> Self {
-        self.answers.lock().unwrap().push((url.to_owned(), answer));
+    fn at(self, url: &str, response: Value) -> Self {
+        self.responses.lock().unwrap().push((url.to_owned(), response));
         self
     }
 
-    fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+    fn requested_urls(&self) -> Vec<String> {
+        self.requested.lock().unwrap().clone()
     }
 
     fn verifier(&self, url: &str, clock: &ManualClock) -> IntrospectionVerifier {
@@ -44,9 +44,9 @@ impl Endpoints {
 impl Fetch for Endpoints {
     fn fetch(&self, request: Request<Bytes>) -> FetchFuture {
         let url = request.uri().to_string();
-        let answer = self.answers.lock().unwrap().iter().find(|(known, _)| *known == url).unwrap().1.to_string();
-        self.asked.lock().unwrap().push(url);
-        FetchFuture::new(async move { Ok(Response::new(Bytes::from(answer))) })
+        let response = self.responses.lock().unwrap().iter().find(|(known, _)| *known == url).unwrap().1.to_string();
+        self.requested.lock().unwrap().push(url);
+        FetchFuture::new(async move { Ok(Response::new(Bytes::from(response))) })
     }
 }
 
@@ -66,11 +66,11 @@ async fn cve_2021_32701_scopes_are_checked_on_a_hit_too() {
         let refused = get_with_token(&app, "/admin", "opaque").await;
         assert!(refused.is_refusal(403, "insufficient_scope"), "{refused:?}");
     }
-    assert_eq!(endpoints.asked(), [ONE], "all but the first were hits");
+    assert_eq!(endpoints.requested_urls(), [ONE], "all but the first were hits");
 }
 
 #[tokio::test]
-async fn cve_2021_32701_scopes_are_checked_on_a_jwts_hit_too() {
+async fn cve_2021_32701_scopes_of_a_jwt_are_checked_on_a_hit_too() {
     let verifier = Counting::new(issuer().verifier(API));
     let app = router().layer(OAuthLayer::new(Cached::new(verifier.clone(), HOUR)));
     let token = issuer().token("ada").scope("orders:read").sign();
@@ -78,10 +78,10 @@ async fn cve_2021_32701_scopes_are_checked_on_a_jwts_hit_too() {
         assert_eq!(get_with_token(&app, "/orders", &token).await.status, 200);
         assert_eq!(get_with_token(&app, "/admin", &token).await.status, 403);
     }
-    assert_eq!(verifier.asked(), 1);
+    assert_eq!(verifier.calls(), 1);
 }
 
-/// The tenant in a header chooses whom to ask.
+/// The tenant in a header chooses the introspection endpoint.
 #[derive(Clone)]
 struct ByTenant {
     one: IntrospectionVerifier,
@@ -112,16 +112,20 @@ async fn ghsa_4mq7_pvjg_xp2r_the_endpoint_is_part_of_the_key() {
     let tenants = ByTenant { one: endpoints.verifier(ONE, &clock), other: endpoints.verifier(OTHER, &clock) };
     let cached = Cached::new(tenants, HOUR);
     for _ in 0..2 {
-        assert!(admit_with(&cached, "opaque", &[("tenant", "one")]).await.is_ok());
-        let refused = admit_with(&cached, "opaque", &[("tenant", "other")]).await.unwrap_err();
-        assert_eq!(refused.kind(), AuthErrorKind::InvalidToken, "what one endpoint accepts is not another's word");
+        assert!(authenticate_with_headers(&cached, "opaque", &[("tenant", "one")]).await.is_ok());
+        let refused = authenticate_with_headers(&cached, "opaque", &[("tenant", "other")]).await.unwrap_err();
+        assert_eq!(
+            refused.kind(),
+            AuthErrorKind::InvalidToken,
+            "a verdict of one endpoint is not a verdict of another"
+        );
     }
-    assert_eq!(endpoints.asked(), [ONE, OTHER], "and both answers were kept");
+    assert_eq!(endpoints.requested_urls(), [ONE, OTHER], "and both verdicts were cached");
 }
 
 #[tokio::test]
 async fn ghsa_4mq7_pvjg_xp2r_the_client_is_part_of_the_key() {
-    /// The tenant is the client that asks.
+    /// The tenant chooses the client that sends the introspection request.
     #[derive(Clone)]
     struct ByClient(IntrospectionVerifier, IntrospectionVerifier);
     impl Verify for ByClient {
@@ -141,9 +145,9 @@ async fn ghsa_4mq7_pvjg_xp2r_the_client_is_part_of_the_key() {
         builder.fetch(endpoints.clone()).build().unwrap()
     };
     let cached = Cached::new(ByClient(verifier("first"), verifier("second")), HOUR);
-    assert!(admit_with(&cached, "opaque", &[("first", "")]).await.is_ok());
-    assert!(admit_with(&cached, "opaque", &[]).await.is_ok());
-    assert_eq!(endpoints.asked().len(), 2);
+    assert!(authenticate_with_headers(&cached, "opaque", &[("first", "")]).await.is_ok());
+    assert!(authenticate_with_headers(&cached, "opaque", &[]).await.is_ok());
+    assert_eq!(endpoints.requested_urls().len(), 2);
 }
 
 #[tokio::test]
@@ -156,52 +160,55 @@ async fn ghsa_4mq7_pvjg_xp2r_the_audience_is_part_of_the_key() {
     };
     let cached = Cached::new(ByTenant { one: verifier(API), other: verifier("https://other.test") }, HOUR);
     for _ in 0..2 {
-        assert!(admit_with(&cached, "opaque", &[("tenant", "one")]).await.is_ok());
-        let refused = admit_with(&cached, "opaque", &[("tenant", "other")]).await.unwrap_err();
-        assert_eq!(refused.kind(), AuthErrorKind::InvalidToken, "it is not meant for that one");
+        assert!(authenticate_with_headers(&cached, "opaque", &[("tenant", "one")]).await.is_ok());
+        let refused = authenticate_with_headers(&cached, "opaque", &[("tenant", "other")]).await.unwrap_err();
+        assert_eq!(refused.kind(), AuthErrorKind::InvalidToken, "the token is for another audience");
     }
 }
 
 #[tokio::test]
-async fn liboauth2_2026_06_no_entry_outlives_exp() {
+async fn liboauth2_2026_06_an_entry_expires_at_exp() {
     let clock = clock();
-    let mut answer = active("ada", "");
-    answer["exp"] = json!(later(&clock, Duration::from_secs(60)));
-    let endpoints = Endpoints::default().at(ONE, answer);
+    let mut response = active("ada", "");
+    response["exp"] = json!(seconds_from_now(&clock, Duration::from_secs(60)));
+    let endpoints = Endpoints::default().at(ONE, response);
     let cached = Cached::builder(endpoints.verifier(ONE, &clock), HOUR).clock(clock.clone()).build();
     assert_eq!(subject(&cached, "opaque").await.as_deref(), Ok("ada"));
     clock.advance(Duration::from_secs(60).saturating_sub(SECOND));
     assert_eq!(subject(&cached, "opaque").await.as_deref(), Ok("ada"));
-    assert_eq!(endpoints.asked().len(), 1, "so far it is a hit");
+    assert_eq!(endpoints.requested_urls().len(), 1, "before exp, the second request is a hit");
     clock.advance(SECOND);
     // The verifier has a leeway of 30 s; the cache has none.
     assert_eq!(subject(&cached, "opaque").await.as_deref(), Ok("ada"));
     assert_eq!(subject(&cached, "opaque").await.as_deref(), Ok("ada"));
-    assert_eq!(endpoints.asked().len(), 3, "from exp on it is asked each time");
+    assert_eq!(endpoints.requested_urls().len(), 3, "from exp on, each request calls the endpoint");
     clock.advance(Duration::from_secs(30));
     assert_eq!(subject(&cached, "opaque").await, Err(AuthErrorKind::InvalidToken));
 }
 
 #[tokio::test]
-async fn liboauth2_2026_06_a_clock_that_is_set_forward_past_exp_ends_an_entry() {
+async fn liboauth2_2026_06_setting_the_clock_past_exp_expires_an_entry() {
     let clock = clock();
-    let mut answer = active("ada", "");
-    answer["exp"] = json!(later(&clock, Duration::from_secs(60)));
-    let endpoints = Endpoints::default().at(ONE, answer);
+    let mut response = active("ada", "");
+    response["exp"] = json!(seconds_from_now(&clock, Duration::from_secs(60)));
+    let endpoints = Endpoints::default().at(ONE, response);
     let cached = Cached::builder(endpoints.verifier(ONE, &clock), HOUR).clock(clock.clone()).build();
     assert_eq!(subject(&cached, "opaque").await.as_deref(), Ok("ada"));
-    // As after a machine's sleep, or by an administrator: what is counted since does not move.
+    // As after a machine's sleep, or by an administrator: only the time of day changes, the monotonic time does not.
     clock.set(clock.now() + Duration::from_secs(60));
     assert_eq!(subject(&cached, "opaque").await.as_deref(), Ok("ada"), "within the verifier's leeway");
-    assert_eq!(endpoints.asked().len(), 2, "but it was asked again");
+    assert_eq!(endpoints.requested_urls().len(), 2, "but the endpoint was called again");
 }
 
-/// A verifier of one's own that says nothing of exp when it is asked again.
+/// `Server` doesn't check `exp` in `still_holds`, so the cache must.
 #[tokio::test]
-async fn liboauth2_2026_06_nor_does_a_clock_that_is_set_help_a_token_of_ones_own_verifier() {
+async fn liboauth2_2026_06_setting_the_clock_expires_entries_of_any_verifier() {
     let clock = clock();
     let server = super::Server::new();
-    server.says("ada", super::Answer::Active(json!({"sub": "ada", "exp": later(&clock, SECOND)})));
+    server.set_response(
+        "ada",
+        super::ServerResponse::Active(json!({"sub": "ada", "exp": seconds_from_now(&clock, SECOND)})),
+    );
     let cached = Cached::builder(server.clone(), HOUR).clock(clock.clone()).build();
     assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
     server.revoke("ada");
@@ -211,7 +218,7 @@ async fn liboauth2_2026_06_nor_does_a_clock_that_is_set_help_a_token_of_ones_own
 
 #[tokio::test]
 async fn the_audience_and_the_issuer_are_checked_on_a_hit_too() {
-    /// Whose rules change, as no real verifier's do.
+    /// A verifier whose audience can change; no real verifier has that.
     #[derive(Clone)]
     struct Changing(Arc<Mutex<JwtVerifier>>, Counting<JwtVerifier>);
     impl Verify for Changing {
@@ -231,43 +238,43 @@ async fn the_audience_and_the_issuer_are_checked_on_a_hit_too() {
     for _ in 0..2 {
         assert!(authenticate(&cached, &token).await.is_ok());
     }
-    assert_eq!(counting.asked(), 1);
+    assert_eq!(counting.calls(), 1);
     *rules.lock().unwrap() = JwtVerifier::new(keys.clone(), "https://elsewhere.test").unwrap();
     assert!(authenticate(&cached, &token).await.is_ok());
-    assert_eq!(counting.asked(), 2, "another audience's rules don't let it pass");
+    assert_eq!(counting.calls(), 2, "with another audience, the hit is refused and the verifier is called");
     *rules.lock().unwrap() = ours;
     for _ in 0..2 {
         assert!(authenticate(&cached, &token).await.is_ok());
     }
-    assert_eq!(counting.asked(), 2, "it was taken out, judged anew, and kept");
+    assert_eq!(counting.calls(), 2, "it was removed, verified again, and cached");
 }
 
 #[tokio::test]
-async fn a_jwts_nbf_and_exp_are_checked_on_a_hit_by_the_verifiers_own_clock() {
-    let (theirs, ours) = (clock(), clock());
-    let issuer = issuer().with_clock(theirs.clone());
+async fn nbf_and_exp_are_checked_on_a_hit_with_the_verifiers_clock() {
+    let (verifier_clock, cache_clock) = (clock(), clock());
+    let issuer = issuer().with_clock(verifier_clock.clone());
     let verifier = Counting::new(issuer.verifier(API));
-    let cached = Cached::builder(verifier.clone(), HOUR).clock(ours).build();
+    let cached = Cached::builder(verifier.clone(), HOUR).clock(cache_clock).build();
     let token = issuer.token("ada").expires_in(Duration::from_secs(60)).sign();
     assert!(authenticate(&cached, &token).await.is_ok());
-    theirs.advance(Duration::from_secs(90));
+    verifier_clock.advance(Duration::from_secs(90));
     assert_eq!(authenticate(&cached, &token).await.unwrap_err().kind(), AuthErrorKind::InvalidToken);
-    assert_eq!(verifier.asked(), 2);
-    theirs.set(theirs.now() - HOUR);
+    assert_eq!(verifier.calls(), 2);
+    verifier_clock.set(verifier_clock.now() - HOUR);
     assert_eq!(
         authenticate(&cached, &token).await.unwrap_err().kind(),
         AuthErrorKind::InvalidToken,
-        "issued in the future"
+        "the token was issued in the future"
     );
 }
 
 #[tokio::test]
-async fn a_token_that_is_bound_to_a_key_is_refused_on_a_hit_too() {
+async fn a_sender_constrained_token_is_refused_on_a_hit_too() {
     let server = super::Server::new();
-    server.says("bound", super::Answer::Active(json!({"sub": "ada", "cnf": {"jkt": "x"}})));
+    server.set_response("bound", super::ServerResponse::Active(json!({"sub": "ada", "cnf": {"jkt": "x"}})));
     let cached = Cached::new(server.clone(), HOUR);
     for _ in 0..2 {
         assert_eq!(subject(&cached, "bound").await, Err(AuthErrorKind::InvalidToken));
     }
-    assert_eq!(server.asked(), 1);
+    assert_eq!(server.calls(), 1);
 }

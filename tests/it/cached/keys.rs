@@ -1,4 +1,4 @@
-//! A JWT's verdict lives no longer than its key.
+//! A JWT's verdict is valid only while its key is in the key set.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ struct KeysFixture {
 }
 
 impl KeysFixture {
-    /// With a set of two keys, fetched.
+    /// A fixture whose issuer has fetched a key set of two keys.
     async fn new() -> Self {
         let fake = FakeIssuer::start().await;
         fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
@@ -38,7 +38,7 @@ impl KeysFixture {
         self.fake.signer(algorithm).token("ada").expires_in(24 * HOUR)
     }
 
-    /// Has the key set fetched anew, with the time of day unchanged.
+    /// Fetches the key set again, and leaves the time of day unchanged.
     async fn refetch(&self) {
         let fetched = self.fake.fetches();
         self.wait(Duration::from_secs(601));
@@ -52,84 +52,89 @@ impl KeysFixture {
         self.clock.set(now);
     }
 
-    async fn asked_for(&self, token: &str) -> (usize, bool) {
-        let before = self.verifier.asked();
+    /// Sends this token. Returns the number of calls of the verifier, and whether the token was accepted.
+    async fn calls_for(&self, token: &str) -> (usize, bool) {
+        let before = self.verifier.calls();
         let accepted = authenticate(&self.cached, token).await.is_ok();
-        (self.verifier.asked() - before, accepted)
+        (self.verifier.calls() - before, accepted)
     }
 }
 
 #[tokio::test]
-async fn a_token_dies_with_its_key_however_long_it_might_have_been_kept() {
+async fn a_cached_token_is_refused_when_its_key_is_withdrawn() {
     let fixture = KeysFixture::new().await;
-    let (old, kept) = (fixture.token(Algorithm::EdDSA).sign(), fixture.token(Algorithm::ES256).sign());
-    for token in [&old, &kept] {
-        assert_eq!(fixture.asked_for(token).await, (1, true));
-        assert_eq!(fixture.asked_for(token).await, (0, true));
+    let (withdrawn, current) = (fixture.token(Algorithm::EdDSA).sign(), fixture.token(Algorithm::ES256).sign());
+    for token in [&withdrawn, &current] {
+        assert_eq!(fixture.calls_for(token).await, (1, true));
+        assert_eq!(fixture.calls_for(token).await, (0, true));
     }
     fixture.fake.publish(&[Algorithm::ES256]);
     fixture.refetch().await;
-    assert_eq!(fixture.asked_for(&old).await, (1, false), "its key is withdrawn");
-    assert_eq!(fixture.asked_for(&kept).await, (1, true), "judged anew, and good");
-    assert_eq!(fixture.asked_for(&kept).await, (0, true), "and kept again");
+    assert_eq!(fixture.calls_for(&withdrawn).await, (1, false), "its key is withdrawn");
+    assert_eq!(fixture.calls_for(&current).await, (1, true), "verified again, and accepted");
+    assert_eq!(fixture.calls_for(&current).await, (0, true), "and cached again");
 }
 
 #[tokio::test]
-async fn a_token_whose_key_comes_back_is_judged_anew() {
+async fn a_token_whose_key_was_withdrawn_and_returned_is_verified_again() {
     let fixture = KeysFixture::new().await;
     let token = fixture.token(Algorithm::EdDSA).sign();
-    assert_eq!(fixture.asked_for(&token).await, (1, true));
+    assert_eq!(fixture.calls_for(&token).await, (1, true));
     fixture.fake.publish(&[Algorithm::ES256]);
     fixture.refetch().await;
     fixture.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
     fixture.refetch().await;
-    assert_eq!(fixture.asked_for(&token).await, (1, true), "nobody saw it in between, but its key was gone");
+    assert_eq!(fixture.calls_for(&token).await, (1, true), "no request came in between, but its key was withdrawn");
 }
 
 #[tokio::test]
-async fn a_key_that_is_added_costs_nobody_anything() {
+async fn an_added_key_invalidates_no_verdict() {
     let fixture = KeysFixture::new().await;
     fixture.fake.publish(&[Algorithm::EdDSA]);
     fixture.refetch().await;
     let token = fixture.token(Algorithm::EdDSA).sign();
-    assert_eq!(fixture.asked_for(&token).await, (1, true));
+    assert_eq!(fixture.calls_for(&token).await, (1, true));
     fixture.fake.publish(&[Algorithm::EdDSA, Algorithm::ES256]);
     fixture.refetch().await;
-    assert_eq!(fixture.asked_for(&token).await, (0, true));
+    assert_eq!(fixture.calls_for(&token).await, (0, true));
     fixture.refetch().await;
-    assert_eq!(fixture.asked_for(&token).await, (0, true), "nor does the same set once more");
+    assert_eq!(fixture.calls_for(&token).await, (0, true), "an unchanged key set invalidates nothing either");
 }
 
 #[tokio::test]
-async fn a_key_that_is_another_under_the_same_name_ends_its_tokens() {
+async fn a_different_key_with_the_same_kid_invalidates_cached_tokens() {
     let fixture = KeysFixture::new().await;
     let token = fixture.token(Algorithm::EdDSA).sign();
-    assert_eq!(fixture.asked_for(&token).await, (1, true));
-    let mut stranger =
+    assert_eq!(fixture.calls_for(&token).await, (1, true));
+    let mut other_key =
         tower_oauth::testing::MockIssuer::new("https://other.test").with_algorithm(Algorithm::EdDSA).jwk();
-    stranger["kid"] = fixture.fake.signer(Algorithm::EdDSA).jwk()["kid"].clone();
-    fixture.fake.publish_raw(vec![fixture.fake.signer(Algorithm::ES256).jwk(), stranger]);
+    other_key["kid"] = fixture.fake.signer(Algorithm::EdDSA).jwk()["kid"].clone();
+    fixture.fake.publish_raw(vec![fixture.fake.signer(Algorithm::ES256).jwk(), other_key]);
     fixture.refetch().await;
-    assert_eq!(fixture.asked_for(&token).await, (1, false));
+    assert_eq!(fixture.calls_for(&token).await, (1, false));
 }
 
 #[tokio::test]
-async fn with_a_key_set_that_is_too_old_nothing_comes_from_the_cache() {
+async fn with_a_stale_key_set_there_are_no_cache_hits() {
     let fixture = KeysFixture::new().await;
     let token = fixture.token(Algorithm::ES256).sign();
-    assert_eq!(fixture.asked_for(&token).await, (1, true));
+    assert_eq!(fixture.calls_for(&token).await, (1, true));
     fixture.fake.answer(Answer::Status(500));
     fixture.wait(2 * HOUR - SECOND);
-    assert_eq!(fixture.asked_for(&token).await, (0, true), "an outage that the last good set bridges");
+    assert_eq!(fixture.calls_for(&token).await, (0, true), "the last fetched key set may still be used");
     fixture.wait(SECOND);
-    assert_eq!(subject(&fixture.cached, &token).await, Err(AuthErrorKind::Unavailable), "503: nothing is known of it");
+    assert_eq!(
+        subject(&fixture.cached, &token).await,
+        Err(AuthErrorKind::Unavailable),
+        "503: there is no usable key set"
+    );
     fixture.fake.answer(Answer::Keys);
     fixture.wait(HOUR);
     assert_eq!(subject(&fixture.cached, &token).await.as_deref(), Ok("ada"));
 }
 
 #[tokio::test]
-async fn a_refusal_for_want_of_a_key_is_not_kept() {
+async fn a_refusal_because_of_an_unknown_key_is_not_cached() {
     let fixture = KeysFixture::new().await;
     fixture.wait(Duration::from_secs(60));
     fixture.fake.publish(&[Algorithm::ES256]);
@@ -137,20 +142,20 @@ async fn a_refusal_for_want_of_a_key_is_not_kept() {
     let token = fixture.token(Algorithm::EdDSA).sign();
     fixture.wait(Duration::from_secs(60));
     let fetched = fixture.fake.fetches();
-    assert_eq!(fixture.asked_for(&token).await, (1, false));
-    assert_eq!(fixture.fake.fetches(), fetched + 1, "this one waited for an answer, as refusals do that are kept");
+    assert_eq!(fixture.calls_for(&token).await, (1, false));
+    assert_eq!(fixture.fake.fetches(), fetched + 1, "this refusal waited for a fetch, as cached refusals do");
     assert_eq!(
-        fixture.asked_for(&token).await,
+        fixture.calls_for(&token).await,
         (1, false),
-        "but the verifier is asked again, who knows when there is hope"
+        "but the verifier is called again, because it knows when a fetch can help"
     );
     fixture.fake.publish(&[Algorithm::ES256, Algorithm::EdDSA]);
     fixture.refetch().await;
-    assert_eq!(fixture.asked_for(&token).await, (1, true));
+    assert_eq!(fixture.calls_for(&token).await, (1, true));
 }
 
 #[tokio::test]
-async fn a_token_that_waited_for_its_key_is_kept_like_any_other() {
+async fn a_token_that_waited_for_its_key_is_cached() {
     let fixture = KeysFixture::new().await;
     fixture.fake.publish(&[Algorithm::ES256]);
     fixture.refetch().await;
@@ -160,45 +165,50 @@ async fn a_token_that_waited_for_its_key_is_kept_like_any_other() {
     let fetched = fixture.fake.fetches();
     let requests = futures_util::future::join_all((0..100).map(|_| authenticate(&fixture.cached, &token))).await;
     assert!(requests.iter().all(Result::is_ok));
-    assert_eq!(fixture.verifier.asked(), 1, "they shared one verdict");
+    assert_eq!(fixture.verifier.calls(), 1, "the requests shared one verdict");
     assert_eq!(fixture.fake.fetches(), fetched + 1);
-    assert_eq!(fixture.asked_for(&token).await, (0, true));
+    assert_eq!(fixture.calls_for(&token).await, (0, true));
 }
 
 #[tokio::test]
-async fn a_bad_signature_is_judged_each_time() {
+async fn a_bad_signature_is_verified_each_time() {
     let fixture = KeysFixture::new().await;
     let mut token = fixture.token(Algorithm::ES256).sign();
     let place = token.rfind('.').unwrap() + 1;
-    let bent = if token.as_bytes()[place] == b'A' { "B" } else { "A" };
-    token.replace_range(place..=place, bent);
+    let changed = if token.as_bytes()[place] == b'A' { "B" } else { "A" };
+    token.replace_range(place..=place, changed);
     for _ in 0..3 {
-        assert_eq!(fixture.asked_for(&token).await, (1, false), "nobody was asked, so there is nothing to spare");
+        assert_eq!(
+            fixture.calls_for(&token).await,
+            (1, false),
+            "the refusal needed no call, so the cache saves nothing"
+        );
     }
     assert!(fixture.cached.is_empty());
 }
 
 #[tokio::test]
-async fn who_wraps_a_verifier_and_forgets_to_hand_the_question_on_never_has_a_jwt_from_the_cache() {
+async fn a_wrapper_without_still_holds_never_gets_a_jwt_from_the_cache() {
     #[derive(Clone)]
-    struct Forgetful(Counting<JwtVerifier>);
-    impl Verify for Forgetful {
+    struct WithoutStillHolds(Counting<JwtVerifier>);
+    impl Verify for WithoutStillHolds {
         fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
             self.0.verify(presented)
         }
     }
     let fixture = KeysFixture::new().await;
-    let cached = Cached::builder(Forgetful(fixture.verifier.clone()), HOUR).clock(fixture.clock.clone()).build();
+    let cached =
+        Cached::builder(WithoutStillHolds(fixture.verifier.clone()), HOUR).clock(fixture.clock.clone()).build();
     let token = fixture.token(Algorithm::ES256).sign();
-    for asked in 1..4 {
+    for calls in 1..4 {
         assert!(authenticate(&cached, &token).await.is_ok());
-        assert_eq!(fixture.verifier.asked(), asked, "slow, but never wrong");
+        assert_eq!(fixture.verifier.calls(), calls, "slow, but correct");
     }
 }
 
 #[tokio::test]
-async fn two_issuers_with_the_same_key_names_have_their_own_key_sets() {
-    /// Judges by the first and asks the second.
+async fn two_issuers_with_equal_keys_have_separate_key_sets() {
+    /// Verifies with the first verifier, and checks hits with the second.
     #[derive(Clone)]
     struct Crossed(JwtVerifier, JwtVerifier);
     impl Verify for Crossed {
@@ -214,8 +224,8 @@ async fn two_issuers_with_the_same_key_names_have_their_own_key_sets() {
     let token = mock.token("ada").sign();
     let first = Counting::new(verifier);
     let cached = Cached::new(first.clone(), HOUR);
-    for asked in 1..3 {
+    for calls in 1..3 {
         assert!(authenticate(&cached, &token).await.is_ok());
-        assert_eq!(first.asked(), asked, "each set has an epoch of its own, though the keys are equal");
+        assert_eq!(first.calls(), calls, "each key set has its own epoch, though the keys are equal");
     }
 }

@@ -1,30 +1,30 @@
-//! What an operator sees of a cache.
+//! The metrics of a cache.
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
-use super::{AuthErrorKind, Cached, HOUR, Server, subject, until};
+use super::{AuthErrorKind, Cached, HOUR, Server, subject, wait_until};
 
 #[test]
-fn hits_refusals_joined_questions_and_misses_are_counted() {
+fn counts_hits_refusals_joined_calls_and_misses() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     metrics::with_local_recorder(&recorder, || {
         runtime.block_on(async {
-            let server = Server::of_ada();
+            let server = Server::with_ada();
             let cached = Cached::new(server.clone(), HOUR);
-            server.shut();
+            server.hold_responses();
             let requests: Vec<_> = (0..3)
                 .map(|_| {
                     let cached = cached.clone();
                     tokio::spawn(async move { subject(&cached, "ada").await })
                 })
                 .collect();
-            until(|| server.asked() == 1).await;
+            wait_until(|| server.calls() == 1).await;
             for _ in 0..10 {
                 tokio::task::yield_now().await;
             }
-            server.open();
+            server.release_responses();
             for request in requests {
                 assert_eq!(request.await.unwrap().as_deref(), Ok("ada"));
             }
@@ -43,7 +43,7 @@ fn hits_refusals_joined_questions_and_misses_are_counted() {
         .filter(|(key, ..)| key.key().name() == "tower_oauth_cache_lookups_total")
         .map(|(key, _, _, value)| {
             let labels: Vec<_> = key.key().labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
-            let DebugValue::Counter(count) = value else { panic!("a counter") };
+            let DebugValue::Counter(count) = value else { panic!("not a counter") };
             format!("{} {count}", labels.join(","))
         })
         .collect();

@@ -1,10 +1,11 @@
-//! Verdicts that are kept: what a hit must not skip, whom it must not be mixed up with, and when it must not be.
+//! Cached verdicts: what a hit must still check, which requests must not share a verdict, and when there must be no hit.
 
 #![allow(clippy::unchecked_time_subtraction)]
 
 mod bounds;
+mod cache_keys;
 mod cves;
-mod forgetting;
+mod invalidation;
 mod keys;
 mod lifetimes;
 #[cfg(feature = "metrics")]
@@ -12,7 +13,6 @@ mod metrics;
 mod model;
 mod nesting;
 mod single_flight;
-mod telling_apart;
 
 use std::{
     collections::HashMap,
@@ -38,8 +38,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const INSTANT: Duration = Duration::from_nanos(1);
 
-/// Presents this token with these headers beside it.
-async fn admit_with(
+/// Presents this token, with these other headers in the request.
+async fn authenticate_with_headers(
     verifier: &(impl Verify + Clone),
     token: &str,
     headers: &[(&str, &str)],
@@ -50,52 +50,52 @@ async fn admit_with(
 }
 
 async fn authenticate(verifier: &(impl Verify + Clone), token: &str) -> Result<Token, AuthError> {
-    admit_with(verifier, token, &[]).await
+    authenticate_with_headers(verifier, token, &[]).await
 }
 
-/// Whom the token acts for, or why it is refused.
+/// Subject of the token, or the kind of its refusal.
 async fn subject(verifier: &(impl Verify + Clone), token: &str) -> Result<String, AuthErrorKind> {
     let token = authenticate(verifier, token).await.map_err(|error| error.kind())?;
     Ok(token.subject().unwrap_or_default().to_owned())
 }
 
-/// A request of its own with this token.
-fn asking<V: Verify>(cached: &Cached<V>, token: &'static str) -> JoinHandle<Result<String, AuthErrorKind>> {
+/// Spawns a task that sends this token.
+fn spawn_request<V: Verify>(cached: &Cached<V>, token: &'static str) -> JoinHandle<Result<String, AuthErrorKind>> {
     let cached = cached.clone();
     tokio::spawn(async move { subject(&cached, token).await })
 }
 
-/// The seconds of the epoch, in so long.
-fn later(clock: &ManualClock, time: Duration) -> f64 {
+/// The time after this duration, in seconds since the epoch.
+fn seconds_from_now(clock: &ManualClock, time: Duration) -> f64 {
     clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64() + time.as_secs_f64()
 }
 
-/// A clock at a whole second, so that no date has to be rounded.
+/// A clock at a whole second, so that no date is rounded.
 fn clock() -> ManualClock {
     ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000))
 }
 
-/// Until this holds; no test sleeps and hopes.
-async fn until(holds: impl Fn() -> bool) {
+/// Waits until this is true. No test sleeps for a fixed time.
+async fn wait_until(holds: impl Fn() -> bool) {
     let waiting = async {
         while !holds() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it never came about");
+    tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("the condition was false for 10 s");
 }
 
-/// An authorization server without the network: it knows some tokens, and counts what it is asked. A question is answered
-/// when the door is open, by what is known then.
+/// An authorization server without the network. It has a response for some tokens and counts the calls. While responses
+/// are held back, calls wait; then each gets the response of that moment.
 #[derive(Clone)]
 struct Server {
-    known: Arc<Mutex<HashMap<String, Answer>>>,
-    asked: Arc<AtomicUsize>,
-    door: watch::Sender<bool>,
+    responses: Arc<Mutex<HashMap<String, ServerResponse>>>,
+    calls: Arc<AtomicUsize>,
+    released: watch::Sender<bool>,
 }
 
 #[derive(Clone)]
-enum Answer {
+enum ServerResponse {
     Active(Value),
     Failure,
     Panic,
@@ -103,47 +103,47 @@ enum Answer {
 
 impl Server {
     fn new() -> Self {
-        Self { known: Arc::default(), asked: Arc::default(), door: watch::Sender::new(true) }
+        Self { responses: Arc::default(), calls: Arc::default(), released: watch::Sender::new(true) }
     }
 
-    /// One that knows Ada's token `ada`.
-    fn of_ada() -> Self {
+    /// A server that accepts the token `ada`, whose subject is Ada.
+    fn with_ada() -> Self {
         let server = Self::new();
-        server.says("ada", Answer::Active(json!({"sub": "ada"})));
+        server.set_response("ada", ServerResponse::Active(json!({"sub": "ada"})));
         server
     }
 
-    fn says(&self, token: &str, answer: Answer) {
-        self.known.lock().unwrap().insert(token.to_owned(), answer);
+    fn set_response(&self, token: &str, response: ServerResponse) {
+        self.responses.lock().unwrap().insert(token.to_owned(), response);
     }
 
     fn revoke(&self, token: &str) {
-        self.known.lock().unwrap().remove(token);
+        self.responses.lock().unwrap().remove(token);
     }
 
-    fn shut(&self) {
-        self.door.send_replace(false);
+    fn hold_responses(&self) {
+        self.released.send_replace(false);
     }
 
-    fn open(&self) {
-        self.door.send_replace(true);
+    fn release_responses(&self) {
+        self.released.send_replace(true);
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
     }
 
-    fn question(&self, token: &str, presented: &PresentedToken<'_>) -> Verdict {
-        let (server, token, permit, mut door) =
-            (self.clone(), token.to_owned(), presented.permit(), self.door.subscribe());
+    fn verdict_for(&self, token: &str, presented: &PresentedToken<'_>) -> Verdict {
+        let (server, token, permit, mut released) =
+            (self.clone(), token.to_owned(), presented.permit(), self.released.subscribe());
         Verdict::later(async move {
-            server.asked.fetch_add(1, Ordering::SeqCst);
-            door.wait_for(|open| *open).await.unwrap();
-            let answer = server.known.lock().unwrap().get(&token).cloned();
-            match answer {
-                Some(Answer::Active(claims)) => permit.token(&claims),
-                Some(Answer::Failure) => Err(AuthError::unavailable(SECOND)),
-                Some(Answer::Panic) => panic!("the verifier has a bug"),
+            server.calls.fetch_add(1, Ordering::SeqCst);
+            released.wait_for(|released| *released).await.unwrap();
+            let response = server.responses.lock().unwrap().get(&token).cloned();
+            match response {
+                Some(ServerResponse::Active(claims)) => permit.token(&claims),
+                Some(ServerResponse::Failure) => Err(AuthError::unavailable(SECOND)),
+                Some(ServerResponse::Panic) => panic!("the verifier has a bug"),
                 None => Err(AuthError::invalid_token()),
             }
         })
@@ -152,49 +152,49 @@ impl Server {
 
 impl Verify for Server {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
-        self.question(presented.token(), presented)
+        self.verdict_for(presented.token(), presented)
     }
 }
 
-/// Counts how often the one inside is asked, and hands everything on.
+/// Counts the calls of the inner verifier, and passes everything on to it.
 #[derive(Clone)]
 struct Counting<V> {
-    inside: V,
-    asked: Arc<AtomicUsize>,
+    inner: V,
+    calls: Arc<AtomicUsize>,
 }
 
 impl<V> Counting<V> {
-    fn new(inside: V) -> Self {
-        Self { inside, asked: Arc::default() }
+    fn new(inner: V) -> Self {
+        Self { inner, calls: Arc::default() }
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
     }
 }
 
 impl<V: Verify> Verify for Counting<V> {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        self.inside.verify(presented)
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.inner.verify(presented)
     }
 
     fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
-        let verdict = self.inside.verify_own(presented)?;
-        self.asked.fetch_add(1, Ordering::SeqCst);
+        let verdict = self.inner.verify_own(presented)?;
+        self.calls.fetch_add(1, Ordering::SeqCst);
         Some(verdict)
     }
 
     fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
-        self.inside.cache_key(presented, key);
+        self.inner.cache_key(presented, key);
     }
 
     fn still_holds(&self, token: &Token) -> bool {
-        self.inside.still_holds(token)
+        self.inner.still_holds(token)
     }
 }
 
-/// A cache of this server's verdicts, and the clock of both.
+/// A cache of this server's verdicts, and the cache's clock.
 fn cached(server: &Server, max_age: Duration) -> (Cached<Server>, ManualClock) {
     let clock = clock();
     (Cached::builder(server.clone(), max_age).clock(clock.clone()).build(), clock)

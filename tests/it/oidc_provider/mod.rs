@@ -1,7 +1,7 @@
-//! A real authorization server: npm's oidc-provider, as `tests/interop` sets it up, in a process of each test's own.
+//! A real authorization server: npm's oidc-provider, configured by `tests/interop`. Each test starts its own process.
 //!
-//! It runs where `node` is there and its packages are installed (`npm ci` in `tests/interop`, or in the folder that
-//! `OIDC_PROVIDER_DIR` names). Otherwise nothing is proved here, and that is said aloud.
+//! These tests need `node` and the installed packages (`npm ci` in `tests/interop`, or in the directory that
+//! `OIDC_PROVIDER_DIR` names). Without them, the tests print that they did not run.
 
 mod introspection;
 
@@ -29,14 +29,14 @@ use crate::support::router;
 
 const RESOURCES: &str = "https://api.interop.test";
 const ALGORITHMS: [&str; 6] = ["rs256", "ps256", "es256", "es384", "eddsa", "ed25519"];
-/// Longer than any set is fresh by itself, and than the cool-down between two forced refreshes.
+/// Longer than any key set stays fresh, and than the cooldown between two refreshes caused by unknown `kid`s.
 const LATER: Duration = Duration::from_secs(3700);
 
-/// A running oidc-provider, with no state but its key files. It ends with this value.
+/// A running oidc-provider, whose only stored state is its key files. Dropping this value stops the process.
 struct Provider {
     folder: PathBuf,
     identifier: String,
-    /// Where it asks for a client's certificate. Absent where there is no `openssl` to make any.
+    /// The URL at which it requires a client certificate. `None` if there is no `openssl` to make one.
     mtls: Option<String>,
     process: Child,
 }
@@ -53,7 +53,7 @@ impl Provider {
         self.process.wait().unwrap();
     }
 
-    /// At the same address, with the keys of its files again.
+    /// Starts it again at the same address, with the keys of its files.
     fn start_again(&mut self) {
         let (_, port) = self.identifier.rsplit_once(':').unwrap();
         let (process, identifier, mtls) = spawn(&self.folder, port);
@@ -61,20 +61,20 @@ impl Provider {
         (self.process, self.mtls) = (process, mtls);
     }
 
-    async fn ask(&self, request: Request<Bytes>) -> Value {
-        let answer = HttpClient::new().unwrap().fetch(request).await.unwrap();
-        assert!(answer.status().is_success(), "{answer:?}");
-        serde_json::from_slice(answer.body()).unwrap()
+    async fn fetch_json(&self, request: Request<Bytes>) -> Value {
+        let response = HttpClient::new().unwrap().fetch(request).await.unwrap();
+        assert!(response.status().is_success(), "{response:?}");
+        serde_json::from_slice(response.body()).unwrap()
     }
 
-    /// An access token by `client_credentials`.
+    /// Requests an access token with the grant `client_credentials`.
     async fn token(&self, resource: &str, scope: &str) -> String {
         let resource = format!("{RESOURCES}/{resource}");
         let form = [("grant_type", "client_credentials"), ("resource", &*resource), ("scope", scope)];
-        self.ask(self.form("token", &form)).await["access_token"].as_str().unwrap().to_owned()
+        self.fetch_json(self.form("token", &form)).await["access_token"].as_str().unwrap().to_owned()
     }
 
-    /// What the client `cc-basic` sends.
+    /// A form that the client `cc-basic` posts.
     fn form(&self, path: &str, form: &[(&str, &str)]) -> Request<Bytes> {
         Request::post(format!("{}/{path}", self.identifier))
             .header("authorization", format!("Basic {}", STANDARD.encode("cc-basic:cc-basic-secret")))
@@ -85,20 +85,20 @@ impl Provider {
 
     async fn rotate(&self, mode: &str) {
         let body = json!({"mode": mode, "alg": "ES256"}).to_string();
-        self.ask(Request::post(format!("{}/__rotate", self.identifier)).body(body.into()).unwrap()).await;
+        self.fetch_json(Request::post(format!("{}/__rotate", self.identifier)).body(body.into()).unwrap()).await;
     }
 
-    /// How often its key set was asked for.
+    /// The number of requests for its key set.
     async fn fetches(&self) -> u64 {
         self.requests("/jwks").await
     }
 
     async fn requests(&self, path: &str) -> u64 {
         let request = Request::get(format!("{}/__stats", self.identifier)).body(Bytes::new()).unwrap();
-        self.ask(request).await[path].as_u64().unwrap_or_default()
+        self.fetch_json(request).await[path].as_u64().unwrap_or_default()
     }
 
-    /// The issuer as it is found, and a clock for it.
+    /// Discovers the issuer. Returns it with its clock.
     async fn discover(&self) -> (Issuer, ManualClock) {
         let clock = ManualClock::default();
         let issuer = Issuer::builder(&self.identifier).clock(clock.clone()).discover().await.unwrap();
@@ -108,13 +108,13 @@ impl Provider {
 
 impl Drop for Provider {
     fn drop(&mut self) {
-        // It may have been stopped before.
+        // The process may have been stopped before.
         self.process.kill().ok();
         self.process.wait().ok();
     }
 }
 
-/// Where it can be started. Says so aloud, once, if there is no such place.
+/// The directory from which it can be started. If there is none, prints that once.
 fn folder() -> Option<PathBuf> {
     static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
     FOLDER.get_or_init(find).clone()
@@ -125,19 +125,19 @@ fn find() -> Option<PathBuf> {
     let folder = named.clone().unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop"));
     let node = Command::new("node").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !(node.is_ok_and(|status| status.success()) && folder.join("node_modules/oidc-provider").is_dir()) {
-        assert!(named.is_none(), "OIDC_PROVIDER_DIR is set, but there is no node, or no `npm ci` was run there");
-        say(
+        assert!(named.is_none(), "OIDC_PROVIDER_DIR is set, but node is missing, or `npm ci` was not run there");
+        print_line(
             "\n*** NOT RUN: the tests against oidc-provider: no node, or no `npm ci` in tests/interop (see README.md) ***\n",
         );
         return None;
     }
     let keys = Command::new(folder.join("gen-keys.sh")).stdout(Stdio::null()).status().unwrap();
-    assert!(keys.success(), "gen-keys.sh made no keys");
+    assert!(keys.success(), "gen-keys.sh failed");
     Some(folder)
 }
 
-/// Straight to standard error: what `eprintln!` says in a test that passes is swallowed.
-fn say(line: &str) {
+/// Writes directly to standard error, because the test harness hides the `eprintln!` output of a test that passes.
+fn print_line(line: &str) {
     writeln!(io::stderr().lock(), "{line}").unwrap();
 }
 
@@ -151,7 +151,7 @@ fn spawn(folder: &Path, port: &str) -> (Child, String, Option<String>) {
         .current_dir(folder)
         .env_remove("ISSUER")
         .env("PORT", port)
-        .env("UNTIL_STDIN_ENDS", "1") // if this process should die without dropping anything
+        .env("UNTIL_STDIN_ENDS", "1") // so that it also stops if this process is killed and drops nothing
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -163,7 +163,7 @@ fn spawn(folder: &Path, port: &str) -> (Child, String, Option<String>) {
         mtls = mtls.take().or_else(|| line.strip_prefix("mtls ").map(str::to_owned));
         line.strip_prefix("oidc-provider http").map(|rest| format!("http{rest}"))
     });
-    (process, identifier.expect("oidc-provider ended; see `node oidc-provider.mjs`"), mtls)
+    (process, identifier.expect("oidc-provider stopped; run `node oidc-provider.mjs` to see why"), mtls)
 }
 
 fn api(issuer: &Issuer, clock: &ManualClock, resource: &str) -> ResourceServer {
@@ -180,7 +180,7 @@ async fn kind(server: &ResourceServer, token: &str) -> Option<AuthErrorKind> {
     authenticate(server, token).await.err().map(|error| error.kind())
 }
 
-/// Lets what is remembered grow older, and no token expire.
+/// Makes everything that is cached older, and leaves the time of day, so that no token expires.
 fn wait(clock: &ManualClock, time: Duration) {
     let now = clock.now();
     clock.advance(time);
@@ -207,16 +207,16 @@ async fn finds_the_keys_and_accepts_a_token_of_every_algorithm() {
 }
 
 #[tokio::test]
-async fn handlers_see_its_scopes_and_that_it_is_a_clients() {
+async fn handlers_get_its_scopes_and_see_a_client_token() {
     let Some(provider) = Provider::start() else { return };
     let verifier =
         JwtVerifier::new(Issuer::discover(&provider.identifier).await.unwrap(), format!("{RESOURCES}/eddsa"));
     let app = router()
         .route("/client", get(async |_: ClientToken| ""))
-        .route("/person", get(async |_: UserToken| ""))
+        .route("/user", get(async |_: UserToken| ""))
         .layer(OAuthLayer::new(verifier.unwrap()));
     let token = provider.token("eddsa", "orders:read").await;
-    for (path, status) in [("/client", 200), ("/person", 403), ("/me", 200), ("/orders", 200), ("/admin", 403)] {
+    for (path, status) in [("/client", 200), ("/user", 403), ("/me", 200), ("/orders", 200), ("/admin", 403)] {
         let request =
             Request::get(path).header("authorization", format!("Bearer {token}")).body(Body::empty()).unwrap();
         assert_eq!(app.clone().oneshot(request).await.unwrap().status(), status, "{path}");
@@ -236,7 +236,7 @@ async fn a_token_for_another_of_its_resources_is_refused() {
 }
 
 #[tokio::test]
-async fn tokens_under_a_secret_encrypted_or_opaque_are_refused_and_cost_nothing() {
+async fn refuses_hs256_encrypted_and_opaque_tokens_without_a_fetch() {
     let Some(provider) = Provider::start() else { return };
     let (issuer, clock) = provider.discover().await;
     wait(&clock, Duration::from_secs(40));
@@ -249,7 +249,7 @@ async fn tokens_under_a_secret_encrypted_or_opaque_are_refused_and_cost_nothing(
 }
 
 #[tokio::test]
-async fn one_audience_of_several_is_enough() {
+async fn accepts_a_token_with_several_audiences() {
     let Some(provider) = Provider::start() else { return };
     let (issuer, clock) = provider.discover().await;
     let token = provider.token("aud-array", "orders:read").await;
@@ -264,15 +264,15 @@ async fn a_short_lived_token_expires() {
     let server = api(&issuer, &clock, "short");
     let token = provider.token("short", "orders:read").await;
     let expiry = authenticate(&server, &token).await.unwrap().expires_at().unwrap();
-    assert!(expiry < clock.now() + Duration::from_secs(30), "it was to live for two seconds");
+    assert!(expiry < clock.now() + Duration::from_secs(30), "its lifetime is two seconds");
     clock.set(expiry + Duration::from_secs(29));
-    assert_eq!(kind(&server, &token).await, None, "the leeway is not over");
+    assert_eq!(kind(&server, &token).await, None, "within the leeway");
     clock.set(expiry + Duration::from_secs(31));
     assert_eq!(authenticate(&server, &token).await.unwrap_err().description(), "The access token expired");
 }
 
 #[tokio::test]
-async fn a_rotation_is_survived_at_once_and_a_retired_key_dies() {
+async fn accepts_a_rotated_key_at_once_and_refuses_a_withdrawn_one() {
     let Some(provider) = Provider::start() else { return };
     let (issuer, clock) = provider.discover().await;
     let server = api(&issuer, &clock, "es256");
@@ -283,25 +283,28 @@ async fn a_rotation_is_survived_at_once_and_a_retired_key_dies() {
     let new = provider.token("es256", "orders:read").await;
     let started = Instant::now();
     assert_eq!(kind(&server, &new).await, None);
-    say(&format!("oidc-provider: first token under a new key judged in {:?}, refresh included", started.elapsed()));
+    print_line(&format!(
+        "oidc-provider: first token with a new key verified in {:?}, with the refresh",
+        started.elapsed()
+    ));
     for _ in 0..100 {
         assert_eq!((kind(&server, &old).await, kind(&server, &new).await), (None, None));
     }
     assert_eq!(provider.fetches().await, 2);
 
     provider.rotate("retire").await;
-    assert_eq!(kind(&server, &old).await, None, "nobody has asked yet");
+    assert_eq!(kind(&server, &old).await, None, "the key set was not refreshed yet");
     wait(&clock, LATER);
     issuer.warm_up().await.unwrap();
     assert_eq!((kind(&server, &old).await, kind(&server, &new).await), (Some(AuthErrorKind::InvalidToken), None));
     for _ in 0..100 {
         assert_eq!(kind(&server, &old).await, Some(AuthErrorKind::InvalidToken));
     }
-    assert_eq!(provider.fetches().await, 4, "the renewal, and one more on account of the dead key");
+    assert_eq!(provider.fetches().await, 4, "the regular refresh, and one because of the unknown kid");
 }
 
 #[tokio::test]
-async fn its_outage_and_restart_are_survived() {
+async fn accepts_known_keys_during_an_outage_and_after_a_restart() {
     let Some(mut provider) = Provider::start() else { return };
     let (issuer, clock) = provider.discover().await;
     let server = api(&issuer, &clock, "es256");
@@ -312,7 +315,7 @@ async fn its_outage_and_restart_are_survived() {
     provider.stop();
     for _ in 0..2 {
         assert_eq!(kind(&server, &known).await, None);
-        assert_eq!(kind(&server, &unknown).await, Some(AuthErrorKind::Unavailable), "not its fault");
+        assert_eq!(kind(&server, &unknown).await, Some(AuthErrorKind::Unavailable), "the token can't be checked");
         wait(&clock, LATER);
         issuer.warm_up().await.ok();
     }
@@ -322,11 +325,11 @@ async fn its_outage_and_restart_are_survived() {
     issuer.warm_up().await.unwrap();
     let fresh = provider.token("es256", "orders:read").await;
     assert_eq!((kind(&server, &known).await, kind(&server, &fresh).await), (None, None));
-    assert_eq!(kind(&server, &unknown).await, Some(AuthErrorKind::InvalidToken), "its key is gone with the restart");
+    assert_eq!(kind(&server, &unknown).await, Some(AuthErrorKind::InvalidToken), "the restart removed its key");
 }
 
 #[tokio::test]
-async fn an_api_that_starts_before_it_recovers_by_itself() {
+async fn an_api_that_starts_before_its_issuer_recovers_by_itself() {
     let Some(mut provider) = Provider::start() else { return };
     let token = provider.token("es256", "orders:read").await;
     provider.stop();

@@ -1,4 +1,4 @@
-//! What the server said (RFC 7662 §2.2): which answers are none, and what is judged of those that are.
+//! Introspection responses (RFC 7662 §2.2): which responses are invalid, and which members are checked.
 
 use std::time::Duration;
 
@@ -21,25 +21,25 @@ const INVALID: &str = "The access token is invalid";
 pub(crate) const BOUND: &str = "The access token is bound to a key and cannot be used as a plain bearer token";
 
 impl IntrospectionFixture {
-    /// 401 `invalid_token` in exactly these words, to this answer.
-    async fn is_refused(&self, answer: &Value, description: &str) {
-        self.says(answer);
+    /// For this introspection response, the API responds with 401 `invalid_token` and exactly this description.
+    async fn assert_refused(&self, response: &Value, description: &str) {
+        self.respond_with(response);
         let refusal = self.get("opaque").await;
-        assert!(refusal.is_refusal(401, "invalid_token"), "{answer}: {refusal:?}");
-        let worded = format!("error_description=\"{description}\"");
-        assert!(refusal.challenges()[0].ends_with(&worded), "{answer}: {refusal:?}");
+        assert!(refusal.is_refusal(401, "invalid_token"), "{response}: {refusal:?}");
+        let parameter = format!("error_description=\"{description}\"");
+        assert!(refusal.challenges()[0].ends_with(&parameter), "{response}: {refusal:?}");
     }
 
-    /// 503: this says nothing that could be believed.
-    async fn is_nonsense(&self, answer: impl AsRef<[u8]>) {
-        let answer = answer.as_ref();
-        self.fake.introspection(Answer::Whole(200, String::new(), answer.to_vec()));
-        self.is_unavailable("5", &String::from_utf8_lossy(answer)).await;
+    /// For this introspection response, the API responds with 503, because the response is invalid.
+    async fn assert_unusable(&self, response: impl AsRef<[u8]>) {
+        let response = response.as_ref();
+        self.fake.introspection(Answer::Whole(200, String::new(), response.to_vec()));
+        self.assert_unavailable("5", &String::from_utf8_lossy(response)).await;
     }
 
-    async fn is_good(&self, answer: &Value) {
-        self.says(answer);
-        assert_eq!(self.kind("opaque").await, None, "{answer}");
+    async fn assert_accepted(&self, response: &Value) {
+        self.respond_with(response);
+        assert_eq!(self.kind("opaque").await, None, "{response}");
     }
 }
 
@@ -48,12 +48,12 @@ fn utf16(text: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn active_is_a_boolean_and_nothing_else() {
+async fn active_must_be_a_boolean() {
     let fixture = IntrospectionFixture::new().await;
     for active in
         [json!("true"), json!("false"), json!(1), json!(0), json!([true]), json!([false]), json!({}), json!("")]
     {
-        fixture.is_nonsense(fixture.good_but("active", active).to_string()).await;
+        fixture.assert_unusable(fixture.active_with("active", active).to_string()).await;
     }
     for text in [
         r#"{"active":null}"#,
@@ -66,17 +66,17 @@ async fn active_is_a_boolean_and_nothing_else() {
         r#"{"active":TRUE}"#,
         r#"{"active":True}"#,
     ] {
-        fixture.is_nonsense(text).await;
+        fixture.assert_unusable(text).await;
     }
-    fixture.is_good(&fixture.good()).await;
-    fixture.says_text(&fixture.good().to_string().replace("\"active\"", "\"\\u0061ctive\""));
-    assert_eq!(fixture.kind("opaque").await, None, "JSON has two ways to write a name");
+    fixture.assert_accepted(&fixture.active()).await;
+    fixture.respond_with_text(&fixture.active().to_string().replace("\"active\"", "\"\\u0061ctive\""));
+    assert_eq!(fixture.kind("opaque").await, None, "a JSON string may contain escapes");
 }
 
 #[tokio::test]
-async fn a_member_that_stands_twice_spoils_the_answer() {
+async fn a_response_with_a_duplicate_member_is_invalid() {
     let fixture = IntrospectionFixture::new().await;
-    let good = fixture.good().to_string();
+    let good = fixture.active().to_string();
     for twice in [
         r#""active":true"#,
         r#""active":false"#,
@@ -91,19 +91,19 @@ async fn a_member_that_stands_twice_spoils_the_answer() {
         r#""unknown":1,"unknown":1"#,
         r#""cnf":{},"cnf":{}"#,
     ] {
-        fixture.is_nonsense(good.replacen('{', &format!("{{{twice},"), 1)).await;
-        fixture.is_nonsense(good.replace('}', &format!(",{twice}}}"))).await;
+        fixture.assert_unusable(good.replacen('{', &format!("{{{twice},"), 1)).await;
+        fixture.assert_unusable(good.replace('}', &format!(",{twice}}}"))).await;
     }
-    fixture.is_nonsense(r#"{"active":false,"active":false}"#).await;
-    fixture.is_nonsense(r#"{"active":false,"active":true}"#).await;
+    fixture.assert_unusable(r#"{"active":false,"active":false}"#).await;
+    fixture.assert_unusable(r#"{"active":false,"active":true}"#).await;
 }
 
 #[tokio::test]
-async fn what_is_not_one_json_object_in_utf_8_is_no_answer() {
+async fn a_response_must_be_one_json_object_in_utf_8() {
     let fixture = IntrospectionFixture::new().await;
-    let (good, inactive) = (fixture.good().to_string(), r#"{"active":false}"#);
+    let (good, inactive) = (fixture.active().to_string(), r#"{"active":false}"#);
     for text in [&*good, inactive] {
-        for bent in [
+        for invalid in [
             format!("[{text}]"),
             format!("{text}{text}"),
             format!("{text}\n{text}"),
@@ -122,67 +122,67 @@ async fn what_is_not_one_json_object_in_utf_8_is_no_answer() {
             format!("<html>{text}</html>"),
             "active=true&aud=https%3A%2F%2Fapi.test".to_owned(),
         ] {
-            fixture.is_nonsense(bent).await;
+            fixture.assert_unusable(invalid).await;
         }
-        fixture.is_nonsense(utf16(text)).await;
-        fixture.is_nonsense([b"\xfe\xff", utf16(text).as_slice()].concat()).await;
+        fixture.assert_unusable(utf16(text)).await;
+        fixture.assert_unusable([b"\xfe\xff", utf16(text).as_slice()].concat()).await;
         let invalid = text.replace('}', r#","x":"?"}"#).into_bytes();
         fixture
-            .is_nonsense(invalid.iter().map(|byte| if *byte == b'?' { 0xff } else { *byte }).collect::<Vec<_>>())
+            .assert_unusable(invalid.iter().map(|byte| if *byte == b'?' { 0xff } else { *byte }).collect::<Vec<_>>())
             .await;
     }
-    // The members of an answer in the order of somebody's struct are no answer either.
+    // A JSON array with the values of the members is no response either.
     for array in ["[true,null,null]", "[false,null,null]", "[false]", "[]", "[true,\"Bearer\",\"access\"]"] {
-        fixture.is_nonsense(array).await;
+        fixture.assert_unusable(array).await;
     }
     for other in ["", " ", "null", "true", "false", "1", "\"active\"", "\"\"", "{", "NaN"] {
-        fixture.is_nonsense(other).await;
+        fixture.assert_unusable(other).await;
     }
 }
 
 #[tokio::test]
-async fn white_space_and_members_that_nobody_asks_for_do_not_matter() {
+async fn white_space_and_unknown_members_are_ignored() {
     let fixture = IntrospectionFixture::new().await;
-    fixture.says_text(&format!("\r\n\t {}\n\n", fixture.good()));
+    fixture.respond_with_text(&format!("\r\n\t {}\n\n", fixture.active()));
     assert_eq!(fixture.kind("opaque").await, None);
-    fixture.is_good(&fixture.good_but("username", json!(["x", {"y": null}]))).await;
-    fixture.is_good(&fixture.good_but("", json!(1))).await;
+    fixture.assert_accepted(&fixture.active_with("username", json!(["x", {"y": null}]))).await;
+    fixture.assert_accepted(&fixture.active_with("", json!(1))).await;
 }
 
 #[tokio::test]
-async fn nesting_as_deep_as_it_may_be_costs_nobody_the_process() {
+async fn deeply_nested_json_does_not_crash_the_process() {
     let fixture = IntrospectionFixture::new().await;
     let nested = |depth: usize, (open, close): (&str, &str)| {
         let deep = format!("{}1{}", open.repeat(depth), close.repeat(depth));
-        fixture.good().to_string().replace('}', &format!(",\"deep\":{deep}}}"))
+        fixture.active().to_string().replace('}', &format!(",\"deep\":{deep}}}"))
     };
     for depth in [200, 10_000, 100_000] {
-        fixture.is_nonsense(nested(depth, ("[", "]"))).await;
+        fixture.assert_unusable(nested(depth, ("[", "]"))).await;
         if depth < 50_000 {
-            fixture.is_nonsense(nested(depth, (r#"{"x":"#, "}"))).await;
+            fixture.assert_unusable(nested(depth, (r#"{"x":"#, "}"))).await;
         }
         let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        fixture.says_text(&format!(r#"{{"active":false,"deep":{deep}}}"#));
-        assert!(fixture.kind("opaque").await.is_some(), "refused or unavailable, and alive");
+        fixture.respond_with_text(&format!(r#"{{"active":false,"deep":{deep}}}"#));
+        assert!(fixture.kind("opaque").await.is_some(), "refused or unavailable, without a crash");
     }
-    fixture.says_text(&nested(100, ("[", "]")));
+    fixture.respond_with_text(&nested(100, ("[", "]")));
     assert_eq!(fixture.kind("opaque").await, None);
 }
 
 #[tokio::test]
-async fn an_answer_larger_than_half_a_mebibyte_is_none_and_a_smaller_one_is() {
+async fn accepts_a_response_of_512_kib_and_no_larger_one() {
     let fixture = IntrospectionFixture::new().await;
     let padded = |length: usize| {
-        let good = fixture.good().to_string();
+        let good = fixture.active().to_string();
         good.clone() + &" ".repeat(length - good.len())
     };
-    fixture.says_text(&padded(512 * 1024));
+    fixture.respond_with_text(&padded(512 * 1024));
     assert_eq!(fixture.kind("opaque").await, None);
-    fixture.is_nonsense(padded(512 * 1024 + 1)).await;
+    fixture.assert_unusable(padded(512 * 1024 + 1)).await;
 }
 
 #[tokio::test]
-async fn a_fact_of_a_wrong_type_is_nonsense_and_never_taken_for_absent() {
+async fn a_member_of_a_wrong_type_makes_the_response_invalid() {
     let fixture = IntrospectionFixture::with(IntrospectionVerifierBuilder::danger_accept_missing_audience).await;
     let text = [json!(1), json!(true), json!(["x"]), json!({"x": 1})];
     let date = [json!("1800000300"), json!(true), json!([1_800_000_300]), json!({}), json!("")];
@@ -195,27 +195,27 @@ async fn a_fact_of_a_wrong_type_is_nonsense_and_never_taken_for_absent() {
     ] {
         for member in members {
             for value in values {
-                fixture.is_nonsense(fixture.good_but(member, value.clone()).to_string()).await;
+                fixture.assert_unusable(fixture.active_with(member, value.clone()).to_string()).await;
             }
-            let good = fixture.good_but(member, Value::Null).to_string();
+            let good = fixture.active_with(member, Value::Null).to_string();
             for value in ["1e999", "-1e999", "01", "NaN", "Infinity", "1e"] {
-                fixture.is_nonsense(good.replacen('{', &format!("{{\"{member}\":{value},"), 1)).await;
+                fixture.assert_unusable(good.replacen('{', &format!("{{\"{member}\":{value},"), 1)).await;
             }
         }
     }
     for member in ["iss", "sub", "client_id", "jti", "exp", "nbf", "iat", "aud", "scope"] {
-        let absent = fixture.good_but(member, Value::Null).to_string();
-        fixture.is_nonsense(absent.replacen('{', &format!("{{\"{member}\":null,"), 1)).await;
-        fixture.says_text(&absent);
+        let absent = fixture.active_with(member, Value::Null).to_string();
+        fixture.assert_unusable(absent.replacen('{', &format!("{{\"{member}\":null,"), 1)).await;
+        fixture.respond_with_text(&absent);
         assert_eq!(fixture.kind("opaque").await, None, "{member} may be absent");
     }
 }
 
 #[tokio::test]
-async fn a_wrong_value_is_the_tokens_fault_and_told_by_the_right_words() {
+async fn refuses_a_token_with_a_wrong_value_and_the_matching_description() {
     let fixture = IntrospectionFixture::new().await;
     let fake = &fixture.fake.identifier;
-    for (member, value, words) in [
+    for (member, value, description) in [
         ("exp", json!(NOW - 31), EXPIRED),
         ("exp", json!(0), EXPIRED),
         ("exp", json!(-1), EXPIRED),
@@ -229,7 +229,7 @@ async fn a_wrong_value_is_the_tokens_fault_and_told_by_the_right_words() {
         ("iat", json!(-1), INVALID),
         ("iss", json!(format!("{fake}/")), INVALID),
         ("iss", json!(fake.to_uppercase()), INVALID),
-        ("iss", json!("https://stranger.test"), INVALID),
+        ("iss", json!("https://evil.test"), INVALID),
         ("iss", json!(""), INVALID),
         ("aud", json!("https://other.test"), ELSEWHERE),
         ("aud", json!("https://api.test/"), ELSEWHERE),
@@ -241,7 +241,7 @@ async fn a_wrong_value_is_the_tokens_fault_and_told_by_the_right_words() {
         ("aud", json!([]), NEEDED),
         ("aud", Value::Null, NEEDED),
     ] {
-        fixture.is_refused(&fixture.good_but(member, value), words).await;
+        fixture.assert_refused(&fixture.active_with(member, value), description).await;
     }
     for (member, value) in [
         ("aud", json!(["https://other.test", API])),
@@ -253,20 +253,20 @@ async fn a_wrong_value_is_the_tokens_fault_and_told_by_the_right_words() {
         ("iat", Value::Null),
         ("iss", Value::Null),
     ] {
-        fixture.is_good(&fixture.good_but(member, value)).await;
+        fixture.assert_accepted(&fixture.active_with(member, value)).await;
     }
 }
 
 #[tokio::test]
-async fn dates_count_to_the_millisecond_and_the_leeway_is_30_seconds_unless_said() {
+async fn dates_count_to_the_millisecond_with_a_default_leeway_of_30_seconds() {
     for (fixture, leeway) in [
         (IntrospectionFixture::new().await, 30),
         (IntrospectionFixture::with(|verifier| verifier.leeway(Duration::ZERO)).await, 0),
         (IntrospectionFixture::with(|verifier| verifier.leeway(Duration::from_secs(300))).await, 300),
     ] {
-        let mut answer = fixture.good();
-        (answer["exp"], answer["nbf"], answer["iat"]) = (json!(NOW + 1000), json!(NOW + 500), json!(NOW + 500));
-        fixture.says(&answer);
+        let mut response = fixture.active();
+        (response["exp"], response["nbf"], response["iat"]) = (json!(NOW + 1000), json!(NOW + 500), json!(NOW + 500));
+        fixture.respond_with(&response);
         let after = |millis: u64| fixture.clock.set(std::time::UNIX_EPOCH + Duration::from_millis(NOW * 1000 + millis));
         let (from, until) = ((500 - leeway) * 1000, (1000 + leeway) * 1000);
         for (millis, kind) in [
@@ -282,42 +282,42 @@ async fn dates_count_to_the_millisecond_and_the_leeway_is_30_seconds_unless_said
 }
 
 #[tokio::test]
-async fn a_token_for_another_of_our_names_is_ours() {
+async fn accepts_a_token_for_a_second_configured_audience() {
     let fixture = IntrospectionFixture::with(|verifier| verifier.audience("https://old.test")).await;
-    fixture.is_good(&fixture.good_but("aud", json!("https://old.test"))).await;
-    fixture.is_good(&fixture.good()).await;
-    fixture.is_refused(&fixture.good_but("aud", json!("https://other.test")), ELSEWHERE).await;
+    fixture.assert_accepted(&fixture.active_with("aud", json!("https://old.test"))).await;
+    fixture.assert_accepted(&fixture.active()).await;
+    fixture.assert_refused(&fixture.active_with("aud", json!("https://other.test")), ELSEWHERE).await;
 }
 
 #[tokio::test]
-async fn a_missing_audience_is_accepted_where_that_was_said_and_a_foreign_one_nowhere() {
+async fn accepts_a_missing_audience_if_configured_and_never_a_wrong_one() {
     let fixture = IntrospectionFixture::with(IntrospectionVerifierBuilder::danger_accept_missing_audience).await;
-    fixture.is_good(&fixture.good_but("aud", Value::Null)).await;
-    fixture.is_good(&json!({"active": true})).await;
-    fixture.is_good(&fixture.good()).await;
-    fixture.is_refused(&fixture.good_but("aud", json!("https://other.test")), ELSEWHERE).await;
-    fixture.is_refused(&fixture.good_but("aud", json!("")), ELSEWHERE).await;
-    fixture.is_refused(&fixture.good_but("aud", json!([])), NEEDED).await;
-    fixture.is_refused(&fixture.good_but("exp", json!(1)), EXPIRED).await;
-    // And without that word, not even from a server that says nothing else.
-    IntrospectionFixture::new().await.is_refused(&json!({"active": true}), NEEDED).await;
+    fixture.assert_accepted(&fixture.active_with("aud", Value::Null)).await;
+    fixture.assert_accepted(&json!({"active": true})).await;
+    fixture.assert_accepted(&fixture.active()).await;
+    fixture.assert_refused(&fixture.active_with("aud", json!("https://other.test")), ELSEWHERE).await;
+    fixture.assert_refused(&fixture.active_with("aud", json!("")), ELSEWHERE).await;
+    fixture.assert_refused(&fixture.active_with("aud", json!([])), NEEDED).await;
+    fixture.assert_refused(&fixture.active_with("exp", json!(1)), EXPIRED).await;
+    // Without that setting, a missing audience is refused, also if the response has no other member.
+    IntrospectionFixture::new().await.assert_refused(&json!({"active": true}), NEEDED).await;
 }
 
 #[tokio::test]
-async fn a_token_that_is_bound_to_a_key_is_no_bearer_token() {
+async fn refuses_a_sender_constrained_token() {
     let fixture = IntrospectionFixture::new().await;
     for cnf in [json!({"jkt": "x"}), json!({"x5t#S256": "x"}), json!({}), json!("x"), json!([]), json!(false)] {
-        fixture.is_refused(&fixture.good_but("cnf", cnf), BOUND).await;
+        fixture.assert_refused(&fixture.active_with("cnf", cnf), BOUND).await;
     }
-    fixture.says_text(&fixture.good().to_string().replacen('{', "{\"cnf\":null,", 1));
+    fixture.respond_with_text(&fixture.active().to_string().replacen('{', "{\"cnf\":null,", 1));
     assert_eq!(fixture.kind("opaque").await, Some(AuthErrorKind::InvalidToken));
     for kind in ["DPoP", "dpop", "DPOP"] {
-        fixture.is_refused(&fixture.good_but("token_type", json!(kind)), BOUND).await;
+        fixture.assert_refused(&fixture.active_with("token_type", json!(kind)), BOUND).await;
     }
 }
 
 #[tokio::test]
-async fn what_is_active_and_no_access_token_is_refused() {
+async fn refuses_an_active_token_that_is_no_access_token() {
     let fixture = IntrospectionFixture::new().await;
     for (member, refused, accepted) in [
         (
@@ -332,47 +332,47 @@ async fn what_is_active_and_no_access_token_is_refused() {
         ),
     ] {
         for kind in refused {
-            fixture.is_refused(&fixture.good_but(member, json!(kind)), INVALID).await;
+            fixture.assert_refused(&fixture.active_with(member, json!(kind)), INVALID).await;
         }
         for kind in accepted {
-            fixture.is_good(&fixture.good_but(member, json!(kind))).await;
+            fixture.assert_accepted(&fixture.active_with(member, json!(kind))).await;
         }
-        fixture.is_good(&fixture.good_but(member, Value::Null)).await;
+        fixture.assert_accepted(&fixture.active_with(member, Value::Null)).await;
     }
 }
 
 #[tokio::test]
-async fn scopes_client_and_roles_are_read_from_where_they_are_said_to_be() {
+async fn reads_scopes_client_and_roles_from_the_configured_claims() {
     let fixture = IntrospectionFixture::with(|verifier| {
         verifier.scope_claim("permissions").client_claim("azp").roles_claim(["realm_access", "roles"])
     })
     .await;
-    let mut answer = fixture.good_but("scope", Value::Null);
-    (answer["permissions"], answer["azp"]) = (json!(["orders:read", "x"]), json!("portal"));
-    answer["realm_access"] = json!({"roles": ["buyer"]});
-    answer["roles"] = json!(["admin"]);
-    fixture.says(&answer);
+    let mut response = fixture.active_with("scope", Value::Null);
+    (response["permissions"], response["azp"]) = (json!(["orders:read", "x"]), json!("portal"));
+    response["realm_access"] = json!({"roles": ["buyer"]});
+    response["roles"] = json!(["admin"]);
+    fixture.respond_with(&response);
     let token = fixture.authenticate("opaque").await.unwrap();
     assert!(token.allows("orders:read") && token.allows("x"));
-    assert_eq!(token.client_id(), Some("test-client"), "client_id comes first where it is");
+    assert_eq!(token.client_id(), Some("test-client"), "client_id takes precedence if it is present");
     assert_eq!(token.roles(), ["buyer"]);
-    answer.as_object_mut().unwrap().remove("client_id");
-    fixture.says(&answer);
+    response.as_object_mut().unwrap().remove("client_id");
+    fixture.respond_with(&response);
     assert_eq!(fixture.authenticate("opaque").await.unwrap().client_id(), Some("portal"));
-    // Nobody who was not told of them reads them.
+    // A verifier without these settings doesn't read these claims.
     let fixture = IntrospectionFixture::new().await;
-    fixture.says(&fixture.good_but("scope", Value::Null));
+    fixture.respond_with(&fixture.active_with("scope", Value::Null));
     let token = fixture.authenticate("opaque").await.unwrap();
     assert!(!token.allows("orders:read"));
-    answer["iss"] = json!(fixture.fake.identifier);
-    fixture.says(&answer);
+    response["iss"] = json!(fixture.fake.identifier);
+    fixture.respond_with(&response);
     let token = fixture.authenticate("opaque").await.unwrap();
     assert!(!token.allows("orders:read") && token.client_id().is_none());
     assert_eq!(token.roles(), ["admin"]);
 }
 
 #[tokio::test]
-async fn a_scope_is_a_string_or_a_list_and_one_that_no_scope_can_be_spoils_the_answer() {
+async fn a_scope_is_a_string_or_a_list_of_valid_scope_tokens() {
     let fixture = IntrospectionFixture::new().await;
     for (scope, reads) in [
         (json!("orders:read"), true),
@@ -382,19 +382,19 @@ async fn a_scope_is_a_string_or_a_list_and_one_that_no_scope_can_be_spoils_the_a
         (json!("orders:read,x"), false),
         (json!("ORDERS:READ"), false),
     ] {
-        fixture.says(&fixture.good_but("scope", scope.clone()));
+        fixture.respond_with(&fixture.active_with("scope", scope.clone()));
         assert_eq!(fixture.authenticate("opaque").await.unwrap().allows("orders:read"), reads, "{scope}");
     }
     for scope in [json!(["orders:read x"]), json!([""]), json!(["a\nb"])] {
-        fixture.is_nonsense(fixture.good_but("scope", scope).to_string()).await;
+        fixture.assert_unusable(fixture.active_with("scope", scope).to_string()).await;
     }
 }
 
 #[tokio::test]
-async fn who_a_token_without_sub_acts_for_is_unknown_unless_the_server_is_known_to_mean_the_client() {
-    let careful = IntrospectionFixture::new().await;
-    let trusting = IntrospectionFixture::with(IntrospectionVerifierBuilder::accept_missing_subject_as_client).await;
-    for (subject, client, expected, trusted) in [
+async fn a_token_without_sub_acts_for_a_client_only_if_configured() {
+    let by_default = IntrospectionFixture::new().await;
+    let configured = IntrospectionFixture::with(IntrospectionVerifierBuilder::accept_missing_subject_as_client).await;
+    for (subject, client, expected, with_setting) in [
         (Some("ada"), Some("portal"), ActsFor::User, ActsFor::User),
         (Some("portal"), Some("portal"), ActsFor::Client, ActsFor::Client),
         (None, Some("portal"), ActsFor::Unknown, ActsFor::Client),
@@ -402,18 +402,18 @@ async fn who_a_token_without_sub_acts_for_is_unknown_unless_the_server_is_known_
         (Some(""), Some("portal"), ActsFor::Unknown, ActsFor::Unknown),
         (None, None, ActsFor::Unknown, ActsFor::Client),
     ] {
-        for (fixture, expected) in [(&careful, expected), (&trusting, trusted)] {
-            let mut answer = fixture.good_but("sub", json!(subject));
-            answer["client_id"] = json!(client);
-            answer.as_object_mut().unwrap().retain(|_, value| !value.is_null());
-            fixture.says(&answer);
+        for (fixture, expected) in [(&by_default, expected), (&configured, with_setting)] {
+            let mut response = fixture.active_with("sub", json!(subject));
+            response["client_id"] = json!(client);
+            response.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+            fixture.respond_with(&response);
             assert_eq!(fixture.authenticate("opaque").await.unwrap().acts_for(), expected, "{subject:?} {client:?}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_handler_sees_the_answer_in_its_own_type() {
+async fn a_handler_can_deserialize_the_response_into_its_own_type() {
     #[derive(Deserialize)]
     struct Own {
         tenant: String,
@@ -421,18 +421,18 @@ async fn a_handler_sees_the_answer_in_its_own_type() {
         username: Option<String>,
     }
     let fixture = IntrospectionFixture::new().await;
-    fixture.says(&fixture.good_but("tenant", json!("acme")));
+    fixture.respond_with(&fixture.active_with("tenant", json!("acme")));
     let claims: Own = fixture.authenticate("opaque").await.unwrap().claims().unwrap();
     assert_eq!((&*claims.tenant, claims.active, claims.username), ("acme", true, None));
-    fixture.says(&fixture.good());
+    fixture.respond_with(&fixture.active());
     let error = fixture.authenticate("opaque").await.unwrap().claims::<Own>().map(|_| ()).unwrap_err();
     assert_eq!(error.kind(), AuthErrorKind::InvalidToken);
 }
 
-// What known servers answer.
+// Responses of known servers.
 
 #[tokio::test]
-async fn answers_of_known_servers_are_judged_as_their_shapes_deserve() {
+async fn gives_the_expected_verdict_for_the_responses_of_known_servers() {
     let bound = json!({"jkt": "PzucJ83rtyQavqr_9cZF3WiEY4Dyj8OIh81IcbEsa9c"});
     let opaque = "https://api.interop.test/opaque";
     let oidc_provider = |client: &str, scope: &str| {
@@ -442,87 +442,87 @@ async fn answers_of_known_servers_are_judged_as_their_shapes_deserve() {
         })
     };
     let fake = FakeIssuer::start().await;
-    let fixture = IntrospectionFixture::of(fake, client(), |verifier| {
+    let fixture = IntrospectionFixture::with_parts(fake, client(), |verifier| {
         verifier.audience(opaque).audience("https://api.interop.test/glw")
     });
     // oidc-provider 9.13: no sub for client credentials, no jti.
-    fixture.says(&oidc_provider("cc-basic", "read write"));
+    fixture.respond_with(&oidc_provider("cc-basic", "read write"));
     let token = fixture.authenticate("opaque").await.unwrap();
     assert!(token.allows("read") && token.allows("write") && !token.allows("admin"));
     assert_eq!((token.client_id(), token.subject(), token.jwt_id()), (Some("cc-basic"), None, None));
     assert_eq!(token.acts_for(), ActsFor::Unknown);
     let mut dpop = oidc_provider("cc-dpop", "read");
     (dpop["cnf"], dpop["token_type"]) = (bound, json!("DPoP"));
-    fixture.is_refused(&dpop, BOUND).await;
+    fixture.assert_refused(&dpop, BOUND).await;
     let mut mtls = oidc_provider("cc-mtls", "read");
     mtls["cnf"] = json!({"x5t#S256": "xBRpjTAIIhWaltjXFEROxXytjzD0hn56ocLbXYaIAkk"});
-    fixture.is_refused(&mtls, BOUND).await;
+    fixture.assert_refused(&mtls, BOUND).await;
     for (status, error) in [(400, "unsupported_token_type"), (401, "invalid_client"), (400, "invalid_request")] {
         fixture.fake.introspection(Answer::Whole(
             status,
             String::new(),
             json!({"error": error}).to_string().into_bytes(),
         ));
-        fixture.is_unavailable("5", error).await;
+        fixture.assert_unavailable("5", error).await;
     }
     // glewlwyd 2.7: token_type in lower case, no iss.
     fixture
-        .is_good(&json!({
+        .assert_accepted(&json!({
             "client_id": "glw-cc", "aud": "https://api.interop.test/glw", "iat": NOW, "nbf": NOW, "jti": "x",
             "token_type": "bearer", "active": true, "exp": NOW + 3600, "scope": "read write",
         }))
         .await;
-    // Mock servers that say so of anything.
-    fixture.is_refused(&json!({"active": true}), NEEDED).await;
+    // Mock servers respond with this to any token.
+    fixture.assert_refused(&json!({"active": true}), NEEDED).await;
 }
 
-/// All answers of the file that `PROVIDER_FIXTURES` names; see `presets`.
+/// All introspection responses of the file that `PROVIDER_FIXTURES` names; see `presets`.
 #[tokio::test]
-async fn recorded_answers_of_providers_are_judged_as_recorded() {
+async fn gives_the_expected_verdict_for_recorded_responses_of_providers() {
     let Some(path) = std::env::var_os("PROVIDER_FIXTURES") else {
-        eprintln!("PROVIDER_FIXTURES is not set: no recorded answer was judged");
+        eprintln!("PROVIDER_FIXTURES is not set: no recorded response was checked");
         return;
     };
     let fixtures: Vec<Value> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let mut judged = 0;
+    let mut checked = 0;
     for case in &fixtures {
-        let (provider, answer) = (case["provider"].as_str().unwrap(), &case["claims"]);
+        let (provider, response) = (case["provider"].as_str().unwrap(), &case["claims"]);
         let recorded = case["expect"]["introspection_response"] == true;
         let signed = provider.contains("RFC 9701") || provider.contains("accept jwt");
         if !recorded && !signed {
             continue;
         }
-        judged += 1;
-        let inner = if signed { &answer["token_introspection"] } else { answer };
+        checked += 1;
+        let inner = if signed { &response["token_introspection"] } else { response };
         let audience = inner["aud"].as_str().unwrap_or(API);
         let fixture = IntrospectionFixture::with(|verifier| {
             let verifier = verifier.audience(audience);
             if signed { verifier.signed_responses() } else { verifier }
         })
         .await;
-        let issued = inner["iat"].as_u64().or_else(|| answer["iat"].as_u64()).unwrap_or(NOW);
+        let issued = inner["iat"].as_u64().or_else(|| response["iat"].as_u64()).unwrap_or(NOW);
         fixture.clock.set(std::time::UNIX_EPOCH + Duration::from_secs(issued + 1));
-        // The issuer is this test's.
-        let mut answer = answer.clone();
+        // The response must name this test's issuer.
+        let mut response = response.clone();
         let own = json!(fixture.fake.identifier);
-        let rename = |object: &mut Value| {
+        let replace_iss = |object: &mut Value| {
             if object["iss"].is_string() {
                 object["iss"] = own.clone();
             }
         };
-        rename(&mut answer);
-        rename(&mut answer["token_introspection"]);
+        replace_iss(&mut response);
+        replace_iss(&mut response["token_introspection"]);
         if !signed {
-            answer.as_object_mut().unwrap().remove("token_introspection");
+            response.as_object_mut().unwrap().remove("token_introspection");
         }
         if signed {
-            if answer["aud"] == "rs" {
-                answer["aud"] = json!("orders-api");
+            if response["aud"] == "rs" {
+                response["aud"] = json!("orders-api");
             }
-            fixture.signs(&header(&fixture.key()), &answer);
+            fixture.signs(&header(&fixture.key()), &response);
         } else {
             let status = case["notes"].as_str().unwrap().rsplit(' ').next().unwrap().parse().unwrap();
-            fixture.fake.introspection(Answer::Whole(status, String::new(), answer.to_string().into_bytes()));
+            fixture.fake.introspection(Answer::Whole(status, String::new(), response.to_string().into_bytes()));
         }
         let flat = signed && provider.contains("glewlwyd");
         let expected = if flat || inner["error"].is_string() {
@@ -539,5 +539,5 @@ async fn recorded_answers_of_providers_are_judged_as_recorded() {
             assert_eq!(token.scopes().to_string(), inner["scope"].as_str().unwrap(), "{provider}");
         }
     }
-    assert!(judged >= 15, "{judged}");
+    assert!(checked >= 15, "{checked}");
 }

@@ -1,5 +1,5 @@
-//! What the issuer is asked, to the byte (RFC 7662 §2.1), and how this API says who asks (RFC 6749 §2.3.1, RFC 7523 §2.2,
-//! RFC 8705 §2).
+//! The bytes of an introspection request (RFC 7662 §2.1), and how this API authenticates in it (RFC 6749 §2.3.1, RFC 7523
+//! §2.2, RFC 8705 §2).
 
 use std::{
     collections::HashSet,
@@ -30,80 +30,81 @@ use crate::{
     support::{API, get_with},
 };
 
-/// What is asked about this token by this client.
-async fn question(client: ClientAuthentication, token: &str) -> IntrospectionRequest {
-    let fixture = IntrospectionFixture::of(FakeIssuer::start().await, client, |verifier| verifier);
+/// The introspection request of this client for this token.
+async fn introspection_request(client: ClientAuthentication, token: &str) -> IntrospectionRequest {
+    let fixture = IntrospectionFixture::with_parts(FakeIssuer::start().await, client, |verifier| verifier);
     assert_eq!(fixture.kind(token).await, None);
-    let mut questions = fixture.fake.introspection_requests();
-    assert_eq!(questions.len(), 1);
-    questions.remove(0)
+    let mut requests = fixture.fake.introspection_requests();
+    assert_eq!(requests.len(), 1);
+    requests.remove(0)
 }
 
-/// Keeps what it is asked to send, and answers by itself.
+/// Records the requests, and responds without the network.
 #[derive(Clone, Default)]
-struct Courier {
+struct RecordingFetch {
     sent: Arc<Mutex<Vec<Request<Bytes>>>>,
-    answer: Arc<Mutex<Option<Bytes>>>,
+    response: Arc<Mutex<Option<Bytes>>>,
 }
 
-impl Fetch for Courier {
+impl Fetch for RecordingFetch {
     fn fetch(&self, request: Request<Bytes>) -> FetchFuture {
         self.sent.lock().unwrap().push(request);
-        let answer = self.answer.lock().unwrap().clone();
-        FetchFuture::new(
-            async move { answer.map(Response::new).ok_or_else(|| FetchError::new("the courier fell ill")) },
-        )
+        let response = self.response.lock().unwrap().clone();
+        FetchFuture::new(async move {
+            response.map(Response::new).ok_or_else(|| FetchError::new("the test's fetch failed"))
+        })
     }
 }
 
-/// A fixture whose questions go by courier.
-async fn by_courier(client: ClientAuthentication) -> (IntrospectionFixture, Courier) {
-    let (fake, courier) = (FakeIssuer::start().await, Courier::default());
+/// A fixture whose requests are recorded.
+async fn recorded(client: ClientAuthentication) -> (IntrospectionFixture, RecordingFetch) {
+    let (fake, fetch) = (FakeIssuer::start().await, RecordingFetch::default());
     let endpoint = fake.introspection_endpoint();
-    let sender = courier.clone();
-    let fixture = IntrospectionFixture::of(fake, client, |verifier| verifier.fetch(sender).endpoint(endpoint));
-    *courier.answer.lock().unwrap() = Some(fixture.good().to_string().into());
-    (fixture, courier)
+    let client_fetch = fetch.clone();
+    let fixture =
+        IntrospectionFixture::with_parts(fake, client, |verifier| verifier.fetch(client_fetch).endpoint(endpoint));
+    *fetch.response.lock().unwrap() = Some(fixture.active().to_string().into());
+    (fixture, fetch)
 }
 
 #[tokio::test]
-async fn the_token_is_posted_in_a_form_and_stands_nowhere_else() {
+async fn sends_the_token_in_the_form_and_nowhere_else() {
     let token = "a-b._~c+/d1==";
-    let question = question(client(), token).await;
-    assert!(question.head.starts_with("POST /introspect HTTP/1.1\r\n"), "{question:?}");
-    assert_eq!(question.header("content-type"), Some("application/x-www-form-urlencoded"));
-    assert_eq!(question.header("accept"), Some("application/json"));
-    assert_eq!(question.body, "token=a-b._%7Ec%2B%2Fd1%3D%3D&token_type_hint=access_token");
-    assert_eq!(question.header("content-length"), Some(&*question.body.len().to_string()));
-    assert_eq!(question.parameter("token").as_deref(), Some(token));
+    let request = introspection_request(client(), token).await;
+    assert!(request.head.starts_with("POST /introspect HTTP/1.1\r\n"), "{request:?}");
+    assert_eq!(request.header("content-type"), Some("application/x-www-form-urlencoded"));
+    assert_eq!(request.header("accept"), Some("application/json"));
+    assert_eq!(request.body, "token=a-b._%7Ec%2B%2Fd1%3D%3D&token_type_hint=access_token");
+    assert_eq!(request.header("content-length"), Some(&*request.body.len().to_string()));
+    assert_eq!(request.parameter("token").as_deref(), Some(token));
     for trace in [token, "a-b._", "%2B%2Fd1"] {
-        assert!(!question.head.contains(trace), "{question:?}");
+        assert!(!request.head.contains(trace), "{request:?}");
     }
-    let names: HashSet<_> = question.head.lines().skip(1).filter_map(|line| Some(line.split_once(':')?.0)).collect();
+    let names: HashSet<_> = request.head.lines().skip(1).filter_map(|line| Some(line.split_once(':')?.0)).collect();
     let expected = ["content-type", "accept", "authorization", "user-agent", "host", "content-length"];
-    assert_eq!(names, HashSet::from(expected), "nothing is sent that nobody asked for");
+    assert_eq!(names, HashSet::from(expected), "no other headers are sent");
 }
 
 #[tokio::test]
-async fn every_character_of_a_token_arrives() {
+async fn the_issuer_receives_every_character_of_a_token() {
     let fixture = IntrospectionFixture::new().await;
     let letters: String = ('a'..='z').chain('A'..='Z').chain('0'..='9').collect();
     let longest = "x".repeat(16 * 1024);
     for token in [&*format!("{letters}-._~+/"), "=", "+/==", "+", "%2B".trim_start_matches("%2"), &longest] {
         let asked = fixture.fake.introspection_count();
         let status = fixture.get(token).await.status;
-        let questions = fixture.fake.introspection_requests();
+        let requests = fixture.fake.introspection_requests();
         if token == "=" {
-            assert_eq!((status.as_u16(), questions.len()), (400, asked), "no b64token");
+            assert_eq!((status.as_u16(), requests.len()), (400, asked), "no b64token");
         } else {
             assert_eq!(status, 200, "{token}");
-            assert_eq!(questions[asked].parameter("token").as_deref(), Some(token));
+            assert_eq!(requests[asked].parameter("token").as_deref(), Some(token));
         }
     }
 }
 
 #[tokio::test]
-async fn what_could_slip_parameters_into_the_form_is_refused_before_anybody_is_asked() {
+async fn refuses_a_token_with_form_delimiters_without_an_introspection_request() {
     let fixture = IntrospectionFixture::new().await;
     for token in [
         "x&active=true",
@@ -120,69 +121,73 @@ async fn what_could_slip_parameters_into_the_form_is_refused_before_anybody_is_a
         "x=y",
         "\u{e4}",
     ] {
-        let answer = get_with(&fixture.app, "/me", &format!("Bearer {token}")).await;
-        assert!(answer.is_refusal(400, "invalid_request"), "{token}: {answer:?}");
+        let response = get_with(&fixture.app, "/me", &format!("Bearer {token}")).await;
+        assert!(response.is_refusal(400, "invalid_request"), "{token}: {response:?}");
     }
     assert_eq!(fixture.fake.requests().len(), 0);
 }
 
 #[tokio::test]
-async fn by_basic_id_and_secret_are_form_encoded_first() {
+async fn secret_basic_form_encodes_the_id_and_the_secret() {
     for (id, secret, pair) in [
         ("orders-api", "correct horse battery staple", "orders-api:correct+horse+battery+staple"),
         ("cc:odd id", "p:%+ \u{e4}", "cc%3Aodd+id:p%3A%25%2B+%C3%A4"),
         ("a/b?c=d&e", "\"\\\n\r\0\u{1f980}", "a%2Fb%3Fc%3Dd%26e:%22%5C%0A%0D%00%F0%9F%A6%80"),
         ("A-Z._*", "x~y", "A-Z._*:x%7Ey"),
     ] {
-        let question = question(ClientAuthentication::secret_basic(id, secret), "opaque").await;
-        let sent = question.header("authorization").unwrap().strip_prefix("Basic ").unwrap();
+        let request = introspection_request(ClientAuthentication::secret_basic(id, secret), "opaque").await;
+        let sent = request.header("authorization").unwrap().strip_prefix("Basic ").unwrap();
         assert_eq!(String::from_utf8(STANDARD.decode(sent).unwrap()).unwrap(), pair);
-        assert_eq!(question.body, "token=opaque&token_type_hint=access_token", "and not in the body too");
+        assert_eq!(
+            request.body, "token=opaque&token_type_hint=access_token",
+            "the credentials are not in the body too"
+        );
     }
 }
 
 #[tokio::test]
-async fn by_post_id_and_secret_stand_in_the_form_alone() {
-    let question = question(ClientAuthentication::secret_post("cc:odd id", "p&:%+= \u{e4}"), "opaque").await;
+async fn secret_post_sends_the_id_and_the_secret_in_the_form_only() {
+    let request =
+        introspection_request(ClientAuthentication::secret_post("cc:odd id", "p&:%+= \u{e4}"), "opaque").await;
     let expected = "token=opaque&token_type_hint=access_token&client_id=cc%3Aodd+id\
                     &client_secret=p%26%3A%25%2B%3D+%C3%A4";
-    assert_eq!(question.body, expected);
-    assert_eq!(question.parameter("client_secret").as_deref(), Some("p&:%+= \u{e4}"));
-    assert_eq!(question.header("authorization"), None);
+    assert_eq!(request.body, expected);
+    assert_eq!(request.parameter("client_secret").as_deref(), Some("p&:%+= \u{e4}"));
+    assert_eq!(request.header("authorization"), None);
 }
 
 #[tokio::test]
-async fn a_bearer_token_of_ours_is_asked_for_with_each_question() {
+async fn calls_the_bearer_closure_for_each_introspection_request() {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
-    let ours = ClientAuthentication::bearer(move || {
+    let authentication = ClientAuthentication::bearer(move || {
         let token = format!("ours-{}", counted.fetch_add(1, Ordering::Relaxed));
         async move { Ok(token) }
     });
-    let fixture = IntrospectionFixture::of(FakeIssuer::start().await, ours, |verifier| verifier);
+    let fixture = IntrospectionFixture::with_parts(FakeIssuer::start().await, authentication, |verifier| verifier);
     for index in 0..3 {
         assert_eq!(fixture.kind("opaque").await, None);
-        let question = fixture.fake.introspection_requests().remove(index);
-        assert_eq!(question.header("authorization"), Some(&*format!("Bearer ours-{index}")));
-        assert_eq!(question.body, "token=opaque&token_type_hint=access_token");
+        let request = fixture.fake.introspection_requests().remove(index);
+        assert_eq!(request.header("authorization"), Some(&*format!("Bearer ours-{index}")));
+        assert_eq!(request.body, "token=opaque&token_type_hint=access_token");
     }
     assert_eq!(count.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test]
-async fn a_source_of_our_bearer_token_that_fails_is_unavailable_and_logged() {
-    let ours = ClientAuthentication::bearer(|| async { Err(FetchError::new("the token service is down")) });
-    let fixture = IntrospectionFixture::of(FakeIssuer::start().await, ours, |verifier| verifier);
+async fn responds_503_and_logs_the_error_if_the_bearer_closure_fails() {
+    let authentication = ClientAuthentication::bearer(|| async { Err(FetchError::new("the token service is down")) });
+    let fixture = IntrospectionFixture::with_parts(FakeIssuer::start().await, authentication, |verifier| verifier);
     let log = Log::default();
-    log.capture(fixture.is_unavailable("5", "")).await;
+    log.capture(fixture.assert_unavailable("5", "")).await;
     assert!(log.text().contains("the token service is down"), "{}", log.text());
-    assert_eq!(fixture.fake.asked(), 0);
+    assert_eq!(fixture.fake.introspection_count(), 0);
 }
 
 #[tokio::test]
-async fn a_source_of_our_bearer_token_that_waits_too_long_ends_with_the_introspection() {
-    let ours = ClientAuthentication::bearer(std::future::pending);
-    let fixture = IntrospectionFixture::of(FakeIssuer::start().await, ours, |verifier| verifier);
+async fn responds_503_if_the_bearer_closure_takes_longer_than_the_introspection() {
+    let authentication = ClientAuthentication::bearer(std::future::pending);
+    let fixture = IntrospectionFixture::with_parts(FakeIssuer::start().await, authentication, |verifier| verifier);
     let mut waiting = Box::pin(fixture.kind("opaque"));
     assert!(poll_immediate(&mut waiting).await.is_none());
     fixture.clock.advance(Duration::from_secs(5));
@@ -190,46 +195,46 @@ async fn a_source_of_our_bearer_token_that_waits_too_long_ends_with_the_introspe
 }
 
 #[tokio::test]
-async fn a_bearer_token_of_ours_that_no_header_can_carry_is_our_fault_and_told_to_nobody() {
-    let ours = ClientAuthentication::bearer(|| async { Ok("hush\r\nx: y".to_owned()) });
-    let fixture = IntrospectionFixture::of(FakeIssuer::start().await, ours, |verifier| verifier);
+async fn responds_503_and_logs_no_secret_if_a_bearer_token_fits_no_header() {
+    let authentication = ClientAuthentication::bearer(|| async { Ok("hush\r\nx: y".to_owned()) });
+    let fixture = IntrospectionFixture::with_parts(FakeIssuer::start().await, authentication, |verifier| verifier);
     let log = Log::default();
-    log.capture(fixture.is_unavailable("5", "")).await;
+    log.capture(fixture.assert_unavailable("5", "")).await;
     assert!(!log.text().contains("hush"), "{}", log.text());
     assert_eq!(fixture.fake.introspection_count(), 0);
 }
 
 #[tokio::test]
-async fn by_tls_the_form_names_the_client_and_the_given_way_is_taken() {
-    let (fixture, courier) = by_courier(ClientAuthentication::tls("orders api")).await;
+async fn tls_sends_the_client_id_in_the_form_with_the_configured_fetch() {
+    let (fixture, fetch) = recorded(ClientAuthentication::tls("orders api")).await;
     assert_eq!(fixture.kind("opaque").await, None);
-    let sent = courier.sent.lock().unwrap();
+    let sent = fetch.sent.lock().unwrap();
     assert_eq!(sent.len(), 1);
     assert_eq!(sent[0].uri().to_string(), fixture.fake.introspection_endpoint());
     assert_eq!(&sent[0].body()[..], b"token=opaque&token_type_hint=access_token&client_id=orders+api");
     assert!(!sent[0].headers().contains_key("authorization"));
-    assert_eq!(fixture.fake.requests().len(), 0, "the issuer's own way would show no certificate");
+    assert_eq!(fixture.fake.requests().len(), 0, "the issuer's own HTTP client would send no certificate");
 }
 
 #[tokio::test]
-async fn metadata_goes_the_given_way_too() {
-    let (fake, courier) = (FakeIssuer::start().await, Courier::default());
-    let sender = courier.clone();
-    let fixture = IntrospectionFixture::of(fake, client(), |verifier| verifier.fetch(sender));
-    *courier.answer.lock().unwrap() = Some(fixture.fake.document().to_string().into());
-    // It answers every question with the metadata, which is no introspection response.
+async fn fetches_metadata_with_the_configured_fetch_too() {
+    let (fake, fetch) = (FakeIssuer::start().await, RecordingFetch::default());
+    let client_fetch = fetch.clone();
+    let fixture = IntrospectionFixture::with_parts(fake, client(), |verifier| verifier.fetch(client_fetch));
+    *fetch.response.lock().unwrap() = Some(fixture.fake.document().to_string().into());
+    // It responds to every request with the metadata, which is no introspection response.
     assert_eq!(fixture.kind("opaque").await, Some(AuthErrorKind::Unavailable));
-    let paths: Vec<_> = courier.sent.lock().unwrap().iter().map(|sent| sent.uri().path().to_owned()).collect();
+    let paths: Vec<_> = fetch.sent.lock().unwrap().iter().map(|sent| sent.uri().path().to_owned()).collect();
     assert_eq!(paths, ["/.well-known/oauth-authorization-server", "/introspect"]);
     assert_eq!(fixture.fake.requests().len(), 0);
 }
 
 #[tokio::test]
-async fn our_credentials_are_marked_as_sensitive_for_whoever_logs_headers() {
+async fn marks_this_apis_credentials_as_sensitive_in_the_header() {
     for client in [client(), ClientAuthentication::bearer(|| async { Ok("hush".to_owned()) })] {
-        let (fixture, courier) = by_courier(client).await;
+        let (fixture, fetch) = recorded(client).await;
         assert_eq!(fixture.kind("opaque").await, None);
-        let sent = courier.sent.lock().unwrap();
+        let sent = fetch.sent.lock().unwrap();
         assert!(sent[0].headers()["authorization"].is_sensitive());
         let shown = format!("{:?}", sent[0].headers());
         assert!(!shown.contains("hush") && !shown.contains("b3JkZXJz") && !shown.contains("opaque"), "{shown}");
@@ -237,15 +242,15 @@ async fn our_credentials_are_marked_as_sensitive_for_whoever_logs_headers() {
 }
 
 #[tokio::test]
-async fn a_way_to_the_network_that_fails_or_brings_too_much_is_not_the_tokens_fault() {
-    let (fixture, courier) = by_courier(client()).await;
-    let good = fixture.good().to_string();
+async fn responds_503_if_the_fetch_fails_or_the_response_is_too_large() {
+    let (fixture, fetch) = recorded(client()).await;
+    let good = fixture.active().to_string();
     for (body, kind) in [
         (Some(good.clone() + &" ".repeat(512 * 1024 - good.len())), None),
         (Some(good.clone() + &" ".repeat(512 * 1024 + 1 - good.len())), Some(AuthErrorKind::Unavailable)),
         (None, Some(AuthErrorKind::Unavailable)),
     ] {
-        *courier.answer.lock().unwrap() = body.map(Bytes::from);
+        *fetch.response.lock().unwrap() = body.map(Bytes::from);
         assert_eq!(fixture.kind("opaque").await, kind);
     }
 }
@@ -257,7 +262,7 @@ fn key() -> PrivateKey {
 }
 
 /// Header and claims of an assertion, if this key signed it.
-fn open(assertion: &str, public_jwk: &str) -> Option<(Value, Value)> {
+fn verified_parts(assertion: &str, public_jwk: &str) -> Option<(Value, Value)> {
     let header = assertion.split('.').next().unwrap();
     let header = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(header).unwrap();
     let keys = KeySet::from_json(format!(r#"{{"keys": [{public_jwk}]}}"#)).unwrap();
@@ -266,27 +271,28 @@ fn open(assertion: &str, public_jwk: &str) -> Option<(Value, Value)> {
 }
 
 #[tokio::test]
-async fn an_assertion_names_us_as_issuer_and_subject_and_the_issuer_as_its_only_audience() {
+async fn an_assertion_has_the_client_as_iss_and_sub_and_the_issuer_as_only_aud() {
     for path in ["", "/realms/x"] {
         for algorithm in [Algorithm::ES256, Algorithm::EdDSA] {
             let key = PrivateKey::generate(algorithm).unwrap().with_key_id("2027-01");
             let public = key.public_jwk();
             let fake = FakeIssuer::start_with_path(path).await;
-            let fixture =
-                IntrospectionFixture::of(fake, ClientAuthentication::private_key_jwt("orders api", key), |verifier| {
-                    verifier
-                });
+            let fixture = IntrospectionFixture::with_parts(
+                fake,
+                ClientAuthentication::private_key_jwt("orders api", key),
+                |verifier| verifier,
+            );
             assert_eq!(fixture.kind("opaque").await, None);
-            let question = &fixture.fake.introspection_requests()[0];
-            let names: Vec<_> = question.form().into_iter().map(|(name, _)| name).collect();
+            let request = &fixture.fake.introspection_requests()[0];
+            let names: Vec<_> = request.form().into_iter().map(|(name, _)| name).collect();
             let expected = ["token", "token_type_hint", "client_id", "client_assertion_type", "client_assertion"];
             assert_eq!(names, expected);
-            assert_eq!(question.header("authorization"), None);
-            assert_eq!(question.parameter("client_id").as_deref(), Some("orders api"));
-            let kind = question.parameter("client_assertion_type").unwrap();
+            assert_eq!(request.header("authorization"), None);
+            assert_eq!(request.parameter("client_id").as_deref(), Some("orders api"));
+            let kind = request.parameter("client_assertion_type").unwrap();
             assert_eq!(kind, "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
-            let assertion = question.parameter("client_assertion").unwrap();
-            let (header, mut claims) = open(&assertion, &public).expect("signed by our key");
+            let assertion = request.parameter("client_assertion").unwrap();
+            let (header, mut claims) = verified_parts(&assertion, &public).expect("signed by our key");
             let alg = algorithm.to_string();
             assert_eq!(header, json!({"alg": alg, "typ": "client-authentication+jwt", "kid": "2027-01"}));
             let jti = claims.as_object_mut().unwrap().remove("jti").unwrap();
@@ -296,15 +302,15 @@ async fn an_assertion_names_us_as_issuer_and_subject_and_the_issuer_as_its_only_
             assert_eq!(
                 claims,
                 json!({"iss": "orders api", "sub": "orders api", "aud": own, "iat": iat, "exp": exp}),
-                "the audience is the issuer, not the endpoint, and alone (RFC 7523bis)"
+                "the only audience is the issuer, not the endpoint (RFC 7523bis)"
             );
         }
     }
 }
 
 #[tokio::test]
-async fn no_two_assertions_are_the_same_and_none_is_older_than_its_question() {
-    let fixture = IntrospectionFixture::of(
+async fn each_introspection_request_has_a_new_assertion() {
+    let fixture = IntrospectionFixture::with_parts(
         FakeIssuer::start().await,
         ClientAuthentication::private_key_jwt("orders-api", key()),
         |verifier| verifier,
@@ -323,12 +329,12 @@ async fn no_two_assertions_are_the_same_and_none_is_older_than_its_question() {
     }
 }
 
-/// Its type is of its own (RFC 7523bis, RFC 8725 §3.11): nobody can use it as an access token.
+/// An assertion has its own type (RFC 7523bis, RFC 8725 §3.11), so the issuer can't use it as an access token.
 #[tokio::test]
-async fn an_assertion_opens_no_door() {
+async fn refuses_an_assertion_as_an_access_token() {
     let key = key();
     let keys = KeySet::from_json(format!(r#"{{"keys": [{}]}}"#, key.public_jwk())).unwrap();
-    let fixture = IntrospectionFixture::of(
+    let fixture = IntrospectionFixture::with_parts(
         FakeIssuer::start().await,
         ClientAuthentication::private_key_jwt("x", key),
         |verifier| verifier,
@@ -338,23 +344,26 @@ async fn an_assertion_opens_no_door() {
     assert!(open_jws(&keys, &assertion).is_some());
     let own = fixture.fake.identifier.clone();
     let issuer = tower_oauth::Issuer::from_keys(&own, keys).unwrap();
-    // Nothing but its type is wrong with it here: not even its audience.
+    // Only its type is wrong: this API even accepts its audience.
     let verifier = tower_oauth::JwtVerifier::builder(issuer, own).clock(fixture.clock.clone());
     let verifier = verifier.accept_without(tower_oauth::verify::OptionalClaim::ClientId).build().unwrap();
-    let door = IntrospectionFixture::judging(fixture.fake, fixture.clock, verifier);
-    let error = door.authenticate(&assertion).await.unwrap_err();
+    let api = IntrospectionFixture::with_verifier(fixture.fake, fixture.clock, verifier);
+    let error = api.authenticate(&assertion).await.unwrap_err();
     assert_eq!(error.to_string(), "the token's typ is not accepted");
 }
 
 #[tokio::test]
-async fn an_assertion_is_not_told_to_the_log() {
+async fn does_not_log_an_assertion() {
     let client = ClientAuthentication::private_key_jwt("orders-api", key());
     assert!(format!("{client:?}").contains("private_key_jwt"));
-    let fixture =
-        IntrospectionFixture::of(FakeIssuer::start().await, client, IntrospectionVerifierBuilder::signed_responses);
+    let fixture = IntrospectionFixture::with_parts(
+        FakeIssuer::start().await,
+        client,
+        IntrospectionVerifierBuilder::signed_responses,
+    );
     fixture.fake.introspection(crate::fake_issuer::Answer::Status(401));
     let log = Log::default();
-    log.capture(fixture.is_unavailable("5", "")).await;
+    log.capture(fixture.assert_unavailable("5", "")).await;
     let assertion = fixture.fake.introspection_requests()[0].parameter("client_assertion").unwrap();
     let pieces = assertion.as_bytes().chunks(24).map(|piece| std::str::from_utf8(piece).unwrap());
     for piece in pieces.filter(|piece| piece.len() == 24) {
@@ -363,7 +372,7 @@ async fn an_assertion_is_not_told_to_the_log() {
 }
 
 #[test]
-fn a_client_without_a_name_cannot_sign_for_itself() {
+fn private_key_jwt_requires_a_client_id() {
     let builder = tower_oauth::IntrospectionVerifier::builder(
         crate::support::issuer().issuer(),
         ClientAuthentication::private_key_jwt("", key()),

@@ -1,17 +1,17 @@
-//! What is forgotten is asked anew: what is kept, what is on its way, and nothing else.
+//! An invalidated token is verified again, also if its verdict was in flight; other tokens stay cached.
 
 use std::sync::{Arc, OnceLock, atomic::AtomicBool};
 
 use super::{
-    Answer, AuthErrorKind, CacheKey, Cached, Counting, HOUR, Ordering, PresentedToken, Server, Verdict, Verify,
-    admit_with, asking, authenticate, cached, json, subject, until,
+    AuthErrorKind, CacheKey, Cached, Counting, HOUR, Ordering, PresentedToken, Server, ServerResponse, Verdict, Verify,
+    authenticate, authenticate_with_headers, cached, json, spawn_request, subject, wait_until,
 };
 use crate::support::{API, issuer};
 
 #[tokio::test]
-async fn a_token_that_is_forgotten_is_asked_about_anew_and_no_other() {
-    let server = Server::of_ada();
-    server.says("eve", Answer::Active(json!({"sub": "eve"})));
+async fn only_an_invalidated_token_is_verified_again() {
+    let server = Server::with_ada();
+    server.set_response("eve", ServerResponse::Active(json!({"sub": "eve"})));
     let (cached, _) = cached(&server, HOUR);
     for token in ["ada", "eve"] {
         assert_eq!(subject(&cached, token).await.as_deref(), Ok(token));
@@ -20,22 +20,22 @@ async fn a_token_that_is_forgotten_is_asked_about_anew_and_no_other() {
     server.revoke("eve");
     cached.invalidate("ada");
     assert_eq!(subject(&cached, "ada").await, Err(AuthErrorKind::InvalidToken));
-    assert_eq!(subject(&cached, "eve").await.as_deref(), Ok("eve"), "the other one is still there");
+    assert_eq!(subject(&cached, "eve").await.as_deref(), Ok("eve"), "the other token is still cached");
 }
 
 #[tokio::test]
-async fn a_refusal_can_be_forgotten_too() {
+async fn invalidates_a_refusal() {
     let server = Server::new();
     let (cached, _) = cached(&server, HOUR);
     assert_eq!(subject(&cached, "ada").await, Err(AuthErrorKind::InvalidToken));
-    server.says("ada", Answer::Active(json!({"sub": "ada"})));
+    server.set_response("ada", ServerResponse::Active(json!({"sub": "ada"})));
     cached.invalidate("ada");
     assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
 }
 
 #[tokio::test]
-async fn a_clone_forgets_for_all() {
-    let server = Server::of_ada();
+async fn invalidation_through_a_clone_affects_all_clones() {
+    let server = Server::with_ada();
     let (cached, _) = cached(&server, HOUR);
     let clone = cached.clone();
     assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
@@ -45,33 +45,37 @@ async fn a_clone_forgets_for_all() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_forgotten_while_it_is_asked_about_is_not_kept_and_the_next_asks_anew() {
-    let server = Server::of_ada();
+async fn after_an_invalidation_the_next_request_joins_no_earlier_call() {
+    let server = Server::with_ada();
     let (cached, _) = cached(&server, HOUR);
-    server.shut();
-    let first = asking(&cached, "ada");
-    until(|| server.asked() == 1).await;
+    server.hold_responses();
+    let first = spawn_request(&cached, "ada");
+    wait_until(|| server.calls() == 1).await;
     cached.invalidate("ada");
-    let second = asking(&cached, "ada");
-    until(|| server.asked() == 2).await;
-    server.open();
-    assert_eq!(first.await.unwrap().as_deref(), Ok("ada"), "who asked before gets his answer");
+    let second = spawn_request(&cached, "ada");
+    wait_until(|| server.calls() == 2).await;
+    server.release_responses();
+    assert_eq!(first.await.unwrap().as_deref(), Ok("ada"), "the earlier request gets its response");
     assert_eq!(second.await.unwrap().as_deref(), Ok("ada"));
     server.revoke("ada");
-    assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"), "the second answer is kept, being newer");
+    assert_eq!(
+        subject(&cached, "ada").await.as_deref(),
+        Ok("ada"),
+        "the second verdict is cached, because it is newer"
+    );
     cached.invalidate("ada");
     assert_eq!(subject(&cached, "ada").await, Err(AuthErrorKind::InvalidToken));
 }
 
 #[tokio::test]
-async fn the_old_answer_of_a_forgotten_token_is_never_kept() {
-    let server = Server::of_ada();
+async fn a_verdict_in_flight_during_an_invalidation_is_not_cached() {
+    let server = Server::with_ada();
     let (cached, _) = cached(&server, HOUR);
-    server.shut();
-    let first = asking(&cached, "ada");
-    until(|| server.asked() == 1).await;
+    server.hold_responses();
+    let first = spawn_request(&cached, "ada");
+    wait_until(|| server.calls() == 1).await;
     cached.invalidate("ada");
-    server.open();
+    server.release_responses();
     assert_eq!(first.await.unwrap().as_deref(), Ok("ada"));
     server.revoke("ada");
     assert!(cached.is_empty());
@@ -79,94 +83,94 @@ async fn the_old_answer_of_a_forgotten_token_is_never_kept() {
 }
 
 #[tokio::test]
-async fn that_one_token_is_forgotten_does_not_keep_others_on_their_way_from_being_kept() {
-    let server = Server::of_ada();
+async fn invalidating_one_token_keeps_other_verdicts_in_flight_cacheable() {
+    let server = Server::with_ada();
     let (cached, _) = cached(&server, HOUR);
-    server.shut();
-    let ada = asking(&cached, "ada");
-    until(|| server.asked() == 1).await;
-    cached.invalidate("somebody-else");
-    server.open();
+    server.hold_responses();
+    let ada = spawn_request(&cached, "ada");
+    wait_until(|| server.calls() == 1).await;
+    cached.invalidate("another-token");
+    server.release_responses();
     assert_eq!(ada.await.unwrap().as_deref(), Ok("ada"));
     assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
-    assert_eq!(server.asked(), 1, "logouts of others must not make the cache useless");
+    assert_eq!(server.calls(), 1, "a logout of another user must not disable the cache");
 }
 
 #[tokio::test]
-async fn a_question_that_began_before_its_token_was_forgotten_is_joined_by_nobody_after() {
-    /// Somebody forgets the token just while the verifier is being called.
+async fn an_invalidation_during_the_call_of_the_verifier_is_not_lost() {
+    /// Invalidates the token during the first call of the verifier.
     #[derive(Clone)]
-    struct Interrupted {
+    struct InvalidatesDuringVerify {
         server: Server,
         cached: Arc<OnceLock<Cached<Self>>>,
-        begun: Arc<AtomicBool>,
+        called: Arc<AtomicBool>,
     }
-    impl Verify for Interrupted {
+    impl Verify for InvalidatesDuringVerify {
         fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
             let verdict = self.server.verify(presented);
-            if !self.begun.swap(true, Ordering::SeqCst) {
+            if !self.called.swap(true, Ordering::SeqCst) {
                 self.cached.get().unwrap().invalidate("ada");
             }
             verdict
         }
     }
-    let server = Server::of_ada();
-    let verifier = Interrupted { server: server.clone(), cached: Arc::default(), begun: Arc::default() };
+    let server = Server::with_ada();
+    let verifier = InvalidatesDuringVerify { server: server.clone(), cached: Arc::default(), called: Arc::default() };
     let cached = Cached::new(verifier.clone(), HOUR);
     assert!(verifier.cached.set(cached.clone()).is_ok());
-    server.shut();
-    let first = asking(&cached, "ada");
-    until(|| server.asked() == 1).await;
-    let second = asking(&cached, "ada");
-    until(|| server.asked() == 2).await;
-    server.open();
+    server.hold_responses();
+    let first = spawn_request(&cached, "ada");
+    wait_until(|| server.calls() == 1).await;
+    let second = spawn_request(&cached, "ada");
+    wait_until(|| server.calls() == 2).await;
+    server.release_responses();
     assert_eq!(first.await.unwrap().as_deref(), Ok("ada"));
     assert_eq!(second.await.unwrap().as_deref(), Ok("ada"));
 }
 
 #[tokio::test]
-async fn everything_can_be_forgotten_at_once_what_is_on_its_way_too() {
-    let server = Server::of_ada();
-    server.says("eve", Answer::Active(json!({"sub": "eve"})));
+async fn clear_invalidates_everything_including_verdicts_in_flight() {
+    let server = Server::with_ada();
+    server.set_response("eve", ServerResponse::Active(json!({"sub": "eve"})));
     let (cached, _) = cached(&server, HOUR);
     assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
     assert_eq!(subject(&cached, "bad").await, Err(AuthErrorKind::InvalidToken));
-    server.shut();
-    let eve = asking(&cached, "eve");
-    until(|| server.asked() == 3).await;
+    server.hold_responses();
+    let eve = spawn_request(&cached, "eve");
+    wait_until(|| server.calls() == 3).await;
     cached.clear();
-    server.open();
+    server.release_responses();
     assert_eq!(eve.await.unwrap().as_deref(), Ok("eve"));
     assert!(cached.is_empty());
     for token in ["ada", "bad", "eve"] {
         subject(&cached, token).await.ok();
     }
-    assert_eq!(server.asked(), 6);
+    assert_eq!(server.calls(), 6);
 }
 
 #[tokio::test]
-async fn a_jwt_that_is_forgotten_is_verified_anew_and_accepted_again() {
+async fn an_invalidated_jwt_is_verified_again_and_accepted() {
     let verifier = Counting::new(issuer().verifier(API));
     let cached = Cached::new(verifier.clone(), HOUR);
     let token = issuer().token("ada").sign();
     for _ in 0..3 {
         assert!(authenticate(&cached, &token).await.is_ok());
     }
-    assert_eq!((verifier.asked(), cached.len()), (1, 1));
+    assert_eq!((verifier.calls(), cached.len()), (1, 1));
     cached.invalidate(&token);
     assert!(cached.is_empty());
     assert!(authenticate(&cached, &token).await.is_ok());
-    assert_eq!(verifier.asked(), 2);
+    assert_eq!(verifier.calls(), 2);
 }
 
-/// Asks for the tenant in a header, and says so.
+/// Chooses the response by a header with the tenant, and adds the header to the cache key.
 #[derive(Clone)]
 struct Tenants(Server);
 
 impl Verify for Tenants {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         let tenant = presented.parts().headers["tenant"].to_str().unwrap();
-        self.0.question(&format!("{tenant}/{}", presented.token()), presented)
+        self.0.verdict_for(&format!("{tenant}/{}", presented.token()), presented)
     }
 
     fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
@@ -175,28 +179,28 @@ impl Verify for Tenants {
 }
 
 #[tokio::test]
-async fn a_token_is_forgotten_for_every_tenant() {
+async fn invalidates_a_token_for_every_tenant() {
     let server = Server::new();
     let jwt = issuer().token("ada").sign();
     for token in ["opaque", &jwt] {
         for tenant in ["one", "two"] {
-            server.says(&format!("{tenant}/{token}"), Answer::Active(json!({"sub": tenant})));
+            server.set_response(&format!("{tenant}/{token}"), ServerResponse::Active(json!({"sub": tenant})));
         }
         let cached = Cached::new(Tenants(server.clone()), HOUR);
         for tenant in ["one", "two"] {
-            assert!(admit_with(&cached, token, &[("tenant", tenant)]).await.is_ok());
+            assert!(authenticate_with_headers(&cached, token, &[("tenant", tenant)]).await.is_ok());
         }
         cached.invalidate(token);
         for tenant in ["one", "two"] {
             server.revoke(&format!("{tenant}/{token}"));
-            assert!(admit_with(&cached, token, &[("tenant", tenant)]).await.is_err());
+            assert!(authenticate_with_headers(&cached, token, &[("tenant", tenant)]).await.is_err());
         }
     }
 }
 
 #[tokio::test]
-async fn to_forget_what_was_never_there_does_no_harm() {
-    let server = Server::of_ada();
+async fn invalidating_a_token_that_is_not_cached_has_no_effect() {
+    let server = Server::with_ada();
     let (cached, _) = cached(&server, HOUR);
     for token in ["", ".", "a.b", "ä", &"x".repeat(1 << 20), &".".repeat(100)] {
         cached.invalidate(token);

@@ -1,34 +1,34 @@
-//! By what verdicts are told apart, and that nothing of it can be read.
+//! Cache keys: which requests share a verdict, and that `Debug` shows no part of a key.
 
 use tower_oauth::{JwtVerifier, verify::BearerMethod};
 
 use super::{
-    Answer, AuthErrorKind, CacheKey, Cached, Counting, HOUR, PresentedToken, Request, ResourceServer, Server, Verdict,
-    Verify, admit_with, authenticate, cached, json, subject,
+    AuthErrorKind, CacheKey, Cached, Counting, HOUR, PresentedToken, Request, ResourceServer, Server, ServerResponse,
+    Verdict, Verify, authenticate, authenticate_with_headers, cached, json, subject,
 };
 use crate::support::{API, issuer, verifier_from};
 
 #[tokio::test]
-async fn a_verifier_that_looks_at_the_request_and_does_not_say_so_is_never_kept() {
-    let server = Server::of_ada();
-    let inside = server.clone();
+async fn a_verifier_that_reads_the_request_without_a_cache_key_is_not_cached() {
+    let server = Server::with_ada();
+    let inner = server.clone();
     let verifier = verifier_from(move |presented| {
         let _ = presented.parts();
-        inside.verify(presented)
+        inner.verify(presented)
     });
     let cached = Cached::new(verifier, HOUR);
-    for asked in 1..4 {
+    for calls in 1..4 {
         assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
-        assert_eq!(server.asked(), asked);
+        assert_eq!(server.calls(), calls);
     }
     assert_eq!(subject(&cached, "bad").await, Err(AuthErrorKind::InvalidToken));
     assert_eq!(subject(&cached, "bad").await, Err(AuthErrorKind::InvalidToken));
-    assert_eq!(server.asked(), 5);
+    assert_eq!(server.calls(), 5);
     assert!(cached.is_empty());
 }
 
 #[tokio::test]
-async fn a_verifier_that_looks_at_the_way_the_token_came_is_never_kept() {
+async fn a_verifier_that_reads_the_bearer_method_is_not_cached() {
     let verifier = verifier_from(|presented| match presented.bearer_method() {
         BearerMethod::Authorization => Verdict::Now(presented.permit().token(&json!({"sub": "ada"}))),
         _ => Verdict::Now(Err(tower_oauth::AuthError::invalid_token())),
@@ -40,14 +40,14 @@ async fn a_verifier_that_looks_at_the_way_the_token_came_is_never_kept() {
     assert_eq!(server.authenticate(&parts).await.unwrap_err().kind(), AuthErrorKind::InvalidToken);
 }
 
-/// Takes the tenant from a header, if there is one, and says so.
+/// Chooses the response by a header with the tenant, if there is one, and adds the header to the cache key.
 #[derive(Clone)]
 struct Tenants(Server);
 
 impl Verify for Tenants {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         let tenant = presented.parts().headers.get("tenant").map_or("none", |tenant| tenant.to_str().unwrap());
-        self.0.question(tenant, presented)
+        self.0.verdict_for(tenant, presented)
     }
 
     fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
@@ -58,13 +58,13 @@ impl Verify for Tenants {
 }
 
 #[tokio::test]
-async fn a_verifier_that_says_what_it_looked_at_is_kept_and_its_verdicts_told_apart() {
+async fn verdicts_with_different_cache_keys_are_cached_separately() {
     let server = Server::new();
     for tenant in ["none", "one", "two"] {
-        server.says(tenant, Answer::Active(json!({"sub": tenant})));
+        server.set_response(tenant, ServerResponse::Active(json!({"sub": tenant})));
     }
     for token in ["opaque".to_owned(), issuer().token("ada").sign()] {
-        let before = server.asked();
+        let before = server.calls();
         // Boxed, because a box must forward `cache_key`.
         let boxed: Box<dyn Verify> = Box::new(Tenants(server.clone()));
         let cached = Cached::new(boxed, HOUR);
@@ -72,24 +72,24 @@ async fn a_verifier_that_says_what_it_looked_at_is_kept_and_its_verdicts_told_ap
             let header = [("tenant", tenant)];
             let headers = if tenant == "none" { &[][..] } else { &header };
             for _ in 0..2 {
-                assert_eq!(admit_with(&cached, &token, headers).await.unwrap().subject(), Some(tenant));
+                assert_eq!(authenticate_with_headers(&cached, &token, headers).await.unwrap().subject(), Some(tenant));
             }
         }
-        assert!(server.asked() - before < 10, "each second one was a hit");
-        assert!(server.asked() - before >= 3);
+        assert!(server.calls() - before < 10, "each second request was a hit");
+        assert!(server.calls() - before >= 3);
     }
 }
 
 #[tokio::test]
-async fn where_a_part_of_the_key_ends_counts() {
-    /// Two headers are two parts.
+async fn the_boundaries_between_parts_of_a_cache_key_count() {
+    /// Adds two headers as two parts of the cache key.
     #[derive(Clone)]
     struct TwoParts(Server);
     impl Verify for TwoParts {
         fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
             let headers = &presented.parts().headers;
             let user = format!("{}|{}", headers["a"].to_str().unwrap(), headers["b"].to_str().unwrap());
-            self.0.question(&user, presented)
+            self.0.verdict_for(&user, presented)
         }
         fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
             key.add(&presented.parts().headers["a"]);
@@ -100,13 +100,13 @@ async fn where_a_part_of_the_key_ends_counts() {
     let cached = Cached::new(TwoParts(server.clone()), HOUR);
     for (a, b) in [("x", "yz"), ("xy", "z"), ("xyz", ""), ("", "xyz"), ("z", "xy")] {
         let user = format!("{a}|{b}");
-        server.says(&user, Answer::Active(json!({"sub": user})));
-        let token = admit_with(&cached, "same", &[("a", a), ("b", b)]).await.unwrap();
+        server.set_response(&user, ServerResponse::Active(json!({"sub": user})));
+        let token = authenticate_with_headers(&cached, "same", &[("a", a), ("b", b)]).await.unwrap();
         assert_eq!(token.subject(), Some(user.as_str()));
     }
 }
 
-/// Spellings that a lenient reader might take for the same token.
+/// Spellings that a lenient implementation might treat as the same token.
 fn spellings(token: &str) -> Vec<String> {
     let swapped: String =
         token.chars().map(|c| if c.is_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() }).collect();
@@ -124,14 +124,14 @@ fn spellings(token: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_second_spelling_of_an_opaque_token_is_another_token() {
-    // A prefix, a suffix, another case: none of them may hit.
+async fn another_spelling_of_an_opaque_token_is_not_a_hit() {
+    // A prefix, a suffix, another case: none of them may be a hit.
     let server = Server::new();
     let (cached, _) = cached(&server, HOUR);
     let token = "Za9-".repeat(20);
     let dotted = format!("a.b.{}", "Za9_".repeat(20));
     for token in [token, dotted] {
-        server.says(&token, Answer::Active(json!({"sub": "ada"})));
+        server.set_response(&token, ServerResponse::Active(json!({"sub": "ada"})));
         assert_eq!(subject(&cached, &token).await.as_deref(), Ok("ada"));
         for spelling in spellings(&token) {
             assert_eq!(subject(&cached, &spelling).await, Err(AuthErrorKind::InvalidToken), "{spelling}");
@@ -141,17 +141,17 @@ async fn a_second_spelling_of_an_opaque_token_is_another_token() {
 }
 
 #[tokio::test]
-async fn a_second_spelling_of_a_jwt_is_another_token() {
+async fn another_spelling_of_a_jwt_is_not_a_hit() {
     let verifier = Counting::new(issuer().verifier(API));
     let cached = Cached::new(verifier.clone(), HOUR);
     let token = issuer().token("ada").sign();
     assert!(authenticate(&cached, &token).await.is_ok());
     for spelling in spellings(&token) {
-        let before = verifier.asked();
+        let before = verifier.calls();
         assert!(authenticate(&cached, &spelling).await.is_err(), "{spelling}");
-        assert_eq!(verifier.asked(), before + 1);
+        assert_eq!(verifier.calls(), before + 1);
     }
-    // Claims or header of another token under a known signature: every byte counts, not only the signature.
+    // Claims or header of another token with a cached token's signature: every byte counts, not only the signature.
     let eve = issuer().token("eve").sign();
     assert!(authenticate(&cached, &eve).await.is_ok());
     let (ada, eve): (Vec<_>, Vec<_>) = (token.split('.').collect(), eve.split('.').collect());
@@ -161,23 +161,23 @@ async fn a_second_spelling_of_a_jwt_is_another_token() {
 }
 
 #[tokio::test]
-async fn every_single_byte_of_a_token_counts() {
+async fn every_byte_of_a_token_counts() {
     let server = Server::new();
     let (cached, _) = cached(&server, HOUR);
     let jwt = issuer().token("ada").sign();
-    server.says(&jwt, Answer::Active(json!({"sub": "ada"})));
+    server.set_response(&jwt, ServerResponse::Active(json!({"sub": "ada"})));
     assert_eq!(subject(&cached, &jwt).await.as_deref(), Ok("ada"));
     for place in 0..jwt.len() {
         let mut other = jwt.clone();
-        let bent = if jwt.as_bytes()[place] == b'x' { "y" } else { "x" };
-        other.replace_range(place..=place, bent);
+        let changed = if jwt.as_bytes()[place] == b'x' { "y" } else { "x" };
+        other.replace_range(place..=place, changed);
         assert_eq!(subject(&cached, &other).await, Err(AuthErrorKind::InvalidToken), "byte {place}");
     }
 }
 
-/// Prints the key that it was given.
-struct Prints(std::sync::Arc<std::sync::Mutex<String>>);
-impl Verify for Prints {
+/// Formats its cache key with `Debug`.
+struct FormatsCacheKey(std::sync::Arc<std::sync::Mutex<String>>);
+impl Verify for FormatsCacheKey {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         Verdict::Now(presented.permit().token(&json!({})))
     }
@@ -188,7 +188,7 @@ impl Verify for Prints {
 }
 
 #[tokio::test]
-async fn what_is_printed_of_a_cache_tells_nothing_of_what_is_in_it() {
+async fn debug_of_a_cache_and_of_a_cache_key_shows_no_content() {
     let verifier: JwtVerifier = issuer().verifier(API);
     let cached = Cached::new(verifier, HOUR);
     let token = issuer().token("ada-the-subject").scope("secret:scope").sign();
@@ -199,6 +199,6 @@ async fn what_is_printed_of_a_cache_tells_nothing_of_what_is_in_it() {
     }
     assert!(printed.starts_with("Cached {") && printed.contains("max_age: 3600s"), "{printed}");
     let key = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
-    authenticate(&Cached::new(Prints(std::sync::Arc::clone(&key)), HOUR), "token").await.unwrap();
+    authenticate(&Cached::new(FormatsCacheKey(std::sync::Arc::clone(&key)), HOUR), "token").await.unwrap();
     assert_eq!(*key.lock().unwrap(), "CacheKey { .. }");
 }
