@@ -19,13 +19,13 @@ const LOAD: Duration = Duration::from_secs(4);
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_good_twice_or_forgotten_when_instances_on_one_redis_are_killed() {
+async fn nothing_is_accepted_twice_or_lost_when_instances_on_one_redis_are_killed() {
     let Some(redis) = RedisServer::start("two instances on one Redis") else { return };
     survive("redis", redis).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_good_twice_or_forgotten_when_instances_on_one_postgres_are_killed() {
+async fn nothing_is_accepted_twice_or_lost_when_instances_on_one_postgres_are_killed() {
     let Some(postgres) = postgres::Server::start() else { return };
     survive("postgres", postgres).await;
 }

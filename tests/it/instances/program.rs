@@ -39,7 +39,7 @@ impl Instance {
     /// Returns when it serves. Port 0 is any.
     pub(super) fn start(store: &str, key: &str, port: u16) -> Self {
         let mut process = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "instances::program::serves_where_it_is_told_to", "--nocapture"])
+            .args(["--exact", "instances::program::serves_as_an_instance", "--nocapture"])
             .envs([(STORE, store), (KEY, key), (PORT, &port.to_string())])
             .stdout(Stdio::piped())
             .spawn()
@@ -74,7 +74,7 @@ impl Drop for Instance {
 
 /// The program of an [`Instance`], which is nothing in a usual run.
 #[tokio::test]
-async fn serves_where_it_is_told_to() {
+async fn serves_as_an_instance() {
     let (Ok(store), Ok(key), Ok(port)) = (env::var(STORE), env::var(KEY), env::var(PORT)) else { return };
     let endpoint = with_store(builder(&key), &store).await.build().unwrap();
     let app = Router::new().route("/authorize", get(authorize).with_state(endpoint.clone())).fallback_service(endpoint);

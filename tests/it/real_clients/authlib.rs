@@ -26,13 +26,13 @@ fn environment() -> PathBuf {
 }
 
 #[tokio::test]
-async fn it_sees_all_that_a_client_needs() {
+async fn everything_that_a_client_needs_works() {
     let Some(script) = script() else { return };
     script.sees(&Host::start("").await, &seen("invalid_client")).await;
 }
 
 #[tokio::test]
-async fn it_sees_the_same_of_an_issuer_with_a_path_and_gets_a_token_by_its_own_assertions_where_they_are_accepted() {
+async fn an_issuer_with_a_path_works_and_accepts_the_librarys_assertions_if_configured() {
     let Some(script) = script() else { return };
     let host =
         Host::with("/tenants/a", Algorithm::ES256, TokenEndpointBuilder::accept_token_endpoint_as_assertion_audience);
@@ -40,7 +40,7 @@ async fn it_sees_the_same_of_an_issuer_with_a_path_and_gets_a_token_by_its_own_a
 }
 
 #[tokio::test]
-async fn it_sees_the_same_of_authorization_server() {
+async fn the_example_authorization_server_works() {
     let Some(script) = script() else { return };
     for path in ["", "/tenants/a"] {
         let Some(host) = Program::start(path).await else { return };

@@ -61,7 +61,7 @@ fn refused<T: std::fmt::Debug>(answer: Result<T, Failure>) -> BasicErrorResponse
 }
 
 #[tokio::test]
-async fn gets_a_token_for_itself_by_basic_and_by_body_and_asks_about_it_and_gives_it_back() {
+async fn gets_a_token_for_itself_by_basic_and_by_body_and_introspects_and_revokes_it() {
     for (path, (id, secret)) in [("", ("reports", "reports-secret")), ("/tenants/a", ODD)] {
         let host = Host::start(path).await;
         for way in [AuthType::BasicAuth, AuthType::RequestBody] {
@@ -93,7 +93,7 @@ async fn gets_a_token_for_itself_by_basic_and_by_body_and_asks_about_it_and_give
 }
 
 #[tokio::test]
-async fn a_user_allows_it_and_it_refreshes_and_an_old_refresh_token_ends_the_family() {
+async fn a_user_approves_and_it_refreshes_and_an_old_refresh_token_revokes_the_family() {
     for (path, id, secret) in [("", "web", "web-secret"), ("/tenants/a", "native", "")] {
         let host = Host::start(path).await;
         let watch = client(&host, "reports", "reports-secret").await;
@@ -122,7 +122,7 @@ async fn a_user_allows_it_and_it_refreshes_and_an_old_refresh_token_ends_the_fam
 }
 
 #[tokio::test]
-async fn a_refresh_token_that_is_given_back_takes_its_access_token_with_it() {
+async fn revoking_a_refresh_token_revokes_its_access_token() {
     let host = Host::start("").await;
     let client = client(&host, "web", "web-secret").await;
     let (code, verifier) = code(&host, &client, &["read"]).await;
@@ -177,7 +177,7 @@ async fn sees_a_wrong_secret_a_wrong_scope_and_a_grant_it_may_not_use() {
 }
 
 #[tokio::test]
-async fn the_metadata_of_an_issuer_with_a_path_stands_where_a_client_looks_for_it() {
+async fn the_metadata_of_an_issuer_with_a_path_is_where_a_client_looks_for_it() {
     let host = Host::start("/tenants/a").await;
     let metadata = host.metadata().await;
     for (name, path) in [("token_endpoint", "/token"), ("authorization_endpoint", "/authorize")] {

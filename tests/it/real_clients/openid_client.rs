@@ -22,19 +22,19 @@ fn script() -> Option<Script> {
 }
 
 #[tokio::test]
-async fn it_sees_all_that_a_client_needs() {
+async fn everything_that_a_client_needs_works() {
     let Some(script) = script() else { return };
     script.sees(&Host::start("").await, SEEN).await;
 }
 
 #[tokio::test]
-async fn it_sees_the_same_of_an_issuer_with_a_path() {
+async fn an_issuer_with_a_path_works() {
     let Some(script) = script() else { return };
     script.sees(&Host::start("/tenants/a").await, SEEN).await;
 }
 
 #[tokio::test]
-async fn it_sees_the_same_of_authorization_server() {
+async fn the_example_authorization_server_works() {
     let Some(script) = script() else { return };
     for path in ["", "/tenants/a"] {
         let Some(host) = Program::start(path).await else { return };

@@ -109,7 +109,7 @@ fn refused<T: std::fmt::Debug>(answer: Result<T, Failure>) -> CoreErrorResponseT
 }
 
 #[tokio::test]
-async fn it_finds_no_openid_provider_and_its_metadata_need_two_members_more() {
+async fn openid_discovery_fails_and_the_metadata_need_two_more_members() {
     let host = Host::start("").await;
     let found = CoreProviderMetadata::discover_async(IssuerUrl::new(host.issuer.clone()).unwrap(), &send).await;
     assert!(matches!(&found, Err(DiscoveryError::Response(status, ..)) if *status == 404), "{found:?}");
@@ -126,7 +126,7 @@ async fn it_finds_no_openid_provider_and_its_metadata_need_two_members_more() {
 }
 
 #[tokio::test]
-async fn gets_a_token_for_itself_by_basic_and_by_body_and_gives_it_back() {
+async fn gets_a_token_for_itself_by_basic_and_by_body_and_revokes_it() {
     for (path, (id, secret)) in [("", ("reports", "reports-secret")), ("/tenants/a", ODD)] {
         let host = Host::start(path).await;
         for way in [AuthType::BasicAuth, AuthType::RequestBody] {
@@ -146,7 +146,7 @@ async fn gets_a_token_for_itself_by_basic_and_by_body_and_gives_it_back() {
 }
 
 #[tokio::test]
-async fn a_user_allows_it_and_it_refreshes_and_each_code_and_refresh_token_is_good_once() {
+async fn a_user_approves_and_it_refreshes_and_each_code_and_refresh_token_works_once() {
     for (path, id, secret) in [("", "web", Some("web-secret")), ("/tenants/a", "native", None)] {
         let host = Host::start(path).await;
         let watch = client(&host, "reports", Some("reports-secret")).await;

@@ -28,7 +28,7 @@ async fn assert_with(world: &World, assertion: &str) -> super::Answer {
 }
 
 #[tokio::test]
-async fn a_secret_is_taken_by_basic_and_in_the_body() {
+async fn a_secret_is_accepted_in_basic_and_in_the_body() {
     let world = World::new();
     world.post("/token", &usual("reports"), &[CC]).await.is_ok();
     let form = [CC, ("client_id", "reports"), ("client_secret", "reports-secret")];
@@ -59,7 +59,7 @@ async fn ids_and_secrets_in_basic_are_form_decoded_and_may_be_any_text() {
 }
 
 #[tokio::test]
-async fn credentials_that_are_none_are_refused_with_a_challenge() {
+async fn malformed_or_missing_credentials_are_refused_with_a_challenge() {
     let world = World::new();
     let long = raw_basic(format!("reports:{}", "x".repeat(40_000)));
     let wrong = [
@@ -96,7 +96,7 @@ async fn credentials_that_are_none_are_refused_with_a_challenge() {
 }
 
 #[tokio::test]
-async fn a_client_authenticates_in_one_way_only() {
+async fn a_client_authenticates_by_one_method_only() {
     let world = World::new();
     let secret = ("client_secret", "reports-secret");
     let two_ways: [&[(&str, &str)]; 4] = [
@@ -120,7 +120,7 @@ async fn a_client_authenticates_in_one_way_only() {
 }
 
 #[tokio::test]
-async fn a_client_id_that_is_not_the_one_who_authenticated_is_refused() {
+async fn a_client_id_other_than_the_authenticated_one_is_refused() {
     let world = World::new();
     world.post("/token", &usual("reports"), &[CC, ("client_id", "others")]).await.is_error(400, "invalid_request");
     let signed = assertion(&world, "1").sign();
@@ -130,7 +130,7 @@ async fn a_client_id_that_is_not_the_one_who_authenticated_is_refused() {
 }
 
 #[tokio::test]
-async fn confidential_and_public_clients_are_not_taken_for_each_other() {
+async fn confidential_and_public_clients_are_not_confused() {
     let world = World::new();
     for id in ["reports", "signs", "nobody"] {
         world.post("/token", "", &[CC, ("client_id", id)]).await.is_error(401, "invalid_client");
@@ -176,7 +176,7 @@ async fn failed_authentications_are_throttled_for_each_client() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn guesses_at_the_same_time_get_no_further() {
+async fn concurrent_guesses_are_throttled_too() {
     let world = World::new();
     let guesses = (0..200).map(|_| async {
         let (endpoint, clients, clock) = (world.endpoint.clone(), world.clients.clone(), world.clock.clone());
@@ -189,7 +189,7 @@ async fn guesses_at_the_same_time_get_no_further() {
 }
 
 #[tokio::test]
-async fn nobody_can_hold_off_a_client_that_signs() {
+async fn failed_authentications_never_throttle_a_client_with_keys() {
     let world = World::new();
     for _ in 0..30 {
         world.post("/token", &basic("signs", "x"), &[CC]).await;
@@ -220,7 +220,7 @@ async fn an_assertion_is_accepted_once() {
 }
 
 #[tokio::test]
-async fn of_many_that_come_with_one_assertion_one_is_let_in() {
+async fn of_many_requests_with_one_assertion_one_is_accepted() {
     let world = World::new();
     let assertion = assertion(&world, "1").sign();
     let answers = join_all((0..64).map(|_| assert_with(&world, &assertion))).await;
@@ -283,7 +283,7 @@ async fn assertions_are_refused_for_every_rule_they_break() {
 }
 
 #[tokio::test]
-async fn the_endpoints_url_is_an_assertions_audience_only_where_that_is_said() {
+async fn the_endpoints_url_is_an_assertions_audience_only_if_configured() {
     let world = World::with(TokenEndpointBuilder::accept_token_endpoint_as_assertion_audience);
     assert_with(&world, &assertion(&world, "1").audience("https://as.test/token").sign()).await.is_ok();
     assert_with(&world, &assertion(&world, "2").sign()).await.is_ok();
@@ -305,7 +305,7 @@ async fn assertions_may_be_signed_with_any_asymmetric_algorithm() {
 }
 
 #[tokio::test]
-async fn a_renewed_secret_ends_what_was_given_for_the_old_one() {
+async fn a_renewed_secret_ends_the_tokens_of_the_old_one() {
     let world = World::new();
     let jwt = world.access_token("reports", &[]).await;
     let opaque = world.access_token("reports", &[("resource", super::OPAQUE)]).await;
@@ -325,7 +325,7 @@ async fn a_renewed_secret_ends_what_was_given_for_the_old_one() {
 }
 
 #[test]
-fn a_client_that_is_removed_while_its_secret_is_renewed_stays_away() {
+fn a_client_that_is_removed_while_its_secret_is_renewed_stays_removed() {
     let clients = World::new().clients;
     let find = |id| futures_util::FutureExt::now_or_never(clients.find(id)).unwrap().unwrap();
     let start = std::sync::Barrier::new(2);
@@ -347,7 +347,7 @@ fn a_client_that_is_removed_while_its_secret_is_renewed_stays_away() {
 }
 
 #[tokio::test]
-async fn an_assertion_of_one_client_is_not_anothers_whatever_kid_it_names() {
+async fn an_assertion_signed_by_another_client_is_refused_with_any_kid() {
     let world = World::new();
     let other = assertion_key(Algorithm::EdDSA);
     world.clients.insert(may_have_tokens(Client::with_keys("other", other.key_set())).build().unwrap());
@@ -381,7 +381,7 @@ async fn a_removed_client_has_no_tokens() {
 }
 
 #[test]
-fn secrets_are_not_told_by_debug() {
+fn debug_shows_no_secrets() {
     let secret = ClientSecret::new("correct-horse");
     let shown = format!("{secret:?} {:?}", TokenHash::of("correct-horse"));
     assert!(!shown.contains("correct") && shown.contains("redacted"), "{shown}");

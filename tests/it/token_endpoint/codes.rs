@@ -32,7 +32,7 @@ fn told(error: AuthorizationError) -> String {
 }
 
 #[tokio::test]
-async fn a_code_is_asked_for_allowed_and_redeemed() {
+async fn a_code_is_requested_approved_and_redeemed() {
     let world = World::with_users();
     let request = world.ask(&[]).await.unwrap();
     assert_eq!((request.client_id(), request.redirect_uri()), ("app", CB));
@@ -60,7 +60,7 @@ async fn a_code_is_asked_for_allowed_and_redeemed() {
 }
 
 #[tokio::test]
-async fn deny_is_told_to_the_client() {
+async fn deny_redirects_to_the_client_with_an_error() {
     let world = World::with_users();
     let sent = sent(&world.ask(&[]).await.unwrap().deny().map(Body::new));
     assert_eq!(sent[0], ("error".to_owned(), "access_denied".to_owned()));
@@ -71,7 +71,7 @@ async fn deny_is_told_to_the_client() {
 }
 
 #[tokio::test]
-async fn a_wrong_client_or_redirect_uri_sends_nobody_anywhere() {
+async fn a_wrong_client_or_redirect_uri_never_redirects() {
     let world = World::with_users();
     for wrong in [
         vec![("client_id", "")],
@@ -98,7 +98,7 @@ async fn a_wrong_client_or_redirect_uri_sends_nobody_anywhere() {
 }
 
 #[tokio::test]
-async fn every_other_mistake_is_told_to_the_client() {
+async fn every_other_error_is_sent_to_the_client() {
     let world = World::with_users();
     for (change, code) in [
         (vec![("response_type", "")], "invalid_request"),
@@ -131,7 +131,7 @@ async fn every_other_mistake_is_told_to_the_client() {
 }
 
 #[tokio::test]
-async fn pkce_binds_the_code_to_who_asked_for_it() {
+async fn pkce_binds_the_code_to_the_client_that_requested_it() {
     let world = World::with_users();
     let code = world.code(&[]).await;
     let long = "a".repeat(129);
@@ -206,7 +206,7 @@ async fn a_confidential_client_authenticates_when_it_redeems() {
 }
 
 #[tokio::test]
-async fn a_code_lives_for_a_minute() {
+async fn a_code_expires_after_a_minute() {
     let world = World::with_users();
     let (one, two) = (world.code(&[]).await, world.code(&[]).await);
     world.clock.advance(Duration::from_secs(59));
@@ -224,7 +224,7 @@ async fn a_code_lives_for_a_minute() {
 }
 
 #[tokio::test]
-async fn a_replayed_code_revokes_what_it_gave() {
+async fn a_replayed_code_revokes_the_tokens_issued_for_it() {
     let world = World::with_users();
     let code = world.code(&[]).await;
     let first = world.redeem(&code, &[]).await;
@@ -244,7 +244,7 @@ async fn a_replayed_code_revokes_what_it_gave() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_that_redeem_one_code_one_wins() {
+async fn of_many_requests_that_redeem_one_code_one_succeeds() {
     let world = World::with_users();
     let code = world.code(&[]).await;
     let answers = join_all((0..64).map(|_| world.redeem(&code, &[]))).await;
@@ -254,7 +254,7 @@ async fn of_many_that_redeem_one_code_one_wins() {
 }
 
 #[tokio::test]
-async fn a_user_allows_some_of_the_scopes_and_no_others() {
+async fn a_user_can_approve_some_of_the_scopes_and_no_others() {
     let world = World::with_users();
     let both =
         [("client_id", "native"), ("redirect_uri", "http://127.0.0.1:5000/cb"), ("scope", "orders:read orders:write")];
@@ -272,7 +272,7 @@ async fn a_user_allows_some_of_the_scopes_and_no_others() {
 }
 
 #[tokio::test]
-async fn nobody_is_taken_for_a_client() {
+async fn an_empty_subject_or_a_client_id_as_subject_is_refused() {
     let world = World::with_users();
     for subject in ["", "app", "reports"] {
         let sent = sent(&world.ask(&[]).await.unwrap().approve(subject, ["orders:read"]).await.map(Body::new));
@@ -282,7 +282,7 @@ async fn nobody_is_taken_for_a_client() {
 }
 
 #[tokio::test]
-async fn a_token_is_for_one_of_the_resources_that_were_allowed() {
+async fn a_token_is_for_one_of_the_approved_resources() {
     let world = World::with_users();
     let native = [("client_id", "native"), ("redirect_uri", "http://127.0.0.1:1/cb")];
     let ask = [&native[..], &[("resource", OPAQUE), ("resource", API)]].concat();
@@ -310,7 +310,7 @@ async fn a_token_is_for_one_of_the_resources_that_were_allowed() {
 }
 
 #[tokio::test]
-async fn what_a_client_lost_before_it_redeemed_its_code_is_not_given() {
+async fn a_code_grants_only_what_the_client_is_still_registered_for() {
     let world = World::with_users();
     let ask = [("client_id", "web"), ("redirect_uri", CB), ("scope", "orders:read orders:write"), ("resource", OPAQUE)];
     let proof = [("client_id", "web"), ("client_secret", "web-secret")];
@@ -336,7 +336,7 @@ async fn what_a_client_lost_before_it_redeemed_its_code_is_not_given() {
 }
 
 #[tokio::test]
-async fn the_port_of_a_loopback_address_is_free() {
+async fn the_port_of_a_loopback_redirect_uri_may_vary() {
     let world = World::with_users();
     for uri in ["http://127.0.0.1/cb", "http://127.0.0.1:49152/cb"] {
         let native = [("client_id", "native"), ("redirect_uri", uri)];
@@ -395,7 +395,7 @@ async fn an_axum_handler_takes_the_request_as_an_argument() {
 }
 
 #[tokio::test]
-async fn the_metadata_tells_what_codes_need() {
+async fn the_metadata_has_what_codes_need() {
     let world = World::with_users();
     let json = world.get("/.well-known/oauth-authorization-server").await.json;
     assert_eq!(json["authorization_endpoint"], super::AUTHORIZE);
@@ -413,7 +413,7 @@ async fn the_metadata_tells_what_codes_need() {
 
 #[cfg(feature = "tracing")]
 #[tokio::test]
-async fn the_log_tells_our_own_trouble_and_no_secret() {
+async fn the_log_has_server_errors_and_no_secret() {
     let log = crate::secrets::Log::default();
     let (world, broken) = (
         World::with_users(),

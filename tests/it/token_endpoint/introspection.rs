@@ -6,7 +6,7 @@ use super::{ISSUER, OPAQUE, World, basic, part, usual};
 use crate::support::API;
 
 #[tokio::test]
-async fn a_living_token_is_described_as_it_was_issued() {
+async fn an_active_token_is_described_as_it_was_issued() {
     let world = World::new();
     let jwt = world.access_token("reports", &[("scope", "orders:read orders:write")]).await;
     let claims = part(&jwt, 1);
@@ -24,7 +24,7 @@ async fn a_living_token_is_described_as_it_was_issued() {
 }
 
 #[tokio::test]
-async fn what_is_not_alive_is_inactive_and_nothing_else() {
+async fn an_inactive_token_gets_active_false_and_nothing_else() {
     let world = World::new();
     let jwt = world.access_token("reports", &[]).await;
     let bent = format!("{}x", &jwt[..jwt.len() - 1]);
@@ -42,7 +42,7 @@ async fn what_is_not_alive_is_inactive_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_client_is_told_about_its_own_tokens_and_those_for_the_api_that_it_is() {
+async fn a_client_can_introspect_its_own_tokens_and_those_for_its_own_api() {
     let world = World::new();
     let jwt = world.access_token("reports", &[]).await;
     let opaque = world.access_token("reports", &[("resource", OPAQUE)]).await;
@@ -62,7 +62,7 @@ async fn a_client_is_told_about_its_own_tokens_and_those_for_the_api_that_it_is(
 }
 
 #[tokio::test]
-async fn who_asks_must_prove_who_it_is() {
+async fn an_introspecting_client_must_authenticate() {
     let world = World::new();
     let token = world.access_token("reports", &[]).await;
     let ask = async |authorization: &str, form: &[(&str, &str)]| {

@@ -28,7 +28,7 @@ fn named(id: &str) -> PrivateKey {
 }
 
 #[tokio::test]
-async fn the_key_set_is_public_and_may_be_kept_for_five_minutes() {
+async fn the_key_set_is_public_and_may_be_cached_for_five_minutes() {
     let world = World::new();
     let answer = world.get("/jwks.json").await;
     assert_eq!(answer.header("content-type"), Some("application/json"));
@@ -40,7 +40,7 @@ async fn the_key_set_is_public_and_may_be_kept_for_five_minutes() {
 }
 
 #[tokio::test]
-async fn the_next_key_is_published_before_it_signs_and_the_last_one_until_its_tokens_are_dead() {
+async fn the_next_key_is_published_before_it_signs_and_the_last_one_until_its_tokens_expire() {
     let world = World::new();
     assert_eq!(published(&world).await, ["first"]);
     world.endpoint.rotate_key(named("second")).unwrap();
@@ -59,7 +59,7 @@ async fn the_next_key_is_published_before_it_signs_and_the_last_one_until_its_to
 }
 
 #[tokio::test]
-async fn several_successions_may_be_under_way() {
+async fn several_rotations_may_be_in_progress() {
     let world = World::new();
     for (number, id) in ["second", "third", "fourth"].iter().enumerate() {
         world.endpoint.rotate_key(named(id)).unwrap();
@@ -75,7 +75,7 @@ async fn several_successions_may_be_under_way() {
 }
 
 #[tokio::test]
-async fn keys_and_times_may_be_given_at_the_start() {
+async fn keys_and_times_may_be_configured_at_start_up() {
     let world = World::new();
     let later = world.clock.now() + HOUR;
     let keys = SigningKeys::new(named("a")).then(named("c"), later + HOUR).then(named("b"), later);

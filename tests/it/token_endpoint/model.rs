@@ -367,7 +367,7 @@ impl Trial {
 }
 
 #[test]
-fn what_is_alive_is_what_a_simple_model_says_after_any_sequence_of_requests() {
+fn after_any_sequence_of_requests_the_active_tokens_match_a_simple_model() {
     let runtime: Runtime = Builder::new_current_thread().build().unwrap();
     check(40, prop::collection::vec(any_step(), 1..300), |steps| {
         runtime.block_on(async {

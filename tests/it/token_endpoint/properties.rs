@@ -117,7 +117,7 @@ fn any_authorization() -> impl Strategy<Value = Option<HeaderValue>> {
 }
 
 #[test]
-fn whatever_is_posted_is_answered_with_json_that_nobody_keeps_and_never_5xx() {
+fn any_post_gets_json_with_no_store_and_never_5xx() {
     let (runtime, world) = (runtime(), world());
     let types = [
         FORM,
@@ -153,7 +153,7 @@ fn whatever_is_posted_is_answered_with_json_that_nobody_keeps_and_never_5xx() {
 }
 
 #[test]
-fn any_id_and_secret_are_read_from_basic_and_from_a_body_however_they_are_encoded() {
+fn any_id_and_secret_are_read_from_basic_and_from_a_body_in_any_encoding() {
     let (runtime, world) = (runtime(), world());
     let text = || any_text().prop_filter("something", |text| !text.is_empty());
     check(1000, (text(), text(), any_text()), |(id, secret, other)| {
@@ -194,7 +194,7 @@ fn any_id_and_secret_are_read_from_basic_and_from_a_body_however_they_are_encode
 }
 
 #[test]
-fn the_order_of_parameters_changes_no_answer() {
+fn the_order_of_parameters_changes_no_response() {
     let (runtime, world) = (runtime(), world());
     let shuffled = (any_path(), any_authorization(), prop::collection::vec(any_parameter(), 0..8)).prop_flat_map(
         |(path, authorization, form)| (Just(path), Just(authorization), Just(form.clone()), Just(form).prop_shuffle()),
@@ -215,7 +215,7 @@ fn the_order_of_parameters_changes_no_answer() {
 }
 
 #[test]
-fn a_defined_parameter_that_stands_twice_is_refused_wherever_and_whatever_it_is() {
+fn a_repeated_defined_parameter_is_refused_at_any_place_and_with_any_value() {
     let (runtime, world) = (runtime(), world());
     let twice =
         (any_path(), select(ONCE.to_vec()), any_text(), any_text(), prop::collection::vec(any_parameter(), 0..4));
@@ -230,7 +230,7 @@ fn a_defined_parameter_that_stands_twice_is_refused_wherever_and_whatever_it_is(
 }
 
 #[test]
-fn a_body_without_end_is_cut_off_and_one_that_breaks_off_is_refused() {
+fn an_endless_body_and_a_broken_body_are_refused() {
     let (runtime, world) = (runtime(), world());
     let endless = futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(b"x=y&")));
     let broken =
@@ -316,7 +316,7 @@ fn is_registered(registered: &[&str], requested: &str) -> bool {
 }
 
 #[test]
-fn nobody_is_sent_anywhere_that_was_not_registered_and_what_is_told_there_is_whole() {
+fn redirects_go_only_to_registered_uris_and_have_all_parameters() {
     let (runtime, world) = (runtime(), world());
     let registered = prop::collection::btree_set(select(REGISTERED.to_vec()), 1..4);
     let usual = || prop_oneof![12 => Just(true), 1 => Just(false)];
@@ -401,7 +401,7 @@ fn told(response: &Response<impl Sized>, base: &str) -> Result<Vec<(String, Stri
 }
 
 #[test]
-fn any_query_at_authorize_is_answered() {
+fn any_query_at_authorize_gets_a_response() {
     let (runtime, world) = (runtime(), world());
     let query = prop_oneof![
         prop::collection::vec(0x21u8..0x7f, 0..100).prop_map(|bytes| String::from_utf8(bytes).unwrap()),
@@ -423,7 +423,7 @@ fn any_query_at_authorize_is_answered() {
 }
 
 #[test]
-fn a_code_is_for_whoever_has_the_verifier_of_its_challenge_and_nobody_else() {
+fn a_code_is_redeemed_only_with_the_verifier_of_its_challenge() {
     let (runtime, world) = (runtime(), world());
     let s256 = |verifier: &str| URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes()));
     let good = || "[A-Za-z0-9._~-]{43,128}".prop_map(|verifier: String| verifier);

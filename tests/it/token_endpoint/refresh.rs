@@ -56,7 +56,7 @@ async fn reuse_revokes_the_whole_family() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_that_use_one_token_one_wins() {
+async fn of_many_requests_with_one_refresh_token_one_succeeds() {
     let world = World::with_users();
     let answer = first(&world).await;
     let token = answer.text("refresh_token");
@@ -66,7 +66,7 @@ async fn of_many_that_use_one_token_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn where_it_is_said_ten_seconds_give_the_same_successor() {
+async fn if_configured_reuse_within_ten_seconds_gets_the_same_successor() {
     let world = World::with_refresh(RefreshToken::new().accept_reuse_for_ten_seconds());
     let answer = first(&world).await;
     let token = answer.text("refresh_token");
@@ -93,7 +93,7 @@ async fn where_it_is_said_ten_seconds_give_the_same_successor() {
 }
 
 #[tokio::test]
-async fn scopes_can_be_narrowed_and_never_widened_and_the_refresh_token_keeps_them_all() {
+async fn scopes_can_be_narrowed_and_never_widened_and_the_refresh_token_still_has_them_all() {
     let world = World::with_users();
     let answer = first(&world).await;
     let token = answer.text("refresh_token");
@@ -143,7 +143,7 @@ async fn a_scope_that_the_client_lost_is_not_refreshed() {
 }
 
 #[tokio::test]
-async fn a_store_in_memory_that_is_full_costs_no_code_and_no_refresh_token() {
+async fn a_full_memory_store_uses_up_no_code_and_no_refresh_token() {
     // Room for 3: of a code that was used stay it and its family; its two tokens are let in beside them.
     let store = MemoryStore::with_capacity(3);
     let world = World::with(|builder| {
@@ -172,7 +172,7 @@ async fn a_store_in_memory_that_is_full_costs_no_code_and_no_refresh_token() {
 }
 
 #[tokio::test]
-async fn what_was_given_to_a_client_with_keys_is_nothing_for_a_public_one() {
+async fn codes_and_tokens_are_bound_to_the_kind_of_client_credential() {
     let world = World::with_users();
     let keys = super::assertion_key(tower_oauth::keys::Algorithm::ES256).key_set();
     let usual = |client| super::with_users(client).redirect_uri(super::CB).build().unwrap();
@@ -186,7 +186,7 @@ async fn what_was_given_to_a_client_with_keys_is_nothing_for_a_public_one() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_refreshed_for_long_does_not_fill_the_memory() {
+async fn a_session_with_many_refreshes_does_not_fill_the_memory() {
     let store = MemoryStore::with_capacity(300);
     let world = World::with(|builder| {
         builder.authorization_code(super::AUTHORIZE).refresh_token(RefreshToken::new()).store(store)
@@ -222,7 +222,7 @@ async fn a_refresh_token_is_bound_to_its_client() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_dies_of_idleness_and_the_family_of_age() {
+async fn a_refresh_token_expires_when_idle_and_the_family_at_its_maximum_age() {
     let lives = RefreshToken::new();
     let world = World::with_refresh(
         lives.idle_lifetime(Duration::from_secs(2 * DAY)).absolute_lifetime(Duration::from_secs(5 * DAY)),

@@ -30,7 +30,7 @@ async fn only_a_post_is_a_request_for_a_token() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_form_is_refused() {
+async fn a_body_that_is_not_a_form_is_refused() {
     let world = World::new();
     let form = encode(&[CC]);
     let json = r#"{"grant_type":"client_credentials"}"#;
@@ -54,7 +54,7 @@ async fn a_body_that_is_no_form_is_refused() {
 }
 
 #[tokio::test]
-async fn what_stands_in_the_url_is_not_read() {
+async fn parameters_in_the_url_are_not_read() {
     let world = World::new();
     let uri = format!("/token?{}", encode(&[CC, ("scope", "orders:write")]));
     world.send(request(Method::POST, FORM, &uri, "")).await.is_error(400, "invalid_request");
@@ -90,7 +90,7 @@ async fn a_repeated_parameter_is_refused_and_an_unknown_one_ignored() {
 }
 
 #[tokio::test]
-async fn json_is_read_only_where_that_is_said() {
+async fn json_is_read_only_if_configured() {
     let world = World::with(TokenEndpointBuilder::accept_json);
     let json = |text: &str| request(Method::POST, "application/json; charset=utf-8", "/token", text.to_owned());
     let good =
@@ -120,7 +120,7 @@ async fn json_is_read_only_where_that_is_said() {
 }
 
 #[tokio::test]
-async fn no_answer_repeats_what_a_request_said() {
+async fn no_response_repeats_the_request() {
     let world = World::new();
     let mark = "Zq\"<script>\\Zq";
     for form in [

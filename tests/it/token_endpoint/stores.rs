@@ -11,12 +11,12 @@ async fn the_store_in_memory_conforms() {
 }
 
 #[tokio::test]
-async fn it_does_what_any_store_does_in_memory() {
+async fn the_memory_store_behaves_like_any_store() {
     super::any_store::does_what_it_should(&MemoryStore::new()).await;
 }
 
 #[tokio::test]
-async fn what_has_expired_makes_room_in_memory() {
+async fn expired_entries_make_room_in_memory() {
     // Each run leaves some two hundred entries behind, of which none lives longer than an hour and a half.
     let store = MemoryStore::with_capacity(1000);
     conformance(async || store.clone()).await;
@@ -24,7 +24,7 @@ async fn what_has_expired_makes_room_in_memory() {
 
 /// What the stores keep, as this version and all before it wrote it.
 #[test]
-fn what_was_kept_is_read_and_what_is_not_known_of_it_is_not_passed_over() {
+fn stored_records_are_read_and_an_unknown_member_is_an_error() {
     let family = r#"{"id":"1","client_id":"app","credential":"","subject":"ada","scope":"a b","audiences":["https://x.test"],"auth_time":null,"expires_at":9}"#;
     let access = r#"{"id":"2","family":null,"client_id":"job","credential":"c","subject":"job","scope":"","audience":"https://x.test","auth_time":5,"issued_at":1,"expires_at":9}"#;
     assert_eq!(serde_json::to_string(&serde_json::from_str::<Family>(family).unwrap()).unwrap(), family);
@@ -35,7 +35,7 @@ fn what_was_kept_is_read_and_what_is_not_known_of_it_is_not_passed_over() {
 }
 
 #[test]
-fn what_a_store_is_given_shows_no_claims_and_no_salt() {
+fn debug_of_store_records_shows_no_claims_and_no_salt() {
     let family = Family {
         id: "shy-id".into(),
         client_id: "native".into(),

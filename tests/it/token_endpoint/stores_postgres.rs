@@ -72,14 +72,14 @@ async fn the_store_in_postgresql_conforms() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn one_connection_each_is_enough_to_conform() {
+async fn the_store_in_postgresql_conforms_with_one_connection() {
     let Some(server) = shared() else { return };
     let builder = builder(server).0.max_connections(1);
     conformance(async || builder.clone().connect().await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_role_and_a_database_with_odd_defaults_conform() {
+async fn the_store_in_postgresql_conforms_with_unusual_defaults() {
     let Some(server) = shared() else { return };
     let (_, schema) = builder(server);
     server.sql(&format!(
@@ -91,7 +91,7 @@ async fn a_role_and_a_database_with_odd_defaults_conform() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_was_issued_is_honoured_after_postgresql_was_killed() {
+async fn issued_tokens_survive_a_kill_of_postgresql() {
     let Some(server) = Server::start() else { return };
     let opened = Cell::new(0);
     conformance(async || {
@@ -108,7 +108,7 @@ async fn what_was_issued_is_honoured_after_postgresql_was_killed() {
 }
 
 #[tokio::test]
-async fn the_resource_server_accepts_every_token_that_postgresql_remembers() {
+async fn the_resource_server_accepts_every_token_stored_in_postgresql() {
     let Some(server) = shared() else { return };
     accepts_every_token(store(server).await).await;
 }
@@ -136,7 +136,7 @@ async fn no_code_token_or_secret_is_readable_in_postgresql() {
 }
 
 #[tokio::test]
-async fn a_postgresql_that_hangs_is_answered_with_503_in_time_and_works_again() {
+async fn while_postgresql_hangs_requests_get_503_in_time_and_later_work_again() {
     let Some(server) = Server::start() else { return };
     let world = world(hasty(&server).await);
     let token = world.access_token("reports", &[("resource", OPAQUE)]).await;
@@ -152,7 +152,7 @@ async fn a_postgresql_that_hangs_is_answered_with_503_in_time_and_works_again() 
 }
 
 #[tokio::test]
-async fn a_postgresql_that_is_down_is_answered_with_503_in_time_and_works_again() {
+async fn while_postgresql_is_down_requests_get_503_in_time_and_later_work_again() {
     let Some(server) = Server::start() else { return };
     let world = world(hasty(&server).await);
     let token = world.access_token("reports", &[("resource", OPAQUE)]).await;
@@ -194,7 +194,7 @@ async fn without_pings(upstream: u16) -> (u16, watch::Sender<bool>) {
 }
 
 #[tokio::test]
-async fn a_connection_that_hangs_after_its_answer_keeps_no_place() {
+async fn a_connection_that_hangs_after_its_response_leaves_the_pool() {
     let Some(server) = shared() else { return };
     let url = server.url();
     let (_, port) = url.trim_end_matches("/postgres").rsplit_once(':').unwrap();
@@ -212,7 +212,7 @@ async fn a_connection_that_hangs_after_its_answer_keeps_no_place() {
 }
 
 #[tokio::test]
-async fn requests_that_were_given_up_take_no_connection_with_them() {
+async fn cancelled_requests_lose_no_connection() {
     let Some(server) = shared() else { return };
     let (builder, schema) = builder(server);
     let store = Arc::new(builder.max_connections(1).connect().await.unwrap());
@@ -227,7 +227,7 @@ async fn requests_that_were_given_up_take_no_connection_with_them() {
 }
 
 #[tokio::test]
-async fn a_lock_that_somebody_keeps_is_answered_with_an_error_in_time() {
+async fn a_long_lock_causes_an_error_in_time() {
     let Some(server) = shared() else { return };
     let (builder, schema) = builder(server);
     let store = builder.timeout(HASTE).connect().await.unwrap();
@@ -314,7 +314,7 @@ async fn migrations_by_hand_need_a_role_with_few_rights() {
 }
 
 #[tokio::test]
-async fn a_schema_that_is_there_needs_no_right_on_the_database() {
+async fn an_existing_schema_needs_no_right_on_the_database() {
     let Some(server) = shared() else { return };
     let schema = fresh_schema();
     server.sql(&format!(
@@ -325,7 +325,7 @@ async fn a_schema_that_is_there_needs_no_right_on_the_database() {
 }
 
 #[tokio::test]
-async fn a_newer_schema_says_who_may_use_it() {
+async fn a_newer_schema_states_which_versions_may_use_it() {
     let Some(server) = shared() else { return };
     let (builder, schema) = builder(server);
     builder.clone().connect().await.unwrap();
@@ -337,7 +337,7 @@ async fn a_newer_schema_says_who_may_use_it() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_told_at_start_up_without_the_password() {
+async fn mistakes_are_reported_at_start_up_without_the_password() {
     let Some(server) = shared() else { return };
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = format!("postgres://ada:hunter2@127.0.0.1:{}/db?sslmode=disable", silent.local_addr().unwrap().port());
@@ -380,7 +380,7 @@ async fn what_is_wrong_is_told_at_start_up_without_the_password() {
 }
 
 #[tokio::test]
-async fn all_settings_are_told_at_once() {
+async fn all_wrong_settings_are_reported_at_once() {
     for schema in ["", "Public", "1st", "two words", "pg_own", "a\"b", "ü", &"x".repeat(64)] {
         let builder = PostgresStore::builder("redis://").schema(schema).max_connections(0).timeout(Duration::ZERO);
         let error = builder.connect().await.unwrap_err();
@@ -392,7 +392,7 @@ async fn all_settings_are_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_table_of_somebody_else_is_left_alone() {
+async fn an_existing_table_of_another_program_is_not_changed() {
     let Some(server) = shared() else { return };
     let (builder, schema) = builder(server);
     server.sql(&format!(r#"CREATE SCHEMA "{schema}"; CREATE TABLE "{schema}".codes (theirs integer)"#));
@@ -402,14 +402,14 @@ async fn a_table_of_somebody_else_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_reserved_word_is_a_schema_too() {
+async fn a_reserved_word_can_be_a_schema() {
     let Some(server) = shared() else { return };
     let store = patient(server.url()).schema("select").connect().await.unwrap();
     store.issue(&access("a client", "a subject", 10), None, Some(1), 1).await.unwrap();
 }
 
 #[tokio::test]
-async fn tls_is_used_and_verified_where_the_url_says_so() {
+async fn tls_is_used_and_verified_if_the_url_requires_it() {
     let Some(server) = shared() else { return };
     let authority = server.certificate();
     if !authority.exists() {
@@ -434,7 +434,7 @@ async fn tls_is_used_and_verified_where_the_url_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_has_expired_is_deleted_and_nothing_else() {
+async fn only_expired_rows_are_deleted() {
     let Some(server) = shared() else { return };
     let (builder, schema) = builder(server);
     let store = builder.connect().await.unwrap();
@@ -462,7 +462,7 @@ async fn what_has_expired_is_deleted_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_instance_whose_clock_is_far_ahead_deletes_nothing_that_lives_for_the_others() {
+async fn an_instance_whose_clock_is_far_ahead_deletes_nothing_that_is_valid_for_others() {
     let Some(server) = shared() else { return };
     let (builder, schema) = builder(server);
     let store = builder.connect().await.unwrap();
@@ -509,13 +509,13 @@ async fn of_a_long_session_the_last_hundred_used_refresh_tokens_are_known() {
 }
 
 #[tokio::test]
-async fn it_does_what_any_store_does() {
+async fn the_postgresql_store_behaves_like_any_store() {
     let Some(server) = shared() else { return };
     any_store::does_what_it_should(&store(server).await).await;
 }
 
 #[tokio::test]
-async fn what_somebody_else_wrote_is_an_error_that_does_not_quote_it() {
+async fn an_unreadable_record_is_an_error_that_does_not_quote_it() {
     let Some(server) = shared() else { return };
     let (builder, schema) = builder(server);
     let store = builder.connect().await.unwrap();

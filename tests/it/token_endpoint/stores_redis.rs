@@ -48,7 +48,7 @@ async fn is_unavailable_in_time(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_store_in_redis_conforms_and_every_key_has_its_end() {
+async fn the_store_in_redis_conforms_and_every_key_expires() {
     let Some(server) = RedisServer::start("conformance of the store in Redis") else { return };
     conformance(async || connect(server.url()).await).await;
     let mut redis = raw(&server.url()).await;
@@ -62,7 +62,7 @@ async fn the_store_in_redis_conforms_and_every_key_has_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_was_issued_is_honoured_after_redis_was_killed() {
+async fn issued_tokens_survive_a_kill_of_redis() {
     let Some(server) = RedisServer::start("Redis is killed and comes back") else { return };
     let (server, opened) = (RefCell::new(server), Cell::new(0));
     conformance(async || {
@@ -104,7 +104,7 @@ async fn no_code_token_or_secret_is_readable_in_redis() {
 }
 
 #[tokio::test]
-async fn a_redis_that_hangs_is_answered_with_503_in_time_and_works_again() {
+async fn while_redis_hangs_requests_get_503_in_time_and_later_work_again() {
     let Some(server) = RedisServer::start("Redis hangs") else { return };
     let world = world(hasty(server.url()).await);
     let token = world.access_token("reports", &[("resource", OPAQUE)]).await;
@@ -119,7 +119,7 @@ async fn a_redis_that_hangs_is_answered_with_503_in_time_and_works_again() {
 }
 
 #[tokio::test]
-async fn a_redis_that_is_down_is_answered_with_503_in_time_and_works_again() {
+async fn while_redis_is_down_requests_get_503_in_time_and_later_work_again() {
     let Some(mut server) = RedisServer::start("Redis is down") else { return };
     let world = world(hasty(server.url()).await);
     let token = world.access_token("reports", &[("resource", OPAQUE)]).await;
@@ -133,7 +133,7 @@ async fn a_redis_that_is_down_is_answered_with_503_in_time_and_works_again() {
 }
 
 #[tokio::test]
-async fn a_connection_on_which_nobody_answers_any_more_is_replaced() {
+async fn a_silent_connection_is_replaced() {
     let Some(server) = RedisServer::start("a connection that breaks in silence") else { return };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, upstream) = (listener.local_addr().unwrap(), server.port());
@@ -182,7 +182,7 @@ async fn after_a_change_of_the_primary_a_new_connection_is_made() {
 }
 
 #[tokio::test]
-async fn a_connection_that_was_closed_while_nobody_used_it_costs_no_request() {
+async fn a_connection_closed_while_idle_fails_no_request() {
     let Some(server) = RedisServer::start("an idle connection is closed") else { return };
     let world = world(hasty(server.url()).await);
     world.access_token("reports", &[]).await;
@@ -202,7 +202,7 @@ async fn a_connection_that_was_closed_while_nobody_used_it_costs_no_request() {
 }
 
 #[tokio::test]
-async fn a_redis_that_does_not_let_us_in_for_a_while_is_connected_to_when_it_does() {
+async fn the_store_reconnects_when_redis_accepts_its_password_again() {
     let Some(server) = RedisServer::start("the password is changed") else { return };
     let mut redis = raw(&server.url()).await;
     let password = async |redis: &mut MultiplexedConnection, word: &str| {
@@ -223,7 +223,7 @@ async fn a_redis_that_does_not_let_us_in_for_a_while_is_connected_to_when_it_doe
 }
 
 #[tokio::test]
-async fn redis_may_forget_the_scripts() {
+async fn redis_may_drop_the_scripts() {
     let Some(server) = RedisServer::start("SCRIPT FLUSH") else { return };
     let world = world(connect(server.url()).await);
     let token = world.access_token("reports", &[("resource", OPAQUE)]).await;
@@ -273,7 +273,7 @@ async fn two_prefixes_on_one_redis_do_not_see_each_other() {
 }
 
 #[tokio::test]
-async fn a_flood_of_one_limited_client_keeps_as_little_as_its_limit() {
+async fn a_flood_of_one_limited_client_stores_no_more_than_its_limit() {
     let Some(server) = RedisServer::start("a flood of a limited client") else { return };
     let world = world(connect(server.url()).await);
     let mut redis = raw(&server.url()).await;
@@ -315,13 +315,13 @@ async fn of_a_long_session_the_last_hundred_used_refresh_tokens_are_known() {
 }
 
 #[tokio::test]
-async fn it_does_what_any_store_does() {
+async fn the_redis_store_behaves_like_any_store() {
     let Some(server) = RedisServer::start("any store, in Redis") else { return };
     any_store::does_what_it_should(&connect(server.url()).await).await;
 }
 
 #[tokio::test]
-async fn what_somebody_else_wrote_is_an_error_that_does_not_quote_it() {
+async fn an_unreadable_record_is_an_error_that_does_not_quote_it() {
     let Some(server) = RedisServer::start("what somebody else wrote") else { return };
     let store = connect(server.url()).await;
     let mut redis = raw(&server.url()).await;
@@ -341,7 +341,7 @@ fn told(error: &StoreError) -> String {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_told_at_start_up_without_the_password() {
+async fn mistakes_are_reported_at_start_up_without_the_password() {
     let Some(server) = RedisServer::start_with("mistakes", &["--requirepass", "hunter2 ü/@"]) else { return };
     let plain = RedisServer::start_with("mistakes", &["--unixsocket", "{folder}/socket"]).unwrap();
     let evicts = ["--maxmemory", "100mb", "--maxmemory-policy", "volatile-ttl"];
@@ -434,7 +434,7 @@ async fn all_keys_are_in_one_slot_of_a_cluster() {
 }
 
 #[tokio::test]
-async fn the_resource_server_accepts_what_is_kept_in_redis() {
+async fn the_resource_server_accepts_every_token_stored_in_redis() {
     let Some(server) = RedisServer::start("the resource server, with the store in Redis") else { return };
     accepts_every_token(connect(server.url()).await).await;
 }

@@ -21,7 +21,7 @@ use super::{ISSUER, OPAQUE, World, confidential, machine, part, usual};
 use crate::support::API;
 
 #[tokio::test]
-async fn a_jwt_says_what_rfc_9068_wants() {
+async fn a_jwt_has_what_rfc_9068_requires() {
     let world = World::new();
     let answer = world.token("reports", &[("scope", "orders:write orders:read")]).await;
     answer.is_ok();
@@ -46,7 +46,7 @@ async fn a_jwt_says_what_rfc_9068_wants() {
 }
 
 #[tokio::test]
-async fn an_opaque_token_is_32_random_bytes_and_none_comes_twice() {
+async fn an_opaque_token_is_32_random_bytes_and_never_repeats() {
     let world = World::new();
     let mut seen = BTreeSet::new();
     for _ in 0..100 {
@@ -104,7 +104,7 @@ async fn a_client_without_default_scopes_must_name_one_and_one_without_any_gets_
 }
 
 #[tokio::test]
-async fn a_token_is_for_one_resource_that_the_client_may_ask_for() {
+async fn a_token_is_for_one_resource_that_the_client_may_request() {
     let world = World::new();
     for name in ["resource", "audience"] {
         let opaque = world.access_token("reports", &[(name, OPAQUE)]).await;
@@ -153,7 +153,7 @@ impl Grant for TokenPermit {
 }
 
 #[tokio::test]
-async fn a_grant_of_the_hosts_own_is_one_like_the_others() {
+async fn a_custom_grant_works_like_the_others() {
     let world = World::with(|builder| builder.grant(TokenPermit));
     let own = machine("own").grant_types(["urn:example:permit"]).build().unwrap();
     world.clients.insert(own);
@@ -183,7 +183,7 @@ struct Own {
 }
 
 #[tokio::test]
-async fn the_host_adds_members_of_its_own_and_changes_none() {
+async fn the_host_can_add_response_parameters_and_change_none() {
     let world = World::with(|builder| {
         builder.extra_response_parameters(|issuance| Own {
             created_at: issuance.issued_at().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs(),
@@ -202,7 +202,7 @@ async fn the_host_adds_members_of_its_own_and_changes_none() {
 }
 
 #[tokio::test]
-async fn one_token_more_than_a_client_may_have_ends_the_oldest() {
+async fn a_token_over_the_limit_revokes_the_oldest() {
     let world = World::new();
     let mut tokens = Vec::new();
     for number in 0..4 {
@@ -224,7 +224,7 @@ async fn one_token_more_than_a_client_may_have_ends_the_oldest() {
 }
 
 #[tokio::test]
-async fn a_lifetime_is_the_clients_or_the_endpoints() {
+async fn the_lifetime_is_that_of_the_client_or_of_the_endpoint() {
     let world = World::with(|builder| builder.access_token_lifetime(Duration::from_secs(300)));
     assert_eq!(world.token("reports", &[]).await.json["expires_in"], 3600);
     let answer = world.token("others", &[("resource", OPAQUE)]).await;
@@ -314,7 +314,7 @@ async fn a_store_never_sees_a_token_or_a_secret() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_full_or_broken_is_nobodys_fault_and_nothing_is_issued() {
+async fn with_a_full_store_the_response_is_503_and_nothing_is_issued() {
     let world = World::with(|builder| builder.store(MemoryStore::with_capacity(2)));
     let token = world.access_token("reports", &[]).await;
     world.access_token("others", &[]).await;
@@ -327,7 +327,7 @@ async fn a_store_that_is_full_or_broken_is_nobodys_fault_and_nothing_is_issued()
 }
 
 #[test]
-fn a_client_is_told_all_its_mistakes_at_once() {
+fn every_mistake_of_a_client_is_reported_at_once() {
     let client = Client::public("")
         .grant_types(["client_credentials", "authorization_code"])
         .default_scopes(["a b", "c"])
