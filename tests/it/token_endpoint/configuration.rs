@@ -1,4 +1,4 @@
-//! The metadata (RFC 8414), where the endpoints are, and what is refused at the start.
+//! The metadata (RFC 8414), the paths of the endpoints, and mistakes in the configuration.
 
 use std::time::Duration;
 
@@ -47,12 +47,12 @@ async fn the_metadata_is_correct_and_omits_what_is_not_offered() {
 async fn nothing_of_the_metadata_comes_from_the_request() {
     let world = World::new();
     let honest = world.get("/.well-known/oauth-authorization-server").await;
-    let lying = Request::get("http://evil.test/.well-known/oauth-authorization-server")
+    let misleading = Request::get("http://evil.test/.well-known/oauth-authorization-server")
         .header("host", "evil.test")
         .header("forwarded", "host=evil.test;proto=http")
         .header("x-forwarded-host", "evil.test")
         .header("x-forwarded-proto", "http");
-    let answer = world.send(lying.body(Body::empty()).unwrap()).await;
+    let answer = world.send(misleading.body(Body::empty()).unwrap()).await;
     assert_eq!(answer.plain.body, honest.plain.body);
 }
 

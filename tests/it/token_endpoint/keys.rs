@@ -1,4 +1,4 @@
-//! The keys that sign, and their succession: RFC 7517, RFC 9068 §2.1.
+//! The signing keys and their rotation: RFC 7517, RFC 9068 §2.1.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -52,7 +52,7 @@ async fn the_next_key_is_published_before_it_signs_and_the_last_one_until_its_to
     assert_eq!(signs(&world).await, "second");
     assert_eq!(published(&world).await, ["first", "second"]);
     world.clock.advance(Duration::from_secs(24 * 3600 - 1));
-    assert_eq!(published(&world).await, ["first", "second"], "a token of a day may be alive");
+    assert_eq!(published(&world).await, ["first", "second"], "a token with a lifetime of a day may still be valid");
     world.clock.advance(SECOND);
     assert_eq!(published(&world).await, ["second"]);
     assert_eq!(signs(&world).await, "second");
@@ -67,11 +67,11 @@ async fn several_rotations_may_be_in_progress() {
         world.clock.advance(HOUR);
         assert_eq!(signs(&world).await, *id);
     }
-    assert!(world.endpoint.rotate_key(named("fourth")).is_err(), "the name is taken");
+    assert!(world.endpoint.rotate_key(named("fourth")).is_err(), "the key id is in use");
     assert_eq!(published(&world).await.len(), 4);
     world.clock.advance(25 * HOUR);
     world.endpoint.rotate_key(named("first")).unwrap();
-    assert_eq!(published(&world).await, ["fourth", "first"], "a name is free when its key is gone");
+    assert_eq!(published(&world).await, ["fourth", "first"], "the key id of a removed key can be used again");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::support::API;
 
 const DAY: u64 = 86_400;
 
-/// What a code of `native`'s gives, with both scopes.
+/// Redeems a code of `native` with both scopes.
 async fn first(world: &World) -> super::Answer {
     let native = [("client_id", "native"), ("redirect_uri", "http://127.0.0.1:1/cb")];
     let code = world.code(&[&native[..], &[("scope", "orders:read orders:write")]].concat()).await;
@@ -47,9 +47,9 @@ async fn reuse_revokes_the_whole_family() {
     let next = again(&world, stolen.text("refresh_token"), &[]).await;
     let last = again(&world, next.text("refresh_token"), &[]).await;
     again(&world, stolen.text("refresh_token"), &[]).await.is_error(400, "invalid_grant");
-    for dead in [&stolen, &next, &last] {
-        assert!(!world.is_active(dead.text("access_token")).await);
-        again(&world, dead.text("refresh_token"), &[]).await.is_error(400, "invalid_grant");
+    for revoked in [&stolen, &next, &last] {
+        assert!(!world.is_active(revoked.text("access_token")).await);
+        again(&world, revoked.text("refresh_token"), &[]).await.is_error(400, "invalid_grant");
     }
     assert!(world.is_active(other.text("access_token")).await, "another approval is another family");
     again(&world, other.text("refresh_token"), &[]).await.is_ok();
@@ -100,7 +100,7 @@ async fn scopes_can_be_narrowed_and_never_widened_and_the_refresh_token_still_ha
     for wider in ["admin", "orders:read admin", "orders:read  orders:write"] {
         again(&world, token, &[("scope", wider)]).await.is_error(400, "invalid_scope");
     }
-    // A mistake costs no token.
+    // A refused request does not use up the token.
     for others in [["https://other.test", API], [API, "https://other.test"], [API, super::OPAQUE]] {
         let resources = others.map(|other| ("resource", other));
         again(&world, token, &resources).await.is_error(400, "invalid_target");
@@ -115,7 +115,7 @@ async fn scopes_can_be_narrowed_and_never_widened_and_the_refresh_token_still_ha
     let wide = again(&world, narrow.text("refresh_token"), &[]).await;
     assert_eq!(wide.text("scope"), "orders:read orders:write");
 
-    // What the user did not allow is not the client's, whatever it is registered for.
+    // A scope that the user did not approve is refused, although the client is registered for it.
     let native = [("client_id", "native"), ("redirect_uri", "http://127.0.0.1:1/cb")];
     let less = world.redeem(&world.code(&native).await, &native).await;
     again(&world, less.text("refresh_token"), &[("scope", "orders:write")]).await.is_error(400, "invalid_scope");
@@ -135,7 +135,7 @@ async fn a_scope_that_the_client_lost_is_not_refreshed() {
     answer = again(&world, answer.text("refresh_token"), &[]).await;
     assert_eq!(answer.text("scope"), "orders:read");
     assert_eq!(part(answer.text("access_token"), 1)["scope"], "orders:read");
-    // No scope at all would be told like all of them (RFC 6749 §5.1).
+    // A response without a scope would mean all requested scopes (RFC 6749 §5.1), so the request is refused.
     world.clients.insert(native("admin"));
     again(&world, answer.text("refresh_token"), &[]).await.is_error(400, "invalid_scope");
     world.clients.insert(native("orders:write"));
@@ -144,7 +144,7 @@ async fn a_scope_that_the_client_lost_is_not_refreshed() {
 
 #[tokio::test]
 async fn a_full_memory_store_uses_up_no_code_and_no_refresh_token() {
-    // Room for 3: of a code that was used stay it and its family; its two tokens are let in beside them.
+    // Capacity for 3 entries. A redeemed code leaves itself and its family; its two tokens are stored in spite of the limit.
     let store = MemoryStore::with_capacity(3);
     let world = World::with(|builder| {
         builder.authorization_code(super::AUTHORIZE).refresh_token(RefreshToken::new()).store(store)
@@ -152,7 +152,7 @@ async fn a_full_memory_store_uses_up_no_code_and_no_refresh_token() {
     let native = [("client_id", "native"), ("redirect_uri", "http://127.0.0.1:1/cb")];
     let (one, two, three) = (world.code(&native).await, world.code(&native).await, world.code(&native).await);
     world.redeem(&one, &native).await.is_error(503, "temporarily_unavailable");
-    // The other two are over in a minute, and this one would be, too.
+    // All codes expire after a minute.
     world.clock.advance(Duration::from_secs(60));
     for late in [one, two, three] {
         world.redeem(&late, &native).await.is_error(400, "invalid_grant");
@@ -165,8 +165,8 @@ async fn a_full_memory_store_uses_up_no_code_and_no_refresh_token() {
     for _ in 0..2 {
         again(&world, token, &[]).await.is_error(503, "temporarily_unavailable");
     }
-    assert!(world.is_active(answer.text("access_token")).await, "what a full store refuses is no reuse");
-    // The replay of a code needs no room.
+    assert!(world.is_active(answer.text("access_token")).await, "a request that a full store refused is not a reuse");
+    // A replayed code is detected by a full store, too.
     world.redeem(&one, &native).await.is_error(400, "invalid_grant");
     assert!(!world.is_active(answer.text("access_token")).await);
 }
@@ -199,7 +199,7 @@ async fn a_session_with_many_refreshes_does_not_fill_the_memory() {
         answer = again(&world, &before, &[]).await;
         answer.is_ok();
     }
-    // Reuse is noticed as before.
+    // Reuse is still detected.
     again(&world, &before, &[]).await.is_error(400, "invalid_grant");
     again(&world, answer.text("refresh_token"), &[]).await.is_error(400, "invalid_grant");
     assert!(!world.is_active(answer.text("access_token")).await);
@@ -235,7 +235,7 @@ async fn a_refresh_token_expires_when_idle_and_the_family_at_its_maximum_age() {
         used.is_ok();
     }
     again(&world, idle.text("refresh_token"), &[]).await.is_error(400, "invalid_grant");
-    // A minute more than five days: the code's own life is added. No token outlives the family.
+    // The lifetime of the family is that of the code, a minute, plus five days. No token is valid longer.
     assert_eq!(used.json["expires_in"], 60);
     world.clock.advance(Duration::from_secs(60));
     again(&world, used.text("refresh_token"), &[]).await.is_error(400, "invalid_grant");

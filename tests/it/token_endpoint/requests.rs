@@ -1,4 +1,4 @@
-//! How a request is read: RFC 6749 §3.2, §5.2.
+//! Parsing of requests: RFC 6749 §3.2, §5.2.
 
 use axum::body::Body;
 use http::{Method, Request};
@@ -111,7 +111,7 @@ async fn json_is_read_only_if_configured() {
     ] {
         world.send(json(bad)).await.is_error(400, "invalid_request");
     }
-    // Forms are read as before, and credentials in JSON are one way among others.
+    // Forms are still read. Credentials in JSON count as one method, and a second one is refused.
     world.post("/token", &usual("reports"), &[CC]).await.is_ok();
     let body = r#"{"grant_type":"client_credentials","client_id":"reports","client_secret":"reports-secret"}"#;
     world.send(json(body)).await.is_error(400, "invalid_request");

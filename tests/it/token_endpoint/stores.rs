@@ -1,4 +1,4 @@
-//! Every store does what the endpoint relies on.
+//! Every store behaves as the endpoint requires.
 
 use tower_oauth::token_endpoint::{
     AccessRecord, CodeRecord, CodeTaken, Family, MemoryStore, NewAccess, Rotated, Successor, TokenHash, conformance,
@@ -17,12 +17,12 @@ async fn the_memory_store_behaves_like_any_store() {
 
 #[tokio::test]
 async fn expired_entries_make_room_in_memory() {
-    // Each run leaves some two hundred entries behind, of which none lives longer than an hour and a half.
+    // Each run leaves about two hundred entries, which expire within an hour and a half.
     let store = MemoryStore::with_capacity(1000);
     conformance(async || store.clone()).await;
 }
 
-/// What the stores keep, as this version and all before it wrote it.
+/// Records in the form in which this version and all earlier ones store them.
 #[test]
 fn stored_records_are_read_and_an_unknown_member_is_an_error() {
     let family = r#"{"id":"1","client_id":"app","credential":"","subject":"ada","scope":"a b","audiences":["https://x.test"],"auth_time":null,"expires_at":9}"#;

@@ -1,4 +1,4 @@
-//! The store in PostgreSQL, with a real one.
+//! The store in PostgreSQL, with a real server.
 
 use std::{
     cell::Cell,
@@ -27,14 +27,14 @@ use crate::servers::{
     postgres::{PASSWORD, Server, fresh_schema, shared},
 };
 
-/// In a schema of its own, which the server knows its connections by.
+/// A store in its own schema, whose name is also the name of its connections.
 fn builder(server: &Server) -> (PostgresStoreBuilder, String) {
     let schema = fresh_schema();
     let url = format!("{}?application_name={schema}", server.url());
     (patient(url).schema(&schema), schema)
 }
 
-/// Waits long, on a machine that does much else.
+/// A store with a long timeout, for a busy machine.
 fn patient(url: impl Into<String>) -> PostgresStoreBuilder {
     PostgresStore::builder(url).timeout(Duration::from_secs(20))
 }
@@ -43,7 +43,7 @@ async fn store(server: &Server) -> PostgresStore {
     builder(server).0.connect().await.unwrap()
 }
 
-/// Does not wait long.
+/// A store with a short timeout.
 async fn hasty(server: &Server) -> PostgresStore {
     builder(server).0.max_connections(3).timeout(HASTE).connect().await.unwrap()
 }
@@ -54,7 +54,7 @@ async fn is_unavailable_in_time(world: &World) {
     assert!(start.elapsed() < 10 * HASTE, "503 took {:?}", start.elapsed());
 }
 
-/// Everything in a schema, as text.
+/// Returns all rows of a schema as text.
 fn dump(server: &Server, schema: &str) -> String {
     let table = |name| format!(r#"SELECT t FROM "{schema}".{name} t;"#);
     server.sql(&TABLES.map(table).concat())
@@ -83,10 +83,10 @@ async fn the_store_in_postgresql_conforms_with_unusual_defaults() {
     let Some(server) = shared() else { return };
     let (_, schema) = builder(server);
     server.sql(&format!(
-        "CREATE ROLE odd LOGIN PASSWORD '{PASSWORD}'; GRANT CREATE ON DATABASE postgres TO odd;
-         ALTER ROLE odd SET default_transaction_isolation = 'serializable'; ALTER ROLE odd SET search_path = '';"
+        "CREATE ROLE unusual LOGIN PASSWORD '{PASSWORD}'; GRANT CREATE ON DATABASE postgres TO unusual;
+         ALTER ROLE unusual SET default_transaction_isolation = 'serializable'; ALTER ROLE unusual SET search_path = '';"
     ));
-    let builder = patient(server.url_of("odd", PASSWORD, "postgres")).schema(schema);
+    let builder = patient(server.url_of("unusual", PASSWORD, "postgres")).schema(schema);
     conformance(async || builder.clone().connect().await.unwrap()).await;
 }
 
@@ -96,7 +96,7 @@ async fn issued_tokens_survive_a_kill_of_postgresql() {
     let opened = Cell::new(0);
     conformance(async || {
         opened.set(opened.get() + 1);
-        // Before what was remembered is recalled.
+        // Before the conformance tests read the entries again.
         if opened.get() == 3 {
             server.kill();
             server.restart();
@@ -165,8 +165,8 @@ async fn while_postgresql_is_down_requests_get_503_in_time_and_later_work_again(
     assert!(world.is_active(&token).await);
 }
 
-/// A way to a port: while it is told to, no ping comes through it, nor anything that follows on that connection. Where it is,
-/// and how it is told.
+/// A proxy before a port. While the returned sender holds true, it drops pings, and everything that follows on their connection.
+/// Returns the proxy's port and the sender.
 async fn without_pings(upstream: u16) -> (u16, watch::Sender<bool>) {
     const SYNC: &[u8] = b"S\0\0\0\x04";
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -206,7 +206,7 @@ async fn a_connection_that_hangs_after_its_response_leaves_the_pool() {
     silence.send(true).unwrap();
     let answers = [(); 10].map(|()| world.token("reports", &[]));
     let answers = join_all(answers).await;
-    assert!(answers.iter().any(|answer| answer.status() == 503), "nothing hung");
+    assert!(answers.iter().any(|answer| answer.status() == 503), "no connection hung");
     silence.send(false).unwrap();
     works_again(&world).await;
 }
@@ -232,7 +232,7 @@ async fn a_long_lock_causes_an_error_in_time() {
     let (builder, schema) = builder(server);
     let store = builder.timeout(HASTE).connect().await.unwrap();
     let lock = format!(r#"LOCK TABLE "{schema}".seen; SELECT pg_sleep(6)"#);
-    let keeps = std::thread::spawn(move || server.sql(&lock));
+    let locking = std::thread::spawn(move || server.sql(&lock));
     let start = Instant::now();
     let failed = loop {
         let begun = Instant::now();
@@ -240,15 +240,15 @@ async fn a_long_lock_causes_an_error_in_time() {
         if store.insert_if_absent(&key, 1000, 1).await.is_err() {
             break begun.elapsed();
         }
-        assert!(start.elapsed() < Duration::from_secs(20), "the lock made nobody wait");
+        assert!(start.elapsed() < Duration::from_secs(20), "no request waited for the lock");
     };
     assert!(failed < 5 * HASTE, "{failed:?}");
-    // The server gave up as well.
+    // The server has ended the statement, too.
     let waiting =
         format!("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = '{schema}'");
     assert_eq!(settles(|| server.sql(&waiting), String::is_empty), "");
-    assert!(!keeps.is_finished(), "the lock was given back too early to know");
-    keeps.join().unwrap();
+    assert!(!locking.is_finished(), "the lock was released too early for this test");
+    locking.join().unwrap();
     assert!(store.insert_if_absent(&TokenHash::of("afterwards"), 1000, 1).await.unwrap());
 }
 
@@ -341,8 +341,8 @@ async fn mistakes_are_reported_at_start_up_without_the_password() {
     let Some(server) = shared() else { return };
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = format!("postgres://ada:hunter2@127.0.0.1:{}/db?sslmode=disable", silent.local_addr().unwrap().port());
-    // Nobody is on port 1, which the system gives to nobody.
-    let nobody = "postgres://ada:hunter2@127.0.0.1:1/db";
+    // No program listens on port 1, and the system never assigns it.
+    let unreachable = "postgres://ada:hunter2@127.0.0.1:1/db";
     server
         .sql("CREATE ROLE replica LOGIN PASSWORD 'hunter2'; ALTER ROLE replica SET default_transaction_read_only = on");
     server.sql("CREATE ROLE alone LOGIN PASSWORD 'hunter2' CONNECTION LIMIT 0");
@@ -354,10 +354,10 @@ async fn mistakes_are_reported_at_start_up_without_the_password() {
         ("postgres://ada:1#hunter2@localhost/db", "not the URL", "%40"),
         ("postgres://ada:1?hunter2@localhost/db", "not the URL", "%40"),
         ("postgres://ada:hunter2@localhost/db?sslmode=hunter2", "not the URL", "sslmode=verify-full"),
-        (nobody, "127.0.0.1:1: ", "start PostgreSQL there"),
+        (unreachable, "127.0.0.1:1: ", "start PostgreSQL there"),
         (&silent, "did not answer within 500ms", "host and port"),
         (&server.url_of("postgres", "hunter2", "postgres"), "password authentication failed", "correct the user"),
-        (&server.url_of("nobody", "hunter2", "postgres"), "password authentication failed", "correct the user"),
+        (&server.url_of("unknown", "hunter2", "postgres"), "password authentication failed", "correct the user"),
         (&server.url_of("postgres", PASSWORD, "nowhere"), r#""nowhere" does not exist"#, "create the database"),
         (&server.url_of("replica", "hunter2", "postgres"), "read-only transaction", "the primary"),
         (&server.url_of("alone", "hunter2", "postgres"), "too many connections", "max_connections"),
@@ -371,10 +371,10 @@ async fn mistakes_are_reported_at_start_up_without_the_password() {
         assert!(!format!("{builder:?}").contains("hunter2"), "{builder:?}");
         let error = builder.connect().await.unwrap_err();
         assert_eq!(error.mistakes()[0].setting(), "postgres");
-        for told in [error.to_string(), format!("{error:?}")] {
-            assert!(told.contains(found) || told.contains(&found.replace('"', "\\\"")), "{url}: {told}");
-            assert!(told.contains(change), "{url}: {told}");
-            assert!(!told.contains("hunter2") && !told.contains(PASSWORD), "{told}");
+        for text in [error.to_string(), format!("{error:?}")] {
+            assert!(text.contains(found) || text.contains(&found.replace('"', "\\\"")), "{url}: {text}");
+            assert!(text.contains(change), "{url}: {text}");
+            assert!(!text.contains("hunter2") && !text.contains(PASSWORD), "{text}");
         }
     }
 }
@@ -395,7 +395,7 @@ async fn all_wrong_settings_are_reported_at_once() {
 async fn an_existing_table_of_another_program_is_not_changed() {
     let Some(server) = shared() else { return };
     let (builder, schema) = builder(server);
-    server.sql(&format!(r#"CREATE SCHEMA "{schema}"; CREATE TABLE "{schema}".codes (theirs integer)"#));
+    server.sql(&format!(r#"CREATE SCHEMA "{schema}"; CREATE TABLE "{schema}".codes (other integer)"#));
     let error = builder.connect().await.unwrap_err().to_string();
     assert!(error.contains("already exists") && error.contains("schema of its own"), "{error}");
     assert_eq!(count(server, &schema, "codes"), 0);
@@ -413,7 +413,7 @@ async fn tls_is_used_and_verified_if_the_url_requires_it() {
     let Some(server) = shared() else { return };
     let authority = server.certificate();
     if !authority.exists() {
-        return not_run("TLS to PostgreSQL", "there is no openssl to make a certificate with");
+        return not_run("TLS to PostgreSQL", "openssl is missing, which creates the certificate");
     }
     let verified = format!("verify-full&sslrootcert={}", authority.display());
     let (_, schema) = builder(server);
@@ -421,14 +421,14 @@ async fn tls_is_used_and_verified_if_the_url_requires_it() {
         let url = format!("{}?sslmode={mode}&application_name={schema}", server.url());
         let store = patient(url).schema(&schema).connect().await.unwrap();
         store.issue(&access("a client", "a subject", 10), None, None, 1).await.unwrap();
-        let who = "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name";
-        assert_eq!(server.sql(&format!("{who} = '{schema}'")).trim(), encrypted, "{mode}");
+        let ssl = "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name";
+        assert_eq!(server.sql(&format!("{ssl} = '{schema}'")).trim(), encrypted, "{mode}");
         drop(store);
-        // The server notices a little later that the connection was closed.
+        // The server notices the closed connection a little later.
         let start = Instant::now();
-        while !server.sql(&format!("{who} = '{schema}'")).is_empty() {
+        while !server.sql(&format!("{ssl} = '{schema}'")).is_empty() {
             assert!(start.elapsed() < Duration::from_secs(20), "the connections of a dropped store stay");
-            tokio::task::yield_now().await; // what has just been used is on its way back into the pool
+            tokio::task::yield_now().await; // the last connection is still returning to the pool
         }
     }
 }
@@ -450,7 +450,7 @@ async fn only_expired_rows_are_deleted() {
         store.add_code(&code, &unused, 1).await.unwrap();
         store.insert_if_absent(&TokenHash::of(&end.to_string()), end, 1).await.unwrap();
     }
-    // The clocks of two instances may differ by a minute: only what ended before 99 is deleted, and that last.
+    // The clocks of two instances may differ by a minute: now only entries that expired before 99 are deleted.
     server.sql(&format!(r#"INSERT INTO "{schema}".seen VALUES ('early', 99)"#));
     store.insert_if_absent(&TokenHash::of("almost"), 5000, 159).await.unwrap();
     assert_eq!(settles(|| count(server, &schema, "seen"), |seen| *seen == 1703), 1703);
@@ -467,18 +467,18 @@ async fn an_instance_whose_clock_is_far_ahead_deletes_nothing_that_is_valid_for_
     let (builder, schema) = builder(server);
     let store = builder.connect().await.unwrap();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    server.sql(&format!(r#"INSERT INTO "{schema}".seen VALUES ('dead', 99), ('living', {})"#, now + 100));
+    server.sql(&format!(r#"INSERT INTO "{schema}".seen VALUES ('expired', 99), ('valid', {})"#, now + 100));
     store.insert_if_absent(&fresh_hash(), now + 20_000, now + 10_000).await.unwrap();
     let left = || server.sql(&format!(r#"SELECT encode(key, 'escape') FROM "{schema}".seen WHERE length(key) < 32"#));
-    assert_eq!(settles(left, |left| !left.contains("dead")).trim(), "living");
+    assert_eq!(settles(left, |left| !left.contains("expired")).trim(), "valid");
 }
 
-/// Looks until it is as wished, and at most for some seconds.
-fn settles<T: PartialEq>(look: impl Fn() -> T, wish: impl Fn(&T) -> bool) -> T {
+/// Polls a value until it is as expected, for some seconds at most. Returns the last value.
+fn settles<T: PartialEq>(poll: impl Fn() -> T, expected: impl Fn(&T) -> bool) -> T {
     let start = Instant::now();
     loop {
-        let seen = look();
-        if wish(&seen) || start.elapsed() > Duration::from_secs(20) {
+        let seen = poll();
+        if expected(&seen) || start.elapsed() > Duration::from_secs(20) {
             return seen;
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -501,7 +501,7 @@ async fn of_a_long_session_the_last_hundred_used_refresh_tokens_are_known() {
             assert!(matches!(rotated, Rotated::First(_)), "{rotated:?}");
             tokens.push(next.hash);
         }
-        assert_eq!(count(server, &schema, "refresh_tokens"), 101, "a hundred and the living one");
+        assert_eq!(count(server, &schema, "refresh_tokens"), 101, "a hundred used ones and the current one");
         assert_eq!(store.rotate(&tokens[place], "a client", &successor(1000), 0, 1).await.unwrap(), expected);
         let last = store.find_refresh(tokens.last().unwrap(), 1).await.unwrap();
         assert_eq!(last.is_some(), expected == Rotated::Unknown);

@@ -1,4 +1,4 @@
-//! The store in Redis, with a real one.
+//! The store in Redis, with a real server.
 
 use std::{
     cell::{Cell, RefCell},
@@ -28,7 +28,7 @@ async fn connect(url: impl Into<String>) -> RedisStore {
     RedisStore::builder(url).connect().await.unwrap()
 }
 
-/// Does not wait long.
+/// A store with a short timeout.
 async fn hasty(url: impl Into<String>) -> RedisStore {
     RedisStore::builder(url).timeout(HASTE).connect().await.unwrap()
 }
@@ -63,11 +63,11 @@ async fn the_store_in_redis_conforms_and_every_key_expires() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn issued_tokens_survive_a_kill_of_redis() {
-    let Some(server) = RedisServer::start("Redis is killed and comes back") else { return };
+    let Some(server) = RedisServer::start("Redis is killed and restarted") else { return };
     let (server, opened) = (RefCell::new(server), Cell::new(0));
     conformance(async || {
         opened.set(opened.get() + 1);
-        // Before what was remembered is recalled.
+        // Before the conformance tests read the entries again.
         if opened.get() == 3 {
             server.borrow_mut().kill();
             server.borrow_mut().restart();
@@ -81,7 +81,7 @@ async fn issued_tokens_survive_a_kill_of_redis() {
 
 #[tokio::test]
 async fn no_code_token_or_secret_is_readable_in_redis() {
-    let Some(server) = RedisServer::start("what can be read in Redis") else { return };
+    let Some(server) = RedisServer::start("search for secrets in Redis") else { return };
     let world = world(connect(server.url()).await);
     let secrets = everything_secret(&world).await;
 
@@ -147,7 +147,7 @@ async fn a_silent_connection_is_replaced() {
             tokio::spawn(async move {
                 tokio::select! {
                     _ = copy_bidirectional(&mut near, &mut far) => {}
-                    // Open for ever, as behind a firewall that forgot it.
+                    // Stays open without any data, as behind a firewall that dropped the connection.
                     _ = heard.changed() => std::future::pending().await,
                 }
             });
@@ -162,7 +162,7 @@ async fn a_silent_connection_is_replaced() {
 
 #[tokio::test]
 async fn after_a_change_of_the_primary_a_new_connection_is_made() {
-    let Some(server) = RedisServer::start("what was the primary is a replica") else { return };
+    let Some(server) = RedisServer::start("the primary becomes a replica") else { return };
     let world = world(hasty(server.url()).await);
     world.access_token("reports", &[]).await;
     let mut redis = raw(&server.url()).await;
@@ -195,7 +195,7 @@ async fn a_connection_closed_while_idle_fails_no_request() {
         if list.lines().count() > 1 {
             break;
         }
-        assert!(start.elapsed() < Duration::from_secs(20), "nobody connects again");
+        assert!(start.elapsed() < Duration::from_secs(20), "the store does not reconnect");
         tokio::task::yield_now().await;
     }
     world.access_token("reports", &[]).await;
@@ -210,7 +210,7 @@ async fn the_store_reconnects_when_redis_accepts_its_password_again() {
     };
     password(&mut redis, "first").await;
     cmd("AUTH").arg("first").exec_async(&mut redis).await.unwrap();
-    // Patient enough that no request is given up before Redis has said no.
+    // The timeout is long enough for Redis to refuse the password.
     let world = world(connect(server.url().replace("redis://", "redis://:first@")).await);
     world.access_token("reports", &[]).await;
     password(&mut redis, "second").await;
@@ -248,8 +248,8 @@ async fn a_redis_that_is_full_issues_nothing_and_finds_and_revokes_what_was_issu
     set(&mut redis, "1").await;
     is_unavailable_in_time(&world).await;
     world.redeem(&code, &[]).await.is_error(503, "temporarily_unavailable");
-    let told = world.ask(&[]).await.unwrap().approve("ada", ["orders:read"]).await;
-    let location = told.headers()["location"].to_str().unwrap();
+    let response = world.ask(&[]).await.unwrap().approve("ada", ["orders:read"]).await;
+    let location = response.headers()["location"].to_str().unwrap();
     assert!(location.contains("error=server_error") && !location.contains("code="), "{location}");
     assert!(world.is_active(&token).await);
     assert_eq!(world.post("/revoke", &usual("reports"), &[("token", &token)]).await.status(), 200);
@@ -306,7 +306,7 @@ async fn of_a_long_session_the_last_hundred_used_refresh_tokens_are_known() {
             tokens.push(next.hash);
         }
         let of = keys(&mut redis).await.into_iter().filter(|key| key.starts_with(b"{tower-oauth}:r:")).count();
-        assert_eq!(of, 101, "a hundred and the living one");
+        assert_eq!(of, 101, "a hundred used ones and the current one");
         assert_eq!(store.rotate(&tokens[place], "a client", &successor(1000), 0, 1).await.unwrap(), expected);
         let last = store.find_refresh(tokens.last().unwrap(), 1).await.unwrap();
         assert_eq!(last.is_some(), expected == Rotated::Unknown);
@@ -322,7 +322,7 @@ async fn the_redis_store_behaves_like_any_store() {
 
 #[tokio::test]
 async fn an_unreadable_record_is_an_error_that_does_not_quote_it() {
-    let Some(server) = RedisServer::start("what somebody else wrote") else { return };
+    let Some(server) = RedisServer::start("an unreadable record") else { return };
     let store = connect(server.url()).await;
     let mut redis = raw(&server.url()).await;
     let token = hash("token");
@@ -330,12 +330,16 @@ async fn an_unreadable_record_is_an_error_that_does_not_quote_it() {
     for text in ["shy", r#"{"expires_at":9999,"family":null,"id":7777}"#, "[7777]"] {
         redis.set::<_, _, ()>(&key, text).await.unwrap();
         let error = store.find_access(&token, 1).await.unwrap_err();
-        assert!(!told(&error).contains("shy") && !told(&error).contains("7777"), "{}", told(&error));
+        assert!(
+            !with_causes(&error).contains("shy") && !with_causes(&error).contains("7777"),
+            "{}",
+            with_causes(&error)
+        );
     }
 }
 
-/// The error and its causes.
-fn told(error: &StoreError) -> String {
+/// Returns the texts of the error and its causes.
+fn with_causes(error: &StoreError) -> String {
     let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
     causes.map(|error| format!("{error} {error:?}")).collect::<Vec<_>>().join(" ")
 }
@@ -360,7 +364,7 @@ async fn mistakes_are_reported_at_start_up_without_the_password() {
     });
     let locked = format!("127.0.0.1:{}", server.port());
     let socket = plain.folder().join("socket");
-    let told = [
+    let mistakes = [
         ("127.0.0.1:6379", "not one of Redis'"),
         ("https://user:hunter2@redis.test", "not one of Redis'"),
         (&format!("redis://user:hunter2@{locked}/first"), "not one of Redis'"),
@@ -379,7 +383,7 @@ async fn mistakes_are_reported_at_start_up_without_the_password() {
         (&evicts.url(), "maxmemory-policy is volatile-ttl"),
         (&replica.url(), "is a replica"),
     ];
-    for (url, words) in told {
+    for (url, words) in mistakes {
         let builder = RedisStore::builder(url).timeout(HASTE);
         assert!(!format!("{builder:?}").contains("hunter2"));
         let error = builder.connect().await.map(drop).expect_err(url);
@@ -439,7 +443,7 @@ async fn the_resource_server_accepts_every_token_stored_in_redis() {
     accepts_every_token(connect(server.url()).await).await;
 }
 
-/// In a process of its own, which is told the authority by its environment.
+/// Runs in a process of its own, whose environment names the certificate authority.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn rediss_checks_the_certificate() {
     if let Ok(url) = env::var("REDIS_TLS_URL") {
@@ -456,7 +460,7 @@ async fn rediss_checks_the_certificate() {
         .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", &key, "-out", &certificate])
         .output();
     if !made.is_ok_and(|made| made.status.success()) {
-        crate::servers::not_run("Redis with TLS", "there is no openssl");
+        crate::servers::not_run("Redis with TLS", "openssl is missing");
         return;
     }
     let tls = ["--port", "0", "--tls-port", "{port}", "--tls-auth-clients", "no", "--tls-ca-cert-file", &certificate];

@@ -1,4 +1,4 @@
-//! `client_credentials`, and what is issued: RFC 6749 §4.4, §5.1; RFC 8707 §2; RFC 9068 §2.
+//! `client_credentials`, and the issued tokens: RFC 6749 §4.4, §5.1; RFC 8707 §2; RFC 9068 §2.
 
 use std::{
     collections::BTreeSet,
@@ -132,7 +132,7 @@ async fn only_what_is_offered_and_registered_is_granted() {
     let none = confidential("none").audience(API, TokenFormat::Jwt).build().unwrap();
     world.clients.insert(none);
     world.token("none", &[]).await.is_error(400, "unauthorized_client");
-    // Who it is comes first.
+    // The client is authenticated first.
     let form = [("grant_type", "password")];
     world.post("/token", &super::basic("reports", "x"), &form).await.is_error(401, "invalid_client");
 }
@@ -214,7 +214,7 @@ async fn a_token_over_the_limit_revokes_the_oldest() {
         active.push(world.is_active(token).await);
     }
     assert_eq!(active, [false, false, true, true]);
-    // One that was given back, or has expired, makes room.
+    // A revoked or expired token doesn't count.
     world.post("/revoke", &usual("limited"), &[("token", &tokens[3])]).await.is_ok();
     let next = world.access_token("limited", &[]).await;
     assert!(world.is_active(&tokens[2]).await && world.is_active(&next).await);
@@ -235,7 +235,7 @@ async fn the_lifetime_is_that_of_the_client_or_of_the_endpoint() {
     assert!(!world.is_active(answer.text("access_token")).await);
 }
 
-/// Hands everything on and keeps what it was told.
+/// Passes all calls to a store and records their arguments.
 #[derive(Clone, Default)]
 struct Spy {
     inner: MemoryStore,
@@ -243,14 +243,14 @@ struct Spy {
 }
 
 impl Spy {
-    fn saw(&self, what: String) {
+    fn record(&self, what: String) {
         self.seen.lock().unwrap().push(what);
     }
 }
 
 impl Store for Spy {
     async fn add_code(&self, code: &TokenHash, record: &CodeRecord, now: u64) -> Result<(), StoreError> {
-        self.saw(format!("{record:?} {:?}", code.as_bytes()));
+        self.record(format!("{record:?} {:?}", code.as_bytes()));
         self.inner.add_code(code, record, now).await
     }
 
@@ -265,8 +265,8 @@ impl Store for Spy {
         limit: Option<u32>,
         now: u64,
     ) -> Result<Issued, StoreError> {
-        self.saw(serde_json::to_string(&access.record).unwrap());
-        self.saw(format!("{access:?} {refresh:?}"));
+        self.record(serde_json::to_string(&access.record).unwrap());
+        self.record(format!("{access:?} {refresh:?}"));
         self.inner.issue(access, refresh, limit, now).await
     }
 
@@ -286,7 +286,7 @@ impl Store for Spy {
         grace: u64,
         now: u64,
     ) -> Result<Rotated, StoreError> {
-        self.saw(format!("{successor:?}"));
+        self.record(format!("{successor:?}"));
         self.inner.rotate(token, client_id, successor, grace, now).await
     }
 
@@ -306,7 +306,7 @@ async fn a_store_never_sees_a_token_or_a_secret() {
     let tokens =
         [world.access_token("reports", &[]).await, world.access_token("reports", &[("resource", OPAQUE)]).await];
     let seen = spy.seen.lock().unwrap().join("\n");
-    assert!(seen.contains("reports"), "the spy works: {seen}");
+    assert!(seen.contains("reports"), "the spy records: {seen}");
     for part in tokens.iter().flat_map(|token| token.split('.')) {
         assert!(!seen.contains(part));
     }
@@ -319,8 +319,8 @@ async fn with_a_full_store_the_response_is_503_and_nothing_is_issued() {
     let token = world.access_token("reports", &[]).await;
     world.access_token("others", &[]).await;
     world.token("reports", &[]).await.is_error(503, "temporarily_unavailable");
-    assert!(world.is_active(&token).await, "what is there stays");
-    // What expires makes room.
+    assert!(world.is_active(&token).await, "existing tokens stay active");
+    // Expired tokens make room.
     world.clock.advance(Duration::from_secs(901));
     world.token("reports", &[]).await.is_ok();
     world.token("reports", &[]).await.is_error(503, "temporarily_unavailable");
