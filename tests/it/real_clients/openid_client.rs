@@ -1,7 +1,7 @@
-//! npm's openid-client 6, with its JOSE library, where `node` is there and `npm ci` was run in `tests/clients`.
+//! npm's openid-client 6 with its JOSE library. Needs `node`, and `npm ci` in `tests/clients`.
 //!
-//! What it can't do: a redirect URI with a query of its own, which it cuts off. What it shows of a 401 is the challenge; the
-//! error's code is in the answer that it keeps.
+//! It removes the query from a redirect URI. For a 401 it reports the challenge; the error code is in the response that the error
+//! contains.
 
 use std::process::Command;
 
@@ -17,20 +17,20 @@ fn script() -> Option<Script> {
     if node.is_ok_and(|output| output.status.success()) && folder().join("node_modules/openid-client").is_dir() {
         return Some(Script { interpreter: "node".into(), file: "openid-client.mjs" });
     }
-    not_run("npm's openid-client", "there is no node, or no `npm ci` was run in tests/clients");
+    not_run("npm's openid-client", "node is missing, or `npm ci` was not run in tests/clients");
     None
 }
 
 #[tokio::test]
 async fn everything_that_a_client_needs_works() {
     let Some(script) = script() else { return };
-    script.sees(&Host::start("").await, SEEN).await;
+    script.prints(&Host::start("").await, EXPECTED).await;
 }
 
 #[tokio::test]
 async fn an_issuer_with_a_path_works() {
     let Some(script) = script() else { return };
-    script.sees(&Host::start("/tenants/a").await, SEEN).await;
+    script.prints(&Host::start("/tenants/a").await, EXPECTED).await;
 }
 
 #[tokio::test]
@@ -38,11 +38,11 @@ async fn the_example_authorization_server_works() {
     let Some(script) = script() else { return };
     for path in ["", "/tenants/a"] {
         let Some(host) = Program::start(path).await else { return };
-        script.sees(&host, SEEN).await;
+        script.prints(&host, EXPECTED).await;
     }
 }
 
-const SEEN: &[&str] = &[
+const EXPECTED: &[&str] = &[
     "discovery",
     "client_credentials by client_secret_basic: reports",
     "client_credentials by client_secret_post: reports",

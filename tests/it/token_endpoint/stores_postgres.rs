@@ -146,7 +146,7 @@ async fn while_postgresql_hangs_requests_get_503_in_time_and_later_work_again() 
     }
     let answer = world.post("/introspect", &usual("watch"), &[("token", &token)]).await;
     answer.is_error(503, "temporarily_unavailable");
-    server.go_on();
+    server.resume();
     works_again(&world).await;
     assert!(world.is_active(&token).await);
 }
