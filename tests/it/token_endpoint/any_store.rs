@@ -8,7 +8,7 @@ use tower_oauth::token_endpoint::{
 use super::OPAQUE;
 
 /// Runs the tests. No other test may use clients of these names in this store.
-pub(crate) async fn does_what_it_should(store: &impl Store) {
+pub(crate) async fn behaves_like_any_store(store: &impl Store) {
     a_limit_revokes_the_oldest_active_tokens_and_does_not_count_inactive_ones(store).await;
     any_text_can_be_a_client_id_and_any_time_an_expiry(store).await;
 }

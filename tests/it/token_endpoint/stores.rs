@@ -12,7 +12,7 @@ async fn the_store_in_memory_conforms() {
 
 #[tokio::test]
 async fn the_memory_store_behaves_like_any_store() {
-    super::any_store::does_what_it_should(&MemoryStore::new()).await;
+    super::any_store::behaves_like_any_store(&MemoryStore::new()).await;
 }
 
 #[tokio::test]

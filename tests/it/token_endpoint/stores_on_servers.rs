@@ -19,7 +19,7 @@ pub(crate) async fn works_again(world: &World) {
 }
 
 /// Issues one token of each kind, and returns all texts that the store must not contain.
-pub(crate) async fn everything_secret(world: &World) -> Vec<String> {
+pub(crate) async fn issue_all_secrets(world: &World) -> Vec<String> {
     let code = world.code(&[]).await;
     let first = world.redeem(&code, &[]).await;
     let unused = world.code(&[]).await;

@@ -19,7 +19,7 @@ use super::{
     OPAQUE, World,
     any_store::{self, access, code, family, fresh_hash, successor},
     resource_server::accepts_every_token,
-    stores_on_servers::{everything_secret, works_again, world},
+    stores_on_servers::{issue_all_secrets, works_again, world},
     usual,
 };
 use crate::servers::{
@@ -31,11 +31,11 @@ use crate::servers::{
 fn builder(server: &Server) -> (PostgresStoreBuilder, String) {
     let schema = fresh_schema();
     let url = format!("{}?application_name={schema}", server.url());
-    (patient(url).schema(&schema), schema)
+    (with_long_timeout(url).schema(&schema), schema)
 }
 
 /// A store with a long timeout, for a busy machine.
-fn patient(url: impl Into<String>) -> PostgresStoreBuilder {
+fn with_long_timeout(url: impl Into<String>) -> PostgresStoreBuilder {
     PostgresStore::builder(url).timeout(Duration::from_secs(20))
 }
 
@@ -44,14 +44,14 @@ async fn store(server: &Server) -> PostgresStore {
 }
 
 /// A store with a short timeout.
-async fn hasty(server: &Server) -> PostgresStore {
-    builder(server).0.max_connections(3).timeout(HASTE).connect().await.unwrap()
+async fn with_short_timeout(server: &Server) -> PostgresStore {
+    builder(server).0.max_connections(3).timeout(SHORT_TIMEOUT).connect().await.unwrap()
 }
 
 async fn is_unavailable_in_time(world: &World) {
     let start = Instant::now();
     world.token("reports", &[]).await.is_error(503, "temporarily_unavailable");
-    assert!(start.elapsed() < 10 * HASTE, "503 took {:?}", start.elapsed());
+    assert!(start.elapsed() < 10 * SHORT_TIMEOUT, "503 took {:?}", start.elapsed());
 }
 
 /// Returns all rows of a schema as text.
@@ -86,7 +86,7 @@ async fn the_store_in_postgresql_conforms_with_unusual_defaults() {
         "CREATE ROLE unusual LOGIN PASSWORD '{PASSWORD}'; GRANT CREATE ON DATABASE postgres TO unusual;
          ALTER ROLE unusual SET default_transaction_isolation = 'serializable'; ALTER ROLE unusual SET search_path = '';"
     ));
-    let builder = patient(server.url_of("unusual", PASSWORD, "postgres")).schema(schema);
+    let builder = with_long_timeout(server.url_of("unusual", PASSWORD, "postgres")).schema(schema);
     conformance(async || builder.clone().connect().await.unwrap()).await;
 }
 
@@ -101,7 +101,7 @@ async fn issued_tokens_survive_a_kill_of_postgresql() {
             server.kill();
             server.restart();
         }
-        patient(server.url()).connect().await.unwrap()
+        with_long_timeout(server.url()).connect().await.unwrap()
     })
     .await;
     assert_eq!(opened.get(), 3);
@@ -118,7 +118,7 @@ async fn no_code_token_or_secret_is_readable_in_postgresql() {
     let Some(server) = shared() else { return };
     let (builder, schema) = builder(server);
     let world = world(builder.connect().await.unwrap());
-    let secrets = everything_secret(&world).await;
+    let secrets = issue_all_secrets(&world).await;
 
     let dump = dump(server, &schema);
     assert!(
@@ -138,7 +138,7 @@ async fn no_code_token_or_secret_is_readable_in_postgresql() {
 #[tokio::test]
 async fn while_postgresql_hangs_requests_get_503_in_time_and_later_work_again() {
     let Some(server) = Server::start() else { return };
-    let world = world(hasty(&server).await);
+    let world = world(with_short_timeout(&server).await);
     let token = world.access_token("reports", &[("resource", OPAQUE)]).await;
     server.hang();
     for _ in 0..5 {
@@ -154,7 +154,7 @@ async fn while_postgresql_hangs_requests_get_503_in_time_and_later_work_again() 
 #[tokio::test]
 async fn while_postgresql_is_down_requests_get_503_in_time_and_later_work_again() {
     let Some(server) = Server::start() else { return };
-    let world = world(hasty(&server).await);
+    let world = world(with_short_timeout(&server).await);
     let token = world.access_token("reports", &[("resource", OPAQUE)]).await;
     server.kill();
     for _ in 0..5 {
@@ -200,7 +200,7 @@ async fn a_connection_that_hangs_after_its_response_leaves_the_pool() {
     let (_, port) = url.trim_end_matches("/postgres").rsplit_once(':').unwrap();
     let (near, silence) = without_pings(port.parse().unwrap()).await;
     let url = format!("{}?sslmode=disable", url.replace(port, &near.to_string()));
-    let store = PostgresStore::builder(url).schema(fresh_schema()).max_connections(2).timeout(HASTE);
+    let store = PostgresStore::builder(url).schema(fresh_schema()).max_connections(2).timeout(SHORT_TIMEOUT);
     let world = world(store.connect().await.unwrap());
     world.access_token("reports", &[]).await;
     silence.send(true).unwrap();
@@ -230,7 +230,7 @@ async fn cancelled_requests_lose_no_connection() {
 async fn a_long_lock_causes_an_error_in_time() {
     let Some(server) = shared() else { return };
     let (builder, schema) = builder(server);
-    let store = builder.timeout(HASTE).connect().await.unwrap();
+    let store = builder.timeout(SHORT_TIMEOUT).connect().await.unwrap();
     let lock = format!(r#"LOCK TABLE "{schema}".seen; SELECT pg_sleep(6)"#);
     let locking = std::thread::spawn(move || server.sql(&lock));
     let start = Instant::now();
@@ -242,7 +242,7 @@ async fn a_long_lock_causes_an_error_in_time() {
         }
         assert!(start.elapsed() < Duration::from_secs(20), "no request waited for the lock");
     };
-    assert!(failed < 5 * HASTE, "{failed:?}");
+    assert!(failed < 5 * SHORT_TIMEOUT, "{failed:?}");
     // The server has ended the statement, too.
     let waiting =
         format!("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = '{schema}'");
@@ -285,7 +285,7 @@ async fn migrations_by_hand_need_a_role_with_few_rights() {
     let schema = fresh_schema();
     server.sql(&format!("CREATE ROLE modest LOGIN PASSWORD '{PASSWORD}'"));
     let url = server.url_of("modest", PASSWORD, "postgres");
-    let modest = patient(&url).schema(&schema);
+    let modest = with_long_timeout(&url).schema(&schema);
     let missing = modest.clone().migrated_by_hand().connect().await.unwrap_err().to_string();
     assert!(
         missing.contains("0 of 1 migrations were run") && missing.contains("PostgresStore::migrations"),
@@ -321,7 +321,7 @@ async fn an_existing_schema_needs_no_right_on_the_database() {
         r#"CREATE ROLE tenant LOGIN PASSWORD '{PASSWORD}'; CREATE SCHEMA "{schema}" AUTHORIZATION tenant"#
     ));
     let url = server.url_of("tenant", PASSWORD, "postgres");
-    patient(url).schema(schema).connect().await.unwrap();
+    with_long_timeout(url).schema(schema).connect().await.unwrap();
 }
 
 #[tokio::test]
@@ -364,9 +364,9 @@ async fn mistakes_are_reported_at_start_up_without_the_password() {
         (&(server.url() + "?sslmode=verify-full"), "no connection to PostgreSQL", "sslmode"),
     ];
     for (url, found, change) in refused {
-        let mut builder = patient(url).schema(fresh_schema());
+        let mut builder = with_long_timeout(url).schema(fresh_schema());
         if url == silent {
-            builder = builder.timeout(HASTE);
+            builder = builder.timeout(SHORT_TIMEOUT);
         }
         assert!(!format!("{builder:?}").contains("hunter2"), "{builder:?}");
         let error = builder.connect().await.unwrap_err();
@@ -404,7 +404,7 @@ async fn an_existing_table_of_another_program_is_not_changed() {
 #[tokio::test]
 async fn a_reserved_word_can_be_a_schema() {
     let Some(server) = shared() else { return };
-    let store = patient(server.url()).schema("select").connect().await.unwrap();
+    let store = with_long_timeout(server.url()).schema("select").connect().await.unwrap();
     store.issue(&access("a client", "a subject", 10), None, Some(1), 1).await.unwrap();
 }
 
@@ -419,7 +419,7 @@ async fn tls_is_used_and_verified_if_the_url_requires_it() {
     let (_, schema) = builder(server);
     for (mode, encrypted) in [("disable", "f"), ("require", "t"), (&*verified, "t")] {
         let url = format!("{}?sslmode={mode}&application_name={schema}", server.url());
-        let store = patient(url).schema(&schema).connect().await.unwrap();
+        let store = with_long_timeout(url).schema(&schema).connect().await.unwrap();
         store.issue(&access("a client", "a subject", 10), None, None, 1).await.unwrap();
         let ssl = "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name";
         assert_eq!(server.sql(&format!("{ssl} = '{schema}'")).trim(), encrypted, "{mode}");
@@ -511,7 +511,7 @@ async fn of_a_long_session_the_last_hundred_used_refresh_tokens_are_known() {
 #[tokio::test]
 async fn the_postgresql_store_behaves_like_any_store() {
     let Some(server) = shared() else { return };
-    any_store::does_what_it_should(&store(server).await).await;
+    any_store::behaves_like_any_store(&store(server).await).await;
 }
 
 #[tokio::test]
@@ -532,4 +532,4 @@ async fn an_unreadable_record_is_an_error_that_does_not_quote_it() {
 }
 
 const TABLES: [&str; 5] = ["codes", "families", "access_tokens", "refresh_tokens", "seen"];
-const HASTE: Duration = Duration::from_millis(500);
+const SHORT_TIMEOUT: Duration = Duration::from_millis(500);

@@ -19,7 +19,7 @@ use super::{
     OPAQUE, World,
     any_store::{self, access, family, successor},
     resource_server::accepts_every_token,
-    stores_on_servers::{everything_secret, works_again, world},
+    stores_on_servers::{issue_all_secrets, works_again, world},
     usual,
 };
 use crate::servers::redis::RedisServer;
@@ -29,8 +29,8 @@ async fn connect(url: impl Into<String>) -> RedisStore {
 }
 
 /// A store with a short timeout.
-async fn hasty(url: impl Into<String>) -> RedisStore {
-    RedisStore::builder(url).timeout(HASTE).connect().await.unwrap()
+async fn with_short_timeout(url: impl Into<String>) -> RedisStore {
+    RedisStore::builder(url).timeout(SHORT_TIMEOUT).connect().await.unwrap()
 }
 
 async fn raw(url: &str) -> MultiplexedConnection {
@@ -44,7 +44,7 @@ async fn keys(redis: &mut MultiplexedConnection) -> Vec<Vec<u8>> {
 async fn is_unavailable_in_time(world: &World) {
     let start = Instant::now();
     world.token("reports", &[]).await.is_error(503, "temporarily_unavailable");
-    assert!(start.elapsed() < 10 * HASTE, "503 took {:?}", start.elapsed());
+    assert!(start.elapsed() < 10 * SHORT_TIMEOUT, "503 took {:?}", start.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -83,7 +83,7 @@ async fn issued_tokens_survive_a_kill_of_redis() {
 async fn no_code_token_or_secret_is_readable_in_redis() {
     let Some(server) = RedisServer::start("search for secrets in Redis") else { return };
     let world = world(connect(server.url()).await);
-    let secrets = everything_secret(&world).await;
+    let secrets = issue_all_secrets(&world).await;
 
     let mut written = Vec::new();
     for file in fs::read_dir(server.folder().join("appendonlydir")).unwrap() {
@@ -106,7 +106,7 @@ async fn no_code_token_or_secret_is_readable_in_redis() {
 #[tokio::test]
 async fn while_redis_hangs_requests_get_503_in_time_and_later_work_again() {
     let Some(server) = RedisServer::start("Redis hangs") else { return };
-    let world = world(hasty(server.url()).await);
+    let world = world(with_short_timeout(server.url()).await);
     let token = world.access_token("reports", &[("resource", OPAQUE)]).await;
     server.hang();
     is_unavailable_in_time(&world).await;
@@ -121,7 +121,7 @@ async fn while_redis_hangs_requests_get_503_in_time_and_later_work_again() {
 #[tokio::test]
 async fn while_redis_is_down_requests_get_503_in_time_and_later_work_again() {
     let Some(mut server) = RedisServer::start("Redis is down") else { return };
-    let world = world(hasty(server.url()).await);
+    let world = world(with_short_timeout(server.url()).await);
     let token = world.access_token("reports", &[("resource", OPAQUE)]).await;
     server.kill();
     for _ in 0..5 {
@@ -153,7 +153,7 @@ async fn a_silent_connection_is_replaced() {
             });
         }
     });
-    let world = world(hasty(format!("redis://{address}")).await);
+    let world = world(with_short_timeout(format!("redis://{address}")).await);
     world.access_token("reports", &[]).await;
     silence.send(()).unwrap();
     is_unavailable_in_time(&world).await;
@@ -163,7 +163,7 @@ async fn a_silent_connection_is_replaced() {
 #[tokio::test]
 async fn after_a_change_of_the_primary_a_new_connection_is_made() {
     let Some(server) = RedisServer::start("the primary becomes a replica") else { return };
-    let world = world(hasty(server.url()).await);
+    let world = world(with_short_timeout(server.url()).await);
     world.access_token("reports", &[]).await;
     let mut redis = raw(&server.url()).await;
     let ours = async |redis: &mut MultiplexedConnection| {
@@ -184,7 +184,7 @@ async fn after_a_change_of_the_primary_a_new_connection_is_made() {
 #[tokio::test]
 async fn a_connection_closed_while_idle_fails_no_request() {
     let Some(server) = RedisServer::start("an idle connection is closed") else { return };
-    let world = world(hasty(server.url()).await);
+    let world = world(with_short_timeout(server.url()).await);
     world.access_token("reports", &[]).await;
     let mut redis = raw(&server.url()).await;
     let killed: u32 = cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").query_async(&mut redis).await.unwrap();
@@ -317,7 +317,7 @@ async fn of_a_long_session_the_last_hundred_used_refresh_tokens_are_known() {
 #[tokio::test]
 async fn the_redis_store_behaves_like_any_store() {
     let Some(server) = RedisServer::start("any store, in Redis") else { return };
-    any_store::does_what_it_should(&connect(server.url()).await).await;
+    any_store::behaves_like_any_store(&connect(server.url()).await).await;
 }
 
 #[tokio::test]
@@ -384,7 +384,7 @@ async fn mistakes_are_reported_at_start_up_without_the_password() {
         (&replica.url(), "is a replica"),
     ];
     for (url, words) in mistakes {
-        let builder = RedisStore::builder(url).timeout(HASTE);
+        let builder = RedisStore::builder(url).timeout(SHORT_TIMEOUT);
         assert!(!format!("{builder:?}").contains("hunter2"));
         let error = builder.connect().await.map(drop).expect_err(url);
         assert!(error.to_string().starts_with("redis: ") && error.to_string().contains(words), "{url}: {error}");
@@ -484,4 +484,4 @@ fn hash(text: &str) -> TokenHash {
     TokenHash::of(text)
 }
 
-const HASTE: Duration = Duration::from_millis(300);
+const SHORT_TIMEOUT: Duration = Duration::from_millis(300);
