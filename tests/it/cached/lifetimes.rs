@@ -105,11 +105,7 @@ async fn setting_the_clock_back_does_not_extend_max_age() {
 }
 
 /// Sends an invalid token at these moments. Returns the number of the server's calls after each.
-async fn calls_when_refused(
-    builder: CachedBuilder<Server>,
-    server: &Server,
-    moments: &[Duration],
-) -> Vec<usize> {
+async fn calls_when_refused(builder: CachedBuilder<Server>, server: &Server, moments: &[Duration]) -> Vec<usize> {
     let clock = clock();
     let cached = builder.clock(clock.clone()).build();
     let (start, mut calls) = (clock.now(), Vec::new());

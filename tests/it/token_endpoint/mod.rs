@@ -134,8 +134,9 @@ impl World {
         let clients = Clients::new(clients.map(|client| client.build().unwrap())).unwrap();
         let clock = ManualClock::default();
         let key = PrivateKey::generate(Algorithm::ES256).unwrap().with_key_id("first");
-        let builder =
-            TokenEndpoint::builder(ISSUER, key, clients.clone()).grant(ClientCredentialsGrant::new()).clock(clock.clone());
+        let builder = TokenEndpoint::builder(ISSUER, key, clients.clone())
+            .grant(ClientCredentialsGrant::new())
+            .clock(clock.clone());
         Self { endpoint: configure(builder).build().unwrap(), clients, clock }
     }
 
