@@ -15,7 +15,7 @@ pub(crate) async fn behaves_like_any_store(store: &impl Store) {
 
 async fn a_limit_revokes_the_oldest_active_tokens_and_does_not_count_inactive_ones(store: &impl Store) {
     let issue = async |access: &NewAccess, limit, now| {
-        assert_eq!(store.issue(access, None, Some(limit), now).await.unwrap(), Issued::Remembered);
+        assert_eq!(store.issue(access, None, Some(limit), now).await.unwrap(), Issued::Stored);
     };
     let is_active = async |access: &NewAccess, now| store.find_access(&access.hash, now).await.unwrap().is_some();
     // All in the same second; the order of the hashes is random.
@@ -63,7 +63,7 @@ async fn any_text_can_be_a_client_id_and_any_time_an_expiry(store: &impl Store) 
             assert_eq!(again, Rotated::Again { family: family.clone(), salt: next.salt });
             let mut access = access(client, client, end);
             access.record.family = Some(family.id);
-            assert_eq!(store.issue(&access, None, Some(u32::MAX), 1).await.unwrap(), Issued::Remembered);
+            assert_eq!(store.issue(&access, None, Some(u32::MAX), 1).await.unwrap(), Issued::Stored);
             assert_eq!(store.find_access(&access.hash, 1).await.unwrap().as_ref(), Some(&access.record));
             assert_eq!(store.find_access(&access.hash, u64::MAX).await.unwrap(), None, "every token expires");
             assert_eq!(store.revoke(&access.hash, "another", 1).await.unwrap(), Revoked::NotYours);
@@ -82,7 +82,7 @@ pub(crate) async fn family(store: &impl Store, client: &str, end: u64, now: u64)
     let mut access = access(client, "of a family", end);
     access.record.family = Some(record.family.id.clone());
     let refresh = NewRefresh { hash: fresh_hash(), expires_at: end };
-    assert_eq!(store.issue(&access, Some(&refresh), None, now).await.unwrap(), Issued::Remembered);
+    assert_eq!(store.issue(&access, Some(&refresh), None, now).await.unwrap(), Issued::Stored);
     (record.family, refresh)
 }
 
