@@ -80,7 +80,7 @@ fn reports_a_grant_that_does_not_return_its_settings() {
     let builder = TokenEndpoint::builder(super::ISSUER, key, world.clients);
     let error = builder.grant(Incomplete("refresh_token")).grant(Incomplete("authorization_code")).build();
     let error = error.unwrap_err();
-    let settings: Vec<_> = error.mistakes().iter().map(|mistake| mistake.setting()).collect();
+    let settings: Vec<_> = error.mistakes().iter().map(tower_oauth::error::ConfigMistake::setting).collect();
     assert_eq!(settings, ["grant", "grant"], "{error}");
 }
 
