@@ -45,7 +45,11 @@ async fn finds_the_endpoint_in_any_of_the_well_known_documents() {
             fake.metadata(place, fake.document());
             let fixture = IntrospectionFixture::with_parts(fake, client(), |verifier| verifier);
             assert_eq!(fixture.kind("opaque").await, None, "{place}");
-            assert_eq!((fixture.fake.hits(place), fixture.fake.introspection_count(), fixture.fake.fetches()), (1, 1, 0), "{place}");
+            assert_eq!(
+                (fixture.fake.hits(place), fixture.fake.introspection_count(), fixture.fake.fetches()),
+                (1, 1, 0),
+                "{place}"
+            );
         }
     }
 }

@@ -251,7 +251,8 @@ async fn the_second_verifier_gets_the_parts_of_the_request() {
         let claims = json!({"sub": format!("{tenant} {:?} {}", presented.bearer_method(), presented.token().len())});
         Verdict::Now(presented.permit().token(&claims))
     });
-    let fixture = IntrospectionFixture::with_verifier(fake, clock, JwtOrOpaque::builder(jwt, rest).require_both().build());
+    let fixture =
+        IntrospectionFixture::with_verifier(fake, clock, JwtOrOpaque::builder(jwt, rest).require_both().build());
     let token = fixture.jwt().sign();
     let authorization = format!("Bearer {token}");
     let headers = [("authorization", authorization.as_bytes()), ("x-tenant", b"acme".as_slice())];

@@ -22,8 +22,8 @@ use tower_oauth::{
 
 use crate::secrets::Log;
 use crate::support::{
-    API, Admin, Answer, DEFAULT_CHALLENGE, OrdersRead, OrdersWrite, SCOPES, app, get_without_token, get_with_headers, get_with_token, issuer,
-    layer_with, valid_token, router, send,
+    API, Admin, Answer, DEFAULT_CHALLENGE, OrdersRead, OrdersWrite, SCOPES, app, get_with_headers, get_with_token,
+    get_without_token, issuer, layer_with, router, send, valid_token,
 };
 
 const ORDERS_READ_REQUIRED: &str = concat!(

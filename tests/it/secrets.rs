@@ -22,7 +22,8 @@ use tracing::instrument::WithSubscriber as _;
 use tracing_subscriber::fmt::{MakeWriter, format::FmtSpan};
 
 use crate::support::{
-    API, Admin, ISSUER, OrdersRead, get_with_headers, get_with_token, issuer, layer_with, valid_token, router, verifier_from,
+    API, Admin, ISSUER, OrdersRead, get_with_headers, get_with_token, issuer, layer_with, router, valid_token,
+    verifier_from,
 };
 
 /// Everything that is logged, at every level.
