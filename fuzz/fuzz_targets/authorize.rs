@@ -8,7 +8,9 @@ use http::Uri;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use tower_oauth::{
     keys::{Algorithm, PrivateKey},
-    token_endpoint::{AuthorizationCodeGrant, ClientCredential, AuthorizationError, Client, Clients, TokenEndpoint, TokenFormat},
+    token_endpoint::{
+        AuthorizationCodeGrant, AuthorizationError, Client, ClientCredential, Clients, TokenEndpoint, TokenFormat,
+    },
 };
 use tower_oauth_fuzz::{API, ISSUER, at_once};
 
@@ -23,7 +25,8 @@ fuzz_target!(|input: &[u8]| -> Corpus {
     let Ok(text) = str::from_utf8(input) else { return Corpus::Reject };
     let Some((registered, query)) = text.split_once('\n') else { return Corpus::Reject };
     let registered: Vec<&str> = registered.split(' ').collect();
-    let client = registered.iter().fold(Client::builder("app", ClientCredential::None), |client, uri| client.redirect_uri(*uri));
+    let client =
+        registered.iter().fold(Client::builder("app", ClientCredential::None), |client, uri| client.redirect_uri(*uri));
     let client = client.grant_types(["authorization_code"]).default_scopes(["read"]).audience(API, TokenFormat::Jwt);
     let Ok(client) = client.build() else { return Corpus::Keep };
     CLIENTS.insert(client);

@@ -14,7 +14,10 @@ use serde_json::Value;
 use tower_oauth::{
     keys::{Algorithm, PrivateKey},
     testing::ManualClock,
-    token_endpoint::{AuthorizationCodeGrant, ClientCredential, Client, ClientCredentialsGrant, ClientSecret, Clients, RefreshTokenGrant, ResponseBody, TokenEndpoint, TokenFormat},
+    token_endpoint::{
+        AuthorizationCodeGrant, Client, ClientCredential, ClientCredentialsGrant, ClientSecret, Clients,
+        RefreshTokenGrant, ResponseBody, TokenEndpoint, TokenFormat,
+    },
 };
 use tower_oauth_fuzz::{API, ISSUER, at_once, issuer};
 use tower_service::Service;
@@ -28,7 +31,9 @@ struct Server {
 static SERVER: LazyLock<Server> = LazyLock::new(|| {
     let (own, secret) = ClientSecret::generate().unwrap();
     let machine = Client::builder("machine", own).grant_types(["client_credentials"]).introspects_any_token();
-    let app = Client::builder("app", ClientCredential::None).grant_types(["authorization_code", "refresh_token"]).redirect_uri(CB);
+    let app = Client::builder("app", ClientCredential::None)
+        .grant_types(["authorization_code", "refresh_token"])
+        .redirect_uri(CB);
     let signs = Client::builder("signs", issuer().key_set()).grant_types(["client_credentials"]);
     let clients = [machine, app, signs].map(|client| {
         client.default_scopes(["read"]).optional_scopes(["write"]).audience(API, TokenFormat::Opaque).build().unwrap()

@@ -17,7 +17,10 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use tokio::net::TcpListener;
 use tower_oauth::{
     keys::{Algorithm, PrivateKey},
-    token_endpoint::{Client, ClientCredentialsGrant, ClientSecret, Clients, MemoryStore, PostgresStore, RedisStore, TokenEndpoint, TokenFormat},
+    token_endpoint::{
+        Client, ClientCredentialsGrant, ClientSecret, Clients, MemoryStore, PostgresStore, RedisStore, TokenEndpoint,
+        TokenFormat,
+    },
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
