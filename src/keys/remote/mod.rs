@@ -10,6 +10,7 @@
 //! 4. After a failure there is a pause before the next attempt. It grows with each failure.
 //! 5. Each attempt runs in a task of its own, so that a client that disconnects doesn't cancel it for others.
 
+mod attempt;
 mod refresh_gate;
 mod waiting;
 
@@ -29,8 +30,11 @@ use bytes::Bytes;
 use http::HeaderValue;
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 
-use self::refresh_gate::{AttemptId, FIRST_BACK_OFF, RefreshGate, RefreshReason};
 pub(crate) use self::waiting::{KeyWait, StillUnknown};
+use self::{
+    attempt::Attempt,
+    refresh_gate::{AttemptId, FIRST_BACK_OFF, RefreshGate, RefreshReason},
+};
 use super::KeySet;
 use crate::{
     clock::Clock,
@@ -347,36 +351,6 @@ impl RemoteKeysState {
     fn next_refresh(&self) -> Duration {
         let refresh_at = self.current.load().as_ref().map_or(Duration::ZERO, |snapshot| snapshot.refresh_at);
         self.gate().next_attempt().map_or(refresh_at, |next| refresh_at.max(next))
-    }
-}
-
-/// A running attempt. When it is dropped, also by a panic, the waiters wake up and a failure is counted.
-struct Attempt {
-    shared: Arc<RemoteKeysState>,
-    id: AttemptId,
-    fetched: Option<Result<FetchedKeys, FetchError>>,
-}
-
-impl Attempt {
-    fn new(shared: &Arc<RemoteKeysState>, id: AttemptId) -> Self {
-        Self { shared: Arc::clone(shared), id, fetched: None }
-    }
-
-    async fn run(mut self) {
-        let shared = &self.shared;
-        let etag = shared.current.load().as_ref().and_then(|snapshot| snapshot.etag.clone());
-        let fetched = tokio::select! {
-            fetched = shared.source.fetch_keys(etag) => fetched,
-            () = shared.clock.sleep(shared.policy.deadline) => Err(FetchError::new("no response in time")),
-        };
-        self.fetched = Some(fetched);
-    }
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        let fetched = self.fetched.take().unwrap_or_else(|| Err(FetchError::new("the attempt ended without a result")));
-        self.shared.finish(self.id, fetched);
     }
 }
 
