@@ -49,7 +49,7 @@ use crate::{
 
 /// Verifies the token of a request.
 ///
-/// [`JwtVerifier`](crate::JwtVerifier) verifies JWT access tokens, [`IntrospectionVerifier`](crate::IntrospectionVerifier)
+/// [`JwtVerifier`] verifies JWT access tokens, [`IntrospectionVerifier`](crate::IntrospectionVerifier)
 /// opaque ones. For any other kind of token, implement this trait:
 ///
 /// ```
@@ -101,7 +101,7 @@ pub trait Verify: Send + Sync + 'static {
     /// True if a token that this verifier accepted earlier would be accepted now too. Checks what can be checked without
     /// the network. [`Cached`](crate::Cached) calls it on every hit, and checks the expiry itself.
     ///
-    /// Default: true for tokens made with a [`TokenPermit`], false for those of a [`JwtVerifier`](crate::JwtVerifier). Only
+    /// Default: true for tokens made with a [`TokenPermit`], false for those of a [`JwtVerifier`]. Only
     /// that verifier knows whether its issuer still publishes the key, so a wrapper must forward this method.
     fn still_holds(&self, token: &Token) -> bool {
         token.facts().key_epoch == 0

@@ -105,7 +105,7 @@ impl JwtVerifierBuilder {
         self
     }
 
-    /// Applies the settings for a known provider; each [`Preset`](crate::Preset) lists what it relaxes. Other settings can be
+    /// Applies the settings for a known provider; each [`Preset`] lists what it relaxes. Other settings can be
     /// combined with it.
     pub fn preset(mut self, preset: Preset) -> Self {
         let own_roles = self.names.rules_mut().roles.take();
