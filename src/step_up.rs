@@ -1,6 +1,6 @@
 //! Step-up: some operations require that the user authenticated recently or strongly enough (RFC 9470).
 //!
-//! *In*: a [`Token`]. *Out*: nothing, or the error that tells the client what to request.
+//! *In*: a [`Token`]. *Out*: nothing, or the error that says what the client should request.
 //!
 //! A token without the claim that a requirement needs doesn't meet it. As a layer:
 //! [`RequireStepUpLayer`](crate::layer::require::RequireStepUpLayer).

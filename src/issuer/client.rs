@@ -38,7 +38,7 @@ struct Discovered {
     since: Option<Duration>,
 }
 
-/// Since when the endpoint's URL was believed, before somebody began to mark_stale it.
+/// When the URL was read, before it was marked as stale.
 pub(crate) struct StaleMark(Option<Duration>);
 
 impl EndpointLocator {

@@ -23,7 +23,7 @@
 //! Put these layers outside of it (added later with `.layer`):
 //!
 //! - CORS, because a preflight request has no token.
-//! - Tracing and access logs, because they should see refusals. [`TokenSlot`] tells them the subject of an accepted request.
+//! - Tracing and access logs, because they should see refusals. [`TokenSlot`] gives them the token of an accepted request.
 //! - Limits of concurrency, because a request that waits for its issuer's keys holds the inner service that was ready.
 //!
 //! [`require::RequireScopesLayer`] and [`require::RequireStepUpLayer`] go inside of it.

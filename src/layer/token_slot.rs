@@ -7,7 +7,7 @@ use std::{
 
 use crate::token::Token;
 
-/// Tells a layer outside of [`OAuthLayer`](crate::OAuthLayer) which token a request was accepted with, for access logs.
+/// Gives a layer outside of [`OAuthLayer`](crate::OAuthLayer) the token that a request was accepted with, for access logs.
 ///
 /// The outer layer puts a slot into the request's extensions and keeps a clone. `OAuthLayer` fills it when it accepts the
 /// request. For a refused request the slot stays empty, and the [`AuthError`](crate::AuthError) is in the response's

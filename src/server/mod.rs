@@ -1,7 +1,7 @@
 //! [`ResourceServer`](crate::ResourceServer): all settings of the HTTP side, and the checks of one request.
 //!
 //! *In*: a request's head, or a bare token. *Out*: a [`Token`](crate::Token), or an [`AuthError`](crate::AuthError) and the
-//! [`Challenge`](crate::challenge::Challenge) that tells the client what to do.
+//! [`Challenge`](crate::challenge::Challenge) with which the client can continue.
 //!
 //! It works without tower. [`OAuthLayer`](crate::OAuthLayer) does the same as a layer.
 //!

@@ -106,7 +106,7 @@ impl<S: Store> Suite<S> {
         let access = access(Some(&record.family), self.now);
         let refresh = NewRefresh { hash: hash(), expires_at: self.now + 1000 };
         let issued = self.store().issue(&access, Some(&refresh), None, self.now).await.expect("issue");
-        assert_eq!(issued, Issued::Remembered);
+        assert_eq!(issued, Issued::Stored);
         (access, refresh)
     }
 
@@ -127,7 +127,7 @@ impl<S: Store> Suite<S> {
         let losers = taken.iter().filter(|taken| **taken == CodeTaken::Again).count();
         assert_eq!((winners, losers), (1, 63), "of 64 calls that take one code, one wins and the others are replays");
         let issued = self.store().issue(&access(Some(&record.family), now), None, None, now).await.expect("issue");
-        assert_eq!(issued, Issued::FamilyDead, "the replays revoked the family, also for what is issued afterwards");
+        assert_eq!(issued, Issued::FamilyRevoked, "the replays revoked the family, also for what is issued afterwards");
     }
 
     async fn a_code_is_bound_and_expires(&self) {
@@ -141,7 +141,7 @@ impl<S: Store> Suite<S> {
         let last = record.expires_at - 1;
         assert_eq!(take(code, record.binding, last).await, CodeTaken::First(record.family.clone()), "its last second");
         let access = access(Some(&record.family), last);
-        assert_eq!(self.store().issue(&access, None, None, last).await.expect("issue"), Issued::Remembered);
+        assert_eq!(self.store().issue(&access, None, None, last).await.expect("issue"), Issued::Stored);
         assert_eq!(take(code, hash(), last).await, CodeTaken::Unknown, "a replay with another binding");
         assert!(self.is_active(&access, last).await, "a replay with another binding revokes nothing");
         let late = take(old, old_record.binding, old_record.expires_at).await;
@@ -268,7 +268,7 @@ impl<S: Store> Suite<S> {
         );
         let other =
             self::access(self.other().find_refresh(&next.hash, self.now).await.expect("find").as_ref(), self.now);
-        assert_eq!(self.store().issue(&other, None, None, self.now).await.expect("issue"), Issued::Remembered);
+        assert_eq!(self.store().issue(&other, None, None, self.now).await.expect("issue"), Issued::Stored);
         assert_eq!(revoke(next.hash, CLIENT).await, Revoked::Gone);
         assert!(!self.is_active(&other, self.now).await, "a refresh token is revoked with all of its family");
         assert_eq!(self.rotate(&next.hash, &successor(self.now), 0, self.now).await, Rotated::Unknown);
@@ -276,7 +276,7 @@ impl<S: Store> Suite<S> {
 
     async fn access_tokens_expire_and_are_counted(&self) {
         let lone = access(None, self.now);
-        assert_eq!(self.store().issue(&lone, None, None, self.now).await.expect("issue"), Issued::Remembered);
+        assert_eq!(self.store().issue(&lone, None, None, self.now).await.expect("issue"), Issued::Stored);
         assert!(self.is_active(&lone, lone.record.expires_at - 1).await);
         assert!(!self.is_active(&lone, lone.record.expires_at).await, "expired");
 
@@ -286,7 +286,7 @@ impl<S: Store> Suite<S> {
             let mut access = access(None, now);
             access.record.subject.clone_from(&of_subject);
             async move {
-                assert_eq!(store.issue(&access, None, Some(3), now).await.expect("issue"), Issued::Remembered);
+                assert_eq!(store.issue(&access, None, Some(3), now).await.expect("issue"), Issued::Stored);
                 access
             }
         };

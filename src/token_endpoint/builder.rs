@@ -227,12 +227,11 @@ impl TokenEndpointBuilder {
     fn grant_mistakes(&self) -> MistakeCollector {
         let mut mistakes = MistakeCollector::new();
         if let Some(grant) = self.offered(AUTHORIZATION_CODE) {
-            match grant.authorization_endpoint() {
-                Some(url) => drop(mistakes.check(check_url("authorization_endpoint", url, PlainHttp::Loopback))),
-                None => {
-                    let change = "implement Grant::authorization_endpoint, as AuthorizationCodeGrant does";
-                    mistakes.add("grant", "authorization_code without an authorization endpoint", change);
-                }
+            if let Some(url) = grant.authorization_endpoint() {
+                mistakes.check(check_url("authorization_endpoint", url, PlainHttp::Loopback));
+            } else {
+                let change = "implement Grant::authorization_endpoint, as AuthorizationCodeGrant does";
+                mistakes.add("grant", "authorization_code without an authorization endpoint", change);
             }
         }
         if let Some(grant) = self.offered(REFRESH_TOKEN) {

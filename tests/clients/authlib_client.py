@@ -1,5 +1,5 @@
-# PyPI's Authlib against the token endpoint. The test in tests/it/real_clients starts it, tells it in SERVER what it must know,
-# reads what it saw, and is its browser.
+# PyPI's Authlib as a client of the token endpoint. The test in tests/it/real_clients starts this script, passes the settings in
+# the variable SERVER, reads the printed results, and acts as the browser.
 import json
 import os
 from urllib.parse import quote_plus
@@ -19,8 +19,8 @@ server = json.loads(os.environ["SERVER"])
 issuer = server["issuer"]
 
 
-def saw(what):
-    print(what, flush=True)
+def report(result):
+    print(result, flush=True)
 
 
 def browse(url):
@@ -37,7 +37,7 @@ metadata.validate(metadata_classes=[rfc9207.AuthorizationServerMetadata])
 assert metadata["issuer"] == issuer
 assert metadata["authorization_response_iss_parameter_supported"] is True
 token_endpoint = metadata["token_endpoint"]
-saw("discovery")
+report("discovery")
 
 
 def client(id, secret=None, way=None, **settings):
@@ -52,10 +52,10 @@ def ask(session, **wanted):
     return session.fetch_token(token_endpoint, **wanted)
 
 
-def refused(question):
-    """The error that the server told."""
+def refused(request):
+    """Returns the error that the server sent."""
     try:
-        question()
+        request()
     except OAuthError as error:
         assert error.description
         return error.error
@@ -70,16 +70,17 @@ def check(token):
 ways = "client_secret_basic", "client_secret_post"
 for way in ways:
     check(ask(client("reports", "reports-secret", way)))
-    saw(f"client_credentials by {way}: reports")
-# It does not encode what it puts into Basic (RFC 6749 §2.3.1): what a form means otherwise is misunderstood. Its user can.
+    report(f"client_credentials by {way}: reports")
+# The library does not form-encode id and secret for Basic (RFC 6749 §2.3.1), so special characters arrive changed. Its user can
+# encode them.
 check(ask(client(*server["plain"], "client_secret_basic")))
-saw("client_credentials by client_secret_basic: a plain one")
+report("client_credentials by client_secret_basic: no encoding needed")
 odd = server["odd"]
-saw(f"client_credentials by client_secret_basic: an odd one: {refused(lambda: ask(client(*odd)))}")
+report(f"client_credentials by client_secret_basic: special characters: {refused(lambda: ask(client(*odd)))}")
 check(ask(client(*map(quote_plus, odd))))
-saw("client_credentials by client_secret_basic: an odd one, encoded by hand")
+report("client_credentials by client_secret_basic: special characters, encoded by hand")
 check(ask(client(*odd, "client_secret_post")))
-saw("client_credentials by client_secret_post: an odd one")
+report("client_credentials by client_secret_post: special characters")
 
 key = ECKey.import_key(server["key"])
 header = {"kid": server["kid"]}
@@ -87,19 +88,19 @@ header = {"kid": server["kid"]}
 
 def signs(key=key, audience=issuer):
     session = client("signs", key, "private_key_jwt")
-    # Its `aud` is the token endpoint's URL (RFC 7523 §3) where it is not told the issuer (draft-ietf-oauth-rfc7523bis).
+    # Without an audience the library uses the token endpoint's URL (RFC 7523 §3), not the issuer (draft-ietf-oauth-rfc7523bis).
     session.register_client_auth_method(PrivateKeyJWT(audience, headers=dict(header), alg="ES256"))
     return session
 
 
 token = ask(signs())
 check(token)
-saw("client_credentials by private_key_jwt")
+report("client_credentials by private_key_jwt")
 try:
     check(ask(signs(audience=None)))
-    saw("client_credentials by private_key_jwt for the token endpoint: a token")
+    report("client_credentials by private_key_jwt for the token endpoint: a token")
 except OAuthError as error:
-    saw(f"client_credentials by private_key_jwt for the token endpoint: {error.error}")
+    report(f"client_credentials by private_key_jwt for the token endpoint: {error.error}")
 
 
 class Validator(JWTBearerTokenValidator):
@@ -124,8 +125,8 @@ try:
 except Exception as error:
     assert getattr(error, "error", "") == "invalid_token", repr(error)
 else:
-    raise AssertionError("it takes a bent token")
-saw("the JWT is true, by the key set")
+    raise AssertionError("a forged token was accepted")
+report("the key set verifies the JWT")
 
 reports = client("reports", "reports-secret")
 
@@ -146,31 +147,31 @@ def revoke(session, token, hint):
 
 
 opaque = ask(reports, resource=server["opaque"])
-told = introspect(opaque["access_token"])
+facts = introspect(opaque["access_token"])
 names = "active", "iss", "sub", "client_id", "aud", "scope"
-assert [told[name] for name in names] == [True, issuer, "reports", "reports", server["opaque"], "read"], told
-saw("introspection: active")
+assert [facts[name] for name in names] == [True, issuer, "reports", "reports", server["opaque"], "read"], facts
+report("introspection: active")
 revoke(reports, opaque["access_token"], "access_token")
-revoke(reports, "nobody's", None)
+revoke(reports, "unknown", None)
 assert introspect(opaque["access_token"]) == {"active": False}
-saw("revocation, and introspection: not active")
+report("revocation, then introspection: inactive")
 
 for way in ways:
-    saw(f"a wrong secret by {way}: {refused(lambda: ask(client('reports', 'wrong', way)))}")
-saw(f"a wrong key: {refused(lambda: ask(signs(ECKey.generate_key('P-256'))))}")
-saw(f"a wrong scope: {refused(lambda: ask(reports, scope='admin'))}")
-saw(f"a wrong resource: {refused(lambda: ask(reports, resource='https://other.test'))}")
-saw(f"a grant that the client may not use: {refused(lambda: reports.refresh_token(token_endpoint, 'any'))}")
+    report(f"a wrong secret by {way}: {refused(lambda: ask(client('reports', 'wrong', way)))}")
+report(f"a wrong key: {refused(lambda: ask(signs(ECKey.generate_key('P-256'))))}")
+report(f"a wrong scope: {refused(lambda: ask(reports, scope='admin'))}")
+report(f"a wrong resource: {refused(lambda: ask(reports, resource='https://other.test'))}")
+report(f"a grant that the client may not use: {refused(lambda: reports.refresh_token(token_endpoint, 'any'))}")
 
 
 def approved(session):
-    """The answer to a request for a code, and what belongs to it."""
+    """Requests a code; returns the response and the values that the client checks it with."""
     verifier = generate_token(48)
     wanted = dict(scope="read write", resource=server["api"], code_verifier=verifier)
     url, state = session.create_authorization_url(metadata["authorization_endpoint"], **wanted)
     answer = browse(url)
-    told = dict(requests.utils.unquote(pair).split("=", 1) for pair in answer.split("?", 1)[1].split("&"))
-    assert told["iss"] == issuer, answer  # the library does not look
+    parameters = dict(requests.utils.unquote(pair).split("=", 1) for pair in answer.split("?", 1)[1].split("&"))
+    assert parameters["iss"] == issuer, answer  # the library does not check it
     return dict(authorization_response=answer, state=state, code_verifier=verifier)
 
 
@@ -185,30 +186,30 @@ for id, (secret, redirect_uri) in users.items():
         return session.refresh_token(token_endpoint, token["refresh_token"])
 
     first = redeem(approved(session))
-    saw(f"{id}: a code, with state and iss")
+    report(f"{id}: a code, with state and iss")
     is_for(first["access_token"], "ada", id, "read write")
-    saw(f"{id}: the JWT is Ada's")
+    report(f"{id}: the JWT is Ada's")
     second = refresh(first)
     assert second["refresh_token"] != first["refresh_token"]
     third = refresh(second)
     assert is_active(third)
-    saw(f"{id}: refreshed")
-    saw(f"{id}: the old refresh token: {refused(lambda: refresh(first))}")
-    saw(f"{id}: the family is over: {refused(lambda: refresh(third))}")
+    report(f"{id}: refreshed")
+    report(f"{id}: the old refresh token: {refused(lambda: refresh(first))}")
+    report(f"{id}: the family is revoked: {refused(lambda: refresh(third))}")
     assert not is_active(third)
 
     answer = approved(session) | dict(code_verifier=generate_token(48))
-    saw(f"{id}: a wrong verifier: {refused(lambda: redeem(answer))}")
+    report(f"{id}: a wrong verifier: {refused(lambda: redeem(answer))}")
 
     answer = approved(session)
     given = redeem(answer)
     assert is_active(given)
-    saw(f"{id}: a replayed code: {refused(lambda: redeem(answer))}")
+    report(f"{id}: a replayed code: {refused(lambda: redeem(answer))}")
     assert not is_active(given)
     refused(lambda: refresh(given))
-    saw(f"{id}: what it gave is over")
+    report(f"{id}: its tokens are revoked")
 
     returned = redeem(approved(session))
     revoke(session, returned["refresh_token"], "refresh_token")
     assert not is_active(returned)
-    saw(f"{id}: a refresh token given back: {refused(lambda: refresh(returned))}")
+    report(f"{id}: a revoked refresh token: {refused(lambda: refresh(returned))}")

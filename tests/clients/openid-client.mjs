@@ -1,5 +1,5 @@
-// npm's openid-client against the token endpoint. The test in tests/it/real_clients starts it, tells it in SERVER what it must
-// know, reads what it saw, and is its browser.
+// npm's openid-client as a client of the token endpoint. The test in tests/it/real_clients starts this script, passes the settings
+// in the variable SERVER, reads the printed results, and acts as the browser.
 import assert from 'node:assert/strict'
 import { createInterface } from 'node:readline/promises'
 import * as jose from 'jose'
@@ -7,7 +7,7 @@ import * as oauth from 'openid-client'
 
 const server = JSON.parse(process.env.SERVER)
 const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
-const saw = (what) => console.log(what)
+const report = (result) => console.log(result)
 
 const browse = async (url) => {
   console.log(`browse ${url.href}`)
@@ -20,7 +20,7 @@ const client = (id, authentication, metadata = {}) =>
     execute: [oauth.allowInsecureRequests], // loopback
   })
 
-// The error that the server told. Of a 401 the library shows the challenge, and leaves the body to us.
+// Returns the error that the server sent. For a 401 the library reports the challenge; the body must be read here.
 const refused = async (promise) => {
   const error = await promise.then(() => assert.fail('it was not refused'), (error) => error)
   if (error instanceof oauth.WWWAuthenticateChallengeError) {
@@ -37,30 +37,30 @@ const metadata = reports.serverMetadata()
 assert.equal(metadata.issuer, server.issuer)
 assert.equal(metadata.token_endpoint, `${server.issuer}/token`)
 assert(metadata.supportsPKCE())
-saw('discovery')
+report('discovery')
 
 const wanted = { scope: 'read', resource: server.api }
 const checkToken = (answer) => {
   assert.equal(answer.token_type, 'bearer')
-  assert(answer.expires_in > 0 && answer.expires_in - answer.expiresIn() < 60) // it counts down
+  assert(answer.expires_in > 0 && answer.expires_in - answer.expiresIn() < 60) // expiresIn() counts down
   assert.equal(answer.scope, 'read')
   assert.equal(answer.refresh_token, undefined)
 }
 const ways = { client_secret_basic: oauth.ClientSecretBasic, client_secret_post: oauth.ClientSecretPost }
-for (const [name, [id, secret]] of [['reports', ['reports', 'reports-secret']], ['an odd one', server.odd]]) {
+for (const [name, [id, secret]] of [['reports', ['reports', 'reports-secret']], ['special characters', server.odd]]) {
   for (const [way, authentication] of Object.entries(ways)) {
     checkToken(await oauth.clientCredentialsGrant(await client(id, authentication(secret)), wanted))
-    saw(`client_credentials by ${way}: ${name}`)
+    report(`client_credentials by ${way}: ${name}`)
   }
 }
 const [plainId, plainSecret] = server.plain
 checkToken(await oauth.clientCredentialsGrant(await client(plainId, oauth.ClientSecretBasic(plainSecret)), wanted))
-saw('client_credentials by client_secret_basic: a plain one')
+report('client_credentials by client_secret_basic: no encoding needed')
 const key = await jose.importPKCS8(server.key, 'ES256')
 const signs = await client('signs', oauth.PrivateKeyJwt({ key, kid: server.kid }))
 const token = await oauth.clientCredentialsGrant(signs, wanted)
 checkToken(token)
-saw('client_credentials by private_key_jwt')
+report('client_credentials by private_key_jwt')
 
 const keys = jose.createRemoteJWKSet(new URL(metadata.jwks_uri))
 const verify = async (jwt) => {
@@ -70,30 +70,30 @@ const verify = async (jwt) => {
 const claims = await verify(token.access_token)
 assert.deepEqual([claims.sub, claims.client_id, claims.scope], ['signs', 'signs', 'read'])
 await assert.rejects(verify(token.access_token.replace(/.{8}$/, 'AAAAAAAA')), { code: 'ERR_JWS_SIGNATURE_VERIFICATION_FAILED' })
-saw('the JWT is true, by the key set')
+report('the key set verifies the JWT')
 
 const opaque = await oauth.clientCredentialsGrant(reports, { scope: 'read', resource: server.opaque })
-const told = await oauth.tokenIntrospection(signs, opaque.access_token)
+const facts = await oauth.tokenIntrospection(signs, opaque.access_token)
 assert.deepEqual(
-  [told.active, told.iss, told.sub, told.client_id, told.aud, told.scope, told.exp - told.iat],
+  [facts.active, facts.iss, facts.sub, facts.client_id, facts.aud, facts.scope, facts.exp - facts.iat],
   [true, server.issuer, 'reports', 'reports', server.opaque, 'read', opaque.expires_in],
 )
-saw('introspection: active')
+report('introspection: active')
 await oauth.tokenRevocation(reports, opaque.access_token)
-await oauth.tokenRevocation(reports, 'nobody’s')
+await oauth.tokenRevocation(reports, 'unknown')
 assert.deepEqual(await oauth.tokenIntrospection(reports, opaque.access_token), { active: false })
-saw('revocation, and introspection: not active')
+report('revocation, then introspection: inactive')
 
 for (const [way, authentication] of Object.entries(ways)) {
   const wrong = await client('reports', authentication('wrong'))
-  saw(`a wrong secret by ${way}: ${await refused(oauth.clientCredentialsGrant(wrong, wanted))}`)
+  report(`a wrong secret by ${way}: ${await refused(oauth.clientCredentialsGrant(wrong, wanted))}`)
 }
 const { privateKey } = await jose.generateKeyPair('ES256')
-const forger = await client('signs', oauth.PrivateKeyJwt(privateKey))
-saw(`a wrong key: ${await refused(oauth.clientCredentialsGrant(forger, wanted))}`)
-saw(`a wrong scope: ${await refused(oauth.clientCredentialsGrant(reports, { scope: 'admin' }))}`)
-saw(`a wrong resource: ${await refused(oauth.clientCredentialsGrant(reports, { resource: 'https://other.test' }))}`)
-saw(`a grant that the client may not use: ${await refused(oauth.refreshTokenGrant(reports, 'any'))}`)
+const wrongKey = await client('signs', oauth.PrivateKeyJwt(privateKey))
+report(`a wrong key: ${await refused(oauth.clientCredentialsGrant(wrongKey, wanted))}`)
+report(`a wrong scope: ${await refused(oauth.clientCredentialsGrant(reports, { scope: 'admin' }))}`)
+report(`a wrong resource: ${await refused(oauth.clientCredentialsGrant(reports, { resource: 'https://other.test' }))}`)
+report(`a grant that the client may not use: ${await refused(oauth.refreshTokenGrant(reports, 'any'))}`)
 
 const isActive = async (token) => (await oauth.tokenIntrospection(reports, token.access_token)).active
 const users = {
@@ -119,39 +119,39 @@ for (const [id, [config, redirect]] of Object.entries(users)) {
   const { url, checks } = await ask(config, redirect)
   assert.equal(url.searchParams.get('iss'), server.issuer)
   const first = await oauth.authorizationCodeGrant(config, url, checks) // compares state and iss
-  saw(`${id}: a code, with state and iss`)
+  report(`${id}: a code, with state and iss`)
   const claims = await verify(first.access_token)
   assert.deepEqual([claims.sub, claims.client_id, claims.scope], ['ada', id, 'read write'])
-  saw(`${id}: the JWT is Ada's`)
+  report(`${id}: the JWT is Ada's`)
   const second = await refresh(first)
   assert.notEqual(second.refresh_token, first.refresh_token)
   const third = await refresh(second)
   assert(await isActive(third))
-  saw(`${id}: refreshed`)
-  saw(`${id}: the old refresh token: ${await refused(refresh(first))}`)
-  saw(`${id}: the family is over: ${await refused(refresh(third))}`)
+  report(`${id}: refreshed`)
+  report(`${id}: the old refresh token: ${await refused(refresh(first))}`)
+  report(`${id}: the family is revoked: ${await refused(refresh(third))}`)
   assert(!(await isActive(third)))
 
   const { url: another, checks: otherChecks } = await ask(config, redirect)
   otherChecks.pkceCodeVerifier = oauth.randomPKCECodeVerifier()
-  saw(`${id}: a wrong verifier: ${await refused(oauth.authorizationCodeGrant(config, another, otherChecks))}`)
+  report(`${id}: a wrong verifier: ${await refused(oauth.authorizationCodeGrant(config, another, otherChecks))}`)
 
   const { url: replayed, checks: sameChecks } = await ask(config, redirect)
   const given = await oauth.authorizationCodeGrant(config, replayed, sameChecks)
   assert(await isActive(given))
-  saw(`${id}: a replayed code: ${await refused(oauth.authorizationCodeGrant(config, replayed, sameChecks))}`)
+  report(`${id}: a replayed code: ${await refused(oauth.authorizationCodeGrant(config, replayed, sameChecks))}`)
   assert(!(await isActive(given)))
   await refused(refresh(given))
-  saw(`${id}: what it gave is over`)
+  report(`${id}: its tokens are revoked`)
 
   const { url: last, checks: lastChecks } = await ask(config, redirect)
   const returned = await oauth.authorizationCodeGrant(config, last, lastChecks)
   await oauth.tokenRevocation(config, returned.refresh_token)
   assert(!(await isActive(returned)))
-  saw(`${id}: a refresh token given back: ${await refused(refresh(returned))}`)
+  report(`${id}: a revoked refresh token: ${await refused(refresh(returned))}`)
 }
 
-// What we send is enough for its own checks to find a mix-up (RFC 9207 §2.4).
+// With the `iss` of our responses the library itself detects a mix-up (RFC 9207 §2.4).
 for (const iss of ['https://other.test', undefined]) {
   const { url, checks } = await ask(...users.web)
   if (iss) url.searchParams.set('iss', iss)
@@ -159,5 +159,5 @@ for (const iss of ['https://other.test', undefined]) {
   const error = await oauth.authorizationCodeGrant(users.web[0], url, checks).catch((error) => error)
   assert.match(error.cause?.message ?? '', /"iss" \(issuer\)/)
 }
-saw('a wrong iss and a missing one are refused')
+report('a wrong iss and a missing one are refused')
 process.exit()

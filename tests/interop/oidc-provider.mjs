@@ -1,8 +1,8 @@
-// A real authorization server for the tests, npm oidc-provider, on 127.0.0.1:  npm ci && ./gen-keys.sh && node oidc-provider.mjs
-// env: PORT (0: a free one) ISSUER DPOP_NONCE=1 (demand DPoP nonces) JWKS_STRIP=alg,use EXTRA_RESOURCES="URL …" DEFAULT_RESOURCE
-//      MTLS_PORT (0: a free one; unset: none) UNTIL_STDIN_ENDS=1 (ends with its standard input, so that it outlives nobody)
-// Control (no part of OAuth): GET /__health ; POST /__rotate {"mode":"add|retire|reset","alg":"ES256"} ; GET /__stats
-// It prints "mtls URL", if there is one, and "oidc-provider ISSUER" as soon as it answers.
+// npm's oidc-provider, a real authorization server for the tests, on 127.0.0.1:  npm ci && ./gen-keys.sh && node oidc-provider.mjs
+// env: PORT (0: any free port) ISSUER DPOP_NONCE=1 (requires DPoP nonces) JWKS_STRIP=alg,use EXTRA_RESOURCES="URL …" DEFAULT_RESOURCE
+//      MTLS_PORT (0: any free port; unset: no mTLS) UNTIL_STDIN_ENDS=1 (exits when its standard input is closed, and so with its parent)
+// Control endpoints (not part of OAuth): GET /__health ; POST /__rotate {"mode":"add|retire|reset","alg":"ES256"} ; GET /__stats
+// Prints "mtls URL" if MTLS_PORT is set, and "oidc-provider ISSUER" as soon as it accepts requests.
 import http from 'node:http';
 import https from 'node:https';
 import { readFileSync } from 'node:fs';
@@ -30,11 +30,11 @@ const resources = {
   [`${API}/es256`]: jwt({ alg: 'ES256' }),
   [`${API}/es384`]: jwt({ alg: 'ES384' }),
   [`${API}/eddsa`]: jwt({ alg: 'EdDSA' }),
-  [`${API}/ed25519`]: jwt({ alg: 'Ed25519' }),      // RFC 9864 fully-specified name
+  [`${API}/ed25519`]: jwt({ alg: 'Ed25519' }),      // the fully-specified name of RFC 9864
   [`${API}/hs256`]: jwt({ alg: 'HS256', key: hsKey, kid: 'hs' }),
   [`${API}/jwe`]: { scope: SCOPE, accessTokenTTL: 600, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'ES256' }, encrypt: { alg: 'RSA-OAEP-256', enc: 'A256GCM', key: encKey } } },
   [`${API}/short`]: { ...jwt({ alg: 'ES256' }), accessTokenTTL: 2 },
-  [`${API}/aud-array`]: jwt({ alg: 'ES256' }),   // customizer below makes aud an array
+  [`${API}/aud-array`]: jwt({ alg: 'ES256' }),   // the customizer below makes `aud` an array
   [`${API}/opaque`]: { scope: SCOPE, accessTokenTTL: 600, accessTokenFormat: 'opaque' },
   [`${API}/opaque-short`]: { scope: SCOPE, audience: `${API}/opaque`, accessTokenTTL: 2, accessTokenFormat: 'opaque' },
   [`${API}/orders-opaque`]: { scope: SCOPE, audience: `${API}/orders`, accessTokenTTL: 600, accessTokenFormat: 'opaque' },
@@ -58,8 +58,8 @@ const clients = [
   { client_id: 'conf', client_secret: 'conf-secret', token_endpoint_auth_method: 'client_secret_post', grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'], redirect_uris: ['http://127.0.0.1:3000/callback'], scope: 'openid offline_access ' + SCOPE },
   { client_id: 'native', token_endpoint_auth_method: 'none', application_type: 'native', grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'], redirect_uris: [REDIRECT], scope: 'openid offline_access ' + SCOPE },
 ];
-const apis = ['rs', 'cc-post', 'cc:odd id', 'cc-pkjwt', 'cc-mtls']; // may ask about anybody's tokens
-const lifetime = (ctx, token) => token.resourceServer?.accessTokenTTL ?? 600; // a number here would overrule the resource's
+const apis = ['rs', 'cc-post', 'cc:odd id', 'cc-pkjwt', 'cc-mtls']; // may introspect the tokens of all clients
+const lifetime = (ctx, token) => token.resourceServer?.accessTokenTTL ?? 600; // a plain number would override that of the resource
 const nonceSecret = randomBytes(32);
 function build() {
   const p = new Provider(ISSUER, {
@@ -116,11 +116,11 @@ async function handler(req, res) {
   if (path === '/__rotate' && req.method === 'POST') {
     let b = ''; for await (const c of req) b += c;
     const { mode = 'add', alg = 'ES256' } = b ? JSON.parse(b) : {};
-    if (mode === 'add') { // new key in front => signs; old stays published
+    if (mode === 'add') { // the new key comes first, so it signs; the old one stays published
       const opts = { extractable: true, ...(alg === 'EdDSA' ? { crv: 'Ed25519' } : {}) };
       const jwk = await jose.exportJWK((await jose.generateKeyPair(alg, opts)).privateKey);
       jwks = { keys: [{ ...jwk, alg, use: 'sig', kid: 'rot-' + Date.now() }, ...jwks.keys] };
-    } else if (mode === 'retire') { // drop every key of that alg but the newest
+    } else if (mode === 'retire') { // removes all keys with this alg except the newest
       let seen = false; jwks = { keys: jwks.keys.filter((k) => k.alg !== alg || (!seen && (seen = true))) };
     } else if (mode === 'reset') jwks = json('as-jwks.json');
     provider = build();

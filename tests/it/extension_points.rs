@@ -25,7 +25,7 @@ use tower_oauth::{
     },
     step_up::StepUp,
     testing::{ManualClock, TestRequest, TestToken},
-    verify::{BearerMethod, Verdict},
+    verify::{BearerMethod, PresentedToken, Verdict, Verify},
 };
 
 use crate::support::{
@@ -338,6 +338,29 @@ fn the_http_client_reports_every_wrong_setting_at_once() {
     assert_eq!(settings, ["root_certificates", "root_certificates", "proxy", "connect_timeout", "timeout"]);
     assert!(!error.to_string().contains("secret"), "{error}");
     assert!(error.mistakes().iter().all(|mistake| !mistake.found().is_empty() && !mistake.change().is_empty()));
+}
+
+#[tokio::test]
+async fn a_boxed_verifier_forwards_every_method() {
+    struct Inner;
+    impl Verify for Inner {
+        fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
+            Verdict::Now(presented.permit().token(&serde_json::json!({"sub": "inner"})))
+        }
+        fn verify_own(&self, _: &PresentedToken<'_>) -> Option<Verdict> {
+            None
+        }
+        fn still_holds(&self, _: &Token) -> bool {
+            false
+        }
+    }
+    let boxed: Box<dyn Verify> = Box::new(Inner);
+    let request = TestRequest::new("t");
+    assert_eq!(request.verify(&boxed).await.unwrap().subject(), Some("inner"));
+    assert!(request.with_presented(|presented| boxed.verify_own(presented)).is_none());
+    assert!(!boxed.still_holds(&TestToken::user("ada").build()));
+    let server = ResourceServer::new(boxed);
+    assert_eq!(server.authenticate_token("t").await.unwrap().subject(), Some("inner"));
 }
 
 #[test]

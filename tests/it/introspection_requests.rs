@@ -325,7 +325,7 @@ async fn each_introspection_request_has_a_new_assertion() {
         assert!(identifiers.insert(claims["jti"].as_str().unwrap().to_owned()));
         let now = NOW + 70 * u64::try_from(round).unwrap();
         assert_eq!((claims["iat"].as_u64(), claims["exp"].as_u64()), (Some(now), Some(now + 60)));
-        fixture.clock.advance(std::time::Duration::from_secs(70));
+        fixture.clock.advance(Duration::from_secs(70));
     }
 }
 

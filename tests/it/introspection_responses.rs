@@ -519,7 +519,7 @@ async fn gives_the_expected_verdict_for_recorded_responses_of_providers() {
             if response["aud"] == "rs" {
                 response["aud"] = json!("orders-api");
             }
-            fixture.signs(&header(&fixture.key()), &response);
+            fixture.respond_signed(&header(&fixture.key()), &response);
         } else {
             let status = case["notes"].as_str().unwrap().rsplit(' ').next().unwrap().parse().unwrap();
             fixture.fake.introspection(Answer::Whole(status, String::new(), response.to_string().into_bytes()));

@@ -1,4 +1,6 @@
-//! Every defect of a token that we know of, by the way it was done to somebody.
+//! Forged tokens: every known defect of a token, one at a time. Many of them were real vulnerabilities.
+//!
+//! *In*: a good token of a [`MockIssuer`]. *Out*: tokens with one defect each, which every verifier must refuse.
 
 mod payload;
 
@@ -22,13 +24,13 @@ impl Forgery {
         Self { name: name.into(), token: token.into() }
     }
 
-    /// What is wrong with it.
+    /// Returns a description of the defect.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The token, to be presented.
+    /// Returns the forged token, in the form in which a request presents it.
     #[must_use]
     pub fn token(&self) -> &str {
         &self.token
@@ -56,7 +58,7 @@ pub(super) fn all(good: &TokenBuilder) -> Vec<Forgery> {
     forgeries
 }
 
-/// Header and payload of `token`, and its signature.
+/// Splits `token` into header and payload, and signature.
 fn cut(token: &str) -> (&str, &str) {
     token.rsplit_once('.').unwrap_or_default()
 }
@@ -67,11 +69,11 @@ fn algorithms(good: &TokenBuilder, into: &mut Vec<Forgery>) {
         let (signed, _) = cut(&token);
         into.push(Forgery::new(format!("alg {name:?}, no signature"), format!("{signed}.")));
         into.push(Forgery::new(format!("alg {name:?}, no last dot"), signed));
-        into.push(Forgery::new(format!("alg {name:?}, some signature"), format!("{signed}.{}", b64([1; 64]))));
-        into.push(Forgery::new(format!("alg {name:?}, a genuine signature"), &*token));
+        into.push(Forgery::new(format!("alg {name:?}, arbitrary signature"), format!("{signed}.{}", b64([1; 64]))));
+        into.push(Forgery::new(format!("alg {name:?}, genuine signature"), &*token));
     }
     let own = good.issuer().algorithm().as_str();
-    let twisted = [
+    let malformed = [
         json!(""),
         Value::Null,
         json!(1),
@@ -83,7 +85,7 @@ fn algorithms(good: &TokenBuilder, into: &mut Vec<Forgery>) {
         json!(format!("{own} ")),
         json!(own.replace('S', "\u{405}")),
     ];
-    for value in twisted {
+    for value in malformed {
         let name = value.to_string().chars().take(24).collect::<String>();
         into.push(Forgery::new(format!("alg {name}"), good.clone().header("alg", value).sign()));
     }
@@ -95,21 +97,21 @@ fn algorithms(good: &TokenBuilder, into: &mut Vec<Forgery>) {
     }
     for other in Algorithm::ALL.iter().filter(|other| **other != good.issuer().algorithm()) {
         into.push(Forgery::new(
-            format!("alg {other}, another than the key's"),
+            format!("alg {other}, which is not the key's"),
             good.clone().header("alg", other.as_str()).sign(),
         ));
     }
 }
 
-/// The public key, in every spelling, as the secret of an HMAC (CVE-2015-9235 and its descendants).
+/// Uses the public key, in every encoding, as the secret of an HMAC (CVE-2015-9235 and later ones of this kind).
 fn public_key_as_secret(good: &TokenBuilder, into: &mut Vec<Forgery>) {
     let issuer = good.issuer();
     let pem = issuer.public_key_pem();
     let jwk = issuer.jwk();
     let mut secrets = vec![
-        ("nothing", Vec::new()),
-        ("a guess", b"secret".to_vec()),
-        ("the issuer", issuer.identifier().as_bytes().to_vec()),
+        ("an empty secret", Vec::new()),
+        ("a guessed secret", b"secret".to_vec()),
+        ("the issuer's identifier", issuer.identifier().as_bytes().to_vec()),
         ("the kid", issuer.key_id().into_bytes()),
         ("the PEM", pem.clone().into_bytes()),
         ("the PEM without its last newline", pem.trim_end().as_bytes().to_vec()),
@@ -120,12 +122,12 @@ fn public_key_as_secret(good: &TokenBuilder, into: &mut Vec<Forgery>) {
         ("the DER in base64", STANDARD.encode(issuer.public_key_der()).into_bytes()),
         ("the JWK", jwk.to_string().into_bytes()),
         ("the JWK set", issuer.jwks().to_string().into_bytes()),
-        ("the JWK, pretty", format!("{jwk:#}").into_bytes()),
+        ("the JWK, pretty-printed", format!("{jwk:#}").into_bytes()),
     ];
     for member in ["n", "x", "y"] {
         if let Some(text) = jwk.get(member).and_then(Value::as_str) {
-            secrets.push(("a member's text", text.as_bytes().to_vec()));
-            secrets.push(("a member's bytes", super::encode::unb64(text)));
+            secrets.push(("the text of a JWK member", text.as_bytes().to_vec()));
+            secrets.push(("the bytes of a JWK member", super::encode::unb64(text)));
         }
     }
     if let Some(pkcs1) = issuer.public_key_pkcs1() {
@@ -142,9 +144,9 @@ fn public_key_as_secret(good: &TokenBuilder, into: &mut Vec<Forgery>) {
 
 fn keys(good: &TokenBuilder, into: &mut Vec<Forgery>) {
     let own = good.issuer().key_id();
-    let stranger = MockIssuer::new("https://stranger.test").with_algorithm(good.issuer().algorithm());
-    into.push(Forgery::new("a stranger's key under a known kid", good.sign_with(&stranger)));
-    into.push(Forgery::new("a stranger's key without kid", good.clone().without_header("kid").sign_with(&stranger)));
+    let other = MockIssuer::new("https://other.test").with_algorithm(good.issuer().algorithm());
+    into.push(Forgery::new("another issuer's key with a known kid", good.sign_with(&other)));
+    into.push(Forgery::new("another issuer's key without kid", good.clone().without_header("kid").sign_with(&other)));
     let other_kids = [
         "../../dev/null".to_owned(),
         "' UNION SELECT 'key' --".to_owned(),
@@ -166,18 +168,18 @@ fn keys(good: &TokenBuilder, into: &mut Vec<Forgery>) {
     for kid in [json!(1), json!([&own]), json!({"kid": &own}), json!(true), Value::Null] {
         into.push(Forgery::new(format!("kid {kid}"), good.clone().header("kid", kid).sign()));
     }
-    let named_by_the_token = [
-        ("jwk", stranger.jwk()),
-        ("jku", json!("https://stranger.test/jwks.json")),
-        ("x5u", json!("http://auth.test@stranger.test/cert.pem")),
-        ("x5c", json!([STANDARD.encode(stranger.public_key_der())])),
+    let key_in_the_token = [
+        ("jwk", other.jwk()),
+        ("jku", json!("https://other.test/jwks.json")),
+        ("x5u", json!("http://auth.test@other.test/cert.pem")),
+        ("x5c", json!([STANDARD.encode(other.public_key_der())])),
     ];
-    for (member, value) in named_by_the_token {
-        let token = good.clone().header(member, value).header("kid", stranger.key_id());
-        into.push(Forgery::new(format!("{member} names a stranger's key"), token.sign_with(&stranger)));
+    for (member, value) in key_in_the_token {
+        let token = good.clone().header(member, value).header("kid", other.key_id());
+        into.push(Forgery::new(format!("{member} with another issuer's key"), token.sign_with(&other)));
         into.push(Forgery::new(
-            format!("{member} names a stranger's key, our kid"),
-            token.header("kid", own.clone()).sign_with(&stranger),
+            format!("{member} with another issuer's key, known kid"),
+            token.header("kid", own.clone()).sign_with(&other),
         ));
     }
 }
@@ -190,7 +192,7 @@ fn headers(good: &TokenBuilder, into: &mut Vec<Forgery>) {
     }
     into.push(Forgery::new("b64 false", good.clone().header("b64", false).sign()));
     let unencoded = good.clone().header("b64", false).header("crit", json!(["b64"]));
-    into.push(Forgery::new("b64 false and critical", unencoded.sign()));
+    into.push(Forgery::new("b64 false, with crit", unencoded.sign()));
     into.push(Forgery::new("zip", good.clone().header("zip", "DEF").sign()));
     let (header, claims) = (good.header_json(), good.claims_json());
     let member = |name: &str| good_member(&header, name);
@@ -198,8 +200,8 @@ fn headers(good: &TokenBuilder, into: &mut Vec<Forgery>) {
         let twice = header.replacen('{', &format!("{{\"{name}\":{},", member(name)), 1);
         into.push(Forgery::new(format!("header with {name} twice"), good.sign_raw(twice, &claims)));
     }
-    let spelled = header.replacen('{', &format!("{{\"\\u0061lg\":{},", member("alg")), 1);
-    into.push(Forgery::new("header with alg twice, once escaped", good.sign_raw(spelled, &claims)));
+    let escaped = header.replacen('{', &format!("{{\"\\u0061lg\":{},", member("alg")), 1);
+    into.push(Forgery::new("header with alg twice, once escaped", good.sign_raw(escaped, &claims)));
     let unknown = header.replacen('{', "{\"z\":1,\"z\":2,", 1);
     into.push(Forgery::new("header with an unknown member twice", good.sign_raw(unknown, &claims)));
     let nested = header.replacen('{', &format!("{{\"z\":{}{},", "[".repeat(2_000), "]".repeat(2_000)), 1);
@@ -207,7 +209,7 @@ fn headers(good: &TokenBuilder, into: &mut Vec<Forgery>) {
     for header in ["[]", "null", "\"x\"", "{}", "", "{", "\u{feff}{}"] {
         into.push(Forgery::new(format!("header {header:?}"), good.sign_raw(header, &claims)));
     }
-    into.push(Forgery::new("header with bytes after it", good.sign_raw(format!("{header}{{}}"), &claims)));
+    into.push(Forgery::new("header with trailing bytes", good.sign_raw(format!("{header}{{}}"), &claims)));
     let mut latin1 = header.replacen('{', "{\"z\":\"?\",", 1).into_bytes();
     if let Some(byte) = latin1.iter_mut().find(|byte| **byte == b'?') {
         *byte = 0xe4;
@@ -229,22 +231,22 @@ fn serialisations(good: &TokenBuilder, into: &mut Vec<Forgery>) {
         ("empty signature", format!("{signed}.")),
         ("two segments", signed.to_owned()),
         ("four segments", format!("{token}.{signature}")),
-        ("five segments, as a JWE", format!("{header}.{payload}.{signature}.{payload}.{signature}")),
-        ("a dot before", format!(".{token}")),
-        ("a dot after", format!("{token}.")),
-        ("one dot", ".".to_owned()),
-        ("two dots", "..".to_owned()),
-        ("10 000 dots", ".".repeat(10_000)),
+        ("five segments, like a JWE", format!("{header}.{payload}.{signature}.{payload}.{signature}")),
+        ("leading dot", format!(".{token}")),
+        ("trailing dot", format!("{token}.")),
+        ("only one dot", ".".to_owned()),
+        ("only two dots", "..".to_owned()),
+        ("only 10 000 dots", ".".repeat(10_000)),
         ("null", "null".to_owned()),
-        ("SD-JWT tail", format!("{token}~WyJzYWx0Il0~")),
+        ("SD-JWT suffix", format!("{token}~WyJzYWx0Il0~")),
         ("JSON serialisation", json!({"payload": payload, "protected": header, "signature": signature}).to_string()),
         ("longer than any limit", format!("{signed}.{}", "A".repeat(20_000))),
     ];
     into.extend(shapes.map(|(name, token)| Forgery::new(name, token)));
     let jwe = json!({"alg": "PBES2-HS256+A128KW", "enc": "A128GCM", "p2c": 2_147_483_647_u32, "p2s": "c2FsdA"});
-    into.push(Forgery::new("JWE with a costly p2c", format!("{}.AA.AA.AA.AA", b64(jwe.to_string()))));
+    into.push(Forgery::new("JWE with an expensive p2c", format!("{}.AA.AA.AA.AA", b64(jwe.to_string()))));
     into.push(Forgery::new(
-        "a JWS within a JWS",
+        "JWS nested in a JWS",
         good.clone().header("cty", "JWT").sign_raw(good.header_json(), &token),
     ));
 }
@@ -263,20 +265,20 @@ fn signatures(good: &TokenBuilder, into: &mut Vec<Forgery>) {
     };
     let (r, s) = bytes.split_at(bytes.len() / 2);
     let variants = [
-        ("all zero (psychic)", vec![0; bytes.len()]),
+        ("all zero (CVE-2022-21449)", vec![0; bytes.len()]),
         ("all 0xff", vec![0xff; bytes.len()]),
-        ("first bit off", flipped(0)),
-        ("last bit off", flipped(bytes.len() - 1)),
-        ("a byte short", bytes.iter().skip(1).copied().collect()),
-        ("a byte shorter", bytes.iter().take(bytes.len() - 1).copied().collect()),
-        ("a zero before", [&[0], &*bytes].concat()),
-        ("a zero after", [&*bytes, &[0]].concat()),
+        ("with the first byte changed", flipped(0)),
+        ("with the last byte changed", flipped(bytes.len() - 1)),
+        ("without its first byte", bytes.iter().skip(1).copied().collect()),
+        ("without its last byte", bytes.iter().take(bytes.len() - 1).copied().collect()),
+        ("with a leading zero", [&[0], &*bytes].concat()),
+        ("with a trailing zero", [&*bytes, &[0]].concat()),
         ("twice", [&*bytes, &*bytes].concat()),
-        ("halves swapped", [s, r].concat()),
-        ("one byte", vec![0]),
-        ("DER of two zeros", vec![0x30, 6, 2, 1, 0, 2, 1, 0]),
-        ("2000 bytes", vec![7; 2000]),
-        ("r = s = 1", [vec![0; r.len() - 1], vec![1], vec![0; s.len() - 1], vec![1]].concat()),
+        ("with its halves swapped", [s, r].concat()),
+        ("of one byte", vec![0]),
+        ("in DER, with two zeros", vec![0x30, 6, 2, 1, 0, 2, 1, 0]),
+        ("of 2000 bytes", vec![7; 2000]),
+        ("with r = s = 1", [vec![0; r.len() - 1], vec![1], vec![0; s.len() - 1], vec![1]].concat()),
     ];
     into.extend(variants.map(|(name, signature)| Forgery::new(format!("signature {name}"), with(signature))));
     let (header, _) = signed.split_once('.').unwrap_or_default();
@@ -284,41 +286,44 @@ fn signatures(good: &TokenBuilder, into: &mut Vec<Forgery>) {
     into.push(Forgery::new("payload changed", format!("{header}.{admin}.{signature}")));
     let other = good.clone().claim("jti", "another").sign();
     into.push(Forgery::new("signature of another token", format!("{signed}.{}", cut(&other).1)));
-    let mangled = jws::sign_hmac(HmacAlgorithm::HS256, &bytes, signed.as_bytes());
-    into.push(Forgery::new("signature of the wrong kind", with(mangled)));
+    let hmac = jws::sign_hmac(HmacAlgorithm::HS256, &bytes, signed.as_bytes());
+    into.push(Forgery::new("HMAC in place of the signature", with(hmac)));
 }
 
 fn encodings(good: &TokenBuilder, into: &mut Vec<Forgery>) {
     let token = good.sign();
     let segments: Vec<&str> = token.split('.').collect();
     for place in 0..segments.len() {
-        let bent = |bend: &dyn Fn(&str) -> String| {
-            let bent: Vec<String> = segments
+        let change = |edit: &dyn Fn(&str) -> String| {
+            let changed: Vec<String> = segments
                 .iter()
                 .enumerate()
-                .map(|(index, segment)| if index == place { bend(segment) } else { (*segment).to_owned() })
+                .map(|(index, segment)| if index == place { edit(segment) } else { (*segment).to_owned() })
                 .collect();
-            bent.join(".")
+            changed.join(".")
         };
         for extra in ["=", "==", " ", "\t", "!", "%3D", "+", "/", "~", "\u{ff21}"] {
             into.push(Forgery::new(
                 format!("{extra:?} at the end of segment {place}"),
-                bent(&|segment| format!("{segment}{extra}")),
+                change(&|segment| format!("{segment}{extra}")),
             ));
-            let middle = bent(&|segment| {
+            let middle = change(&|segment| {
                 let (start, end) = segment.split_at(segment.len() / 2);
                 format!("{start}{extra}{end}")
             });
             into.push(Forgery::new(format!("{extra:?} within segment {place}"), middle));
         }
-        if let Some(token) = second_spelling(segments.get(place).copied().unwrap_or_default()) {
-            into.push(Forgery::new(format!("segment {place} in a second spelling"), bent(&|_| token.clone())));
+        if let Some(token) = other_encoding(segments.get(place).copied().unwrap_or_default()) {
+            into.push(Forgery::new(
+                format!("segment {place} in another encoding of the same bytes"),
+                change(&|_| token.clone()),
+            ));
         }
     }
 }
 
-/// The same bytes with other trailing bits, where the length leaves some.
-fn second_spelling(segment: &str) -> Option<String> {
+/// Returns another base64url text that decodes to the same bytes, if the length leaves unused trailing bits.
+fn other_encoding(segment: &str) -> Option<String> {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     if segment.len().is_multiple_of(4) {
         return None;

@@ -11,9 +11,9 @@ pub(super) fn json(good: &TokenBuilder, into: &mut Vec<Forgery>) {
     for payload in ["[]", "\"x\"", "1", "null", "", "{", "{}", "NaN", "Infinity"] {
         push(format!("payload {payload:?}"), payload.into());
     }
-    push("payload after a byte order mark".to_owned(), format!("\u{feff}{claims}").into());
+    push("payload with a byte order mark".to_owned(), format!("\u{feff}{claims}").into());
     push("payload in UTF-16".to_owned(), claims.encode_utf16().flat_map(u16::to_le_bytes).collect());
-    push("payload with bytes after it".to_owned(), format!("{claims} x").into());
+    push("payload with trailing bytes".to_owned(), format!("{claims} x").into());
     push("two payloads".to_owned(), format!("{claims}{claims}").into());
     push("payload with a comment".to_owned(), claims.replacen('{', "{/* */", 1).into());
     push("payload with a trailing comma".to_owned(), claims.replacen('}', ",}", 1).into());
@@ -26,7 +26,7 @@ pub(super) fn json(good: &TokenBuilder, into: &mut Vec<Forgery>) {
     }
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         let nested = format!("{{\"z\":{}1{},", open.repeat(500), close.repeat(500));
-        push(format!("payload nested 500 deep with {open}"), claims.replacen('{', &nested, 1).into());
+        push(format!("payload nested 500 deep in {open}"), claims.replacen('{', &nested, 1).into());
     }
     for name in ["iss", "sub", "aud", "exp", "iat", "jti", "client_id"] {
         let value = good_member(&claims, name);
@@ -53,7 +53,7 @@ pub(super) fn claims(good: &TokenBuilder, into: &mut Vec<Forgery>) {
         own.to_uppercase(),
         own[..own.len() - 1].to_owned(),
         own.replace("https", "http"),
-        format!("{own}.stranger.test"),
+        format!("{own}.other.test"),
         own[..1].to_owned(),
         format!("{own}\0"),
         format!(" {own}"),
@@ -138,16 +138,16 @@ pub(super) fn claims(good: &TokenBuilder, into: &mut Vec<Forgery>) {
         json!("x"),
         Value::Null,
     ] {
-        into.push(Forgery::new(format!("bound by cnf {cnf}"), good.clone().claim("cnf", cnf).sign()));
+        into.push(Forgery::new(format!("sender-constrained, cnf {cnf}"), good.clone().claim("cnf", cnf).sign()));
     }
     let expired = good
         .clone()
         .claim("exp", now - 999)
-        .sign_with(&MockIssuer::new("https://stranger.test").with_algorithm(good.issuer().algorithm()));
-    into.push(Forgery::new("expired and forged", expired));
+        .sign_with(&MockIssuer::new("https://other.test").with_algorithm(good.issuer().algorithm()));
+    into.push(Forgery::new("expired, with another issuer's signature", expired));
 }
 
-/// JWTs of other kinds under the same issuer's key (RFC 8725 §3.11, §3.12).
+/// JWTs of other kinds, signed with the issuer's key (RFC 8725 §3.11, §3.12).
 pub(super) fn types(good: &TokenBuilder, into: &mut Vec<Forgery>) {
     let kinds = [
         "JWT",

@@ -26,7 +26,6 @@ struct InactiveToken {
 
 /// §2.2.
 #[derive(Serialize)]
-#[expect(clippy::struct_field_names, reason = "the RFC's name")]
 struct ActiveToken<'t> {
     active: bool,
     iss: &'t str,

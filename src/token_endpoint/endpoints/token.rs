@@ -148,8 +148,8 @@ impl ServerState {
         // Store before responding, so that every token a client holds is known.
         let access = NewAccess { hash: TokenHash::of(&token), record };
         match self.services.store.issue(&access, refresh.new_token(), client.max_active_tokens, now).await? {
-            Issued::Remembered => {}
-            Issued::FamilyDead => {
+            Issued::Stored => {}
+            Issued::FamilyRevoked => {
                 return Err(TokenError::new(TokenErrorKind::InvalidGrant, "The grant was revoked"));
             }
         }

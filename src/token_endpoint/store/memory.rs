@@ -137,7 +137,7 @@ impl Store for MemoryStore {
             self.check_room(&state)?;
         }
         if !state.is_family_active(record.family.as_deref(), now) {
-            return Ok(Issued::FamilyDead);
+            return Ok(Issued::FamilyRevoked);
         }
         if let Some(limit) = limit {
             state.enforce_limit(record, limit, now);
@@ -149,7 +149,7 @@ impl Store for MemoryStore {
         if let (Some(refresh), Some(family)) = (refresh, &record.family) {
             state.add_refresh(refresh.hash, refresh.expires_at, family);
         }
-        Ok(Issued::Remembered)
+        Ok(Issued::Stored)
     }
 
     async fn find_access(&self, token: &TokenHash, now: u64) -> Result<Option<AccessRecord>, StoreError> {

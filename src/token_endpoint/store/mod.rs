@@ -246,9 +246,9 @@ pub struct NewRefresh {
 #[expect(clippy::exhaustive_enums, reason = "a store decides it")]
 pub enum Issued {
     /// The tokens were stored.
-    Remembered,
+    Stored,
     /// Nothing was stored: the family was revoked in the meantime, or has expired.
-    FamilyDead,
+    FamilyRevoked,
 }
 
 /// A refresh token that replaces another one.

@@ -4,7 +4,7 @@ use super::{
     AuthErrorKind, Cached, Clock as _, Duration, HOUR, Server, ServerResponse, Verdict, Verify, authenticate, clock,
     json, seconds_from_now, subject,
 };
-use crate::support::says;
+use crate::support::verifier_from;
 
 /// Accepts every token at once. Its claims have about this many bytes; those of tokens named `small…` have fewer.
 fn accepts_all(bytes: usize) -> impl Verify {

@@ -1,5 +1,7 @@
 //! How long a verdict is cached, to the nanosecond, with a clock that the test advances.
 
+use tower_oauth::verify::CachedBuilder;
+
 use super::{
     AuthErrorKind, Cached, Clock as _, Duration, HOUR, INSTANT, SECOND, Server, ServerResponse, Value, cached, clock,
     json, seconds_from_now, subject,
@@ -103,9 +105,9 @@ async fn setting_the_clock_back_does_not_extend_max_age() {
 }
 
 /// Sends an invalid token at these moments. Returns the number of the server's calls after each.
-async fn calls_when_refused(cached: Cached<Server>, server: &Server, moments: &[Duration]) -> Vec<usize> {
+async fn calls_when_refused(builder: CachedBuilder<Server>, server: &Server, moments: &[Duration]) -> Vec<usize> {
     let clock = clock();
-    let cached = cached.clock(clock.clone());
+    let cached = builder.clock(clock.clone()).build();
     let (start, mut calls) = (clock.now(), Vec::new());
     for moment in moments {
         clock.advance(*moment - clock.now().duration_since(start).unwrap());
@@ -120,29 +122,29 @@ const FIVE: Duration = Duration::from_secs(5);
 #[tokio::test]
 async fn a_refusal_is_cached_for_exactly_five_seconds() {
     let server = Server::new();
-    let cached = Cached::new(server.clone(), HOUR);
+    let builder = Cached::builder(server.clone(), HOUR);
     let moments = [Duration::ZERO, FIVE - INSTANT, FIVE, FIVE + FIVE - INSTANT, FIVE + FIVE];
-    assert_eq!(calls_when_refused(cached, &server, &moments).await, [1, 1, 2, 2, 3]);
+    assert_eq!(calls_when_refused(builder, &server, &moments).await, [1, 1, 2, 2, 3]);
 }
 
 #[tokio::test]
 async fn a_refusal_age_of_an_hour_is_limited_to_five_seconds() {
     let server = Server::new();
-    let cached = Cached::builder(server.clone(), HOUR).refusal_age(HOUR).build();
-    assert_eq!(calls_when_refused(cached, &server, &[Duration::ZERO, FIVE - INSTANT, FIVE]).await, [1, 1, 2]);
+    let builder = Cached::builder(server.clone(), HOUR).refusal_age(HOUR);
+    assert_eq!(calls_when_refused(builder, &server, &[Duration::ZERO, FIVE - INSTANT, FIVE]).await, [1, 1, 2]);
 }
 
 #[tokio::test]
 async fn a_refusal_is_cached_no_longer_than_max_age_or_refusal_age() {
     let server = Server::new();
-    let cached = Cached::new(server.clone(), SECOND);
-    assert_eq!(calls_when_refused(cached, &server, &[Duration::ZERO, SECOND - INSTANT, SECOND]).await, [1, 1, 2]);
+    let builder = Cached::builder(server.clone(), SECOND);
+    assert_eq!(calls_when_refused(builder, &server, &[Duration::ZERO, SECOND - INSTANT, SECOND]).await, [1, 1, 2]);
     let server = Server::new();
-    let cached = Cached::builder(server.clone(), HOUR).refusal_age(SECOND).build();
-    assert_eq!(calls_when_refused(cached, &server, &[Duration::ZERO, SECOND - INSTANT, SECOND]).await, [1, 1, 2]);
+    let builder = Cached::builder(server.clone(), HOUR).refusal_age(SECOND);
+    assert_eq!(calls_when_refused(builder, &server, &[Duration::ZERO, SECOND - INSTANT, SECOND]).await, [1, 1, 2]);
     let server = Server::new();
-    let cached = Cached::builder(server.clone(), HOUR).refusal_age(Duration::ZERO).build();
-    assert_eq!(calls_when_refused(cached, &server, &[Duration::ZERO; 3]).await, [1, 2, 3]);
+    let builder = Cached::builder(server.clone(), HOUR).refusal_age(Duration::ZERO);
+    assert_eq!(calls_when_refused(builder, &server, &[Duration::ZERO; 3]).await, [1, 2, 3]);
 }
 
 #[tokio::test]

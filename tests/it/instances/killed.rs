@@ -1,4 +1,4 @@
-//! Both instances and the store's server are killed, at random moments, while clients ask for everything.
+//! Kills both instances and the store's server at random moments, while clients send all kinds of requests.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -8,24 +8,24 @@ use std::{
 use tower_oauth::keys::{Algorithm, PrivateKey};
 
 use super::{
-    load::{self, Dice, History},
+    load::{self, History, Random},
     program::Instance,
 };
 use crate::servers::{postgres, redis::RedisServer};
 
 const WORKERS: u64 = 8;
 const LOAD: Duration = Duration::from_secs(4);
-/// On the slowest machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Maximum duration, for slow machines.
+const MAX_DURATION: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_good_twice_or_forgotten_when_instances_on_one_redis_are_killed() {
+async fn nothing_is_accepted_twice_or_lost_when_instances_on_one_redis_are_killed() {
     let Some(redis) = RedisServer::start("two instances on one Redis") else { return };
     survive("redis", redis).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_good_twice_or_forgotten_when_instances_on_one_postgres_are_killed() {
+async fn nothing_is_accepted_twice_or_lost_when_instances_on_one_postgres_are_killed() {
     let Some(postgres) = postgres::Server::start() else { return };
     survive("postgres", postgres).await;
 }
@@ -33,7 +33,7 @@ async fn nothing_is_good_twice_or_forgotten_when_instances_on_one_postgres_are_k
 /// A store's server.
 trait Server {
     fn url(&self) -> String;
-    /// It is killed, and then it is up again.
+    /// Kills the server and starts it again.
     fn crash(&mut self);
 }
 
@@ -73,23 +73,23 @@ async fn survive(what: &str, mut server: impl Server) {
         std::thread::scope(|threads| {
             for worker in 0..WORKERS {
                 let (bases, history, done) = (bases.clone(), &history, &done);
-                let dice = Dice::new(seed + 1 + worker);
+                let random = Random::new(seed + 1 + worker);
                 threads.spawn(move || {
                     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                    runtime.block_on(load::Worker::new(bases, history, dice).run(done));
+                    runtime.block_on(load::Worker::new(bases, history, random).run(done));
                 });
             }
-            let kills = kill_now_and_then(&mut instances, &mut server, (&url, &key), &history, Dice::new(seed));
+            let kills = kill_at_random(&mut instances, &mut server, (&url, &key), &history, Random::new(seed));
             done.store(true, Ordering::Relaxed);
             kills
         })
     });
 
-    assert!(is_enough(&kills, &history), "{kills:?}, {:?}: too few to show anything", history.counts());
-    let (alive, dead) = history.check(&bases).await;
+    assert!(is_enough(&kills, &history), "{kills:?}, {:?}: too few events for this test", history.counts());
+    let (active, inactive) = history.check(&bases).await;
     let counts = history.counts();
     println!(
-        "{what}: {kills:?}; {counts:?}; {alive} tokens alive and {dead} dead at the end, as their clients were told"
+        "{what}: {kills:?}; {counts:?}; {active} active tokens and {inactive} inactive ones at the end, as their clients expect"
     );
 }
 
@@ -103,23 +103,23 @@ fn is_enough(kills: &Kills, history: &History) -> bool {
     kills.server >= 2 && kills.instances >= 5 && history.counts().are_many()
 }
 
-/// Kills one after the other, at random moments, and starts it again; until there was enough of everything.
-fn kill_now_and_then(
+/// Kills a process at random moments and starts it again, until enough events of each kind have occurred.
+fn kill_at_random(
     instances: &mut [Instance; 2],
     server: &mut impl Server,
     (url, key): (&str, &str),
     history: &History,
-    mut dice: Dice,
+    mut random: Random,
 ) -> Kills {
     let (start, mut kills) = (Instant::now(), Kills::default());
-    while start.elapsed() < LOAD || (start.elapsed() < PATIENCE && !is_enough(&kills, history)) {
-        // The load goes on meanwhile; nothing is waited for.
-        std::thread::sleep(Duration::from_millis(100 + dice.below(300)));
-        if dice.below(4) == 0 {
+    while start.elapsed() < LOAD || (start.elapsed() < MAX_DURATION && !is_enough(&kills, history)) {
+        // The load continues in the meantime.
+        std::thread::sleep(Duration::from_millis(100 + random.below(300)));
+        if random.below(4) == 0 {
             server.crash();
             kills.server += 1;
         } else {
-            let victim = &mut instances[usize::from(dice.below(2) == 0)];
+            let victim = &mut instances[usize::from(random.below(2) == 0)];
             let port = victim.port();
             victim.kill();
             *victim = Instance::start(url, key, port);

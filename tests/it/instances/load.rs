@@ -1,4 +1,4 @@
-//! Clients that ask two instances for everything, and remember what they were told.
+//! Clients that send all kinds of requests to two instances, and record the responses.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,30 +15,30 @@ use serde_json::Value;
 use super::program::CALLBACK;
 use crate::token_endpoint::{CHALLENGE, FORM, VERIFIER, basic, encode};
 
-/// What clients were told, all of them together.
+/// The responses to all clients.
 pub(super) struct History {
-    told: Mutex<Told>,
+    record: Mutex<Record>,
 }
 
 #[derive(Default)]
-struct Told {
-    /// Access tokens that were handed out, and that nobody has ended.
-    alive: HashSet<String>,
-    /// Tokens of which a client was told that they are over.
-    dead: HashSet<String>,
+struct Record {
+    /// Issued access tokens that no client has revoked.
+    active: HashSet<String>,
+    /// Tokens that a client knows to be revoked.
+    inactive: HashSet<String>,
     counts: Counts,
 }
 
 #[derive(Debug, Default, Clone)]
 pub(super) struct Counts {
     redeemed: u32,
-    /// Codes and refresh tokens that both instances were given at once.
+    /// Codes and refresh tokens that were sent to both instances at once.
     raced: u32,
     refreshed: u32,
     revoked: u32,
     own: u32,
     looked_up: u32,
-    /// Requests of which nobody knows what became: no answer, or 503.
+    /// Requests with an unknown outcome: no response, or 503.
     unknown: u32,
 }
 
@@ -50,37 +50,41 @@ impl Counts {
 
 impl History {
     pub(super) fn new() -> Self {
-        Self { told: Mutex::default() }
+        Self { record: Mutex::default() }
     }
 
     pub(super) fn counts(&self) -> Counts {
-        self.told.lock().unwrap().counts.clone()
+        self.record.lock().unwrap().counts.clone()
     }
 
-    fn note(&self, note: impl FnOnce(&mut Told)) {
-        note(&mut self.told.lock().unwrap());
+    fn note(&self, note: impl FnOnce(&mut Record)) {
+        note(&mut self.record.lock().unwrap());
     }
 
-    /// Every instance knows of every token what its client was told. How many are alive, how many dead.
+    /// Checks that every instance agrees with the clients about every token. Returns the numbers of active and inactive tokens.
     pub(super) async fn check(&self, bases: &[String; 2]) -> (usize, usize) {
-        let (alive, dead) = {
-            let told = self.told.lock().unwrap();
-            (told.alive.clone(), told.dead.clone())
+        let (active, inactive) = {
+            let record = self.record.lock().unwrap();
+            (record.active.clone(), record.inactive.clone())
         };
         let client = Client::new(bases.clone());
         for instance in 0..2 {
-            for (tokens, active) in [(&alive, true), (&dead, false)] {
+            for (tokens, expected) in [(&active, true), (&inactive, false)] {
                 for token in tokens {
-                    let known = client.is_active(instance, token).await.expect("an answer, now that all are up");
-                    assert_eq!(known, active, "instance {instance} about a token that it should know to be {active}");
+                    let known =
+                        client.is_active(instance, token).await.expect("a response, because all instances are running");
+                    assert_eq!(
+                        known, expected,
+                        "instance {instance} disagrees about a token whose `active` is {expected}"
+                    );
                 }
             }
         }
-        (alive.len(), dead.len())
+        (active.len(), inactive.len())
     }
 }
 
-/// What came of one approval, as its client has it.
+/// The tokens of one approval that its client has.
 #[derive(Clone)]
 struct Session {
     access: Vec<String>,
@@ -90,18 +94,18 @@ struct Session {
 pub(super) struct Worker<'h> {
     client: Client,
     history: &'h History,
-    dice: Dice,
+    random: Random,
     sessions: Vec<Session>,
 }
 
 impl<'h> Worker<'h> {
-    pub(super) fn new(bases: [String; 2], history: &'h History, dice: Dice) -> Self {
-        Self { client: Client::new(bases), history, dice, sessions: Vec::new() }
+    pub(super) fn new(bases: [String; 2], history: &'h History, random: Random) -> Self {
+        Self { client: Client::new(bases), history, random, sessions: Vec::new() }
     }
 
     pub(super) async fn run(mut self, done: &AtomicBool) {
         while !done.load(Ordering::Relaxed) {
-            match self.dice.below(9) {
+            match self.random.below(9) {
                 0 | 1 => self.redeem().await,
                 2 => self.race_for_a_code().await,
                 3 | 4 => self.refresh().await,
@@ -117,12 +121,12 @@ impl<'h> Worker<'h> {
         let instance = self.instance();
         let Some(code) = self.client.code(instance).await else { return self.unknown() };
         let instance = self.instance();
-        match self.client.token(instance, Who::App, &redemption(&code)).await {
+        match self.client.token(instance, Sender::App, &redemption(&code)).await {
             Some(Ok(session)) => {
-                self.history.note(|told| told.counts.redeemed += 1);
+                self.history.note(|record| record.counts.redeemed += 1);
                 self.keep(session);
             }
-            Some(Err(error)) => panic!("a code that was handed out and used by nobody: {error}"),
+            Some(Err(error)) => panic!("an issued and unused code was refused: {error}"),
             None => self.unknown(),
         }
     }
@@ -136,14 +140,14 @@ impl<'h> Worker<'h> {
     async fn refresh(&mut self) {
         let Some(mut session) = self.some_session() else { return self.redeem().await };
         let instance = self.instance();
-        match self.client.token(instance, Who::App, &refreshment(&session.refresh)).await {
+        match self.client.token(instance, Sender::App, &refreshment(&session.refresh)).await {
             Some(Ok(next)) => {
-                self.history.note(|told| told.counts.refreshed += 1);
+                self.history.note(|record| record.counts.refreshed += 1);
                 session.access.extend(next.access);
                 self.keep(Session { refresh: next.refresh, ..session });
             }
-            Some(Err(error)) => panic!("a refresh token that was handed out and used by nobody: {error}"),
-            // It may be used up, so it is not sent again. The access tokens live on.
+            Some(Err(error)) => panic!("an issued and unused refresh token was refused: {error}"),
+            // The token may be used up, so it is not sent again. The access tokens stay active.
             None => self.unknown(),
         }
     }
@@ -153,35 +157,36 @@ impl<'h> Worker<'h> {
         self.race(&refreshment(&session.refresh), session.access).await;
     }
 
-    /// Both instances are given the same. At most one says yes; where the other one saw that, everything is over.
+    /// Sends the same request to both instances. At most one accepts it; if the other one refuses it, the family is revoked.
     async fn race(&mut self, form: &str, others: Vec<String>) {
-        let (one, other) = tokio::join!(self.client.token(0, Who::App, form), self.client.token(1, Who::App, form));
+        let (one, other) =
+            tokio::join!(self.client.token(0, Sender::App, form), self.client.token(1, Sender::App, form));
         assert!(!matches!((&one, &other), (Some(Ok(_)), Some(Ok(_)))), "both instances accepted {form}");
         let refused = [&one, &other].iter().any(|answer| matches!(answer, Some(Err(_))));
         let given = [one, other].into_iter().flatten().filter_map(Result::ok).flat_map(|session| session.access);
         let family: Vec<String> = given.chain(others).collect();
-        self.history.note(|told| {
-            told.counts.raced += 1;
+        self.history.note(|record| {
+            record.counts.raced += 1;
             for token in family {
-                told.alive.remove(&token);
-                // One that was refused came second, so the family was ended. Without that answer nobody knows.
+                record.active.remove(&token);
+                // A refused request was the second one, so the family is revoked. Without a refusal the outcome is unknown.
                 if refused {
-                    told.dead.insert(token);
+                    record.inactive.insert(token);
                 }
             }
         });
     }
 
     async fn own_token(&mut self) {
-        let resource = ["https://api.test", "https://jwt.test"][usize::from(self.dice.below(2) == 0)];
+        let resource = ["https://api.test", "https://jwt.test"][usize::from(self.random.below(2) == 0)];
         let form = encode(&[("grant_type", "client_credentials"), ("resource", resource)]);
         let instance = self.instance();
-        match self.client.token(instance, Who::Job, &form).await {
-            Some(Ok(session)) => self.history.note(|told| {
-                told.counts.own += 1;
-                told.alive.extend(session.access);
+        match self.client.token(instance, Sender::Job, &form).await {
+            Some(Ok(session)) => self.history.note(|record| {
+                record.counts.own += 1;
+                record.active.extend(session.access);
             }),
-            Some(Err(error)) => panic!("a token of its own: {error}"),
+            Some(Err(error)) => panic!("client_credentials was refused: {error}"),
             None => self.unknown(),
         }
     }
@@ -191,11 +196,11 @@ impl<'h> Worker<'h> {
         let instance = self.instance();
         if let Some(token) = session.access.pop() {
             let revoked = self.client.revoke(instance, &token).await;
-            self.history.note(|told| {
-                told.alive.remove(&token);
+            self.history.note(|record| {
+                record.active.remove(&token);
                 if revoked {
-                    told.counts.revoked += 1;
-                    told.dead.insert(token);
+                    record.counts.revoked += 1;
+                    record.inactive.insert(token);
                 }
             });
         }
@@ -208,39 +213,39 @@ impl<'h> Worker<'h> {
         if let Some(token) = session.access.last()
             && let Some(active) = self.client.is_active(instance, token).await
         {
-            assert!(active, "a token that was handed out is not known under load");
-            self.history.note(|told| told.counts.looked_up += 1);
+            assert!(active, "an issued token is inactive under load");
+            self.history.note(|record| record.counts.looked_up += 1);
         }
         self.sessions.push(session);
     }
 
     fn keep(&mut self, session: Session) {
-        self.history.note(|told| told.alive.extend(session.access.iter().cloned()));
+        self.history.note(|record| record.active.extend(session.access.iter().cloned()));
         self.sessions.push(session);
     }
 
     fn some_session(&mut self) -> Option<Session> {
         let many = u64::try_from(self.sessions.len()).unwrap();
-        (many > 0).then(|| self.sessions.swap_remove(usize::try_from(self.dice.below(many)).unwrap()))
+        (many > 0).then(|| self.sessions.swap_remove(usize::try_from(self.random.below(many)).unwrap()))
     }
 
     fn instance(&mut self) -> usize {
-        usize::from(self.dice.below(2) == 0)
+        usize::from(self.random.below(2) == 0)
     }
 
     fn unknown(&self) {
-        self.history.note(|told| told.counts.unknown += 1);
+        self.history.note(|record| record.counts.unknown += 1);
     }
 }
 
-/// Who asks: a public client, which says so in its form, or one with a secret.
+/// The client of a request: a public one, which sends its id in the form, or one with a secret.
 #[derive(Clone, Copy)]
-enum Who {
+enum Sender {
     App,
     Job,
 }
 
-/// Sends forms to either instance. No answer, and 503, are `None`; anything but what a client may be told is a failure.
+/// Sends forms to one of the instances. Returns `None` without a response, and for 503. An unexpected response is a failure.
 struct Client {
     http: reqwest::Client,
     bases: [String; 2],
@@ -269,8 +274,8 @@ impl Client {
         members.remove("code")
     }
 
-    async fn token(&self, instance: usize, who: Who, form: &str) -> Option<Result<Session, String>> {
-        let (status, body) = self.post(instance, "token", who, form).await?;
+    async fn token(&self, instance: usize, sender: Sender, form: &str) -> Option<Result<Session, String>> {
+        let (status, body) = self.post(instance, "token", sender, form).await?;
         if status == StatusCode::OK {
             let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
             return Some(Ok(Session { access: vec![text("access_token")], refresh: text("refresh_token") }));
@@ -282,21 +287,21 @@ impl Client {
 
     async fn revoke(&self, instance: usize, token: &str) -> bool {
         let form = encode(&[("token", token), ("client_id", "app")]);
-        self.post(instance, "revoke", Who::App, &form).await.is_some_and(|(status, body)| {
+        self.post(instance, "revoke", Sender::App, &form).await.is_some_and(|(status, body)| {
             assert_eq!(status, StatusCode::OK, "{body}");
             true
         })
     }
 
     async fn is_active(&self, instance: usize, token: &str) -> Option<bool> {
-        let (status, body) = self.post(instance, "introspect", Who::Job, &encode(&[("token", token)])).await?;
+        let (status, body) = self.post(instance, "introspect", Sender::Job, &encode(&[("token", token)])).await?;
         assert_eq!(status, StatusCode::OK, "{body}");
         Some(body["active"].as_bool().unwrap())
     }
 
-    async fn post(&self, instance: usize, path: &str, who: Who, form: &str) -> Option<(StatusCode, Value)> {
+    async fn post(&self, instance: usize, path: &str, sender: Sender, form: &str) -> Option<(StatusCode, Value)> {
         let mut request = self.http.post(format!("{}/{path}", self.bases[instance])).header(header::CONTENT_TYPE, FORM);
-        if let Who::Job = who {
+        if let Sender::Job = sender {
             request = request.header(header::AUTHORIZATION, basic("job", "job-secret"));
         }
         let answer = request.body(form.to_owned()).send().await.ok()?;
@@ -320,15 +325,15 @@ fn refreshment(token: &str) -> String {
     encode(&[("grant_type", "refresh_token"), ("refresh_token", token), ("client_id", "app")])
 }
 
-/// Chance that can be had again.
-pub(super) struct Dice(u64);
+/// Random numbers that can be reproduced with the seed.
+pub(super) struct Random(u64);
 
-impl Dice {
+impl Random {
     pub(super) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// By the method `SplitMix64`.
+    /// Returns a number below `bound`, by the method `SplitMix64`.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;

@@ -1,7 +1,7 @@
-//! Several instances of one issuer, each a process of its own on the same store, killed under load.
+//! Several instances of one issuer, each in its own process, with the same store, killed under load.
 //!
-//! What a client was told stays true: no code and no refresh token is good twice, and no token that was handed out is
-//! forgotten, whoever is killed in the meantime. What a client was not told, because the answer never came, may be either way.
+//! Every response that a client received stays true, whichever process is killed: no code or refresh token is accepted twice, and
+//! no issued token is lost. If a client received no response, both outcomes are possible.
 
 mod killed;
 mod load;

@@ -1,4 +1,4 @@
-//! One instance: this test binary again, as a server on a port.
+//! One instance: this test binary, started again as a server on a port.
 
 use std::{
     env,
@@ -22,34 +22,34 @@ use tower_oauth::{
     },
 };
 
-/// All instances are this issuer; nobody looks it up.
+/// The issuer of all instances. No request is sent to this URL.
 pub(super) const ISSUER: &str = "https://as.test";
 pub(super) const CALLBACK: &str = "https://app.test/cb";
 const STORE: &str = "TOWER_OAUTH_INSTANCE_STORE";
 const KEY: &str = "TOWER_OAUTH_INSTANCE_KEY";
 const PORT: &str = "TOWER_OAUTH_INSTANCE_PORT";
-const SAYS: &str = "an instance listens on port ";
+const READY: &str = "an instance listens on port ";
 
-/// A process that serves the issuer. Dropped, it is killed.
+/// A process that serves the issuer. It is killed when this value is dropped.
 pub(super) struct Instance {
     process: Child,
     port: u16,
 }
 
 impl Instance {
-    /// Returns when it serves. Port 0 is any.
+    /// Starts an instance and waits until it accepts requests. Port 0 is any free port.
     pub(super) fn start(store: &str, key: &str, port: u16) -> Self {
         let mut process = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "instances::program::serves_where_it_is_told_to", "--nocapture"])
+            .args(["--exact", "instances::program::serves_as_an_instance", "--nocapture"])
             .envs([(STORE, store), (KEY, key), (PORT, &port.to_string())])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let said = lines.find_map(|line| line.split(SAYS).nth(1)?.trim().parse().ok());
-        // The rest is of no interest, but somebody must read it.
+        let port = lines.find_map(|line| line.split(READY).nth(1)?.trim().parse().ok());
+        // The rest of the output is not needed, but an unread pipe would block the process.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { process, port: said.expect("an instance came to its end before it served") }
+        Self { process, port: port.expect("the instance ended before it accepted requests") }
     }
 
     pub(super) fn port(&self) -> u16 {
@@ -60,7 +60,7 @@ impl Instance {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     pub(super) fn kill(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -73,18 +73,18 @@ impl Drop for Instance {
     }
 }
 
-/// The program of an [`Instance`], which is nothing in a usual run.
+/// The program of an [`Instance`]. In a normal test run it does nothing.
 #[tokio::test]
-async fn serves_where_it_is_told_to() {
+async fn serves_as_an_instance() {
     let (Ok(store), Ok(key), Ok(port)) = (env::var(STORE), env::var(KEY), env::var(PORT)) else { return };
     let endpoint = with_store(builder(&key), &store).await.build().unwrap();
     let app = Router::new().route("/authorize", get(authorize).with_state(endpoint.clone())).fallback_service(endpoint);
     let listener = listen(port.parse().unwrap()).await;
-    println!("{SAYS}{}", listener.local_addr().unwrap().port());
+    println!("{READY}{}", listener.local_addr().unwrap().port());
     axum::serve(listener, app).await.unwrap();
 }
 
-/// The store may be down at the moment.
+/// Connects to the store, with retries, because the store may be down at this moment.
 async fn with_store(builder: TokenEndpointBuilder, url: &str) -> TokenEndpointBuilder {
     let mut attempts = 0..200;
     loop {
@@ -126,7 +126,7 @@ fn builder(key: &str) -> TokenEndpointBuilder {
         .grant(RefreshTokenGrant::new())
 }
 
-/// The one before has just been killed, and somebody's connection may have its port for a moment.
+/// Binds to the port, with retries: after a kill of the former instance a connection may still use the port for a moment.
 async fn listen(port: u16) -> TcpListener {
     loop {
         match TcpListener::bind(("127.0.0.1", port)).await {

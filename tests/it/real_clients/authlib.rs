@@ -1,8 +1,8 @@
-//! `PyPI`'s Authlib, with requests, and joserfc for the tokens, where `.ci/run real_clients` has installed them.
+//! `PyPI`'s Authlib with requests, and joserfc for the tokens. `.ci/run real_clients` installs them.
 //!
-//! What it does otherwise: it puts id and secret into Basic as they are, so that only those arrive that a form would not write
-//! in another way; the others go into the body, or are encoded by its user. Its assertions are for the token endpoint's URL
-//! unless it is told the issuer. It does not look at `iss`.
+//! Differences to other clients: it does not form-encode id and secret in Basic, so special characters need the body, or its user
+//! must encode them. The audience of its assertions is the token endpoint's URL unless the issuer is configured. It does not check
+//! `iss`.
 
 use std::path::{Path, PathBuf};
 
@@ -20,49 +20,49 @@ fn script() -> Option<Script> {
     None
 }
 
-/// Beside the binaries, where nobody commits it.
+/// The Python environment, in the target directory, which is never committed.
 fn environment() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("authlib")
 }
 
 #[tokio::test]
-async fn it_sees_all_that_a_client_needs() {
+async fn everything_that_a_client_needs_works() {
     let Some(script) = script() else { return };
-    script.sees(&Host::start("").await, &seen("invalid_client")).await;
+    script.prints(&Host::start("").await, &expected("invalid_client")).await;
 }
 
 #[tokio::test]
-async fn it_sees_the_same_of_an_issuer_with_a_path_and_gets_a_token_by_its_own_assertions_where_they_are_accepted() {
+async fn an_issuer_with_a_path_works_and_accepts_the_librarys_assertions_if_configured() {
     let Some(script) = script() else { return };
     let host =
         Host::with("/tenants/a", Algorithm::ES256, TokenEndpointBuilder::accept_token_endpoint_as_assertion_audience);
-    script.sees(&host.await, &seen("a token")).await;
+    script.prints(&host.await, &expected("a token")).await;
 }
 
 #[tokio::test]
-async fn it_sees_the_same_of_authorization_server() {
+async fn the_example_authorization_server_works() {
     let Some(script) = script() else { return };
     for path in ["", "/tenants/a"] {
         let Some(host) = Program::start(path).await else { return };
-        script.sees(&host, &seen("invalid_client")).await;
+        script.prints(&host, &expected("invalid_client")).await;
     }
 }
 
-/// What it sees; `own` is the answer to an assertion as the library writes it.
-fn seen(own: &str) -> Vec<String> {
-    let by_itself = [
+/// Returns the expected lines. `assertion` is the result for an assertion with the library's own audience.
+fn expected(assertion: &str) -> Vec<String> {
+    let without_users = [
         "discovery",
         "client_credentials by client_secret_basic: reports",
         "client_credentials by client_secret_post: reports",
-        "client_credentials by client_secret_basic: a plain one",
-        "client_credentials by client_secret_basic: an odd one: invalid_client",
-        "client_credentials by client_secret_basic: an odd one, encoded by hand",
-        "client_credentials by client_secret_post: an odd one",
+        "client_credentials by client_secret_basic: no encoding needed",
+        "client_credentials by client_secret_basic: special characters: invalid_client",
+        "client_credentials by client_secret_basic: special characters, encoded by hand",
+        "client_credentials by client_secret_post: special characters",
         "client_credentials by private_key_jwt",
-        &format!("client_credentials by private_key_jwt for the token endpoint: {own}"),
-        "the JWT is true, by the key set",
+        &format!("client_credentials by private_key_jwt for the token endpoint: {assertion}"),
+        "the key set verifies the JWT",
         "introspection: active",
-        "revocation, and introspection: not active",
+        "revocation, then introspection: inactive",
         "a wrong secret by client_secret_basic: invalid_client",
         "a wrong secret by client_secret_post: invalid_client",
         "a wrong key: invalid_client",
@@ -75,13 +75,13 @@ fn seen(own: &str) -> Vec<String> {
         "the JWT is Ada's",
         "refreshed",
         "the old refresh token: invalid_grant",
-        "the family is over: invalid_grant",
+        "the family is revoked: invalid_grant",
         "a wrong verifier: invalid_grant",
         "a replayed code: invalid_grant",
-        "what it gave is over",
-        "a refresh token given back: invalid_grant",
+        "its tokens are revoked",
+        "a revoked refresh token: invalid_grant",
     ];
     let users = ["web", "native"].into_iter();
     let with_users = users.flat_map(|id| with_users.map(|what| format!("{id}: {what}")));
-    by_itself.map(str::to_owned).into_iter().chain(with_users).collect()
+    without_users.map(str::to_owned).into_iter().chain(with_users).collect()
 }

@@ -1,9 +1,8 @@
-//! Clients that people use, against the token endpoint over sockets: the crates oauth2 and openidconnect in this process, npm's
+//! Widely used clients with the token endpoint, over sockets: the crates oauth2 and openidconnect in this process, npm's
 //! openid-client and `PyPI`'s Authlib as the scripts in `tests/clients`, which a test starts.
 //!
-//! The server is one of this process, and for the scripts also the example program `authorization_server`. Each client has the
-//! same list of clients, [`clients`], and the same browser, [`Host::browse`], which logs Ada in and sends back what the page
-//! answers.
+//! The server is in this process; the scripts also run with the example program `authorization_server`. All tests use the same
+//! registrations, [`clients`], and the same browser, [`Host::browse`], which logs Ada in and returns the redirect of the page.
 
 mod authlib;
 mod oauth2;
@@ -34,16 +33,16 @@ use self::program::Program;
 
 const API: &str = "https://api.test";
 const OPAQUE: &str = "https://opaque.test";
-/// Where codes go. Nobody is there: the browser does not follow.
+/// The redirect URI. No server is needed there, because the browser does not follow redirects.
 const CALLBACK: &str = "https://app.test/callback";
 const CALLBACK_WITH_QUERY: &str = "https://app.test/callback?tenant=1";
 const LOOPBACK: &str = "http://127.0.0.1:49152/callback";
-/// Each that a client could spell in another way: in a form, in Basic, in either half of it.
+/// Id and secret with special characters, which clients encode in different ways, in a form and in Basic.
 const ODD: (&str, &str) = ("an odd: id%41+ä", "a b:c%41+&=/?ü");
-/// What clients that put it into Basic as it is may have: a second colon, a space, what a form would cut.
+/// Id and secret that work in Basic without form-encoding, although they have a second colon, a space and separators.
 const PLAIN: (&str, &str) = ("reports (v2)", "p:q r&s=t/~");
 
-/// The clients, in the shape that `authorization_server` reads. `key` is the one of `signs`.
+/// Returns the registrations, in the format of `authorization_server`. `key` is the key of `signs`.
 fn clients(key: &PrivateKey) -> Value {
     let audiences = json!({API: "jwt", OPAQUE: "opaque"});
     let secret = |id: &str, secret: &str, grants: Value| {
@@ -73,12 +72,12 @@ fn clients(key: &PrivateKey) -> Value {
     ])
 }
 
-/// Where this client's codes go, if it can send any redirect URI.
+/// Returns the redirect URI for a client that can send any.
 fn callback(id: &str) -> &'static str {
     if id == "native" { LOOPBACK } else { CALLBACK_WITH_QUERY }
 }
 
-/// One of [`clients`], read.
+/// Builds one of [`clients`].
 fn client(shape: &Value) -> Client {
     let texts = |list: &Value| list.as_array().into_iter().flatten().map(text).collect::<Vec<_>>();
     let id = text(&shape["client_id"]);
@@ -104,21 +103,21 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-/// A server that runs until this is dropped, or its test is over.
+/// A server that runs until this value is dropped or the test ends.
 struct Host {
     issuer: String,
     key: PrivateKey,
-    /// What it runs in, where that is not this process.
+    /// The process of the server, if it is not this one.
     _program: Option<Program>,
 }
 
 impl Host {
-    /// In this process, with an issuer that has this path.
+    /// Starts a server in this process, whose issuer has this path.
     async fn start(path: &str) -> Self {
         Self::with(path, Algorithm::ES256, |builder| builder).await
     }
 
-    /// The same, with tokens that are signed like this.
+    /// Starts a server in this process, with this algorithm for its tokens.
     async fn signing(algorithm: Algorithm) -> Self {
         Self::with("", algorithm, |builder| builder).await
     }
@@ -126,7 +125,7 @@ impl Host {
     async fn with(
         path: &str,
         algorithm: Algorithm,
-        say: impl FnOnce(TokenEndpointBuilder) -> TokenEndpointBuilder,
+        configure: impl FnOnce(TokenEndpointBuilder) -> TokenEndpointBuilder,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let issuer = format!("http://{}{path}", listener.local_addr().unwrap());
@@ -136,15 +135,15 @@ impl Host {
             .grant(ClientCredentialsGrant::new())
             .grant(AuthorizationCodeGrant::new(format!("{issuer}/authorize")))
             .grant(RefreshTokenGrant::new());
-        let endpoint = say(builder).build().unwrap();
+        let endpoint = configure(builder).build().unwrap();
         let pages = Router::new().route(&format!("{path}/authorize"), get(page).post(decide));
         let app = pages.with_state(endpoint.clone()).fallback_service(endpoint);
         tokio::spawn(async move { axum::serve(listener, app).await });
         Self { issuer, key, _program: None }
     }
 
-    /// What a script is told.
-    fn tell(&self) -> Value {
+    /// Returns the settings for a script.
+    fn settings(&self) -> Value {
         json!({
             "issuer": self.issuer, "api": API, "opaque": OPAQUE, "odd": [ODD.0, ODD.1], "plain": [PLAIN.0, PLAIN.1],
             "callback": CALLBACK, "callback_with_query": CALLBACK_WITH_QUERY, "loopback": LOOPBACK,
@@ -156,7 +155,7 @@ impl Host {
         format!("{}{path}", self.issuer)
     }
 
-    /// Logs Ada in at this page, allows what is asked for, and tells where the browser is sent then.
+    /// Logs Ada in at this page, approves the request, and returns the URL of the redirect.
     async fn browse(&self, url: &str) -> String {
         let http = http();
         let page = http.get(url).send().await.unwrap();
@@ -166,7 +165,7 @@ impl Host {
         let cookies = cookies.join("; ");
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.extend_pairs(filled(&page.text().await.unwrap()));
-        // To the page's own URL: the form has no `action`.
+        // To the URL of the page, because the form has no `action`.
         let request = http.post(url).header("cookie", cookies);
         let request = request.header("content-type", "application/x-www-form-urlencoded").body(form.finish());
         let answer = request.send().await.unwrap();
@@ -174,14 +173,14 @@ impl Host {
         answer.headers()["location"].to_str().unwrap().to_owned()
     }
 
-    /// The parameters of the answer to a request for a code.
+    /// Returns the parameters of the authorization response.
     async fn answer(&self, url: &str) -> HashMap<String, String> {
         let location = self.browse(url).await;
         let (_, query) = location.split_once('?').unwrap();
         form_urlencoded::parse(query.as_bytes()).into_owned().collect()
     }
 
-    /// The metadata (RFC 8414 §3.1: the well-known path stands before the issuer's own).
+    /// Fetches the metadata (RFC 8414 §3.1: the well-known path is inserted before the issuer's path).
     async fn metadata(&self) -> Value {
         let mut url = reqwest::Url::parse(&self.issuer).unwrap();
         let path = format!("/.well-known/oauth-authorization-server{}", url.path().trim_end_matches('/'));
@@ -194,7 +193,7 @@ impl Host {
     }
 }
 
-/// The host's own page: the login is the consent.
+/// The application's page: the login is also the consent.
 async fn page(_: AuthorizationRequest) -> Html<&'static str> {
     Html(
         "<form method=post><input type=hidden name=form value='1 &amp; only'><input name=name>\
@@ -209,7 +208,7 @@ async fn decide(request: AuthorizationRequest, Form(form): Form<HashMap<String, 
     request.approve("ada", scopes).await.into_response()
 }
 
-/// What a user sends with a page: hidden fields as they are, name and password, the first button.
+/// Returns the form that a user submits: the hidden fields, name and password, and the first button.
 fn filled(page: &str) -> Vec<(String, String)> {
     let mut fields = Vec::new();
     for field in tags(page, "input") {
@@ -230,7 +229,7 @@ fn filled(page: &str) -> Vec<(String, String)> {
     fields
 }
 
-/// The attributes of each `<name …>`, still escaped.
+/// Returns the attributes of each `<name …>`, still escaped.
 fn tags(page: &str, name: &str) -> Vec<HashMap<String, String>> {
     let mut found = Vec::new();
     for part in page.split(&format!("<{name}")).skip(1) {
@@ -259,12 +258,13 @@ fn unescape(text: &str) -> String {
     named.iter().fold(text.to_owned(), |text, (escape, character)| text.replace(escape, character))
 }
 
-/// Follows nobody, and asks no proxy.
+/// Returns a client that follows no redirects and uses no proxy.
 fn http() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
 }
 
-/// How the crates send. They revoke at `https` only, which in life ends at a proxy; here it ends in this line.
+/// Sends a request of the crates. They revoke only at `https` URLs. In production a proxy would terminate TLS; here the request is
+/// sent by `http`.
 async fn send(request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, reqwest::Error> {
     let mut request = reqwest::Request::try_from(request)?;
     request.url_mut().set_scheme("http").unwrap();
@@ -276,7 +276,7 @@ async fn send(request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>
     Ok(answer)
 }
 
-/// This URL, as the crates want it for a revocation.
+/// Returns this URL with `https`, which the crates require for a revocation.
 fn over_tls(url: &str) -> String {
     url.replacen("http://", "https://", 1)
 }

@@ -1,7 +1,7 @@
 //! The crate oauth2 5.
 //!
-//! It has no discovery, so that the endpoints are read from the metadata here, and no `private_key_jwt`. It shows `iss` to
-//! nobody: its user compares it, as here.
+//! It has no discovery, so the tests read the endpoints from the metadata, and no `private_key_jwt`. It does not check `iss`; its
+//! user must compare it, as the tests do.
 
 use oauth2::{
     AccessToken, AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointNotSet, EndpointSet,
@@ -17,7 +17,7 @@ use super::{API, Host, ODD, OPAQUE, callback, over_tls, send, text};
 type Ready = BasicClient<EndpointSet, EndpointNotSet, EndpointSet, EndpointSet, EndpointSet>;
 type Failure = RequestTokenError<reqwest::Error, StandardErrorResponse<BasicErrorResponseType>>;
 
-/// A client with all that the metadata tells.
+/// Returns a client with the endpoints of the metadata.
 async fn client(host: &Host, id: &str, secret: &str) -> Ready {
     let metadata = host.metadata().await;
     let url = |name: &str| text(&metadata[name]);
@@ -30,7 +30,7 @@ async fn client(host: &Host, id: &str, secret: &str) -> Ready {
     if secret.is_empty() { client } else { client.set_client_secret(ClientSecret::new(secret.to_owned())) }
 }
 
-/// A code that Ada allowed, after `state` and `iss` were compared.
+/// Obtains a code that Ada approves, and compares `state` and `iss`.
 async fn code(host: &Host, client: &Ready, scopes: &[&str]) -> (AuthorizationCode, PkceCodeVerifier) {
     let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
     let scopes = scopes.iter().map(|name| Scope::new((*name).to_owned()));
@@ -53,15 +53,15 @@ async fn is_active(client: &Ready, token: &AccessToken) -> bool {
 fn refused<T: std::fmt::Debug>(answer: Result<T, Failure>) -> BasicErrorResponseType {
     match answer {
         Err(RequestTokenError::ServerResponse(error)) => {
-            assert!(error.error_description().is_some(), "it says no more than {error}");
+            assert!(error.error_description().is_some(), "the error has no description: {error}");
             error.error().clone()
         }
-        other => panic!("no error of the server's: {other:?}"),
+        other => panic!("not an error of the server: {other:?}"),
     }
 }
 
 #[tokio::test]
-async fn gets_a_token_for_itself_by_basic_and_by_body_and_asks_about_it_and_gives_it_back() {
+async fn gets_a_token_for_itself_by_basic_and_by_body_and_introspects_and_revokes_it() {
     for (path, (id, secret)) in [("", ("reports", "reports-secret")), ("/tenants/a", ODD)] {
         let host = Host::start(path).await;
         for way in [AuthType::BasicAuth, AuthType::RequestBody] {
@@ -75,17 +75,17 @@ async fn gets_a_token_for_itself_by_basic_and_by_body_and_asks_about_it_and_give
                 assert!(answer.refresh_token().is_none());
                 assert_eq!(answer.access_token().secret().contains('.'), audience == API);
 
-                let told = client.introspect(answer.access_token()).request_async(&send).await.unwrap();
-                assert!(told.active());
-                assert_eq!((told.client_id().map(|id| id.as_str()), told.sub()), (Some(id), Some(id)));
-                assert_eq!((told.iss(), told.aud()), (Some(&*host.issuer), Some(&vec![audience.to_owned()])));
-                assert_eq!((told.token_type(), told.scopes()), (Some(&BasicTokenType::Bearer), answer.scopes()));
-                assert_eq!((told.exp().unwrap() - told.iat().unwrap()).num_seconds(), 900);
+                let facts = client.introspect(answer.access_token()).request_async(&send).await.unwrap();
+                assert!(facts.active());
+                assert_eq!((facts.client_id().map(|id| id.as_str()), facts.sub()), (Some(id), Some(id)));
+                assert_eq!((facts.iss(), facts.aud()), (Some(&*host.issuer), Some(&vec![audience.to_owned()])));
+                assert_eq!((facts.token_type(), facts.scopes()), (Some(&BasicTokenType::Bearer), answer.scopes()));
+                assert_eq!((facts.exp().unwrap() - facts.iat().unwrap()).num_seconds(), 900);
 
                 let token = StandardRevocableToken::from(answer.access_token().clone());
                 client.revoke_token(token).unwrap().request_async(&send).await.unwrap();
                 assert!(!is_active(&client, answer.access_token()).await);
-                let unknown = StandardRevocableToken::from(AccessToken::new("nobody's".to_owned()));
+                let unknown = StandardRevocableToken::from(AccessToken::new("unknown".to_owned()));
                 client.revoke_token(unknown).unwrap().request_async(&send).await.unwrap();
             }
         }
@@ -93,21 +93,21 @@ async fn gets_a_token_for_itself_by_basic_and_by_body_and_asks_about_it_and_give
 }
 
 #[tokio::test]
-async fn a_user_allows_it_and_it_refreshes_and_an_old_refresh_token_ends_the_family() {
+async fn a_user_approves_and_it_refreshes_and_an_old_refresh_token_revokes_the_family() {
     for (path, id, secret) in [("", "web", "web-secret"), ("/tenants/a", "native", "")] {
         let host = Host::start(path).await;
         let watch = client(&host, "reports", "reports-secret").await;
         let client = client(&host, id, secret).await;
         let (code, verifier) = code(&host, &client, &["read", "write"]).await;
         let first = client.exchange_code(code).set_pkce_verifier(verifier).request_async(&send).await.unwrap();
-        let told = watch.introspect(first.access_token()).request_async(&send).await.unwrap();
-        assert_eq!((told.sub(), told.client_id().map(|id| id.as_str())), (Some("ada"), Some(id)));
+        let facts = watch.introspect(first.access_token()).request_async(&send).await.unwrap();
+        assert_eq!((facts.sub(), facts.client_id().map(|id| id.as_str())), (Some("ada"), Some(id)));
 
         let old = first.refresh_token().unwrap();
         let second = refresh(&client, old).await.unwrap();
         let new = second.refresh_token().unwrap();
         assert_ne!(old.secret(), new.secret());
-        // Less than was allowed, this once.
+        // Fewer scopes than approved, for one token.
         let narrower = client.exchange_refresh_token(new).add_scope(Scope::new("read".to_owned()));
         let third = narrower.request_async(&send).await.unwrap();
         assert_eq!(third.scopes(), Some(&vec![Scope::new("read".to_owned())]));
@@ -122,7 +122,7 @@ async fn a_user_allows_it_and_it_refreshes_and_an_old_refresh_token_ends_the_fam
 }
 
 #[tokio::test]
-async fn a_refresh_token_that_is_given_back_takes_its_access_token_with_it() {
+async fn revoking_a_refresh_token_revokes_its_access_token() {
     let host = Host::start("").await;
     let client = client(&host, "web", "web-secret").await;
     let (code, verifier) = code(&host, &client, &["read"]).await;
@@ -151,7 +151,7 @@ async fn sees_a_wrong_verifier_and_a_replayed_code_as_invalid_grant() {
     let first = client.exchange_code(code.clone()).set_pkce_verifier(verifier).request_async(&send).await.unwrap();
     let second = client.exchange_code(code).set_pkce_verifier(again).request_async(&send).await;
     assert_eq!(refused(second), BasicErrorResponseType::InvalidGrant);
-    assert!(!is_active(&client, first.access_token()).await, "what the code gave");
+    assert!(!is_active(&client, first.access_token()).await, "the tokens of the code are revoked");
     let answer = refresh(&client, first.refresh_token().unwrap()).await;
     assert_eq!(refused(answer), BasicErrorResponseType::InvalidGrant);
 }
@@ -177,7 +177,7 @@ async fn sees_a_wrong_secret_a_wrong_scope_and_a_grant_it_may_not_use() {
 }
 
 #[tokio::test]
-async fn the_metadata_of_an_issuer_with_a_path_stands_where_a_client_looks_for_it() {
+async fn the_metadata_of_an_issuer_with_a_path_is_where_a_client_looks_for_it() {
     let host = Host::start("/tenants/a").await;
     let metadata = host.metadata().await;
     for (name, path) in [("token_endpoint", "/token"), ("authorization_endpoint", "/authorize")] {

@@ -1,9 +1,9 @@
 //! The crate openidconnect 4.
 //!
-//! It is a client of `OpenID` providers, which this is none: it issues no ID tokens, so the crate has no ID token to verify, and no
-//! user info. Its discovery asks for `/.well-known/openid-configuration`, which is not served; RFC 8414's document is read as its
-//! `ProviderMetadata` when the two members are added that `OpenID` Discovery requires and RFC 8414 does not know. The rest
-//! works: codes with PKCE, refreshing, introspection, revocation, and its JWK set checks our tokens.
+//! It is a client for `OpenID` providers. The token endpoint is not one: it has no ID tokens and no user info. The crate's discovery
+//! requests `/.well-known/openid-configuration`, which is not served. It can read the document of RFC 8414 as `ProviderMetadata` if
+//! two members are added, which `OpenID` Discovery requires and RFC 8414 does not have. The rest works: codes with PKCE, refresh,
+//! introspection, revocation, and its JWK set verifies our tokens.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use openidconnect::{
@@ -25,7 +25,7 @@ use tower_oauth::keys::Algorithm;
 
 use super::{API, Host, ODD, OPAQUE, callback, over_tls, send, text};
 
-/// What OAuth has and `OpenID` Discovery lacks.
+/// Members of the OAuth metadata that `OpenID` Discovery does not have.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct Endpoints {
     introspection_endpoint: IntrospectionUrl,
@@ -65,7 +65,7 @@ async fn client(host: &Host, id: &str, secret: Option<&str>) -> Ready {
     assert_eq!(endpoints.code_challenge_methods_supported, ["S256"]);
     let secret = secret.map(|secret| ClientSecret::new(secret.to_owned()));
     CoreClient::from_provider_metadata(metadata, ClientId::new(id.to_owned()), secret)
-        // Otherwise it asks for the scope `openid`, which no client has here.
+        // Otherwise it requests the scope `openid`, which no client has here.
         .disable_openid_scope()
         .set_introspection_url(endpoints.introspection_endpoint)
         .set_redirect_uri(RedirectUrl::new(callback(id).to_owned()).unwrap())
@@ -77,7 +77,7 @@ async fn code(host: &Host, client: &Ready) -> (AuthorizationCode, PkceCodeVerifi
     let flow = AuthenticationFlow::<CoreResponseType>::AuthorizationCode;
     let request = client.authorize_url(flow, CsrfToken::new_random, Nonce::new_random);
     let request = request.add_scope(Scope::new("read".to_owned())).set_pkce_challenge(challenge);
-    // A nonce is for an ID token; who issues none does not mind it.
+    // A nonce is for an ID token. The token endpoint ignores it.
     let (url, state, _) = request.url();
     let mut answer = host.answer(url.as_str()).await;
     assert_eq!((answer.get("state"), answer.get("iss")), (Some(state.secret()), Some(&host.issuer)));
@@ -104,12 +104,12 @@ async fn is_active(client: &Ready, token: &AccessToken) -> bool {
 fn refused<T: std::fmt::Debug>(answer: Result<T, Failure>) -> CoreErrorResponseType {
     match answer {
         Err(RequestTokenError::ServerResponse(error)) => error.error().clone(),
-        other => panic!("no error of the server's: {other:?}"),
+        other => panic!("not an error of the server: {other:?}"),
     }
 }
 
 #[tokio::test]
-async fn it_finds_no_openid_provider_and_its_metadata_need_two_members_more() {
+async fn openid_discovery_fails_and_the_metadata_need_two_more_members() {
     let host = Host::start("").await;
     let found = CoreProviderMetadata::discover_async(IssuerUrl::new(host.issuer.clone()).unwrap(), &send).await;
     assert!(matches!(&found, Err(DiscoveryError::Response(status, ..)) if *status == 404), "{found:?}");
@@ -126,7 +126,7 @@ async fn it_finds_no_openid_provider_and_its_metadata_need_two_members_more() {
 }
 
 #[tokio::test]
-async fn gets_a_token_for_itself_by_basic_and_by_body_and_gives_it_back() {
+async fn gets_a_token_for_itself_by_basic_and_by_body_and_revokes_it() {
     for (path, (id, secret)) in [("", ("reports", "reports-secret")), ("/tenants/a", ODD)] {
         let host = Host::start(path).await;
         for way in [AuthType::BasicAuth, AuthType::RequestBody] {
@@ -146,7 +146,7 @@ async fn gets_a_token_for_itself_by_basic_and_by_body_and_gives_it_back() {
 }
 
 #[tokio::test]
-async fn a_user_allows_it_and_it_refreshes_and_each_code_and_refresh_token_is_good_once() {
+async fn a_user_approves_and_it_refreshes_and_each_code_and_refresh_token_works_once() {
     for (path, id, secret) in [("", "web", Some("web-secret")), ("/tenants/a", "native", None)] {
         let host = Host::start(path).await;
         let watch = client(&host, "reports", Some("reports-secret")).await;
@@ -161,11 +161,15 @@ async fn a_user_allows_it_and_it_refreshes_and_each_code_and_refresh_token_is_go
         let first = redeem(&client, &code, verifier).await.unwrap();
         assert_eq!(first.scopes(), Some(&vec![Scope::new("read".to_owned())]));
         let second = refresh(&client, &first).await.unwrap();
-        let told = watch.introspect(second.access_token()).request_async(&send).await.unwrap();
-        assert_eq!((told.active(), told.sub(), told.iss()), (true, Some("ada"), Some(&*host.issuer)));
+        let facts = watch.introspect(second.access_token()).request_async(&send).await.unwrap();
+        assert_eq!((facts.active(), facts.sub(), facts.iss()), (true, Some("ada"), Some(&*host.issuer)));
 
         assert_eq!(refused(refresh(&client, &first).await), CoreErrorResponseType::InvalidGrant);
-        assert_eq!(refused(refresh(&client, &second).await), CoreErrorResponseType::InvalidGrant, "the family is over");
+        assert_eq!(
+            refused(refresh(&client, &second).await),
+            CoreErrorResponseType::InvalidGrant,
+            "the family is revoked"
+        );
         assert!(!is_active(&watch, second.access_token()).await);
         assert_eq!(refused(redeem(&client, &code, again).await), CoreErrorResponseType::InvalidGrant);
     }
@@ -173,7 +177,7 @@ async fn a_user_allows_it_and_it_refreshes_and_each_code_and_refresh_token_is_go
 
 #[tokio::test]
 async fn its_key_set_reads_ours_and_its_keys_verify_our_tokens() {
-    // The others: CoreJwsSigningAlgorithm has no `Ed25519`, and EdDSA is read from the key.
+    // Not Ed25519: CoreJwsSigningAlgorithm has no such name. It takes the curve of EdDSA from the key.
     let algorithms = [
         (Algorithm::ES256, CoreJwsSigningAlgorithm::EcdsaP256Sha256),
         (Algorithm::RS256, CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256),

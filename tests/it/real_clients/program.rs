@@ -1,4 +1,4 @@
-//! The example program `authorization_server`, where it was built: `cargo test` builds it beside the tests.
+//! The example program `authorization_server`, if it was built. `cargo test` builds it with the tests.
 
 use std::{
     env, fs,
@@ -17,7 +17,7 @@ use tower_oauth::keys::{Algorithm, PrivateKey};
 use super::{Host, clients};
 use crate::servers::not_run;
 
-/// It runs until this is dropped.
+/// The process runs until this value is dropped.
 pub(super) struct Program {
     /// Killed when it is dropped, like its pipe.
     _process: (Child, BufReader<ChildStdout>),
@@ -31,7 +31,7 @@ impl Drop for Program {
 }
 
 impl Program {
-    /// With an issuer that has this path. None, and that is said aloud, where it was not built.
+    /// Starts the program with an issuer that has this path. Returns `None` and reports it if the program was not built.
     pub(super) async fn start(path: &str) -> Option<Host> {
         let tests = env::current_exe().unwrap();
         let program = tests.parent().and_then(|folder| folder.parent()).unwrap().join("examples/authorization_server");
@@ -45,7 +45,7 @@ impl Program {
         let key = PrivateKey::generate(Algorithm::ES256).unwrap().with_key_id("of signs");
         let file = clients_file();
         fs::write(&file, clients(&key).to_string()).unwrap();
-        // Somebody else may take the port before it does.
+        // Another program may take the port first.
         for _ in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let bind = format!("127.0.0.1:{port}");
@@ -68,9 +68,9 @@ impl Program {
             }
             let mut errors = String::new();
             process.stderr.take().unwrap().read_to_string(&mut errors).await.unwrap();
-            assert!(errors.contains("BIND: cannot listen"), "it says {line:?} and {errors}");
+            assert!(errors.contains("BIND: cannot listen"), "it prints {line:?} and {errors}");
         }
-        panic!("no port is left to it");
+        panic!("no free port in five attempts");
     }
 }
 

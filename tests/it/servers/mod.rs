@@ -1,4 +1,4 @@
-//! Real servers, which a test starts on a port and in a folder of its own, where their programs are found.
+//! Real servers. A test starts each on its own port and in its own directory, if their programs are installed.
 
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
@@ -7,9 +7,9 @@ pub(crate) mod redis;
 
 use std::{env, io::Write as _};
 
-/// Says loudly that a test did not run; where everything is to run, that is a failure.
+/// Reports that a test did not run. With `CI` set, this is a failure.
 pub(crate) fn not_run(what: &str, why: &str) {
     assert!(env::var_os("CI").is_none(), "NOT RUN: {what}: {why}");
-    // Past the harness, which shows what a test prints only when it fails.
+    // Not through the test harness, which shows the output only of failed tests.
     let _ = writeln!(std::io::stderr(), "\nNOT RUN: {what}: {why}\n");
 }

@@ -1,8 +1,7 @@
-//! `postgres`, in a cluster of its own.
+//! `postgres`, in its own cluster.
 //!
-//! A shell watches over each: when our end of its standard input closes, because the server was dropped or because this
-//! process is gone for whatever reason, it stops the server and removes the folder. So statics, which are never dropped, leave
-//! nothing behind either.
+//! A shell watches each server. When its standard input closes, because the `Server` is dropped or this process has ended, it stops
+//! the server and removes the directory. So statics, which are never dropped, are cleaned up, too.
 
 use std::{
     collections::hash_map::RandomState,
@@ -21,7 +20,7 @@ use std::{
 use super::not_run;
 use crate::token_endpoint::escape;
 
-/// Everything in it that has to be escaped in a URL.
+/// Contains all kinds of characters that must be escaped in a URL.
 pub(crate) const PASSWORD: &str = "s3cr/t:@ü#%";
 
 pub(crate) struct Server {
@@ -31,34 +30,34 @@ pub(crate) struct Server {
     watchdog: Child,
 }
 
-/// The one that most tests share, each in a schema of its own; `None` where PostgreSQL is not installed, and says so.
+/// Returns the server that most tests share, each in its own schema. Returns `None` and reports it if PostgreSQL is not installed.
 pub(crate) fn shared() -> Option<&'static Server> {
     static SHARED: OnceLock<Option<Server>> = OnceLock::new();
     SHARED.get_or_init(Server::start).as_ref()
 }
 
-/// A schema that no other test has.
+/// Returns the name of a schema that no other test uses.
 pub(crate) fn fresh_schema() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 impl Server {
-    /// One that may be killed. `None` where PostgreSQL is not installed, and says so.
+    /// Starts a server of its own, which the test may kill. Returns `None` and reports it if PostgreSQL is not installed.
     pub(crate) fn start() -> Option<Self> {
         let Some(programs) = programs() else {
-            not_run("what needs PostgreSQL", "no initdb, pg_ctl and psql below /usr/lib/postgresql or in the PATH");
+            not_run("tests with PostgreSQL", "no initdb, pg_ctl and psql below /usr/lib/postgresql or in the PATH");
             return None;
         };
-        let mut command = as_who_may_run_it();
+        let mut command = as_unprivileged_user();
         command.args(["sh", "-c", WATCHDOG, "watchdog"]).arg(&programs).arg(PASSWORD);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).current_dir("/");
         let mut watchdog = command.spawn().unwrap();
-        let mut said = String::new();
-        BufReader::new(watchdog.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        let folder = said.trim_end().strip_prefix("ready ").unwrap_or_else(|| panic!("initdb failed: {said}"));
+        let mut line = String::new();
+        BufReader::new(watchdog.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let folder = line.trim_end().strip_prefix("ready ").unwrap_or_else(|| panic!("initdb failed: {line}"));
         let mut server = Self { programs, folder: folder.into(), port: 0, watchdog };
-        // The port is PostgreSQL's as soon as it has started; below those that the system gives to others.
+        // A port below those that the system assigns, so that no other program gets it while the server is down.
         for _ in 0..50 {
             server.port = 10_000 + u16::try_from(RandomState::new().hash_one(0) % 20_000).unwrap();
             if server.try_restart() {
@@ -68,7 +67,7 @@ impl Server {
         panic!("PostgreSQL did not start: {}", fs::read_to_string(server.folder.join("log")).unwrap_or_default());
     }
 
-    /// As the superuser.
+    /// Returns a URL with the superuser.
     pub(crate) fn url(&self) -> String {
         self.url_of("postgres", PASSWORD, "postgres")
     }
@@ -78,17 +77,17 @@ impl Server {
         format!("postgres://{user}:{password}@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// For 127.0.0.1, by itself; missing where there is no `openssl`.
+    /// Path of the self-signed certificate for 127.0.0.1. The file is missing if `openssl` is not installed.
     pub(crate) fn certificate(&self) -> PathBuf {
         self.folder.join("server.pem")
     }
 
-    /// As after a crash: nothing is written any more, and what was committed must be found in the log.
+    /// Stops the server as a crash does: it writes nothing more, and must recover committed data from its log.
     pub(crate) fn kill(&self) {
         assert!(self.pg_ctl(&["stop", "-m", "immediate"]), "PostgreSQL did not stop");
     }
 
-    /// On the same port, with the same folder.
+    /// Starts the server again, on the same port and with the same directory.
     pub(crate) fn restart(&self) {
         assert!((0..20).any(|_| self.try_restart()), "PostgreSQL did not start again");
     }
@@ -107,31 +106,31 @@ impl Server {
     }
 
     fn pg_ctl(&self, what: &[&str]) -> bool {
-        let mut command = as_who_may_run_it();
+        let mut command = as_unprivileged_user();
         command.arg(self.programs.join("pg_ctl")).arg("-D").arg(self.folder.join("data"));
         command.arg("-l").arg(self.folder.join("log")).arg("-w").args(what).current_dir("/");
         command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
     }
 
-    /// None of its processes does anything any more, but the connections stay.
+    /// Suspends all processes of the server. The connections stay open.
     pub(crate) fn hang(&self) {
         self.signal("STOP");
     }
 
-    pub(crate) fn go_on(&self) {
+    pub(crate) fn resume(&self) {
         self.signal("CONT");
     }
 
     fn signal(&self, signal: &str) {
         let file = fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
         let main = file.lines().next().unwrap().to_owned();
-        // The first one first: then it starts no others.
+        // The main process first, so that it starts no others.
         assert!(kill(signal, std::slice::from_ref(&main)), "kill -{signal} {main}");
-        // Some of these may have ended by themselves meanwhile.
+        // Some of these may have ended in the meantime.
         kill(signal, &children(&main));
     }
 
-    /// SQL by hand, as the superuser: its rows, one to a line.
+    /// Runs SQL as the superuser. Returns the rows, one per line.
     pub(crate) fn sql(&self, text: &str) -> String {
         let mut command = Command::new(self.programs.join("psql"));
         command.args(["-h", "127.0.0.1", "-U", "postgres", "-X", "-A", "-t", "-q", "-1", "-v", "ON_ERROR_STOP=1"]);
@@ -151,7 +150,7 @@ impl Drop for Server {
     }
 }
 
-/// The folder of the newest version, or what the PATH has.
+/// Returns the directory of the newest installed version, or the one in the PATH.
 fn programs() -> Option<PathBuf> {
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut folders: Vec<_> = installed.map(|version| version.path().join("bin")).collect();
@@ -161,8 +160,8 @@ fn programs() -> Option<PathBuf> {
     folders.into_iter().find(|folder| ["initdb", "pg_ctl", "psql"].iter().all(|program| folder.join(program).exists()))
 }
 
-/// PostgreSQL refuses to run as root.
-fn as_who_may_run_it() -> Command {
+/// Returns a command prefix for the user `postgres` if this process is root, because PostgreSQL refuses to run as root.
+fn as_unprivileged_user() -> Command {
     let id = Command::new("id").arg("-u").output().unwrap();
     let mut command = Command::new(if id.stdout == b"0\n" { "runuser" } else { "env" });
     if id.stdout == b"0\n" {
@@ -171,7 +170,7 @@ fn as_who_may_run_it() -> Command {
     command
 }
 
-/// Whether all of them were there.
+/// Returns true if all of these processes existed.
 fn kill(signal: &str, processes: &[String]) -> bool {
     Command::new("kill").arg(format!("-{signal}")).args(processes).stderr(Stdio::null()).status().unwrap().success()
 }
@@ -185,7 +184,8 @@ fn children(parent: &str) -> Vec<String> {
     all.filter(|name| name.bytes().all(|b| b.is_ascii_digit())).filter(of_parent).collect()
 }
 
-/// Makes a cluster, waits until whoever started it is gone, and clears up. A server that hangs must go on to be stopped.
+/// Creates a cluster, waits until the starting process has closed standard input, and cleans up. A suspended server is resumed
+/// first, because it could not stop otherwise.
 const WATCHDOG: &str = r#"
 trap '' INT TERM HUP
 folder=$(mktemp -d) || exit 1

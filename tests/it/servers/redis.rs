@@ -1,4 +1,4 @@
-//! `redis-server`, which forgets nothing when it is killed.
+//! `redis-server`, with settings that lose nothing when it is killed.
 
 use std::{
     env, fs,
@@ -11,7 +11,7 @@ use std::{
 
 use super::not_run;
 
-/// A running server. It ends with this value, and so does its folder.
+/// A running server. When this value is dropped, the server stops and its directory is removed.
 pub(crate) struct RedisServer {
     folder: PathBuf,
     port: u16,
@@ -20,16 +20,16 @@ pub(crate) struct RedisServer {
 }
 
 impl RedisServer {
-    /// On a free port. Where there is no `redis-server` it is said that `what` did not run.
+    /// Starts a server on a free port. If `redis-server` is not installed, reports that `what` did not run.
     pub(crate) fn start(what: &str) -> Option<Self> {
         Self::start_with(what, &[])
     }
 
-    /// With more settings, as on the command line; they win. `{folder}` and `{port}` in them are the server's own.
+    /// Starts a server with more command line settings, which override the others. `{folder}` and `{port}` in them are replaced.
     pub(crate) fn start_with(what: &str, settings: &[&str]) -> Option<Self> {
         let random = RandomState::new();
         for attempt in 0..20_u64 {
-            // Below those that the system gives away, so that nobody takes it while the server is down.
+            // A port below those that the system assigns, so that no other program gets it while the server is down.
             let port = 10_000 + u16::try_from(random.hash_one(attempt) % 20_000).unwrap();
             let folder = env::temp_dir().join(format!("tower-oauth-redis-{}-{port}", std::process::id()));
             let own = |setting: &&str| {
@@ -43,12 +43,12 @@ impl RedisServer {
                 Err(error) => {
                     fs::remove_dir_all(&folder).unwrap();
                     assert_eq!(error.kind(), io::ErrorKind::NotFound, "redis-server: {error}");
-                    not_run(what, "there is no redis-server");
+                    not_run(what, "redis-server is not installed");
                     return None;
                 }
             }
         }
-        panic!("redis-server did not come up on any of 20 ports");
+        panic!("redis-server did not start on any of 20 ports");
     }
 
     pub(crate) fn url(&self) -> String {
@@ -63,23 +63,23 @@ impl RedisServer {
         &self.folder
     }
 
-    /// SIGKILL: it can't tidy up.
+    /// Sends SIGKILL, so that the server can't clean up.
     pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
-    /// On the same port, with what it had written.
+    /// Starts the server again, on the same port and with its data.
     pub(crate) fn restart(&mut self) {
-        self.process = spawn(&self.folder, self.port, &self.settings).unwrap().expect("its port was taken");
+        self.process = spawn(&self.folder, self.port, &self.settings).unwrap().expect("another program uses its port");
     }
 
-    /// SIGSTOP: connections stay, and nobody answers.
+    /// Sends SIGSTOP: the connections stay open, and the server does not respond.
     pub(crate) fn hang(&self) {
         self.signal("-STOP");
     }
 
-    pub(crate) fn go_on(&self) {
+    pub(crate) fn resume(&self) {
         self.signal("-CONT");
     }
 
@@ -96,7 +96,7 @@ impl Drop for RedisServer {
     }
 }
 
-/// Nothing, if it ended at once: then its port was not free.
+/// Starts the program. Returns `None` if it ended at once, because then the port was not free.
 fn spawn(folder: &std::path::Path, port: u16, settings: &[String]) -> io::Result<Option<Child>> {
     let mut process = Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir", folder.to_str().unwrap()])
@@ -108,7 +108,7 @@ fn spawn(folder: &std::path::Path, port: u16, settings: &[String]) -> io::Result
     let mut line = String::new();
     while lines.read_line(&mut line)? > 0 {
         if line.contains("Ready to accept connections") {
-            // It must be able to go on writing.
+            // The pipe must be read, or the server would block.
             thread::spawn(move || io::copy(&mut lines, &mut io::sink()));
             return Ok(Some(process));
         }

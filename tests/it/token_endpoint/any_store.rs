@@ -1,4 +1,4 @@
-//! What every store does beyond the conformance suite, and what it is given for that.
+//! Tests for all stores in addition to the conformance tests, and the records that they use.
 
 use tower_oauth::token_endpoint::{
     AccessRecord, CodeRecord, CodeTaken, Family, Issued, NewAccess, NewRefresh, Revoked, Rotated, Store, Successor,
@@ -7,26 +7,26 @@ use tower_oauth::token_endpoint::{
 
 use super::OPAQUE;
 
-/// On a store in which nobody else has a client of these names.
-pub(crate) async fn does_what_it_should(store: &impl Store) {
-    a_limit_ends_the_oldest_that_live_and_the_dead_take_no_place(store).await;
-    any_text_is_a_client_and_any_time_an_end(store).await;
+/// Runs the tests. No other test may use clients of these names in this store.
+pub(crate) async fn behaves_like_any_store(store: &impl Store) {
+    a_limit_revokes_the_oldest_active_tokens_and_does_not_count_inactive_ones(store).await;
+    any_text_can_be_a_client_id_and_any_time_an_expiry(store).await;
 }
 
-async fn a_limit_ends_the_oldest_that_live_and_the_dead_take_no_place(store: &impl Store) {
+async fn a_limit_revokes_the_oldest_active_tokens_and_does_not_count_inactive_ones(store: &impl Store) {
     let issue = async |access: &NewAccess, limit, now| {
-        assert_eq!(store.issue(access, None, Some(limit), now).await.unwrap(), Issued::Remembered);
+        assert_eq!(store.issue(access, None, Some(limit), now).await.unwrap(), Issued::Stored);
     };
-    let lives = async |access: &NewAccess, now| store.find_access(&access.hash, now).await.unwrap().is_some();
-    // All in the same second, by a hash that is in no order.
+    let is_active = async |access: &NewAccess, now| store.find_access(&access.hash, now).await.unwrap().is_some();
+    // All in the same second; the order of the hashes is random.
     let many: Vec<_> = (0..6).map(|_| access("a client", "a subject", 1000)).collect();
     for access in &many {
         issue(access, 4, 1).await;
     }
     for (number, access) in many.iter().enumerate() {
-        assert_eq!(lives(access, 1).await, number >= 2, "{number}");
+        assert_eq!(is_active(access, 1).await, number >= 2, "{number}");
     }
-    // One is revoked, one ends and one's family is revoked: they take no place.
+    // A revoked token, an expired one and one of a revoked family do not count.
     assert_eq!(store.revoke(&many[4].hash, "a client", 1).await.unwrap(), Revoked::Gone);
     issue(&access("a client", "a subject", 5), 4, 1).await;
     let (family, refresh) = family(store, "a client", 1000, 1).await;
@@ -36,17 +36,17 @@ async fn a_limit_ends_the_oldest_that_live_and_the_dead_take_no_place(store: &im
     assert_eq!(store.revoke(&refresh.hash, "a client", 1).await.unwrap(), Revoked::Gone);
     issue(&access("a client", "a subject", 1000), 4, 5).await;
     for number in [2, 3, 5] {
-        assert!(lives(&many[number], 5).await, "{number}");
+        assert!(is_active(&many[number], 5).await, "{number}");
     }
     let other = access("a client", "another subject", 1000);
     issue(&other, 0, 5).await;
     assert!(
-        lives(&other, 5).await && lives(&many[2], 5).await,
-        "another subject has a limit of its own, of one at least"
+        is_active(&other, 5).await && is_active(&many[2], 5).await,
+        "each subject has its own limit, of at least one"
     );
 }
 
-async fn any_text_is_a_client_and_any_time_an_end(store: &impl Store) {
+async fn any_text_can_be_a_client_id_and_any_time_an_expiry(store: &impl Store) {
     let long = "long ü ".repeat(20_000);
     for client in ["a client: ü'\"", "a\0b\\u0000\u{1}\u{7f}\u{2028}\u{1f511}", "", "{}:*?[a-z]\r\n", "\\\"$1", &long]
     {
@@ -63,9 +63,9 @@ async fn any_text_is_a_client_and_any_time_an_end(store: &impl Store) {
             assert_eq!(again, Rotated::Again { family: family.clone(), salt: next.salt });
             let mut access = access(client, client, end);
             access.record.family = Some(family.id);
-            assert_eq!(store.issue(&access, None, Some(u32::MAX), 1).await.unwrap(), Issued::Remembered);
+            assert_eq!(store.issue(&access, None, Some(u32::MAX), 1).await.unwrap(), Issued::Stored);
             assert_eq!(store.find_access(&access.hash, 1).await.unwrap().as_ref(), Some(&access.record));
-            assert_eq!(store.find_access(&access.hash, u64::MAX).await.unwrap(), None, "nothing lives for ever");
+            assert_eq!(store.find_access(&access.hash, u64::MAX).await.unwrap(), None, "every token expires");
             assert_eq!(store.revoke(&access.hash, "another", 1).await.unwrap(), Revoked::NotYours);
             assert_eq!(store.revoke(&access.hash, client, 1).await.unwrap(), Revoked::Gone);
             assert_eq!(store.find_access(&access.hash, 1).await.unwrap(), None);
@@ -73,7 +73,7 @@ async fn any_text_is_a_client_and_any_time_an_end(store: &impl Store) {
     }
 }
 
-/// A family whose code was used, and its first refresh token.
+/// Returns a family whose code was redeemed, and its first refresh token.
 pub(crate) async fn family(store: &impl Store, client: &str, end: u64, now: u64) -> (Family, NewRefresh) {
     let (code, record) = code(client, end);
     store.add_code(&code, &record, now).await.unwrap();
@@ -82,7 +82,7 @@ pub(crate) async fn family(store: &impl Store, client: &str, end: u64, now: u64)
     let mut access = access(client, "of a family", end);
     access.record.family = Some(record.family.id.clone());
     let refresh = NewRefresh { hash: fresh_hash(), expires_at: end };
-    assert_eq!(store.issue(&access, Some(&refresh), None, now).await.unwrap(), Issued::Remembered);
+    assert_eq!(store.issue(&access, Some(&refresh), None, now).await.unwrap(), Issued::Stored);
     (record.family, refresh)
 }
 

@@ -1,4 +1,4 @@
-//! Who is let in: RFC 6749 §2.3, RFC 7523 §3, and what guessing costs.
+//! Authentication of clients, and its throttle: RFC 6749 §2.3, RFC 7523 §3.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ use super::{
 const CC: (&str, &str) = ("grant_type", "client_credentials");
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// Makes a good assertion a bad one.
-type Bend = fn(TokenBuilder) -> String;
+/// Makes a good assertion invalid.
+type Forge = fn(TokenBuilder) -> String;
 
 async fn assert_with(world: &World, assertion: &str) -> super::Answer {
     let form = [CC, ("client_assertion_type", JWT_BEARER), ("client_assertion", assertion)];
@@ -28,12 +28,12 @@ async fn assert_with(world: &World, assertion: &str) -> super::Answer {
 }
 
 #[tokio::test]
-async fn a_secret_is_taken_by_basic_and_in_the_body() {
+async fn a_secret_is_accepted_in_basic_and_in_the_body() {
     let world = World::new();
     world.post("/token", &usual("reports"), &[CC]).await.is_ok();
     let form = [CC, ("client_id", "reports"), ("client_secret", "reports-secret")];
     world.post("/token", "", &form).await.is_ok();
-    // The client's own id beside Basic is no second way.
+    // The client's own id beside Basic is not a second method.
     world.post("/token", &usual("reports"), &[CC, ("client_id", "reports")]).await.is_ok();
     let wrong = [CC, ("client_id", "reports"), ("client_secret", "reports-secreT")];
     world.post("/token", "", &wrong).await.is_error(401, "invalid_client");
@@ -46,20 +46,20 @@ async fn ids_and_secrets_in_basic_are_form_decoded_and_may_be_any_text() {
     let (id, secret) = ("odd: id%+ä", "s:e%41 r+é&=");
     world.post("/token", &basic(id, secret), &[CC]).await.is_ok();
     world.post("/token", "", &[CC, ("client_id", id), ("client_secret", secret)]).await.is_ok();
-    // A space may be a plus; the scheme is read in any case; what needs no escape may have none or any.
+    // A space may be a plus, the scheme is case-insensitive, and characters that need no escape may have one.
     let plus = format!("{}:{}", escape(id).replace("%20", "+"), escape(secret).replace("%20", "+"));
     world.post("/token", &raw_basic(plus).replace("Basic", "bASIC"), &[CC]).await.is_ok();
     world.post("/token", &raw_basic("reports:reports%2Dsecret"), &[CC]).await.is_ok();
     world.post("/token", &raw_basic("reports:reports-secret"), &[CC]).await.is_ok();
-    // Of what was not encoded, nothing is cut off.
+    // A text that was not encoded is read whole.
     let raw = format!("{}:s:e%2541 r%2Bé&=", escape(id));
     world.post("/token", &raw_basic(raw), &[CC]).await.is_ok();
-    // Not decoded, it is another text.
+    // Decoding changes this text.
     world.post("/token", &raw_basic(format!("{}:{secret}", escape(id))), &[CC]).await.is_error(401, "invalid_client");
 }
 
 #[tokio::test]
-async fn credentials_that_are_none_are_refused_with_a_challenge() {
+async fn malformed_or_missing_credentials_are_refused_with_a_challenge() {
     let world = World::new();
     let long = raw_basic(format!("reports:{}", "x".repeat(40_000)));
     let wrong = [
@@ -81,14 +81,14 @@ async fn credentials_that_are_none_are_refused_with_a_challenge() {
         answer.is_error(401, "invalid_client");
         world.clock.advance(Duration::from_secs(60));
     }
-    // What stands in for bytes that are no text is a text of its own.
+    // The replacement character is a valid secret; invalid UTF-8 is never equal to it.
     let lossy = Client::builder("lossy", ClientSecret::new("\u{fffd}"));
     world.clients.insert(may_have_tokens(lossy).build().unwrap());
     world.post("/token", &basic("lossy", "\u{fffd}"), &[CC]).await.is_ok();
     for bytes in [&b"lossy:%FF"[..], b"lossy:\xff"] {
         world.post("/token", &raw_basic(bytes), &[CC]).await.is_error(401, "invalid_client");
     }
-    // Nothing at all, and an empty secret, which counts as absent.
+    // No credentials at all, and an empty secret, which counts as absent.
     world.post("/token", "", &[CC]).await.is_error(401, "invalid_client");
     let form = [CC, ("client_id", "reports"), ("client_secret", "")];
     world.post("/token", "", &form).await.is_error(401, "invalid_client");
@@ -96,16 +96,16 @@ async fn credentials_that_are_none_are_refused_with_a_challenge() {
 }
 
 #[tokio::test]
-async fn a_client_authenticates_in_one_way_only() {
+async fn a_client_authenticates_by_one_method_only() {
     let world = World::new();
     let secret = ("client_secret", "reports-secret");
-    let two_ways: [&[(&str, &str)]; 4] = [
+    let two_methods: [&[(&str, &str)]; 4] = [
         &[CC, ("client_id", "reports"), secret],
         &[CC, secret],
         &[CC, ("client_assertion", "x")],
         &[CC, ("client_assertion_type", JWT_BEARER)],
     ];
-    for form in two_ways {
+    for form in two_methods {
         world.post("/token", &usual("reports"), form).await.is_error(400, "invalid_request");
     }
     let signed = assertion(&world, "1").sign();
@@ -120,7 +120,7 @@ async fn a_client_authenticates_in_one_way_only() {
 }
 
 #[tokio::test]
-async fn a_client_id_that_is_not_the_one_who_authenticated_is_refused() {
+async fn a_client_id_other_than_the_authenticated_one_is_refused() {
     let world = World::new();
     world.post("/token", &usual("reports"), &[CC, ("client_id", "others")]).await.is_error(400, "invalid_request");
     let signed = assertion(&world, "1").sign();
@@ -130,14 +130,14 @@ async fn a_client_id_that_is_not_the_one_who_authenticated_is_refused() {
 }
 
 #[tokio::test]
-async fn confidential_and_public_clients_are_not_taken_for_each_other() {
+async fn confidential_and_public_clients_are_not_confused() {
     let world = World::new();
-    for id in ["reports", "signs", "nobody"] {
+    for id in ["reports", "signs", "unknown"] {
         world.post("/token", "", &[CC, ("client_id", id)]).await.is_error(401, "invalid_client");
     }
-    // A public client is known by its id, and has no business with client_credentials.
+    // A public client is identified by its id, and may not use client_credentials.
     world.post("/token", "", &[CC, ("client_id", "app")]).await.is_error(400, "unauthorized_client");
-    // If authentication is there, it is checked, and there is nothing that it could be checked with.
+    // Credentials are always checked; these clients have no secret to check them with.
     world.post("/token", &basic("app", "x"), &[CC]).await.is_error(401, "invalid_client");
     world.post("/token", &basic("signs", "signs-secret"), &[CC]).await.is_error(401, "invalid_client");
 }
@@ -147,7 +147,7 @@ async fn an_unknown_client_is_refused_exactly_like_a_wrong_secret() {
     let world = World::new();
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
     for _ in 0..12 {
-        for (id, seen) in [("reports", &mut known), ("nobody", &mut unknown)] {
+        for (id, seen) in [("reports", &mut known), ("unknown", &mut unknown)] {
             let answer = world.post("/token", &basic(id, "wrong"), &[CC]).await;
             seen.push((answer.plain.status, answer.plain.headers, answer.plain.body));
         }
@@ -176,7 +176,7 @@ async fn failed_authentications_are_throttled_for_each_client() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn guesses_at_the_same_time_get_no_further() {
+async fn concurrent_guesses_are_throttled_too() {
     let world = World::new();
     let guesses = (0..200).map(|_| async {
         let (endpoint, clients, clock) = (world.endpoint.clone(), world.clients.clone(), world.clock.clone());
@@ -189,7 +189,7 @@ async fn guesses_at_the_same_time_get_no_further() {
 }
 
 #[tokio::test]
-async fn nobody_can_hold_off_a_client_that_signs() {
+async fn failed_authentications_never_throttle_a_client_with_keys() {
     let world = World::new();
     for _ in 0..30 {
         world.post("/token", &basic("signs", "x"), &[CC]).await;
@@ -205,14 +205,14 @@ async fn an_assertion_is_accepted_once() {
     let first = assertion(&world, "1").sign();
     assert_with(&world, &first).await.is_ok();
     assert_with(&world, &first).await.is_error(401, "invalid_client");
-    // Another text with the same jti is the same assertion.
+    // Another assertion with the same jti is refused, too.
     assert_with(&world, &assertion(&world, "1").claim("x", 1).sign()).await.is_error(401, "invalid_client");
     assert_with(&world, &assertion(&world, "2").sign()).await.is_ok();
     assert_with(&world, &assertion(&world, "3").claim("aud", vec![ISSUER]).sign()).await.is_ok();
     assert_with(&world, &assertion(&world, "4").header("typ", "client-authentication+jwt").sign()).await.is_ok();
     assert_with(&world, &assertion(&world, "5").without_header("typ").without("iat").sign()).await.is_ok();
     assert_with(&world, &assertion(&world, "6").without_header("kid").sign()).await.is_ok();
-    // Remembered for as long as it could be shown again.
+    // Its jti is stored for as long as the assertion is valid.
     let long = assertion(&world, "7").expires_in(Duration::from_secs(3600)).sign();
     assert_with(&world, &long).await.is_ok();
     world.clock.advance(Duration::from_secs(3599));
@@ -220,7 +220,7 @@ async fn an_assertion_is_accepted_once() {
 }
 
 #[tokio::test]
-async fn of_many_that_come_with_one_assertion_one_is_let_in() {
+async fn of_many_requests_with_one_assertion_one_is_accepted() {
     let world = World::new();
     let assertion = assertion(&world, "1").sign();
     let answers = join_all((0..64).map(|_| assert_with(&world, &assertion))).await;
@@ -231,36 +231,36 @@ async fn of_many_that_come_with_one_assertion_one_is_let_in() {
 async fn assertions_are_refused_for_every_rule_they_break() {
     let world = World::new();
     let good = |number: usize| assertion(&world, &format!("bad-{number}"));
-    let bad: [(&str, Bend); 23] = [
+    let bad: [(&str, Forge); 23] = [
         ("another issuer", |good| good.claim("iss", "reports").sign()),
         ("no issuer", |good| good.without("iss").sign()),
         ("another subject", |good| good.claim("sub", "reports").sign()),
         ("both another client", |good| good.claim("sub", "reports").claim("iss", "reports").sign()),
-        ("an unknown client", |good| good.claim("sub", "nobody").claim("iss", "nobody").sign()),
+        ("an unknown client", |good| good.claim("sub", "unknown").claim("iss", "unknown").sign()),
         ("a public client", |good| good.claim("sub", "app").claim("iss", "app").sign()),
         ("no audience", |good| good.without("aud").sign()),
         ("another audience", |good| good.audience("https://other.test").sign()),
-        ("another server beside us", |good| good.claim("aud", vec![ISSUER, "https://other.test"]).sign()),
-        ("us twice", |good| good.claim("aud", vec![ISSUER, ISSUER]).sign()),
-        ("a slash more", |good| good.audience("https://as.test/").sign()),
+        ("another audience beside ours", |good| good.claim("aud", vec![ISSUER, "https://other.test"]).sign()),
+        ("our issuer twice", |good| good.claim("aud", vec![ISSUER, ISSUER]).sign()),
+        ("a trailing slash", |good| good.audience("https://as.test/").sign()),
         ("the endpoint's URL", |good| good.audience("https://as.test/token").sign()),
         ("no expiry", |good| good.without("exp").sign()),
         ("a string as expiry", |good| good.claim("exp", "9999999999").sign()),
-        ("for ever", |good| good.expires_in(Duration::from_secs(86_400)).sign()),
+        ("a too long lifetime", |good| good.expires_in(Duration::from_secs(86_400)).sign()),
         ("no jti", |good| good.without("jti").sign()),
         ("an empty jti", |good| good.claim("jti", "").sign()),
         ("an access token", |good| good.header("typ", "at+jwt").sign()),
         ("crit", |good| good.header("crit", vec!["x"]).sign()),
-        ("none", |good| good.header("alg", "none").sign()),
-        ("another's key", |good| good.sign_with(&MockIssuer::new("https://other.test"))),
-        ("no JWT", |_| "x".to_owned()),
+        ("alg none", |good| good.header("alg", "none").sign()),
+        ("another key", |good| good.sign_with(&MockIssuer::new("https://other.test"))),
+        ("not a JWT", |_| "x".to_owned()),
         ("the public key as a secret", |good| {
             let pem = assertion_key(Algorithm::ES256).public_key_pem();
             good.sign_hmac(tower_oauth::keys::HmacAlgorithm::HS256, pem.as_bytes())
         }),
     ];
-    for (number, (what, bend)) in bad.iter().enumerate() {
-        let answer = assert_with(&world, &bend(good(number))).await;
+    for (number, (what, forge)) in bad.iter().enumerate() {
+        let answer = assert_with(&world, &forge(good(number))).await;
         assert_eq!(answer.status(), 401, "{what}: {answer:?}");
         answer.is_error(401, "invalid_client");
     }
@@ -278,12 +278,12 @@ async fn assertions_are_refused_for_every_rule_they_break() {
     ] {
         world.post("/token", "", &form).await.is_error(401, "invalid_client");
     }
-    // What was refused was not used up.
+    // A refused assertion can still be used.
     assert_with(&world, &signed).await.is_ok();
 }
 
 #[tokio::test]
-async fn the_endpoints_url_is_an_assertions_audience_only_where_that_is_said() {
+async fn the_endpoints_url_is_an_assertions_audience_only_if_configured() {
     let world = World::with(TokenEndpointBuilder::accept_token_endpoint_as_assertion_audience);
     assert_with(&world, &assertion(&world, "1").audience("https://as.test/token").sign()).await.is_ok();
     assert_with(&world, &assertion(&world, "2").sign()).await.is_ok();
@@ -305,7 +305,7 @@ async fn assertions_may_be_signed_with_any_asymmetric_algorithm() {
 }
 
 #[tokio::test]
-async fn a_renewed_secret_ends_what_was_given_for_the_old_one() {
+async fn a_renewed_secret_ends_the_tokens_of_the_old_one() {
     let world = World::new();
     let jwt = world.access_token("reports", &[]).await;
     let opaque = world.access_token("reports", &[("resource", super::OPAQUE)]).await;
@@ -319,13 +319,13 @@ async fn a_renewed_secret_ends_what_was_given_for_the_old_one() {
 
     assert_eq!(secret.len(), 43, "32 bytes");
     assert_ne!(secret, world.clients.renew_secret("reports").unwrap());
-    for id in ["nobody", "app", "signs"] {
+    for id in ["unknown", "app", "signs"] {
         assert!(world.clients.renew_secret(id).is_err(), "{id}");
     }
 }
 
 #[test]
-fn a_client_that_is_removed_while_its_secret_is_renewed_stays_away() {
+fn a_client_that_is_removed_while_its_secret_is_renewed_stays_removed() {
     let clients = World::new().clients;
     let find = |id| futures_util::FutureExt::now_or_never(clients.find(id)).unwrap().unwrap();
     let start = std::sync::Barrier::new(2);
@@ -341,13 +341,13 @@ fn a_client_that_is_removed_while_its_secret_is_renewed_stays_away() {
             clients.remove("brief");
             met += u32::from(renewing.join().unwrap());
         });
-        assert!(find("brief").is_none(), "renewed first or not at all");
+        assert!(find("brief").is_none(), "it was renewed before it was removed, or not at all");
     }
     assert!(met > 0 && find("reports").is_some(), "the race took place");
 }
 
 #[tokio::test]
-async fn an_assertion_of_one_client_is_not_anothers_whatever_kid_it_names() {
+async fn an_assertion_signed_by_another_client_is_refused_with_any_kid() {
     let world = World::new();
     let other = assertion_key(Algorithm::EdDSA);
     world.clients.insert(may_have_tokens(Client::builder("other", other.key_set())).build().unwrap());
@@ -356,7 +356,7 @@ async fn an_assertion_of_one_client_is_not_anothers_whatever_kid_it_names() {
         let forged = assertion(&world, "1").header("alg", alg).header("kid", kid).sign_with(&other);
         assert_with(&world, &forged).await.is_error(401, "invalid_client");
     }
-    // From the future, by more than two clocks may differ.
+    // In the future, by more than the leeway.
     let now = Clock::now(&world.clock).duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_secs();
     for begin in ["iat", "nbf"] {
         assert_with(&world, &assertion(&world, begin).claim(begin, now + 31).sign())
@@ -364,7 +364,7 @@ async fn an_assertion_of_one_client_is_not_anothers_whatever_kid_it_names() {
             .is_error(401, "invalid_client");
         assert_with(&world, &assertion(&world, begin).claim(begin, now + 30).sign()).await.is_ok();
     }
-    // An hour ahead, and what two clocks may differ by.
+    // The limit is an hour plus the leeway.
     assert_with(&world, &assertion(&world, "2").claim("exp", now + 3631).sign()).await.is_error(401, "invalid_client");
     assert_with(&world, &assertion(&world, "2").claim("exp", now + 3630).sign()).await.is_ok();
 }
@@ -381,7 +381,7 @@ async fn a_removed_client_has_no_tokens() {
 }
 
 #[test]
-fn secrets_are_not_told_by_debug() {
+fn debug_shows_no_secrets() {
     let secret = ClientSecret::new("correct-horse");
     let shown = format!("{secret:?} {:?}", TokenHash::of("correct-horse"));
     assert!(!shown.contains("correct") && shown.contains("redacted"), "{shown}");

@@ -21,8 +21,8 @@ fn pairs(pairs: &[(&str, &str)]) -> Sent {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// The error that the client is told.
-fn told(error: AuthorizationError) -> String {
+/// Returns the error that the redirect sends to the client.
+fn error_in_redirect(error: AuthorizationError) -> String {
     assert_eq!(error.redirect_uri(), Some(CB), "{error}");
     let sent = sent(&error.into_response().map(Body::new));
     let names: Vec<_> = sent.iter().map(|(name, _)| name.as_str()).collect();
@@ -32,7 +32,7 @@ fn told(error: AuthorizationError) -> String {
 }
 
 #[tokio::test]
-async fn a_code_is_asked_for_allowed_and_redeemed() {
+async fn a_code_is_requested_approved_and_redeemed() {
     let world = World::with_users();
     let request = world.ask(&[]).await.unwrap();
     assert_eq!((request.client_id(), request.redirect_uri()), ("app", CB));
@@ -55,27 +55,27 @@ async fn a_code_is_asked_for_allowed_and_redeemed() {
     let since = login.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     assert_eq!(claims["auth_time"], since);
     assert_eq!(world.introspect("watch", answer.text("access_token")).await["auth_time"], since);
-    // A refresh token is no access token.
+    // A refresh token is not an access token.
     assert!(!world.is_active(answer.text("refresh_token")).await);
 }
 
 #[tokio::test]
-async fn deny_is_told_to_the_client() {
+async fn deny_redirects_to_the_client_with_an_error() {
     let world = World::with_users();
     let sent = sent(&world.ask(&[]).await.unwrap().deny().map(Body::new));
     assert_eq!(sent[0], ("error".to_owned(), "access_denied".to_owned()));
     assert_eq!(sent[2..], pairs(&[("state", "s t&te"), ("iss", ISSUER)]));
     let world = World::with_users();
     let sent = super::sent(&world.ask(&[("state", "")]).await.unwrap().deny().map(Body::new));
-    assert_eq!(sent[2..], pairs(&[("iss", ISSUER)]), "no state, none back");
+    assert_eq!(sent[2..], pairs(&[("iss", ISSUER)]), "without state in the request there is none in the redirect");
 }
 
 #[tokio::test]
-async fn a_wrong_client_or_redirect_uri_sends_nobody_anywhere() {
+async fn a_wrong_client_or_redirect_uri_never_redirects() {
     let world = World::with_users();
     for wrong in [
         vec![("client_id", "")],
-        vec![("client_id", "nobody")],
+        vec![("client_id", "unknown")],
         vec![("client_id", "app"), ("client_id", "app")],
         vec![("redirect_uri", CB), ("redirect_uri", CB)],
         vec![("redirect_uri", "https://evil.test/cb")],
@@ -98,7 +98,7 @@ async fn a_wrong_client_or_redirect_uri_sends_nobody_anywhere() {
 }
 
 #[tokio::test]
-async fn every_other_mistake_is_told_to_the_client() {
+async fn every_other_error_is_sent_to_the_client() {
     let world = World::with_users();
     for (change, code) in [
         (vec![("response_type", "")], "invalid_request"),
@@ -121,17 +121,20 @@ async fn every_other_mistake_is_told_to_the_client() {
         (vec![("code_challenge", &format!("{CHALLENGE}="))], "invalid_request"),
         (vec![("code_challenge", CHALLENGE), ("code_challenge", CHALLENGE)], "invalid_request"),
     ] {
-        assert_eq!(told(world.ask(&change).await.unwrap_err()), code, "{change:?}");
+        assert_eq!(error_in_redirect(world.ask(&change).await.unwrap_err()), code, "{change:?}");
     }
     world.clients.insert(confidential("web").redirect_uri(CB).build().unwrap());
-    assert_eq!(told(world.ask(&[("client_id", "web")]).await.unwrap_err()), "unauthorized_client");
-    // Where no code is offered, none is asked for.
-    assert_eq!(told(World::new().ask(&[]).await.unwrap_err()), "unsupported_response_type");
-    assert!(world.ask(&[("prompt", "none"), ("nonce", "x"), ("nonce", "x")]).await.is_ok(), "unknown ones are ignored");
+    assert_eq!(error_in_redirect(world.ask(&[("client_id", "web")]).await.unwrap_err()), "unauthorized_client");
+    // Without the grant authorization_code.
+    assert_eq!(error_in_redirect(World::new().ask(&[]).await.unwrap_err()), "unsupported_response_type");
+    assert!(
+        world.ask(&[("prompt", "none"), ("nonce", "x"), ("nonce", "x")]).await.is_ok(),
+        "unknown parameters are ignored"
+    );
 }
 
 #[tokio::test]
-async fn pkce_binds_the_code_to_who_asked_for_it() {
+async fn pkce_binds_the_code_to_the_client_that_requested_it() {
     let world = World::with_users();
     let code = world.code(&[]).await;
     let long = "a".repeat(129);
@@ -143,7 +146,7 @@ async fn pkce_binds_the_code_to_who_asked_for_it() {
         .await
         .is_error(400, "invalid_request");
     world.redeem(&code, &[]).await.is_ok();
-    // There is no way to get a code without a challenge, so a verifier never stands alone.
+    // There are no codes without a challenge, so a verifier always has one.
     assert!(world.ask(&[("code_challenge", ""), ("code_challenge_method", "")]).await.is_err());
     assert!(
         world
@@ -167,11 +170,11 @@ async fn a_code_is_bound_to_its_client_and_redirect_uri() {
         world.redeem(&code, &wrong).await.is_error(400, "invalid_grant");
     }
     world.redeem(&code, &[("code", "")]).await.is_error(400, "invalid_request");
-    world.redeem(&code, &[("client_id", "nobody")]).await.is_error(401, "invalid_client");
+    world.redeem(&code, &[("client_id", "unknown")]).await.is_error(401, "invalid_client");
     world.redeem(&code, &[("client_id", "")]).await.is_error(401, "invalid_client");
     world.redeem(&code, &[]).await.is_ok();
 
-    // One that was left out of the request stays out.
+    // A redirect URI that was not in the authorization request must not be in the token request.
     let code = world.code(&[("redirect_uri", "")]).await;
     world.redeem(&code, &[]).await.is_error(400, "invalid_grant");
     world.redeem(&code, &[("redirect_uri", "")]).await.is_ok();
@@ -193,7 +196,7 @@ async fn a_confidential_client_authenticates_when_it_redeems() {
     world.post("/token", &usual("app"), &form).await.is_error(401, "invalid_client");
     world.post("/token", &usual("web"), &form).await.is_ok();
 
-    // With an assertion, too; and a host's own query stays in the redirect URI.
+    // It can also authenticate with an assertion. The redirect URI keeps its own query.
     let response = world.ask(&ask).await.unwrap().deny();
     let location = response.headers()["location"].to_str().unwrap();
     assert!(location.starts_with("https://web.test/cb?tenant=1&error=access_denied&"), "{location}");
@@ -206,14 +209,14 @@ async fn a_confidential_client_authenticates_when_it_redeems() {
 }
 
 #[tokio::test]
-async fn a_code_lives_for_a_minute() {
+async fn a_code_expires_after_a_minute() {
     let world = World::with_users();
     let (one, two) = (world.code(&[]).await, world.code(&[]).await);
     world.clock.advance(Duration::from_secs(59));
     world.redeem(&one, &[]).await.is_ok();
     world.clock.advance(Duration::from_secs(1));
     world.redeem(&two, &[]).await.is_error(400, "invalid_grant");
-    // Also one that is still remembered, because there are so many others to forget first.
+    // A code that is expired but still stored is refused, too: the store removes expired entries in batches.
     for _ in 0..64 {
         world.code(&[]).await;
     }
@@ -224,19 +227,19 @@ async fn a_code_lives_for_a_minute() {
 }
 
 #[tokio::test]
-async fn a_replayed_code_revokes_what_it_gave() {
+async fn a_replayed_code_revokes_the_tokens_issued_for_it() {
     let world = World::with_users();
     let code = world.code(&[]).await;
     let first = world.redeem(&code, &[]).await;
     first.is_ok();
     let next = world.refresh(first.text("refresh_token"), &[]).await;
     next.is_ok();
-    // A thief with the code alone is no kill switch.
+    // With the code alone an attacker can't revoke the tokens.
     for wrong in [("code_verifier", CHALLENGE), ("redirect_uri", "https://app.test/"), ("client_id", "native")] {
         world.redeem(&code, &[wrong]).await.is_error(400, "invalid_grant");
     }
     assert!(world.is_active(first.text("access_token")).await && world.is_active(next.text("access_token")).await);
-    // The right request again: somebody has them both. Also long after the code's own time.
+    // A complete request revokes them, also long after the code has expired: its sender has the code and the verifier.
     world.clock.advance(Duration::from_secs(600));
     world.redeem(&code, &[]).await.is_error(400, "invalid_grant");
     assert!(!world.is_active(first.text("access_token")).await && !world.is_active(next.text("access_token")).await);
@@ -244,23 +247,23 @@ async fn a_replayed_code_revokes_what_it_gave() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_that_redeem_one_code_one_wins() {
+async fn of_many_requests_that_redeem_one_code_one_succeeds() {
     let world = World::with_users();
     let code = world.code(&[]).await;
     let answers = join_all((0..64).map(|_| world.redeem(&code, &[]))).await;
     let winners: Vec<_> = answers.iter().filter(|answer| answer.status() == 200).collect();
     assert_eq!(winners.len(), 1);
-    assert!(!world.is_active(winners[0].text("access_token")).await, "and the replays revoked what it got");
+    assert!(!world.is_active(winners[0].text("access_token")).await, "the replays revoked its tokens");
 }
 
 #[tokio::test]
-async fn a_user_allows_some_of_the_scopes_and_no_others() {
+async fn a_user_can_approve_some_of_the_scopes_and_no_others() {
     let world = World::with_users();
     let both =
         [("client_id", "native"), ("redirect_uri", "http://127.0.0.1:5000/cb"), ("scope", "orders:read orders:write")];
-    for (allowed, granted) in [(vec!["orders:write"], Some("orders:write")), (vec![], None)] {
+    for (approved, granted) in [(vec!["orders:write"], Some("orders:write")), (vec![], None)] {
         let request = world.ask(&both).await.unwrap();
-        let sent = sent(&request.approve("ada", allowed).await.map(Body::new));
+        let sent = sent(&request.approve("ada", approved).await.map(Body::new));
         let answer = world.redeem(&sent[0].1, &both[..2]).await;
         answer.is_ok();
         assert_eq!(answer.json.get("scope").map(|scope| scope.as_str().unwrap()), granted);
@@ -272,7 +275,7 @@ async fn a_user_allows_some_of_the_scopes_and_no_others() {
 }
 
 #[tokio::test]
-async fn nobody_is_taken_for_a_client() {
+async fn an_empty_subject_or_a_client_id_as_subject_is_refused() {
     let world = World::with_users();
     for subject in ["", "app", "reports"] {
         let sent = sent(&world.ask(&[]).await.unwrap().approve(subject, ["orders:read"]).await.map(Body::new));
@@ -282,7 +285,7 @@ async fn nobody_is_taken_for_a_client() {
 }
 
 #[tokio::test]
-async fn a_token_is_for_one_of_the_resources_that_were_allowed() {
+async fn a_token_is_for_one_of_the_approved_resources() {
     let world = World::with_users();
     let native = [("client_id", "native"), ("redirect_uri", "http://127.0.0.1:1/cb")];
     let ask = [&native[..], &[("resource", OPAQUE), ("resource", API)]].concat();
@@ -291,7 +294,7 @@ async fn a_token_is_for_one_of_the_resources_that_were_allowed() {
     assert_eq!(part(answer.text("access_token"), 1)["aud"], API);
     let refresh = answer.text("refresh_token");
     let answer = world.refresh(refresh, &[("client_id", "native")]).await;
-    assert_eq!(answer.text("access_token").len(), 43, "the first one that was asked for");
+    assert_eq!(answer.text("access_token").len(), 43, "the first requested resource");
     let refresh = answer.text("refresh_token");
     let answer = world.refresh(refresh, &[("client_id", "native"), ("resource", API)]).await;
     assert_eq!(part(answer.text("access_token"), 1)["aud"], API);
@@ -305,12 +308,12 @@ async fn a_token_is_for_one_of_the_resources_that_were_allowed() {
         .redeem(&code, &[&native[..], &[("resource", API), ("resource", OPAQUE)]].concat())
         .await
         .is_error(400, "invalid_target");
-    // Allowed for the client, but not by the user.
+    // Registered for the client, but not approved by the user.
     world.redeem(&code, &[&native[..], &[("resource", OPAQUE)]].concat()).await.is_error(400, "invalid_target");
 }
 
 #[tokio::test]
-async fn what_a_client_lost_before_it_redeemed_its_code_is_not_given() {
+async fn a_code_grants_only_what_the_client_is_still_registered_for() {
     let world = World::with_users();
     let ask = [("client_id", "web"), ("redirect_uri", CB), ("scope", "orders:read orders:write"), ("resource", OPAQUE)];
     let proof = [("client_id", "web"), ("client_secret", "web-secret")];
@@ -336,13 +339,13 @@ async fn what_a_client_lost_before_it_redeemed_its_code_is_not_given() {
 }
 
 #[tokio::test]
-async fn the_port_of_a_loopback_address_is_free() {
+async fn the_port_of_a_loopback_redirect_uri_may_vary() {
     let world = World::with_users();
     for uri in ["http://127.0.0.1/cb", "http://127.0.0.1:49152/cb"] {
         let native = [("client_id", "native"), ("redirect_uri", uri)];
         let code = world.code(&native).await;
         world.redeem(&code, &native).await.is_ok();
-        // But it is bound to the one it was asked with.
+        // But the code is bound to the port of the authorization request.
         let code = world.code(&native).await;
         let other = [("client_id", "native"), ("redirect_uri", "http://127.0.0.1:2/cb")];
         world.redeem(&code, &other).await.is_error(400, "invalid_grant");
@@ -395,7 +398,7 @@ async fn an_axum_handler_takes_the_request_as_an_argument() {
 }
 
 #[tokio::test]
-async fn the_metadata_tells_what_codes_need() {
+async fn the_metadata_has_what_codes_need() {
     let world = World::with_users();
     let json = world.get("/.well-known/oauth-authorization-server").await.json;
     assert_eq!(json["authorization_endpoint"], super::AUTHORIZE);
@@ -408,12 +411,12 @@ async fn the_metadata_tells_what_codes_need() {
     let methods = serde_json::json!(["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]);
     assert_eq!(json["token_endpoint_auth_methods_supported"], methods);
     assert_eq!(json["revocation_endpoint_auth_methods_supported"], methods);
-    assert_ne!(json["introspection_endpoint_auth_methods_supported"], methods, "who asks must be known");
+    assert_ne!(json["introspection_endpoint_auth_methods_supported"], methods, "a public client can't introspect");
 }
 
 #[cfg(feature = "tracing")]
 #[tokio::test]
-async fn the_log_tells_our_own_trouble_and_no_secret() {
+async fn the_log_has_server_errors_and_no_secret() {
     let log = crate::secrets::Log::default();
     let (world, broken) = (
         World::with_users(),
@@ -426,8 +429,8 @@ async fn the_log_tells_our_own_trouble_and_no_secret() {
         world.redeem(&code, &[]).await.is_error(400, "invalid_grant");
         broken.token("reports", &[]).await.is_error(503, "temporarily_unavailable");
         world.post("/token", &basic("reports", "correct-horse"), &[]).await.is_error(401, "invalid_client");
-        let told = [answer.text("access_token"), answer.text("refresh_token"), next.text("refresh_token")];
-        told.map(str::to_owned).into_iter().chain([code])
+        let tokens = [answer.text("access_token"), answer.text("refresh_token"), next.text("refresh_token")];
+        tokens.map(str::to_owned).into_iter().chain([code])
     });
     let texts: Vec<_> = texts.await.chain(["correct-horse", "reports-secret", VERIFIER].map(str::to_owned)).collect();
     let log = log.text();

@@ -1,4 +1,4 @@
-//! The metadata (RFC 8414), where the endpoints are, and what is refused at the start.
+//! The metadata (RFC 8414), the paths of the endpoints, and mistakes in the configuration.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tower_oauth::{
 use super::{ISSUER, World, machine};
 
 #[tokio::test]
-async fn the_metadata_is_true_and_leaves_out_what_is_not_there() {
+async fn the_metadata_is_correct_and_omits_what_is_not_offered() {
     let world = World::with(|builder| builder.scopes_supported(["orders:read"]));
     let answer = world.get("/.well-known/oauth-authorization-server").await;
     assert_eq!(answer.status(), 200);
@@ -47,17 +47,17 @@ async fn the_metadata_is_true_and_leaves_out_what_is_not_there() {
 async fn nothing_of_the_metadata_comes_from_the_request() {
     let world = World::new();
     let honest = world.get("/.well-known/oauth-authorization-server").await;
-    let lying = Request::get("http://evil.test/.well-known/oauth-authorization-server")
+    let misleading = Request::get("http://evil.test/.well-known/oauth-authorization-server")
         .header("host", "evil.test")
         .header("forwarded", "host=evil.test;proto=http")
         .header("x-forwarded-host", "evil.test")
         .header("x-forwarded-proto", "http");
-    let answer = world.send(lying.body(Body::empty()).unwrap()).await;
+    let answer = world.send(misleading.body(Body::empty()).unwrap()).await;
     assert_eq!(answer.plain.body, honest.plain.body);
 }
 
 #[tokio::test]
-async fn an_issuer_with_a_path_has_its_endpoints_below_it_and_the_well_known_one_before() {
+async fn an_issuer_with_a_path_has_its_endpoints_below_it_and_its_metadata_before_it() {
     for issuer in ["https://as.test/tenants/a", "https://as.test/tenants/a/"] {
         let world = World::new();
         let key = PrivateKey::generate(Algorithm::ES256).unwrap();
@@ -86,7 +86,7 @@ async fn an_issuer_with_a_path_has_its_endpoints_below_it_and_the_well_known_one
 }
 
 #[tokio::test]
-async fn it_is_a_fallback_or_stands_at_each_of_its_paths_in_an_axum_router() {
+async fn it_can_be_a_fallback_or_a_route_at_each_of_its_paths_in_an_axum_router() {
     let world = World::new();
     let fallback = Router::new().route("/", get(|| async { "home" })).fallback_service(world.endpoint.clone());
     let paths: Vec<_> = world.endpoint.paths().map(str::to_owned).collect();
@@ -102,7 +102,7 @@ async fn it_is_a_fallback_or_stands_at_each_of_its_paths_in_an_axum_router() {
 }
 
 #[test]
-fn every_mistake_of_an_endpoint_is_told_at_once() {
+fn every_mistake_of_an_endpoint_is_reported_at_once() {
     let key = || PrivateKey::generate(Algorithm::ES256).unwrap().with_key_id("same");
     let keys = SigningKeys::new(key()).with_next(key(), std::time::SystemTime::now());
     let error = TokenEndpoint::builder("http://as.test?x", keys, Clients::new([]).unwrap())

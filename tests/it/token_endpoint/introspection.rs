@@ -6,29 +6,32 @@ use super::{ISSUER, OPAQUE, World, basic, part, usual};
 use crate::support::API;
 
 #[tokio::test]
-async fn a_living_token_is_described_as_it_was_issued() {
+async fn an_active_token_is_described_as_it_was_issued() {
     let world = World::new();
     let jwt = world.access_token("reports", &[("scope", "orders:read orders:write")]).await;
     let claims = part(&jwt, 1);
-    let told = world.introspect("watch", &jwt).await;
+    let response = world.introspect("watch", &jwt).await;
     assert_eq!(
-        told,
+        response,
         json!({
             "active": true, "iss": ISSUER, "sub": "reports", "aud": API, "client_id": "reports", "token_type": "Bearer",
             "iat": claims["iat"], "exp": claims["exp"], "jti": claims["jti"], "scope": "orders:read orders:write",
         })
     );
     let opaque = world.access_token("reports", &[("resource", OPAQUE)]).await;
-    let told = world.introspect("watch", &opaque).await;
-    assert_eq!((&told["active"], &told["aud"], &told["scope"]), (&json!(true), &json!(OPAQUE), &json!("orders:read")));
+    let response = world.introspect("watch", &opaque).await;
+    assert_eq!(
+        (&response["active"], &response["aud"], &response["scope"]),
+        (&json!(true), &json!(OPAQUE), &json!("orders:read"))
+    );
 }
 
 #[tokio::test]
-async fn what_is_not_alive_is_inactive_and_nothing_else() {
+async fn an_inactive_token_gets_active_false_and_nothing_else() {
     let world = World::new();
     let jwt = world.access_token("reports", &[]).await;
-    let bent = format!("{}x", &jwt[..jwt.len() - 1]);
-    let texts = ["x", "", " ", &bent, "a.b.c", &jwt.to_uppercase(), &format!("{jwt} "), &"x".repeat(20_000)];
+    let changed = format!("{}x", &jwt[..jwt.len() - 1]);
+    let texts = ["x", "", " ", &changed, "a.b.c", &jwt.to_uppercase(), &format!("{jwt} "), &"x".repeat(20_000)];
     for text in texts.iter().filter(|text| !text.is_empty()) {
         let answer = world.post("/introspect", &usual("watch"), &[("token", text)]).await;
         answer.is_ok();
@@ -42,11 +45,11 @@ async fn what_is_not_alive_is_inactive_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_client_is_told_about_its_own_tokens_and_those_for_the_api_that_it_is() {
+async fn a_client_can_introspect_its_own_tokens_and_those_for_its_own_api() {
     let world = World::new();
     let jwt = world.access_token("reports", &[]).await;
     let opaque = world.access_token("reports", &[("resource", OPAQUE)]).await;
-    for (asks, token, active) in [
+    for (client, token, active) in [
         ("reports", &jwt, true),
         ("reports", &opaque, true),
         ("watch", &jwt, true),
@@ -55,14 +58,14 @@ async fn a_client_is_told_about_its_own_tokens_and_those_for_the_api_that_it_is(
         ("api", &opaque, false),
         ("others", &jwt, false),
     ] {
-        let told = world.introspect(asks, token).await;
-        assert_eq!(told["active"], active, "{asks}");
-        assert_eq!(told.as_object().unwrap().len() > 1, active);
+        let response = world.introspect(client, token).await;
+        assert_eq!(response["active"], active, "{client}");
+        assert_eq!(response.as_object().unwrap().len() > 1, active);
     }
 }
 
 #[tokio::test]
-async fn who_asks_must_prove_who_it_is() {
+async fn an_introspecting_client_must_authenticate() {
     let world = World::new();
     let token = world.access_token("reports", &[]).await;
     let ask = async |authorization: &str, form: &[(&str, &str)]| {

@@ -1,4 +1,4 @@
-//! The keys that sign, and their succession: RFC 7517, RFC 9068 §2.1.
+//! The signing keys and their rotation: RFC 7517, RFC 9068 §2.1.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -28,7 +28,7 @@ fn named(id: &str) -> PrivateKey {
 }
 
 #[tokio::test]
-async fn the_key_set_is_public_and_may_be_kept_for_five_minutes() {
+async fn the_key_set_is_public_and_may_be_cached_for_five_minutes() {
     let world = World::new();
     let answer = world.get("/jwks.json").await;
     assert_eq!(answer.header("content-type"), Some("application/json"));
@@ -40,7 +40,7 @@ async fn the_key_set_is_public_and_may_be_kept_for_five_minutes() {
 }
 
 #[tokio::test]
-async fn the_next_key_is_published_before_it_signs_and_the_last_one_until_its_tokens_are_dead() {
+async fn the_next_key_is_published_before_it_signs_and_the_last_one_until_its_tokens_expire() {
     let world = World::new();
     assert_eq!(published(&world).await, ["first"]);
     world.endpoint.rotate_key(named("second")).unwrap();
@@ -52,14 +52,14 @@ async fn the_next_key_is_published_before_it_signs_and_the_last_one_until_its_to
     assert_eq!(signs(&world).await, "second");
     assert_eq!(published(&world).await, ["first", "second"]);
     world.clock.advance(Duration::from_secs(24 * 3600 - 1));
-    assert_eq!(published(&world).await, ["first", "second"], "a token of a day may be alive");
+    assert_eq!(published(&world).await, ["first", "second"], "a token with a lifetime of a day may still be valid");
     world.clock.advance(SECOND);
     assert_eq!(published(&world).await, ["second"]);
     assert_eq!(signs(&world).await, "second");
 }
 
 #[tokio::test]
-async fn several_successions_may_be_under_way() {
+async fn several_rotations_may_be_in_progress() {
     let world = World::new();
     for (number, id) in ["second", "third", "fourth"].iter().enumerate() {
         world.endpoint.rotate_key(named(id)).unwrap();
@@ -67,15 +67,15 @@ async fn several_successions_may_be_under_way() {
         world.clock.advance(HOUR);
         assert_eq!(signs(&world).await, *id);
     }
-    assert!(world.endpoint.rotate_key(named("fourth")).is_err(), "the name is taken");
+    assert!(world.endpoint.rotate_key(named("fourth")).is_err(), "the key id is in use");
     assert_eq!(published(&world).await.len(), 4);
     world.clock.advance(25 * HOUR);
     world.endpoint.rotate_key(named("first")).unwrap();
-    assert_eq!(published(&world).await, ["fourth", "first"], "a name is free when its key is gone");
+    assert_eq!(published(&world).await, ["fourth", "first"], "the key id of a removed key can be used again");
 }
 
 #[tokio::test]
-async fn keys_and_times_may_be_given_at_the_start() {
+async fn keys_and_times_may_be_configured_at_start_up() {
     let world = World::new();
     let later = world.clock.now() + HOUR;
     let keys = SigningKeys::new(named("a")).with_next(named("c"), later + HOUR).with_next(named("b"), later);

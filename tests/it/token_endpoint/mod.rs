@@ -44,17 +44,17 @@ use tower_oauth::{
 use crate::support::{self, API};
 
 pub(crate) const ISSUER: &str = "https://as.test";
-/// An API that wants opaque tokens.
+/// An API with opaque tokens.
 pub(crate) const OPAQUE: &str = "https://opaque.test";
 pub(crate) const AUTHORIZE: &str = "https://as.test/authorize";
-/// Where `app`'s codes go.
+/// The redirect URI of `app`.
 pub(crate) const CB: &str = "https://app.test/cb";
 /// RFC 7636 Appendix B.
 pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 pub(crate) const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
-/// An endpoint and its clients, by a clock to turn.
+/// An endpoint, its clients, and the clock that it uses.
 pub(crate) struct World {
     pub(crate) endpoint: TokenEndpoint,
     pub(crate) clients: Clients,
@@ -65,7 +65,7 @@ pub(crate) fn confidential(id: &str) -> ClientBuilder {
     Client::builder(id, ClientSecret::new(format!("{id}-secret")))
 }
 
-/// A client that may have everything a client can have for itself.
+/// A client with everything that a client can obtain for itself.
 pub(crate) fn machine(id: &str) -> ClientBuilder {
     may_have_tokens(confidential(id))
 }
@@ -79,7 +79,7 @@ pub(crate) fn may_have_tokens(client: ClientBuilder) -> ClientBuilder {
         .audience(OPAQUE, TokenFormat::Opaque)
 }
 
-/// A client that may have everything that a user may allow.
+/// A client with everything that a user can approve.
 fn with_users(client: ClientBuilder) -> ClientBuilder {
     client
         .grant_types(["authorization_code", "refresh_token"])
@@ -94,7 +94,7 @@ pub(crate) fn assertion_key(algorithm: Algorithm) -> MockIssuer {
     MockIssuer::new("https://signs.test").with_algorithm(algorithm)
 }
 
-/// An assertion of `signs`, as it should be.
+/// A valid assertion of `signs`.
 pub(crate) fn assertion(world: &World, jti: &str) -> tower_oauth::testing::TokenBuilder {
     assertion_key(Algorithm::ES256)
         .with_clock(world.clock.clone())
@@ -111,7 +111,7 @@ impl World {
         Self::with(|builder| builder)
     }
 
-    pub(crate) fn with(say: impl FnOnce(TokenEndpointBuilder) -> TokenEndpointBuilder) -> Self {
+    pub(crate) fn with(configure: impl FnOnce(TokenEndpointBuilder) -> TokenEndpointBuilder) -> Self {
         let clients = [
             machine("reports").access_token_lifetime(Duration::from_secs(3600)),
             machine("others"),
@@ -137,10 +137,10 @@ impl World {
         let builder = TokenEndpoint::builder(ISSUER, key, clients.clone())
             .grant(ClientCredentialsGrant::new())
             .clock(clock.clone());
-        Self { endpoint: say(builder).build().unwrap(), clients, clock }
+        Self { endpoint: configure(builder).build().unwrap(), clients, clock }
     }
 
-    /// With codes and refresh tokens.
+    /// An endpoint with authorization codes and refresh tokens.
     pub(crate) fn with_users() -> Self {
         Self::with_refresh(RefreshTokenGrant::new())
     }
@@ -149,7 +149,8 @@ impl World {
         Self::with(|builder| builder.grant(AuthorizationCodeGrant::new(AUTHORIZE)).grant(settings))
     }
 
-    /// What the host sees of a request for a code; `app`'s, unless told otherwise. An empty value leaves a parameter out.
+    /// Sends an authorization request of `app` with these changes, and returns what the application gets. An empty value removes
+    /// a parameter.
     pub(crate) async fn ask(&self, change: &[(&str, &str)]) -> Result<AuthorizationRequest, AuthorizationError> {
         let usual = [
             ("client_id", "app"),
@@ -165,7 +166,7 @@ impl World {
         self.endpoint.authorize(&uri).await
     }
 
-    /// A code that Ada allowed.
+    /// Returns a code that Ada approved.
     pub(crate) async fn code(&self, change: &[(&str, &str)]) -> String {
         let request = self.ask(change).await.unwrap();
         let scopes: Vec<String> = request.scopes().map(str::to_owned).collect();
@@ -173,7 +174,7 @@ impl World {
         sent.into_iter().find(|(name, _)| name == "code").unwrap().1
     }
 
-    /// Redeems a code as `app` should.
+    /// Redeems a code as `app`, with these changes.
     pub(crate) async fn redeem(&self, code: &str, change: &[(&str, &str)]) -> Answer {
         let usual = [
             ("grant_type", "authorization_code"),
@@ -201,7 +202,7 @@ impl World {
         Answer { plain: answer, json }
     }
 
-    /// A form, with this `Authorization` where it is not empty.
+    /// Posts a form, with this `Authorization` header if it is not empty.
     pub(crate) async fn post(&self, path: &str, authorization: &str, form: &[(&str, &str)]) -> Answer {
         let mut request = Request::post(path).header("content-type", FORM);
         if !authorization.is_empty() {
@@ -210,20 +211,20 @@ impl World {
         self.send(request.body(Body::from(encode(form))).unwrap()).await
     }
 
-    /// A token for `client`, with its usual secret.
+    /// Requests a token for `client`, with its usual secret.
     pub(crate) async fn token(&self, client: &str, form: &[(&str, &str)]) -> Answer {
         let form = [&[("grant_type", "client_credentials")], form].concat();
         self.post("/token", &usual(client), &form).await
     }
 
-    /// The same, where it must succeed: its text.
+    /// Requests a token for `client`, which must succeed, and returns it.
     pub(crate) async fn access_token(&self, client: &str, form: &[(&str, &str)]) -> String {
         let answer = self.token(client, form).await;
         answer.is_ok();
         answer.json["access_token"].as_str().unwrap().to_owned()
     }
 
-    /// What `client` is told about a token.
+    /// Returns the introspection response for `client`.
     pub(crate) async fn introspect(&self, client: &str, token: &str) -> Value {
         let answer = self.post("/introspect", &usual(client), &[("token", token)]).await;
         answer.is_ok();
@@ -254,18 +255,18 @@ impl Answer {
         self.plain.status.as_u16()
     }
 
-    /// 200, JSON, and nobody keeps it (RFC 6749 §5.1).
+    /// Checks for 200 and JSON that is never cached (RFC 6749 §5.1).
     #[track_caller]
     pub(crate) fn is_ok(&self) {
         assert_eq!(self.status(), 200, "{self:?}");
-        self.is_json_that_nobody_keeps();
+        self.is_json_with_no_store();
     }
 
-    /// RFC 6749 §5.2, to the letter.
+    /// Checks for an error exactly as in RFC 6749 §5.2.
     #[track_caller]
     pub(crate) fn is_error(&self, status: u16, code: &str) {
         assert_eq!((self.status(), self.json["error"].as_str()), (status, Some(code)), "{self:?}");
-        self.is_json_that_nobody_keeps();
+        self.is_json_with_no_store();
         let members = self.json.as_object().unwrap();
         assert_eq!(members.keys().collect::<Vec<_>>(), ["error", "error_description"]);
         let description = self.json["error_description"].as_str().unwrap();
@@ -276,11 +277,11 @@ impl Answer {
     }
 
     #[track_caller]
-    fn is_json_that_nobody_keeps(&self) {
+    fn is_json_with_no_store(&self) {
         assert_eq!(self.header("content-type"), Some("application/json"));
         assert_eq!(self.header("cache-control"), Some("no-store"));
         assert_eq!(self.header("pragma"), Some("no-cache"));
-        // In the members, not in the text: a random token may contain any four letters.
+        // Checked in the members, not in the text: a random token can contain the text `null`.
         assert!(self.json.as_object().unwrap().values().all(|value| !value.is_null()), "{self:?}");
     }
 
@@ -289,7 +290,7 @@ impl Answer {
     }
 }
 
-/// What a redirect tells the client: the parameters behind the last `?` or the host's own query.
+/// Returns the query parameters of a redirect to the client, including those of the redirect URI itself.
 #[track_caller]
 pub(crate) fn sent(response: &http::Response<Body>) -> Vec<(String, String)> {
     assert_eq!(response.status(), 303);
@@ -300,7 +301,7 @@ pub(crate) fn sent(response: &http::Response<Body>) -> Vec<(String, String)> {
     form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
-/// A form as a strict client writes it: everything but letters and digits is escaped.
+/// Encodes a form with an escape for everything but letters and digits.
 pub(crate) fn encode(form: &[(&str, &str)]) -> String {
     let pairs: Vec<_> = form.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value))).collect();
     pairs.join("&")
@@ -311,7 +312,7 @@ pub(crate) fn escape(text: &str) -> String {
     text.bytes().map(byte).collect()
 }
 
-/// RFC 6749 §2.3.1.
+/// Returns a Basic header with form-encoded id and secret (RFC 6749 §2.3.1).
 pub(crate) fn basic(id: &str, secret: &str) -> String {
     raw_basic(format!("{}:{}", escape(id), escape(secret)))
 }
@@ -320,12 +321,12 @@ pub(crate) fn raw_basic(credentials: impl AsRef<[u8]>) -> String {
     format!("Basic {}", STANDARD.encode(credentials))
 }
 
-/// Basic with the secret that most clients here have.
+/// Returns a Basic header with the secret that most clients here have.
 pub(crate) fn usual(client: &str) -> String {
     basic(client, &format!("{client}-secret"))
 }
 
-/// One part of a JWT.
+/// Decodes one segment of a JWT.
 pub(crate) fn part(jwt: &str, place: usize) -> Value {
     let part = jwt.split('.').nth(place).unwrap();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()

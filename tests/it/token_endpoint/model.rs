@@ -1,5 +1,5 @@
-//! The whole endpoint beside a model of what must be alive: random sequences of what two clients, and whoever got hold of
-//! their tokens, can do. A failure prints the seed and the shortest sequence that fails; see `crate::properties`.
+//! Compares the whole endpoint with a simple model of which tokens are active, for random sequences of requests by two clients,
+//! which also use each other's tokens. A failure prints the seed and the shortest failing sequence; see `crate::properties`.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ use crate::{properties::check, support::API};
 
 const IDS: [&str; 2] = ["confidential", "public"];
 const CB: [&str; 2] = ["https://confidential.test/cb", "https://public.test/cb"];
-/// Access tokens live for 15 minutes, codes for one; refresh tokens as the endpoint says by itself.
+/// The endpoint's defaults, in seconds: lifetime of access tokens and codes, idle and absolute lifetime of refresh tokens.
 const ACCESS: u64 = 900;
 const CODE: u64 = 60;
 const IDLE: u64 = 14 * 86_400;
 const ABSOLUTE: u64 = 30 * 86_400;
-/// Of the public client.
+/// Maximum number of active tokens of the public client.
 const MOST: usize = 3;
 
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ enum Step {
     Renew,
 }
 
-/// What may be asked for and registered: `read`, `write`, both.
+/// The scopes that a client requests and is registered for: `read`, `write`, both.
 const SCOPES: [&str; 3] = ["read", "write", "read write"];
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -59,7 +59,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What must be true.
+/// The expected state.
 struct Model {
     now: u64,
     clients: [Known; 2],
@@ -77,7 +77,7 @@ struct Known {
 
 struct Family {
     client: usize,
-    /// With which it was approved.
+    /// The client's secret at the time of the approval.
     secret: String,
     scopes: usize,
     ends: u64,
@@ -107,7 +107,7 @@ struct Access {
 }
 
 impl Model {
-    fn family_lives(&self, family: usize) -> bool {
+    fn family_is_active(&self, family: usize) -> bool {
         let family = &self.families[family];
         !family.revoked && self.now < family.ends
     }
@@ -116,16 +116,16 @@ impl Model {
         self.clients[client].there && self.clients[client].secret == secret
     }
 
-    /// Whether it counts among its client's.
+    /// True if the token counts against the limit of its client.
     fn lives(&self, access: &Access) -> bool {
-        !access.revoked && self.now < access.ends && access.family.is_none_or(|family| self.family_lives(family))
+        !access.revoked && self.now < access.ends && access.family.is_none_or(|family| self.family_is_active(family))
     }
 
     fn is_active(&self, access: &Access) -> bool {
         self.lives(access) && self.has_secret(access.client, &access.secret)
     }
 
-    /// What is left of the scopes of a family, for a client that may have lost some.
+    /// Returns the scopes of a family that its client is still registered for.
     fn scopes_of(&self, family: usize) -> Vec<&'static str> {
         let family = &self.families[family];
         let registered: Vec<_> = SCOPES[self.clients[family.client].scopes].split(' ').collect();
@@ -174,7 +174,7 @@ struct Trial {
 
 impl Trial {
     fn new() -> Self {
-        // How often a client that was removed may knock is the throttle's business, not the model's.
+        // The model has no throttle, so this limit is never reached.
         let world = World::with(|builder| {
             let builder = builder.grant(AuthorizationCodeGrant::new(AUTHORIZE)).grant(RefreshTokenGrant::new());
             builder.max_failed_authentications(1_000_000, Duration::from_secs(60))
@@ -189,7 +189,7 @@ impl Trial {
         Self { world, model }
     }
 
-    /// As this client, with the secret that it has now.
+    /// Posts as this client, with its current secret.
     async fn post(&self, path: &str, client: usize, form: &[(&str, &str)]) -> Answer {
         let proof = if client == 0 { basic(IDS[0], &self.model.clients[0].secret) } else { String::new() };
         let own = [("client_id", IDS[client])];
@@ -203,7 +203,7 @@ impl Trial {
                 self.redeem(usize::from(code) % self.model.codes.len(), client, verified).await;
             }
             Step::Refresh { token, client, scope } if !self.model.refresh.is_empty() => {
-                // Mostly one of the last, which may be good.
+                // Mostly one of the last tokens, which may be valid.
                 let (count, back) = (self.model.refresh.len(), usize::from(token));
                 let at = if back < 128 { count - 1 - back % count.min(4) } else { back % count };
                 self.refresh(at, client, scope).await;
@@ -295,7 +295,7 @@ impl Trial {
         if !self.model.clients[client].there {
             return answer.is_error(401, "invalid_client");
         }
-        let alive = self.model.now < token.ends && self.model.family_lives(family);
+        let alive = self.model.now < token.ends && self.model.family_is_active(family);
         let Family { client: owner, secret, .. } = &self.model.families[family];
         if !alive || *owner != client || !self.model.has_secret(client, secret) {
             return answer.is_error(400, "invalid_grant");
@@ -320,7 +320,10 @@ impl Trial {
             return answer.is_error(401, "invalid_client");
         }
         answer.is_ok();
-        assert!(answer.json.get("refresh_token").is_none(), "also of a client that may have one");
+        assert!(
+            answer.json.get("refresh_token").is_none(),
+            "client_credentials gives no refresh token, also for a client with that grant"
+        );
         self.model.add_access(0, None, answer.text("access_token"));
     }
 
@@ -331,12 +334,12 @@ impl Trial {
             (&access.text, access.client, self.model.lives(access))
         } else {
             let token = &refresh[at - access.len()];
-            // A store may know or may not know any more what has expired.
+            // A store may have removed an expired token, or not.
             if self.model.now >= token.ends {
                 return;
             }
             let owner = self.model.families[token.family].client;
-            (&token.text, owner, self.model.family_lives(token.family))
+            (&token.text, owner, self.model.family_is_active(token.family))
         };
         let answer = self.post("/revoke", client, &[("token", text)]).await;
         if !self.model.clients[client].there {
@@ -363,13 +366,13 @@ impl Trial {
             assert_eq!(active, self.model.is_active(access), "access token {at} of {}", IDS[access.client]);
         }
         for token in self.model.refresh.iter().rev().take(2) {
-            assert!(!self.world.is_active(&token.text).await, "a refresh token is no access token");
+            assert!(!self.world.is_active(&token.text).await, "a refresh token is not an access token");
         }
     }
 }
 
 #[test]
-fn what_is_alive_is_what_a_simple_model_says_after_any_sequence_of_requests() {
+fn after_any_sequence_of_requests_the_active_tokens_match_a_simple_model() {
     let runtime: Runtime = Builder::new_current_thread().build().unwrap();
     check(40, prop::collection::vec(any_step(), 1..300), |steps| {
         runtime.block_on(async {

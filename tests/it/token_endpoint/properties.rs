@@ -1,5 +1,5 @@
-//! Properties of whatever a stranger may send: nothing panics, nothing is answered with 5xx, nobody is sent anywhere that a
-//! client did not register. A failure prints the seed; see `crate::properties`.
+//! Properties for any request: nothing panics, no response is 5xx, and redirects go only to registered URIs. A failure prints the
+//! seed; see `crate::properties`.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::{
 use crate::{properties::check, support::API};
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// All that is defined for the requests here and may stand once.
+/// The defined parameters, each of which may occur only once.
 const ONCE: [&str; 16] = [
     "grant_type",
     "client_id",
@@ -43,7 +43,7 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().build().unwrap()
 }
 
-/// With everything on, and nothing that fills up.
+/// An endpoint with everything enabled, and with a store that does not fill up.
 fn world() -> World {
     World::with(|builder| {
         let refresh = tower_oauth::token_endpoint::RefreshTokenGrant::new();
@@ -52,7 +52,7 @@ fn world() -> World {
     })
 }
 
-/// Any characters, control characters too.
+/// Any characters, also control characters.
 fn any_text() -> impl Strategy<Value = String> {
     let any = prop::collection::vec(any::<char>(), 0..12).prop_map(String::from_iter);
     let ascii = prop::collection::vec(0u8..128, 0..12).prop_map(|bytes| bytes.into_iter().map(char::from).collect());
@@ -68,7 +68,7 @@ fn any_parameter() -> impl Strategy<Value = (String, String)> {
         9 => select([&ONCE[..], &["resource", "audience"]].concat()).prop_map(str::to_owned),
         1 => any_text(),
     ];
-    let telling = [
+    let meaningful = [
         "client_credentials",
         "authorization_code",
         "refresh_token",
@@ -83,10 +83,10 @@ fn any_parameter() -> impl Strategy<Value = (String, String)> {
         "e30.e30.e30",
         "",
     ];
-    (name, prop_oneof![select(telling.to_vec()).prop_map(str::to_owned), any_text()])
+    (name, prop_oneof![select(meaningful.to_vec()).prop_map(str::to_owned), any_text()])
 }
 
-/// What a stranger posts: bytes, forms and JSON, as what they are and as what they are not.
+/// Any body: bytes, forms and JSON. The content type is chosen independently.
 fn any_body() -> impl Strategy<Value = Vec<u8>> {
     let pairs = || prop::collection::vec(any_parameter(), 0..8);
     let form = pairs().prop_map(|pairs| form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish());
@@ -117,7 +117,7 @@ fn any_authorization() -> impl Strategy<Value = Option<HeaderValue>> {
 }
 
 #[test]
-fn whatever_is_posted_is_answered_with_json_that_nobody_keeps_and_never_5xx() {
+fn any_post_gets_json_with_no_store_and_never_5xx() {
     let (runtime, world) = (runtime(), world());
     let types = [
         FORM,
@@ -153,20 +153,20 @@ fn whatever_is_posted_is_answered_with_json_that_nobody_keeps_and_never_5xx() {
 }
 
 #[test]
-fn any_id_and_secret_are_read_from_basic_and_from_a_body_however_they_are_encoded() {
+fn any_id_and_secret_are_read_from_basic_and_from_a_body_in_any_encoding() {
     let (runtime, world) = (runtime(), world());
-    let text = || any_text().prop_filter("something", |text| !text.is_empty());
+    let text = || any_text().prop_filter("not empty", |text| !text.is_empty());
     check(1000, (text(), text(), any_text()), |(id, secret, other)| {
         let client = Client::builder(&id, ClientSecret::new(&secret));
         world.clients.insert(may_have_tokens(client).build().unwrap());
         let cc = ("grant_type", "client_credentials");
         let post =
             |authorization: &str, form: &[(&str, &str)]| runtime.block_on(world.post("/token", authorization, form));
-        // Escaped as far as can be, and as a browser does.
+        // With everything escaped, and as a browser escapes.
         post(&basic(&id, &secret), &[cc]).is_ok();
         let form = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
         post(&raw_basic(format!("{}:{}", form(&id), form(&secret))), &[cc]).is_ok();
-        // Not at all, where that is no other text.
+        // Without escapes, if that does not change the text.
         let plain = |text: &str| !text.contains(['%', '+']);
         if plain(&id) && plain(&secret) && !id.contains(':') {
             post(&raw_basic(format!("{id}:{secret}")), &[cc]).is_ok();
@@ -194,7 +194,7 @@ fn any_id_and_secret_are_read_from_basic_and_from_a_body_however_they_are_encode
 }
 
 #[test]
-fn the_order_of_parameters_changes_no_answer() {
+fn the_order_of_parameters_changes_no_response() {
     let (runtime, world) = (runtime(), world());
     let shuffled = (any_path(), any_authorization(), prop::collection::vec(any_parameter(), 0..8)).prop_flat_map(
         |(path, authorization, form)| (Just(path), Just(authorization), Just(form.clone()), Just(form).prop_shuffle()),
@@ -215,7 +215,7 @@ fn the_order_of_parameters_changes_no_answer() {
 }
 
 #[test]
-fn a_defined_parameter_that_stands_twice_is_refused_wherever_and_whatever_it_is() {
+fn a_repeated_defined_parameter_is_refused_at_any_place_and_with_any_value() {
     let (runtime, world) = (runtime(), world());
     let twice =
         (any_path(), select(ONCE.to_vec()), any_text(), any_text(), prop::collection::vec(any_parameter(), 0..4));
@@ -230,7 +230,7 @@ fn a_defined_parameter_that_stands_twice_is_refused_wherever_and_whatever_it_is(
 }
 
 #[test]
-fn a_body_without_end_is_cut_off_and_one_that_breaks_off_is_refused() {
+fn an_endless_body_and_a_broken_body_are_refused() {
     let (runtime, world) = (runtime(), world());
     let endless = futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(b"x=y&")));
     let broken =
@@ -239,7 +239,7 @@ fn a_body_without_end_is_cut_off_and_one_that_breaks_off_is_refused() {
         let request = Request::post("/token").header("authorization", usual("reports")).header("content-type", FORM);
         runtime.block_on(world.send(request.body(body).unwrap())).is_error(400, "invalid_request");
     }
-    // As many as fit, of which each is looked for among the others.
+    // As many parameters as fit into a body; each one is compared with the others.
     for filler in ["a&", "scope=&", "resource=x&", "%&", "=&"] {
         let many = format!("{}grant_type=client_credentials", filler.repeat(65_000 / filler.len()));
         let request = Request::post("/token").header("authorization", usual("reports")).header("content-type", FORM);
@@ -266,16 +266,16 @@ const REGISTERED: [&str; 10] = [
     "com.example.app:/cb",
 ];
 
-/// One that was registered, or almost.
+/// A registered redirect URI, often with a small change.
 fn any_redirect_uri() -> impl Strategy<Value = String> {
-    let bent = (select(REGISTERED.to_vec()), 0usize..24, any::<u32>(), any::<prop::sample::Index>(), any_text());
-    bent.prop_map(|(uri, bend, number, place, text)| {
+    let changed = (select(REGISTERED.to_vec()), 0usize..24, any::<u32>(), any::<prop::sample::Index>(), any_text());
+    changed.prop_map(|(uri, change, number, place, text)| {
         let host_end = uri
             .find("://")
             .map_or(0, |start| uri[start + 3..].find(['/', '?']).map_or(uri.len(), |end| start + 3 + end));
         let at_host = |text: &str| format!("{}{text}{}", &uri[..host_end], &uri[host_end..]);
         let place = place.index(uri.len());
-        match bend {
+        match change {
             0..6 => uri.to_owned(),
             6 => format!("{uri}/"),
             7 => format!("{uri}{text}"),
@@ -299,7 +299,7 @@ fn any_redirect_uri() -> impl Strategy<Value = String> {
     })
 }
 
-/// RFC 9700 §2.1: the same text, or a loopback address whose port alone is another.
+/// RFC 9700 §2.1: the same text, or a loopback address that differs only in its port.
 fn is_registered(registered: &[&str], requested: &str) -> bool {
     let without_port = |uri: &str| {
         let rest = uri.strip_prefix("http://")?;
@@ -316,7 +316,7 @@ fn is_registered(registered: &[&str], requested: &str) -> bool {
 }
 
 #[test]
-fn nobody_is_sent_anywhere_that_was_not_registered_and_what_is_told_there_is_whole() {
+fn redirects_go_only_to_registered_uris_and_have_all_parameters() {
     let (runtime, world) = (runtime(), world());
     let registered = prop::collection::btree_set(select(REGISTERED.to_vec()), 1..4);
     let usual = || prop_oneof![12 => Just(true), 1 => Just(false)];
@@ -365,23 +365,23 @@ fn nobody_is_sent_anywhere_that_was_not_registered_and_what_is_told_there_is_who
                 prop_assert!(!response.headers().contains_key("location"));
                 return Ok(());
             };
-            let told = told(&response, base)?;
-            let names: Vec<_> = told.iter().map(|(name, _)| &**name).collect();
+            let parameters = redirect_parameters(&response, base)?;
+            let names: Vec<_> = parameters.iter().map(|(name, _)| &**name).collect();
             let state = match states[..] {
                 [one] if !one.is_empty() => Some(one),
                 _ => None,
             };
             let first: &[&str] = if allowed && approves { &["code"] } else { &["error", "error_description"] };
             prop_assert_eq!(names, [first, if state.is_some() { &["state"] } else { &[] }, &["iss"]].concat());
-            prop_assert_eq!(told.iter().find(|(name, _)| name == "state").map(|(_, value)| &**value), state);
-            prop_assert_eq!(&told.last().unwrap().1, ISSUER);
+            prop_assert_eq!(parameters.iter().find(|(name, _)| name == "state").map(|(_, value)| &**value), state);
+            prop_assert_eq!(&parameters.last().unwrap().1, ISSUER);
             Ok(())
         },
     );
 }
 
-/// What stands in a redirect beside the URI that was registered, which must be there as it was.
-fn told(response: &Response<impl Sized>, base: &str) -> Result<Vec<(String, String)>, TestCaseError> {
+/// Returns the parameters that a redirect adds to the registered URI. Checks that the URI itself is unchanged.
+fn redirect_parameters(response: &Response<impl Sized>, base: &str) -> Result<Vec<(String, String)>, TestCaseError> {
     prop_assert_eq!(response.status(), 303);
     let location = response.headers()["location"].to_str().unwrap();
     let rest = location.strip_prefix(base);
@@ -403,7 +403,7 @@ fn told(response: &Response<impl Sized>, base: &str) -> Result<Vec<(String, Stri
 }
 
 #[test]
-fn any_query_at_authorize_is_answered() {
+fn any_query_at_authorize_gets_a_response() {
     let (runtime, world) = (runtime(), world());
     let query = prop_oneof![
         prop::collection::vec(0x21u8..0x7f, 0..100).prop_map(|bytes| String::from_utf8(bytes).unwrap()),
@@ -416,7 +416,7 @@ fn any_query_at_authorize_is_answered() {
         let Ok(uri) = format!("/authorize?{query}").parse() else { return Ok(()) };
         let error = runtime.block_on(world.endpoint.authorize(&uri)).err();
         let response = error.map(tower_oauth::token_endpoint::AuthorizationError::into_response);
-        let response = response.ok_or_else(|| TestCaseError::fail("nobody asked for a code"))?;
+        let response = response.ok_or_else(|| TestCaseError::fail("no valid authorization request was generated"))?;
         let status = response.status().as_u16();
         prop_assert_eq!(response.headers().contains_key("location"), status == 303);
         prop_assert!([303, 400].contains(&status));
@@ -425,7 +425,7 @@ fn any_query_at_authorize_is_answered() {
 }
 
 #[test]
-fn a_code_is_for_whoever_has_the_verifier_of_its_challenge_and_nobody_else() {
+fn a_code_is_redeemed_only_with_the_verifier_of_its_challenge() {
     let (runtime, world) = (runtime(), world());
     let s256 = |verifier: &str| URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes()));
     let good = || "[A-Za-z0-9._~-]{43,128}".prop_map(|verifier: String| verifier);

@@ -13,7 +13,7 @@ use crate::support::API;
 
 const DAY: u64 = 86_400;
 
-/// What a code of `native`'s gives, with both scopes.
+/// Redeems a code of `native` with both scopes.
 async fn first(world: &World) -> super::Answer {
     let native = [("client_id", "native"), ("redirect_uri", "http://127.0.0.1:1/cb")];
     let code = world.code(&[&native[..], &[("scope", "orders:read orders:write")]].concat()).await;
@@ -80,7 +80,7 @@ fn reports_a_grant_that_does_not_return_its_settings() {
     let builder = TokenEndpoint::builder(super::ISSUER, key, world.clients);
     let error = builder.grant(Incomplete("refresh_token")).grant(Incomplete("authorization_code")).build();
     let error = error.unwrap_err();
-    let settings: Vec<_> = error.mistakes().iter().map(|mistake| mistake.setting()).collect();
+    let settings: Vec<_> = error.mistakes().iter().map(tower_oauth::error::ConfigMistake::setting).collect();
     assert_eq!(settings, ["grant", "grant"], "{error}");
 }
 
@@ -108,16 +108,16 @@ async fn reuse_revokes_the_whole_family() {
     let next = again(&world, stolen.text("refresh_token"), &[]).await;
     let last = again(&world, next.text("refresh_token"), &[]).await;
     again(&world, stolen.text("refresh_token"), &[]).await.is_error(400, "invalid_grant");
-    for dead in [&stolen, &next, &last] {
-        assert!(!world.is_active(dead.text("access_token")).await);
-        again(&world, dead.text("refresh_token"), &[]).await.is_error(400, "invalid_grant");
+    for revoked in [&stolen, &next, &last] {
+        assert!(!world.is_active(revoked.text("access_token")).await);
+        again(&world, revoked.text("refresh_token"), &[]).await.is_error(400, "invalid_grant");
     }
     assert!(world.is_active(other.text("access_token")).await, "another approval is another family");
     again(&world, other.text("refresh_token"), &[]).await.is_ok();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_that_use_one_token_one_wins() {
+async fn of_many_requests_with_one_refresh_token_one_succeeds() {
     let world = World::with_users();
     let answer = first(&world).await;
     let token = answer.text("refresh_token");
@@ -127,7 +127,7 @@ async fn of_many_that_use_one_token_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn where_it_is_said_ten_seconds_give_the_same_successor() {
+async fn if_configured_reuse_within_ten_seconds_gets_the_same_successor() {
     let world = World::with_refresh(RefreshTokenGrant::new().accept_reuse_for_ten_seconds());
     let answer = first(&world).await;
     let token = answer.text("refresh_token");
@@ -154,14 +154,14 @@ async fn where_it_is_said_ten_seconds_give_the_same_successor() {
 }
 
 #[tokio::test]
-async fn scopes_can_be_narrowed_and_never_widened_and_the_refresh_token_keeps_them_all() {
+async fn scopes_can_be_narrowed_and_never_widened_and_the_refresh_token_still_has_them_all() {
     let world = World::with_users();
     let answer = first(&world).await;
     let token = answer.text("refresh_token");
     for wider in ["admin", "orders:read admin", "orders:read  orders:write"] {
         again(&world, token, &[("scope", wider)]).await.is_error(400, "invalid_scope");
     }
-    // A mistake costs no token.
+    // A refused request does not use up the token.
     for others in [["https://other.test", API], [API, "https://other.test"], [API, super::OPAQUE]] {
         let resources = others.map(|other| ("resource", other));
         again(&world, token, &resources).await.is_error(400, "invalid_target");
@@ -176,7 +176,7 @@ async fn scopes_can_be_narrowed_and_never_widened_and_the_refresh_token_keeps_th
     let wide = again(&world, narrow.text("refresh_token"), &[]).await;
     assert_eq!(wide.text("scope"), "orders:read orders:write");
 
-    // What the user did not allow is not the client's, whatever it is registered for.
+    // A scope that the user did not approve is refused, although the client is registered for it.
     let native = [("client_id", "native"), ("redirect_uri", "http://127.0.0.1:1/cb")];
     let less = world.redeem(&world.code(&native).await, &native).await;
     again(&world, less.text("refresh_token"), &[("scope", "orders:write")]).await.is_error(400, "invalid_scope");
@@ -197,7 +197,7 @@ async fn a_scope_that_the_client_lost_is_not_refreshed() {
     answer = again(&world, answer.text("refresh_token"), &[]).await;
     assert_eq!(answer.text("scope"), "orders:read");
     assert_eq!(part(answer.text("access_token"), 1)["scope"], "orders:read");
-    // No scope at all would be told like all of them (RFC 6749 §5.1).
+    // A response without a scope would mean all requested scopes (RFC 6749 §5.1), so the request is refused.
     world.clients.insert(native("admin"));
     again(&world, answer.text("refresh_token"), &[]).await.is_error(400, "invalid_scope");
     world.clients.insert(native("orders:write"));
@@ -205,8 +205,8 @@ async fn a_scope_that_the_client_lost_is_not_refreshed() {
 }
 
 #[tokio::test]
-async fn a_store_in_memory_that_is_full_costs_no_code_and_no_refresh_token() {
-    // Room for 3: of a code that was used stay it and its family; its two tokens are let in beside them.
+async fn a_full_memory_store_uses_up_no_code_and_no_refresh_token() {
+    // Capacity for 3 entries. A redeemed code leaves itself and its family; its two tokens are stored in spite of the limit.
     let store = MemoryStore::builder().capacity(3).build();
     let world = World::with(|builder| {
         builder.grant(AuthorizationCodeGrant::new(AUTHORIZE)).grant(RefreshTokenGrant::new()).store(store)
@@ -214,7 +214,7 @@ async fn a_store_in_memory_that_is_full_costs_no_code_and_no_refresh_token() {
     let native = [("client_id", "native"), ("redirect_uri", "http://127.0.0.1:1/cb")];
     let (one, two, three) = (world.code(&native).await, world.code(&native).await, world.code(&native).await);
     world.redeem(&one, &native).await.is_error(503, "temporarily_unavailable");
-    // The other two are over in a minute, and this one would be, too.
+    // All codes expire after a minute.
     world.clock.advance(Duration::from_secs(60));
     for late in [one, two, three] {
         world.redeem(&late, &native).await.is_error(400, "invalid_grant");
@@ -227,14 +227,14 @@ async fn a_store_in_memory_that_is_full_costs_no_code_and_no_refresh_token() {
     for _ in 0..2 {
         again(&world, token, &[]).await.is_error(503, "temporarily_unavailable");
     }
-    assert!(world.is_active(answer.text("access_token")).await, "what a full store refuses is no reuse");
-    // The replay of a code needs no room.
+    assert!(world.is_active(answer.text("access_token")).await, "a request that a full store refused is not a reuse");
+    // A replayed code is detected by a full store, too.
     world.redeem(&one, &native).await.is_error(400, "invalid_grant");
     assert!(!world.is_active(answer.text("access_token")).await);
 }
 
 #[tokio::test]
-async fn what_was_given_to_a_client_with_keys_is_nothing_for_a_public_one() {
+async fn codes_and_tokens_are_bound_to_the_kind_of_client_credential() {
     let world = World::with_users();
     let keys = super::assertion_key(tower_oauth::keys::Algorithm::ES256).key_set();
     let usual = |client| super::with_users(client).redirect_uri(super::CB).build().unwrap();
@@ -248,7 +248,7 @@ async fn what_was_given_to_a_client_with_keys_is_nothing_for_a_public_one() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_refreshed_for_long_does_not_fill_the_memory() {
+async fn a_session_with_many_refreshes_does_not_fill_the_memory() {
     let store = MemoryStore::builder().capacity(300).build();
     let world = World::with(|builder| {
         builder.grant(AuthorizationCodeGrant::new(AUTHORIZE)).grant(RefreshTokenGrant::new()).store(store)
@@ -261,7 +261,7 @@ async fn a_session_that_is_refreshed_for_long_does_not_fill_the_memory() {
         answer = again(&world, &before, &[]).await;
         answer.is_ok();
     }
-    // Reuse is noticed as before.
+    // Reuse is still detected.
     again(&world, &before, &[]).await.is_error(400, "invalid_grant");
     again(&world, answer.text("refresh_token"), &[]).await.is_error(400, "invalid_grant");
     assert!(!world.is_active(answer.text("access_token")).await);
@@ -284,7 +284,7 @@ async fn a_refresh_token_is_bound_to_its_client() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_dies_of_idleness_and_the_family_of_age() {
+async fn a_refresh_token_expires_when_idle_and_the_family_at_its_maximum_age() {
     let lives = RefreshTokenGrant::new();
     let world = World::with_refresh(
         lives.idle_lifetime(Duration::from_secs(2 * DAY)).absolute_lifetime(Duration::from_secs(5 * DAY)),
@@ -297,7 +297,7 @@ async fn a_refresh_token_dies_of_idleness_and_the_family_of_age() {
         used.is_ok();
     }
     again(&world, idle.text("refresh_token"), &[]).await.is_error(400, "invalid_grant");
-    // A minute more than five days: the code's own life is added. No token outlives the family.
+    // The lifetime of the family is that of the code, a minute, plus five days. No token is valid longer.
     assert_eq!(used.json["expires_in"], 60);
     world.clock.advance(Duration::from_secs(60));
     again(&world, used.text("refresh_token"), &[]).await.is_error(400, "invalid_grant");

@@ -1,4 +1,4 @@
-//! How a request is read: RFC 6749 §3.2, §5.2.
+//! Parsing of requests: RFC 6749 §3.2, §5.2.
 
 use axum::body::Body;
 use http::{Method, Request};
@@ -30,7 +30,7 @@ async fn only_a_post_is_a_request_for_a_token() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_form_is_refused() {
+async fn a_body_that_is_not_a_form_is_refused() {
     let world = World::new();
     let form = encode(&[CC]);
     let json = r#"{"grant_type":"client_credentials"}"#;
@@ -54,7 +54,7 @@ async fn a_body_that_is_no_form_is_refused() {
 }
 
 #[tokio::test]
-async fn what_stands_in_the_url_is_not_read() {
+async fn parameters_in_the_url_are_not_read() {
     let world = World::new();
     let uri = format!("/token?{}", encode(&[CC, ("scope", "orders:write")]));
     world.send(request(Method::POST, FORM, &uri, "")).await.is_error(400, "invalid_request");
@@ -90,7 +90,7 @@ async fn a_repeated_parameter_is_refused_and_an_unknown_one_ignored() {
 }
 
 #[tokio::test]
-async fn json_is_read_only_where_that_is_said() {
+async fn json_is_read_only_if_configured() {
     let world = World::with(TokenEndpointBuilder::accept_json);
     let json = |text: &str| request(Method::POST, "application/json; charset=utf-8", "/token", text.to_owned());
     let good =
@@ -111,7 +111,7 @@ async fn json_is_read_only_where_that_is_said() {
     ] {
         world.send(json(bad)).await.is_error(400, "invalid_request");
     }
-    // Forms are read as before, and credentials in JSON are one way among others.
+    // Forms are still read. Credentials in JSON count as one method, and a second one is refused.
     world.post("/token", &usual("reports"), &[CC]).await.is_ok();
     let body = r#"{"grant_type":"client_credentials","client_id":"reports","client_secret":"reports-secret"}"#;
     world.send(json(body)).await.is_error(400, "invalid_request");
@@ -120,7 +120,7 @@ async fn json_is_read_only_where_that_is_said() {
 }
 
 #[tokio::test]
-async fn no_answer_repeats_what_a_request_said() {
+async fn no_response_repeats_the_request() {
     let world = World::new();
     let mark = "Zq\"<script>\\Zq";
     for form in [

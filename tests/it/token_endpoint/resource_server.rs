@@ -1,4 +1,4 @@
-//! The two halves of the crate together: the resource server accepts what the endpoint issues.
+//! Both parts of the crate together: the resource server accepts the tokens that the endpoint issues.
 
 use axum::{Router, body::Body, routing::get};
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use tower_oauth::{
 use super::{ISSUER, OPAQUE, World, usual};
 use crate::support::{API, OrdersRead, OrdersWrite, get_with_token};
 
-/// The network between the two: the endpoint itself.
+/// A network of one server: passes each request to the endpoint.
 struct Wire(TokenEndpoint);
 
 impl Fetch for Wire {
@@ -63,7 +63,7 @@ async fn accepts_every_jwt_of_every_algorithm_found_by_the_metadata() {
         let elsewhere = world.access_token("reports", &[("resource", OPAQUE)]).await;
         assert!(get_with_token(&app, "/orders", &elsewhere).await.is_refusal(401, "invalid_token"));
 
-        // The next key's tokens are accepted at once by whoever looks it up.
+        // A token with the next key is accepted at once, because the verifier refreshes its keys.
         world.endpoint.rotate_key(PrivateKey::generate(algorithm).unwrap()).unwrap();
         world.clock.advance(std::time::Duration::from_secs(3600));
         let token = world.access_token("others", &[]).await;
@@ -77,7 +77,7 @@ async fn one_layer_accepts_jwts_and_opaque_tokens_of_the_endpoint() {
     accepts_every_token(MemoryStore::new()).await;
 }
 
-/// One layer accepts JWTs and opaque tokens of an endpoint with this store, as long as it should.
+/// Checks that one layer accepts JWTs and opaque tokens of an endpoint with this store, until they are revoked or expire.
 pub(crate) async fn accepts_every_token(store: impl Store) {
     let world = World::with(|builder| builder.store(store));
     let wire = || Wire(world.endpoint.clone());
@@ -96,7 +96,11 @@ pub(crate) async fn accepts_every_token(store: impl Store) {
         world.post("/revoke", &usual("reports"), &[("token", token)]).await.is_ok();
     }
     assert!(get_with_token(&app, "/orders", &opaque).await.is_refusal(401, "invalid_token"));
-    assert_eq!(get_with_token(&app, "/orders", &jwt).await.status, 200, "a JWT is checked without asking, to its end");
+    assert_eq!(
+        get_with_token(&app, "/orders", &jwt).await.status,
+        200,
+        "a JWT is checked locally and accepted until it expires"
+    );
     world.clock.advance(std::time::Duration::from_secs(3700));
     assert!(get_with_token(&app, "/orders", &jwt).await.is_refusal(401, "invalid_token"));
 }

@@ -3,7 +3,7 @@
 use super::{OPAQUE, World, basic, usual};
 
 #[tokio::test]
-async fn a_token_is_given_back_by_its_client() {
+async fn a_client_revokes_its_own_tokens() {
     let world = World::new();
     for resource in [crate::support::API, OPAQUE] {
         for hint in ["", "access_token", "refresh_token", "nonsense"] {
@@ -20,7 +20,7 @@ async fn a_token_is_given_back_by_its_client() {
 }
 
 #[tokio::test]
-async fn a_text_that_is_no_token_is_gone_already() {
+async fn revoking_an_unknown_token_gets_200() {
     let world = World::new();
     for text in ["x", "a.b.c", &"y".repeat(10_000)] {
         let answer = world.post("/revoke", &usual("reports"), &[("token", text)]).await;
@@ -30,7 +30,7 @@ async fn a_text_that_is_no_token_is_gone_already() {
 }
 
 #[tokio::test]
-async fn nobody_elses_token_is_revoked() {
+async fn a_client_cannot_revoke_tokens_of_another() {
     let world = World::new();
     let token = world.access_token("reports", &[]).await;
     world.post("/revoke", &usual("others"), &[("token", &token)]).await.is_error(400, "invalid_grant");

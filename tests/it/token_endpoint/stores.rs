@@ -1,4 +1,4 @@
-//! Every store does what the endpoint relies on.
+//! Every store behaves as the endpoint requires.
 
 use tower_oauth::testing::store_conformance;
 use tower_oauth::token_endpoint::{
@@ -12,20 +12,20 @@ async fn the_store_in_memory_conforms() {
 }
 
 #[tokio::test]
-async fn it_does_what_any_store_does_in_memory() {
-    super::any_store::does_what_it_should(&MemoryStore::new()).await;
+async fn the_memory_store_behaves_like_any_store() {
+    super::any_store::behaves_like_any_store(&MemoryStore::new()).await;
 }
 
 #[tokio::test]
-async fn what_has_expired_makes_room_in_memory() {
-    // Each run leaves some two hundred entries behind, of which none lives longer than an hour and a half.
+async fn expired_entries_make_room_in_memory() {
+    // Each run leaves about two hundred entries, which expire within an hour and a half.
     let store = MemoryStore::builder().capacity(1000).build();
     store_conformance(async || store.clone()).await;
 }
 
-/// What the stores keep, as this version and all before it wrote it.
+/// Records in the form in which this version and all earlier ones store them.
 #[test]
-fn what_was_kept_is_read_and_what_is_not_known_of_it_is_not_passed_over() {
+fn stored_records_are_read_and_an_unknown_member_is_an_error() {
     let family = r#"{"id":"1","client_id":"app","credential":"","subject":"ada","scope":"a b","audiences":["https://x.test"],"auth_time":null,"expires_at":9}"#;
     let access = r#"{"id":"2","family":null,"client_id":"job","credential":"c","subject":"job","scope":"","audience":"https://x.test","auth_time":5,"issued_at":1,"expires_at":9}"#;
     assert_eq!(serde_json::to_string(&serde_json::from_str::<Family>(family).unwrap()).unwrap(), family);
@@ -36,7 +36,7 @@ fn what_was_kept_is_read_and_what_is_not_known_of_it_is_not_passed_over() {
 }
 
 #[test]
-fn what_a_store_is_given_shows_no_claims_and_no_salt() {
+fn debug_of_store_records_shows_no_claims_and_no_salt() {
     let family = Family {
         id: "shy-id".into(),
         client_id: "native".into(),

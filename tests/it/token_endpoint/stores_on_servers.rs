@@ -1,4 +1,4 @@
-//! What the tests of the stores in Redis and in PostgreSQL have in common.
+//! Helpers for the tests of the stores in Redis and in PostgreSQL.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ pub(crate) fn world(store: impl Store) -> World {
     })
 }
 
-/// Asks for a token until there is one.
+/// Requests a token until the request succeeds.
 pub(crate) async fn works_again(world: &World) {
     let start = Instant::now();
     while world.token("reports", &[]).await.status() != 200 {
@@ -20,8 +20,8 @@ pub(crate) async fn works_again(world: &World) {
     }
 }
 
-/// Has one of everything issued: all texts that the store must not hold.
-pub(crate) async fn everything_secret(world: &World) -> Vec<String> {
+/// Issues one token of each kind, and returns all texts that the store must not contain.
+pub(crate) async fn issue_all_secrets(world: &World) -> Vec<String> {
     let code = world.code(&[]).await;
     let first = world.redeem(&code, &[]).await;
     let unused = world.code(&[]).await;

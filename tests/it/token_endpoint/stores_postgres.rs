@@ -1,4 +1,4 @@
-//! The store in PostgreSQL, with a real one.
+//! The store in PostgreSQL, with a real server.
 
 use std::{
     cell::Cell,
@@ -20,7 +20,7 @@ use super::{
     OPAQUE, World,
     any_store::{self, access, code, family, fresh_hash, successor},
     resource_server::accepts_every_token,
-    stores_on_servers::{everything_secret, works_again, world},
+    stores_on_servers::{issue_all_secrets, works_again, world},
     usual,
 };
 use crate::servers::{
@@ -28,15 +28,15 @@ use crate::servers::{
     postgres::{PASSWORD, Server, fresh_schema, shared},
 };
 
-/// In a schema of its own, which the server knows its connections by.
+/// A store in its own schema, whose name is also the name of its connections.
 fn builder(server: &Server) -> (PostgresStoreBuilder, String) {
     let schema = fresh_schema();
     let url = format!("{}?application_name={schema}", server.url());
-    (patient(url).schema(&schema), schema)
+    (with_long_timeout(url).schema(&schema), schema)
 }
 
-/// Waits long, on a machine that does much else.
-fn patient(url: impl Into<String>) -> PostgresStoreBuilder {
+/// A store with a long timeout, for a busy machine.
+fn with_long_timeout(url: impl Into<String>) -> PostgresStoreBuilder {
     PostgresStore::builder(url).timeout(Duration::from_secs(20))
 }
 
@@ -44,18 +44,18 @@ async fn store(server: &Server) -> PostgresStore {
     builder(server).0.connect().await.unwrap()
 }
 
-/// Does not wait long.
-async fn hasty(server: &Server) -> PostgresStore {
-    builder(server).0.max_connections(3).timeout(HASTE).connect().await.unwrap()
+/// A store with a short timeout.
+async fn with_short_timeout(server: &Server) -> PostgresStore {
+    builder(server).0.max_connections(3).timeout(SHORT_TIMEOUT).connect().await.unwrap()
 }
 
 async fn is_unavailable_in_time(world: &World) {
     let start = Instant::now();
     world.token("reports", &[]).await.is_error(503, "temporarily_unavailable");
-    assert!(start.elapsed() < 10 * HASTE, "503 took {:?}", start.elapsed());
+    assert!(start.elapsed() < 10 * SHORT_TIMEOUT, "503 took {:?}", start.elapsed());
 }
 
-/// Everything in a schema, as text.
+/// Returns all rows of a schema as text.
 fn dump(server: &Server, schema: &str) -> String {
     let table = |name| format!(r#"SELECT t FROM "{schema}".{name} t;"#);
     server.sql(&TABLES.map(table).concat())
@@ -73,43 +73,43 @@ async fn the_store_in_postgresql_conforms() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn one_connection_each_is_enough_to_conform() {
+async fn the_store_in_postgresql_conforms_with_one_connection() {
     let Some(server) = shared() else { return };
     let builder = builder(server).0.max_connections(1);
     store_conformance(async || builder.clone().connect().await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_role_and_a_database_with_odd_defaults_conform() {
+async fn the_store_in_postgresql_conforms_with_unusual_defaults() {
     let Some(server) = shared() else { return };
     let (_, schema) = builder(server);
     server.sql(&format!(
-        "CREATE ROLE odd LOGIN PASSWORD '{PASSWORD}'; GRANT CREATE ON DATABASE postgres TO odd;
-         ALTER ROLE odd SET default_transaction_isolation = 'serializable'; ALTER ROLE odd SET search_path = '';"
+        "CREATE ROLE unusual LOGIN PASSWORD '{PASSWORD}'; GRANT CREATE ON DATABASE postgres TO unusual;
+         ALTER ROLE unusual SET default_transaction_isolation = 'serializable'; ALTER ROLE unusual SET search_path = '';"
     ));
-    let builder = patient(server.url_of("odd", PASSWORD, "postgres")).schema(schema);
+    let builder = with_long_timeout(server.url_of("unusual", PASSWORD, "postgres")).schema(schema);
     store_conformance(async || builder.clone().connect().await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_was_issued_is_honoured_after_postgresql_was_killed() {
+async fn issued_tokens_survive_a_kill_of_postgresql() {
     let Some(server) = Server::start() else { return };
     let opened = Cell::new(0);
     store_conformance(async || {
         opened.set(opened.get() + 1);
-        // Before what was remembered is recalled.
+        // Before the conformance tests read the entries again.
         if opened.get() == 3 {
             server.kill();
             server.restart();
         }
-        patient(server.url()).connect().await.unwrap()
+        with_long_timeout(server.url()).connect().await.unwrap()
     })
     .await;
     assert_eq!(opened.get(), 3);
 }
 
 #[tokio::test]
-async fn the_resource_server_accepts_every_token_that_postgresql_remembers() {
+async fn the_resource_server_accepts_every_token_stored_in_postgresql() {
     let Some(server) = shared() else { return };
     accepts_every_token(store(server).await).await;
 }
@@ -119,7 +119,7 @@ async fn no_code_token_or_secret_is_readable_in_postgresql() {
     let Some(server) = shared() else { return };
     let (builder, schema) = builder(server);
     let world = world(builder.connect().await.unwrap());
-    let secrets = everything_secret(&world).await;
+    let secrets = issue_all_secrets(&world).await;
 
     let dump = dump(server, &schema);
     assert!(
@@ -137,9 +137,9 @@ async fn no_code_token_or_secret_is_readable_in_postgresql() {
 }
 
 #[tokio::test]
-async fn a_postgresql_that_hangs_is_answered_with_503_in_time_and_works_again() {
+async fn while_postgresql_hangs_requests_get_503_in_time_and_later_work_again() {
     let Some(server) = Server::start() else { return };
-    let world = world(hasty(&server).await);
+    let world = world(with_short_timeout(&server).await);
     let token = world.access_token("reports", &[("resource", OPAQUE)]).await;
     server.hang();
     for _ in 0..5 {
@@ -147,15 +147,15 @@ async fn a_postgresql_that_hangs_is_answered_with_503_in_time_and_works_again() 
     }
     let answer = world.post("/introspect", &usual("watch"), &[("token", &token)]).await;
     answer.is_error(503, "temporarily_unavailable");
-    server.go_on();
+    server.resume();
     works_again(&world).await;
     assert!(world.is_active(&token).await);
 }
 
 #[tokio::test]
-async fn a_postgresql_that_is_down_is_answered_with_503_in_time_and_works_again() {
+async fn while_postgresql_is_down_requests_get_503_in_time_and_later_work_again() {
     let Some(server) = Server::start() else { return };
-    let world = world(hasty(&server).await);
+    let world = world(with_short_timeout(&server).await);
     let token = world.access_token("reports", &[("resource", OPAQUE)]).await;
     server.kill();
     for _ in 0..5 {
@@ -166,8 +166,8 @@ async fn a_postgresql_that_is_down_is_answered_with_503_in_time_and_works_again(
     assert!(world.is_active(&token).await);
 }
 
-/// A way to a port: while it is told to, no ping comes through it, nor anything that follows on that connection. Where it is,
-/// and how it is told.
+/// A proxy before a port. While the returned sender holds true, it drops pings, and everything that follows on their connection.
+/// Returns the proxy's port and the sender.
 async fn without_pings(upstream: u16) -> (u16, watch::Sender<bool>) {
     const SYNC: &[u8] = b"S\0\0\0\x04";
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -195,25 +195,25 @@ async fn without_pings(upstream: u16) -> (u16, watch::Sender<bool>) {
 }
 
 #[tokio::test]
-async fn a_connection_that_hangs_after_its_answer_keeps_no_place() {
+async fn a_connection_that_hangs_after_its_response_leaves_the_pool() {
     let Some(server) = shared() else { return };
     let url = server.url();
     let (_, port) = url.trim_end_matches("/postgres").rsplit_once(':').unwrap();
     let (near, silence) = without_pings(port.parse().unwrap()).await;
     let url = format!("{}?sslmode=disable", url.replace(port, &near.to_string()));
-    let store = PostgresStore::builder(url).schema(fresh_schema()).max_connections(2).timeout(HASTE);
+    let store = PostgresStore::builder(url).schema(fresh_schema()).max_connections(2).timeout(SHORT_TIMEOUT);
     let world = world(store.connect().await.unwrap());
     world.access_token("reports", &[]).await;
     silence.send(true).unwrap();
     let answers = [(); 10].map(|()| world.token("reports", &[]));
     let answers = join_all(answers).await;
-    assert!(answers.iter().any(|answer| answer.status() == 503), "nothing hung");
+    assert!(answers.iter().any(|answer| answer.status() == 503), "no connection hung");
     silence.send(false).unwrap();
     works_again(&world).await;
 }
 
 #[tokio::test]
-async fn requests_that_were_given_up_take_no_connection_with_them() {
+async fn cancelled_requests_lose_no_connection() {
     let Some(server) = shared() else { return };
     let (builder, schema) = builder(server);
     let store = Arc::new(builder.max_connections(1).connect().await.unwrap());
@@ -228,12 +228,12 @@ async fn requests_that_were_given_up_take_no_connection_with_them() {
 }
 
 #[tokio::test]
-async fn a_lock_that_somebody_keeps_is_answered_with_an_error_in_time() {
+async fn a_long_lock_causes_an_error_in_time() {
     let Some(server) = shared() else { return };
     let (builder, schema) = builder(server);
-    let store = builder.timeout(HASTE).connect().await.unwrap();
+    let store = builder.timeout(SHORT_TIMEOUT).connect().await.unwrap();
     let lock = format!(r#"LOCK TABLE "{schema}".seen; SELECT pg_sleep(6)"#);
-    let keeps = std::thread::spawn(move || server.sql(&lock));
+    let locking = std::thread::spawn(move || server.sql(&lock));
     let start = Instant::now();
     let failed = loop {
         let begun = Instant::now();
@@ -241,15 +241,15 @@ async fn a_lock_that_somebody_keeps_is_answered_with_an_error_in_time() {
         if store.insert_if_absent(&key, 1000, 1).await.is_err() {
             break begun.elapsed();
         }
-        assert!(start.elapsed() < Duration::from_secs(20), "the lock made nobody wait");
+        assert!(start.elapsed() < Duration::from_secs(20), "no request waited for the lock");
     };
-    assert!(failed < 5 * HASTE, "{failed:?}");
-    // The server gave up as well.
+    assert!(failed < 5 * SHORT_TIMEOUT, "{failed:?}");
+    // The server has ended the statement, too.
     let waiting =
         format!("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = '{schema}'");
     assert_eq!(settles(|| server.sql(&waiting), String::is_empty), "");
-    assert!(!keeps.is_finished(), "the lock was given back too early to know");
-    keeps.join().unwrap();
+    assert!(!locking.is_finished(), "the lock was released too early for this test");
+    locking.join().unwrap();
     assert!(store.insert_if_absent(&TokenHash::of("afterwards"), 1000, 1).await.unwrap());
 }
 
@@ -286,7 +286,7 @@ async fn migrations_by_hand_need_a_role_with_few_rights() {
     let schema = fresh_schema();
     server.sql(&format!("CREATE ROLE modest LOGIN PASSWORD '{PASSWORD}'"));
     let url = server.url_of("modest", PASSWORD, "postgres");
-    let modest = patient(&url).schema(&schema);
+    let modest = with_long_timeout(&url).schema(&schema);
     let missing = modest.clone().skip_migrations().connect().await.unwrap_err().to_string();
     assert!(
         missing.contains("0 of 1 migrations were run") && missing.contains("PostgresStore::migrations"),
@@ -315,18 +315,18 @@ async fn migrations_by_hand_need_a_role_with_few_rights() {
 }
 
 #[tokio::test]
-async fn a_schema_that_is_there_needs_no_right_on_the_database() {
+async fn an_existing_schema_needs_no_right_on_the_database() {
     let Some(server) = shared() else { return };
     let schema = fresh_schema();
     server.sql(&format!(
         r#"CREATE ROLE tenant LOGIN PASSWORD '{PASSWORD}'; CREATE SCHEMA "{schema}" AUTHORIZATION tenant"#
     ));
     let url = server.url_of("tenant", PASSWORD, "postgres");
-    patient(url).schema(schema).connect().await.unwrap();
+    with_long_timeout(url).schema(schema).connect().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_newer_schema_says_who_may_use_it() {
+async fn a_newer_schema_states_which_versions_may_use_it() {
     let Some(server) = shared() else { return };
     let (builder, schema) = builder(server);
     builder.clone().connect().await.unwrap();
@@ -341,12 +341,12 @@ async fn a_newer_schema_says_who_may_use_it() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_told_at_start_up_without_the_password() {
+async fn mistakes_are_reported_at_start_up_without_the_password() {
     let Some(server) = shared() else { return };
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = format!("postgres://ada:hunter2@127.0.0.1:{}/db?sslmode=disable", silent.local_addr().unwrap().port());
-    // Nobody is on port 1, which the system gives to nobody.
-    let nobody = "postgres://ada:hunter2@127.0.0.1:1/db";
+    // No program listens on port 1, and the system never assigns it.
+    let unreachable = "postgres://ada:hunter2@127.0.0.1:1/db";
     server
         .sql("CREATE ROLE replica LOGIN PASSWORD 'hunter2'; ALTER ROLE replica SET default_transaction_read_only = on");
     server.sql("CREATE ROLE alone LOGIN PASSWORD 'hunter2' CONNECTION LIMIT 0");
@@ -358,33 +358,33 @@ async fn what_is_wrong_is_told_at_start_up_without_the_password() {
         ("postgres://ada:1#hunter2@localhost/db", "not the URL", "%40"),
         ("postgres://ada:1?hunter2@localhost/db", "not the URL", "%40"),
         ("postgres://ada:hunter2@localhost/db?sslmode=hunter2", "not the URL", "sslmode=verify-full"),
-        (nobody, "127.0.0.1:1: ", "start PostgreSQL there"),
+        (unreachable, "127.0.0.1:1: ", "start PostgreSQL there"),
         (&silent, "did not reply within 500ms", "host and port"),
         (&server.url_of("postgres", "hunter2", "postgres"), "password authentication failed", "correct the user"),
-        (&server.url_of("nobody", "hunter2", "postgres"), "password authentication failed", "correct the user"),
+        (&server.url_of("unknown", "hunter2", "postgres"), "password authentication failed", "correct the user"),
         (&server.url_of("postgres", PASSWORD, "nowhere"), r#""nowhere" does not exist"#, "create the database"),
         (&server.url_of("replica", "hunter2", "postgres"), "read-only transaction", "the primary"),
         (&server.url_of("alone", "hunter2", "postgres"), "too many connections", "max_connections"),
         (&(server.url() + "?sslmode=verify-full"), "no connection to PostgreSQL", "sslmode"),
     ];
     for (url, found, change) in refused {
-        let mut builder = patient(url).schema(fresh_schema());
+        let mut builder = with_long_timeout(url).schema(fresh_schema());
         if url == silent {
-            builder = builder.timeout(HASTE);
+            builder = builder.timeout(SHORT_TIMEOUT);
         }
         assert!(!format!("{builder:?}").contains("hunter2"), "{builder:?}");
         let error = builder.connect().await.unwrap_err();
         assert_eq!(error.mistakes()[0].setting(), "postgres");
-        for told in [error.to_string(), format!("{error:?}")] {
-            assert!(told.contains(found) || told.contains(&found.replace('"', "\\\"")), "{url}: {told}");
-            assert!(told.contains(change), "{url}: {told}");
-            assert!(!told.contains("hunter2") && !told.contains(PASSWORD), "{told}");
+        for text in [error.to_string(), format!("{error:?}")] {
+            assert!(text.contains(found) || text.contains(&found.replace('"', "\\\"")), "{url}: {text}");
+            assert!(text.contains(change), "{url}: {text}");
+            assert!(!text.contains("hunter2") && !text.contains(PASSWORD), "{text}");
         }
     }
 }
 
 #[tokio::test]
-async fn all_settings_are_told_at_once() {
+async fn all_wrong_settings_are_reported_at_once() {
     for schema in ["", "Public", "1st", "two words", "pg_own", "a\"b", "ü", &"x".repeat(64)] {
         let builder = PostgresStore::builder("redis://").schema(schema).max_connections(0).timeout(Duration::ZERO);
         let error = builder.connect().await.unwrap_err();
@@ -396,49 +396,49 @@ async fn all_settings_are_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_table_of_somebody_else_is_left_alone() {
+async fn an_existing_table_of_another_program_is_not_changed() {
     let Some(server) = shared() else { return };
     let (builder, schema) = builder(server);
-    server.sql(&format!(r#"CREATE SCHEMA "{schema}"; CREATE TABLE "{schema}".codes (theirs integer)"#));
+    server.sql(&format!(r#"CREATE SCHEMA "{schema}"; CREATE TABLE "{schema}".codes (other integer)"#));
     let error = builder.connect().await.unwrap_err().to_string();
     assert!(error.contains("already exists") && error.contains("separate schema"), "{error}");
     assert_eq!(count(server, &schema, "codes"), 0);
 }
 
 #[tokio::test]
-async fn a_reserved_word_is_a_schema_too() {
+async fn a_reserved_word_can_be_a_schema() {
     let Some(server) = shared() else { return };
-    let store = patient(server.url()).schema("select").connect().await.unwrap();
+    let store = with_long_timeout(server.url()).schema("select").connect().await.unwrap();
     store.issue(&access("a client", "a subject", 10), None, Some(1), 1).await.unwrap();
 }
 
 #[tokio::test]
-async fn tls_is_used_and_verified_where_the_url_says_so() {
+async fn tls_is_used_and_verified_if_the_url_requires_it() {
     let Some(server) = shared() else { return };
     let authority = server.certificate();
     if !authority.exists() {
-        return not_run("TLS to PostgreSQL", "there is no openssl to make a certificate with");
+        return not_run("TLS to PostgreSQL", "openssl is missing, which creates the certificate");
     }
     let verified = format!("verify-full&sslrootcert={}", authority.display());
     let (_, schema) = builder(server);
     for (mode, encrypted) in [("disable", "f"), ("require", "t"), (&*verified, "t")] {
         let url = format!("{}?sslmode={mode}&application_name={schema}", server.url());
-        let store = patient(url).schema(&schema).connect().await.unwrap();
+        let store = with_long_timeout(url).schema(&schema).connect().await.unwrap();
         store.issue(&access("a client", "a subject", 10), None, None, 1).await.unwrap();
-        let who = "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name";
-        assert_eq!(server.sql(&format!("{who} = '{schema}'")).trim(), encrypted, "{mode}");
+        let ssl = "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name";
+        assert_eq!(server.sql(&format!("{ssl} = '{schema}'")).trim(), encrypted, "{mode}");
         drop(store);
-        // The server notices a little later that the connection was closed.
+        // The server notices the closed connection a little later.
         let start = Instant::now();
-        while !server.sql(&format!("{who} = '{schema}'")).is_empty() {
+        while !server.sql(&format!("{ssl} = '{schema}'")).is_empty() {
             assert!(start.elapsed() < Duration::from_secs(20), "the connections of a dropped store stay");
-            tokio::task::yield_now().await; // what has just been used is on its way back into the pool
+            tokio::task::yield_now().await; // the last connection is still returning to the pool
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_has_expired_is_deleted_and_nothing_else() {
+async fn only_expired_rows_are_deleted() {
     let Some(server) = shared() else { return };
     let (builder, schema) = builder(server);
     let store = builder.connect().await.unwrap();
@@ -454,7 +454,7 @@ async fn what_has_expired_is_deleted_and_nothing_else() {
         store.add_code(&code, &unused, 1).await.unwrap();
         store.insert_if_absent(&TokenHash::of(&end.to_string()), end, 1).await.unwrap();
     }
-    // The clocks of two instances may differ by a minute: only what ended before 99 is deleted, and that last.
+    // The clocks of two instances may differ by a minute: now only entries that expired before 99 are deleted.
     server.sql(&format!(r#"INSERT INTO "{schema}".seen VALUES ('early', 99)"#));
     store.insert_if_absent(&TokenHash::of("almost"), 5000, 159).await.unwrap();
     assert_eq!(settles(|| count(server, &schema, "seen"), |seen| *seen == 1703), 1703);
@@ -466,23 +466,23 @@ async fn what_has_expired_is_deleted_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_instance_whose_clock_is_far_ahead_deletes_nothing_that_lives_for_the_others() {
+async fn an_instance_whose_clock_is_far_ahead_deletes_nothing_that_is_valid_for_others() {
     let Some(server) = shared() else { return };
     let (builder, schema) = builder(server);
     let store = builder.connect().await.unwrap();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    server.sql(&format!(r#"INSERT INTO "{schema}".seen VALUES ('dead', 99), ('living', {})"#, now + 100));
+    server.sql(&format!(r#"INSERT INTO "{schema}".seen VALUES ('expired', 99), ('valid', {})"#, now + 100));
     store.insert_if_absent(&fresh_hash(), now + 20_000, now + 10_000).await.unwrap();
     let left = || server.sql(&format!(r#"SELECT encode(key, 'escape') FROM "{schema}".seen WHERE length(key) < 32"#));
-    assert_eq!(settles(left, |left| !left.contains("dead")).trim(), "living");
+    assert_eq!(settles(left, |left| !left.contains("expired")).trim(), "valid");
 }
 
-/// Looks until it is as wished, and at most for some seconds.
-fn settles<T: PartialEq>(look: impl Fn() -> T, wish: impl Fn(&T) -> bool) -> T {
+/// Polls a value until it is as expected, for some seconds at most. Returns the last value.
+fn settles<T: PartialEq>(poll: impl Fn() -> T, expected: impl Fn(&T) -> bool) -> T {
     let start = Instant::now();
     loop {
-        let seen = look();
-        if wish(&seen) || start.elapsed() > Duration::from_secs(20) {
+        let seen = poll();
+        if expected(&seen) || start.elapsed() > Duration::from_secs(20) {
             return seen;
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -505,7 +505,7 @@ async fn of_a_long_session_the_last_hundred_used_refresh_tokens_are_known() {
             assert!(matches!(rotated, Rotated::First(_)), "{rotated:?}");
             tokens.push(next.hash);
         }
-        assert_eq!(count(server, &schema, "refresh_tokens"), 101, "a hundred and the living one");
+        assert_eq!(count(server, &schema, "refresh_tokens"), 101, "a hundred used ones and the current one");
         assert_eq!(store.rotate(&tokens[place], "a client", &successor(1000), 0, 1).await.unwrap(), expected);
         let last = store.find_refresh(tokens.last().unwrap(), 1).await.unwrap();
         assert_eq!(last.is_some(), expected == Rotated::Unknown);
@@ -513,13 +513,13 @@ async fn of_a_long_session_the_last_hundred_used_refresh_tokens_are_known() {
 }
 
 #[tokio::test]
-async fn it_does_what_any_store_does() {
+async fn the_postgresql_store_behaves_like_any_store() {
     let Some(server) = shared() else { return };
-    any_store::does_what_it_should(&store(server).await).await;
+    any_store::behaves_like_any_store(&store(server).await).await;
 }
 
 #[tokio::test]
-async fn what_somebody_else_wrote_is_an_error_that_does_not_quote_it() {
+async fn an_unreadable_record_is_an_error_that_does_not_quote_it() {
     let Some(server) = shared() else { return };
     let (builder, schema) = builder(server);
     let store = builder.connect().await.unwrap();
@@ -536,4 +536,4 @@ async fn what_somebody_else_wrote_is_an_error_that_does_not_quote_it() {
 }
 
 const TABLES: [&str; 5] = ["codes", "families", "access_tokens", "refresh_tokens", "seen"];
-const HASTE: Duration = Duration::from_millis(500);
+const SHORT_TIMEOUT: Duration = Duration::from_millis(500);

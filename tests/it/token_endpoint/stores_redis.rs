@@ -1,4 +1,4 @@
-//! The store in Redis, with a real one.
+//! The store in Redis, with a real server.
 
 use std::{
     cell::{Cell, RefCell},
@@ -20,7 +20,7 @@ use super::{
     OPAQUE, World,
     any_store::{self, access, family, successor},
     resource_server::accepts_every_token,
-    stores_on_servers::{everything_secret, works_again, world},
+    stores_on_servers::{issue_all_secrets, works_again, world},
     usual,
 };
 use crate::servers::redis::RedisServer;
@@ -29,9 +29,9 @@ async fn connect(url: impl Into<String>) -> RedisStore {
     RedisStore::builder(url).connect().await.unwrap()
 }
 
-/// Does not wait long.
-async fn hasty(url: impl Into<String>) -> RedisStore {
-    RedisStore::builder(url).timeout(HASTE).connect().await.unwrap()
+/// A store with a short timeout.
+async fn with_short_timeout(url: impl Into<String>) -> RedisStore {
+    RedisStore::builder(url).timeout(SHORT_TIMEOUT).connect().await.unwrap()
 }
 
 async fn raw(url: &str) -> MultiplexedConnection {
@@ -45,11 +45,11 @@ async fn keys(redis: &mut MultiplexedConnection) -> Vec<Vec<u8>> {
 async fn is_unavailable_in_time(world: &World) {
     let start = Instant::now();
     world.token("reports", &[]).await.is_error(503, "temporarily_unavailable");
-    assert!(start.elapsed() < 10 * HASTE, "503 took {:?}", start.elapsed());
+    assert!(start.elapsed() < 10 * SHORT_TIMEOUT, "503 took {:?}", start.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_store_in_redis_conforms_and_every_key_has_its_end() {
+async fn the_store_in_redis_conforms_and_every_key_expires() {
     let Some(server) = RedisServer::start("conformance of the store in Redis") else { return };
     store_conformance(async || connect(server.url()).await).await;
     let mut redis = raw(&server.url()).await;
@@ -63,12 +63,12 @@ async fn the_store_in_redis_conforms_and_every_key_has_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_was_issued_is_honoured_after_redis_was_killed() {
-    let Some(server) = RedisServer::start("Redis is killed and comes back") else { return };
+async fn issued_tokens_survive_a_kill_of_redis() {
+    let Some(server) = RedisServer::start("Redis is killed and restarted") else { return };
     let (server, opened) = (RefCell::new(server), Cell::new(0));
     store_conformance(async || {
         opened.set(opened.get() + 1);
-        // Before what was remembered is recalled.
+        // Before the conformance tests read the entries again.
         if opened.get() == 3 {
             server.borrow_mut().kill();
             server.borrow_mut().restart();
@@ -82,9 +82,9 @@ async fn what_was_issued_is_honoured_after_redis_was_killed() {
 
 #[tokio::test]
 async fn no_code_token_or_secret_is_readable_in_redis() {
-    let Some(server) = RedisServer::start("what can be read in Redis") else { return };
+    let Some(server) = RedisServer::start("search for secrets in Redis") else { return };
     let world = world(connect(server.url()).await);
-    let secrets = everything_secret(&world).await;
+    let secrets = issue_all_secrets(&world).await;
 
     let mut written = Vec::new();
     for file in fs::read_dir(server.folder().join("appendonlydir")).unwrap() {
@@ -105,24 +105,24 @@ async fn no_code_token_or_secret_is_readable_in_redis() {
 }
 
 #[tokio::test]
-async fn a_redis_that_hangs_is_answered_with_503_in_time_and_works_again() {
+async fn while_redis_hangs_requests_get_503_in_time_and_later_work_again() {
     let Some(server) = RedisServer::start("Redis hangs") else { return };
-    let world = world(hasty(server.url()).await);
+    let world = world(with_short_timeout(server.url()).await);
     let token = world.access_token("reports", &[("resource", OPAQUE)]).await;
     server.hang();
     is_unavailable_in_time(&world).await;
     is_unavailable_in_time(&world).await;
     let answer = world.post("/introspect", &usual("watch"), &[("token", &token)]).await;
     answer.is_error(503, "temporarily_unavailable");
-    server.go_on();
+    server.resume();
     works_again(&world).await;
     assert!(world.is_active(&token).await);
 }
 
 #[tokio::test]
-async fn a_redis_that_is_down_is_answered_with_503_in_time_and_works_again() {
+async fn while_redis_is_down_requests_get_503_in_time_and_later_work_again() {
     let Some(mut server) = RedisServer::start("Redis is down") else { return };
-    let world = world(hasty(server.url()).await);
+    let world = world(with_short_timeout(server.url()).await);
     let token = world.access_token("reports", &[("resource", OPAQUE)]).await;
     server.kill();
     for _ in 0..5 {
@@ -134,7 +134,7 @@ async fn a_redis_that_is_down_is_answered_with_503_in_time_and_works_again() {
 }
 
 #[tokio::test]
-async fn a_connection_on_which_nobody_answers_any_more_is_replaced() {
+async fn a_silent_connection_is_replaced() {
     let Some(server) = RedisServer::start("a connection that breaks in silence") else { return };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, upstream) = (listener.local_addr().unwrap(), server.port());
@@ -148,13 +148,13 @@ async fn a_connection_on_which_nobody_answers_any_more_is_replaced() {
             tokio::spawn(async move {
                 tokio::select! {
                     _ = copy_bidirectional(&mut near, &mut far) => {}
-                    // Open for ever, as behind a firewall that forgot it.
+                    // Stays open without any data, as behind a firewall that dropped the connection.
                     _ = heard.changed() => std::future::pending().await,
                 }
             });
         }
     });
-    let world = world(hasty(format!("redis://{address}")).await);
+    let world = world(with_short_timeout(format!("redis://{address}")).await);
     world.access_token("reports", &[]).await;
     silence.send(()).unwrap();
     is_unavailable_in_time(&world).await;
@@ -163,8 +163,8 @@ async fn a_connection_on_which_nobody_answers_any_more_is_replaced() {
 
 #[tokio::test]
 async fn after_a_change_of_the_primary_a_new_connection_is_made() {
-    let Some(server) = RedisServer::start("what was the primary is a replica") else { return };
-    let world = world(hasty(server.url()).await);
+    let Some(server) = RedisServer::start("the primary becomes a replica") else { return };
+    let world = world(with_short_timeout(server.url()).await);
     world.access_token("reports", &[]).await;
     let mut redis = raw(&server.url()).await;
     let ours = async |redis: &mut MultiplexedConnection| {
@@ -183,9 +183,9 @@ async fn after_a_change_of_the_primary_a_new_connection_is_made() {
 }
 
 #[tokio::test]
-async fn a_connection_that_was_closed_while_nobody_used_it_costs_no_request() {
+async fn a_connection_closed_while_idle_fails_no_request() {
     let Some(server) = RedisServer::start("an idle connection is closed") else { return };
-    let world = world(hasty(server.url()).await);
+    let world = world(with_short_timeout(server.url()).await);
     world.access_token("reports", &[]).await;
     let mut redis = raw(&server.url()).await;
     let killed: u32 = cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").query_async(&mut redis).await.unwrap();
@@ -196,14 +196,14 @@ async fn a_connection_that_was_closed_while_nobody_used_it_costs_no_request() {
         if list.lines().count() > 1 {
             break;
         }
-        assert!(start.elapsed() < Duration::from_secs(20), "nobody connects again");
+        assert!(start.elapsed() < Duration::from_secs(20), "the store does not reconnect");
         tokio::task::yield_now().await;
     }
     world.access_token("reports", &[]).await;
 }
 
 #[tokio::test]
-async fn a_redis_that_does_not_let_us_in_for_a_while_is_connected_to_when_it_does() {
+async fn the_store_reconnects_when_redis_accepts_its_password_again() {
     let Some(server) = RedisServer::start("the password is changed") else { return };
     let mut redis = raw(&server.url()).await;
     let password = async |redis: &mut MultiplexedConnection, word: &str| {
@@ -211,7 +211,7 @@ async fn a_redis_that_does_not_let_us_in_for_a_while_is_connected_to_when_it_doe
     };
     password(&mut redis, "first").await;
     cmd("AUTH").arg("first").exec_async(&mut redis).await.unwrap();
-    // Patient enough that no request is given up before Redis has said no.
+    // The timeout is long enough for Redis to refuse the password.
     let world = world(connect(server.url().replace("redis://", "redis://:first@")).await);
     world.access_token("reports", &[]).await;
     password(&mut redis, "second").await;
@@ -224,7 +224,7 @@ async fn a_redis_that_does_not_let_us_in_for_a_while_is_connected_to_when_it_doe
 }
 
 #[tokio::test]
-async fn redis_may_forget_the_scripts() {
+async fn redis_may_drop_the_scripts() {
     let Some(server) = RedisServer::start("SCRIPT FLUSH") else { return };
     let world = world(connect(server.url()).await);
     let token = world.access_token("reports", &[("resource", OPAQUE)]).await;
@@ -249,8 +249,8 @@ async fn a_redis_that_is_full_issues_nothing_and_finds_and_revokes_what_was_issu
     set(&mut redis, "1").await;
     is_unavailable_in_time(&world).await;
     world.redeem(&code, &[]).await.is_error(503, "temporarily_unavailable");
-    let told = world.ask(&[]).await.unwrap().approve("ada", ["orders:read"]).await;
-    let location = told.headers()["location"].to_str().unwrap();
+    let response = world.ask(&[]).await.unwrap().approve("ada", ["orders:read"]).await;
+    let location = response.headers()["location"].to_str().unwrap();
     assert!(location.contains("error=server_error") && !location.contains("code="), "{location}");
     assert!(world.is_active(&token).await);
     assert_eq!(world.post("/revoke", &usual("reports"), &[("token", &token)]).await.status(), 200);
@@ -274,7 +274,7 @@ async fn two_prefixes_on_one_redis_do_not_see_each_other() {
 }
 
 #[tokio::test]
-async fn a_flood_of_one_limited_client_keeps_as_little_as_its_limit() {
+async fn a_flood_of_one_limited_client_stores_no_more_than_its_limit() {
     let Some(server) = RedisServer::start("a flood of a limited client") else { return };
     let world = world(connect(server.url()).await);
     let mut redis = raw(&server.url()).await;
@@ -307,7 +307,7 @@ async fn of_a_long_session_the_last_hundred_used_refresh_tokens_are_known() {
             tokens.push(next.hash);
         }
         let of = keys(&mut redis).await.into_iter().filter(|key| key.starts_with(b"{tower-oauth}:r:")).count();
-        assert_eq!(of, 101, "a hundred and the living one");
+        assert_eq!(of, 101, "a hundred used ones and the current one");
         assert_eq!(store.rotate(&tokens[place], "a client", &successor(1000), 0, 1).await.unwrap(), expected);
         let last = store.find_refresh(tokens.last().unwrap(), 1).await.unwrap();
         assert_eq!(last.is_some(), expected == Rotated::Unknown);
@@ -316,14 +316,14 @@ async fn of_a_long_session_the_last_hundred_used_refresh_tokens_are_known() {
 }
 
 #[tokio::test]
-async fn it_does_what_any_store_does() {
+async fn the_redis_store_behaves_like_any_store() {
     let Some(server) = RedisServer::start("any store, in Redis") else { return };
-    any_store::does_what_it_should(&connect(server.url()).await).await;
+    any_store::behaves_like_any_store(&connect(server.url()).await).await;
 }
 
 #[tokio::test]
-async fn what_somebody_else_wrote_is_an_error_that_does_not_quote_it() {
-    let Some(server) = RedisServer::start("what somebody else wrote") else { return };
+async fn an_unreadable_record_is_an_error_that_does_not_quote_it() {
+    let Some(server) = RedisServer::start("an unreadable record") else { return };
     let store = connect(server.url()).await;
     let mut redis = raw(&server.url()).await;
     let token = hash("token");
@@ -331,18 +331,22 @@ async fn what_somebody_else_wrote_is_an_error_that_does_not_quote_it() {
     for text in ["shy", r#"{"expires_at":9999,"family":null,"id":7777}"#, "[7777]"] {
         redis.set::<_, _, ()>(&key, text).await.unwrap();
         let error = store.find_access(&token, 1).await.unwrap_err();
-        assert!(!told(&error).contains("shy") && !told(&error).contains("7777"), "{}", told(&error));
+        assert!(
+            !with_causes(&error).contains("shy") && !with_causes(&error).contains("7777"),
+            "{}",
+            with_causes(&error)
+        );
     }
 }
 
-/// The error and its causes.
-fn told(error: &StoreError) -> String {
+/// Returns the texts of the error and its causes.
+fn with_causes(error: &StoreError) -> String {
     let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
     causes.map(|error| format!("{error} {error:?}")).collect::<Vec<_>>().join(" ")
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_told_at_start_up_without_the_password() {
+async fn mistakes_are_reported_at_start_up_without_the_password() {
     let Some(server) = RedisServer::start_with("mistakes", &["--requirepass", "hunter2 ü/@"]) else { return };
     let plain = RedisServer::start_with("mistakes", &["--unixsocket", "{folder}/socket"]).unwrap();
     let evicts = ["--maxmemory", "100mb", "--maxmemory-policy", "volatile-ttl"];
@@ -361,7 +365,7 @@ async fn what_is_wrong_is_told_at_start_up_without_the_password() {
     });
     let locked = format!("127.0.0.1:{}", server.port());
     let socket = plain.folder().join("socket");
-    let told = [
+    let mistakes = [
         ("127.0.0.1:6379", "not a Redis URL"),
         ("https://user:hunter2@redis.test", "not a Redis URL"),
         (&format!("redis://user:hunter2@{locked}/first"), "not a Redis URL"),
@@ -380,8 +384,8 @@ async fn what_is_wrong_is_told_at_start_up_without_the_password() {
         (&evicts.url(), "maxmemory-policy is volatile-ttl"),
         (&replica.url(), "is a read-only replica"),
     ];
-    for (url, words) in told {
-        let builder = RedisStore::builder(url).timeout(HASTE);
+    for (url, words) in mistakes {
+        let builder = RedisStore::builder(url).timeout(SHORT_TIMEOUT);
         assert!(!format!("{builder:?}").contains("hunter2"));
         let error = builder.connect().await.map(drop).expect_err(url);
         assert!(error.to_string().starts_with("redis: ") && error.to_string().contains(words), "{url}: {error}");
@@ -435,12 +439,12 @@ async fn all_keys_are_in_one_slot_of_a_cluster() {
 }
 
 #[tokio::test]
-async fn the_resource_server_accepts_what_is_kept_in_redis() {
+async fn the_resource_server_accepts_every_token_stored_in_redis() {
     let Some(server) = RedisServer::start("the resource server, with the store in Redis") else { return };
     accepts_every_token(connect(server.url()).await).await;
 }
 
-/// In a process of its own, which is told the authority by its environment.
+/// Runs in a process of its own, whose environment names the certificate authority.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn rediss_checks_the_certificate() {
     if let Ok(url) = env::var("REDIS_TLS_URL") {
@@ -457,7 +461,7 @@ async fn rediss_checks_the_certificate() {
         .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", &key, "-out", &certificate])
         .output();
     if !made.is_ok_and(|made| made.status.success()) {
-        crate::servers::not_run("Redis with TLS", "there is no openssl");
+        crate::servers::not_run("Redis with TLS", "openssl is missing");
         return;
     }
     let tls = ["--port", "0", "--tls-port", "{port}", "--tls-auth-clients", "no", "--tls-ca-cert-file", &certificate];
@@ -481,4 +485,4 @@ fn hash(text: &str) -> TokenHash {
     TokenHash::of(text)
 }
 
-const HASTE: Duration = Duration::from_millis(300);
+const SHORT_TIMEOUT: Duration = Duration::from_millis(300);

@@ -1,4 +1,4 @@
-//! `client_credentials`, and what is issued: RFC 6749 §4.4, §5.1; RFC 8707 §2; RFC 9068 §2.
+//! `client_credentials`, and the issued tokens: RFC 6749 §4.4, §5.1; RFC 8707 §2; RFC 9068 §2.
 
 use std::{
     collections::BTreeSet,
@@ -21,7 +21,7 @@ use super::{ISSUER, OPAQUE, World, confidential, machine, part, usual};
 use crate::support::API;
 
 #[tokio::test]
-async fn a_jwt_says_what_rfc_9068_wants() {
+async fn a_jwt_has_what_rfc_9068_requires() {
     let world = World::new();
     let answer = world.token("reports", &[("scope", "orders:write orders:read")]).await;
     answer.is_ok();
@@ -46,7 +46,7 @@ async fn a_jwt_says_what_rfc_9068_wants() {
 }
 
 #[tokio::test]
-async fn an_opaque_token_is_32_random_bytes_and_none_comes_twice() {
+async fn an_opaque_token_is_32_random_bytes_and_never_repeats() {
     let world = World::new();
     let mut seen = BTreeSet::new();
     for _ in 0..100 {
@@ -104,7 +104,7 @@ async fn a_client_without_default_scopes_must_name_one_and_one_without_any_gets_
 }
 
 #[tokio::test]
-async fn a_token_is_for_one_resource_that_the_client_may_ask_for() {
+async fn a_token_is_for_one_resource_that_the_client_may_request() {
     let world = World::new();
     for name in ["resource", "audience"] {
         let opaque = world.access_token("reports", &[(name, OPAQUE)]).await;
@@ -132,7 +132,7 @@ async fn only_what_is_offered_and_registered_is_granted() {
     let none = confidential("none").audience(API, TokenFormat::Jwt).build().unwrap();
     world.clients.insert(none);
     world.token("none", &[]).await.is_error(400, "unauthorized_client");
-    // Who it is comes first.
+    // The client is authenticated first.
     let form = [("grant_type", "password")];
     world.post("/token", &super::basic("reports", "x"), &form).await.is_error(401, "invalid_client");
 }
@@ -153,7 +153,7 @@ impl Grant for TokenPermit {
 }
 
 #[tokio::test]
-async fn a_grant_of_the_hosts_own_is_one_like_the_others() {
+async fn a_custom_grant_works_like_the_others() {
     let world = World::with(|builder| builder.grant(TokenPermit));
     let own = machine("own").grant_types(["urn:example:permit"]).build().unwrap();
     world.clients.insert(own);
@@ -183,7 +183,7 @@ struct Own {
 }
 
 #[tokio::test]
-async fn the_host_adds_members_of_its_own_and_changes_none() {
+async fn the_host_can_add_response_parameters_and_change_none() {
     let world = World::with(|builder| {
         builder.extra_response_parameters(|issuance| Own {
             created_at: issuance.issued_at().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs(),
@@ -202,7 +202,7 @@ async fn the_host_adds_members_of_its_own_and_changes_none() {
 }
 
 #[tokio::test]
-async fn one_token_more_than_a_client_may_have_ends_the_oldest() {
+async fn a_token_over_the_limit_revokes_the_oldest() {
     let world = World::new();
     let mut tokens = Vec::new();
     for number in 0..4 {
@@ -214,7 +214,7 @@ async fn one_token_more_than_a_client_may_have_ends_the_oldest() {
         active.push(world.is_active(token).await);
     }
     assert_eq!(active, [false, false, true, true]);
-    // One that was given back, or has expired, makes room.
+    // A revoked or expired token doesn't count.
     world.post("/revoke", &usual("limited"), &[("token", &tokens[3])]).await.is_ok();
     let next = world.access_token("limited", &[]).await;
     assert!(world.is_active(&tokens[2]).await && world.is_active(&next).await);
@@ -224,7 +224,7 @@ async fn one_token_more_than_a_client_may_have_ends_the_oldest() {
 }
 
 #[tokio::test]
-async fn a_lifetime_is_the_clients_or_the_endpoints() {
+async fn the_lifetime_is_that_of_the_client_or_of_the_endpoint() {
     let world = World::with(|builder| builder.access_token_lifetime(Duration::from_secs(300)));
     assert_eq!(world.token("reports", &[]).await.json["expires_in"], 3600);
     let answer = world.token("others", &[("resource", OPAQUE)]).await;
@@ -235,7 +235,7 @@ async fn a_lifetime_is_the_clients_or_the_endpoints() {
     assert!(!world.is_active(answer.text("access_token")).await);
 }
 
-/// Hands everything on and keeps what it was told.
+/// Passes all calls to a store and records their arguments.
 #[derive(Clone, Default)]
 struct Spy {
     inner: MemoryStore,
@@ -243,14 +243,14 @@ struct Spy {
 }
 
 impl Spy {
-    fn saw(&self, what: String) {
+    fn record(&self, what: String) {
         self.seen.lock().unwrap().push(what);
     }
 }
 
 impl Store for Spy {
     async fn add_code(&self, code: &TokenHash, record: &CodeRecord, now: u64) -> Result<(), StoreError> {
-        self.saw(format!("{record:?} {:?}", code.as_bytes()));
+        self.record(format!("{record:?} {:?}", code.as_bytes()));
         self.inner.add_code(code, record, now).await
     }
 
@@ -265,8 +265,8 @@ impl Store for Spy {
         limit: Option<u32>,
         now: u64,
     ) -> Result<Issued, StoreError> {
-        self.saw(serde_json::to_string(&access.record).unwrap());
-        self.saw(format!("{access:?} {refresh:?}"));
+        self.record(serde_json::to_string(&access.record).unwrap());
+        self.record(format!("{access:?} {refresh:?}"));
         self.inner.issue(access, refresh, limit, now).await
     }
 
@@ -286,7 +286,7 @@ impl Store for Spy {
         grace: u64,
         now: u64,
     ) -> Result<Rotated, StoreError> {
-        self.saw(format!("{successor:?}"));
+        self.record(format!("{successor:?}"));
         self.inner.rotate(token, client_id, successor, grace, now).await
     }
 
@@ -306,7 +306,7 @@ async fn a_store_never_sees_a_token_or_a_secret() {
     let tokens =
         [world.access_token("reports", &[]).await, world.access_token("reports", &[("resource", OPAQUE)]).await];
     let seen = spy.seen.lock().unwrap().join("\n");
-    assert!(seen.contains("reports"), "the spy works: {seen}");
+    assert!(seen.contains("reports"), "the spy records: {seen}");
     for part in tokens.iter().flat_map(|token| token.split('.')) {
         assert!(!seen.contains(part));
     }
@@ -314,20 +314,20 @@ async fn a_store_never_sees_a_token_or_a_secret() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_full_or_broken_is_nobodys_fault_and_nothing_is_issued() {
+async fn with_a_full_store_the_response_is_503_and_nothing_is_issued() {
     let world = World::with(|builder| builder.store(MemoryStore::builder().capacity(2).build()));
     let token = world.access_token("reports", &[]).await;
     world.access_token("others", &[]).await;
     world.token("reports", &[]).await.is_error(503, "temporarily_unavailable");
-    assert!(world.is_active(&token).await, "what is there stays");
-    // What expires makes room.
+    assert!(world.is_active(&token).await, "existing tokens stay active");
+    // Expired tokens make room.
     world.clock.advance(Duration::from_secs(901));
     world.token("reports", &[]).await.is_ok();
     world.token("reports", &[]).await.is_error(503, "temporarily_unavailable");
 }
 
 #[test]
-fn a_client_is_told_all_its_mistakes_at_once() {
+fn every_mistake_of_a_client_is_reported_at_once() {
     let client = Client::builder("", ClientCredential::None)
         .grant_types(["client_credentials", "authorization_code"])
         .default_scopes(["a b", "c"])

@@ -168,7 +168,7 @@ impl Store for PostgresStore {
             .bind(limit.map(|limit| i64::from(limit.max(1))))
             .bind(number(now));
         let row = self.add(query, now).await?.ok_or_else(|| StoreError::new(UNEXPECTED))?;
-        Ok(if column(&row, 0)? { Issued::Remembered } else { Issued::FamilyDead })
+        Ok(if column(&row, 0)? { Issued::Stored } else { Issued::FamilyRevoked })
     }
 
     async fn find_access(&self, token: &TokenHash, now: u64) -> Result<Option<AccessRecord>, StoreError> {

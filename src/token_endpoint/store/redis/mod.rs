@@ -151,8 +151,8 @@ impl Store for RedisStore {
             call.key(self.key('r', &refresh.hash)).arg(refresh.expires_at);
         }
         match self.run(&call).await?.parts().as_slice() {
-            [b"issued"] => Ok(Issued::Remembered),
-            [b"family ended"] => Ok(Issued::FamilyDead),
+            [b"issued"] => Ok(Issued::Stored),
+            [b"family ended"] => Ok(Issued::FamilyRevoked),
             _ => Err(unreadable()),
         }
     }
@@ -254,7 +254,7 @@ impl Scripts {
     }
 }
 
-/// The reply of a script: a word, and its values.
+/// The reply of a script: the outcome, and its values.
 struct ScriptReply(Vec<Vec<u8>>);
 
 impl ScriptReply {
