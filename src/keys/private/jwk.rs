@@ -70,7 +70,7 @@ struct PrivateJwk<'j> {
 
 pub(super) fn parse(json: &[u8]) -> Result<PrivateJwkMembers, ConfigMistake> {
     // The message of serde_json is not used, because it may quote a value.
-    let malformed = "it is not a JSON object with the members of a JWK, each once and of its type";
+    let malformed = "it is not a JSON object, or a member of the JWK has a wrong type or a duplicate";
     let text = str::from_utf8(json).map_err(|_| mistake(malformed, GIVE))?;
     let jwk: PrivateJwk<'_> = serde_json::from_str(text).map_err(|_| mistake(malformed, GIVE))?;
     if jwk.keys.is_some() {

@@ -220,7 +220,7 @@ impl IntrospectionRules {
         }
         let cause = match status {
             // RFC 7662 §2.3.
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ": the server rejected our client credentials",
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ": the server rejected this API's client credentials",
             _ => "",
         };
         let error = FetchError::new(format!("the introspection endpoint responded {}{cause}", status.as_u16()));
