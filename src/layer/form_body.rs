@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::credentials::FormToken;
+use crate::credentials::FormTokens;
 
 /// Reads a token from a form body, around another layer. Made by
 /// [`OAuthLayer::accept_form_body`](crate::OAuthLayer::accept_form_body).
@@ -123,6 +123,6 @@ where
         .filter(|(name, _)| name == "access_token")
         .map(|(_, value)| value.into_owned())
         .collect();
-    parts.extensions.insert(FormToken(tokens));
+    parts.extensions.insert(FormTokens(tokens));
     Ok(Request::from_parts(parts, body.into()))
 }

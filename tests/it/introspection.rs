@@ -339,7 +339,9 @@ async fn logs_a_failed_introspection_as_an_error_without_token_or_secret() {
             if cfg!(feature = "tracing") {
                 let errors: Vec<_> = output.lines().filter(|line| line.contains("ERROR tower_oauth")).collect();
                 assert_eq!(errors.len(), 1, "{output}");
-                assert!(errors[0].contains("could not be asked") && errors[0].contains(&fixture.fake.identifier));
+                assert!(
+                    errors[0].contains("could not be introspected") && errors[0].contains(&fixture.fake.identifier)
+                );
             }
         }
         // An inactive token is no error of this API or of the issuer.
