@@ -418,7 +418,7 @@ fn reports_every_wrong_setting_at_once() {
         "endpoint",
     ];
     assert_eq!(settings, expected, "{error}");
-    for words in ["id is empty", "secret is empty", "301 s", "has a meaning of its own", "plain http", "give"] {
+    for words in ["id is empty", "secret is empty", "301 s", "is a registered claim", "plain http", "give"] {
         assert!(error.to_string().contains(words), "{words}: {error}");
     }
 }
