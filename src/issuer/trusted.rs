@@ -147,7 +147,7 @@ impl Issuer {
         self.client.as_ref()
     }
 
-    /// Returns the current keys. If they are old or missing, starts to fetch them.
+    /// Returns the current usable keys. If they are stale, starts a refresh in the background.
     pub(crate) fn current_keys(&self) -> CurrentKeys<'_> {
         match &self.keys {
             IssuerKeys::Known(keys) => CurrentKeys::Known(keys),
