@@ -52,8 +52,8 @@ pub(crate) struct AcceptedMethods {
     pub(crate) max_token_bytes: usize,
 }
 
-/// In a request's extensions: every `access_token` that the [`FormBodyLayer`](crate::layer::form_body::FormBodyLayer) found in
-/// the form body. The inner [`OAuthLayer`](crate::OAuthLayer) reads them.
+/// In a request's extensions: every `access_token` that the
+/// [`FormBodyLayer`](crate::layer::form_body::FormBodyLayer) found in the form body. The inner [`OAuthLayer`](crate::OAuthLayer) reads them.
 #[derive(Clone)]
 pub(crate) struct FormTokens(pub(crate) Vec<String>);
 

@@ -1,6 +1,7 @@
 //! [`AuthError`]: why a request was refused.
 //!
-//! *In*: the exact reason. *Out*: the kind, which decides the status; a fixed text for the client; texts for logs and metrics.
+//! *In*: the exact reason. *Out*: the kind, which decides the status; a fixed text for the client; texts for logs and
+//! metrics.
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
@@ -207,7 +208,8 @@ impl AuthError {
         Self::with_detail(Reason::Scope, Detail::Scopes(required))
     }
 
-    /// Returns the error of a handler that refuses the request for a reason that no scope would change: 403 without a challenge.
+    /// Returns the error of a handler that refuses the request for a reason that no scope would change: 403 without a
+    /// challenge.
     ///
     /// The layer renders it like every other refusal. `description` is sent to the client. It may contain printable ASCII
     /// except quotes and backslashes (RFC 6750 §3); any other text is replaced by "The request is not allowed".

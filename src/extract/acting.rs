@@ -1,4 +1,4 @@
-//! [`UserToken`] and [`ClientToken`]: evidence of for whom a token acts.
+//! [`UserToken`] and [`ClientToken`]: evidence that a token acts for a user, or for the client itself.
 //!
 //! *In*: the request's token. *Out*: the evidence, or 403.
 
@@ -18,8 +18,8 @@ use crate::{
 /// A token that acts for a user: it has a `sub` that is not the client (RFC 9700 §4.15). The issuer's
 /// [`Preset`](crate::Preset) may have a different rule.
 ///
-/// Any other token is refused with 403, also if it is unknown for whom it acts ([`ActsFor::Unknown`]). `Option<UserToken>` is
-/// `None` for such a token, and for a request without credentials.
+/// Any other token is refused with 403, also if it is unknown for whom it acts ([`ActsFor::Unknown`]). `Option<UserToken>`
+/// is `None` for such a token, and for a request without credentials.
 #[derive(Debug, Clone)]
 pub struct UserToken(Token);
 

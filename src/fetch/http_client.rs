@@ -11,7 +11,7 @@ use reqwest::{Certificate, Proxy, redirect};
 use super::{Fetch, FetchError, FetchFuture, MAX_BODY_BYTES};
 use crate::config_error::{ConfigError, ConfigMistake, MistakeCollector};
 
-/// An HTTP client for `https` with limits of time and size. Clones share its open connections.
+/// An HTTP and HTTPS client with limits of time and size. Clones share its open connections.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     client: reqwest::Client,

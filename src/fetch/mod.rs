@@ -28,11 +28,12 @@ pub(crate) const MAX_BODY_BYTES: usize = 512 * 1024;
 /// Sends HTTP requests to an authorization server.
 ///
 /// Implement it for another HTTP client, or to present a client certificate. An implementation must not follow redirects:
-/// otherwise the target of a redirect could send keys or responses instead of the issuer. It should limit the time and the
-/// size of a response.
+/// otherwise the target of a redirect could send keys or responses instead of the issuer. It should limit the time and
+/// the size of a response.
 pub trait Fetch: Send + Sync + 'static {
-    /// Sends one request and reads the whole response. The future returns an error if there is no complete response; a response
-    /// with an error status is not an error.
+    /// Sends one request and reads the whole response.
+    ///
+    /// The future returns an error if there is no complete response. A response with an error status is not an error.
     fn fetch(&self, request: Request<Bytes>) -> FetchFuture;
 }
 

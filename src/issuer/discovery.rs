@@ -82,8 +82,8 @@ fn parse_endpoint(body: &[u8], issuer: &str, endpoint: EndpointKind, plain: Plai
     Ok(url)
 }
 
-/// Returns the URLs at which metadata can be. RFC 8414 §3.1 inserts the well-known path before the issuer's path. OpenID Connect
-/// Discovery appends it, and RFC 8414 §5 allows that.
+/// Returns the URLs at which metadata can be. RFC 8414 §3.1 inserts the well-known path before the issuer's path. OpenID
+/// Connect Discovery appends it, and RFC 8414 §5 allows that.
 fn well_known(issuer: &str) -> Vec<String> {
     let (scheme, rest) = issuer.split_once("://").unwrap_or_default();
     let (host, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));

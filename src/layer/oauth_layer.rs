@@ -150,7 +150,7 @@ where
                 Err(error) => ResponseFuture::refused(error, self.state.clone(), grpc),
             },
             Verdict::Later(verifying) => {
-                // Call the instance that was polled ready later, and leave the clone for the next request:
+                // Keep the instance that was polled ready for this request, and leave the clone for the next one:
                 // https://docs.rs/tower/latest/tower/trait.Service.html#be-careful-when-cloning-inner-services
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
@@ -177,7 +177,8 @@ impl<R> LayerState<R> {
                 Ok(request)
             }
             Err(error) if self.anonymous && error.is_missing_credentials() => {
-                // Another `OAuthLayer` further out may have put a token there, by a bearer method that this one doesn't accept.
+                // Another `OAuthLayer` further out may have put a token there, by a bearer method that this layer doesn't
+                // accept.
                 request.extensions_mut().remove::<Token>();
                 request.extensions_mut().insert(Anonymous);
                 Ok(request)
