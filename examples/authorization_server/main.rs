@@ -124,7 +124,7 @@ async fn submit(
         match host.users.log_in(field("name"), field("password")) {
             Ok(()) => {
                 let scopes: Vec<String> = request.scopes().map(str::to_owned).collect();
-                let request = request.authenticated_at(SystemTime::now());
+                let request = request.with_authentication_time(SystemTime::now());
                 return request.approve(field("name"), scopes).await.into_response();
             }
             Err(LoginError::WrongNameOrPassword) => Problem::WrongNameOrPassword,

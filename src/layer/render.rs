@@ -64,7 +64,7 @@ impl<Body> RenderedBody<Body> {
     }
 
     /// Returns an empty body without a content type. A refused gRPC request can get a gRPC status only with this body; see
-    /// [`answer_grpc`](crate::server::ResourceServerBuilder::answer_grpc).
+    /// [`grpc_status`](crate::server::ResourceServerBuilder::grpc_status).
     #[must_use]
     pub fn empty() -> Self
     where

@@ -62,7 +62,7 @@ impl ResourceServerBuilder {
 
     /// Adds the challenge of another authentication scheme that another layer accepts on the same routes. The response to a
     /// request without credentials has it beside the `Bearer` challenge.
-    pub fn also_challenge(mut self, challenge: SchemeChallenge) -> Self {
+    pub fn additional_challenge(mut self, challenge: SchemeChallenge) -> Self {
         self.other_schemes.push(challenge);
         self
     }
@@ -113,7 +113,7 @@ impl ResourceServerBuilder {
 
     /// Responds to refused gRPC requests (`content-type: application/grpc…`) with a gRPC status: HTTP status 200 and
     /// `grpc-status`. A refusal with a rendered body stays an HTTP response. gRPC clients understand both.
-    pub fn answer_grpc(self) -> Self {
+    pub fn grpc_status(self) -> Self {
         Self { grpc: true, ..self }
     }
 

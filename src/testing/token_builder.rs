@@ -70,7 +70,7 @@ impl TokenBuilder {
     }
 
     /// Removes a claim.
-    pub fn without(mut self, name: &str) -> Self {
+    pub fn without_claim(mut self, name: &str) -> Self {
         self.claims.remove(name);
         self
     }

@@ -120,7 +120,7 @@ async fn a_403_of_a_handler_is_rendered_like_every_other_refusal() {
 #[tokio::test]
 async fn a_403_of_a_handler_becomes_a_grpc_status() {
     let handler = |_: Token| async { Err::<(), _>(AuthError::forbidden("100 % yours")) };
-    let app = Router::new().route("/", get(handler)).layer(layer_with(|server| server.answer_grpc()));
+    let app = Router::new().route("/", get(handler)).layer(layer_with(|server| server.grpc_status()));
     let request = http::Request::get("/").header("content-type", "application/grpc");
     let request =
         request.header("authorization", format!("Bearer {}", valid_token().sign())).body(Body::empty()).unwrap();

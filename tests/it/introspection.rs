@@ -210,7 +210,10 @@ async fn only_the_cause_says_that_the_issuer_refused_this_apis_credentials() {
         let error = fixture.authenticate("opaque").await.unwrap_err();
         assert_eq!(error.kind(), AuthErrorKind::Unavailable);
         let cause = std::error::Error::source(&error).unwrap().to_string();
-        assert!(cause.contains(&status.to_string()) && cause.contains("rejected this API's client credentials"), "{cause}");
+        assert!(
+            cause.contains(&status.to_string()) && cause.contains("rejected this API's client credentials"),
+            "{cause}"
+        );
         fixture.assert_unavailable("5", "the client doesn't get the issuer's challenge").await;
     }
 }

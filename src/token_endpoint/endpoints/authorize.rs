@@ -198,7 +198,7 @@ impl AuthorizationRequest {
     /// Sets the time at which the user authenticated: `auth_time` of the tokens (RFC 9068 §2.2.1). Default: the tokens have no
     /// `auth_time`.
     #[must_use]
-    pub fn authenticated_at(self, time: SystemTime) -> Self {
+    pub fn with_authentication_time(self, time: SystemTime) -> Self {
         Self { authenticated_at: Some(time), ..self }
     }
 

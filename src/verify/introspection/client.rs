@@ -156,8 +156,8 @@ where
 
 fn secret_header(scheme: &str, credentials: &str) -> Result<HeaderValue, FetchError> {
     let value = HeaderValue::try_from(format!("{scheme} {credentials}"));
-    let mut value =
-        value.map_err(|_| FetchError::new("our client credentials have characters that a header can't carry"))?;
+    let mut value = value
+        .map_err(|_| FetchError::new("this API's client credentials have characters that a header can't carry"))?;
     value.set_sensitive(true);
     Ok(value)
 }
