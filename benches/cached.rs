@@ -39,7 +39,7 @@ use tower_oauth::{
 
 const ISSUER: &str = "https://auth.example.com";
 const HOUR: Duration = Duration::from_secs(3600);
-const LIVE: usize = 10_000;
+const TOKENS: usize = 10_000;
 const MILLION: usize = 1_000_000;
 
 fn main() {
@@ -89,13 +89,13 @@ struct Endpoint(Bytes);
 
 impl Fetch for Endpoint {
     fn fetch(&self, _: Request<Bytes>) -> FetchFuture {
-        let answer = Response::new(self.0.clone());
-        FetchFuture::new(async move { Ok(answer) })
+        let response = Response::new(self.0.clone());
+        FetchFuture::new(async move { Ok(response) })
     }
 }
 
 /// An introspection response with the claims of the usual token.
-fn answer() -> Value {
+fn response_claims() -> Value {
     let mut claims: Value = serde_json::from_str(&token(&MockIssuer::new(ISSUER)).claims_json()).unwrap();
     claims["active"] = json!(true);
     claims
@@ -108,28 +108,28 @@ fn introspection(fetch: impl Fetch, endpoint: &str) -> IntrospectionVerifier {
 }
 
 fn endpoint() -> IntrospectionVerifier {
-    introspection(Endpoint(Bytes::from(answer().to_string())), "https://auth.example.com/introspect")
+    introspection(Endpoint(Bytes::from(response_claims().to_string())), "https://auth.example.com/introspect")
 }
 
 /// Returns a cache that is large enough for 10 000 tokens without any eviction.
 fn roomy<V: Verify>(verifier: V) -> Cached<V> {
-    Cached::builder(verifier, HOUR).max_entries(4 * LIVE).max_bytes(256 * 1024 * 1024).build()
+    Cached::builder(verifier, HOUR).max_entries(4 * TOKENS).max_bytes(256 * 1024 * 1024).build()
 }
 
 async fn hits() {
-    println!("\n| live tokens | contestant | ns/request, median (min) | over bare, paired | × bare, paired |");
+    println!("\n| tokens in use | contestant | ns/request, median (min) | over bare, paired | × bare, paired |");
     println!("|---:|---|---:|---:|---:|");
     let issuer = MockIssuer::new(ISSUER).with_algorithm(Algorithm::RS256);
-    let (jwts, opaque) = (jwts(&issuer, LIVE), opaque(LIVE));
+    let (jwts, opaque) = (jwts(&issuer, TOKENS), opaque(TOKENS));
     let extension = || {
         let layer = TestToken::user("ada").scope("orders:read").into_layer();
         Router::new().route("/orders", axum::routing::get(support::orders)).layer(layer)
     };
-    for live in [1, LIVE] {
-        let (jwts, opaque) = (jwts[..live].to_vec(), opaque[..live].to_vec());
+    for in_use in [1, TOKENS] {
+        let (jwts, opaque) = (jwts[..in_use].to_vec(), opaque[..in_use].to_vec());
         let contestants = [
             ("bare route", Contestant::with_tokens(bare(), jwts.clone())),
-            ("a layer that merely inserts a token", Contestant::with_tokens(extension(), jwts.clone())),
+            ("a layer that only inserts a token", Contestant::with_tokens(extension(), jwts.clone())),
             ("hit, RS256 JWT", Contestant::with_tokens(protected(roomy(issuer.verifier(AUDIENCE))), jwts.clone())),
             ("hit, opaque token", Contestant::with_tokens(protected(roomy(endpoint())), opaque)),
             ("no cache, RS256 JWT", Contestant::with_tokens(protected(issuer.verifier(AUDIENCE)), jwts)),
@@ -142,7 +142,7 @@ async fn hits() {
         for (name, own) in names.iter().zip(&times) {
             let over = median(own.iter().zip(&times[0]).map(|(own, bare)| own - bare).collect());
             println!(
-                "| {live} | {name} | {:.0} ({:.0}) | {over:.0} ns | {:.2} |",
+                "| {in_use} | {name} | {:.0} ({:.0}) | {over:.0} ns | {:.2} |",
                 median(own.clone()),
                 least(own),
                 ratio(own, &times[0])
@@ -191,7 +191,7 @@ fn threads() {
     println!("\n| ns each, least of 15 rounds | one thread | two threads at once | throughput of two |");
     println!("|---|---:|---:|---:|");
     let issuer = MockIssuer::new(ISSUER).with_algorithm(Algorithm::ES256);
-    let tokens = jwts(&issuer, LIVE);
+    let tokens = jwts(&issuer, TOKENS);
     let cached = roomy(issuer.verifier(AUDIENCE));
     let server = ResourceServer::new(cached.clone());
     let heads: Vec<_> = tokens.iter().map(|token| parts(token)).collect();
@@ -200,8 +200,8 @@ fn threads() {
             server.authenticate(head).await.unwrap();
         }
     });
-    let route = |app: &Router, live: usize| {
-        let (app, tokens) = (app.clone(), tokens[..live].to_vec());
+    let route = |app: &Router, in_use: usize| {
+        let (app, tokens) = (app.clone(), tokens[..in_use].to_vec());
         move |thread: usize| {
             let (mut app, runtime, tokens) = (app.clone(), current_thread(), tokens.clone());
             move |index: usize| {
@@ -210,8 +210,8 @@ fn threads() {
             }
         }
     };
-    let authenticate = |live: usize| {
-        let (server, heads) = (&server, &heads[..live]);
+    let authenticate = |in_use: usize| {
+        let (server, heads) = (&server, &heads[..in_use]);
         move |thread: usize| {
             let runtime = current_thread();
             move |index: usize| {
@@ -227,9 +227,13 @@ fn threads() {
     let (bare, hit) = (bare(), protected(cached));
     print("bare route", per_run(1, 20_000, route(&bare, 1)), per_run(2, 20_000, route(&bare, 1)));
     print("hit, one hot token", per_run(1, 20_000, route(&hit, 1)), per_run(2, 20_000, route(&hit, 1)));
-    print("hit, 10 000 tokens", per_run(1, 20_000, route(&hit, LIVE)), per_run(2, 20_000, route(&hit, LIVE)));
-    print("the same, leaked", per_run(1, 20_000, route(&leaked, LIVE)), per_run(2, 20_000, route(&leaked, LIVE)));
-    print("one hot token, leaked", per_run(1, 20_000, route(&leaked, 1)), per_run(2, 20_000, route(&leaked, 1)));
+    print("hit, 10 000 tokens", per_run(1, 20_000, route(&hit, TOKENS)), per_run(2, 20_000, route(&hit, TOKENS)));
+    print(
+        "hit, 10 000 tokens, leaked",
+        per_run(1, 20_000, route(&leaked, TOKENS)),
+        per_run(2, 20_000, route(&leaked, TOKENS)),
+    );
+    print("hit, one hot token, leaked", per_run(1, 20_000, route(&leaked, 1)), per_run(2, 20_000, route(&leaked, 1)));
     print(
         "`authenticate` alone, one hot token",
         per_run(1, 50_000, authenticate(1)),
@@ -237,13 +241,13 @@ fn threads() {
     );
     print(
         "`authenticate` alone, 10 000 tokens",
-        per_run(1, 50_000, authenticate(LIVE)),
-        per_run(2, 50_000, authenticate(LIVE)),
+        per_run(1, 50_000, authenticate(TOKENS)),
+        per_run(2, 50_000, authenticate(TOKENS)),
     );
 }
 
-/// A verifier that accepts `good…` at once and refuses other tokens later, as an introspection does. It counts the calls for
-/// `good-known…`.
+/// A verifier that accepts `valid…` at once and refuses other tokens later, as an introspection does. It counts the calls for
+/// `valid-known…`.
 struct CountingVerifier {
     claims: Value,
     calls: Arc<AtomicUsize>,
@@ -251,16 +255,16 @@ struct CountingVerifier {
 
 impl CountingVerifier {
     fn new(calls: &Arc<AtomicUsize>) -> Self {
-        Self { claims: answer(), calls: Arc::clone(calls) }
+        Self { claims: response_claims(), calls: Arc::clone(calls) }
     }
 }
 
 impl Verify for CountingVerifier {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
-        if presented.token().starts_with("good-known") {
+        if presented.token().starts_with("valid-known") {
             self.calls.fetch_add(1, Ordering::Relaxed);
         }
-        if presented.token().starts_with("good") {
+        if presented.token().starts_with("valid") {
             return Verdict::Now(presented.permit().token(&self.claims));
         }
         Verdict::later(async { Err(AuthError::invalid_token()) })
@@ -284,7 +288,7 @@ async fn floods() {
         "\n| flood, 10 000 entries | new tokens for each of 5 000 known | hits among the known: first 50 000 | last 50 000 of 200 000 |"
     );
     println!("|---|---:|---:|---:|");
-    for (kind, prefix) in [("distinct valid tokens", "good-new"), ("distinct invalid tokens", "bad-new")] {
+    for (kind, prefix) in [("distinct valid tokens", "valid-new"), ("distinct invalid tokens", "invalid-new")] {
         for (start, new_first) in [("the known first", 0), ("100 000 new tokens first", 100_000)] {
             for flood in [1, 10] {
                 let calls = Arc::new(AtomicUsize::new(0));
@@ -299,7 +303,7 @@ async fn floods() {
                 }
                 if new_first == 0 {
                     for known in 0..KNOWN {
-                        server.authenticate(&parts(&format!("good-known-{known}"))).await.unwrap();
+                        server.authenticate(&parts(&format!("valid-known-{known}"))).await.unwrap();
                     }
                 }
                 let mut rates = Vec::new();
@@ -307,7 +311,7 @@ async fn floods() {
                     calls.store(0, Ordering::Relaxed);
                     for _ in 0..50_000 {
                         let known = dice.below(KNOWN);
-                        server.authenticate(&parts(&format!("good-known-{known}"))).await.unwrap();
+                        server.authenticate(&parts(&format!("valid-known-{known}"))).await.unwrap();
                         for index in another(flood) {
                             black_box(server.authenticate(&parts(&format!("{prefix}-{index}"))).await).ok();
                         }
@@ -332,7 +336,7 @@ fn memory() {
         "\n| distinct tokens, each once | resident before | after 100 000 | after 1 000 000 | accepted tokens in the cache |"
     );
     println!("|---|---:|---:|---:|---:|");
-    for kind in ["bad", "good"] {
+    for kind in ["invalid", "valid"] {
         let status = Command::new(env::current_exe().unwrap()).arg(format!("distinct={kind}")).status().unwrap();
         assert!(status.success());
     }
@@ -353,11 +357,11 @@ async fn fill(prefix: &str) {
         }
         black_box(server.authenticate(&parts(&format!("{prefix}-{index:040}"))).await).ok();
     }
-    let kind = if prefix == "bad" { "invalid, refused by introspection" } else { "valid, 0.5 KB of claims" };
+    let kind = if prefix == "invalid" { "invalid, refused by introspection" } else { "valid, 0.5 KB of claims" };
     println!("| {kind} | {before:.1} MiB | {some:.1} MiB | {:.1} MiB | {} |", resident_mib(), cached.len());
 }
 
-/// Starts an HTTP server that accepts `good…` and hangs for `hang…`. Returns its URL and the number of calls.
+/// Starts an HTTP server that accepts `valid…` and hangs for `hang…`. Returns its URL and the number of calls.
 async fn authorization_server(delay: Duration) -> (String, Arc<AtomicUsize>) {
     #[derive(serde::Deserialize)]
     struct IntrospectionRequest {
@@ -372,7 +376,7 @@ async fn authorization_server(delay: Duration) -> (String, Arc<AtomicUsize>) {
             std::future::pending::<()>().await;
         }
         tokio::time::sleep(delay).await;
-        Json(if request.token.starts_with("good") { answer() } else { json!({"active": false}) })
+        Json(if request.token.starts_with("valid") { response_claims() } else { json!({"active": false}) })
     }
     let calls = Arc::new(AtomicUsize::new(0));
     let app = Router::new().route("/introspect", post(introspect)).with_state((Arc::clone(&calls), delay));
@@ -399,7 +403,7 @@ async fn network() {
     let requests = (0..1000).map(|_| {
         tokio::spawn({
             let herd = herd.clone();
-            async move { status(&herd, "good-new").await }
+            async move { status(&herd, "valid-new").await }
         })
     });
     let statuses = join_all(requests.collect::<Vec<_>>()).await;
@@ -412,7 +416,7 @@ async fn network() {
     let (url, calls) = authorization_server(Duration::ZERO).await;
     let app = app(&url);
     for index in 0..1000 {
-        assert_eq!(status(&app, &format!("good-{index}")).await, 200);
+        assert_eq!(status(&app, &format!("valid-{index}")).await, 200);
     }
     let calm = latencies(&app).await;
     let before = calls.load(Ordering::SeqCst);
@@ -432,7 +436,7 @@ async fn network() {
         calls.load(Ordering::SeqCst) - before
     );
     let new = Instant::now();
-    assert_eq!(status(&app, "good-and-new").await, 200);
+    assert_eq!(status(&app, "valid-and-new").await, 200);
     println!(
         "| meanwhile, a new token for which it does not hang | 1 | {:.1} ms |",
         new.elapsed().as_secs_f64() * 1000.0
@@ -444,7 +448,7 @@ async fn network() {
 async fn latencies(app: &Router) -> String {
     let mut samples = Vec::new();
     for index in 0..50_000 {
-        let token = format!("good-{}", (index * 7919) % 1000);
+        let token = format!("valid-{}", (index * 7919) % 1000);
         let start = Instant::now();
         assert_eq!(status(app, &token).await, 200);
         samples.push(start.elapsed());
@@ -463,7 +467,7 @@ mod libraries {
         sync::{Cache, DefaultLifecycle},
     };
 
-    use super::{Dice, KNOWN, LIVE, per_run};
+    use super::{Dice, KNOWN, TOKENS, per_run};
 
     type Key = [u8; 32];
 
@@ -521,32 +525,32 @@ mod libraries {
             "\n| `get`, ns each, least of 15 rounds | one thread, one key | 10 000 keys | two threads, one key | 10 000 keys |"
         );
         println!("|---|---:|---:|---:|---:|");
-        let entries = 4 * LIVE;
+        let entries = 4 * TOKENS;
         let candidates: [(&str, Box<dyn Candidate>); 2] = [
             ("quick_cache 0.7", Box::new(quick(entries, 0.97, 0.5))),
             ("moka::sync 0.12", Box::new(moka::sync::Cache::new(entries as u64))),
         ];
-        let keys: Vec<_> = (0..LIVE).map(key).collect();
+        let keys: Vec<_> = (0..TOKENS).map(key).collect();
         for (name, candidate) in &candidates {
             for key in &keys {
                 candidate.store(*key, entry());
             }
-            let get = |live: usize| {
-                let (candidate, keys) = (&**candidate, &keys[..live]);
+            let get = |in_use: usize| {
+                let (candidate, keys) = (&**candidate, &keys[..in_use]);
                 move |thread: usize| {
                     move |index: usize| {
-                        black_box(candidate.find(&keys[((index + thread * 17) * 7919) % live]).unwrap());
+                        black_box(candidate.find(&keys[((index + thread * 17) * 7919) % in_use]).unwrap());
                     }
                 }
             };
-            let [a, b, c, d] =
-                [(1, 1), (1, LIVE), (2, 1), (2, LIVE)].map(|(threads, live)| per_run(threads, 200_000, get(live)));
+            let [a, b, c, d] = [(1, 1), (1, TOKENS), (2, 1), (2, TOKENS)]
+                .map(|(threads, in_use)| per_run(threads, 200_000, get(in_use)));
             println!("| {name} | {a:.0} | {b:.0} | {c:.0} | {d:.0} |");
         }
         floods();
     }
 
-    /// The same floods as above, with the libraries alone.
+    /// Runs the floods above with the libraries alone.
     fn floods() {
         println!(
             "\n| 10 000 entries, 5 000 known at random; hits among the last 50 000 of 200 000 | known first, 1:1 | 10:1 | 100 000 new tokens first, 1:1 | 10:1 |"
@@ -554,7 +558,7 @@ mod libraries {
         println!("|---|---:|---:|---:|---:|");
         let names = [
             "quick_cache, 97 % hot, 50 % ghosts",
-            "the same, 100 % ghosts",
+            "97 % hot, 100 % ghosts",
             "80 % hot, 100 % ghosts",
             "50 % hot, 100 % ghosts",
             "moka::sync",
@@ -562,11 +566,11 @@ mod libraries {
         for (which, name) in names.iter().enumerate() {
             let rates = [(0, 1), (0, 10), (100_000, 1), (100_000, 10)].map(|(new_first, flood)| {
                 let cache: Box<dyn Candidate> = match which {
-                    0 => Box::new(quick(LIVE, 0.97, 0.5)),
-                    1 => Box::new(quick(LIVE, 0.97, 1.0)),
-                    2 => Box::new(quick(LIVE, 0.8, 1.0)),
-                    3 => Box::new(quick(LIVE, 0.5, 1.0)),
-                    _ => Box::new(moka::sync::Cache::new(LIVE as u64)),
+                    0 => Box::new(quick(TOKENS, 0.97, 0.5)),
+                    1 => Box::new(quick(TOKENS, 0.97, 1.0)),
+                    2 => Box::new(quick(TOKENS, 0.8, 1.0)),
+                    3 => Box::new(quick(TOKENS, 0.5, 1.0)),
+                    _ => Box::new(moka::sync::Cache::new(TOKENS as u64)),
                 };
                 rate(&*cache, new_first, flood)
             });

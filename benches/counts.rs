@@ -47,7 +47,8 @@ fn main() {
     }
 }
 
-/// Callgrind counts only this function, because the generation of keys needs another number of instructions each time.
+/// Sends the requests. Callgrind counts only this function, because the generation of keys needs a different number of
+/// instructions each time.
 #[inline(never)]
 fn counted(contestant: &Contestant, requests: usize) {
     runtime().block_on(contestant.send(requests));

@@ -27,7 +27,7 @@ tower_oauth::scopes! {
 const ROUNDS: usize = 101;
 const REQUESTS: usize = 100;
 
-/// One size of the thing that grows: its label, and the contestants without and with a cache.
+/// One size of what grows: its label, and the contestants without and with a cache.
 struct Size(String, [Contestant; 2]);
 
 fn main() {

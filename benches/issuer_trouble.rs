@@ -1,5 +1,5 @@
-//! What trouble with an issuer or a client costs all other requests. One process, a real axum router, a fake issuer that speaks
-//! HTTP on loopback. The refresh policy uses a manual clock; latencies are measured with the machine's clock.
+//! The cost for all other requests if an issuer or a client causes trouble. One process, a real axum router, and a fake
+//! issuer with HTTP on loopback. The refresh policy uses a manual clock; latencies are measured with the machine's clock.
 //!
 //! `cargo bench --bench issuer_trouble` prints a Markdown table.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs, dead_code)]
@@ -87,10 +87,11 @@ async fn flood() {
     scene.issuer.warm_up().await.unwrap();
     let calm = without_trouble(&scene).await;
     scene.clock.advance(Duration::from_secs(31));
-    let mint = scene.fake.signer(Algorithm::ES256).token("eve");
-    let tokens: Vec<_> = (0..10_000).map(|index| mint.clone().header("kid", format!("kid-{index}")).sign()).collect();
+    let template = scene.fake.signer(Algorithm::ES256).token("eve");
+    let tokens: Vec<_> =
+        (0..10_000).map(|index| template.clone().header("kid", format!("kid-{index}")).sign()).collect();
     let over = Arc::new(AtomicBool::new(false));
-    let good = tokio::spawn({
+    let valid = tokio::spawn({
         let over = Arc::clone(&over);
         latencies(scene.app.clone(), scene.fake.valid_token(), move |_| !over.load(Ordering::Relaxed))
     });
@@ -105,7 +106,7 @@ async fn flood() {
     });
     let took = flood.await.unwrap();
     over.store(true, Ordering::Relaxed);
-    let busy = good.await.unwrap();
+    let busy = valid.await.unwrap();
     println!(
         "| 10 000 tokens with distinct unknown `kid`s, ten times over in {} ms, within one cooldown | {} | {} | {} |",
         took.as_millis(),

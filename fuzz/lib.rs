@@ -21,7 +21,7 @@ pub const NOW: u64 = 1_800_000_000;
 
 pub fn issuer() -> MockIssuer {
     let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(NOW));
-    MockIssuer::new(ISSUER).with_algorithm(Algorithm::EdDSA).clock(clock)
+    MockIssuer::new(ISSUER).with_algorithm(Algorithm::EdDSA).with_clock(clock)
 }
 
 /// Authenticates a request. A JWT needs no waiting.

@@ -2,10 +2,11 @@
 //!
 //! *In*: nothing. *Out*: [`ActsFor`], which [`Token::acts_for`](crate::Token::acts_for) returns.
 //!
-//! RFC 9068 §2.2 puts the client into `sub` if a client obtained the token for itself. Some providers give such a token a
-//! subject of its own, and that rule would read it as a user's. Their rules are with each [`Preset`](crate::Preset).
+//! By RFC 9068 §2.2, `sub` is the client if a client obtained the token for itself. Some providers set `sub` of such a token
+//! to another value, so by this rule it would count as a user's token. The [`Preset`](crate::Preset) of such a provider has
+//! a different rule.
 
-/// For whom a token acts (RFC 9068 §2.2, RFC 9700 §4.15). A [`Preset`](crate::Preset) may have a rule of its own.
+/// For whom a token acts (RFC 9068 §2.2, RFC 9700 §4.15). A [`Preset`](crate::Preset) may have a different rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ActsFor {
@@ -13,7 +14,7 @@ pub enum ActsFor {
     User,
     /// The client itself: `sub` equals `client_id`, or there is no `sub`.
     Client,
-    /// The token doesn't say: there is a subject but no client, or the provider's tokens don't distinguish. Neither
-    /// `UserToken` nor `ClientToken` accepts such a token.
+    /// Unknown: the token has a subject but no client, or the provider's tokens don't distinguish users from clients.
+    /// Neither `UserToken` nor `ClientToken` accepts such a token.
     Unknown,
 }

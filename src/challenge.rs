@@ -40,8 +40,8 @@ impl Default for ChallengeParameters {
 impl Challenge {
     pub(crate) fn new(error: &AuthError, parameters: &ChallengeParameters) -> Self {
         let mut lines = Vec::new();
-        if challenges(error.kind()) {
-            lines.extend(bearer(error, parameters).into_header());
+        if has_challenge(error.kind()) {
+            lines.extend(bearer_challenge(error, parameters).into_header());
         }
         if error.kind() == AuthErrorKind::MissingCredentials {
             lines.extend(parameters.other_schemes.iter().cloned().filter_map(SchemeChallenge::into_header));
@@ -89,12 +89,13 @@ fn status(kind: AuthErrorKind) -> StatusCode {
     }
 }
 
-/// True if other credentials can help the client.
-fn challenges(kind: AuthErrorKind) -> bool {
+/// True if the refusal has a challenge, because the client may succeed with other credentials.
+fn has_challenge(kind: AuthErrorKind) -> bool {
     !matches!(kind, AuthErrorKind::Forbidden | AuthErrorKind::Unavailable | AuthErrorKind::MissingLayer)
 }
 
-/// The error code of RFC 6750 §3.1 or RFC 9470 §3. None if the request had no credentials (§3.1).
+/// Returns the error code of RFC 6750 §3.1 or RFC 9470 §3. `None` if there is no code for the kind, or if the request had no
+/// credentials (RFC 6750 §3.1).
 pub(crate) fn error_code(kind: AuthErrorKind) -> Option<&'static str> {
     match kind {
         AuthErrorKind::InvalidRequest => Some("invalid_request"),
@@ -108,15 +109,15 @@ pub(crate) fn error_code(kind: AuthErrorKind) -> Option<&'static str> {
     }
 }
 
-fn bearer(error: &AuthError, parameters: &ChallengeParameters) -> SchemeChallenge {
+fn bearer_challenge(error: &AuthError, parameters: &ChallengeParameters) -> SchemeChallenge {
     let mut line = ChallengeLine::new("Bearer");
     line.push("realm", &parameters.realm.0);
     if let Some(code) = error_code(error.kind()) {
         line.push("error", code);
         line.push("error_description", error.description());
     }
-    let known = matches!(error.kind(), AuthErrorKind::MissingCredentials | AuthErrorKind::InvalidToken);
-    if let Some(scopes) = error.scopes().or_else(|| parameters.scopes.as_ref().filter(|_| known)) {
+    let no_valid_token = matches!(error.kind(), AuthErrorKind::MissingCredentials | AuthErrorKind::InvalidToken);
+    if let Some(scopes) = error.scopes().or_else(|| parameters.scopes.as_ref().filter(|_| no_valid_token)) {
         line.push("scope", &scopes.to_string());
     }
     let (acr_values, max_age) = error.authentication();
@@ -162,14 +163,14 @@ impl SchemeChallenge {
         SchemeChallengeBuilder { scheme: scheme.into(), parameters: Vec::new() }
     }
 
-    /// Always `Some`: the line consists of tokens and quoted texts.
+    /// Returns the header's value. Always `Some`: the line consists of tokens and quoted texts.
     fn into_header(self) -> Option<HeaderValue> {
         HeaderValue::try_from(self.line).ok()
     }
 }
 
 impl SchemeChallengeBuilder {
-    /// Adds `name="value"`.
+    /// Adds the parameter `name="value"`.
     pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.parameters.push((name.into(), value.into()));
         self
@@ -182,10 +183,10 @@ impl SchemeChallengeBuilder {
     /// value has characters that RFC 6750 §3 does not allow.
     pub fn build(self) -> Result<SchemeChallenge, ConfigError> {
         let mut mistakes = MistakeCollector::new();
-        mistakes.check(check_token(&self.scheme));
+        mistakes.check(check_http_token(&self.scheme));
         let mut line = ChallengeLine::new(&self.scheme);
         for (index, (name, value)) in self.parameters.iter().enumerate() {
-            mistakes.check(check_token(name));
+            mistakes.check(check_http_token(name));
             mistakes.check(QuotedText::new("challenge", value));
             if self.parameters.iter().take(index).any(|(other, _)| other.eq_ignore_ascii_case(name)) {
                 mistakes.add("challenge", format!("{name:?} is repeated"), "name each parameter once");
@@ -203,7 +204,7 @@ impl fmt::Display for SchemeChallenge {
     }
 }
 
-/// A challenge while it is written.
+/// A challenge that is being written.
 struct ChallengeLine {
     line: String,
     separator: &'static str,
@@ -226,16 +227,17 @@ impl ChallengeLine {
     }
 }
 
-fn check_token(text: &str) -> Result<(), ConfigMistake> {
+/// Checks a token of the HTTP grammar, which is not an access token (RFC 9110 §5.6.2).
+fn check_http_token(text: &str) -> Result<(), ConfigMistake> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if !text.is_empty() && text.bytes().all(legal) {
         return Ok(());
     }
-    let found = format!("{text:?} is not a token");
+    let found = format!("{text:?} has characters that are not allowed here, or is empty");
     Err(ConfigMistake::new("challenge", found, "use the characters of RFC 9110 §5.6.2"))
 }
 
-/// A text between quotes without escapes: `%x20-21 / %x23-5B / %x5D-7E` (RFC 6750 §3).
+/// A text that needs no escapes between quotes: `%x20-21 / %x23-5B / %x5D-7E` (RFC 6750 §3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct QuotedText(String);
 

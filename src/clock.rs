@@ -1,7 +1,7 @@
-//! The only source of time.
+//! The only source of time in the crate.
 //!
-//! *In*: nothing. *Out*: the time of day, which is compared with tokens; a monotonic time, for ages and timeouts; and
-//! sleeping. Tests pass a
+//! *In*: nothing. *Out*: the time of day, to compare with the dates of tokens; a monotonic time, for ages and timeouts;
+//! and a timer. Tests pass a
 #![cfg_attr(feature = "test-util", doc = " [`ManualClock`](crate::testing::ManualClock).")]
 #![cfg_attr(not(feature = "test-util"), doc = " `ManualClock` (feature `test-util`).")]
 
@@ -13,12 +13,12 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-/// Returns the time, and sleeps.
+/// A source of time: the time of day, a monotonic time, and a timer.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Returns the time of day.
     fn now(&self) -> SystemTime;
 
-    /// Returns how long ago some fixed moment was. Unlike [`now`](Self::now) it never goes back.
+    /// Returns a monotonic time: how long ago a fixed moment was. Unlike [`now`](Self::now) it never goes back.
     ///
     /// Default: the time since this method was first called in the process.
     fn elapsed(&self) -> Duration {
@@ -26,7 +26,7 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
         START.get_or_init(Instant::now).elapsed()
     }
 
-    /// Ends after `duration`.
+    /// Returns a future that is ready after `duration`.
     ///
     /// Default: tokio's timer, which needs a runtime with `enable_time`.
     fn sleep(&self, duration: Duration) -> SleepFuture {

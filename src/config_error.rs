@@ -28,19 +28,19 @@ impl ConfigMistake {
         Self { setting, found: found.into(), change }
     }
 
-    /// The name of the setting, usually that of the builder's method.
+    /// Returns the name of the setting, usually that of the builder's method.
     #[must_use]
     pub fn setting(&self) -> &'static str {
         self.setting
     }
 
-    /// What was found.
+    /// Returns what was found.
     #[must_use]
     pub fn found(&self) -> &str {
         &self.found
     }
 
-    /// What to change.
+    /// Returns what to change.
     #[must_use]
     pub fn change(&self) -> &'static str {
         self.change
@@ -105,7 +105,7 @@ impl MistakeCollector {
         self.mistakes.extend(other.mistakes);
     }
 
-    /// Returns the error if there is any mistake.
+    /// Returns an error if there is any mistake.
     pub(crate) fn finish(self) -> Result<(), ConfigError> {
         if self.mistakes.is_empty() { Ok(()) } else { Err(ConfigError { mistakes: self.mistakes }) }
     }

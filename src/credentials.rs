@@ -1,10 +1,11 @@
 //! The credentials of a request (RFC 6750 §2, OAuth 2.1 §5.1).
 //!
-//! *In*: the request's head. *Out*: one token and the method by which it was sent, or the exact reason why there is none.
+//! *In*: the request's head. *Out*: one token and its bearer method, or the reason of the refusal.
 //!
 //! A token must be sent exactly once, by exactly one method. By default only `Authorization: Bearer` is accepted; the
-//! [`ResourceServerBuilder`](crate::server::ResourceServerBuilder) accepts further methods. A token in the query beside one
-//! in the header is refused even if the query is not accepted, because the client used two methods (RFC 6750 §2).
+//! [`ResourceServerBuilder`](crate::server::ResourceServerBuilder) can accept further methods. If the request has a token in
+//! the header and another one in the query, it is refused even if the query is not accepted, because the client used two
+//! methods (RFC 6750 §2).
 //!
 //! The content of the token is *not* checked here.
 
@@ -14,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 
 use crate::error::{AuthError, Reason};
 
-/// The token as it was sent, and by which method. `Debug` hides the token.
+/// The token of a request and its bearer method. `Debug` hides the token.
 #[derive(Clone)]
 pub(crate) struct Credentials<'r> {
     /// ASCII, because `is_b64token` accepts nothing else.
@@ -22,7 +23,7 @@ pub(crate) struct Credentials<'r> {
     method: BearerMethod,
 }
 
-/// The method by which a token was sent.
+/// How a request carries its token: the bearer method (RFC 6750 §2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BearerMethod {
@@ -41,7 +42,7 @@ pub enum BearerMethod {
     Direct,
 }
 
-/// The accepted methods.
+/// Which bearer methods are accepted, and the maximum length of a token.
 #[derive(Debug, Clone)]
 pub(crate) struct AcceptedMethods {
     pub(crate) authorization_without_scheme: bool,
@@ -51,13 +52,14 @@ pub(crate) struct AcceptedMethods {
     pub(crate) max_token_bytes: usize,
 }
 
-/// What [`FormBodyLayer`](crate::layer::FormBodyLayer) scan in the body, on its way to the layer inside.
+/// In a request's extensions: every `access_token` that the
+/// [`FormBodyLayer`](crate::layer::form_body::FormBodyLayer) found in the form body. The inner [`OAuthLayer`](crate::OAuthLayer) reads them.
 #[derive(Clone)]
-pub(crate) struct FormToken(pub(crate) Vec<String>);
+pub(crate) struct FormTokens(pub(crate) Vec<String>);
 
-impl fmt::Debug for FormToken {
+impl fmt::Debug for FormTokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("FormToken([redacted])")
+        f.write_str("FormTokens([redacted])")
     }
 }
 
@@ -87,42 +89,42 @@ impl Credentials<'_> {
         Credentials { token: Cow::Owned(self.token.into_owned()), method: self.method }
     }
 
-    /// Returns the method by which the token was sent.
+    /// Returns the bearer method.
     pub(crate) fn bearer_method(&self) -> BearerMethod {
         self.method
     }
 }
 
 impl<'r> Credentials<'r> {
-    /// Counts the tokens, then checks the size and the syntax of the only one.
+    /// Finds the only token of a request, and checks its size and its syntax.
     pub(crate) fn from_request(parts: &'r Parts, accepted: &AcceptedMethods) -> Result<Self, AuthError> {
-        let mut scan = CredentialScan::default();
-        scan.authorization(&parts.headers, accepted)?;
+        let mut found = FoundCredentials::default();
+        found.read_authorization(&parts.headers, accepted)?;
         if let Some(name) = &accepted.header {
-            scan.header(&parts.headers, name)?;
+            found.read_header(&parts.headers, name)?;
         }
         if let Some(name) = &accepted.cookie {
-            scan.cookie(&parts.headers, name)?;
+            found.read_cookie(&parts.headers, name)?;
         }
         if let Some(query) = parts.uri.query() {
-            scan.query(query, accepted)?;
+            found.read_query(query, accepted)?;
         }
-        if let Some(FormToken(tokens)) = parts.extensions.get() {
-            tokens.iter().try_for_each(|token| scan.add(Cow::Borrowed(token.as_bytes()), BearerMethod::Form))?;
+        if let Some(FormTokens(tokens)) = parts.extensions.get() {
+            tokens.iter().try_for_each(|token| found.add(Cow::Borrowed(token.as_bytes()), BearerMethod::Form))?;
         }
-        let Some(credentials) = scan.credentials else {
-            return Err(scan.without_credentials.unwrap_or(Reason::NoCredentials).into());
+        let Some(credentials) = found.credentials else {
+            return Err(found.reason_if_none.unwrap_or(Reason::NoCredentials).into());
         };
         credentials.check(accepted)
     }
 
-    /// Accepts a token that was not sent in a request.
+    /// Checks the size and the syntax of a token that did not come in a request.
     pub(crate) fn from_text(token: &'r str, accepted: &AcceptedMethods) -> Result<Self, AuthError> {
         Credentials { token: Cow::Borrowed(token.as_bytes()), method: BearerMethod::Direct }.check(accepted)
     }
 
     #[cfg(feature = "test-util")]
-    pub(crate) fn sent_by(self, method: BearerMethod) -> Self {
+    pub(crate) fn with_bearer_method(self, method: BearerMethod) -> Self {
         Self { method, ..self }
     }
 
@@ -137,13 +139,16 @@ impl<'r> Credentials<'r> {
     }
 }
 
+/// What was found in a request so far.
 #[derive(Default)]
-struct CredentialScan<'r> {
+struct FoundCredentials<'r> {
+    /// The first token. A second one is an error.
     credentials: Option<Credentials<'r>>,
-    without_credentials: Option<Reason>,
+    /// The reason of the refusal if there is no token. `None`: there are no credentials at all.
+    reason_if_none: Option<Reason>,
 }
 
-impl<'r> CredentialScan<'r> {
+impl<'r> FoundCredentials<'r> {
     fn add(&mut self, token: Cow<'r, [u8]>, method: BearerMethod) -> Result<(), AuthError> {
         if self.credentials.is_some() {
             return Err(Reason::TwoMethods.into());
@@ -152,8 +157,8 @@ impl<'r> CredentialScan<'r> {
         Ok(())
     }
 
-    fn authorization(&mut self, headers: &'r HeaderMap, accepted: &AcceptedMethods) -> Result<(), AuthError> {
-        let Some(value) = once(headers, &header::AUTHORIZATION)? else { return Ok(()) };
+    fn read_authorization(&mut self, headers: &'r HeaderMap, accepted: &AcceptedMethods) -> Result<(), AuthError> {
+        let Some(value) = single_value(headers, &header::AUTHORIZATION)? else { return Ok(()) };
         let value = value.as_bytes();
         // The scheme is case-insensitive (RFC 9110 §11.1), and one or more spaces follow it (RFC 6750 §2.1).
         let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
@@ -169,23 +174,23 @@ impl<'r> CredentialScan<'r> {
         if accepted.authorization_without_scheme && rest.is_empty() && is_b64token(value) {
             return self.add(Cow::Borrowed(value), BearerMethod::Authorization);
         }
-        self.without_credentials = Some(Reason::UnsupportedScheme);
+        self.reason_if_none = Some(Reason::UnsupportedScheme);
         Ok(())
     }
 
-    fn header(&mut self, headers: &'r HeaderMap, name: &HeaderName) -> Result<(), AuthError> {
-        match once(headers, name)? {
+    fn read_header(&mut self, headers: &'r HeaderMap, name: &HeaderName) -> Result<(), AuthError> {
+        match single_value(headers, name)? {
             Some(value) => self.add(Cow::Borrowed(value.as_bytes()), BearerMethod::Header),
             None => Ok(()),
         }
     }
 
-    fn cookie(&mut self, headers: &'r HeaderMap, name: &str) -> Result<(), AuthError> {
+    fn read_cookie(&mut self, headers: &'r HeaderMap, name: &str) -> Result<(), AuthError> {
         for pair in
             headers.get_all(header::COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
         {
             let pair = pair.trim_ascii();
-            // Cookies of other applications may contain any bytes; only ours must be text.
+            // Cookies of other applications may contain any bytes, so the header is not read as text.
             let Some(value) = pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"=")) else {
                 continue;
             };
@@ -194,7 +199,7 @@ impl<'r> CredentialScan<'r> {
         Ok(())
     }
 
-    fn query(&mut self, query: &'r str, accepted: &AcceptedMethods) -> Result<(), AuthError> {
+    fn read_query(&mut self, query: &'r str, accepted: &AcceptedMethods) -> Result<(), AuthError> {
         if !accepted.query && self.credentials.is_none() {
             return Ok(());
         }
@@ -210,7 +215,7 @@ impl<'r> CredentialScan<'r> {
 }
 
 /// Returns the only value of a header. A second value is refused, even an equal one (RFC 9110 §5.3, RFC 6750 §3.1).
-fn once<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r HeaderValue>, AuthError> {
+fn single_value<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r HeaderValue>, AuthError> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() {

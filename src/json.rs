@@ -14,7 +14,7 @@ pub(crate) fn once<T, E: serde::de::Error>(member: &mut Option<T>, value: T) -> 
     if member.replace(value).is_some() { Err(E::custom("duplicate member")) } else { Ok(()) }
 }
 
-/// The names of the members that are not used, to find duplicates, also if they are escaped differently.
+/// The names of the members that have no field of their own, to find duplicates. Names are compared after unescaping.
 #[derive(Default)]
 pub(crate) struct OtherNames<'de>(Vec<Cow<'de, str>>);
 
@@ -43,7 +43,7 @@ pub(crate) fn object<'de, T: Deserialize<'de>>(text: &'de str) -> serde_json::Re
     serde_json::from_str(text)
 }
 
-/// A string. It borrows from the text unless it has escapes.
+/// A string. It borrows from the JSON text unless the text has escapes.
 pub(crate) struct Str<'de>(pub(crate) Cow<'de, str>);
 
 impl<'de: 's, 's> Deserialize<'de> for Str<'s> {
@@ -68,7 +68,7 @@ impl<'de: 's, 's> Deserialize<'de> for Str<'s> {
     }
 }
 
-/// A value that is not used. Unlike `IgnoredAny`, it keeps the nesting limit of `serde_json`, and checks numbers.
+/// A value that is not used. Unlike serde's `IgnoredAny`, it applies the nesting limit of `serde_json` and checks numbers.
 pub(crate) struct Skip;
 
 impl<'de> Deserialize<'de> for Skip {

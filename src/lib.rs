@@ -24,7 +24,7 @@
 //! # #[cfg(not(all(feature = "axum", feature = "http-client")))] fn main() {}
 //! ```
 //!
-//! `cargo run --example quickstart` runs such a program. The README has a custom claim, a test to copy and the table of
+//! `cargo run --example quickstart` runs such a program. The README shows a custom claim, a test to copy, and the table of
 //! responses.
 //!
 //! # Where to find what
@@ -48,10 +48,10 @@
 //!
 //! # Features
 //!
-//! | feature | default | |
+//! | feature | default | effect |
 //! |---|---|---|
-//! | `aws-lc-rs` | yes | Signatures by aws-lc-rs. Needs a C compiler. Used if `rust-crypto` is on as well. |
-//! | `rust-crypto` | | Signatures by RustCrypto through jsonwebtoken, for builds without a C compiler (leave out `http-client`, too). No ES512, no RSA keys over 4096 bits, and slower. |
+//! | `aws-lc-rs` | yes | Signatures by aws-lc-rs. Needs a C compiler. If both crypto features are on, this one is used. |
+//! | `rust-crypto` | | Signatures by RustCrypto through jsonwebtoken, for builds without a C compiler (also turn off `http-client`). No ES512, no RSA keys over 4096 bits, and slower. |
 //! | `axum` | yes | Extractors for axum 0.8, through axum-core. |
 //! | `http-client` | yes | [`HttpClient`](fetch/struct.HttpClient.html), which fetches metadata and keys with reqwest and rustls; its aws-lc-rs needs a C compiler. Without it, implement [`fetch::Fetch`]. |
 //! | `tracing` | yes | Events through `tracing`, under the target `tower_oauth`. |
@@ -59,7 +59,7 @@
 //! | `test-util` | | [`testing`](testing/index.html): `MockIssuer`, forged tokens, `ManualClock`, `TestToken`, `TestRequest`. |
 //! | `token-endpoint` | | [`token_endpoint`](token_endpoint/index.html): tokens, introspection, revocation, a key set and metadata of your own. |
 //! | `redis` | | `token-endpoint` with [`RedisStore`](token_endpoint/struct.RedisStore.html), for several instances of one issuer. TLS by rustls with aws-lc, which needs a C compiler. |
-//! | `postgres` | | `token-endpoint` with [`PostgresStore`](token_endpoint/struct.PostgresStore.html), the same in PostgreSQL, with its migrations. |
+//! | `postgres` | | `token-endpoint` with [`PostgresStore`](token_endpoint/struct.PostgresStore.html), for several instances of one issuer. It runs its own migrations. |
 //!
 //! One of the two crypto features must be on. A feature changes no response until your code uses it.
 //!
@@ -70,11 +70,11 @@
 //!                      │                                                        ▲
 //! 4 extractors     ┌───┼───────────── extract ───────────── handler ────────────┼───┐ Token · Scoped<S> · InRole<R> · Claims<T>
 //! 3 HTTP           │   ▼   layer ──► server ──► inner service ──► layer         │   │ OAuthLayer · ResourceServer
-//! 2 verification   │   verify: jwt · introspection · jwt_or_opaque · cached   step_up│ Verify · StepUp
-//! 1 infrastructure │   issuer · keys · fetch · jws · clock · log                    │ the only network, clock, crypto
-//! 0 values         │   scope · role · error · credentials · claims · token · challenge · …
-//!                  └────────────────────────────────────────────────────────────────┘
-//!   token_endpoint (uses 0 and 1 only)          testing (may use everything, nothing uses it)
+//! 2 verification   │   verify: jwt · introspection · jwt_or_opaque · cached      step_up    │ Verify · StepUp
+//! 1 infrastructure │   issuer · keys · fetch · jws · clock · log                            │ network, clock, crypto
+//! 0 values         │   scope · role · error · credentials · claims · token · challenge · …  │
+//!                  └────────────────────────────────────────────────────────────────────────┘
+//!   token_endpoint (uses floors 0 and 1 only)     testing (may use everything, nothing uses it)
 //! ```
 //!
 //! A module imports only from its own floor or from a lower one, and never in a circle. `tests/it/floors.rs` checks this.
@@ -94,8 +94,8 @@
 //! 5. `LayerState::accept_request` (`layer/oauth_layer.rs`) passes the verdict to `ResourceServer::accept`, which refuses
 //!    sender-constrained tokens (`cnf`) and adds the [`scope::ScopeHierarchy`]. Then it puts the [`Token`] into the request's
 //!    extensions and calls the inner service.
-//! 6. An extractor (`extract/`) takes the token from there and makes evidence: [`Token::require`] returns a [`Scoped`],
-//!    [`Token::require_role`] an [`InRole`]. If that fails, it returns an [`AuthError`].
+//! 6. An extractor (`extract/`) reads the token from the extensions and makes evidence: [`Token::require`] returns a
+//!    [`Scoped`], [`Token::require_role`] an [`InRole`]. If that fails, it returns an [`AuthError`].
 //! 7. The response passes `LayerState::finish_response` (`layer/refusal.rs`). It leaves the response of a handler as it is,
 //!    except for `Cache-Control: private` and `Vary` where they are needed.
 //! 8. Every refusal, also one of an extractor or handler, is rendered by `LayerState::refuse`: it gets the

@@ -104,14 +104,14 @@ pub(crate) fn unknown_key_id(issuer: &str) {
     metrics::counter!("tower_oauth_unknown_kids_total", "issuer" => issuer.to_owned()).increment(1);
 }
 
-/// A token waited for its key.
+/// A request waited for the key of its token.
 #[cfg_attr(not(feature = "metrics"), expect(unused_variables, reason = "no feature uses them"))]
 pub(crate) fn waited(issuer: &str, time: Duration) {
     #[cfg(feature = "metrics")]
     metrics::histogram!("tower_oauth_key_wait_seconds", "issuer" => issuer.to_owned()).record(time.as_secs_f64());
 }
 
-/// An introspection request ended: whether the token is active, or why there is no response. A failure is caused by our
+/// An introspection request ended. `active` is the issuer's response, or why there is none. A failure is caused by our
 /// credentials or by the issuer, not by the token.
 #[cfg_attr(not(feature = "metrics"), expect(unused_variables, reason = "no feature uses them"))]
 pub(crate) fn introspected(issuer: &str, active: Result<bool, &FetchError>, duration: Duration) {
@@ -129,10 +129,10 @@ pub(crate) fn introspected(issuer: &str, active: Result<bool, &FetchError>, dura
     }
     #[cfg(feature = "tracing")]
     match active {
-        Ok(active) => tracing::debug!(target: "tower_oauth", issuer, active, "the issuer was asked about a token"),
+        Ok(active) => tracing::debug!(target: "tower_oauth", issuer, active, "a token was introspected"),
         Err(error) => {
             let cause = causes(error);
-            tracing::error!(target: "tower_oauth", issuer, %error, cause, "the issuer could not be asked about a token");
+            tracing::error!(target: "tower_oauth", issuer, %error, cause, "a token could not be introspected");
         }
     }
 }
@@ -140,7 +140,9 @@ pub(crate) fn introspected(issuer: &str, active: Result<bool, &FetchError>, dura
 /// The result of a cache look-up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Lookup {
+    /// An accepted token.
     Hit,
+    /// A cached rejection.
     Refused,
     /// Another request with the same token was being verified already.
     Joined,

@@ -1,6 +1,6 @@
 //! Step-up: some operations require that the user authenticated recently or strongly enough (RFC 9470).
 //!
-//! *In*: a [`Token`]. *Out*: nothing, or the error that says what the client should request.
+//! *In*: a [`Token`]. *Out*: nothing, or the error that lists what the client must request.
 //!
 //! A token without the claim that a requirement needs doesn't meet it. As a layer:
 //! [`RequireStepUpLayer`](crate::layer::require::RequireStepUpLayer).
@@ -15,7 +15,7 @@ use crate::{
     token::Token,
 };
 
-/// How a user must have authenticated for an operation.
+/// Requirements of an operation for the user's authentication: how recent and how strong.
 ///
 /// ```
 /// # fn main() -> Result<(), tower_oauth::ConfigError> {
@@ -64,7 +64,7 @@ impl StepUp {
         let recent = self.max_age.is_none_or(|max_age| {
             token.authenticated_at().is_some_and(|at| match self.clock.now().duration_since(at) {
                 Ok(ago) => ago <= max_age,
-                Err(ahead) => ahead.duration() <= MAX_CLOCK_SKEW,
+                Err(ahead) => ahead.duration() <= LEEWAY,
             })
         });
         if strong && recent {
@@ -76,13 +76,14 @@ impl StepUp {
 }
 
 impl StepUpBuilder {
-    /// Adds an accepted authentication context class (`acr`). Call it several times, the preferred value first.
+    /// Adds an accepted authentication context class (`acr`). For several values, call it several times, with the
+    /// preferred value first.
     pub fn acr(mut self, value: impl Into<String>) -> Self {
         self.acr_values.push(value.into());
         self
     }
 
-    /// Maximum time since the user authenticated, in whole seconds. Default: unlimited.
+    /// Maximum time since the user authenticated. The challenge states it in whole seconds. Default: unlimited.
     pub fn max_age(self, max_age: Duration) -> Self {
         Self { max_age: Some(max_age), ..self }
     }
@@ -115,5 +116,5 @@ fn check_acr(value: &str) -> Result<(), ConfigError> {
     QuotedText::new("acr", value).map(drop)
 }
 
-/// How far the issuer's clock may be ahead of ours.
-const MAX_CLOCK_SKEW: Duration = Duration::from_secs(30);
+/// How far the issuer's clock may be ahead of ours, so that `auth_time` is in the future.
+const LEEWAY: Duration = Duration::from_secs(30);

@@ -1,7 +1,7 @@
 //! [`Token`]: the verified facts of a request's token, and [`Scoped`], the evidence of a scope.
 //!
 //! *In*: the claims of a verified token (a JWT's payload, an introspection response).
-//! *Out*: the standard facts, claims of the application, and whether a scope is granted.
+//! *Out*: the facts, the claims as a type of the application, and evidence of scopes.
 //!
 //! Only a verifier makes a `Token`: there is no public constructor. So a function that takes `&Scoped<OrdersWrite>` cannot
 //! be called without that scope.
@@ -30,7 +30,7 @@ use crate::{
     scope::{RequiredScopes, ScopeHierarchy, Scopes},
 };
 
-/// Verified facts about the request's token. Cheap to clone. `Debug` shows none of them.
+/// The verified access token of a request: its facts, claims and scopes. Cheap to clone. `Debug` shows none of its content.
 #[derive(Clone)]
 pub struct Token {
     facts: Arc<Facts>,
@@ -118,8 +118,8 @@ impl Token {
         self.facts.text(self.facts.acr.as_ref())
     }
 
-    /// Returns whether the token acts for a user or for the client itself, by the rule of RFC 9068 or of the issuer's
-    /// [`Preset`](crate::Preset). The result is kept with the token.
+    /// Returns for whom the token acts, a user or the client itself, by the rule of RFC 9068 or of the issuer's
+    /// [`Preset`](crate::Preset). The first call computes the result; clones share it.
     #[must_use]
     pub fn acts_for(&self) -> ActsFor {
         self.facts.acts_for()
@@ -138,21 +138,21 @@ impl Token {
         })
     }
 
-    /// Like [`claims`](Self::claims), but deserialized once per token, for as long as [`Cached`](crate::Cached) keeps the
-    /// token. The first type is kept with the token; a second type is deserialized on each call.
+    /// Like [`claims`](Self::claims), but the result is shared: behind [`Cached`](crate::Cached) the claims are deserialized
+    /// once per token, not once per request. This holds for the first type only; any other type is deserialized on each call.
     ///
     /// # Errors
     /// Those of [`claims`](Self::claims).
     pub fn shared_claims<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<T>, AuthError> {
-        if let Some(known) = self.facts.shared.get().and_then(|known| Arc::clone(known).downcast().ok()) {
-            return Ok(known);
+        if let Some(shared) = self.facts.shared.get().and_then(|shared| Arc::clone(shared).downcast().ok()) {
+            return Ok(shared);
         }
         let claims = Arc::new(self.claims::<T>()?);
         self.facts.shared.get_or_init(|| Arc::clone(&claims) as Arc<dyn Any + Send + Sync>);
         Ok(claims)
     }
 
-    /// Returns whether the token grants the scope `name`, itself or through a wider scope.
+    /// Returns `true` if the token grants the scope `name`, directly or through a scope that includes it.
     #[must_use]
     pub fn allows(&self, name: &str) -> bool {
         match &self.hierarchy {
@@ -164,7 +164,7 @@ impl Token {
     /// Returns evidence that the token grants `S`: one scope, all of a tuple, or [`AnyOf`](crate::AnyOf) of a tuple.
     ///
     /// # Errors
-    /// [`InsufficientScope`](crate::error::AuthErrorKind::InsufficientScope), with all scopes that `S` needs.
+    /// [`InsufficientScope`](crate::error::AuthErrorKind::InsufficientScope), with all scopes of `S`.
     pub fn require<S: RequiredScopes>(&self) -> Result<Scoped<S>, AuthError> {
         if S::satisfied(&|name| self.allows(name)) {
             Ok(Scoped { token: self.clone(), scopes: PhantomData })

@@ -34,7 +34,7 @@ pub(crate) fn check_url(setting: &'static str, url: &str, plain: PlainHttp) -> R
         (_, Some(authority)) if authority.as_str().contains('@') => {
             return Err(ConfigMistake::new(setting, "the URL has a user name", CHANGE).into());
         }
-        (_, Some(authority)) if !is_complete(authority) => "has no host, or no possible port",
+        (_, Some(authority)) if !is_complete(authority) => "has no host, or an invalid port",
         (Some("https"), Some(_)) => return Ok(()),
         (Some("http"), Some(_)) if plain == PlainHttp::Anywhere => return Ok(()),
         (Some("http"), Some(authority)) if plain == PlainHttp::Loopback && is_loopback(authority.host()) => {

@@ -1,5 +1,5 @@
-//! The physical limit: a layer that checks one signature by a parsed key and does nothing else. The signature is decoded once
-//! when the layer is built, and the header of the request is never read.
+//! The limit that no verifier can beat: a layer that checks one signature by a parsed key and does nothing else. The signature
+//! is decoded once, when the layer is built, and the header of the request is never read.
 
 use std::{
     convert::Infallible,
@@ -16,6 +16,7 @@ use http::{Request, Response, StatusCode};
 use serde_json::Value;
 use tower::{Layer, Service};
 
+/// The key, the signed bytes and the signature.
 #[derive(Clone)]
 pub(crate) struct Limit(Arc<(ParsedPublicKey, Vec<u8>, Vec<u8>)>);
 

@@ -90,8 +90,8 @@ impl Contestant {
     /// Returns the next request.
     pub(crate) fn request(&self) -> Request<Body> {
         const STRIDE: usize = 7919;
-        let place = self.next.replace((self.next.get() + STRIDE) % self.tokens.len());
-        let request = Request::get("/orders").header("authorization", format!("Bearer {}", self.tokens[place]));
+        let index = self.next.replace((self.next.get() + STRIDE) % self.tokens.len());
+        let request = Request::get("/orders").header("authorization", format!("Bearer {}", self.tokens[index]));
         request.body(Body::empty()).unwrap()
     }
 }

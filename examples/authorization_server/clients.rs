@@ -13,8 +13,8 @@
 //! | `audiences` | An object from the URL of an API to `"jwt"` or `"opaque"`. The first is used if a request names none. |
 //! | `introspect` | `true`: the client may introspect any token. Default: `false`. |
 //!
-//! Other members of RFC 7591 are ignored, except those that this server would have to obey: they are mistakes. A member that
-//! is unknown there too is a mistake, because it is probably a misspelt name.
+//! Other members of RFC 7591 are ignored, unless ignoring them would be wrong, as for `jwks_uri`; then they are a mistake. A
+//! member that RFC 7591 doesn't define is a mistake too, because its name is probably misspelt.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -43,7 +43,7 @@ pub(crate) struct Registered {
     pub(crate) scopes: Vec<String>,
 }
 
-/// Reads the file. Adds each mistake with its place in the file. Never quotes a value that may be a secret.
+/// Reads the file. Adds each mistake with its position in the file. Never quotes a value that may be a secret.
 pub(crate) fn read(path: &str, mistakes: &mut Mistakes) -> Registered {
     let mut registered = Registered::default();
     let text = match fs::read(path).map(String::from_utf8) {
@@ -71,28 +71,28 @@ pub(crate) fn read(path: &str, mistakes: &mut Mistakes) -> Registered {
     };
     let mut ids = HashMap::new();
     for (index, entry) in entries.into_iter().enumerate() {
-        Place { path, index, mistakes: &mut *mistakes }.client(entry, &mut ids, &mut registered);
+        ClientReader { path, index, mistakes: &mut *mistakes }.read(entry, &mut ids, &mut registered);
     }
     registered.scopes.sort_unstable();
     registered.scopes.dedup();
     registered
 }
 
-/// The place of one client in the file.
-struct Place<'p> {
+/// Reads one client of the file. Adds each mistake with the client's index.
+struct ClientReader<'p> {
     path: &'p str,
     index: usize,
     mistakes: &'p mut Mistakes,
 }
 
-impl Place<'_> {
-    fn client(&mut self, entry: &RawValue, ids: &mut HashMap<String, usize>, registered: &mut Registered) {
+impl ClientReader<'_> {
+    fn read(&mut self, entry: &RawValue, ids: &mut HashMap<String, usize>, registered: &mut Registered) {
         let Ok(Members(members)) = serde_json::from_str(entry.get()) else {
             return self.add("", "it is not an object");
         };
         for (index, (name, _)) in members.iter().enumerate() {
             let base = name.split('#').next().unwrap_or_default(); // RFC 7591 §2.2: a language tag may follow
-            if !KNOWN.contains(&base) && !OWN.contains(&&**name) {
+            if !REGISTERED.contains(&base) && !OWN.contains(&&**name) {
                 self.add(name, "there is no such member in RFC 7591 §2 nor in this program (audiences, introspect)");
             }
             if members.iter().take(index).any(|(other, _)| other == name) {
@@ -115,7 +115,7 @@ impl Place<'_> {
         }
         let name = self.value("client_name", get("client_name"), "a string");
         let (path, index) = (self.path, self.index);
-        let client = self.mistakes.check(|setting| place_of(path, index, member_of(setting)), builder.build());
+        let client = self.mistakes.check(|setting| position(path, index, member_of(setting)), builder.build());
         if let Some(client) = client {
             registered.names.extend(name.map(|name| (client.id().to_owned(), name)));
             registered.scopes.extend(scopes);
@@ -133,8 +133,8 @@ impl Place<'_> {
             Entry::Occupied(first) => {
                 self.add("client_id", format_args!("{id:?} is also the client_id of [{}]", first.get()));
             }
-            Entry::Vacant(place) => {
-                place.insert(self.index);
+            Entry::Vacant(entry) => {
+                entry.insert(self.index);
             }
         }
         id
@@ -179,10 +179,11 @@ impl Place<'_> {
             self.add("jwks", "it is missing; private_key_jwt needs the client's public keys");
             return None;
         };
-        let place = place_of(self.path, self.index, "jwks");
-        self.mistakes.check(|_| &place, KeySet::from_json(jwks.get()))
+        let position = position(self.path, self.index, "jwks");
+        self.mistakes.check(|_| &position, KeySet::from_json(jwks.get()))
     }
 
+    /// Adds a mistake if a client without a secret has one.
     fn no_secret(&mut self, secret: Option<&String>, method: &str) {
         if secret.is_some() {
             self.add("client_secret", format_args!("it is not used: token_endpoint_auth_method is {method}"));
@@ -213,30 +214,31 @@ impl Place<'_> {
         let Members(members) =
             self.value("audiences", value, "an object from URLs to \"jwt\" or \"opaque\"").unwrap_or_default();
         for (audience, format) in members {
-            let place = format!("audiences[{audience:?}]");
+            let member = format!("audiences[{audience:?}]");
             if audiences.iter().any(|(other, _)| *other == audience) {
-                self.add(&place, "it occurs twice");
+                self.add(&member, "it occurs twice");
             }
             match serde_json::from_str::<String>(format.get()).as_deref() {
                 Ok("jwt") => audiences.push((audience, TokenFormat::Jwt)),
                 Ok("opaque") => audiences.push((audience, TokenFormat::Opaque)),
-                _ => self.add(&place, "it is neither \"jwt\" nor \"opaque\""),
+                _ => self.add(&member, "it is neither \"jwt\" nor \"opaque\""),
             }
         }
         audiences
     }
 
+    /// Parses a member. Adds a mistake if it is not `what`.
     fn value<'v, T: Deserialize<'v>>(&mut self, name: &str, value: Option<&'v RawValue>, what: &str) -> Option<T> {
         let value = value.map(|value| serde_json::from_str(value.get()))?;
         value.map_err(|_| self.add(name, format_args!("it is not {what}"))).ok()
     }
 
     fn add(&mut self, member: &str, found: impl fmt::Display) {
-        self.mistakes.add(place_of(self.path, self.index, member), found);
+        self.mistakes.add(position(self.path, self.index, member), found);
     }
 }
 
-fn place_of(path: &str, index: usize, member: &str) -> String {
+fn position(path: &str, index: usize, member: &str) -> String {
     let dot = if member.is_empty() { "" } else { "." };
     format!("CLIENTS: {path}[{index}]{dot}{member}")
 }
@@ -278,9 +280,10 @@ impl<'de> Deserialize<'de> for Members<'de> {
 }
 
 const GRANTS: [&str; 3] = ["authorization_code", "client_credentials", "refresh_token"];
+/// Members that only this program defines.
 const OWN: [&str; 2] = ["audiences", "introspect"];
-/// RFC 7591 §2 and §3.2.1, RFC 7592 §3.
-const KNOWN: [&str; 21] = [
+/// Members that RFC 7591 §2 and §3.2.1 and RFC 7592 §3 define.
+const REGISTERED: [&str; 21] = [
     "redirect_uris",
     "token_endpoint_auth_method",
     "grant_types",

@@ -10,7 +10,7 @@
 //! | `CLIENTS` | JSON file with an array of clients, in the names of RFC 7591; `clients.rs` lists the members. Required. |
 //! | `USERS` | `name:password` pairs, separated by commas. Required if a client uses `authorization_code`. |
 //! | `BIND` | Address to listen on. Default: `127.0.0.1:8080`. |
-//! | `ISSUER` | Issuer identifier. Default: `http://BIND`. An `https` URL if a proxy in front speaks TLS. |
+//! | `ISSUER` | Issuer identifier. Default: `http://BIND`. An `https` URL if a proxy terminates TLS. |
 //! | `STORE` | `memory` (default), or a `redis://` or `rediss://` URL (`--features redis`), or a `postgres://` or `postgresql://` URL (`--features postgres`). With a URL, several instances can serve one issuer. |
 //! | `SIGNING_ALG` | `ES256` (default), `RS256`, `PS256` or `EdDSA`. |
 //! | `SIGNING_KEY` | PEM file, created if it is missing. Default: a new key for each run with `STORE=memory`, else a file beside `CLIENTS`. |
@@ -124,7 +124,7 @@ async fn submit(
         match host.users.log_in(field("name"), field("password")) {
             Ok(()) => {
                 let scopes: Vec<String> = request.scopes().map(str::to_owned).collect();
-                let request = request.authenticated_at(SystemTime::now());
+                let request = request.with_authentication_time(SystemTime::now());
                 return request.approve(field("name"), scopes).await.into_response();
             }
             Err(LoginError::WrongNameOrPassword) => Problem::WrongNameOrPassword,

@@ -120,7 +120,7 @@ pub(crate) async fn add_security_headers(request: Request, next: Next) -> Respon
     response
 }
 
-/// Returns a policy that allows only this page's style, and no frame.
+/// Returns a content security policy that allows only this page's style, and no frame.
 ///
 /// Chromium applies `form-action` to every redirect after the form, also to one from the app to another host. Therefore the
 /// policy allows the scheme of the redirect URI, and not only its host.
@@ -152,7 +152,7 @@ fn list<'i>(items: impl Iterator<Item = &'i str>, none: &str) -> String {
     if items.is_empty() { format!("<p>{none}</p>") } else { format!("<ul>{items}</ul>") }
 }
 
-/// Displays a text with all characters escaped that have a meaning in HTML or in an attribute.
+/// Displays a text with the special characters of HTML and of attributes escaped.
 struct Escaped<'t>(&'t str);
 
 impl fmt::Display for Escaped<'_> {

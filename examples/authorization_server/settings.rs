@@ -77,7 +77,7 @@ fn start_log(mistakes: &mut Mistakes) {
     log.with_ansi(io::stderr().is_terminal()).init();
 }
 
-/// Returns the listener; its address, as `BIND` has it but with the port that the system chose for 0; and the issuer.
+/// Returns the listener, its address and the issuer. The address is `BIND`, with the actual port if that is 0.
 async fn read_address(mistakes: &mut Mistakes) -> (Option<TcpListener>, String, String) {
     let bind = mistakes.optional("BIND").unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let listener = TcpListener::bind(&bind).await;
@@ -111,9 +111,9 @@ fn read_signing_key(mistakes: &mut Mistakes, store: &Store, clients: Option<&str
         mistakes.add("SIGNING_ALG", format_args!("{name:?} is none of ES256, RS256, PS256 and EdDSA"));
         return (Algorithm::ES256, None);
     };
-    // A token that another instance issued, or this one before a restart, must verify with the same key.
-    let beside_clients = || Some(format!("{}.{}.pem", clients?, algorithm.as_str().to_lowercase()));
-    let file = mistakes.optional("SIGNING_KEY").or_else(|| if store.is_durable() { beside_clients() } else { None });
+    // With a durable store, all instances need the same key, also after a restart. So the key is in a file.
+    let file_of_clients = || Some(format!("{}.{}.pem", clients?, algorithm.as_str().to_lowercase()));
+    let file = mistakes.optional("SIGNING_KEY").or_else(|| if store.is_durable() { file_of_clients() } else { None });
     let key = match file {
         Some(file) => {
             signing_key::load_or_create(&file, algorithm).map_err(|found| mistakes.add("SIGNING_KEY", found)).ok()

@@ -22,7 +22,7 @@ pub(crate) struct Users {
 pub(crate) enum LoginError {
     /// The response does not reveal which of the two is wrong.
     WrongNameOrPassword,
-    /// The time until the next attempt is possible.
+    /// With the time until the next attempt is possible.
     TooManyAttempts(Duration),
 }
 
@@ -32,21 +32,21 @@ impl Users {
         let mut names: Vec<&str> = Vec::new();
         let mut users = Vec::new();
         for (index, entry) in text.split(',').enumerate().filter(|_| !text.is_empty()) {
-            let place = format!("USERS[{index}]");
+            let position = format!("USERS[{index}]");
             let Some((name, password)) = entry.split_once(':') else {
-                mistakes.add(&place, "it has no colon: it must be name:password, and neither can contain a comma");
+                mistakes.add(&position, "it has no colon: it must be name:password, and neither can contain a comma");
                 continue;
             };
             if name.is_empty() || name.trim() != name {
-                mistakes.add(&place, "the name is empty, or there is space around it");
+                mistakes.add(&position, "the name is empty, or there is space around it");
             } else if names.contains(&name) {
-                mistakes.add(&place, format_args!("{name:?} occurs twice"));
+                mistakes.add(&position, format_args!("{name:?} occurs twice"));
             } else if clients.iter().any(|client| client.id() == name) {
                 // RFC 9700 §4.15.1: an API could mistake the user's tokens for those of the client.
-                mistakes.add(&place, format_args!("{name:?} is also the id of a client"));
+                mistakes.add(&position, format_args!("{name:?} is also the id of a client"));
             }
             if password.is_empty() {
-                mistakes.add(&place, "the password is empty");
+                mistakes.add(&position, "the password is empty");
             }
             names.push(name);
             users.push((TokenHash::of(name), TokenHash::of(password)));

@@ -24,7 +24,7 @@ async fn app_user_authorization(
     State(secret): State<String>,
     Query(request): Query<CheckRequest>,
 ) -> (StatusCode, Json<Value>) {
-    println!("# The app center is asked about {} at {}.", request.user_auid, request.host_auid);
+    println!("# The app center checks a token of {} at {}.", request.user_auid, request.host_auid);
     if request.app_secret != secret {
         return (StatusCode::UNAUTHORIZED, Json(json!({"errors": ["unknown app"]})));
     }
@@ -39,7 +39,7 @@ async fn app_user_authorization(
     }
 }
 
-/// Starts it on this machine. Returns its URL.
+/// Starts the stand-in on this machine. Returns its URL.
 pub(crate) async fn start(app_secret: String) -> io::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);

@@ -71,7 +71,7 @@ impl Verify for AppCenter {
         let request = Request::get(format!("{}/api/app_user_authorization?{query}", self.url)).body(Bytes::new());
         let (client, permit, sessions) = (self.client.clone(), presented.permit(), self.sessions.clone());
         Verdict::later(async move {
-            // A response that is no clear 200 or 403 says nothing about the token: 503, not 401.
+            // Any response but a well-formed 200 or 403 says nothing about the token: 503, not 401.
             let unavailable = || AuthError::unavailable(Duration::from_secs(5));
             let request = request.map_err(|error| unavailable().with_source(error))?;
             let response = client.fetch(request).await.map_err(|error| unavailable().with_source(error))?;
@@ -85,7 +85,7 @@ impl Verify for AppCenter {
         })
     }
 
-    /// Adds everything that the verdict depends on beside the token.
+    /// Adds everything that the verdict depends on besides the token.
     fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
         key.add(if presented.bearer_method() == BearerMethod::Cookie { "session" } else { "token" });
         for part in host_and_user(presented) {

@@ -1,10 +1,10 @@
 //! Sessions, each in an encrypted cookie that only this API can read, create or change.
 //!
-//! A browser adds cookies to each request by itself. `SameSite=Strict` prevents that other sites use this (cross-site request
-//! forgery). It is not enough if another subdomain may be hostile, or if your pages must work in a frame of another site,
-//! which requires `SameSite=None`: then routes that change something must also check `Origin`.
+//! A browser adds cookies to each request by itself. `SameSite=Strict` prevents that other sites exploit this (cross-site
+//! request forgery). It is not enough if another subdomain may be hostile, or if your pages must work in a frame of another
+//! site, which requires `SameSite=None`. Then routes that change something must also check `Origin`.
 //!
-//! A session stays valid after the provider revokes its token. Therefore it is short.
+//! A session stays valid after the provider has revoked the token. Therefore sessions are short.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -65,8 +65,8 @@ impl Sessions {
     }
 }
 
-/// Opens a session in the response to a request with a token. It runs inside the `OAuthLayer`. A request with a session opens
-/// no further one, because sessions would then never end.
+/// Middleware inside the `OAuthLayer`. Opens a session in the response to a request with a token. A request with a session
+/// opens no further one, because sessions would then never end.
 pub(crate) async fn open(
     State(sessions): State<Sessions>,
     Claims(session): Claims<Session>,

@@ -1,4 +1,4 @@
-//! Reads settings from the environment and collects everything that is wrong with them.
+//! Reads settings from the environment and collects every mistake in them.
 
 use std::{
     env,
@@ -39,8 +39,8 @@ impl Mistakes {
         self.optional(name)
     }
 
-    /// Returns a value of the crate, or adds the crate's mistakes. `name` translates the crate's name of a setting into the
-    /// program's.
+    /// Returns the value of a result, or adds the mistakes of its error. `name` translates the crate's name of a setting into
+    /// the program's name.
     pub(crate) fn check<T, N: Display>(
         &mut self,
         name: impl Fn(&'static str) -> N,

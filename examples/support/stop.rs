@@ -17,6 +17,6 @@ pub(crate) async fn requested() {
     tokio::select! { () = terminated => {}, _ = signal::ctrl_c() => {} }
     tokio::spawn(async {
         sleep(Duration::from_secs(10)).await;
-        process::exit(0) // a client that never ends its request must not keep the process alive
+        process::exit(0) // a client that never completes its request must not delay the end of the process
     });
 }

@@ -1,26 +1,25 @@
-//! The rules that decide for whom a token acts, as far as specifications define them. Rules of providers are with the
-//! presets.
+//! The rules of specifications that decide for whom a token acts. The rules of providers are in their presets.
 //!
 //! *In*: the facts of a token. *Out*: [`ActsFor`]. No rule refuses a token.
 
 use super::Facts;
 use crate::acts_for::ActsFor;
 
-/// RFC 9068 §2.2: the subject is the client, or a user.
+/// The rule of RFC 9068 §2.2: the subject is the client, or a user.
 pub(crate) fn rfc9068(facts: &Facts) -> ActsFor {
     match (facts.subject(), facts.client_id()) {
         (None, Some(client)) if client.trim().is_empty() => ActsFor::Unknown,
         (None, _) => ActsFor::Client,
-        _ => same_subject_is_client(facts),
+        _ => compare_subject_with_client(facts),
     }
 }
 
-/// Like RFC 9068, but a token without `sub` is unknown: RFC 7662 §2.2 leaves `sub` to the server.
+/// The rule for introspection responses. A token without `sub` is unknown, because `sub` is optional (RFC 7662 §2.2).
 pub(crate) fn introspected(facts: &Facts) -> ActsFor {
-    same_subject_is_client(facts)
+    compare_subject_with_client(facts)
 }
 
-/// A subject that is not the client may be a user or a machine.
+/// The rule for a provider whose subject, if it is not the client, may be a user or a machine.
 pub(crate) fn subject_may_be_machine(facts: &Facts) -> ActsFor {
     match subject_and_client(facts) {
         Some((subject, client)) if subject == client => ActsFor::Client,
@@ -28,7 +27,8 @@ pub(crate) fn subject_may_be_machine(facts: &Facts) -> ActsFor {
     }
 }
 
-fn same_subject_is_client(facts: &Facts) -> ActsFor {
+/// Returns `Client` if the subject is the client, and `User` if it is not. `Unknown` if the token doesn't name both.
+fn compare_subject_with_client(facts: &Facts) -> ActsFor {
     match subject_and_client(facts) {
         Some((subject, client)) if subject == client => ActsFor::Client,
         Some(_) => ActsFor::User,

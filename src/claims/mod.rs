@@ -1,10 +1,10 @@
 //! The claims of a token, read once (RFC 7519 §4, RFC 9068 §2.2, RFC 7662 §2.2).
 //!
-//! *In*: a JSON object. *Out*: its standard members, typed, as ranges of the text, which is kept anyway. So reading them
-//! allocates nothing, and a type of the application can be deserialized from the same text later.
+//! *In*: a JSON object. *Out*: its standard members, typed, as ranges of the JSON text. So reading them allocates nothing,
+//! and the application can deserialize a type of its own from the same text later.
 //!
-//! A wrong type is an error, never "absent" (CVE-2026-25537), and a repeated member is refused. Nothing is checked here: the
-//! verifier decides whether `exp` has passed.
+//! A member with a wrong type is an error and never counts as absent (CVE-2026-25537). A repeated member is an error. The
+//! values are *not* checked here; the verifier does that, for example compares `exp` with the clock.
 
 pub(crate) mod acting;
 
@@ -36,7 +36,7 @@ pub(crate) struct ClaimNames {
     pub(crate) rules: Option<Arc<ProviderRules>>,
 }
 
-/// How a provider's tokens differ from RFC 9068. Evaluated only when the application asks.
+/// How a provider's tokens differ from RFC 9068. Evaluated only when the application needs the result.
 #[derive(Debug, Clone)]
 pub(crate) struct ProviderRules {
     pub(crate) acts_for: fn(&Facts) -> ActsFor,
@@ -69,7 +69,7 @@ impl ClaimNames {
                 mistakes.add(setting, "the name is empty", "give the name of a claim");
             }
             if let Some(name) = names.iter().find(|name| REGISTERED.contains(&name.as_str())) {
-                let found = format!("{name:?} has a meaning of its own");
+                let found = format!("{name:?} is a registered claim with another meaning");
                 mistakes.add(setting, found, "give the name of the claim that the issuer uses for this");
             }
         }
@@ -99,13 +99,13 @@ pub(crate) struct Facts {
     pub(crate) rules: Option<Arc<ProviderRules>>,
     /// The claims as a type of the application, for `Token::shared_claims`.
     pub(crate) shared: OnceLock<Arc<dyn Any + Send + Sync>>,
-    /// What was read from the claims when the application first asked.
+    /// What was computed from the claims on first use.
     pub(crate) derived: DerivedFacts,
     /// Epoch of the key set that the signature was checked with. 0 if no key set was used.
     pub(crate) key_epoch: u64,
 }
 
-/// Facts that are parsed on first use and then kept.
+/// Facts that are computed on first use and then cached.
 #[derive(Default)]
 pub(crate) struct DerivedFacts {
     pub(crate) acts_for: OnceLock<ActsFor>,
@@ -169,14 +169,14 @@ impl Facts {
         })
     }
 
-    /// Returns about how much memory the facts take, in bytes.
+    /// Returns the approximate size of the facts in memory, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        let copy = |text: &Text| match text {
+        let copied_bytes = |text: &Text| match text {
             Text::Range { .. } => 0,
             Text::Copy(copy) => copy.len(),
         };
         let texts = [&self.issuer, &self.subject, &self.client_id, &self.jwt_id, &self.scope, &self.acr];
-        let copies: usize = texts.into_iter().flatten().chain(self.audience.iter()).map(copy).sum();
+        let copies: usize = texts.into_iter().flatten().chain(self.audience.iter()).map(copied_bytes).sum();
         size_of::<Self>() + size_of::<Text>() * self.audience.iter().count() + self.claims.capacity() + copies
     }
 
@@ -290,10 +290,10 @@ impl<'de> Visitor<'de> for ReadMembers<'de> {
         let mut others = OtherNames::default();
         while let Some(Str(name)) = map.next_key()? {
             match &*name {
-                "iss" => once(&mut members.issuer, self.range(&map.next_value()?))?,
-                "sub" => once(&mut members.subject, self.range(&map.next_value()?))?,
-                "jti" => once(&mut members.jwt_id, self.range(&map.next_value()?))?,
-                "acr" => once(&mut members.acr, self.range(&map.next_value()?))?,
+                "iss" => once(&mut members.issuer, self.locate(&map.next_value()?))?,
+                "sub" => once(&mut members.subject, self.locate(&map.next_value()?))?,
+                "jti" => once(&mut members.jwt_id, self.locate(&map.next_value()?))?,
+                "acr" => once(&mut members.acr, self.locate(&map.next_value()?))?,
                 "aud" => once(&mut members.audience, self.audience(map.next_value()?))?,
                 "exp" => once(&mut members.expires_at, map.next_value()?)?,
                 "nbf" => once(&mut members.not_before, map.next_value()?)?,
@@ -301,7 +301,7 @@ impl<'de> Visitor<'de> for ReadMembers<'de> {
                 "auth_time" => once(&mut members.auth_time, map.next_value()?)?,
                 "cnf" => once(&mut members.confirmation, map.next_value::<Skip>()?)?,
                 other => {
-                    self.configured(other, &mut map, &mut members)?;
+                    self.read_configured(other, &mut map, &mut members)?;
                     others.add(name)?;
                 }
             }
@@ -312,7 +312,7 @@ impl<'de> Visitor<'de> for ReadMembers<'de> {
 
 impl<'de> ReadMembers<'de> {
     /// Reads a member whose name is configured, and skips an unknown one.
-    fn configured<A: MapAccess<'de>>(
+    fn read_configured<A: MapAccess<'de>>(
         &self,
         name: &str,
         map: &mut A,
@@ -324,7 +324,7 @@ impl<'de> ReadMembers<'de> {
                 members.scope = Some((rank, text));
             }
         } else if let Some(rank) = self.names.client.iter().position(|known| known == name) {
-            let text = self.range(&map.next_value()?);
+            let text = self.locate(&map.next_value()?);
             if members.client.as_ref().is_none_or(|(best, _)| rank < *best) {
                 members.client = Some((rank, text));
             }
@@ -334,7 +334,8 @@ impl<'de> ReadMembers<'de> {
         Ok(())
     }
 
-    fn range(&self, text: &Str<'de>) -> Text {
+    /// Returns the range of the string in the JSON text, or a copy if the text has escapes.
+    fn locate(&self, text: &Str<'de>) -> Text {
         match &text.0 {
             Cow::Borrowed(text) => {
                 // Serde borrows the string from `self.text`, so the difference of the addresses is its offset.
@@ -347,15 +348,15 @@ impl<'de> ReadMembers<'de> {
 
     fn audience(&self, audience: OneOrMany<'de>) -> Audience {
         match audience {
-            OneOrMany::One(one) => Audience::One(self.range(&one)),
-            OneOrMany::Many(many) => Audience::Many(many.iter().map(|one| self.range(one)).collect()),
+            OneOrMany::One(one) => Audience::One(self.locate(&one)),
+            OneOrMany::Many(many) => Audience::Many(many.iter().map(|one| self.locate(one)).collect()),
         }
     }
 
     /// Reads a string of names (RFC 8693 §4.2), or an array with one name per element, as some servers write it.
     fn scope<E: serde::de::Error>(&self, scope: OneOrMany<'de>) -> Result<Text, E> {
         match scope {
-            OneOrMany::One(list) => Ok(self.range(&list)),
+            OneOrMany::One(list) => Ok(self.locate(&list)),
             OneOrMany::Many(names) if names.iter().all(|name| crate::scope::is_scope_name(&name.0)) => {
                 let names: Vec<&str> = names.iter().map(|name| &*name.0).collect();
                 Ok(Text::Copy(names.join(" ").into()))

@@ -1,4 +1,7 @@
 //! [`AuthError`]: why a request was refused.
+//!
+//! *In*: the exact reason. *Out*: the kind, which decides the status; a fixed text for the client; texts for logs and
+//! metrics.
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
@@ -38,7 +41,7 @@ enum Detail {
 
 /// The exact reason of a refusal. All texts for the client come from here, so they are fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "only the extractors use some of them"))]
+#[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "some are used only by the extractors"))]
 pub(crate) enum Reason {
     NoCredentials,
     UnsupportedScheme,
@@ -129,7 +132,7 @@ impl Reason {
         }
     }
 
-    /// `error_description`. For a token without a valid signature, reveals only that the token is invalid.
+    /// Returns `error_description`. If the signature is not valid, it says only that the token is invalid.
     fn description(self) -> &'static str {
         match self {
             Self::NoCredentials | Self::UnsupportedScheme => "An access token is required",
@@ -153,7 +156,7 @@ impl Reason {
         }
     }
 
-    /// The exact reason, for logs. Never contains token data.
+    /// Returns the exact reason, for logs. Never contains token data.
     fn log_text(self) -> &'static str {
         match self {
             Self::NoCredentials => "no credentials",
@@ -180,34 +183,36 @@ impl Reason {
 }
 
 impl AuthError {
-    /// The token is not valid. For a [`Verify`](crate::verify::Verify) of your own.
+    /// Returns the error for a token that is not valid, for a [`Verify`](crate::verify::Verify) of your own.
     #[must_use]
     pub fn invalid_token() -> Self {
         Reason::RefusedByVerifier.into()
     }
 
-    /// No credentials were presented. For a [`Verify`](crate::verify::Verify) of your own.
+    /// Returns the error for a request without credentials, for a [`Verify`](crate::verify::Verify) of your own.
     #[must_use]
     pub fn missing_credentials() -> Self {
         Reason::NoCredentials.into()
     }
 
-    /// The token could not be checked. The response has `Retry-After`, rounded up to whole seconds.
+    /// Returns the error for a token that could not be checked. The response has `Retry-After`, rounded up to whole seconds.
     #[must_use]
     pub fn unavailable(retry_after: Duration) -> Self {
         Self::with_detail(Reason::Unavailable, Detail::RetryAfter(retry_after))
     }
 
-    /// The token does not grant the required scopes. `required` are all scopes that the request needs.
+    /// Returns the error for a token that does not grant the required scopes. `required` lists all scopes that the request
+    /// needs.
     #[must_use]
     pub fn insufficient_scope(required: Scopes<'static>) -> Self {
         Self::with_detail(Reason::Scope, Detail::Scopes(required))
     }
 
-    /// A handler refuses the request for a reason that no other token scope would change: 403 without a challenge.
+    /// Returns the error of a handler that refuses the request for a reason that no scope would change: 403 without a
+    /// challenge.
     ///
-    /// The layer renders it like every other refusal. `description` is sent to the client. It may have printable ASCII
-    /// except quotes and backslashes (RFC 6750 §3); another text is replaced by "The request is not allowed".
+    /// The layer renders it like every other refusal. `description` is sent to the client. It may contain printable ASCII
+    /// except quotes and backslashes (RFC 6750 §3); any other text is replaced by "The request is not allowed".
     ///
     /// ```
     /// use tower_oauth::{AuthError, Token};

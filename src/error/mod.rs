@@ -4,8 +4,8 @@
 //! *In*: the reason, from any module. *Out*: a value that the layer turns into a status and a challenge.
 //!
 //! Neither type ever holds a token, a secret or a claim's value. A token that could not be checked is
-//! [`AuthErrorKind::Unavailable`], which is answered with 503 and never with 401: after a 401, correct clients discard
-//! their tokens.
+//! [`AuthErrorKind::Unavailable`]: the response is 503, never 401, because correct clients discard their tokens after a
+//! 401.
 
 pub(crate) mod auth_error;
 
@@ -20,7 +20,7 @@ pub use crate::config_error::ConfigMistake;
 pub enum AuthErrorKind {
     /// No supported credentials were presented: 401 without an error code (RFC 6750 §3.1).
     MissingCredentials,
-    /// The credentials are malformed, repeated, or presented in two ways: 400 `invalid_request`.
+    /// The credentials are malformed, repeated, or sent by two bearer methods: 400 `invalid_request`.
     InvalidRequest,
     /// The token is not valid: 401 `invalid_token`.
     InvalidToken,
@@ -30,9 +30,9 @@ pub enum AuthErrorKind {
     Forbidden,
     /// The user authenticated too long ago or too weakly: 401 `insufficient_user_authentication` (RFC 9470).
     InsufficientUserAuthentication,
-    /// The token could not be checked, and this says nothing about the token: 503 with `Retry-After`.
+    /// The token could not be checked. It may be valid: 503 with `Retry-After`.
     Unavailable,
-    /// A handler requires a token on a route without a layer: 500. A mistake in the program.
+    /// A handler requires a token on a route without the layer, which is a mistake in the program: 500.
     MissingLayer,
 }
 

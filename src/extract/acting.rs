@@ -1,4 +1,6 @@
-//! [`UserToken`] and [`ClientToken`]: whether the token acts for a user or for the client itself.
+//! [`UserToken`] and [`ClientToken`]: evidence that a token acts for a user, or for the client itself.
+//!
+//! *In*: the request's token. *Out*: the evidence, or 403.
 
 use std::ops::Deref;
 
@@ -13,19 +15,19 @@ use crate::{
     token::Token,
 };
 
-/// A token that acts for a user: it has a `sub` that is not the client (RFC 9700 §4.15), or meets the rule of the issuer's
-/// [`Preset`](crate::Preset).
+/// A token that acts for a user: it has a `sub` that is not the client (RFC 9700 §4.15). The issuer's
+/// [`Preset`](crate::Preset) may have a different rule.
 ///
-/// A token that a client obtained for itself is refused with 403. `Option<UserToken>` is `None` for such a token, and for a
-/// request without credentials.
+/// Any other token is refused with 403, also if it is unknown for whom it acts ([`ActsFor::Unknown`]). `Option<UserToken>`
+/// is `None` for such a token, and for a request without credentials.
 #[derive(Debug, Clone)]
 pub struct UserToken(Token);
 
-/// A token that a client obtained for itself: `sub` equals `client_id`, or there is no `sub`, or it meets the rule of the
-/// issuer's [`Preset`](crate::Preset).
+/// A token that a client obtained for itself: `sub` equals `client_id`, or there is no `sub`. The issuer's
+/// [`Preset`](crate::Preset) may have a different rule.
 ///
-/// A user's token is refused with 403. `Option<ClientToken>` is `None` for such a token, and for a request without
-/// credentials.
+/// Any other token is refused with 403, also if it is unknown for whom it acts ([`ActsFor::Unknown`]). `Option<ClientToken>`
+/// is `None` for such a token, and for a request without credentials.
 #[derive(Debug, Clone)]
 pub struct ClientToken(Token);
 

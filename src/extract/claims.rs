@@ -1,4 +1,6 @@
 //! [`Claims`] and [`SharedClaims`]: the token's claims as a type of the application.
+//!
+//! *In*: the request's token. *Out*: its claims, deserialized, or 401.
 
 use std::{ops::Deref, sync::Arc};
 

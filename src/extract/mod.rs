@@ -8,14 +8,14 @@
 //! | [`Token`](crate::Token) | every verified token | 401 | `None` without credentials |
 //! | [`Scoped<S>`](crate::Scoped) | a token with the scopes `S` | 403 | `None` without credentials or without the scopes |
 //! | [`InRole<R>`](crate::InRole) | a token whose subject has the role `R` | 403 | `None` without credentials or without the role |
-//! | [`UserToken`](crate::UserToken) | a token that acts for a user | 403 | `None` without credentials or for a client's own token |
-//! | [`ClientToken`](crate::ClientToken) | a token that a client obtained for itself | 403 | `None` without credentials or for a user's token |
+//! | [`UserToken`](crate::UserToken) | a token that acts for a user | 403 | `None` without credentials or for any other token |
+//! | [`ClientToken`](crate::ClientToken) | a token that a client obtained for itself | 403 | `None` without credentials or for any other token |
 //! | [`Claims<T>`](crate::Claims), [`SharedClaims<T>`] | a token whose claims deserialize into `T` | 401 | `None` without credentials; unsuitable claims are still 401 |
 //!
 //! An `Option` needs a layer with [`allow_anonymous`](crate::OAuthLayer::allow_anonymous): without it the layer refuses a
-//! request that has no credentials. Bad credentials are refused by the layer in any case.
+//! request that has no credentials. Credentials that are not valid are always refused by the layer.
 //!
-//! Extractors never read a header. On a route without the layer they answer 500 and log the mistake.
+//! Extractors never read a header. On a route without the layer they respond with 500 and log the mistake.
 //!
 //! ```
 //! # tower_oauth::scopes! { pub OrdersRead = "orders:read"; pub OrdersWrite = "orders:write"; pub Admin = "admin"; }
@@ -111,7 +111,7 @@ impl<R: Role, St: Sync> OptionalFromRequestParts<St> for InRole<R> {
 }
 
 impl IntoResponse for AuthError {
-    /// Returns a complete response. A layer further out replaces it with one that has the server's own parameters.
+    /// Returns a complete response. The layer replaces it by one with the server's parameters and the renderer's body.
     fn into_response(self) -> Response {
         unrendered_response(self)
     }

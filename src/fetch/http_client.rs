@@ -1,4 +1,6 @@
-//! [`HttpClient`]: reqwest with rustls, with limits.
+//! [`HttpClient`]: reqwest with rustls, with limits of time and size.
+//!
+//! *In*: a request. *Out*: its whole response, or an error without the request's URL.
 
 use std::{fmt, time::Duration};
 
@@ -9,7 +11,7 @@ use reqwest::{Certificate, Proxy, redirect};
 use super::{Fetch, FetchError, FetchFuture, MAX_BODY_BYTES};
 use crate::config_error::{ConfigError, ConfigMistake, MistakeCollector};
 
-/// An HTTPS client with limits. It keeps connections open; clones share them.
+/// An HTTP and HTTPS client with limits of time and size. Clones share its open connections.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     client: reqwest::Client,
@@ -66,7 +68,8 @@ impl HttpClientBuilder {
         self
     }
 
-    /// Sends all requests through this HTTP proxy: `http://host:port`. Default: none, whatever the environment says.
+    /// Sends all requests through this HTTP proxy: `http://host:port`. Default: none; variables such as
+    /// `HTTPS_PROXY` are ignored.
     pub fn proxy(self, url: impl Into<String>) -> Self {
         Self { proxy: Some(url.into()), ..self }
     }
@@ -157,18 +160,21 @@ impl Fetch for HttpClient {
 }
 
 async fn send(client: &reqwest::Client, request: Request<Bytes>) -> Result<Response<Bytes>, FetchError> {
-    let failed = |description: &str, error: reqwest::Error| {
+    let fetch_error = |description: &str, error: reqwest::Error| {
         let description = if error.is_timeout() { "no response in time" } else { description };
         // Without the URL, whose query may contain a secret.
         FetchError::new(description).with_source(error.without_url())
     };
-    let request = reqwest::Request::try_from(request).map_err(|error| failed("the request is malformed", error))?;
-    let mut incoming = client.execute(request).await.map_err(|error| failed("the connection failed", error))?;
+    let request =
+        reqwest::Request::try_from(request).map_err(|error| fetch_error("the request is malformed", error))?;
+    let mut incoming = client.execute(request).await.map_err(|error| fetch_error("the connection failed", error))?;
     if incoming.content_length().is_some_and(|length| length > MAX_BODY_BYTES as u64) {
         return Err(FetchError::new("the response is too large"));
     }
     let mut body = BytesMut::new();
-    while let Some(chunk) = incoming.chunk().await.map_err(|error| failed("the response was interrupted", error))? {
+    while let Some(chunk) =
+        incoming.chunk().await.map_err(|error| fetch_error("the response was interrupted", error))?
+    {
         if body.len() + chunk.len() > MAX_BODY_BYTES {
             return Err(FetchError::new("the response is too large"));
         }

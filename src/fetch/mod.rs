@@ -1,4 +1,4 @@
-//! The only way to the network.
+//! HTTP requests to authorization servers. All of the crate's requests go through [`Fetch`].
 //!
 //! *In*: a request to an authorization server. *Out*: its whole response, within limits of time and size.
 //!
@@ -28,9 +28,12 @@ pub(crate) const MAX_BODY_BYTES: usize = 512 * 1024;
 /// Sends HTTP requests to an authorization server.
 ///
 /// Implement it for another HTTP client, or to present a client certificate. An implementation must not follow redirects:
-/// the target of a redirect would take the place of the issuer.
+/// otherwise the target of a redirect could send keys or responses instead of the issuer. It should limit the time and
+/// the size of a response.
 pub trait Fetch: Send + Sync + 'static {
     /// Sends one request and reads the whole response.
+    ///
+    /// The future returns an error if there is no complete response. A response with an error status is not an error.
     fn fetch(&self, request: Request<Bytes>) -> FetchFuture;
 }
 
@@ -77,7 +80,7 @@ impl FetchError {
         Self { description: description.into(), source: None }
     }
 
-    /// Adds the cause.
+    /// Returns the error with its cause, for logs.
     #[must_use]
     pub fn with_source(self, source: impl Error + Send + Sync + 'static) -> Self {
         Self { source: Some(Arc::new(source)), ..self }

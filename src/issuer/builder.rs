@@ -1,4 +1,6 @@
-//! TrustedIssuers whose keys are fetched.
+//! Issuers whose keys are fetched.
+//!
+//! *In*: the identifier and settings. *Out*: an [`Issuer`](crate::Issuer) whose keys are fetched and refreshed.
 
 use std::{
     fmt,
@@ -82,7 +84,7 @@ impl IssuerBuilder {
         Self { jwks_uri: Some(url.into()), ..self }
     }
 
-    /// Sends requests to the issuer with another client. Default: an `HttpClient` (feature `http-client`).
+    /// Sends requests to the issuer with another HTTP client. Default: an `HttpClient` (feature `http-client`).
     pub fn fetch(self, fetch: impl Fetch) -> Self {
         Self { fetch: Some(Arc::new(fetch)), ..self }
     }
@@ -92,13 +94,13 @@ impl IssuerBuilder {
         Self { initial_keys: Some(keys), ..self }
     }
 
-    /// How long a key set is fresh if the issuer doesn't say. Default: 10 minutes.
+    /// Time that a key set is fresh if its response has no `Cache-Control: max-age`. Default: 10 minutes.
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.policy.lifetime = lifetime;
         self
     }
 
-    /// Minimum and maximum of the time that `Cache-Control` may set. Default: 1 minute and 1 hour.
+    /// Minimum and maximum for the `max-age` of `Cache-Control`. Default: 1 minute and 1 hour.
     pub fn lifetime_bounds(mut self, minimum: Duration, maximum: Duration) -> Self {
         (self.policy.min_lifetime, self.policy.max_lifetime) = (minimum, maximum);
         self
@@ -111,14 +113,14 @@ impl IssuerBuilder {
     }
 
     /// Minimum interval between refreshes caused by unknown `kid`s. Default: 30 s.
-    pub fn unknown_kid_cooldown(mut self, unknown_kid_cooldown: Duration) -> Self {
-        self.policy.unknown_kid_cooldown = unknown_kid_cooldown;
+    pub fn unknown_kid_cooldown(mut self, cooldown: Duration) -> Self {
+        self.policy.unknown_kid_cooldown = cooldown;
         self
     }
 
     /// Maximum time that a request waits for a refresh. Default: 3 s.
-    pub fn refresh_timeout(mut self, refresh_timeout: Duration) -> Self {
-        self.policy.refresh_timeout = refresh_timeout;
+    pub fn refresh_timeout(mut self, timeout: Duration) -> Self {
+        self.policy.refresh_timeout = timeout;
         self
     }
 
@@ -138,7 +140,7 @@ impl IssuerBuilder {
     /// [`Issuer::warm_up`](crate::Issuer::warm_up).
     ///
     /// # Errors
-    /// Every mistake at once: URLs that are not `https`, a minimum above a maximum, no HTTP client.
+    /// Every mistake at once: a URL that is not `https`, a minimum above its maximum, a time of zero, no HTTP client.
     pub fn build(self) -> Result<Issuer, ConfigError> {
         let mut mistakes = MistakeCollector::new();
         mistakes.check(check_identifier("issuer", &self.identifier, self.plain));
@@ -168,7 +170,8 @@ impl IssuerBuilder {
     /// Builds the issuer and fetches its keys.
     ///
     /// # Errors
-    /// Those of [`build`](Self::build); or the issuer can't be reached or has no usable keys now.
+    /// Those of [`build`](Self::build) as [`DiscoveryError::Config`]. [`DiscoveryError::Unavailable`] if the issuer can't be
+    /// reached or has no usable keys now.
     pub async fn discover(self) -> Result<Issuer, DiscoveryError> {
         let issuer = self.build().map_err(DiscoveryError::Config)?;
         match issuer.warm_up().await {
@@ -253,20 +256,20 @@ impl FetchKeys for KeySource {
             let url = self.locator.locate(&self.client).await?;
             let etag = etag.filter(|_| lock(&self.fetched_from).as_ref() == Some(&url));
             // Stale until this fetch succeeds, so that after a failure the metadata is read again: the key set may have moved.
-            let mark_stale = self.locator.mark_stale();
+            let mark = self.locator.mark_stale();
             let response = discovery::get(&*self.client.fetch, &url, etag.as_ref()).await?;
             let fetched = parse_response(&response, etag.is_some())?;
-            self.locator.confirm(mark_stale);
+            self.locator.confirm(mark);
             *lock(&self.fetched_from) = Some(url);
             Ok(fetched)
         })
     }
 }
 
-fn parse_response(response: &Response<Bytes>, has_previous: bool) -> Result<FetchedKeys, FetchError> {
+fn parse_response(response: &Response<Bytes>, sent_etag: bool) -> Result<FetchedKeys, FetchError> {
     let max_age = max_age(response.headers());
     match response.status() {
-        StatusCode::NOT_MODIFIED if has_previous => Ok(FetchedKeys::Unchanged { max_age }),
+        StatusCode::NOT_MODIFIED if sent_etag => Ok(FetchedKeys::Unchanged { max_age }),
         StatusCode::OK => {
             let keys = KeySet::from_fetched(response.body(), MAX_KEYS)
                 .map_err(|reason| FetchError::new(format!("the key set is unusable: {reason}")))?;
@@ -277,7 +280,8 @@ fn parse_response(response: &Response<Bytes>, has_previous: bool) -> Result<Fetc
     }
 }
 
-/// Returns the `max-age` of `Cache-Control` (RFC 9111 §5.2.2), or zero if nothing may be stored. The caller applies its bounds.
+/// Returns the `max-age` of `Cache-Control` (RFC 9111 §5.2.2), or zero for `no-store` and `no-cache`. The caller applies its
+/// bounds.
 fn max_age(headers: &HeaderMap) -> Option<Duration> {
     let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
     let mut max_age = None;
@@ -302,5 +306,5 @@ impl fmt::Debug for IssuerBuilder {
     }
 }
 
-/// More keys than any issuer needs.
+/// Maximum number of keys in a fetched key set. No issuer needs more.
 const MAX_KEYS: usize = 100;

@@ -1,6 +1,6 @@
 //! How an issuer is reached, and where its endpoints are.
 //!
-//! *In*: an endpoint's URL, or the issuer's metadata. *Out*: the URL. The metadata is read again from time to time.
+//! *In*: an endpoint's URL, or the issuer's metadata. *Out*: the URL. The metadata is read again every hour.
 
 use std::{
     fmt,
@@ -17,7 +17,7 @@ use crate::{
     url::PlainHttp,
 };
 
-/// An issuer on the network.
+/// How to send requests to an issuer.
 pub(crate) struct IssuerClient {
     pub(crate) identifier: Arc<str>,
     pub(crate) fetch: Arc<dyn Fetch>,
@@ -28,13 +28,15 @@ pub(crate) struct IssuerClient {
 /// Locates one endpoint.
 pub(crate) struct EndpointLocator {
     endpoint: EndpointKind,
+    /// The URL from the configuration. With it the metadata is never read.
     given: Option<String>,
     discovered: Mutex<Option<Discovered>>,
 }
 
-/// The URL in the metadata, and when it was read by [`Clock::elapsed`]. `None` marks it as stale.
+/// A URL from the metadata.
 struct Discovered {
     url: String,
+    /// When it was read, by [`Clock::elapsed`]. `None`: the URL is stale.
     since: Option<Duration>,
 }
 
@@ -42,13 +44,13 @@ struct Discovered {
 pub(crate) struct StaleMark(Option<Duration>);
 
 impl EndpointLocator {
-    /// Uses the URL `given`, or the one in the metadata.
+    /// Returns a locator that uses the URL `given`, or else the one in the metadata.
     pub(crate) fn new(endpoint: EndpointKind, given: Option<String>) -> Self {
         Self { endpoint, given, discovered: Mutex::new(None) }
     }
 
-    /// Returns the endpoint's URL. The metadata is read again from time to time. If that fails or takes too long, the known
-    /// URL stays in use.
+    /// Returns the endpoint's URL. The metadata is read again every hour. If that fails or takes too long, the known URL
+    /// stays in use.
     pub(crate) async fn locate(&self, client: &IssuerClient) -> Result<String, FetchError> {
         let now = client.clock.elapsed();
         if let Some(url) = self.known(now) {
@@ -89,7 +91,7 @@ impl EndpointLocator {
         }
     }
 
-    /// The URL is still right.
+    /// Ends what [`mark_stale`](Self::mark_stale) began: a fetch from the URL succeeded.
     pub(crate) fn confirm(&self, StaleMark(since): StaleMark) {
         if let Some(discovered) = lock(&self.discovered).as_mut() {
             discovered.since = discovered.since.max(since);
@@ -107,6 +109,7 @@ pub(crate) fn default_fetch() -> Result<Arc<dyn Fetch>, ConfigError> {
     }
 }
 
+/// Returns the mistake of a build without an HTTP client.
 pub(crate) fn no_fetch() -> ConfigMistake {
     ConfigMistake::new("fetch", "there is no HTTP client", "turn on the feature http-client, or implement Fetch")
 }

@@ -45,20 +45,20 @@ pub(crate) async fn locate(
     endpoint: EndpointKind,
     plain: PlainHttp,
 ) -> Result<String, FetchError> {
-    let mut last = FetchError::new("the issuer has no metadata at its well-known URLs");
+    let mut last_error = FetchError::new("the issuer has no metadata at its well-known URLs");
     for url in well_known(issuer) {
         match get(fetch, &url, None).await {
             Ok(response) if response.status() == StatusCode::OK => {
                 match parse_endpoint(response.body(), issuer, endpoint, plain) {
                     Ok(url) => return Ok(url),
-                    Err(error) => last = error,
+                    Err(error) => last_error = error,
                 }
             }
             Ok(_) => {}
-            Err(error) => last = error,
+            Err(error) => last_error = error,
         }
     }
-    Err(last)
+    Err(last_error)
 }
 
 fn parse_endpoint(body: &[u8], issuer: &str, endpoint: EndpointKind, plain: PlainHttp) -> Result<String, FetchError> {
@@ -82,7 +82,8 @@ fn parse_endpoint(body: &[u8], issuer: &str, endpoint: EndpointKind, plain: Plai
     Ok(url)
 }
 
-/// RFC 8414 §3.1 inserts the well-known path before the issuer's path. OpenID Connect appends it, which §5 keeps.
+/// Returns the URLs at which metadata can be. RFC 8414 §3.1 inserts the well-known path before the issuer's path. OpenID
+/// Connect Discovery appends it, and RFC 8414 §5 allows that.
 fn well_known(issuer: &str) -> Vec<String> {
     let (scheme, rest) = issuer.split_once("://").unwrap_or_default();
     let (host, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
@@ -97,7 +98,7 @@ fn well_known(issuer: &str) -> Vec<String> {
     urls
 }
 
-/// Fetches one document. The limit of size holds for every implementation of `Fetch`.
+/// Fetches one document. The maximum size is checked here too, because not every `Fetch` has one.
 pub(crate) async fn get(
     fetch: &dyn Fetch,
     url: &str,

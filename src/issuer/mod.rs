@@ -3,7 +3,7 @@
 //! *In*: the identifier, exactly as in the tokens' `iss`, and the keys or their URL.
 //! *Out*: an [`Issuer`](crate::Issuer) for a verifier.
 //!
-//! Keys belong to their issuer and are never searched elsewhere (RFC 8725 §3.8). [`IssuerBuilder`] documents how fetched keys
+//! A token is checked only with the keys of its own issuer (RFC 8725 §3.8). [`IssuerBuilder`] documents how fetched keys
 //! are refreshed, and what happens while the issuer is down.
 
 mod builder;

@@ -1,4 +1,6 @@
 //! [`Issuer`]: an authorization server whose tokens are accepted.
+//!
+//! *In*: the identifier, and keys or how to fetch them. *Out*: the current keys, and a wait for a missing one.
 
 use std::{fmt, sync::Arc};
 
@@ -63,7 +65,7 @@ impl Issuer {
     /// ```
     ///
     /// # Errors
-    /// The identifier is not an `https` URL without query and fragment (RFC 8414 §2). PlainHttp `http` is accepted for a
+    /// The identifier is not an `https` URL without query and fragment (RFC 8414 §2). Plain `http` is accepted for a
     /// loopback address, for tests.
     pub fn from_keys(identifier: impl Into<String>, keys: KeySet) -> Result<Self, ConfigError> {
         let identifier = identifier.into();
@@ -121,7 +123,7 @@ impl Issuer {
         }
     }
 
-    /// Returns whether there are keys to check a token with, for a readiness probe. If there are none, starts to fetch them.
+    /// Returns `true` if there are usable keys, for a readiness probe. If there are none, starts to fetch them.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         match &self.keys {
@@ -140,11 +142,12 @@ impl Issuer {
         }
     }
 
-    /// Returns how the issuer is reached, if anything is fetched from it.
+    /// Returns how to send requests to the issuer, or `None` if nothing is fetched from it.
     pub(crate) fn client(&self) -> Option<&Arc<IssuerClient>> {
         self.client.as_ref()
     }
 
+    /// Returns the current usable keys. If they are stale, starts a refresh in the background.
     pub(crate) fn current_keys(&self) -> CurrentKeys<'_> {
         match &self.keys {
             IssuerKeys::Known(keys) => CurrentKeys::Known(keys),

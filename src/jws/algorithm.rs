@@ -38,7 +38,7 @@ pub enum Algorithm {
     EdDSA,
 }
 
-/// A shared-secret algorithm; see [`SharedSecret`](crate::keys::SharedSecret).
+/// An HMAC algorithm, for signatures with a [`SharedSecret`](crate::keys::SharedSecret).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HmacAlgorithm {
@@ -99,7 +99,7 @@ impl fmt::Display for Algorithm {
 impl FromStr for Algorithm {
     type Err = UnknownAlgorithm;
 
-    /// Parses a registered name, exactly. `EdDSA` and `Ed25519` are the same algorithm.
+    /// Parses a registered name; upper and lower case differ. `EdDSA` and `Ed25519` are two names of one algorithm.
     fn from_str(name: &str) -> Result<Self, UnknownAlgorithm> {
         match name {
             "Ed25519" => Ok(Self::EdDSA),
@@ -108,7 +108,7 @@ impl FromStr for Algorithm {
     }
 }
 
-/// The error of parsing an [`Algorithm`] or [`HmacAlgorithm`]: the name is not that of a supported algorithm of this kind.
+/// The error of parsing an [`Algorithm`] or [`HmacAlgorithm`]: the text is not the name of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownAlgorithm(());
 
@@ -154,13 +154,13 @@ impl fmt::Display for HmacAlgorithm {
 impl FromStr for HmacAlgorithm {
     type Err = UnknownAlgorithm;
 
-    /// Parses a registered name, exactly.
+    /// Parses a registered name; upper and lower case differ.
     fn from_str(name: &str) -> Result<Self, UnknownAlgorithm> {
         Self::ALL.iter().copied().find(|algorithm| algorithm.as_str() == name).ok_or(UnknownAlgorithm(()))
     }
 }
 
-/// The algorithms that a header's `alg` can name. The two kinds never mix: a public key is never used as a secret.
+/// An algorithm that a header's `alg` can name. The two kinds are separate, so that a public key is never used as a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SignatureAlgorithm {
     Asymmetric(Algorithm),

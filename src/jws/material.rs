@@ -5,7 +5,7 @@
 
 use super::{Algorithm, HmacAlgorithm, SignatureAlgorithm};
 
-/// The numbers of a verification key. Has no `Debug`, because it may be a secret.
+/// The numbers of a verification key. It has no `Debug`, because it may be a secret.
 #[derive(PartialEq, Eq)]
 pub(crate) enum KeyMaterial {
     Rsa { modulus: Vec<u8>, exponent: Vec<u8> },
@@ -110,7 +110,7 @@ fn is_weak_ed25519_point(point: &[u8; 32]) -> bool {
     let [low, middle @ .., high] = point;
     let high = high & 0x7f;
     let all = |byte: u8| middle.iter().all(|other| *other == byte);
-    // 0 and 1 are of order 4 and 1, and p - 1 is of order 2. From p on it is a second encoding.
+    // 0 has order 4, 1 has order 1, and p - 1 has order 2. A number from p on is a second encoding of a smaller one.
     let zero_or_one = high == 0 && all(0) && *low <= 1;
     let from_p_minus_1 = high == 0x7f && all(0xff) && *low >= 0xec;
     let mut unsigned = *point;

@@ -58,7 +58,7 @@ impl fmt::Display for CannotSign {
 
 impl std::error::Error for CannotSign {}
 
-/// A token's three segments.
+/// A token in compact form, split into its three segments.
 #[derive(Clone, Copy)]
 pub(crate) struct Compact<'t> {
     token: &'t [u8],

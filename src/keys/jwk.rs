@@ -94,7 +94,7 @@ fn parse_key(json: &str) -> Result<LoadedKey, &'static str> {
     Ok(LoadedKey { algorithm, material: material(&jwk)?.into(), id: jwk.kid.map(|Str(id)| id.into_owned()) })
 }
 
-/// §4.2 `use`, §4.3 `key_ops`.
+/// Checks `use` (§4.2) and `key_ops` (§4.3).
 fn check_purpose(jwk: &PublicJwk<'_>) -> Result<(), &'static str> {
     if jwk.public_key_use.as_ref().is_some_and(|Str(purpose)| purpose != "sig") {
         return Err("its use is not sig");
@@ -134,7 +134,7 @@ fn bytes(member: Option<&Str<'_>>) -> Result<Vec<u8>, &'static str> {
     URL_SAFE_NO_PAD.decode(&**text).map_err(|_| "a member is not base64url without padding")
 }
 
-/// Decodes a number. Leading zeros are accepted: RFC 7518 §2 forbids them, but some libraries write them.
+/// Decodes a number. Accepts and removes leading zeros: RFC 7518 §2 forbids them, but some libraries write them.
 fn number(member: Option<&Str<'_>>) -> Result<Vec<u8>, &'static str> {
     let bytes = bytes(member)?;
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();

@@ -3,9 +3,9 @@
 //! *In*: a JWK set, a public key in PEM or DER, a shared secret, or a file. *Out*: an immutable [`KeySet`]. A [`PrivateKey`]
 //! signs what this program issues.
 //!
-//! An unusable key is skipped, and [`KeySet::skipped`] has the reason; the other keys of the set are used. Unusable are keys
-//! of an unknown kind, for encryption, or too weak; weak or malformed points; symmetric keys; and keys published with their
-//! private members. Certificates (`x5c`) are *not* checked.
+//! An unusable key is skipped, and [`KeySet::skipped`] returns the reason; the other keys of the set are used. A key is
+//! unusable if its kind is unknown, if it is for encryption, too weak or malformed, if it is symmetric, or if it was published
+//! with its private members. Certificates (`x5c`) are *not* checked.
 //!
 //! ```
 //! # fn main() -> Result<(), tower_oauth::ConfigError> {
@@ -54,8 +54,9 @@ pub struct KeySet {
     /// Indexes of `entries`, by `kid`.
     by_id: HashMap<Box<str>, Vec<usize>>,
     skipped: Vec<SkippedKey>,
-    keys: usize,
-    /// Changes when a key is withdrawn.
+    /// Number of keys in the JWK set, including the skipped ones.
+    total: usize,
+    /// A number that changes when a key is withdrawn.
     epoch: u64,
 }
 
@@ -64,7 +65,7 @@ struct KeyEntry {
     id: Option<Box<str>>,
     algorithm: SignatureAlgorithm,
     key: VerifyingKey,
-    /// Identifies the key in the next set.
+    /// Compared with the keys of the next set.
     material: Arc<KeyMaterial>,
 }
 
@@ -96,7 +97,7 @@ impl SkippedKey {
         self.index
     }
 
-    /// Returns why the key is not used. For people: the text may change.
+    /// Returns why the key is not used. The text is for people and may change.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         self.reason
@@ -150,7 +151,7 @@ impl KeySet {
     /// Reads a JWK set, PEM or DER from a file. The first character decides which of them it is.
     ///
     /// # Errors
-    /// The file can't be read, or has errors as of the other constructors.
+    /// The file can't be read, or the constructor for its format returns an error.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
         let content = fs::read(path).map_err(|error| {
@@ -174,9 +175,9 @@ impl KeySet {
         for (id, indexes) in other.by_id {
             self.by_id.entry(id).or_default().extend(indexes.iter().map(|index| index + shift));
         }
-        self.skipped.extend(other.skipped.into_iter().map(|key| SkippedKey { index: key.index + self.keys, ..key }));
+        self.skipped.extend(other.skipped.into_iter().map(|key| SkippedKey { index: key.index + self.total, ..key }));
         self.entries.extend(other.entries);
-        self.keys += other.keys;
+        self.total += other.total;
         self
     }
 
@@ -192,10 +193,10 @@ impl KeySet {
     fn from_loaded(keys: impl IntoIterator<Item = Result<LoadedKey, &'static str>>) -> Result<Self, ConfigError> {
         static EPOCHS: AtomicU64 = AtomicU64::new(1);
         let epoch = EPOCHS.fetch_add(1, Ordering::Relaxed);
-        let mut set = Self { entries: Vec::new(), by_id: HashMap::new(), skipped: Vec::new(), keys: 0, epoch };
+        let mut set = Self { entries: Vec::new(), by_id: HashMap::new(), skipped: Vec::new(), total: 0, epoch };
         for key in keys {
-            let index = set.keys;
-            set.keys += 1;
+            let index = set.total;
+            set.total += 1;
             if let Err(reason) = key.and_then(|key| set.add(&key)) {
                 set.skipped.push(SkippedKey { index, reason });
             }
@@ -231,19 +232,21 @@ impl KeySet {
         Ok(())
     }
 
-    /// Returns the keys that may have signed a token: those with its `kid`; if there is none, those without a `kid`; for a
-    /// token without `kid`, all. Only keys of the token's algorithm, and at most `MAX_CANDIDATES`.
+    /// Returns the keys that may have signed a token: at most `MAX_CANDIDATES` keys of its algorithm.
+    ///
+    /// These are the keys with the token's `kid`. If there is none, the keys without a `kid`. For a token without `kid`, all
+    /// keys.
     pub(crate) fn candidates(
         &self,
         key_id: Option<&str>,
         algorithm: SignatureAlgorithm,
     ) -> impl Iterator<Item = &VerifyingKey> {
-        let named = key_id.and_then(|id| self.by_id.get(id));
-        let known = named.into_iter().flatten().filter_map(|index| self.entries.get(*index));
-        let rest = if named.is_some() { &[] } else { self.entries.as_slice() };
-        let others = rest.iter().filter(move |entry| key_id.is_none() || entry.id.is_none());
-        known
-            .chain(others)
+        let indexes = key_id.and_then(|id| self.by_id.get(id));
+        let with_id = indexes.into_iter().flatten().filter_map(|index| self.entries.get(*index));
+        let others = if indexes.is_some() { &[] } else { self.entries.as_slice() };
+        let without_id = others.iter().filter(move |entry| key_id.is_none() || entry.id.is_none());
+        with_id
+            .chain(without_id)
             .filter(move |entry| entry.algorithm == algorithm)
             .map(|entry| &entry.key)
             .take(MAX_CANDIDATES)
@@ -251,12 +254,12 @@ impl KeySet {
 
     /// Returns this set as the successor of `old`. It has the same epoch if no key of `old` was withdrawn.
     pub(crate) fn succeeding(self, old: &Self) -> Self {
-        let still_here = |key: &KeyEntry| self.entries.iter().any(|entry| entry.is_same_key(key));
-        let epoch = if old.entries.iter().all(still_here) { old.epoch } else { self.epoch };
+        let still_published = |key: &KeyEntry| self.entries.iter().any(|entry| entry.is_same_key(key));
+        let epoch = if old.entries.iter().all(still_published) { old.epoch } else { self.epoch };
         Self { epoch, ..self }
     }
 
-    /// Returns a number that stays the same until a key is withdrawn. Never 0.
+    /// Returns a number that changes when a key is withdrawn. Never 0.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch
     }
@@ -269,10 +272,10 @@ impl KeySet {
     /// Returns the number of usable keys.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.keys - self.skipped.len()
+        self.total - self.skipped.len()
     }
 
-    /// Always false: a set without a usable key is an error.
+    /// Returns false: every constructor returns an error if no key is usable.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

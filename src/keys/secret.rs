@@ -9,14 +9,14 @@ use crate::{
     jws::HmacAlgorithm,
 };
 
-/// A secret bound to one HMAC algorithm. Everyone who has it, also the resource server, can issue tokens. `Debug` hides it.
+/// A secret bound to one HMAC algorithm. Every party that has it can issue tokens, also the resource server. `Debug` hides it.
 pub struct SharedSecret {
     algorithm: HmacAlgorithm,
     bytes: Vec<u8>,
 }
 
 impl SharedSecret {
-    /// Makes a secret from random bytes. Never use a password that a person chose (RFC 8725 §3.5).
+    /// Returns a secret with these random bytes. Never use a password that a person chose (RFC 8725 §3.5).
     ///
     /// # Errors
     /// The secret is shorter than the algorithm's hash (RFC 7518 §3.2).
@@ -25,12 +25,7 @@ impl SharedSecret {
         let min = algorithm.min_secret_bytes();
         if bytes.len() < min {
             let found = format!("{} bytes, but {algorithm:?} needs at least {min}", bytes.len());
-            return Err(ConfigMistake::new(
-                "shared secret",
-                found,
-                "take as many bytes as the hash has from a random source",
-            )
-            .into());
+            return Err(ConfigMistake::new("shared secret", found, "generate at least that many random bytes").into());
         }
         Ok(Self { algorithm, bytes })
     }

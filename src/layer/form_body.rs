@@ -1,6 +1,7 @@
 //! [`FormBodyLayer`]: reads the token from a form body (RFC 6750 §2.2).
 //!
-//! *In*: a request with a form. *Out*: the same request; the layer inside finds the token in its extensions.
+//! *In*: a request with a form. *Out*: the request with its body and with the tokens of the form in its extensions, where the inner
+//! `OAuthLayer` reads them.
 
 use std::{
     fmt, mem,
@@ -15,7 +16,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::credentials::FormToken;
+use crate::credentials::FormTokens;
 
 /// Reads a token from a form body, around another layer. Made by
 /// [`OAuthLayer::accept_form_body`](crate::OAuthLayer::accept_form_body).
@@ -99,8 +100,8 @@ impl<Body, E> fmt::Debug for ResponseFuture<Body, E> {
     }
 }
 
-/// RFC 6750 §2.2: a form, with a method whose body has a defined meaning. A request with an `Authorization` header isn't
-/// read.
+/// True for a form in a request whose method defines a body (RFC 6750 §2.2). False if there is an `Authorization` header,
+/// because such a request needs no other token.
 fn may_carry_a_token(method: &Method, headers: &HeaderMap) -> bool {
     let form = headers.get(header::CONTENT_TYPE).is_some_and(|value| {
         let media_type = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
@@ -123,6 +124,6 @@ where
         .filter(|(name, _)| name == "access_token")
         .map(|(_, value)| value.into_owned())
         .collect();
-    parts.extensions.insert(FormToken(tokens));
+    parts.extensions.insert(FormTokens(tokens));
     Ok(Request::from_parts(parts, body.into()))
 }

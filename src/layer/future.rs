@@ -1,4 +1,6 @@
 //! The layer's response future. It boxes only the requests that wait for the network.
+//!
+//! *In*: the inner service's future, a pending verdict with its request, or a refusal. *Out*: the response.
 
 use std::{
     fmt,
@@ -102,7 +104,7 @@ where
     }
 }
 
-/// Panics, as every future may that is polled after it returned `Ready`. Waiting forever would hide the mistake.
+/// Panics, because the future was polled after it returned `Ready`. `Pending` would hide that mistake.
 #[expect(clippy::panic, reason = "only a caller that breaks the contract of `Future` gets here")]
 pub(super) fn polled_again() -> ! {
     panic!("the response future of a tower-oauth layer was polled after it had returned its response")

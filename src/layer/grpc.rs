@@ -1,4 +1,6 @@
 //! Refusals of gRPC requests: the status codes of the gRPC specification, in a response without messages.
+//!
+//! *In*: a refusal that was rendered for HTTP. *Out*: the same response object with a gRPC status.
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 

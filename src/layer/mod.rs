@@ -1,11 +1,11 @@
-//! The layer: where a request enters and where its response leaves.
+//! The layer: checks each request before the inner service, and renders refusals.
 //!
 //! *In*: any `http::Request<B>`. *Out*: the inner service's response, or a refusal with its challenge.
 //!
 //! The layer fails closed: it calls the inner service only after a verdict. It puts the [`Token`](crate::Token) into the
 //! request's extensions. When an extractor, [`RequireScopesLayer`](require::RequireScopesLayer) or a handler returns an
-//! [`AuthError`](crate::AuthError), the layer renders that refusal as well, so that every refusal of a server looks the
-//! same.
+//! [`AuthError`](crate::AuthError), the layer renders that refusal as well, so that all refusals of a server have
+//! one form.
 //!
 //! ```
 //! # fn example(verifier: tower_oauth::JwtVerifier) {
@@ -24,7 +24,7 @@
 //!
 //! - CORS, because a preflight request has no token.
 //! - Tracing and access logs, because they should see refusals. [`TokenSlot`] gives them the token of an accepted request.
-//! - Limits of concurrency, because a request that waits for its issuer's keys holds the inner service that was ready.
+//! - Limits of concurrency, because a request that waits for its issuer's keys occupies a ready inner service.
 //!
 //! [`require::RequireScopesLayer`] and [`require::RequireStepUpLayer`] go inside of it.
 

@@ -1,4 +1,6 @@
 //! [`OAuthLayer`] and its service.
+//!
+//! *In*: a request. *Out*: the inner service's response, or a refusal.
 
 use std::{
     mem,
@@ -40,11 +42,12 @@ pub struct OAuth<S, R = EmptyBody> {
     state: LayerState<R>,
 }
 
-/// What decides about a request and renders a refusal.
+/// What the service and its futures share: the server, which checks requests, and the renderer of refusals.
 #[derive(Debug, Clone)]
 pub(crate) struct LayerState<R> {
     pub(super) server: ResourceServer,
     pub(super) renderer: R,
+    /// True if requests without credentials pass.
     pub(super) anonymous: bool,
 }
 
@@ -69,9 +72,10 @@ impl From<ResourceServer> for OAuthLayer {
 }
 
 impl<R> OAuthLayer<R> {
-    /// Lets requests without any credentials pass. Bad credentials are still refused.
+    /// Lets requests without any credentials pass. Credentials that are not valid are still refused.
     ///
     /// Handlers then take `Option<Token>`. A handler that takes `Token` or `Scoped<S>` still refuses anonymous requests.
+    /// Responses get a `Vary` header, so that a cache doesn't serve an anonymous response to a request with credentials.
     #[must_use]
     pub fn allow_anonymous(mut self) -> Self {
         self.state.anonymous = true;
@@ -79,7 +83,8 @@ impl<R> OAuthLayer<R> {
     }
 
     /// Renders the bodies of refusals with [`ProblemJson`](crate::layer::ProblemJson), a closure, or a
-    /// [`RenderBody`] of your own. Status and challenge stay as they are.
+    /// [`RenderBody`] of your own. A renderer can't change the status or the challenge. A closure must state the type of its
+    /// argument, as in the example.
     ///
     /// Default: [`EmptyBody`](crate::layer::EmptyBody).
     ///
@@ -103,8 +108,9 @@ impl<R> OAuthLayer<R> {
 
     /// Also reads `access_token` from a form body (RFC 6750 §2.2).
     ///
-    /// The cost: the body of every form request without an `Authorization` header, up to `max_body_bytes`, is held in
-    /// memory before its sender is known. A larger body is refused with 413.
+    /// The cost: the body of every form request without an `Authorization` header is read into memory before its token is
+    /// checked. A body of more than `max_body_bytes` is refused with 413, and one that can't be read with 400. The renderer
+    /// isn't called for these two responses; their bodies are empty.
     #[must_use]
     pub fn accept_form_body(self, max_body_bytes: usize) -> FormBodyLayer<Self> {
         FormBodyLayer::new(self, max_body_bytes)
@@ -136,7 +142,7 @@ where
         let (mut parts, body) = request.into_parts();
         let verdict = self.state.server.verify_request(&parts);
         self.state.server.hide_credentials(&mut parts.headers);
-        let grpc = self.state.server.answers_grpc() && grpc::is_grpc(&parts.headers);
+        let grpc = self.state.server.has_grpc_status() && grpc::is_grpc(&parts.headers);
         let request = Request::from_parts(parts, body);
         match verdict {
             Verdict::Now(verdict) => match self.state.accept_request(request, verdict) {
@@ -144,7 +150,7 @@ where
                 Err(error) => ResponseFuture::refused(error, self.state.clone(), grpc),
             },
             Verdict::Later(verifying) => {
-                // The instance that was polled ready must be the one that is called, so the clone stays behind:
+                // Keep the instance that was polled ready for this request, and leave the clone for the next one:
                 // https://docs.rs/tower/latest/tower/trait.Service.html#be-careful-when-cloning-inner-services
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
@@ -171,7 +177,8 @@ impl<R> LayerState<R> {
                 Ok(request)
             }
             Err(error) if self.anonymous && error.is_missing_credentials() => {
-                // A layer further out may have read the token in a way that this one doesn't accept.
+                // Another `OAuthLayer` further out may have put a token there, by a bearer method that this layer doesn't
+                // accept.
                 request.extensions_mut().remove::<Token>();
                 request.extensions_mut().insert(Anonymous);
                 Ok(request)

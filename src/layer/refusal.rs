@@ -1,4 +1,6 @@
-//! The response to a refused request: its status, its challenge, and a body if there is a renderer.
+//! The response to a refused request: its status, its challenge, and a body if the renderer makes one.
+//!
+//! *In*: an [`AuthError`], from a verdict or in the extensions of an inner response. *Out*: the rendered response.
 
 use http::{HeaderValue, Response, header, response::Parts};
 
@@ -71,7 +73,8 @@ impl<R> LayerState<R> {
     }
 }
 
-/// Returns a refusal that no layer has rendered yet. It is complete by itself, and marked for a layer further out.
+/// Returns a refusal that no layer has rendered yet. It is complete, and has the error in its extensions, so that
+/// an `OAuthLayer` further out renders it.
 pub(crate) fn unrendered_response<Body: Default>(error: AuthError) -> Response<Body> {
     if error.kind() == AuthErrorKind::MissingLayer {
         log::request_refused(&error);

@@ -33,7 +33,7 @@ impl<'r> Refusal<'r> {
         self.challenge.status()
     }
 
-    /// Returns the status and headers of the response.
+    /// Returns the challenge: the status and headers of the response.
     #[must_use]
     pub fn challenge(&self) -> &'r Challenge {
         self.challenge
@@ -42,7 +42,7 @@ impl<'r> Refusal<'r> {
 
 /// Renders the body of a refusal. Implemented by [`EmptyBody`], [`ProblemJson`], and closures.
 ///
-/// A closure takes a [`&Refusal`](Refusal) and returns a body, a `(content type, body)`, or a [`RenderedBody`].
+/// A closure takes a [`&Refusal`](Refusal) and returns a body, a pair of content type and body, or a [`RenderedBody`].
 pub trait RenderBody<Body> {
     /// Returns the body and its content type.
     fn render(&self, refusal: &Refusal<'_>) -> RenderedBody<Body>;
@@ -53,7 +53,7 @@ pub trait RenderBody<Body> {
 pub struct RenderedBody<Body> {
     pub(super) body: Body,
     pub(super) content_type: Option<HeaderValue>,
-    /// Only a response without a body can become a gRPC status.
+    /// True for [`empty`](Self::empty). Only then can a refusal become a gRPC status.
     pub(super) empty: bool,
 }
 
@@ -63,7 +63,8 @@ impl<Body> RenderedBody<Body> {
         Self { body, content_type: None, empty: false }
     }
 
-    /// Returns no body.
+    /// Returns an empty body without a content type. A refused gRPC request can get a gRPC status only with this body; see
+    /// [`grpc_status`](crate::server::ResourceServerBuilder::grpc_status).
     #[must_use]
     pub fn empty() -> Self
     where
@@ -91,7 +92,7 @@ impl<Body> From<(HeaderValue, Body)> for RenderedBody<Body> {
     }
 }
 
-/// No body.
+/// Renders no body.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct EmptyBody;
@@ -110,7 +111,7 @@ impl<Body: Default> RenderBody<Body> for EmptyBody {
     }
 }
 
-/// A problem document (RFC 9457) with `type`, `title`, `status`, `detail`, and `error` with the error code of RFC 6750 §3.1.
+/// Renders a problem document (RFC 9457) with `type`, `title`, `status`, `detail`, and `error` with the error code of RFC 6750 §3.1.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct ProblemJson;

@@ -9,7 +9,7 @@ use std::{
     fmt,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use http::{Extensions, Request, Response};
@@ -53,6 +53,7 @@ pub struct RequireScopesLayer {
 #[derive(Debug)]
 struct RequiredNames {
     names: Scopes<'static>,
+    /// True if one of the names is enough.
     any: bool,
 }
 
@@ -96,7 +97,7 @@ pub struct RequireStepUp<S> {
 }
 
 impl RequireScopesLayer {
-    /// Requires all of these scopes.
+    /// Returns a layer that requires all of these scopes.
     ///
     /// # Errors
     /// The list is empty, or a name is not a scope-token (RFC 6749 §3.3).
@@ -104,7 +105,7 @@ impl RequireScopesLayer {
         Ok(Self { scopes: Arc::new(RequiredNames { names: Scopes::new(names)?, any: false }) })
     }
 
-    /// Requires any one of these scopes.
+    /// Returns a layer that requires any one of these scopes.
     ///
     /// # Errors
     /// The list is empty, or a name is not a scope-token (RFC 6749 §3.3).
@@ -114,7 +115,7 @@ impl RequireScopesLayer {
 }
 
 impl RequireStepUpLayer {
-    /// Requires what `step_up` demands.
+    /// Returns a layer that requires `step_up`.
     #[must_use]
     pub fn new(step_up: StepUp) -> Self {
         Self { step_up: Arc::new(step_up) }
@@ -124,12 +125,13 @@ impl RequireStepUpLayer {
 impl RequiredNames {
     fn check(&self, token: &Token) -> Result<(), AuthError> {
         let mut names = self.names.iter();
-        let enough = if self.any { names.any(|name| token.allows(name)) } else { names.all(|name| token.allows(name)) };
-        if enough { Ok(()) } else { Err(AuthError::insufficient_scope(self.names.clone())) }
+        let granted =
+            if self.any { names.any(|name| token.allows(name)) } else { names.all(|name| token.allows(name)) };
+        if granted { Ok(()) } else { Err(AuthError::insufficient_scope(self.names.clone())) }
     }
 }
 
-/// Returns the token that the layer put into the request. Without a layer that is an error of the program.
+/// Returns the token that the layer put into the request, or why there is none. A missing layer is a mistake in the program.
 pub(crate) fn verified_token(extensions: &Extensions) -> Result<&Token, AuthError> {
     match extensions.get::<Token>() {
         Some(token) => Ok(token),
@@ -212,7 +214,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().progress.project() {
-            CheckedProjection::Serving { future } => Poll::Ready(ready!(future.poll(cx))),
+            CheckedProjection::Serving { future } => future.poll(cx),
             CheckedProjection::Refused { error } => match error.take() {
                 Some(error) => Poll::Ready(Ok(unrendered_response(error))),
                 None => polled_again(),

@@ -1,4 +1,6 @@
-//! [`TokenSlot`]: what a layer further out learns about an accepted request.
+//! [`TokenSlot`]: gives a layer further out the token of an accepted request.
+//!
+//! *In*: the token that `OAuthLayer` accepted. *Out*: the token, in the outer layer's clone of the slot.
 
 use std::{
     fmt,

@@ -1,4 +1,6 @@
 //! [`InRole`], the evidence of a role.
+//!
+//! *In*: a [`Token`](crate::Token). *Out*: the evidence, or the refusal of a subject without the role.
 
 use std::{fmt, marker::PhantomData, ops::Deref};
 
@@ -11,8 +13,9 @@ use crate::{
 /// A [`Token`](crate::Token) whose subject was verified to have the role `R`. A function argument of this type proves that
 /// the check was made.
 ///
-/// As an extractor it refuses other tokens with 403 `insufficient_scope` without a `scope`, because no scope would help. For
-/// two roles, take two arguments. For one of several, use [`Token::has_role`](crate::Token::has_role).
+/// As an extractor it refuses other tokens with 403 `insufficient_scope`. The challenge has no `scope`, because no scope
+/// would help. To require two roles, take two arguments. To require one of several, use
+/// [`Token::has_role`](crate::Token::has_role).
 pub struct InRole<R> {
     token: Token,
     role: PhantomData<fn() -> R>,

@@ -3,9 +3,9 @@
 //! *In*: the claims of a [`Token`](crate::Token), and role names at compile time ([`roles!`](crate::roles)) or at run time.
 //! *Out*: lists of names, and [`InRole`](crate::InRole), the evidence of a role.
 //!
-//! The lists are parsed from the claims on first use. A list comes from one claim only, because a role of the realm and a
-//! role of a client with the same name are different permissions. Names are compared byte for byte. Scopes are not used
-//! here, and a role never counts as a scope.
+//! The lists are parsed from the claims on first use. A list comes from one claim only: in Keycloak, for example, a role
+//! of the realm and a role of a client with the same name are different permissions. Names are compared byte for byte.
+//! Scopes are not used here, and a role never counts as a scope.
 //!
 //! ```
 //! use tower_oauth::{AuthError, InRole, Token};
@@ -19,18 +19,18 @@
 //!     "closed"
 //! }
 //!
-//! /// As an extractor. Other subjects get 403.
+//! /// As an extractor: other subjects get 403.
 //! async fn handler(accountant: InRole<Accountant>) -> &'static str {
 //!     close_the_books(&accountant)
 //! }
 //!
-//! /// In a handler, or without axum.
-//! fn by_hand(token: &Token) -> Result<&'static str, AuthError> {
+//! /// By a call, in a handler or without axum.
+//! fn check(token: &Token) -> Result<&'static str, AuthError> {
 //!     Ok(close_the_books(&token.require_role()?))
 //! }
 //! # use tower_oauth::testing::TestToken;
-//! # assert!(by_hand(&TestToken::user("ada").claim("roles", vec!["accountant"]).build()).is_ok());
-//! # assert!(by_hand(&TestToken::user("ada").claim("roles", vec!["reader"]).build()).is_err());
+//! # assert!(check(&TestToken::user("ada").claim("roles", vec!["accountant"]).build()).is_ok());
+//! # assert!(check(&TestToken::user("ada").claim("roles", vec!["reader"]).build()).is_err());
 //! # let _: axum::Router = axum::Router::new().route("/", axum::routing::get(handler));
 //! ```
 
@@ -69,7 +69,7 @@ macro_rules! roles {
             const NAME: &'static str = $name;
         }
 
-        // Outside of the impl: an associated constant that is never used would not be checked.
+        // Outside of the impl, because an associated constant is evaluated only if it is used.
         const _: () = assert!(!$name.is_empty(), "the role's name is empty");
     )+};
 }

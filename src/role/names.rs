@@ -1,4 +1,6 @@
-//! The lists of names in a token: roles, groups and entitlements.
+//! The lists of names in a token: roles, groups and entitlements (RFC 9068 §2.2.3.1).
+//!
+//! *In*: the claims, and the path of member names to the list. *Out*: the names; none if the claim has another form.
 
 use std::fmt;
 
@@ -16,8 +18,8 @@ impl Token {
     /// Returns the subject's roles: `roles` (RFC 9068 §2.2.3.1), or the claim that
     /// [`roles_claim`](crate::verify::JwtVerifierBuilder::roles_claim) or a [`Preset`](crate::Preset) names.
     ///
-    /// A name is a string, or an object with a `value` (RFC 7643 §2.4). A claim that is no such list counts as empty. The
-    /// first call parses the claims; the result is kept with the token.
+    /// A name is a string, or an object with a `value` (RFC 7643 §2.4). A claim of another form counts as an empty
+    /// list. The first call parses the claims; clones of the token share the result.
     #[must_use]
     pub fn roles(&self) -> &[String] {
         let path = self.facts().rules.as_ref().and_then(|rules| rules.roles.as_deref());
@@ -25,21 +27,22 @@ impl Token {
     }
 
     /// Returns the subject's groups: `groups` (RFC 9068 §2.2.3.1), or `cognito:groups` with
-    /// [`Preset::Cognito`](crate::Preset::Cognito). Of the objects of RFC 7643 it returns the `value`, which is the
-    /// group's identifier. The result is kept with the token.
+    /// [`Preset::Cognito`](crate::Preset::Cognito). For an object of RFC 7643 it returns the `value`, which is
+    /// the group's identifier. The first call parses the claims; clones of the token share the result.
     #[must_use]
     pub fn groups(&self) -> &[String] {
         let path = self.facts().rules.as_ref().and_then(|rules| rules.groups.as_deref());
         self.facts().derived.groups.get_or_init(|| self.names_at_or(path, "groups"))
     }
 
-    /// Returns the subject's entitlements: `entitlements` (RFC 9068 §2.2.3.1). The result is kept with the token.
+    /// Returns the subject's entitlements: `entitlements` (RFC 9068 §2.2.3.1). The first call parses the claims; clones
+    /// of the token share the result.
     #[must_use]
     pub fn entitlements(&self) -> &[String] {
         self.facts().derived.entitlements.get_or_init(|| self.names_at_or(None, "entitlements"))
     }
 
-    /// Returns whether `name` is among the [`roles`](Self::roles).
+    /// Returns `true` if `name` is among the [`roles`](Self::roles).
     #[must_use]
     pub fn has_role(&self, name: &str) -> bool {
         !name.is_empty() && self.roles().iter().any(|role| role == name)
@@ -59,13 +62,14 @@ impl Token {
     }
 }
 
-/// Prefix of Zitadel's role claims. Only they are objects whose member names are the roles. Reading every object like that
-/// would grant the role that `{"admin": false}` denies.
+/// Prefix of Zitadel's role claims. Only these claims are objects whose member names are the roles. If every object were read
+/// like that, `{"admin": false}` would grant the role that it denies.
 pub(crate) const ZITADEL_ROLES_PREFIX: &str = "urn:zitadel:iam:org:project:";
 
 /// Reads the list at a path of member names. A repeated member on the path is an error.
 struct NamesAt<'p, N> {
     path: &'p [N],
+    /// True if the value at the end of the path is an object whose member names are the list (Zitadel).
     keyed: bool,
 }
 
@@ -129,8 +133,8 @@ struct RoleName(String);
 
 impl<'de> Deserialize<'de> for RoleName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ReadName;
-        impl<'de> Visitor<'de> for ReadName {
+        struct RoleNameVisitor;
+        impl<'de> Visitor<'de> for RoleNameVisitor {
             type Value = RoleName;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -153,7 +157,7 @@ impl<'de> Deserialize<'de> for RoleName {
                 value.map(RoleName).ok_or_else(|| A::Error::missing_field("value"))
             }
         }
-        deserializer.deserialize_any(ReadName)
+        deserializer.deserialize_any(RoleNameVisitor)
     }
 }
 
@@ -162,8 +166,8 @@ struct GrantingOrganisations;
 
 impl<'de> Deserialize<'de> for GrantingOrganisations {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ReadGranted;
-        impl<'de> Visitor<'de> for ReadGranted {
+        struct OrganisationsVisitor;
+        impl<'de> Visitor<'de> for OrganisationsVisitor {
             type Value = GrantingOrganisations;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -178,6 +182,6 @@ impl<'de> Deserialize<'de> for GrantingOrganisations {
                 granted
             }
         }
-        deserializer.deserialize_any(ReadGranted)
+        deserializer.deserialize_any(OrganisationsVisitor)
     }
 }

@@ -1,10 +1,12 @@
 //! Requirements of several scopes: tuples, and [`AnyOf`].
+//!
+//! *In*: marker types. *Out*: implementations of [`RequiredScopes`] for up to eight of them.
 
 use std::marker::PhantomData;
 
 use super::RequiredScopes;
 
-/// A requirement that any one member of a tuple meets: `AnyOf<(OrdersWrite, Admin)>`.
+/// Requires one member of a tuple: `AnyOf<(OrdersWrite, Admin)>` accepts a token with either scope.
 #[derive(Debug)]
 pub struct AnyOf<T>(PhantomData<fn() -> T>);
 

@@ -1,10 +1,10 @@
 //! Scopes: what a token permits, and what a handler requires (RFC 6749 §3.3).
 //!
 //! *In*: scope names, at compile time ([`scopes!`](crate::scopes)) or at run time ([`Scopes`]).
-//! *Out*: marker types for signatures, and the result of a comparison.
+//! *Out*: marker types for signatures, and whether a list contains a name.
 //!
-//! Names are compared byte for byte. There are no wildcards or prefixes: `orders:*` is a name like any other. A
-//! [`ScopeHierarchy`] of the [`ResourceServer`](crate::ResourceServer) defines that one scope includes another.
+//! Names are compared byte for byte. There are no wildcards or prefixes: `orders:*` is a name like any other. With a
+//! [`ScopeHierarchy`] of the [`ResourceServer`](crate::ResourceServer), one scope can include another.
 //!
 //! ```
 //! use tower_oauth::{scope::{RequiredScopes, Scope}, AnyOf};
@@ -42,13 +42,14 @@ pub trait Scope: 'static {
     const NAME: &'static str;
 }
 
-/// What a handler can require: one scope, a tuple (all of them), or [`AnyOf`](crate::AnyOf) of a tuple. They nest.
+/// What a handler can require: one scope, a tuple (all of them), or [`AnyOf`](crate::AnyOf) of a tuple. Tuples and
+/// `AnyOf` can be nested.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be required of a token",
     note = "use a type made by `scopes!`, a tuple of up to eight of them (all of), or `AnyOf<(A, B)>` (any of)"
 )]
 pub trait RequiredScopes: 'static {
-    /// Returns whether the scopes for which `granted` is true are enough.
+    /// Returns `true` if the scopes for which `granted` returns `true` meet the requirement.
     fn satisfied(granted: &dyn Fn(&str) -> bool) -> bool;
     /// Adds every name of the requirement, for the challenge's `scope` (RFC 6750 §3).
     fn names(into: &mut Vec<&'static str>);
@@ -86,7 +87,7 @@ macro_rules! scopes {
                 const NAME: &'static str = $name;
             }
 
-            // Outside of the impl: an associated constant that is never used would not be checked.
+            // Outside of the impl, because an associated constant is evaluated only if it is used.
             const _: () = assert!(
                 $crate::scope::is_scope_name($name),
                 concat!("`", $name, "` is not a scope name (RFC 6749 §3.3: printable ASCII but no space, quote or backslash)")
@@ -99,7 +100,7 @@ macro_rules! scopes {
     };
 }
 
-/// Returns whether `name` is a scope-token: `1*( %x21 / %x23-5B / %x5D-7E )` (RFC 6749 §3.3).
+/// Returns `true` if `name` is a scope-token: `1*( %x21 / %x23-5B / %x5D-7E )` (RFC 6749 §3.3).
 #[must_use]
 pub const fn is_scope_name(name: &str) -> bool {
     let bytes = name.as_bytes();
@@ -119,15 +120,15 @@ fn check_name<'n>(setting: &'static str, name: &'n str) -> Result<&'n str, Confi
     legal.ok_or_else(|| ConfigMistake::new(setting, format!("{name:?} is not a scope name"), change))
 }
 
-/// A list of scopes, as a token or a challenge carries it: separated by single spaces.
+/// A list of scopes in the form of a token's or challenge's `scope`: names separated by single spaces.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Scopes<'a>(Cow<'a, str>);
 
 impl Scopes<'static> {
-    /// Returns a list of names that are known only at run time.
+    /// Returns a list of scopes whose names are known only at run time.
     ///
     /// # Errors
-    /// Every name that is not a scope-token (RFC 6749 §3.3), or the empty list.
+    /// Every mistake at once: the list is empty, or a name is not a scope-token (RFC 6749 §3.3).
     pub fn new<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> Result<Self, ConfigError> {
         let (mut list, mut mistakes) = (Vec::new(), MistakeCollector::new());
         let mut empty = true;
@@ -146,24 +147,24 @@ impl Scopes<'static> {
     pub(crate) fn of<S: RequiredScopes>() -> Self {
         let mut names = Vec::new();
         S::names(&mut names);
-        let mut once: Vec<&str> = Vec::new();
+        let mut unique: Vec<&str> = Vec::new();
         for name in names {
-            // `scopes!` accepts no other names; a trait that is implemented by hand may.
-            if is_scope_name(name) && !once.contains(&name) {
-                once.push(name);
+            // `scopes!` checks its names. A `Scope` that is implemented by hand may have any name.
+            if is_scope_name(name) && !unique.contains(&name) {
+                unique.push(name);
             }
         }
-        Self(Cow::Owned(once.join(" ")))
+        Self(Cow::Owned(unique.join(" ")))
     }
 }
 
 impl<'a> Scopes<'a> {
-    /// The scopes of a token. The text is compared, never sent back.
+    /// Returns the scopes of a token. The text is only compared, never sent to a client.
     pub(crate) fn unchecked(list: &'a str) -> Self {
         Self(Cow::Borrowed(list))
     }
 
-    /// Returns whether exactly this name is in the list. Only U+0020 separates names (RFC 6749 §3.3).
+    /// Returns `true` if exactly this name is in the list. Only U+0020 separates names (RFC 6749 §3.3).
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         !name.is_empty() && self.0.split(' ').any(|scope| scope == name)
@@ -174,7 +175,7 @@ impl<'a> Scopes<'a> {
         self.0.split(' ').filter(|scope| !scope.is_empty())
     }
 
-    /// Returns whether the list has no name.
+    /// Returns `true` if the list has no name.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
@@ -201,8 +202,8 @@ mod tests {
     #[test]
     fn scope_names_are_rfc_6749_scope_tokens() {
         assert!(is_scope_name("orders:read") && is_scope_name("!") && is_scope_name("#[]~"));
-        for bad in ["", " ", "a b", "a\"b", "a\\b", "a\tb", "\u{7f}", "ä", "a\n"] {
-            assert!(!is_scope_name(bad), "{bad:?}");
+        for illegal in ["", " ", "a b", "a\"b", "a\\b", "a\tb", "\u{7f}", "ä", "a\n"] {
+            assert!(!is_scope_name(illegal), "{illegal:?}");
         }
     }
 

@@ -1,4 +1,6 @@
 //! The settings of a [`ResourceServer`].
+//!
+//! *In*: a verifier and settings. *Out*: a server, or every mistake in the settings.
 
 use std::{fmt, sync::Arc};
 
@@ -58,14 +60,14 @@ impl ResourceServerBuilder {
         Self { resource_metadata: Some(url.into()), ..self }
     }
 
-    /// Adds the challenge of another authentication scheme that another layer accepts on the same routes. Requests without
-    /// credentials get it beside the `Bearer` challenge.
-    pub fn also_challenge(mut self, challenge: SchemeChallenge) -> Self {
+    /// Adds the challenge of another authentication scheme that another layer accepts on the same routes. The response to a
+    /// request without credentials has it beside the `Bearer` challenge.
+    pub fn additional_challenge(mut self, challenge: SchemeChallenge) -> Self {
         self.other_schemes.push(challenge);
         self
     }
 
-    /// Defines which scopes include which others. Default: none does.
+    /// Sets which scopes include others. Default: no scope includes another.
     pub fn scope_hierarchy(self, hierarchy: ScopeHierarchy) -> Self {
         Self { hierarchy, ..self }
     }
@@ -110,8 +112,8 @@ impl ResourceServerBuilder {
     }
 
     /// Responds to refused gRPC requests (`content-type: application/grpc…`) with a gRPC status: HTTP status 200 and
-    /// `grpc-status`. A refusal for which the layer renders a body stays an HTTP response; gRPC clients understand both.
-    pub fn answer_grpc(self) -> Self {
+    /// `grpc-status`. A refusal with a rendered body stays an HTTP response. gRPC clients understand both.
+    pub fn grpc_status(self) -> Self {
         Self { grpc: true, ..self }
     }
 

@@ -1,9 +1,9 @@
 //! [`ResourceServer`](crate::ResourceServer): all settings of the HTTP side, and the checks of one request.
 //!
 //! *In*: a request's head, or a bare token. *Out*: a [`Token`](crate::Token), or an [`AuthError`](crate::AuthError) and the
-//! [`Challenge`](crate::challenge::Challenge) with which the client can continue.
+//! [`Challenge`](crate::challenge::Challenge), which says what the client has to do next.
 //!
-//! It works without tower. [`OAuthLayer`](crate::OAuthLayer) does the same as a layer.
+//! It works without tower. [`OAuthLayer`](crate::OAuthLayer) uses it as a layer.
 //!
 //! ```
 //! # async fn example(verifier: tower_oauth::JwtVerifier, request: http::Request<()>) -> Result<(), tower_oauth::ConfigError> {

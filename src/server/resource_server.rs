@@ -1,4 +1,6 @@
 //! [`ResourceServer`]: the checks of one request.
+//!
+//! *In*: a request's head, or a bare token. *Out*: the token, or why the request is refused.
 
 use std::{fmt, ops::Deref, sync::Arc};
 
@@ -16,7 +18,7 @@ use crate::{
 
 /// Authenticates requests, and makes the challenges of refusals. Cheap to clone.
 ///
-/// It works without tower; [`OAuthLayer`](crate::OAuthLayer) is the same as a layer. See the
+/// It works without tower; [`OAuthLayer`](crate::OAuthLayer) uses it as a layer. See the
 /// [module docs](crate::server) for an example.
 #[derive(Clone)]
 pub struct ResourceServer {
@@ -70,7 +72,7 @@ impl ResourceServer {
         Self { inner: ServerHandle::Shared(Arc::new(inner)) }
     }
 
-    /// Keeps the server until the process ends, so that requests on several processors don't share a reference count.
+    /// Leaks the server: it exists until the process ends, so requests on several processors don't share a reference count.
     ///
     /// Use it for the one server of a program with thousands of cache hits per second; the performance section of the
     /// README has the figures. The cost: its memory is never freed, and the background tasks of its verifier never end.
@@ -113,7 +115,7 @@ impl ResourceServer {
         Challenge::new(error, &self.inner.parameters)
     }
 
-    /// Starts the verification. Without a future and without a lock, unless the verifier waits for the network.
+    /// Starts the verification. Allocates no future unless the verifier waits for the network.
     pub(crate) fn verify_request(&self, parts: &Parts) -> Verdict {
         match Credentials::from_request(parts, &self.inner.accepted) {
             Ok(credentials) => self.inner.verifier.verify(&PresentedToken::new(credentials, parts)),
@@ -131,7 +133,7 @@ impl ResourceServer {
         Ok(token.with_hierarchy(self.inner.hierarchy.as_ref()))
     }
 
-    /// Marks credentials as sensitive, so that a middleware further in that prints headers leaves them out.
+    /// Marks the headers with credentials as sensitive, so that inner services that print headers leave them out.
     pub(crate) fn hide_credentials(&self, headers: &mut HeaderMap) {
         for name in self.credential_headers() {
             if let header::Entry::Occupied(mut values) = headers.entry(name) {
@@ -147,14 +149,14 @@ impl ResourceServer {
         [Some(&header::AUTHORIZATION), accepted.header.as_ref(), cookie].into_iter().flatten()
     }
 
-    /// True if a token may come in a way that shared caches don't know. They treat only responses to requests with
+    /// True if a bearer method is accepted that shared caches don't recognize. They treat only responses to requests with
     /// `Authorization` as private (RFC 9111 §3.5).
     pub(crate) fn must_mark_private(&self) -> bool {
         let accepted = &self.inner.accepted;
         accepted.query || accepted.cookie.is_some() || accepted.header.is_some()
     }
 
-    pub(crate) fn answers_grpc(&self) -> bool {
+    pub(crate) fn has_grpc_status(&self) -> bool {
         self.inner.grpc
     }
 }

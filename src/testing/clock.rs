@@ -3,16 +3,19 @@
 //! *In*: the time that the test sets. *Out*: a [`Clock`](crate::clock::Clock).
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
 use tokio::sync::watch;
 
-use crate::clock::{Clock, SleepFuture};
+use crate::{
+    clock::{Clock, SleepFuture},
+    sync::lock,
+};
 
-/// A clock that stands still until a test moves it. Clones show the same time. A task that sleeps on it wakes when the clock is
-/// moved far enough.
+/// A clock that changes only when a test moves it. All clones have one time. A task that sleeps wakes when the clock is moved
+/// far enough.
 #[derive(Debug, Clone)]
 pub struct ManualClock {
     now: Arc<Mutex<SystemTime>>,
@@ -28,18 +31,19 @@ impl ManualClock {
 
     /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
-        *self.now.lock().unwrap_or_else(PoisonError::into_inner) += by;
+        *lock(&self.now) += by;
         self.elapsed.send_modify(|elapsed| *elapsed += by);
     }
 
-    /// Sets the time of day, also backwards, as an administrator might. The monotonic time stays, so sleeping tasks don't wake.
+    /// Sets the time of day, also backwards, as an administrator might. The monotonic time doesn't change, so no sleeping task
+    /// wakes.
     pub fn set(&self, to: SystemTime) {
-        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = to;
+        *lock(&self.now) = to;
     }
 }
 
 impl Default for ManualClock {
-    /// Shows the machine's current time.
+    /// Returns a clock that shows the machine's current time.
     fn default() -> Self {
         Self::new(SystemTime::now())
     }
@@ -47,7 +51,7 @@ impl Default for ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> SystemTime {
-        *self.now.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.now)
     }
 
     fn elapsed(&self) -> Duration {

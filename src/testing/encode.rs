@@ -1,4 +1,6 @@
 //! Public keys in the encodings that servers use.
+//!
+//! *In*: a key. *Out*: base64url, DER or PEM.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use pkcs1::{RsaPublicKey, UintRef};
@@ -17,7 +19,7 @@ pub(super) fn unb64(text: &str) -> Vec<u8> {
     URL_SAFE_NO_PAD.decode(text).unwrap_or_default()
 }
 
-/// `SubjectPublicKeyInfo` in DER and in PEM.
+/// Returns `SubjectPublicKeyInfo` in DER and in PEM; empty for a secret.
 pub(super) fn spki(key: &KeyMaterial) -> (Vec<u8>, String) {
     encode_spki(key).expect("a generated key can be encoded")
 }
@@ -44,7 +46,7 @@ fn encode_spki(key: &KeyMaterial) -> Result<(Vec<u8>, String), spki::der::Error>
     Ok((info.to_der()?, info.to_pem(LineEnding::LF)?))
 }
 
-/// PKCS#1 `RSAPublicKey` in DER; empty for other keys.
+/// Returns PKCS#1 `RSAPublicKey` in DER; empty for other keys.
 pub(super) fn pkcs1(key: &KeyMaterial) -> Result<Vec<u8>, spki::der::Error> {
     match key {
         KeyMaterial::Rsa { modulus, exponent } => {

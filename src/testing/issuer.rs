@@ -38,7 +38,7 @@ impl MockIssuer {
     #[must_use]
     pub fn new(identifier: &str) -> Self {
         let algorithm = Algorithm::ES256;
-        let key = key_of(identifier, algorithm);
+        let key = shared_key(identifier, algorithm);
         Self { identifier: identifier.to_owned(), algorithm, key, clock: Arc::new(SystemClock::new()) }
     }
 
@@ -48,7 +48,7 @@ impl MockIssuer {
     /// This build cannot sign with the algorithm.
     #[must_use]
     pub fn with_algorithm(self, algorithm: Algorithm) -> Self {
-        Self { algorithm, key: key_of(&self.identifier, algorithm), ..self }
+        Self { algorithm, key: shared_key(&self.identifier, algorithm), ..self }
     }
 
     /// Returns the issuer with another clock, which its verifiers use as well.
@@ -168,10 +168,11 @@ impl std::fmt::Debug for MockIssuer {
     }
 }
 
-fn key_of(identifier: &str, algorithm: Algorithm) -> Arc<SigningKey> {
-    type KeyPairs = Mutex<HashMap<(String, Algorithm), Arc<SigningKey>>>;
-    static KEYS: OnceLock<KeyPairs> = OnceLock::new();
-    let mut keys = lock(KEYS.get_or_init(KeyPairs::default));
+/// Returns the process's key for this identifier and algorithm. The first call generates it.
+fn shared_key(identifier: &str, algorithm: Algorithm) -> Arc<SigningKey> {
+    type Keys = Mutex<HashMap<(String, Algorithm), Arc<SigningKey>>>;
+    static KEYS: OnceLock<Keys> = OnceLock::new();
+    let mut keys = lock(KEYS.get_or_init(Keys::default));
     let key = keys.entry((identifier.to_owned(), algorithm)).or_insert_with(|| {
         Arc::new(SigningKey::generate(algorithm).unwrap_or_else(|_| panic!("this build cannot sign with {algorithm}")))
     });

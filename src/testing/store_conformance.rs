@@ -37,9 +37,9 @@ pub async fn store_conformance<S: Store>(open: impl AsyncFn() -> S) {
     let mut suite = Suite { stores: [Arc::new(open().await), Arc::new(open().await)], now };
     suite.a_code_has_one_winner().await;
     suite.a_code_is_bound_and_expires().await;
-    suite.later().a_replayed_code_ends_what_it_gave().await;
+    suite.later().a_replayed_code_revokes_its_tokens().await;
     suite.a_refresh_token_has_one_winner().await;
-    suite.a_grace_gives_the_same_successor().await;
+    suite.a_grace_period_returns_one_successor().await;
     suite.a_refresh_token_is_bound_and_expires().await;
     suite.later().tokens_are_revoked_by_their_client_only().await;
     suite.access_tokens_expire_and_are_counted().await;
@@ -102,7 +102,7 @@ impl<S: Store> Suite<S> {
         let (code, record) = code(self.now);
         self.store().add_code(&code, &record, self.now).await.expect("add_code");
         let taken = self.other().take_code(&code, &record.binding, self.now).await.expect("take_code");
-        assert_eq!(taken, CodeTaken::First(record.family.clone()), "a code gives the family that it was stored with");
+        assert_eq!(taken, CodeTaken::First(record.family.clone()), "a code returns the family that it was stored with");
         let access = access(Some(&record.family), self.now);
         let refresh = NewRefresh { hash: hash(), expires_at: self.now + 1000 };
         let issued = self.store().issue(&access, Some(&refresh), None, self.now).await.expect("issue");
@@ -151,7 +151,7 @@ impl<S: Store> Suite<S> {
         assert!(!self.is_active(&access, later).await, "a late replay revokes too");
     }
 
-    async fn a_replayed_code_ends_what_it_gave(&self) {
+    async fn a_replayed_code_revokes_its_tokens(&self) {
         let (code, record) = code(self.now);
         self.store().add_code(&code, &record, self.now).await.expect("add_code");
         self.store().take_code(&code, &record.binding, self.now).await.expect("take_code");
@@ -187,7 +187,7 @@ impl<S: Store> Suite<S> {
         assert!(!self.is_active(&access, now).await, "reuse revokes the family");
     }
 
-    async fn a_grace_gives_the_same_successor(&self) {
+    async fn a_grace_period_returns_one_successor(&self) {
         let (access, refresh) = self.family().await;
         let (now, token) = (self.now, refresh.hash);
         let call = move |store: Arc<S>, number: usize| async move {

@@ -82,14 +82,14 @@ impl TestRequest {
         self
     }
 
-    /// Calls `check` with what a verifier gets, for tests of [`Verify::verify_own`] or [`Verify::cache_key`].
+    /// Calls `check` with the [`PresentedToken`] that a verifier gets, for tests of [`Verify::verify_own`] or [`Verify::cache_key`].
     ///
     /// # Panics
     /// The token is empty or has characters that no request can carry (RFC 6750 §2.1).
     pub fn with_presented<T>(&self, check: impl FnOnce(&PresentedToken<'_>) -> T) -> T {
         let accepted = AcceptedMethods { max_token_bytes: usize::MAX, ..AcceptedMethods::default() };
         let credentials = Credentials::from_text(&self.token, &accepted).expect("a b64token (RFC 6750 §2.1)");
-        check(&PresentedToken::new(credentials.sent_by(self.method), &self.parts))
+        check(&PresentedToken::new(credentials.with_bearer_method(self.method), &self.parts))
     }
 
     /// Returns the verdict of a verifier.

@@ -11,7 +11,7 @@ use tower_service::Service;
 
 use crate::{claims::ClaimNames, scope::ScopeHierarchy, token::Token};
 
-/// Builder for a [`Token`](crate::Token) that no verifier checked. Can put it into a request, as the layer does.
+/// Builder for a [`Token`](crate::Token) that no verifier checked. It can put the token into a request, like the layer.
 ///
 /// ```
 /// # tower_oauth::scopes! { pub OrdersRead = "orders:read"; }
@@ -44,7 +44,7 @@ impl TestToken {
         Self { claims: Map::new(), hierarchy: None }.claim("sub", client).claim("client_id", client)
     }
 
-    /// `scope`: names separated by spaces.
+    /// Sets `scope`: names separated by spaces.
     pub fn scope(self, scopes: &str) -> Self {
         self.claim("scope", scopes)
     }
@@ -55,7 +55,7 @@ impl TestToken {
         self
     }
 
-    /// Defines which scopes include which others, as the server does.
+    /// Sets which scopes include others, like the setting of a server.
     pub fn scope_hierarchy(self, hierarchy: ScopeHierarchy) -> Self {
         Self { hierarchy: Some(hierarchy), ..self }
     }
@@ -80,7 +80,7 @@ impl TestToken {
         request.extensions_mut().insert(self.build());
     }
 
-    /// Returns a layer that puts the token into every request, in place of [`OAuthLayer`](crate::OAuthLayer).
+    /// Returns a layer that puts the token into every request. Use it instead of [`OAuthLayer`](crate::OAuthLayer).
     ///
     /// # Panics
     /// A standard claim has a wrong type.

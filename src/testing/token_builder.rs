@@ -1,4 +1,6 @@
 //! Signed tokens, valid ones and forged ones.
+//!
+//! *In*: an issuer's key, header and claims. *Out*: tokens in compact form.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +13,7 @@ use crate::{
     keys::PrivateKey,
 };
 
-/// Builder for a signed token. As [`MockIssuer::token`] returns it, the token is valid by RFC 9068.
+/// Builder for a signed token. Unchanged, the token of [`MockIssuer::token`] is valid by RFC 9068.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct TokenBuilder {
@@ -40,22 +42,22 @@ impl TokenBuilder {
         Self { issuer: issuer.clone(), header: object(header), claims: object(claims), now }
     }
 
-    /// `aud`.
+    /// Sets `aud`.
     pub fn audience(self, audience: &str) -> Self {
         self.claim("aud", audience)
     }
 
-    /// `scope`: names separated by spaces.
+    /// Sets `scope`: names separated by spaces.
     pub fn scope(self, scopes: &str) -> Self {
         self.claim("scope", scopes)
     }
 
-    /// `client_id`.
+    /// Sets `client_id`.
     pub fn client_id(self, client: &str) -> Self {
         self.claim("client_id", client)
     }
 
-    /// `exp`: this time after now.
+    /// Sets `exp` to this time after now.
     pub fn expires_in(self, lifetime: Duration) -> Self {
         let expires = seconds(self.now + lifetime);
         self.claim("exp", expires)
@@ -68,7 +70,7 @@ impl TokenBuilder {
     }
 
     /// Removes a claim.
-    pub fn without(mut self, name: &str) -> Self {
+    pub fn without_claim(mut self, name: &str) -> Self {
         self.claims.remove(name);
         self
     }
@@ -106,7 +108,7 @@ impl TokenBuilder {
         key.sign_jws("at+jwt", &self.claims).expect("a private key can sign")
     }
 
-    /// Returns any two texts as header and payload, with a valid signature.
+    /// Returns a token with these texts as header and payload, and with a valid signature.
     #[must_use]
     pub fn sign_raw(&self, header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> String {
         sign(self.issuer.key(), self.issuer.algorithm(), header, payload)

@@ -1,4 +1,6 @@
 //! The signature check alone, for published test vectors whose payloads are not claims.
+//!
+//! *In*: keys and a JWS. *Out*: its payload if the signature is valid.
 
 use crate::{
     config_error::ConfigError,
@@ -7,8 +9,8 @@ use crate::{
     verify::check_signature,
 };
 
-/// Returns the payload of a JWS in compact form if one of `keys` signed it. These are the steps of a
-/// [`JwtVerifier`](crate::JwtVerifier) before it checks claims, except that any `typ` is accepted.
+/// Returns the payload of a JWS in compact form if one of `keys` signed it. It makes the
+/// checks that a [`JwtVerifier`](crate::JwtVerifier) makes before it reads the claims, but accepts any `typ`.
 ///
 /// For vectors such as Project Wycheproof's. It does not check issuer, audience or times.
 #[must_use]

@@ -43,9 +43,9 @@ pub struct TokenEndpointBuilder {
     bodies: Bodies,
     lifetime: Duration,
     prepublication: Duration,
-    /// How many failed authentications in which time.
-    failures: (u32, Duration),
-    scopes: Vec<String>,
+    /// Maximum number of failed authentications, and the window in which they are counted.
+    max_failures: (u32, Duration),
+    scopes_supported: Vec<String>,
     extra_parameters: Option<ExtraParameters>,
     assertion_audiences: Vec<String>,
 }
@@ -62,8 +62,8 @@ impl TokenEndpointBuilder {
             bodies: Bodies::Form,
             lifetime: Duration::from_secs(15 * 60),
             prepublication: Duration::from_secs(3600),
-            failures: (10, Duration::from_secs(60)),
-            scopes: Vec::new(),
+            max_failures: (10, Duration::from_secs(60)),
+            scopes_supported: Vec::new(),
             extra_parameters: None,
             assertion_audiences: Vec::new(),
         }
@@ -76,12 +76,12 @@ impl TokenEndpointBuilder {
         self
     }
 
-    /// The store for codes and tokens. Default: a [`MemoryStore`].
+    /// Store for codes and tokens. Default: a [`MemoryStore`].
     pub fn store(self, store: impl Store) -> Self {
         Self { store: Box::new(store), ..self }
     }
 
-    /// The clock. Default: the machine's.
+    /// Replaces the source of time, for tests.
     pub fn clock(self, clock: impl Clock) -> Self {
         Self { clock: Box::new(clock), ..self }
     }
@@ -92,23 +92,24 @@ impl TokenEndpointBuilder {
         Self { lifetime, ..self }
     }
 
-    /// How long [`TokenEndpoint::rotate_key`] publishes a key before it signs. Choose at least the time for which APIs cache a
-    /// fetched key set. Default: one hour. Maximum: 366 days.
+    /// Time between the publication of a key by [`TokenEndpoint::rotate_key`] and its first signature. Choose at least the time
+    /// for which APIs cache a key set. Default: one hour. Maximum: 366 days.
     pub fn key_prepublication(self, time: Duration) -> Self {
         Self { prepublication: time, ..self }
     }
 
     /// Maximum number of failed authentications of a client in any `window`. Default: 10 in 60 seconds.
     ///
-    /// After that, the client is refused with 429 until the window has moved on, even with the right secret. An attacker who
-    /// knows a client's id can therefore lock it out. Clients with keys aren't affected. Each instance counts for itself.
-    pub fn max_failed_authentications(self, most: u32, window: Duration) -> Self {
-        Self { failures: (most, window), ..self }
+    /// After that, the client gets 429 with `Retry-After`, even with the right secret. One more attempt is possible after each
+    /// `window / max`. An attacker who knows a client's id can therefore lock it out. Clients with keys aren't affected. Each
+    /// instance has its own count.
+    pub fn max_failed_authentications(self, max: u32, window: Duration) -> Self {
+        Self { max_failures: (max, window), ..self }
     }
 
     /// Also reads bodies of type `application/json`: an object with strings.
     ///
-    /// The cost: RFC 6749 defines forms only, so a client that sends JSON works with few other servers.
+    /// The cost: RFC 6749 defines only forms, so a client that sends JSON works with few other servers.
     pub fn accept_json(self) -> Self {
         Self { bodies: Bodies::FormAndJson, ..self }
     }
@@ -124,12 +125,15 @@ impl TokenEndpointBuilder {
 
     /// `scopes_supported` of the metadata (RFC 8414 §2). It informs clients and restricts nothing. Default: none.
     pub fn scopes_supported<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
-        self.scopes.extend(names.into_iter().map(Into::into));
+        self.scopes_supported.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// Adds parameters of the application to every token response. `make` returns a value that serializes as an object. It
-    /// can't change a parameter that RFC 6749 defines. Default: none.
+    /// Adds parameters of the application to every token response. Default: none.
+    ///
+    /// `make` returns a value that serializes to an object. Parameters that a specification defines, and parameters with the
+    /// value `null`, are left out. A value that is not an object adds nothing. If the serialization fails, the request is
+    /// refused with 503.
     ///
     /// ```
     /// # fn example(builder: tower_oauth::token_endpoint::TokenEndpointBuilder) {
@@ -156,10 +160,11 @@ impl TokenEndpointBuilder {
     /// Builds the endpoint.
     ///
     /// # Errors
-    /// Every mistake at once: an issuer or an authorization endpoint that is not an `https` URL; two keys with the same `kid`;
-    /// no grant, or the same one twice; a grant without its settings; a refresh token without a lifetime; an access token's
-    /// lifetime of 0 or more than a day; a key prepublication of more than 366 days; no failed authentication allowed, or a
-    /// window of 0 or more than 366 days; an invalid scope name.
+    /// Every mistake at once: an issuer or an authorization endpoint that is not an `https` URL (plain `http` is accepted for a
+    /// loopback address); two keys with the same `kid`; no grant, or one grant twice; a grant without its settings; an idle
+    /// lifetime of refresh tokens of 0, or longer than the absolute one; a lifetime of access tokens of 0, or longer than a
+    /// day; a key prepublication longer than 366 days; a maximum of 0 failed authentications, or a window of 0 or longer than
+    /// 366 days; an invalid scope name. Or the system provides no random bytes.
     pub fn build(self) -> Result<TokenEndpoint, ConfigError> {
         self.check()?;
         let base = self.issuer.trim_end_matches('/').to_owned();
@@ -167,17 +172,17 @@ impl TokenEndpointBuilder {
         let refresh = self.offered(REFRESH_TOKEN).and_then(ErasedGrant::refresh_token_settings).copied();
         let grants = self.grants.iter().map(|grant| grant.grant_type().to_owned());
         let metadata =
-            ServerMetadata::new(&self.issuer, &base, authorization_endpoint.as_deref(), &self.scopes, grants);
+            ServerMetadata::new(&self.issuer, &base, authorization_endpoint.as_deref(), &self.scopes_supported, grants);
         let metadata = Bytes::from(serde_json::to_vec(&metadata).unwrap_or_default());
         let mut audiences = self.assertion_audiences;
         audiences.push(self.issuer.clone());
-        let (most, window) = self.failures;
+        let (max, window) = self.max_failures;
         Ok(TokenEndpoint {
             inner: Arc::new(ServerState {
                 paths: EndpointPaths::new(&self.issuer),
                 issuer: self.issuer,
                 services: Services { registry: self.registry, store: self.store, clock: self.clock },
-                authenticator: Authenticator { throttle: Throttle::new(most, window), audiences, decoy: Decoy::new()? },
+                authenticator: Authenticator { throttle: Throttle::new(max, window), audiences, decoy: Decoy::new()? },
                 signer: Signer::new(self.keys),
                 grants: self.grants,
                 bodies: self.bodies,
@@ -204,18 +209,19 @@ impl TokenEndpointBuilder {
             let found = format!("{:?}", self.prepublication);
             mistakes.add("key_prepublication", found, "give at most 366 days");
         }
-        let (most, window) = self.failures;
-        if most == 0 || window.is_zero() || window > MAX_PERIOD {
-            let found = format!("{most} in {window:?}");
+        let (max, window) = self.max_failures;
+        if max == 0 || window.is_zero() || window > MAX_PERIOD {
+            let found = format!("{max} in {window:?}");
             mistakes.add("max_failed_authentications", found, "allow at least one, in a window of at most 366 days");
         }
-        if !self.scopes.iter().all(|name| is_scope_name(name)) {
+        if !self.scopes_supported.iter().all(|name| is_scope_name(name)) {
             let change = "use printable ASCII without space, quote and backslash (RFC 6749 §3.3)";
             mistakes.add("scopes_supported", "a name is not a scope name", change);
         }
         mistakes.finish()
     }
 
+    /// Returns the offered grant of this type.
     fn offered(&self, grant_type: &str) -> Option<&dyn ErasedGrant> {
         self.grants.iter().find(|grant| grant.grant_type() == grant_type).map(|grant| &**grant)
     }
@@ -267,5 +273,5 @@ impl fmt::Debug for TokenEndpointBuilder {
 
 const AUTHORIZATION_CODE: &str = "authorization_code";
 const REFRESH_TOKEN: &str = "refresh_token";
-/// Longer settings are mistakes.
+/// Maximum of the settings that have no smaller one.
 const MAX_PERIOD: Duration = Duration::from_secs(366 * 86_400);

@@ -7,8 +7,8 @@
 //! | `POST /token` | RFC 6749 §3.2 | issues tokens, for the [`Grant`]s that are offered |
 //! | `POST /introspect` | RFC 7662 | reports whether a token is active |
 //! | `POST /revoke` | RFC 7009 | revokes a token |
-//! | `GET /jwks.json` | RFC 7517 §5 | has the keys that verify JWTs |
-//! | `GET /.well-known/oauth-authorization-server` | RFC 8414 | describes the server; this path goes before the issuer's own |
+//! | `GET /jwks.json` | RFC 7517 §5 | publishes the keys that verify JWTs |
+//! | `GET /.well-known/oauth-authorization-server` | RFC 8414 | publishes the metadata; this path precedes the issuer's own path |
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -38,9 +38,9 @@
 //! nest it, because nesting removes a part of the path. TLS, CORS (for pages of other origins, RFC 9700 §2.6) and load
 //! limits are layers of the application.
 //!
-//! A [`Store`] keeps what was issued. The default is memory. Use `RedisStore` (feature `redis`) or `PostgresStore` (feature
-//! `postgres`) for several instances of one issuer, and to keep tokens across restarts. All instances sign with the same
-//! [`SigningKeys`].
+//! A [`Store`] stores codes and tokens. Default: [`MemoryStore`]. Use `RedisStore` (feature `redis`) or `PostgresStore`
+//! (feature `postgres`) for several instances of one issuer, and to keep tokens across restarts. All instances must sign with
+//! the same [`SigningKeys`].
 //!
 //! Not included: login, consent, users, dynamic registration. The grants `password` and `implicit` are never offered, and
 //! refused with `unsupported_grant_type`. A client that asks for a user's password trains users to reveal it, and bypasses a
@@ -119,12 +119,14 @@ impl TokenEndpoint {
         self.inner.paths.iter()
     }
 
-    /// Publishes `next` at once, and signs with it after the
+    /// Publishes the key `next` at once, and signs with it after the
     /// [prepublication time](TokenEndpointBuilder::key_prepublication), when every API has fetched it. The previous key stays
     /// published until its last token has expired.
     ///
+    /// Rotates the key of this process only. Every instance of the issuer needs the same keys at the same times.
+    ///
     /// # Errors
-    /// A key in use has the same `kid`.
+    /// The `kid` of `next` is that of a published key.
     pub fn rotate_key(&self, next: PrivateKey) -> Result<(), ConfigError> {
         let now = self.inner.services.now();
         self.inner.signer.rotate(next, now + self.inner.prepublication, now)
@@ -157,6 +159,7 @@ where
 }
 
 /// The future of [`TokenEndpoint`].
+#[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture(Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>);
 
 impl Future for ResponseFuture {

@@ -1,6 +1,6 @@
 //! The services that every endpoint uses.
 //!
-//! *In*: what the builder was given. *Out*: look-ups of clients, the store, and the time.
+//! *In*: the registry, the store and the clock from the builder. *Out*: look-ups of clients, and the time.
 
 use std::{sync::Arc, time::SystemTime};
 

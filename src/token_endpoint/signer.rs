@@ -1,6 +1,6 @@
 //! The keys that sign access tokens, and their rotation (RFC 7517 §5, RFC 9068 §2.1).
 //!
-//! *In*: private keys, and from when each signs. *Out*: signed tokens, and the public keys as a JWK set.
+//! *In*: private keys, and the time from which each signs. *Out*: signed tokens, and the public keys as a JWK set.
 //!
 //! A key is published as soon as it is known, so that APIs that cache the key set have it before it signs. It stays published
 //! until the last token that it may have signed has expired.
@@ -40,38 +40,41 @@ use crate::{
 ///
 /// All instances of one issuer need the same keys and times. A key without `kid` gets its thumbprint (RFC 7638).
 pub struct SigningKeys {
-    keys: Vec<Arc<SigningPeriod>>,
+    /// In the order of their times.
+    periods: Vec<Arc<SigningPeriod>>,
 }
 
-/// A key, and from when it signs.
+/// A key, and the time from which it signs.
 struct SigningPeriod {
     key: PrivateKey,
+    /// The public key as a JWK.
     public: Value,
     from: SystemTime,
 }
 
 impl SigningKeys {
-    /// Returns keys of which this one signs.
+    /// Returns a set with this key, which signs from the beginning.
     #[must_use]
     pub fn new(key: PrivateKey) -> Self {
-        Self { keys: vec![SigningPeriod::new(key, SystemTime::UNIX_EPOCH)] }
+        Self { periods: vec![SigningPeriod::new(key, SystemTime::UNIX_EPOCH)] }
     }
 
-    /// Adds a key that is published at once and signs from `from` on.
+    /// Adds a key that is published at once and signs from `from` on. Two keys with the same `kid` are an error of
+    /// [`TokenEndpointBuilder::build`](crate::token_endpoint::TokenEndpointBuilder::build).
     #[must_use]
     pub fn with_next(mut self, key: PrivateKey, from: SystemTime) -> Self {
-        self.keys.push(SigningPeriod::new(key, from));
-        // A stable sort: of two keys for the same time, the one added later signs.
-        self.keys.sort_by_key(|key| key.from);
+        self.periods.push(SigningPeriod::new(key, from));
+        // The sort is stable, so of two keys with equal times, the one that was added later signs.
+        self.periods.sort_by_key(|period| period.from);
         self
     }
 
     /// Checks that each key has its own `kid`.
     pub(crate) fn check(&self) -> Result<(), ConfigMistake> {
-        let mut ids: Vec<_> = self.keys.iter().filter_map(|key| key.key.key_id()).collect();
+        let mut ids: Vec<_> = self.periods.iter().filter_map(|period| period.key.key_id()).collect();
         ids.sort_unstable();
         ids.dedup();
-        if ids.len() == self.keys.len() {
+        if ids.len() == self.periods.len() {
             return Ok(());
         }
         Err(ConfigMistake::new("signing keys", "two keys have the same kid", "give each key its own kid"))
@@ -86,7 +89,7 @@ impl From<PrivateKey> for SigningKeys {
 
 impl fmt::Debug for SigningKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.keys.iter().map(|key| &key.key)).finish()
+        f.debug_list().entries(self.periods.iter().map(|period| &period.key)).finish()
     }
 }
 
@@ -99,12 +102,12 @@ impl SigningPeriod {
     }
 }
 
-/// The keys in use. Reading them never blocks.
+/// Signs with the current key. Reading the keys never blocks.
 pub(crate) struct Signer {
     keys: ArcSwap<SigningKeys>,
 }
 
-/// RFC 7517 §5. Contains public members only, as `PrivateKey::public_jwk` writes them.
+/// A JWK set (RFC 7517 §5). It contains public members only, as `PrivateKey::public_jwk` writes them.
 #[derive(Serialize)]
 pub(crate) struct JwkSet {
     keys: Vec<Value>,
@@ -118,7 +121,7 @@ impl Signer {
     /// Signs with the key that is current at this time.
     pub(crate) fn sign(&self, claims: &impl Serialize, now: SystemTime) -> Result<String, TokenError> {
         let keys = self.keys.load();
-        let current = keys.keys.iter().rev().find(|key| key.from <= now).or_else(|| keys.keys.first());
+        let current = keys.periods.iter().rev().find(|period| period.from <= now).or_else(|| keys.periods.first());
         let signed = current.map_or(Err(CannotSign), |current| current.key.sign_jws("at+jwt", claims));
         signed.map_err(TokenError::unavailable)
     }
@@ -126,7 +129,7 @@ impl Signer {
     /// Returns the JWK set to publish at this time.
     pub(crate) fn jwk_set(&self, now: SystemTime) -> JwkSet {
         let keys = self.keys.load();
-        JwkSet { keys: published(&keys.keys, now).map(|key| key.public.clone()).collect() }
+        JwkSet { keys: published(&keys.periods, now).map(|period| period.public.clone()).collect() }
     }
 
     /// Publishes `next` now, and signs with it from `from` on. Removes the keys whose tokens have expired.
@@ -134,12 +137,12 @@ impl Signer {
         let next = SigningPeriod::new(next, from);
         let mut outcome = Ok(());
         self.keys.rcu(|keys| {
-            let mut keys = SigningKeys { keys: published(&keys.keys, now).map(Arc::clone).collect() };
-            keys.keys.push(Arc::clone(&next));
-            keys.keys.sort_by_key(|key| key.from);
+            let mut keys = SigningKeys { periods: published(&keys.periods, now).map(Arc::clone).collect() };
+            keys.periods.push(Arc::clone(&next));
+            keys.periods.sort_by_key(|period| period.from);
             outcome = keys.check();
             if outcome.is_err() {
-                keys.keys.retain(|key| !Arc::ptr_eq(key, &next));
+                keys.periods.retain(|period| !Arc::ptr_eq(period, &next));
             }
             keys
         });
@@ -148,10 +151,12 @@ impl Signer {
 }
 
 /// Returns the keys that may have signed an unexpired token, or will sign one.
-fn published(keys: &[Arc<SigningPeriod>], now: SystemTime) -> impl Iterator<Item = &Arc<SigningPeriod>> {
-    let successors = keys.iter().skip(1).map(Some).chain([None]);
+fn published(periods: &[Arc<SigningPeriod>], now: SystemTime) -> impl Iterator<Item = &Arc<SigningPeriod>> {
+    let successors = periods.iter().skip(1).map(Some).chain([None]);
+    // A key's last token expires at most `MAX_LIFETIME` after its successor begins to sign.
     let expired = move |next: &SigningPeriod| next.from.checked_add(MAX_LIFETIME).is_some_and(|end| end <= now);
-    keys.iter().zip(successors).filter(move |(_, next)| !next.is_some_and(|next| expired(next))).map(|(key, _)| key)
+    let in_use = periods.iter().zip(successors).filter(move |(_, next)| !next.is_some_and(|next| expired(next)));
+    in_use.map(|(period, _)| period)
 }
 
 /// Returns the thumbprint (RFC 7638 §3.1): a hash of the required members in the order of their names.
@@ -163,5 +168,5 @@ fn thumbprint(key: &PrivateKey) -> String {
     URL_SAFE_NO_PAD.encode(sha256([json.as_bytes()]))
 }
 
-/// Maximum lifetime of an access token, and how long a key stays published after it has signed last.
+/// Maximum lifetime of an access token. For this time, a key stays published after it has signed last.
 pub(crate) const MAX_LIFETIME: Duration = Duration::from_secs(24 * 3600);

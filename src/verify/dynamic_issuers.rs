@@ -3,7 +3,7 @@
 //! *In*: a token. *Out*: the verdict of the verifier that a callback returned for the token's issuer.
 //!
 //! The callback is the allow-list. An approval is cached for 5 min, a refusal for 30 s. Both caches are bounded and separate,
-//! so that a flood of invented issuers evicts no approved one. An issuer that is not approved causes no look-up.
+//! so that any number of invented issuers evicts no approved one. Nothing is fetched from an issuer that is not approved.
 //!
 //! Any client can cause a call of the callback, with any issuer, and a client that knows the tenants' names can cause fetches
 //! of their keys. So within 30 s at most `max_issuers` verifiers are made; a token of a further issuer gets 503.
@@ -90,8 +90,8 @@ struct VerifierBudget {
 impl DynamicIssuers {
     /// Trusts the issuers for which `approve` returns a verifier. A verifier for another issuer counts as a refusal.
     ///
-    /// After 5 min `approve` is called again, and only whether it approves counts: the first verifier stays, because it has
-    /// the issuer's keys. To replace it, call [`invalidate`](Self::invalidate).
+    /// After 5 min `approve` is called again. If it still approves, the first verifier stays, because it has the issuer's
+    /// keys; the new one is dropped. To replace the first verifier, call [`invalidate`](Self::invalidate).
     pub fn new(approve: impl Fn(&str) -> Option<JwtVerifier> + Send + Sync + 'static) -> Self {
         Self::builder(approve).build()
     }
@@ -118,10 +118,11 @@ impl DynamicIssuers {
         self.refused.remove(issuer);
     }
 
-    /// Returns the part of `issuer` in the place of the template's `{…}`. The rest must be equal, byte for byte.
+    /// Returns the part of `issuer` that the template has as `{…}`, or `None` if they don't match. Everything else must be
+    /// equal, byte for byte.
     ///
-    /// The part may have ASCII letters, digits, `-`, `_` and `.`, and must not begin with a dot. So it can't contain a slash or
-    /// another host.
+    /// The part may contain ASCII letters, digits, `-`, `_` and `.`, and must not begin with a dot. So it can't contain a
+    /// slash or another host.
     #[must_use]
     pub fn match_template<'i>(template: &str, issuer: &'i str) -> Option<&'i str> {
         let (before, rest) = template.split_once('{')?;
@@ -146,7 +147,7 @@ impl DynamicIssuers {
             return Err(Reason::WrongIssuer.into());
         }
         let decision = self.call_approve(issuer, known, now);
-        // The callback may have decided by what was true before the invalidation.
+        // The callback may have read data from before the invalidation.
         if self.invalidations.load(Ordering::SeqCst) != invalidations {
             self.remove(issuer);
         }
@@ -245,7 +246,7 @@ impl DynamicIssuersBuilder {
     /// Maximum number of approved issuers in memory, with their keys. Default: 100.
     ///
     /// Set at least the number of tenants that are active at the same time. The keys of an evicted issuer are fetched again
-    /// with its next token.
+    /// with its next token. Also limits the new verifiers within 30 s; a token of a further issuer gets 503.
     pub fn max_issuers(self, max_issuers: u32) -> Self {
         Self { max_issuers, ..self }
     }
@@ -255,7 +256,7 @@ impl DynamicIssuersBuilder {
         Self { clock: Arc::new(clock), ..self }
     }
 
-    /// Builds the verifier. No callback has been called yet.
+    /// Builds the verifier, without calling the callback.
     #[must_use]
     pub fn build(self) -> DynamicIssuers {
         let Self { approve, max_issuers, clock } = self;
@@ -281,7 +282,7 @@ const MAX_ISSUERS: u32 = 100;
 const MAX_REFUSED: usize = 1_000;
 const REFUSAL_AGE: Duration = Duration::from_secs(30);
 const APPROVAL_AGE: Duration = Duration::from_secs(300);
-/// Within a window at most `max_issuers` verifiers are made.
+/// Time in which at most `max_issuers` verifiers are made.
 const WINDOW: Duration = Duration::from_secs(30);
 /// A longer issuer is refused without a call of the callback, and not stored.
 const MAX_IDENTIFIER_BYTES: usize = 512;

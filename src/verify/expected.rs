@@ -26,6 +26,7 @@ impl Expected {
         Self { audience: vec![audience], leeway: Duration::from_secs(30), clock: Arc::new(SystemClock::new()) }
     }
 
+    /// Checks the configuration.
     pub(super) fn check(&self, mistakes: &mut MistakeCollector) {
         for audience in &self.audience {
             if audience.trim().is_empty() {
@@ -38,7 +39,7 @@ impl Expected {
         }
     }
 
-    /// RFC 7519 §4.1.3: the token's audience includes this API.
+    /// Checks that the token's audience includes this API (RFC 7519 §4.1.3).
     pub(super) fn check_audience<'f>(&self, audience: impl Iterator<Item = &'f str>) -> Result<(), AuthError> {
         let mut audience = audience.peekable();
         if audience.peek().is_none() {
@@ -50,7 +51,7 @@ impl Expected {
         Ok(())
     }
 
-    /// RFC 7519 §4.1.4, §4.1.5, §4.1.6: checks those of `exp`, `nbf` and `iat` that are present.
+    /// Checks those of `exp`, `nbf` and `iat` that are present (RFC 7519 §4.1.4, §4.1.5, §4.1.6).
     pub(super) fn check_times(&self, facts: &Facts) -> Result<(), AuthError> {
         let NumericDate(now) = NumericDate::of(self.clock.now());
         let leeway = self.leeway.as_secs_f64();

@@ -84,7 +84,8 @@ impl<A: Verify, B: Verify> JwtOrOpaqueBuilder<A, B> {
     /// second verifier. A JWT that the first verifier refuses is still not passed on.
     ///
     /// The cost: a call of the issuer for every JWT. Some servers, such as npm's oidc-provider, can't introspect JWTs and
-    /// respond with an error; such a token gets 503.
+    /// respond with an error; such a token gets 503. A [`Cached`](crate::Cached) around this verifier never hits, because a
+    /// combined verdict can't be checked again. Wrap the two verifiers instead.
     pub fn require_both(self) -> Self {
         Self { require_both: true, ..self }
     }
@@ -119,14 +120,14 @@ impl<A: Verify, B: Verify> Verify for JwtOrOpaque<A, B> {
         self.opaque.cache_key(presented, key);
     }
 
-    /// Each verifier recognizes its own tokens. With `require_both`, a verdict combines both verifiers and keeps nothing of
-    /// the first one's token, so it can't be checked again. Wrap the inner verifiers in [`Cached`](crate::Cached) instead.
+    // Each verifier recognizes its own tokens. With `require_both`, a verdict combines both verifiers and contains nothing of
+    // the first one's token, so it can't be checked again. Wrap the inner verifiers in `Cached` instead.
     fn still_holds(&self, token: &Token) -> bool {
         !self.require_both && (self.jwt.still_holds(token) || self.opaque.still_holds(token))
     }
 }
 
-/// Refuses a token that the first verifier refused, or that is bound to a key.
+/// Returns an error if the first verifier refused the token, or if the token is bound to a key.
 ///
 /// The second verdict replaces the first one, so the server checks only the `cnf` of the second one. An issuer that doesn't
 /// repeat `cnf` in its introspection response must not turn the token into a bearer token (RFC 9449 §7.2).

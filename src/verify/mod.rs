@@ -79,27 +79,28 @@ pub trait Verify: Send + Sync + 'static {
     /// Verifies the token if this verifier is responsible for it. `None` passes it on to another verifier, for
     /// [`JwtOrOpaque`](crate::JwtOrOpaque).
     ///
-    /// Unverified content of the token, such as `iss`, may decide about the responsibility. A verdict is final: a token
-    /// that is refused here is not passed on.
+    /// Unverified content of the token, such as `iss`, may decide whether this verifier is responsible. A verdict is
+    /// final: a token that is refused here is not passed on.
     ///
     /// Default: always responsible.
     fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
         Some(self.verify(presented))
     }
 
-    /// Adds what the verdict depends on beside the token, such as an endpoint or a tenant in a header. For
+    /// Adds what the verdict depends on besides the token, such as an endpoint or a tenant in a header. For
     /// [`Cached`](crate::Cached).
     ///
-    /// A verifier that reads [`PresentedToken::parts`] or [`PresentedToken::bearer_method`] adds here what it takes from
-    /// them, and adds a part for a missing value too. If it reads them and adds nothing, its verdicts are not cached.
+    /// A verifier whose `verify` uses [`PresentedToken::parts`] or [`PresentedToken::bearer_method`] reads them here too, and
+    /// adds each value that it uses. For a missing value it also adds a part, such as an empty one. If nothing is added,
+    /// verdicts of such a verifier are not cached.
     ///
     /// Default: adds nothing.
     fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
         let _ = (presented, key);
     }
 
-    /// True if a token that this verifier accepted earlier would be accepted now too. Checks what can be checked without
-    /// the network. [`Cached`](crate::Cached) calls it on every hit, and checks the expiry itself.
+    /// Returns whether a token that this verifier accepted earlier would still be accepted. Checks only what can be checked
+    /// without the network. [`Cached`](crate::Cached) calls it on every hit, and checks the expiry itself.
     ///
     /// Default: true for tokens made with a [`TokenPermit`], false for those of a [`JwtVerifier`]. Only
     /// that verifier knows whether its issuer still publishes the key, so a wrapper must forward this method.
@@ -145,16 +146,17 @@ impl<V: Verify + ?Sized> Verify for Arc<V> {
 }
 
 /// The result of a verifier, now or later.
+#[must_use = "a token is accepted or refused only by its verdict"]
 #[non_exhaustive]
 pub enum Verdict {
-    /// The result.
+    /// The result is known.
     Now(Result<Token, AuthError>),
-    /// A future of the result. It owns everything that it needs.
+    /// The result is known after a wait. The future borrows nothing from the request.
     Later(VerdictFuture),
 }
 
 impl Verdict {
-    /// Returns a verdict that a future will give.
+    /// Returns a verdict whose result is the output of this future.
     pub fn later(verifying: impl Future<Output = Result<Token, AuthError>> + Send + 'static) -> Self {
         Self::Later(VerdictFuture(Box::pin(verifying)))
     }
@@ -172,6 +174,7 @@ impl Verdict {
 }
 
 /// The future of [`Verdict::Later`].
+#[must_use = "futures do nothing unless polled"]
 pub struct VerdictFuture(Pin<Box<dyn Future<Output = Result<Token, AuthError>> + Send>>);
 
 impl Future for VerdictFuture {
@@ -231,20 +234,21 @@ impl<'r> PresentedToken<'r> {
         self.parts
     }
 
-    /// Copies the token and the head, for a verifier that runs later. What it will read is unknown now, so the request
-    /// counts as read.
+    /// Copies the token and the head, for a verifier that runs later. Nothing is known about what that verifier will read,
+    /// so the request counts as read.
     fn to_owned(&self) -> OwnedPresentedToken {
         let credentials = self.credentials.clone().into_owned();
         OwnedPresentedToken { credentials, parts: self.parts().clone() }
     }
 
-    /// Returns what `verify` returns, and whether it read more than the token. An outer call of this method sees that too.
+    /// Returns what `verify` returns, and whether it read more than the token. Calls can be nested; the outer call also
+    /// reports what was read in the inner one.
     fn track_reads<T>(&self, verify: impl FnOnce() -> T) -> (T, bool) {
-        let before = self.request_read.take();
+        let read_before = self.request_read.take();
         let result = verify();
-        let now = self.request_read.get();
-        self.request_read.set(before || now);
-        (result, now)
+        let read = self.request_read.get();
+        self.request_read.set(read_before || read);
+        (result, read)
     }
 
     /// Returns the permit to make a [`Token`].
@@ -272,16 +276,16 @@ impl OwnedPresentedToken {
     }
 }
 
-/// Permits a verifier to make a [`Token`] from claims that it has checked.
+/// Permission to make a [`Token`] from claims that a verifier has checked.
 ///
-/// Only [`PresentedToken::permit`] returns one, so that no other code can make a token.
+/// Only [`PresentedToken::permit`] returns one. So code that has no request to verify can't make a token.
 #[derive(Debug, Clone, Copy)]
 pub struct TokenPermit {
     made_by_verification: (),
 }
 
 impl TokenPermit {
-    /// Returns a token with these claims. They serialize to an object with the members of RFC 9068 §2.2.
+    /// Returns a token with these claims. They must serialize to an object with the members of RFC 9068 §2.2.
     ///
     /// # Errors
     /// The claims are not an object, or a standard member has a wrong type.

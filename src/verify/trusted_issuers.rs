@@ -1,9 +1,9 @@
-//! Several trusted issuers behind one layer: an allow-list first (RFC 8725 §3.8, RFC 9068 §4).
+//! Several trusted issuers behind one layer, as an allow-list (RFC 8725 §3.8, RFC 9068 §4).
 //!
 //! *In*: a token. *Out*: the verdict of the verifier for the token's issuer.
 //!
 //! The unverified `iss` only selects the verifier. Each verifier has its own keys, audience, algorithms and relaxations,
-//! and accepts tokens of its own issuer only. A token of an issuer that is not on the list causes no look-up.
+//! and accepts tokens of its own issuer only. Nothing is fetched for a token of an issuer that is not on the list.
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -81,8 +81,8 @@ impl Verify for TrustedIssuers {
 
 /// Returns the unverified `iss` of a token. It selects a verifier, and proves nothing.
 ///
-/// A token without a signature or with a fourth segment has an `iss` too. Otherwise no verifier would be responsible for it,
-/// and [`JwtOrOpaque`](crate::JwtOrOpaque) would pass it on.
+/// Also reads the `iss` of a token without a signature or with a fourth segment. Otherwise no verifier would be responsible
+/// for such a token, and [`JwtOrOpaque`](crate::JwtOrOpaque) would pass it on.
 pub(super) fn unverified_token_issuer(token: &str) -> Result<String, AuthError> {
     let claims = unverified_payload(token).ok_or(Reason::NotAJws)?;
     Ok(unverified_issuer(&claims).ok_or(Reason::WrongIssuer)?)

@@ -81,7 +81,7 @@ async fn each_refusal_has_the_documented_status_and_challenge() {
             good.clone().audience("https://x.test").sign(),
             "The access token is meant for another resource",
         ),
-        ("no exp", good.clone().without("exp").sign(), "The access token lacks a required claim"),
+        ("no exp", good.clone().without_claim("exp").sign(), "The access token lacks a required claim"),
         (
             "bound",
             good.clone().claim("cnf", serde_json::json!({"jkt": "x"})).sign(),
@@ -241,7 +241,7 @@ async fn each_challenge_has_its_own_header_line() {
     assert!(basic.is_some(), "a parameter value with a tab is refused");
     let basic = SchemeChallenge::builder("Basic").parameter("realm", "reports, all").build().unwrap();
     let app = router().layer(layer_with(|server| {
-        server.also_challenge(basic).also_challenge(SchemeChallenge::builder("Negotiate").build().unwrap())
+        server.additional_challenge(basic).additional_challenge(SchemeChallenge::builder("Negotiate").build().unwrap())
     }));
     let answer = get_without_token(&app, "/me").await;
     assert_eq!(answer.challenges(), [r#"Bearer realm="api""#, r#"Basic realm="reports, all""#, "Negotiate"]);
@@ -300,7 +300,7 @@ async fn grpc_requests_get_a_grpc_status_if_the_server_enables_it() {
         let headers = [("content-type", content_type.as_bytes()), ("authorization", authorization.as_bytes())];
         get_with_headers(app, "/admin", &headers).await
     };
-    let app = router().layer(layer_with(ResourceServerBuilder::answer_grpc));
+    let app = router().layer(layer_with(ResourceServerBuilder::grpc_status));
     for (authorization, code, message) in rows {
         for content_type in ["application/grpc", "application/grpc+proto"] {
             let answer = get_as_content_type(&app, content_type, authorization).await;
@@ -319,7 +319,7 @@ async fn grpc_requests_get_a_grpc_status_if_the_server_enables_it() {
     assert!(without.is_refusal(401, "invalid_token") && without.header("grpc-status").is_none());
 
     let verifier = verifier_from(|_| Verdict::Now(Err(AuthError::unavailable(Duration::from_secs(2)))));
-    let server = ResourceServer::builder(verifier).answer_grpc().build().unwrap();
+    let server = ResourceServer::builder(verifier).grpc_status().build().unwrap();
     let unavailable =
         get_as_content_type(&router().layer(OAuthLayer::from_server(server)), "application/grpc", "Bearer x").await;
     assert_eq!((unavailable.header("grpc-status"), unavailable.header("retry-after")), (Some("14"), Some("2")));
@@ -557,7 +557,7 @@ proptest! {
             SchemeChallenge::builder(&scheme).parameter(&name, &description).parameter(&other, &description).build();
         if let Ok(challenge) = &other_scheme {
             prop_assert!(!name.eq_ignore_ascii_case(&other));
-            builder = builder.also_challenge(challenge.clone());
+            builder = builder.additional_challenge(challenge.clone());
         }
         let server = builder.build().unwrap();
 
@@ -640,7 +640,7 @@ async fn refuses_a_sender_constrained_token_of_a_custom_verifier() {
 
 #[tokio::test]
 async fn a_layer_with_a_renderer_never_responds_with_a_grpc_status() {
-    let server = ResourceServer::builder(issuer().verifier(API)).answer_grpc().build().unwrap();
+    let server = ResourceServer::builder(issuer().verifier(API)).grpc_status().build().unwrap();
     let app = router().layer(OAuthLayer::from_server(server).render(ProblemJson::new()));
     let headers: [(&str, &[u8]); 2] = [("content-type", b"application/grpc"), ("authorization", b"Bearer x")];
     let answer = get_with_headers(&app, "/me", &headers).await;

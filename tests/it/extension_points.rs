@@ -49,7 +49,9 @@ fn optional_router() -> Router {
         .route("/client", get(|token: Option<ClientToken>| async move { token.is_some().to_string() }))
         .route(
             "/claims",
-            get(|claims: Option<Claims<Tenant>>| async move { claims.map_or("none".to_owned(), |Claims(it)| it.tenant) }),
+            get(|claims: Option<Claims<Tenant>>| async move {
+                claims.map_or("none".to_owned(), |Claims(claims)| claims.tenant)
+            }),
         )
         .route(
             "/shared",
@@ -70,9 +72,9 @@ async fn optional_evidence_is_none_without_credentials_and_without_the_permissio
         assert!(get_with_token(&app, path, "garbage").await.is_refusal(401, "invalid_token"), "{path}");
     }
     let body = async |path: &str, token: String| {
-        let answer = get_with_token(&app, path, &token).await;
-        assert_eq!(answer.status, 200, "{path}: {answer:?}");
-        answer.body
+        let response = get_with_token(&app, path, &token).await;
+        assert_eq!(response.status, 200, "{path}: {response:?}");
+        response.body
     };
     assert_eq!(body("/scoped", valid_token().sign()).await, "false");
     assert_eq!(body("/scoped", valid_token().scope("admin").sign()).await, "true");
@@ -95,17 +97,17 @@ async fn optional_evidence_on_a_route_without_the_layer_is_a_mistake_of_the_prog
 }
 
 #[tokio::test]
-async fn a_handlers_own_403_is_rendered_like_every_other_refusal() {
+async fn a_403_of_a_handler_is_rendered_like_every_other_refusal() {
     let router = || {
         Router::new()
             .route("/", get(|_: Token| async { Err::<(), _>(AuthError::forbidden("This order is not yours")) }))
     };
-    let answer = get_with_token(&router().layer(layer_with(|server| server)), "/", &valid_token().sign()).await;
-    assert_eq!((answer.status.as_u16(), answer.challenges(), &*answer.body), (403, vec![], ""));
-    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let response = get_with_token(&router().layer(layer_with(|server| server)), "/", &valid_token().sign()).await;
+    assert_eq!((response.status.as_u16(), response.challenges(), &*response.body), (403, vec![], ""));
+    assert_eq!(response.header("cache-control"), Some("no-store"));
     let app = router().layer(layer_with(|server| server).render(ProblemJson::new()));
-    let answer = get_with_token(&app, "/", &valid_token().sign()).await;
-    let problem: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    let response = get_with_token(&app, "/", &valid_token().sign()).await;
+    let problem: serde_json::Value = serde_json::from_str(&response.body).unwrap();
     assert_eq!(problem["detail"], "This order is not yours");
     assert_eq!((&problem["status"], problem.get("error")), (&403.into(), None));
     let error = AuthError::forbidden("This order is not yours");
@@ -116,15 +118,15 @@ async fn a_handlers_own_403_is_rendered_like_every_other_refusal() {
 }
 
 #[tokio::test]
-async fn a_handlers_own_403_becomes_a_grpc_status() {
+async fn a_403_of_a_handler_becomes_a_grpc_status() {
     let handler = |_: Token| async { Err::<(), _>(AuthError::forbidden("100 % yours")) };
-    let app = Router::new().route("/", get(handler)).layer(layer_with(|server| server.answer_grpc()));
+    let app = Router::new().route("/", get(handler)).layer(layer_with(|server| server.grpc_status()));
     let request = http::Request::get("/").header("content-type", "application/grpc");
     let request =
         request.header("authorization", format!("Bearer {}", valid_token().sign())).body(Body::empty()).unwrap();
-    let answer = send(&app, request).await;
-    assert_eq!((answer.status.as_u16(), answer.header("grpc-status")), (200, Some("7")));
-    assert_eq!(answer.header("grpc-message"), Some("100 %25 yours"));
+    let response = send(&app, request).await;
+    assert_eq!((response.status.as_u16(), response.header("grpc-status")), (200, Some("7")));
+    assert_eq!(response.header("grpc-message"), Some("100 %25 yours"));
 }
 
 #[test]
@@ -145,18 +147,18 @@ fn every_reason_is_a_stable_name_in_snake_case() {
 async fn a_closure_renders_a_body_alone_with_a_content_type_or_none() {
     let body = async |layer: OAuthLayer<_>| get_without_token(&crate::support::router().layer(layer), "/me").await;
     let alone = layer_with(|server| server).render(|refusal: &Refusal<'_>| Body::from(refusal.status().to_string()));
-    let answer = body(alone).await;
-    assert_eq!((&*answer.body, answer.header("content-type")), ("401 Unauthorized", None));
+    let response = body(alone).await;
+    assert_eq!((&*response.body, response.header("content-type")), ("401 Unauthorized", None));
     let none = layer_with(|server| server).render(|refusal: &Refusal<'_>| {
         assert_eq!(refusal.challenge().status(), 401);
         RenderedBody::<Body>::empty()
     });
-    let answer = get_without_token(&crate::support::router().layer(none), "/me").await;
-    assert_eq!((answer.status.as_u16(), &*answer.body), (401, ""));
+    let response = get_without_token(&crate::support::router().layer(none), "/me").await;
+    assert_eq!((response.status.as_u16(), &*response.body), (401, ""));
     let typed = layer_with(|server| server)
         .render(|refusal: &Refusal<'_>| (HeaderValue::from_static("text/plain"), Body::from(refusal.error().reason())));
-    let answer = get_without_token(&crate::support::router().layer(typed), "/me").await;
-    assert_eq!((&*answer.body, answer.header("content-type")), ("no_credentials", Some("text/plain")));
+    let response = get_without_token(&crate::support::router().layer(typed), "/me").await;
+    assert_eq!((&*response.body, response.header("content-type")), ("no_credentials", Some("text/plain")));
 }
 
 #[tokio::test]
@@ -174,15 +176,15 @@ async fn the_step_up_layer_refuses_an_old_or_weak_authentication() {
     };
     assert_eq!(get_with_token(&app, "/", &token("urn:mfa", 59)).await.body, "done");
     for (acr, age) in [("urn:mfa", 62), ("urn:pwd", 0)] {
-        let answer = get_with_token(&app, "/", &token(acr, age)).await;
-        assert!(answer.is_refusal(401, "insufficient_user_authentication"), "{acr} {age}: {answer:?}");
-        assert!(answer.challenges()[0].contains(r#"acr_values="urn:mfa", max_age="60""#), "{answer:?}");
+        let response = get_with_token(&app, "/", &token(acr, age)).await;
+        assert!(response.is_refusal(401, "insufficient_user_authentication"), "{acr} {age}: {response:?}");
+        assert!(response.challenges()[0].contains(r#"acr_values="urn:mfa", max_age="60""#), "{response:?}");
     }
     assert!(get_without_token(&app, "/").await.is_refusal(401, ""));
 }
 
 #[tokio::test]
-async fn an_outer_layer_learns_who_was_accepted_and_why_not() {
+async fn an_outer_layer_gets_the_token_or_the_reason_of_the_refusal() {
     let seen: Arc<Mutex<Vec<String>>> = Arc::default();
     let log = Arc::clone(&seen);
     let access_log = middleware::from_fn(move |mut request: Request, next: Next| {
@@ -239,7 +241,7 @@ async fn a_bare_token_is_authenticated_like_one_of_a_request() {
 }
 
 #[tokio::test]
-async fn a_verifier_of_ones_own_can_be_tested_without_a_server() {
+async fn a_custom_verifier_can_be_tested_without_a_server() {
     let verifier = verifier_from(|presented| {
         let tenant = presented.parts().headers.get("x-tenant").and_then(|value| value.to_str().ok());
         let claims = serde_json::json!({"sub": tenant, "scope": presented.token()});
@@ -259,7 +261,7 @@ async fn a_verifier_of_ones_own_can_be_tested_without_a_server() {
 }
 
 #[tokio::test]
-async fn roles_groups_and_the_kind_of_subject_are_read_once() {
+async fn roles_groups_and_acts_for_are_computed_once() {
     let token = TestToken::user("ada").claim("roles", vec!["a"]).claim("groups", vec!["b"]).build();
     let clone = token.clone();
     assert!(std::ptr::eq(token.roles(), clone.roles()), "clones share the parsed list");
@@ -270,7 +272,7 @@ async fn roles_groups_and_the_kind_of_subject_are_read_once() {
 }
 
 /// Polls a response future until it is ready, and once more.
-async fn poll_after_the_end<S>(mut service: S, request: http::Request<Body>)
+async fn poll_after_ready<S>(mut service: S, request: http::Request<Body>)
 where
     S: tower::Service<http::Request<Body>, Response = http::Response<Body>, Error = std::convert::Infallible>,
 {
@@ -284,7 +286,7 @@ where
 async fn a_refused_response_future_panics_when_it_is_polled_again() {
     let inner = tower::service_fn(async |_: http::Request<Body>| Ok(http::Response::new(Body::empty())));
     let service = tower::Layer::layer(&layer_with(|server| server), inner);
-    poll_after_the_end(service, http::Request::get("/me").body(Body::empty()).unwrap()).await;
+    poll_after_ready(service, http::Request::get("/me").body(Body::empty()).unwrap()).await;
 }
 
 #[tokio::test]
@@ -292,7 +294,7 @@ async fn a_refused_response_future_panics_when_it_is_polled_again() {
 async fn the_future_of_a_requirement_panics_when_it_is_polled_again() {
     let inner = tower::service_fn(async |_: http::Request<Body>| Ok(http::Response::new(Body::empty())));
     let service = tower::Layer::layer(&RequireScopesLayer::all(["a"]).unwrap(), inner);
-    poll_after_the_end(service, http::Request::get("/me").body(Body::empty()).unwrap()).await;
+    poll_after_ready(service, http::Request::get("/me").body(Body::empty()).unwrap()).await;
 }
 
 /// Accepts one connection and returns the first line of its request.

@@ -124,8 +124,8 @@ async fn deserializes_standard_claims_into_the_handlers_type() {
 async fn distinguishes_a_users_token_from_a_clients_own_token() {
     let user_token = valid_token();
     let own = issuer().client_token("batch");
-    let without_subject = valid_token().without("sub").client_id("batch");
-    let without_client = valid_token().without("client_id");
+    let without_subject = valid_token().without_claim("sub").client_id("batch");
+    let without_client = valid_token().without_claim("client_id");
     let rows = [
         ("user", &user_token, Ok("ada"), "ada", Err("client obtained for itself")),
         ("client", &own, Err("acts for a user"), "no user", Ok("batch")),

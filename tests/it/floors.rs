@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-/// From the lowest floor up. `lib.rs` is above all of them.
+/// The modules of each floor, the lowest floor first. `lib.rs` is above all of them.
 const FLOORS: [&[&str]; 6] = [
     &[
         "scope",
@@ -80,12 +80,12 @@ fn imports(text: &str) -> BTreeSet<String> {
     let lines = text.lines().filter(|line| !line.contains("doc = "));
     let code = lines.map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n");
     let mut imports = BTreeSet::new();
-    for (place, _) in code.match_indices("crate::") {
-        let whole_word = !code[..place].ends_with(|c: char| c == '$' || c == '_' || c.is_alphanumeric());
+    for (position, _) in code.match_indices("crate::") {
+        let whole_word = !code[..position].ends_with(|c: char| c == '$' || c == '_' || c.is_alphanumeric());
         if !whole_word {
             continue;
         }
-        let rest = &code[place + "crate::".len()..];
+        let rest = &code[position + "crate::".len()..];
         match rest.strip_prefix('{') {
             Some(group) => imports.extend(first_names(group)),
             None => imports.extend(first_name(rest)),
@@ -102,14 +102,14 @@ fn first_name(path: &str) -> Option<String> {
 /// The first names of the paths in a `use` group, up to its closing brace.
 fn first_names(group: &str) -> Vec<String> {
     let (mut depth, mut at_start, mut names) = (0, true, Vec::new());
-    for (place, c) in group.char_indices() {
+    for (position, c) in group.char_indices() {
         match c {
             '}' if depth == 0 => break,
             '}' => depth -= 1,
             '{' => depth += 1,
             ',' if depth == 0 => at_start = true,
             c if at_start && !c.is_whitespace() => {
-                names.extend(first_name(&group[place..]));
+                names.extend(first_name(&group[position..]));
                 at_start = false;
             }
             _ => {}
@@ -123,7 +123,7 @@ fn floor(module: &str) -> Option<usize> {
 }
 
 /// Returns what is wrong with an import, or `None` if it is allowed.
-fn objection(from: &str, to: &str) -> Option<String> {
+fn violation(from: &str, to: &str) -> Option<String> {
     if from == TOKEN_ENDPOINT {
         let allowed = to == TOKEN_ENDPOINT || TOKEN_ENDPOINT_IMPORTS.contains(&to);
         return (!allowed).then(|| format!("token_endpoint imports {to}, which is not in TOKEN_ENDPOINT_IMPORTS"));
@@ -154,42 +154,42 @@ fn graph() -> BTreeMap<String, BTreeSet<String>> {
     graph
 }
 
-/// A module that can be reached from itself, with the way.
+/// Returns the modules of a circle of imports, if there is one. The first module is also the last.
 fn circle(graph: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
-    fn search(graph: &BTreeMap<String, BTreeSet<String>>, way: &mut Vec<String>) -> bool {
-        let Some(next) = way.last().and_then(|last| graph.get(last)) else { return false };
+    fn search(graph: &BTreeMap<String, BTreeSet<String>>, chain: &mut Vec<String>) -> bool {
+        let Some(next) = chain.last().and_then(|last| graph.get(last)) else { return false };
         for module in next {
-            if *module == way[0] {
-                way.push(module.clone());
+            if *module == chain[0] {
+                chain.push(module.clone());
                 return true;
             }
-            if !way.contains(module) {
-                way.push(module.clone());
-                if search(graph, way) {
+            if !chain.contains(module) {
+                chain.push(module.clone());
+                if search(graph, chain) {
                     return true;
                 }
-                way.pop();
+                chain.pop();
             }
         }
         false
     }
     graph.keys().find_map(|start| {
-        let mut way = vec![start.clone()];
-        search(graph, &mut way).then_some(way)
+        let mut chain = vec![start.clone()];
+        search(graph, &mut chain).then_some(chain)
     })
 }
 
 #[test]
 fn a_module_imports_only_from_its_own_floor_or_a_lower_one() {
-    let mut objections = Vec::new();
+    let mut violations = Vec::new();
     let mut seen = 0;
     for source in sources().iter().filter(|source| source.path != "lib.rs") {
         for import in imports(source.before_tests()) {
             seen += 1;
-            objections.extend(objection(source.module(), &import).map(|text| format!("{}: {text}", source.path)));
+            violations.extend(violation(source.module(), &import).map(|text| format!("{}: {text}", source.path)));
         }
     }
-    assert!(objections.is_empty(), "\n{}", objections.join("\n"));
+    assert!(violations.is_empty(), "\n{}", violations.join("\n"));
     assert!(seen > 60, "the reader of imports found only {seen}");
 }
 
@@ -218,8 +218,8 @@ fn the_token_endpoint_imports_everything_in_its_list() {
 fn every_module_is_on_a_floor_and_every_floor_has_its_modules() {
     let modules: BTreeSet<_> =
         sources().iter().map(|source| source.module().to_owned()).filter(|name| name != "lib").collect();
-    let planned: BTreeSet<_> = FLOORS.concat().into_iter().chain([TOKEN_ENDPOINT]).map(str::to_owned).collect();
-    assert_eq!(modules, planned);
+    let listed: BTreeSet<_> = FLOORS.concat().into_iter().chain([TOKEN_ENDPOINT]).map(str::to_owned).collect();
+    assert_eq!(modules, listed);
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn the_reader_of_imports_finds_what_it_should() {
     ";
     let found: Vec<_> = imports(text).into_iter().collect();
     assert_eq!(found, ["claims", "error", "jws", "scope", "token", "verify"]);
-    assert!(objection("scope", "error").is_none() && objection("layer", "log").is_none());
+    assert!(violation("scope", "error").is_none() && violation("layer", "log").is_none());
     for (from, to) in [
         ("scope", "clock"),
         ("keys", "verify"),
@@ -256,9 +256,9 @@ fn the_reader_of_imports_finds_what_it_should() {
         ("extract", "testing"),
         ("verify", "token_endpoint"),
     ] {
-        assert!(objection(from, to).is_some(), "{from} {to}");
+        assert!(violation(from, to).is_some(), "{from} {to}");
     }
-    assert!(objection(TOKEN_ENDPOINT, "jws").is_none() && objection(TOKEN_ENDPOINT, TOKEN_ENDPOINT).is_none());
-    assert!(objection(TOKEN_ENDPOINT, "verify").is_some() && objection("layer", TOKEN_ENDPOINT).is_some());
-    assert!(objection("server", "Token").is_some() && objection("cellar", "error").is_some());
+    assert!(violation(TOKEN_ENDPOINT, "jws").is_none() && violation(TOKEN_ENDPOINT, TOKEN_ENDPOINT).is_none());
+    assert!(violation(TOKEN_ENDPOINT, "verify").is_some() && violation("layer", TOKEN_ENDPOINT).is_some());
+    assert!(violation("server", "Token").is_some() && violation("unknown", "error").is_some());
 }

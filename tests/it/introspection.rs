@@ -342,7 +342,9 @@ async fn logs_a_failed_introspection_as_an_error_without_token_or_secret() {
             if cfg!(feature = "tracing") {
                 let errors: Vec<_> = output.lines().filter(|line| line.contains("ERROR tower_oauth")).collect();
                 assert_eq!(errors.len(), 1, "{output}");
-                assert!(errors[0].contains("could not be asked") && errors[0].contains(&fixture.fake.identifier));
+                assert!(
+                    errors[0].contains("could not be introspected") && errors[0].contains(&fixture.fake.identifier)
+                );
             }
         }
         // An inactive token is no error of this API or of the issuer.
@@ -419,7 +421,7 @@ fn reports_every_wrong_setting_at_once() {
         "endpoint",
     ];
     assert_eq!(settings, expected, "{error}");
-    for words in ["id is empty", "secret is empty", "301 s", "has a meaning of its own", "plain http", "give"] {
+    for words in ["id is empty", "secret is empty", "301 s", "is a registered claim", "plain http", "give"] {
         assert!(error.to_string().contains(words), "{words}: {error}");
     }
 }

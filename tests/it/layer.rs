@@ -300,7 +300,7 @@ async fn check_health(address: SocketAddr, token: Option<&str>) -> Result<i32, t
 
 #[tokio::test]
 async fn protects_a_tonic_server_over_a_socket() {
-    let address = health_server(layer_with(|server| server.answer_grpc().realm("grpc"))).await;
+    let address = health_server(layer_with(|server| server.grpc_status().realm("grpc"))).await;
     let serving = tonic_health::pb::health_check_response::ServingStatus::Serving;
     assert_eq!(check_health(address, Some(&valid_token().sign())).await.unwrap(), serving as i32);
     for (token, message) in [(None, "An access token is required"), (Some("x"), "The access token is invalid")] {

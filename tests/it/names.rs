@@ -45,7 +45,7 @@ fn no_type_name_is_used_twice() {
     let mut found = BTreeMap::new();
     collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
     assert!(found.len() > 200, "the reader of types found only {}", found.len());
-    found.retain(|name, places| places.len() > 1 && !REPEATED.contains(&name.as_str()));
+    found.retain(|name, files| files.len() > 1 && !REPEATED.contains(&name.as_str()));
     assert!(found.is_empty(), "{found:#?}");
 }
 

@@ -129,7 +129,7 @@ async fn refuses_a_scope_of_another_type_and_reads_an_array_of_names() {
 
 #[tokio::test]
 async fn members_other_than_scope_grant_nothing() {
-    let bare = || valid_token().without("scope");
+    let bare = || valid_token().without_claim("scope");
     for member in ["roles", "permissions", "scp", "Scope", "scopes", "SCOPE", "authorities"] {
         for value in [json!("orders:read"), json!(["orders:read"])] {
             let token = bare().claim(member, value).sign();

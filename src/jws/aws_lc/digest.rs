@@ -1,6 +1,6 @@
 //! Random bytes, SHA-256, and a keyed hash.
 //!
-//! *In*: bytes. *Out*: a hash. Those of the keyed hash must not leave the process.
+//! *In*: bytes. *Out*: a hash. A keyed hash must not leave the process.
 
 use aws_lc_rs::{
     aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
@@ -16,7 +16,8 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
     Ok(bytes)
 }
 
-/// Returns the SHA-256 hash of the concatenated parts. If the ends of the parts matter, the caller adds their lengths.
+/// Returns the SHA-256 hash of the concatenated parts. A caller that must distinguish other divisions of the same bytes adds
+/// the parts' lengths.
 pub(crate) fn sha256<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> [u8; 32] {
     let mut parts = parts.into_iter();
     let (first, second) = (parts.next().unwrap_or_default(), parts.next());
@@ -33,7 +34,7 @@ pub(crate) fn sha256<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> [u8; 32] 
     bytes
 }
 
-/// A hash with a random key. The probability that two messages have the same hash is that of guessing it.
+/// A hash with a random key. Two messages have the same hash only with the probability of guessing it.
 ///
 /// It is GMAC (NIST SP 800-38D §3) with one nonce for all messages. As a message authentication code, that would be
 /// broken by the first two tags that an attacker sees. Here an attacker sees none, because no tag leaves the process. Then
@@ -43,7 +44,7 @@ pub(crate) struct TokenMac(LessSafeKey);
 impl TokenMac {
     pub(crate) fn new() -> Result<Self, NoRandomness> {
         let key = random::<16>()?;
-        // Fails only for a key of another length. Then no key is better than a known one.
+        // Fails only for a key of another length. Then an error is better than a key that an attacker knows.
         let key = UnboundKey::new(&AES_128_GCM, &key).map_err(|_| NoRandomness)?;
         Ok(Self(LessSafeKey::new(key)))
     }

@@ -1,6 +1,6 @@
 //! Random bytes, SHA-256, and a keyed hash.
 //!
-//! *In*: bytes. *Out*: a hash. Those of the keyed hash must not leave the process.
+//! *In*: bytes. *Out*: a hash. A keyed hash must not leave the process.
 
 use p256::elliptic_curve::rand_core::{OsRng, RngCore as _};
 use sha2::{Digest as _, Sha256};
@@ -13,7 +13,8 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
     Ok(bytes)
 }
 
-/// Returns the SHA-256 hash of the concatenated parts. If the ends of the parts matter, the caller adds their lengths.
+/// Returns the SHA-256 hash of the concatenated parts. A caller that must distinguish other divisions of the same bytes adds
+/// the parts' lengths.
 pub(crate) fn sha256<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in parts {
@@ -22,7 +23,7 @@ pub(crate) fn sha256<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> [u8; 32] 
     hash.finalize().into()
 }
 
-/// A hash with a random key. The probability that two messages have the same hash is that of guessing it.
+/// A hash with a random key. Two messages have the same hash only with the probability of guessing it.
 ///
 /// It is SHA-256 of the key and the message. As a message authentication code, that would be open to length extension by an
 /// attacker who sees a tag. Here an attacker sees none, because no tag leaves the process.

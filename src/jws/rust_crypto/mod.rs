@@ -1,4 +1,4 @@
-//! The backend with RustCrypto. It verifies with jsonwebtoken's provider, which is named here, not taken from the global one.
+//! The backend with RustCrypto. It verifies with jsonwebtoken's `DEFAULT_PROVIDER`, and never with its process-global one.
 //!
 //! *In*: the numbers of a key. *Out*: a key that verifies signatures.
 //!

@@ -1,7 +1,7 @@
 //! Private JSON Web Keys (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2).
 //!
 //! *In*: the JSON of one private JWK. *Out*: the key in PKCS#8, its algorithm and its `kid`. Whether the numbers belong
-//! together is *not* checked here, but when the key is loaded.
+//! together is *not* checked here; the backend checks it when it loads the key.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use pkcs1::{RsaPrivateKey, UintRef};
@@ -104,7 +104,7 @@ pub(super) fn parse(json: &[u8]) -> Result<PrivateJwkMembers, ConfigMistake> {
     Ok(PrivateJwkMembers { der, algorithm, id: jwk.kid.map(|Str(id)| id.into_owned()) })
 }
 
-/// RFC 7517 §4.2 `use`, §4.3 `key_ops`.
+/// Checks `use` (RFC 7517 §4.2) and `key_ops` (§4.3).
 fn check_purpose(jwk: &PrivateJwk<'_>) -> Result<(), ConfigMistake> {
     if jwk.key_use.as_ref().is_some_and(|Str(purpose)| purpose != "sig") {
         return Err(mistake("its use is not sig", GIVE_FOR_SIGNING));
@@ -117,7 +117,8 @@ fn check_purpose(jwk: &PrivateJwk<'_>) -> Result<(), ConfigMistake> {
     }
 }
 
-/// RFC 7518 §6.3.2. All members are required: with `d` alone, signing is slower and more open to fault attacks.
+/// Returns an RSA key in PKCS#8 (RFC 7518 §6.3.2). All members are required: with `d` alone, signing is slower and easier to
+/// attack by faults.
 fn rsa(jwk: &PrivateJwk<'_>) -> Result<SecretDocument, ConfigMistake> {
     if jwk.oth.is_some() {
         return Err(mistake("an RSA key of more than two primes", GIVE_ANOTHER));
@@ -144,7 +145,7 @@ fn rsa(jwk: &PrivateJwk<'_>) -> Result<SecretDocument, ConfigMistake> {
     pem::from_pkcs1(key.as_bytes())
 }
 
-/// RFC 7518 §6.2: each number has the length of the curve's field.
+/// Returns an EC key in PKCS#8 (RFC 7518 §6.2). Each number must have the length of the curve's field.
 fn ec(curve: Curve, oid: ObjectIdentifier, jwk: &PrivateJwk<'_>) -> Result<SecretDocument, ConfigMistake> {
     let (x, y, d) = (bytes(jwk.x.as_ref(), "x")?, bytes(jwk.y.as_ref(), "y")?, bytes(jwk.d.as_ref(), "d")?);
     if [&x, &y, &d].iter().any(|number| number.len() != curve.field_bytes()) {
@@ -156,7 +157,7 @@ fn ec(curve: Curve, oid: ObjectIdentifier, jwk: &PrivateJwk<'_>) -> Result<Secre
     pem::wrap(AlgorithmIdentifierRef { oid: der::EC, parameters: Some((&oid).into()) }, key.as_bytes(), None)
 }
 
-/// RFC 8037 §2, RFC 8410 §7.
+/// Returns an Ed25519 key in PKCS#8 (RFC 8037 §2, RFC 8410 §7).
 fn ed25519(jwk: &PrivateJwk<'_>) -> Result<SecretDocument, ConfigMistake> {
     let (x, d) = (bytes(jwk.x.as_ref(), "x")?, bytes(jwk.d.as_ref(), "d")?);
     if x.len() != 32 || d.len() != 32 {

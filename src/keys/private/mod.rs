@@ -65,7 +65,7 @@ impl PrivateKey {
     ///
     /// # Errors
     /// The text is anything else, such as a JWK set, a public key or a shared secret; `use` or `key_ops` don't allow signing;
-    /// the members don't belong together; or the key has an error as of [`from_pem`](Self::from_pem).
+    /// the members don't belong together; or the key is one that [`from_pem`](Self::from_pem) refuses.
     pub fn from_jwk(json: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         let jwk::PrivateJwkMembers { der, algorithm, id } = jwk::parse(json.as_ref())?;
         let default = match &KeyKind::of(&der)? {
@@ -142,14 +142,14 @@ impl PrivateKey {
     /// Everyone who reads this text can sign as this program. The text is not wiped from memory when it is dropped.
     ///
     /// # Errors
-    /// The backend can't write the key. Not known to happen.
+    /// The backend can't write the key. This is not known to happen.
     pub fn expose_pkcs8_pem(&self) -> Result<String, ConfigError> {
         let pem = self.key.to_pkcs8().ok().and_then(|der| der.to_pem("PRIVATE KEY", LineEnding::LF).ok());
         let pem = pem.ok_or_else(|| mistake("it cannot be written as PKCS#8", "generate a key of another kind"))?;
         Ok(pem.as_str().to_owned())
     }
 
-    /// Returns a JWS in compact form (RFC 7515 §7.1) with `alg`, `typ` and, if the key has one, `kid`.
+    /// Signs `claims`. Returns a JWS in compact form (RFC 7515 §7.1) with `alg`, `typ` and, if the key has one, `kid`.
     pub(crate) fn sign_jws(&self, typ: &str, claims: &impl Serialize) -> Result<String, CannotSign> {
         let header = JwsHeader { alg: self.algorithm.as_str(), typ, kid: self.key_id() };
         let mut jws = String::new();

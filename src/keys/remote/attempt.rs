@@ -1,13 +1,19 @@
-//! One attempt to fetch the key set.
+//! Attempts to fetch the key set, and the background task that starts them in time.
 //!
-//! *In*: the id of the attempt. *Out*: its result, which ends the attempt in every case: success, failure, timeout or panic.
+//! *In*: the id of an attempt, from the gate. *Out*: a published set or a failure. Waiters are notified in both cases.
 
 use std::sync::Arc;
 
-use super::{FetchedKeys, RemoteKeysState, refresh_gate::AttemptId};
+use tokio::sync::watch;
+
+use super::{
+    FetchedKeys, RemoteKeysState,
+    refresh_gate::{AttemptId, FIRST_BACK_OFF, RefreshReason},
+};
 use crate::fetch::FetchError;
 
-/// A running attempt. When it is dropped, also by a panic, the waiters wake up and a failure is counted.
+/// A running attempt. It ends when it is dropped, also after a panic: then its waiters are notified, and an attempt without a
+/// result counts as a failure.
 pub(super) struct Attempt {
     shared: Arc<RemoteKeysState>,
     id: AttemptId,
@@ -34,5 +40,24 @@ impl Drop for Attempt {
     fn drop(&mut self) {
         let fetched = self.fetched.take().unwrap_or_else(|| Err(FetchError::new("the attempt ended without a result")));
         self.shared.finish(self.id, fetched);
+    }
+}
+
+/// Refreshes the set in the background, until the handle is dropped.
+pub(super) async fn refresh_in_background(shared: Arc<RemoteKeysState>, mut dropped: watch::Receiver<()>) {
+    let mut ended = shared.ended.subscribe();
+    loop {
+        let wait = shared.next_refresh().saturating_sub(shared.clock.elapsed());
+        tokio::select! {
+            () = shared.clock.sleep(wait.max(FIRST_BACK_OFF)) => {}
+            // An attempt ended, so the time of the next one has changed.
+            _ = ended.changed() => continue,
+            _ = dropped.changed() => return,
+        }
+        let due = shared.next_refresh() <= shared.clock.elapsed();
+        if due && let Ok((Some(id), _)) = shared.request_attempt(RefreshReason::Stale) {
+            // In a task of its own, so that a panic there doesn't end this task.
+            tokio::spawn(Attempt::new(&shared, id).run()).await.ok();
+        }
     }
 }

@@ -1,12 +1,12 @@
-//! The fetched key set of an issuer: when it is fetched, how long it is used, and which requests wait.
+//! The fetched key set of an issuer: decides when it is fetched, how long it is used, and which requests wait.
 //!
 //! *In*: a way to fetch the set. *Out*: a snapshot that is read without waiting, and a refresh to wait for.
 //!
 //! 1. A set is fresh for the time in `Cache-Control`, within bounds. After about 80 % of that time it is fetched again in the
 //!    background.
 //! 2. While the issuer is down, the last usable set is used, up to a maximum age. An unusable set never replaces a usable one.
-//! 3. A token with an unknown `kid` causes a refresh and waits for it. There is one attempt at a time, and one such attempt
-//!    per cooldown, which begins with the attempt, also if it fails.
+//! 3. A token with an unknown `kid` causes a refresh and waits for it. Only one attempt runs at a time, and only one attempt
+//!    for an unknown `kid` in each cooldown. The cooldown begins with the attempt, even if the attempt fails.
 //! 4. After a failure there is a pause before the next attempt. It grows with each failure.
 //! 5. Each attempt runs in a task of its own, so that a client that disconnects doesn't cancel it for others.
 
@@ -30,9 +30,9 @@ use bytes::Bytes;
 use http::HeaderValue;
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 
-pub(crate) use self::waiting::{KeyWait, StillUnknown};
+pub(crate) use self::waiting::{KeyWait, RefreshOutcome};
 use self::{
-    attempt::Attempt,
+    attempt::{Attempt, refresh_in_background},
     refresh_gate::{AttemptId, FIRST_BACK_OFF, RefreshGate, RefreshReason},
 };
 use super::KeySet;
@@ -47,16 +47,18 @@ use crate::{
 /// The times of the refresh policy.
 #[derive(Debug, Clone)]
 pub(crate) struct RefreshPolicy {
-    /// How long a set is fresh if the issuer sends no `Cache-Control`.
+    /// Time for which a set is fresh if the issuer sends no `Cache-Control`.
     pub(crate) lifetime: Duration,
+    /// Bounds of the time for which a set is fresh, whatever the issuer sends.
     pub(crate) min_lifetime: Duration,
     pub(crate) max_lifetime: Duration,
     /// Maximum age of a set that can't be refreshed.
     pub(crate) max_stale: Duration,
+    /// Minimum time between two attempts that unknown `kid`s cause.
     pub(crate) unknown_kid_cooldown: Duration,
-    /// How long a request waits for a refresh.
+    /// Maximum time for which a request waits for a refresh.
     pub(crate) refresh_timeout: Duration,
-    /// How long an attempt may take.
+    /// Maximum duration of an attempt.
     pub(crate) deadline: Duration,
 }
 
@@ -88,7 +90,7 @@ pub(crate) enum FetchedKeys {
     },
 }
 
-/// Fetches the set. When it is fetched is decided here.
+/// Fetches the set. [`RemoteKeys`] decides when.
 pub(crate) trait FetchKeys: Send + Sync + 'static {
     fn fetch_keys(
         &self,
@@ -101,11 +103,11 @@ pub(crate) struct Snapshot {
     keys: Arc<KeySet>,
     json: Option<Bytes>,
     etag: Option<HeaderValue>,
-    /// By [`Clock::elapsed`], as are the next two.
+    /// The time of the fetch, by [`Clock::elapsed`], as the next two.
     fetched: Duration,
     /// When the background task refreshes it.
     refresh_at: Duration,
-    /// From then on it is used only if no newer set can be fetched.
+    /// When it becomes stale: requests then start a refresh, and use this set only until there is a newer one.
     stale_at: Duration,
 }
 
@@ -122,8 +124,8 @@ pub(crate) struct RemoteKeys {
 }
 
 struct Background {
-    /// Dropped with the handle, which ends the task.
-    _alive: watch::Sender<()>,
+    /// Dropped with the handle; the task then ends.
+    _handle: watch::Sender<()>,
     task: JoinHandle<()>,
 }
 
@@ -133,11 +135,11 @@ struct RemoteKeysState {
     policy: RefreshPolicy,
     clock: Arc<dyn Clock>,
     current: ArcSwapOption<Snapshot>,
-    /// When a request may next start a refresh of a stale set, in milliseconds by [`Clock::elapsed`]. It spares most requests
-    /// the gate's lock.
+    /// When a request may next start a refresh of a stale set, in milliseconds by [`Clock::elapsed`]. So most requests don't
+    /// need the gate's lock.
     next_request_refresh: AtomicU64,
     gate: Mutex<RefreshGate>,
-    /// Counts the attempts that have ended.
+    /// Number of attempts that have ended. Waiters subscribe to it.
     ended: watch::Sender<u64>,
 }
 
@@ -182,7 +184,8 @@ impl RemoteKeys {
         if self.shared.is_usable(snapshot, now) { current } else { Guard::from_inner(None) }
     }
 
-    /// Searches the issuer for an unknown key. Returns what to wait for, or an error if a refresh can't help now.
+    /// Starts or joins a refresh for a token whose key is unknown. Returns the wait for it, or an error if a refresh can't help
+    /// now.
     pub(crate) fn seek(&self, key_id: Option<&str>) -> Result<KeyWait, AuthError> {
         let reason = match (self.current().is_some(), key_id) {
             (false, _) => RefreshReason::Stale,
@@ -195,7 +198,8 @@ impl RemoteKeys {
         }
         let (ended, started) = self.start_or_join(reason)?;
         let refresh_timeout = self.shared.clock.sleep(self.shared.policy.refresh_timeout);
-        // A caller that joined an attempt can't know: it may have begun before the key was published.
+        // Only an attempt that began now proves that the `kid` is unknown. A running one may have begun before the key was
+        // published.
         let unknown_kid = key_id.filter(|_| started).map(str::to_owned);
         Ok(KeyWait { shared: Arc::clone(&self.shared), ended, refresh_timeout, unknown_kid })
     }
@@ -211,7 +215,7 @@ impl RemoteKeys {
             Ok(started) => started,
             Err(error) => return if is_fresh() { Ok(()) } else { Err(error) },
         };
-        // A little longer than an attempt may take, so that its own error is known.
+        // Longer than an attempt, so that the attempt's own error is returned.
         let deadline = self.shared.policy.deadline.saturating_add(FIRST_BACK_OFF);
         let waited = tokio::select! {
             ended = ended.changed() => ended.is_ok(),
@@ -253,9 +257,9 @@ impl RemoteKeys {
     fn ensure_background(&self, runtime: &Handle) {
         let mut background = lock(&self.background);
         if background.as_ref().is_none_or(|background| background.task.is_finished()) {
-            let (alive, dropped) = watch::channel(());
+            let (handle, dropped) = watch::channel(());
             let task = runtime.spawn(refresh_in_background(Arc::clone(&self.shared), dropped));
-            *background = Some(Background { _alive: alive, task });
+            *background = Some(Background { _handle: handle, task });
         }
     }
 }
@@ -269,17 +273,19 @@ impl RemoteKeysState {
         self.gate().unavailable(self.clock.elapsed())
     }
 
-    /// Requests an attempt from the gate. Returns its id if one may start, and a receiver for the end of the running one.
+    /// Requests an attempt from the gate. Returns the id of the new attempt, or `None` if one is running, and a receiver for
+    /// the end of that attempt.
     ///
-    /// Waiters subscribe under the gate's lock, and an attempt ends under it. So no waiter misses the end of its attempt, or
-    /// is woken by another one.
+    /// Waiters subscribe under the gate's lock, and attempts end under it. So each waiter is notified of the end of its own
+    /// attempt, and of no other.
     fn request_attempt(
         &self,
         reason: RefreshReason<'_>,
     ) -> Result<(Option<AttemptId>, watch::Receiver<u64>), AuthError> {
         let mut gate = self.gate();
         let now = self.clock.elapsed();
-        // A new set may have arrived since the caller read the old one. The caller then reads it again, without a fetch.
+        // A new set may have been published since the caller read the old one. The caller then reads the new one, without a
+        // fetch.
         if matches!(reason, RefreshReason::Stale)
             && self.current.load().as_ref().is_some_and(|set| now < set.refresh_at)
         {
@@ -303,6 +309,7 @@ impl RemoteKeysState {
         log::refresh_ended(&self.issuer, result.as_ref().map(|&()| ()), self.age());
     }
 
+    /// True for one request in each second.
     fn may_start_refresh(&self, now: Duration) -> bool {
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         if milliseconds(now) < self.next_request_refresh.load(Ordering::Relaxed) {
@@ -351,25 +358,6 @@ impl RemoteKeysState {
     fn next_refresh(&self) -> Duration {
         let refresh_at = self.current.load().as_ref().map_or(Duration::ZERO, |snapshot| snapshot.refresh_at);
         self.gate().next_attempt().map_or(refresh_at, |next| refresh_at.max(next))
-    }
-}
-
-/// Refreshes the set in the background, until the handle is dropped.
-async fn refresh_in_background(shared: Arc<RemoteKeysState>, mut dropped: watch::Receiver<()>) {
-    let mut ended = shared.ended.subscribe();
-    loop {
-        let wait = shared.next_refresh().saturating_sub(shared.clock.elapsed());
-        tokio::select! {
-            () = shared.clock.sleep(wait.max(FIRST_BACK_OFF)) => {}
-            // An attempt ended, so the time of the next one has changed.
-            _ = ended.changed() => continue,
-            _ = dropped.changed() => return,
-        }
-        let due = shared.next_refresh() <= shared.clock.elapsed();
-        if due && let Ok((Some(id), _)) = shared.request_attempt(RefreshReason::Stale) {
-            // In a task of its own, so that a panic there doesn't end this task.
-            tokio::spawn(Attempt::new(&shared, id).run()).await.ok();
-        }
     }
 }
 

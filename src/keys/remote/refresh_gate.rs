@@ -1,6 +1,6 @@
 //! Decides when an attempt may start: one at a time, not during a cooldown, and not too soon after a failure.
 //!
-//! *In*: the reason for a refresh. *Out*: the id of a new attempt, or that one is running, or why there is none.
+//! *In*: the reason for a refresh. *Out*: the id of a new attempt, or that one is running, or the error for the token.
 
 use std::{
     collections::VecDeque,
@@ -21,9 +21,11 @@ pub(super) struct RefreshGate {
     /// The running attempt, and when it started.
     running: Option<(AttemptId, Duration)>,
     next_id: u64,
+    /// When the last attempt started, by `Clock::elapsed`, as all times here.
     last_attempt: Option<Duration>,
-    /// The last attempt that an unknown `kid` caused.
+    /// When the last attempt for an unknown `kid` started.
     last_for_unknown_kid: Option<Duration>,
+    /// Consecutive failures.
     failures: u32,
     last_error: Option<FetchError>,
     /// Hashes of unknown `kid`s, and when a fresh set lacked them.
@@ -34,7 +36,7 @@ pub(super) struct RefreshGate {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct AttemptId(u64);
 
-/// Why the set should be fetched.
+/// The reason to fetch the set.
 #[derive(Clone, Copy)]
 pub(super) enum RefreshReason<'k> {
     /// There is no set, or it is stale or soon will be.
@@ -74,9 +76,9 @@ impl RefreshGate {
             .map(|last| last.saturating_add(policy.unknown_kid_cooldown));
         let next = self.next_attempt().max(cooldown_end).unwrap_or(now);
         if now < next {
-            // If the last attempt succeeded, the key is unknown. Otherwise that can't be decided.
-            let fresh = self.failures == 0 && for_unknown_kid;
-            return Err(if fresh { Reason::UnknownKey.into() } else { self.unavailable_until(next, now) });
+            // The key is unknown if the last attempt succeeded. After a failure, nothing is known about it.
+            let unknown = self.failures == 0 && for_unknown_kid;
+            return Err(if unknown { Reason::UnknownKey.into() } else { self.unavailable_until(next, now) });
         }
         // Recorded before the fetch, so that a failed attempt counts too.
         let id = AttemptId(self.next_id);

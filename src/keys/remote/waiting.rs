@@ -1,6 +1,6 @@
 //! Waits for a refresh, for a token with an unknown key.
 //!
-//! *In*: a running attempt. *Out*: what it means if the key is still unknown after it.
+//! *In*: a running attempt. *Out*: its end, and the error for the token if the key is unknown even then.
 
 use std::sync::Arc;
 
@@ -24,27 +24,29 @@ pub(crate) struct KeyWait {
 
 impl KeyWait {
     /// Waits for the end of the attempt, or for the timeout. Then the caller reads the key set again.
-    pub(crate) async fn wait(mut self) -> StillUnknown {
+    pub(crate) async fn wait(mut self) -> RefreshOutcome {
         let began = self.shared.clock.elapsed();
         let ended = tokio::select! {
             ended = self.ended.changed() => ended.is_ok(),
             () = self.refresh_timeout => false,
         };
         log::waited(&self.shared.issuer, self.shared.clock.elapsed().saturating_sub(began));
-        StillUnknown { shared: self.shared, ended, unknown_kid: self.unknown_kid }
+        RefreshOutcome { shared: self.shared, ended, unknown_kid: self.unknown_kid }
     }
 }
 
-/// The key was still unknown after the wait.
-pub(crate) struct StillUnknown {
+/// The end of a wait. The caller now looks for the key again.
+pub(crate) struct RefreshOutcome {
     shared: Arc<RemoteKeysState>,
+    /// False if the wait ended by its timeout.
     ended: bool,
     unknown_kid: Option<String>,
 }
 
-impl StillUnknown {
-    /// Returns the error for the token: an unknown key, or unavailable if the set could not be refreshed.
-    pub(crate) fn error(self) -> AuthError {
+impl RefreshOutcome {
+    /// Returns the error for a token whose key is still unknown: an unknown key, or unavailable if the set could not be
+    /// refreshed.
+    pub(crate) fn error_for_unknown_key(self) -> AuthError {
         let now = self.shared.clock.elapsed();
         let mut gate = self.shared.gate();
         let usable = self.shared.current.load().as_ref().is_some_and(|snapshot| self.shared.is_usable(snapshot, now));

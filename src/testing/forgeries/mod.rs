@@ -1,6 +1,6 @@
 //! Forged tokens: every known defect of a token, one at a time. Many of them were real vulnerabilities.
 //!
-//! *In*: a good token of a [`MockIssuer`]. *Out*: tokens with one defect each, which every verifier must refuse.
+//! *In*: a valid token of a [`MockIssuer`]. *Out*: tokens with one defect each, which every verifier must refuse.
 
 mod payload;
 
@@ -43,18 +43,18 @@ impl fmt::Display for Forgery {
     }
 }
 
-pub(super) fn all(good: &TokenBuilder) -> Vec<Forgery> {
+pub(super) fn all(valid: &TokenBuilder) -> Vec<Forgery> {
     let mut forgeries = Vec::new();
-    algorithms(good, &mut forgeries);
-    public_key_as_secret(good, &mut forgeries);
-    keys(good, &mut forgeries);
-    headers(good, &mut forgeries);
-    serialisations(good, &mut forgeries);
-    signatures(good, &mut forgeries);
-    encodings(good, &mut forgeries);
-    payload::json(good, &mut forgeries);
-    payload::claims(good, &mut forgeries);
-    payload::types(good, &mut forgeries);
+    algorithms(valid, &mut forgeries);
+    public_key_as_secret(valid, &mut forgeries);
+    keys(valid, &mut forgeries);
+    headers(valid, &mut forgeries);
+    serialisations(valid, &mut forgeries);
+    signatures(valid, &mut forgeries);
+    encodings(valid, &mut forgeries);
+    payload::json(valid, &mut forgeries);
+    payload::claims(valid, &mut forgeries);
+    payload::types(valid, &mut forgeries);
     forgeries
 }
 
@@ -63,16 +63,16 @@ fn cut(token: &str) -> (&str, &str) {
     token.rsplit_once('.').unwrap_or_default()
 }
 
-fn algorithms(good: &TokenBuilder, into: &mut Vec<Forgery>) {
+fn algorithms(valid: &TokenBuilder, into: &mut Vec<Forgery>) {
     for name in ["none", "None", "NONE", "nOnE", "none ", "none\0", "\u{feff}none"] {
-        let token = good.clone().header("alg", name).sign();
+        let token = valid.clone().header("alg", name).sign();
         let (signed, _) = cut(&token);
         into.push(Forgery::new(format!("alg {name:?}, no signature"), format!("{signed}.")));
         into.push(Forgery::new(format!("alg {name:?}, no last dot"), signed));
         into.push(Forgery::new(format!("alg {name:?}, arbitrary signature"), format!("{signed}.{}", b64([1; 64]))));
         into.push(Forgery::new(format!("alg {name:?}, genuine signature"), &*token));
     }
-    let own = good.issuer().algorithm().as_str();
+    let own = valid.issuer().algorithm().as_str();
     let malformed = [
         json!(""),
         Value::Null,
@@ -87,25 +87,25 @@ fn algorithms(good: &TokenBuilder, into: &mut Vec<Forgery>) {
     ];
     for value in malformed {
         let name = value.to_string().chars().take(24).collect::<String>();
-        into.push(Forgery::new(format!("alg {name}"), good.clone().header("alg", value).sign()));
+        into.push(Forgery::new(format!("alg {name}"), valid.clone().header("alg", value).sign()));
     }
-    into.push(Forgery::new("alg missing", good.clone().without_header("alg").sign()));
+    into.push(Forgery::new("alg missing", valid.clone().without_header("alg").sign()));
     for name in
         ["dir", "RSA-OAEP", "A256KW", "ECDH-ES", "RS1", "ES256K", "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"]
     {
-        into.push(Forgery::new(format!("alg {name}"), good.clone().header("alg", name).sign()));
+        into.push(Forgery::new(format!("alg {name}"), valid.clone().header("alg", name).sign()));
     }
-    for other in Algorithm::ALL.iter().filter(|other| **other != good.issuer().algorithm()) {
+    for other in Algorithm::ALL.iter().filter(|other| **other != valid.issuer().algorithm()) {
         into.push(Forgery::new(
             format!("alg {other}, which is not the key's"),
-            good.clone().header("alg", other.as_str()).sign(),
+            valid.clone().header("alg", other.as_str()).sign(),
         ));
     }
 }
 
 /// Uses the public key, in every encoding, as the secret of an HMAC (CVE-2015-9235 and later ones of this kind).
-fn public_key_as_secret(good: &TokenBuilder, into: &mut Vec<Forgery>) {
-    let issuer = good.issuer();
+fn public_key_as_secret(valid: &TokenBuilder, into: &mut Vec<Forgery>) {
+    let issuer = valid.issuer();
     let pem = issuer.public_key_pem();
     let jwk = issuer.jwk();
     let mut secrets = vec![
@@ -135,18 +135,18 @@ fn public_key_as_secret(good: &TokenBuilder, into: &mut Vec<Forgery>) {
     }
     for (name, secret) in secrets {
         for algorithm in [HmacAlgorithm::HS256, HmacAlgorithm::HS384, HmacAlgorithm::HS512] {
-            into.push(Forgery::new(format!("{algorithm:?} with {name}"), good.sign_hmac(algorithm, &secret)));
-            let named = good.clone().without_header("kid").sign_hmac(algorithm, &secret);
+            into.push(Forgery::new(format!("{algorithm:?} with {name}"), valid.sign_hmac(algorithm, &secret)));
+            let named = valid.clone().without_header("kid").sign_hmac(algorithm, &secret);
             into.push(Forgery::new(format!("{algorithm:?} with {name}, no kid"), named));
         }
     }
 }
 
-fn keys(good: &TokenBuilder, into: &mut Vec<Forgery>) {
-    let own = good.issuer().key_id();
-    let other = MockIssuer::new("https://other.test").with_algorithm(good.issuer().algorithm());
-    into.push(Forgery::new("another issuer's key with a known kid", good.sign_with(&other)));
-    into.push(Forgery::new("another issuer's key without kid", good.clone().without_header("kid").sign_with(&other)));
+fn keys(valid: &TokenBuilder, into: &mut Vec<Forgery>) {
+    let own = valid.issuer().key_id();
+    let other = MockIssuer::new("https://other.test").with_algorithm(valid.issuer().algorithm());
+    into.push(Forgery::new("another issuer's key with a known kid", valid.sign_with(&other)));
+    into.push(Forgery::new("another issuer's key without kid", valid.clone().without_header("kid").sign_with(&other)));
     let other_kids = [
         "../../dev/null".to_owned(),
         "' UNION SELECT 'key' --".to_owned(),
@@ -163,10 +163,10 @@ fn keys(good: &TokenBuilder, into: &mut Vec<Forgery>) {
     ];
     for kid in other_kids {
         let name: String = kid.chars().take(24).collect();
-        into.push(Forgery::new(format!("kid {name:?}"), good.clone().header("kid", kid).sign()));
+        into.push(Forgery::new(format!("kid {name:?}"), valid.clone().header("kid", kid).sign()));
     }
     for kid in [json!(1), json!([&own]), json!({"kid": &own}), json!(true), Value::Null] {
-        into.push(Forgery::new(format!("kid {kid}"), good.clone().header("kid", kid).sign()));
+        into.push(Forgery::new(format!("kid {kid}"), valid.clone().header("kid", kid).sign()));
     }
     let key_in_the_token = [
         ("jwk", other.jwk()),
@@ -175,7 +175,7 @@ fn keys(good: &TokenBuilder, into: &mut Vec<Forgery>) {
         ("x5c", json!([STANDARD.encode(other.public_key_der())])),
     ];
     for (member, value) in key_in_the_token {
-        let token = good.clone().header(member, value).header("kid", other.key_id());
+        let token = valid.clone().header(member, value).header("kid", other.key_id());
         into.push(Forgery::new(format!("{member} with another issuer's key"), token.sign_with(&other)));
         into.push(Forgery::new(
             format!("{member} with another issuer's key, known kid"),
@@ -184,45 +184,45 @@ fn keys(good: &TokenBuilder, into: &mut Vec<Forgery>) {
     }
 }
 
-fn headers(good: &TokenBuilder, into: &mut Vec<Forgery>) {
+fn headers(valid: &TokenBuilder, into: &mut Vec<Forgery>) {
     for crit in
         [json!(["bork"]), json!([]), json!("bork"), json!(["alg"]), json!(["exp", "exp"]), json!(1), Value::Null]
     {
-        into.push(Forgery::new(format!("crit {crit}"), good.clone().header("crit", crit).header("bork", 1).sign()));
+        into.push(Forgery::new(format!("crit {crit}"), valid.clone().header("crit", crit).header("bork", 1).sign()));
     }
-    into.push(Forgery::new("b64 false", good.clone().header("b64", false).sign()));
-    let unencoded = good.clone().header("b64", false).header("crit", json!(["b64"]));
+    into.push(Forgery::new("b64 false", valid.clone().header("b64", false).sign()));
+    let unencoded = valid.clone().header("b64", false).header("crit", json!(["b64"]));
     into.push(Forgery::new("b64 false, with crit", unencoded.sign()));
-    into.push(Forgery::new("zip", good.clone().header("zip", "DEF").sign()));
-    let (header, claims) = (good.header_json(), good.claims_json());
-    let member = |name: &str| good_member(&header, name);
+    into.push(Forgery::new("zip", valid.clone().header("zip", "DEF").sign()));
+    let (header, claims) = (valid.header_json(), valid.claims_json());
+    let member = |name: &str| member_of(&header, name);
     for name in ["alg", "kid", "typ"] {
         let twice = header.replacen('{', &format!("{{\"{name}\":{},", member(name)), 1);
-        into.push(Forgery::new(format!("header with {name} twice"), good.sign_raw(twice, &claims)));
+        into.push(Forgery::new(format!("header with {name} twice"), valid.sign_raw(twice, &claims)));
     }
     let escaped = header.replacen('{', &format!("{{\"\\u0061lg\":{},", member("alg")), 1);
-    into.push(Forgery::new("header with alg twice, once escaped", good.sign_raw(escaped, &claims)));
+    into.push(Forgery::new("header with alg twice, once escaped", valid.sign_raw(escaped, &claims)));
     let unknown = header.replacen('{', "{\"z\":1,\"z\":2,", 1);
-    into.push(Forgery::new("header with an unknown member twice", good.sign_raw(unknown, &claims)));
+    into.push(Forgery::new("header with an unknown member twice", valid.sign_raw(unknown, &claims)));
     let nested = header.replacen('{', &format!("{{\"z\":{}{},", "[".repeat(2_000), "]".repeat(2_000)), 1);
-    into.push(Forgery::new("header nested 2000 deep", good.sign_raw(nested, &claims)));
+    into.push(Forgery::new("header nested 2000 deep", valid.sign_raw(nested, &claims)));
     for header in ["[]", "null", "\"x\"", "{}", "", "{", "\u{feff}{}"] {
-        into.push(Forgery::new(format!("header {header:?}"), good.sign_raw(header, &claims)));
+        into.push(Forgery::new(format!("header {header:?}"), valid.sign_raw(header, &claims)));
     }
-    into.push(Forgery::new("header with trailing bytes", good.sign_raw(format!("{header}{{}}"), &claims)));
+    into.push(Forgery::new("header with trailing bytes", valid.sign_raw(format!("{header}{{}}"), &claims)));
     let mut latin1 = header.replacen('{', "{\"z\":\"?\",", 1).into_bytes();
     if let Some(byte) = latin1.iter_mut().find(|byte| **byte == b'?') {
         *byte = 0xe4;
     }
-    into.push(Forgery::new("header that is not UTF-8", good.sign_raw(latin1, &claims)));
+    into.push(Forgery::new("header that is not UTF-8", valid.sign_raw(latin1, &claims)));
 }
 
-fn good_member(json: &str, name: &str) -> Value {
+fn member_of(json: &str, name: &str) -> Value {
     serde_json::from_str::<Value>(json).map(|object| object[name].clone()).unwrap_or_default()
 }
 
-fn serialisations(good: &TokenBuilder, into: &mut Vec<Forgery>) {
-    let token = good.sign();
+fn serialisations(valid: &TokenBuilder, into: &mut Vec<Forgery>) {
+    let token = valid.sign();
     let (signed, signature) = cut(&token);
     let (header, payload) = signed.split_once('.').unwrap_or_default();
     let shapes = [
@@ -247,18 +247,18 @@ fn serialisations(good: &TokenBuilder, into: &mut Vec<Forgery>) {
     into.push(Forgery::new("JWE with an expensive p2c", format!("{}.AA.AA.AA.AA", b64(jwe.to_string()))));
     into.push(Forgery::new(
         "JWS nested in a JWS",
-        good.clone().header("cty", "JWT").sign_raw(good.header_json(), &token),
+        valid.clone().header("cty", "JWT").sign_raw(valid.header_json(), &token),
     ));
 }
 
-fn signatures(good: &TokenBuilder, into: &mut Vec<Forgery>) {
-    let token = good.sign();
+fn signatures(valid: &TokenBuilder, into: &mut Vec<Forgery>) {
+    let token = valid.sign();
     let (signed, signature) = cut(&token);
     let bytes = super::encode::unb64(signature);
     let with = |signature: Vec<u8>| format!("{signed}.{}", b64(signature));
-    let flipped = |place: usize| {
+    let flipped = |position: usize| {
         let mut bytes = bytes.clone();
-        if let Some(byte) = bytes.get_mut(place) {
+        if let Some(byte) = bytes.get_mut(position) {
             *byte ^= 1;
         }
         bytes
@@ -282,40 +282,40 @@ fn signatures(good: &TokenBuilder, into: &mut Vec<Forgery>) {
     ];
     into.extend(variants.map(|(name, signature)| Forgery::new(format!("signature {name}"), with(signature))));
     let (header, _) = signed.split_once('.').unwrap_or_default();
-    let admin = b64(good.clone().claim("scope", "admin").claims_json());
+    let admin = b64(valid.clone().claim("scope", "admin").claims_json());
     into.push(Forgery::new("payload changed", format!("{header}.{admin}.{signature}")));
-    let other = good.clone().claim("jti", "another").sign();
+    let other = valid.clone().claim("jti", "another").sign();
     into.push(Forgery::new("signature of another token", format!("{signed}.{}", cut(&other).1)));
     let hmac = jws::sign_hmac(HmacAlgorithm::HS256, &bytes, signed.as_bytes());
     into.push(Forgery::new("HMAC in place of the signature", with(hmac)));
 }
 
-fn encodings(good: &TokenBuilder, into: &mut Vec<Forgery>) {
-    let token = good.sign();
+fn encodings(valid: &TokenBuilder, into: &mut Vec<Forgery>) {
+    let token = valid.sign();
     let segments: Vec<&str> = token.split('.').collect();
-    for place in 0..segments.len() {
+    for position in 0..segments.len() {
         let change = |edit: &dyn Fn(&str) -> String| {
             let changed: Vec<String> = segments
                 .iter()
                 .enumerate()
-                .map(|(index, segment)| if index == place { edit(segment) } else { (*segment).to_owned() })
+                .map(|(index, segment)| if index == position { edit(segment) } else { (*segment).to_owned() })
                 .collect();
             changed.join(".")
         };
         for extra in ["=", "==", " ", "\t", "!", "%3D", "+", "/", "~", "\u{ff21}"] {
             into.push(Forgery::new(
-                format!("{extra:?} at the end of segment {place}"),
+                format!("{extra:?} at the end of segment {position}"),
                 change(&|segment| format!("{segment}{extra}")),
             ));
             let middle = change(&|segment| {
                 let (start, end) = segment.split_at(segment.len() / 2);
                 format!("{start}{extra}{end}")
             });
-            into.push(Forgery::new(format!("{extra:?} within segment {place}"), middle));
+            into.push(Forgery::new(format!("{extra:?} within segment {position}"), middle));
         }
-        if let Some(token) = other_encoding(segments.get(place).copied().unwrap_or_default()) {
+        if let Some(token) = other_encoding(segments.get(position).copied().unwrap_or_default()) {
             into.push(Forgery::new(
-                format!("segment {place} in another encoding of the same bytes"),
+                format!("segment {position} in another encoding of the same bytes"),
                 change(&|_| token.clone()),
             ));
         }

@@ -1,13 +1,15 @@
 //! Defects of the payload, under a genuine signature: its JSON, its claims, its type.
+//!
+//! *In*: a valid token. *Out*: tokens with one defect of the payload each, with a valid signature.
 
 use serde_json::{Value, json};
 
-use super::{Forgery, good_member};
+use super::{Forgery, member_of};
 use crate::testing::{MockIssuer, TokenBuilder};
 
-pub(super) fn json(good: &TokenBuilder, into: &mut Vec<Forgery>) {
-    let (header, claims) = (good.header_json(), good.claims_json());
-    let mut push = |name: String, payload: Vec<u8>| into.push(Forgery::new(name, good.sign_raw(&header, payload)));
+pub(super) fn json(valid: &TokenBuilder, into: &mut Vec<Forgery>) {
+    let (header, claims) = (valid.header_json(), valid.claims_json());
+    let mut push = |name: String, payload: Vec<u8>| into.push(Forgery::new(name, valid.sign_raw(&header, payload)));
     for payload in ["[]", "\"x\"", "1", "null", "", "{", "{}", "NaN", "Infinity"] {
         push(format!("payload {payload:?}"), payload.into());
     }
@@ -29,7 +31,7 @@ pub(super) fn json(good: &TokenBuilder, into: &mut Vec<Forgery>) {
         push(format!("payload nested 500 deep in {open}"), claims.replacen('{', &nested, 1).into());
     }
     for name in ["iss", "sub", "aud", "exp", "iat", "jti", "client_id"] {
-        let value = good_member(&claims, name);
+        let value = member_of(&claims, name);
         push(format!("{name} twice"), claims.replacen('{', &format!("{{\"{name}\":{value},"), 1).into());
         let escaped = format!("\\u{:04x}{}", u32::from(name.as_bytes()[0]), &name[1..]);
         push(
@@ -41,13 +43,13 @@ pub(super) fn json(good: &TokenBuilder, into: &mut Vec<Forgery>) {
 }
 
 #[expect(clippy::too_many_lines, reason = "a list")]
-pub(super) fn claims(good: &TokenBuilder, into: &mut Vec<Forgery>) {
-    let now = good.now();
+pub(super) fn claims(valid: &TokenBuilder, into: &mut Vec<Forgery>) {
+    let now = valid.now();
     let wrong_strings = || vec![Value::Null, json!(true), json!(5), json!({}), json!("")];
     for name in ["iss", "sub", "aud", "exp", "iat", "jti", "client_id"] {
-        into.push(Forgery::new(format!("no {name}"), good.clone().without(name).sign()));
+        into.push(Forgery::new(format!("no {name}"), valid.clone().without_claim(name).sign()));
     }
-    let own = good.issuer().identifier().to_owned();
+    let own = valid.issuer().identifier().to_owned();
     let others = [
         format!("{own}/"),
         own.to_uppercase(),
@@ -61,8 +63,8 @@ pub(super) fn claims(good: &TokenBuilder, into: &mut Vec<Forgery>) {
     ];
     let issuers =
         others.into_iter().map(Value::String).chain(wrong_strings()).chain([json!([&own]), json!([&own, "x"])]);
-    into.extend(issuers.map(|iss| Forgery::new(format!("iss {iss}"), good.clone().claim("iss", iss).sign())));
-    let own = good_member(&good.claims_json(), "aud");
+    into.extend(issuers.map(|iss| Forgery::new(format!("iss {iss}"), valid.clone().claim("iss", iss).sign())));
+    let own = member_of(&valid.claims_json(), "aud");
     let own = own.as_str().unwrap_or_default();
     let others = [
         format!("{own}/"),
@@ -79,7 +81,7 @@ pub(super) fn claims(good: &TokenBuilder, into: &mut Vec<Forgery>) {
     let audiences = others.into_iter().map(Value::String).chain(wrong_strings());
     let audiences =
         audiences.chain([json!([]), json!([[own]]), json!([own, 1]), json!([""]), json!(["https://x.test"])]);
-    into.extend(audiences.map(|aud| Forgery::new(format!("aud {aud}"), good.clone().claim("aud", aud).sign())));
+    into.extend(audiences.map(|aud| Forgery::new(format!("aud {aud}"), valid.clone().claim("aud", aud).sign())));
     let times = [
         json!(now - 120),
         json!(now - 31),
@@ -96,7 +98,7 @@ pub(super) fn claims(good: &TokenBuilder, into: &mut Vec<Forgery>) {
         json!(i64::MIN),
         json!([now + 300]),
     ];
-    into.extend(times.map(|exp| Forgery::new(format!("exp {exp}"), good.clone().claim("exp", exp).sign())));
+    into.extend(times.map(|exp| Forgery::new(format!("exp {exp}"), valid.clone().claim("exp", exp).sign())));
     let times = [
         json!(now + 120),
         json!("9999999999"),
@@ -108,14 +110,14 @@ pub(super) fn claims(good: &TokenBuilder, into: &mut Vec<Forgery>) {
         json!([]),
         json!({}),
     ];
-    into.extend(times.map(|nbf| Forgery::new(format!("nbf {nbf}"), good.clone().claim("nbf", nbf).sign())));
+    into.extend(times.map(|nbf| Forgery::new(format!("nbf {nbf}"), valid.clone().claim("nbf", nbf).sign())));
     let times =
         [json!(now + 120), json!(format!("{now}")), json!(u64::MAX), json!(-1), Value::Null, json!(true), json!([now])];
-    into.extend(times.map(|iat| Forgery::new(format!("iat {iat}"), good.clone().claim("iat", iat).sign())));
+    into.extend(times.map(|iat| Forgery::new(format!("iat {iat}"), valid.clone().claim("iat", iat).sign())));
     for name in ["sub", "client_id", "jti"] {
         let values = wrong_strings().into_iter().chain([json!(["ada"]), json!({"id": "ada"})]);
         into.extend(
-            values.map(|value| Forgery::new(format!("{name} {value}"), good.clone().claim(name, value).sign())),
+            values.map(|value| Forgery::new(format!("{name} {value}"), valid.clone().claim(name, value).sign())),
         );
     }
     for scope in [
@@ -128,7 +130,7 @@ pub(super) fn claims(good: &TokenBuilder, into: &mut Vec<Forgery>) {
         json!([""]),
         json!(true),
     ] {
-        into.push(Forgery::new(format!("scope {scope}"), good.clone().claim("scope", scope).sign()));
+        into.push(Forgery::new(format!("scope {scope}"), valid.clone().claim("scope", scope).sign()));
     }
     for cnf in [
         json!({"jkt": "x"}),
@@ -138,17 +140,17 @@ pub(super) fn claims(good: &TokenBuilder, into: &mut Vec<Forgery>) {
         json!("x"),
         Value::Null,
     ] {
-        into.push(Forgery::new(format!("sender-constrained, cnf {cnf}"), good.clone().claim("cnf", cnf).sign()));
+        into.push(Forgery::new(format!("sender-constrained, cnf {cnf}"), valid.clone().claim("cnf", cnf).sign()));
     }
-    let expired = good
+    let expired = valid
         .clone()
         .claim("exp", now - 999)
-        .sign_with(&MockIssuer::new("https://other.test").with_algorithm(good.issuer().algorithm()));
+        .sign_with(&MockIssuer::new("https://other.test").with_algorithm(valid.issuer().algorithm()));
     into.push(Forgery::new("expired, with another issuer's signature", expired));
 }
 
 /// JWTs of other kinds, signed with the issuer's key (RFC 8725 §3.11, §3.12).
-pub(super) fn types(good: &TokenBuilder, into: &mut Vec<Forgery>) {
+pub(super) fn types(valid: &TokenBuilder, into: &mut Vec<Forgery>) {
     let kinds = [
         "JWT",
         "jwt",
@@ -167,9 +169,9 @@ pub(super) fn types(good: &TokenBuilder, into: &mut Vec<Forgery>) {
         "application/at+jwt;v=1",
         "text/at+jwt",
     ];
-    into.extend(kinds.map(|typ| Forgery::new(format!("typ {typ:?}"), good.clone().header("typ", typ).sign())));
+    into.extend(kinds.map(|typ| Forgery::new(format!("typ {typ:?}"), valid.clone().header("typ", typ).sign())));
     for typ in [json!(1), Value::Null, json!(["at+jwt"])] {
-        into.push(Forgery::new(format!("typ {typ}"), good.clone().header("typ", typ).sign()));
+        into.push(Forgery::new(format!("typ {typ}"), valid.clone().header("typ", typ).sign()));
     }
-    into.push(Forgery::new("no typ", good.clone().without_header("typ").sign()));
+    into.push(Forgery::new("no typ", valid.clone().without_header("typ").sign()));
 }

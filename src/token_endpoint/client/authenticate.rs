@@ -1,9 +1,10 @@
 //! Authenticates clients (RFC 6749 §2.3, RFC 7523 §3, draft-ietf-oauth-rfc7523bis).
 //!
-//! *In*: a request's headers and parameters. *Out*: the client, or the same refusal for every cause.
+//! *In*: a request's headers and parameters. *Out*: the client, or a refusal that doesn't reveal its cause.
 //!
-//! An unknown `client_id` is refused with the same text, after the same work and the same number of attempts as a wrong
-//! secret; `throttle` documents the limit of that. Whether the client may use a grant is not checked here.
+//! A response doesn't reveal whether a `client_id` exists: an unknown one is refused with the same text, after the same work
+//! and the same number of attempts as a wrong secret. `throttle` documents an exception. Whether the client may use a grant is
+//! not checked here.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -42,7 +43,7 @@ pub(crate) struct Authenticator {
     pub(crate) decoy: Decoy,
 }
 
-/// Credentials against which unknown clients are checked, so that they take as long as known ones.
+/// Credentials for the check of an unknown client, so that the check takes as long as that of a registered one.
 pub(crate) struct Decoy {
     secret: ClientSecret,
     keys: KeySet,
@@ -54,11 +55,11 @@ impl Decoy {
     }
 }
 
-/// What a request presents: exactly one kind of credential (RFC 6749 §2.3).
+/// The credential of a request: exactly one (RFC 6749 §2.3).
 enum PresentedCredential<'r> {
     Secret { client_id: String, secret: String },
     Assertion { client_id: Option<&'r str>, assertion: &'r str },
-    Nothing { client_id: &'r str },
+    ClientIdOnly { client_id: &'r str },
 }
 
 impl Authenticator {
@@ -73,7 +74,7 @@ impl Authenticator {
             PresentedCredential::Assertion { client_id, assertion } => {
                 self.by_assertion(services, client_id, assertion).await
             }
-            PresentedCredential::Nothing { client_id } => {
+            PresentedCredential::ClientIdOnly { client_id } => {
                 let client = services.find_client(client_id).await?;
                 client.filter(|client| client.is_public()).ok_or_else(failed)
             }
@@ -83,17 +84,19 @@ impl Authenticator {
     async fn by_secret(&self, services: &Services, client_id: &str, secret: &str) -> Result<Arc<Client>, TokenError> {
         let client = services.find_client(client_id).await?;
         let presented = TokenHash::of(secret);
-        let own = match client.as_deref().map(|client| &client.credential) {
-            Some(ClientCredential::Secret(own)) => Some(own),
+        let registered = match client.as_deref().map(|client| &client.credential) {
+            Some(ClientCredential::Secret(secret)) => Some(secret),
             _ => None,
         };
-        let right = own.unwrap_or(&self.decoy.secret).is(&presented) && own.is_some();
+        let is_right = registered.unwrap_or(&self.decoy.secret).matches(&presented) && registered.is_some();
         let now = services.clock.elapsed();
-        self.throttle.record_attempt(client_id, client.is_some(), right, now).map_err(TokenError::too_many_attempts)?;
-        client.filter(|_| right).ok_or_else(failed)
+        self.throttle
+            .record_attempt(client_id, client.is_some(), is_right, now)
+            .map_err(TokenError::too_many_attempts)?;
+        client.filter(|_| is_right).ok_or_else(failed)
     }
 
-    /// RFC 7523 §3.
+    /// Checks a client assertion (RFC 7523 §3).
     async fn by_assertion(
         &self,
         services: &Services,
@@ -108,37 +111,38 @@ impl Authenticator {
         // The subject only selects the keys. It is trusted after the signature was verified with them.
         let subject = claims.text(claims.subject.as_ref()).filter(|subject| !subject.is_empty()).ok_or_else(failed)?;
         let client = services.find_client(subject).await?;
-        let own = match client.as_deref().map(|client| &client.credential) {
+        let keys = match client.as_deref().map(|client| &client.credential) {
             Some(ClientCredential::Keys(keys)) => Some(keys),
             _ => None,
         };
-        let signed = self.is_signed(&compact, &header, own);
-        let meant = client_id.is_none_or(|client_id| client_id == subject);
+        let signed = self.is_signed(&compact, &header, keys);
+        let has_type = !header.critical && is_assertion_type(header.typ.as_deref());
+        let same_client = client_id.is_none_or(|client_id| client_id == subject);
         let issued_by_client = claims.text(claims.issuer.as_ref()) == Some(subject);
-        if !signed || header.critical || !is_assertion_type(header.typ.as_deref()) || !meant || !issued_by_client {
+        if !(signed && has_type && same_client && issued_by_client) {
             return Err(failed());
         }
         self.check_claims(services, &claims, subject).await?;
         client.ok_or_else(failed)
     }
 
-    /// True if one of the client's own keys signed the assertion.
-    fn is_signed(&self, compact: &Compact<'_>, header: &JoseHeader<'_>, own: Option<&KeySet>) -> bool {
+    /// True if one of the client's keys signed the assertion.
+    fn is_signed(&self, compact: &Compact<'_>, header: &JoseHeader<'_>, keys: Option<&KeySet>) -> bool {
         let Some(algorithm @ SignatureAlgorithm::Asymmetric(_)) = header.algorithm else { return false };
         let key_id = header.key_id.as_deref();
-        let mut keys = own.into_iter().flat_map(|keys| keys.candidates(key_id, algorithm)).peekable();
-        if keys.peek().is_some() {
-            return compact.is_signed_by(keys);
+        let mut candidates = keys.into_iter().flat_map(|keys| keys.candidates(key_id, algorithm)).peekable();
+        if candidates.peek().is_some() {
+            return compact.is_signed_by(candidates);
         }
-        // For the time that it takes; a decoy's signature proves nothing.
+        // Only for its duration. The result is not used, because a signature by a decoy proves nothing.
         let _ = compact.is_signed_by(self.decoy.keys.candidates(None, algorithm));
         false
     }
 
     /// Checks audience, times and single use.
     async fn check_claims(&self, services: &Services, claims: &Facts, client_id: &str) -> Result<(), TokenError> {
-        // bis: the sole audience, so that an assertion for another server is refused here.
-        let mut audience = claims.audience.iter().map(|one| claims.text(Some(one)));
+        // rfc7523bis: exactly one audience, so that an assertion for another server is refused here.
+        let mut audience = claims.audience.iter().map(|text| claims.text(Some(text)));
         let (Some(Some(audience)), None) = (audience.next(), audience.next()) else { return Err(failed()) };
         let now = services.unix_seconds();
         let jwt_id = claims.text(claims.jwt_id.as_ref()).filter(|id| !id.is_empty()).ok_or_else(failed)?;
@@ -147,15 +151,15 @@ impl Authenticator {
         let (earliest, latest) = (now.saturating_sub(LEEWAY) as f64, (now + MAX_ASSERTION_LIFETIME + LEEWAY) as f64);
         #[expect(clippy::cast_precision_loss, reason = "seconds of our own clock")]
         let soon = (now + LEEWAY) as f64;
-        let begun = [claims.not_before, claims.issued_at].iter().flatten().all(|begin| begin.0 <= soon);
-        let meant = self.audiences.iter().any(|own| own == audience);
+        let is_begun = [claims.not_before, claims.issued_at].iter().flatten().all(|begin| begin.0 <= soon);
+        let is_for_us = self.audiences.iter().any(|accepted| accepted == audience);
         // `NaN` fails both comparisons.
-        let in_time = expires > earliest && expires <= latest;
-        if !(meant && in_time && begun) {
+        let is_in_time = expires > earliest && expires <= latest;
+        if !(is_for_us && is_in_time && is_begun) {
             return Err(failed());
         }
         let key = TokenHash::of_all(&["client_assertion", client_id, jwt_id]);
-        // Longer than the assertion is accepted.
+        // Later than the last moment at which the assertion is accepted.
         let until = now + MAX_ASSERTION_LIFETIME + 2 * LEEWAY;
         if services.store.insert_if_absent(&key, until, now).await? { Ok(()) } else { Err(failed()) }
     }
@@ -171,16 +175,16 @@ impl<'r> PresentedCredential<'r> {
         let header = authorization.next();
         let asserts = assertion.is_some() || assertion_type.is_some();
         // §2.3: at most one method.
-        let ways = usize::from(header.is_some()) + usize::from(secret.is_some()) + usize::from(asserts);
-        if ways > 1 || authorization.next().is_some() {
+        let methods = usize::from(header.is_some()) + usize::from(secret.is_some()) + usize::from(asserts);
+        if methods > 1 || authorization.next().is_some() {
             return Err(invalid("Use only one client authentication method"));
         }
         if let Some(value) = header {
-            let (own_id, secret) = basic(value).ok_or_else(failed)?;
-            if client_id.is_some_and(|client_id| client_id != own_id) {
+            let (basic_id, secret) = parse_basic(value).ok_or_else(failed)?;
+            if client_id.is_some_and(|client_id| client_id != basic_id) {
                 return Err(invalid("The client_id differs from that of the authenticated client"));
             }
-            return Ok(Self::Secret { client_id: own_id, secret });
+            return Ok(Self::Secret { client_id: basic_id, secret });
         }
         if asserts {
             let assertion = assertion.filter(|_| assertion_type == Some(JWT_BEARER)).ok_or_else(failed)?;
@@ -190,7 +194,7 @@ impl<'r> PresentedCredential<'r> {
             (Some(client_id), Some(secret)) => {
                 Ok(Self::Secret { client_id: client_id.to_owned(), secret: secret.to_owned() })
             }
-            (Some(client_id), None) => Ok(Self::Nothing { client_id }),
+            (Some(client_id), None) => Ok(Self::ClientIdOnly { client_id }),
             (None, Some(_)) => Err(invalid("The client_id is missing")),
             (None, None) => Err(failed()),
         }
@@ -198,7 +202,7 @@ impl<'r> PresentedCredential<'r> {
 }
 
 /// Reads id and secret from a `Basic` header (RFC 7617 §2). Both are form-encoded before they are joined (RFC 6749 §2.3.1).
-fn basic(value: &HeaderValue) -> Option<(String, String)> {
+fn parse_basic(value: &HeaderValue) -> Option<(String, String)> {
     let (scheme, credentials) = value.to_str().ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
@@ -210,14 +214,14 @@ fn basic(value: &HeaderValue) -> Option<(String, String)> {
     (!id.is_empty() && !secret.is_empty()).then_some((id, secret))
 }
 
-/// Decodes one value of a form. A parser of whole forms would split an unencoded text at its `&` and `=`.
+/// Decodes one value of a form. A parser of whole forms would split a text that the client did not encode at its `&` and `=`.
 fn decode(text: &[u8]) -> Option<String> {
     let text: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
     percent_decode(&text).decode_utf8().ok().map(Cow::into_owned)
 }
 
-/// True for the type of an assertion. A JWT with another purpose, such as an access token or a proof of possession, is not
-/// accepted as one.
+/// True for the type of an assertion. A JWT for another purpose, such as an access token or a proof of possession, has another
+/// type.
 fn is_assertion_type(typ: Option<&str>) -> bool {
     typ.is_none_or(|typ| {
         let typ = typ.strip_prefix("application/").unwrap_or(typ);
@@ -225,7 +229,7 @@ fn is_assertion_type(typ: Option<&str>) -> bool {
     })
 }
 
-/// The refusal, the same for every cause (RFC 6749 §5.2).
+/// Returns the refusal (RFC 6749 §5.2). Its text is equal for every cause.
 fn failed() -> TokenError {
     TokenError::new(TokenErrorKind::InvalidClient, "Client authentication failed")
 }
@@ -234,7 +238,7 @@ fn invalid(description: &'static str) -> TokenError {
     TokenError::new(TokenErrorKind::InvalidRequest, description)
 }
 
-/// With or without padding: clients send both.
+/// Accepts base64 with and without padding, because clients send both.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),

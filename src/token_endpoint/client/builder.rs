@@ -35,7 +35,7 @@ impl ClientBuilder {
         }
     }
 
-    /// The grants that the client may use, by their `grant_type`. Default: none.
+    /// Adds grants that the client may use, by their `grant_type`. Default: none.
     pub fn grant_types<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.client.grant_types.extend(names.into_iter().map(Into::into));
         self
@@ -48,13 +48,13 @@ impl ClientBuilder {
         self
     }
 
-    /// The scopes that the client gets if it requests none. Default: none.
+    /// Adds scopes that the client gets if it requests none. Default: none.
     pub fn default_scopes<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.client.default_scopes.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// Further scopes, which the client gets only if it requests them. Default: none.
+    /// Adds scopes that the client gets only if it requests them. Default: none.
     pub fn optional_scopes<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.client.optional_scopes.extend(names.into_iter().map(Into::into));
         self
@@ -74,10 +74,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Maximum number of active access tokens for each subject. Issuing one more revokes the oldest. Introspection reports
-    /// that; verifying a JWT's signature doesn't. Default: no limit.
-    pub fn max_active_tokens(mut self, most: u32) -> Self {
-        self.client.max_active_tokens = Some(most);
+    /// Maximum number of active access tokens for each subject. Issuing one more revokes the oldest. Introspection detects
+    /// that; an API that verifies JWTs itself doesn't. Default: no limit.
+    pub fn max_active_tokens(mut self, max: u32) -> Self {
+        self.client.max_active_tokens = Some(max);
         self
     }
 
@@ -100,8 +100,8 @@ impl ClientBuilder {
     /// Builds the client.
     ///
     /// # Errors
-    /// Every mistake at once: an empty id, secret or audience; a scope that is malformed or named twice; a lifetime of 0 or
-    /// more than a day; a maximum of 0 tokens; grants without an audience; a public client with `client_credentials`
+    /// Every mistake at once: an empty id, secret or audience; a scope that is malformed or named twice; a lifetime of 0, or
+    /// longer than a day; a maximum of 0 tokens; grants without an audience; a public client with `client_credentials`
     /// (RFC 6749 §4.4) or introspection; `authorization_code` without a redirect URI; a redirect URI that is relative, has a
     /// fragment, or is plain `http` to another machine.
     pub fn build(self) -> Result<Client, ConfigError> {

@@ -2,7 +2,7 @@
 //!
 //! *In*: what the application registers. *Out*: a checked [`Client`].
 //!
-//! There is no dynamic registration. `authenticate` checks credentials.
+//! There is no dynamic registration. Credentials are checked in `authenticate`.
 
 pub(crate) mod authenticate;
 pub(crate) mod builder;
@@ -54,7 +54,7 @@ pub struct Client {
     introspects: Introspects,
 }
 
-/// How a client authenticates.
+/// The credential that a client authenticates with.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ClientCredential {
@@ -78,7 +78,7 @@ impl From<KeySet> for ClientCredential {
     }
 }
 
-/// The tokens that a client may introspect, beside its own.
+/// The tokens that a client may introspect, besides its own.
 #[derive(Clone)]
 enum Introspects {
     Audiences(Vec<String>),
@@ -109,7 +109,7 @@ impl Client {
         &self.id
     }
 
-    /// Returns whether the client may use this grant.
+    /// Returns whether the client is registered for this grant type.
     #[must_use]
     pub fn may_use(&self, grant_type: &str) -> bool {
         self.grant_types.iter().any(|own| own == grant_type)
@@ -125,7 +125,10 @@ impl Client {
         matches!(self.credential, ClientCredential::None)
     }
 
-    /// Returns the scopes to grant (RFC 6749 §3.3): the requested ones, if the client may have them, or the default ones.
+    /// Returns the scopes to grant (RFC 6749 §3.3): the requested scopes, or the default scopes if none are requested.
+    ///
+    /// # Errors
+    /// A requested scope is malformed or not registered for the client, or there is no default scope.
     pub(crate) fn scopes(&self, requested: Option<&str>) -> Result<String, TokenError> {
         let Some(requested) = requested else {
             // A client with scopes, none of which is a default, must request some.
@@ -145,8 +148,11 @@ impl Client {
         self.default_scopes.iter().chain(&self.optional_scopes).any(|own| own == name)
     }
 
-    /// Returns the audience of the token (RFC 8707 §2, RFC 9068 §3): the requested one, if the client may have it, or its
-    /// first.
+    /// Returns the audience of the token (RFC 8707 §2, RFC 9068 §3): the requested one, or the client's first one if none is
+    /// requested.
+    ///
+    /// # Errors
+    /// The requested audience is not registered for the client, or several are requested.
     pub(crate) fn audience(&self, requested: &[&str]) -> Result<&str, TokenError> {
         let own = |name: &str| self.audiences.iter().find(|(audience, _)| audience == name);
         let found = match requested {
@@ -168,7 +174,7 @@ impl Client {
         found.map_or(TokenFormat::Jwt, |(_, format)| *format)
     }
 
-    /// True if the client may introspect a token (RFC 7662 §4): its own, one for its own API, or any.
+    /// True if the client may introspect this token (RFC 7662 §4). `client_id` and `audience` are those of the token.
     pub(crate) fn may_introspect(&self, client_id: &str, audience: &str) -> bool {
         match &self.introspects {
             Introspects::Any => true,

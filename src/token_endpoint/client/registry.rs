@@ -37,12 +37,12 @@ impl Clients {
     /// Returns a registry with these clients.
     ///
     /// # Errors
-    /// Every id that is used twice.
+    /// Two clients have the same id. The error lists every such id.
     pub fn new(clients: impl IntoIterator<Item = Client>) -> Result<Self, ConfigError> {
         let (mut by_id, mut mistakes) = (HashMap::new(), MistakeCollector::new());
         for client in clients {
-            if let Some(twice) = by_id.insert(client.id().to_owned(), Arc::new(client)) {
-                let found = format!("two clients have the id {:?}", twice.id());
+            if let Some(replaced) = by_id.insert(client.id().to_owned(), Arc::new(client)) {
+                let found = format!("two clients have the id {:?}", replaced.id());
                 mistakes.add("client_id", found, "give each client its own id");
             }
         }
@@ -62,8 +62,8 @@ impl Clients {
 
     /// Removes a client. Everything that was issued to it becomes invalid.
     ///
-    /// If a client with the same id is added again, with the same secret, with keys as before, or public as before, then its
-    /// unexpired tokens are valid again. Therefore give a different client a different id.
+    /// If a client with the same id is added later, the unexpired tokens are valid again, unless the secret or the kind of
+    /// credential differs. Therefore never give the id to a different client.
     pub fn remove(&self, client_id: &str) {
         self.by_id.rcu(|by_id| {
             let mut by_id = HashMap::clone(by_id);
@@ -72,7 +72,7 @@ impl Clients {
         });
     }
 
-    /// Replaces a client's secret, and returns the new one's text, which can't be read again. The old secret, and every code
+    /// Replaces a client's secret. Returns the text of the new one, which can't be read again. The old secret, and every code
     /// and token that was issued under it, are invalid immediately.
     ///
     /// # Errors

@@ -39,7 +39,7 @@ impl TokenHash {
         &self.0
     }
 
-    /// Returns whether the two are equal, in constant time.
+    /// Returns whether the two hashes are equal, in constant time.
     #[must_use]
     pub fn matches(&self, other: &Self) -> bool {
         bool::from(self.0.ct_eq(&other.0))
@@ -60,8 +60,8 @@ impl fmt::Debug for TokenHash {
 
 /// A client's secret. Only its hash is stored.
 ///
-/// The hash is fast. That is right for 32 random bytes, and wrong for a password that a person chose: an attacker who reads
-/// the store could guess it. Generate secrets with [`generate`](Self::generate).
+/// The hash is fast. That is enough for 32 random bytes, but not for a password that a person chose: an attacker who reads
+/// the hash could guess the password. Generate secrets with [`generate`](Self::generate).
 #[derive(Clone)]
 pub struct ClientSecret {
     hash: TokenHash,
@@ -87,13 +87,13 @@ impl ClientSecret {
     /// # Errors
     /// The system provides no random bytes.
     pub fn generate() -> Result<(Self, String), ConfigError> {
-        let text = draw().map_err(|error| {
+        let text = random_text().map_err(|error| {
             ConfigMistake::new("client_secret", error.to_string(), "check the system's source of random bytes")
         })?;
         Ok((Self::new(&text), text))
     }
 
-    pub(crate) fn is(&self, presented: &TokenHash) -> bool {
+    pub(crate) fn matches(&self, presented: &TokenHash) -> bool {
         self.hash.matches(presented)
     }
 
@@ -101,7 +101,7 @@ impl ClientSecret {
         self.empty
     }
 
-    /// 64 bits of a hash of the hash: enough to detect that the secret has changed.
+    /// Returns 64 bits of a hash of the hash: enough to detect that the secret has changed.
     pub(crate) fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
@@ -114,6 +114,6 @@ impl fmt::Debug for ClientSecret {
 }
 
 /// Returns 32 random bytes as text: 43 characters that need no encoding in a form, a `Basic` header or a URL.
-pub(crate) fn draw() -> Result<String, NoRandomness> {
+pub(crate) fn random_text() -> Result<String, NoRandomness> {
     Ok(URL_SAFE_NO_PAD.encode(random::<32>()?))
 }

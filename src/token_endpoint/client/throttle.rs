@@ -1,6 +1,6 @@
 //! Limits how often a client's secret can be guessed (RFC 6749 §2.3.1).
 //!
-//! *In*: whether an authentication was right. *Out*: whether it counts, or how long to wait.
+//! *In*: whether the secret was right. *Out*: whether the attempt is allowed, or the time to wait.
 //!
 //! Failures are counted for each client, in this process. While a client's budget is used up, its right secret is refused
 //! too; otherwise an attacker could continue to guess. An attacker who knows a client's id can lock it out in this way.
@@ -17,60 +17,62 @@ use crate::sync::lock;
 /// The budgets, by the generic cell rate algorithm (GCRA): one number for each client, the time at which its whole budget is
 /// available again.
 pub(crate) struct Throttle {
-    /// The cost of one failure.
+    /// The time after which one failure no longer counts.
     cost: Duration,
-    /// The whole budget.
+    /// The cost of all failures that are allowed at once.
     budget: Duration,
-    debts: Mutex<Debts>,
+    restored_at: Mutex<RestoreTimes>,
 }
 
+/// When the whole budget of each id is available again. A missing id has its whole budget now.
 #[derive(Default)]
-struct Debts {
-    of_clients: HashMap<TokenHash, Duration>,
-    /// Treated as clients are, but an attacker can invent any number of ids.
-    of_unknown_ids: HashMap<TokenHash, Duration>,
+struct RestoreTimes {
+    clients: HashMap<TokenHash, Duration>,
+    /// Separate and bounded, because an attacker can invent any number of ids.
+    unknown_ids: HashMap<TokenHash, Duration>,
 }
 
 impl Throttle {
     /// Allows at most `failures` in any `window`.
     pub(crate) fn new(failures: u32, window: Duration) -> Self {
         let cost = window / failures.max(1);
-        Self { cost, budget: cost * failures.max(1), debts: Mutex::default() }
+        Self { cost, budget: cost * failures.max(1), restored_at: Mutex::default() }
     }
 
-    /// Counts one authentication. It is one step, so that concurrent attempts get no further than consecutive ones. The error is
-    /// how long to wait.
+    /// Counts one authentication. Checks and counts under one lock, so that concurrent attempts are limited as consecutive ones
+    /// are. The error is the time to wait.
     pub(crate) fn record_attempt(
         &self,
         client_id: &str,
-        known: bool,
-        right: bool,
+        is_client: bool,
+        is_right: bool,
         now: Duration,
     ) -> Result<(), Duration> {
         let key = TokenHash::of(client_id);
-        let mut debts = lock(&self.debts);
-        let Debts { of_clients, of_unknown_ids } = &mut *debts;
-        let debts = if known { of_clients } else { of_unknown_ids };
-        let paid_off = debts.get(&key).map_or(now, |at| (*at).max(now));
-        let after = paid_off + self.cost;
+        let mut restored_at = lock(&self.restored_at);
+        let RestoreTimes { clients, unknown_ids } = &mut *restored_at;
+        let times = if is_client { clients } else { unknown_ids };
+        let before = times.get(&key).map_or(now, |at| (*at).max(now));
+        let after = before + self.cost;
         let limit = now + self.budget;
         if after > limit {
             return Err(after.saturating_sub(limit));
         }
-        if right {
+        if is_right {
             return Ok(());
         }
-        if !known && debts.len() >= MAX_UNKNOWN_IDS {
-            debts.retain(|_, at| *at > now);
-            if debts.len() >= MAX_UNKNOWN_IDS {
-                debts.clear();
+        if !is_client && times.len() >= MAX_UNKNOWN_IDS {
+            times.retain(|_, at| *at > now);
+            if times.len() >= MAX_UNKNOWN_IDS {
+                times.clear();
             }
         }
-        debts.insert(key, after);
+        times.insert(key, after);
         Ok(())
     }
 }
 
+/// Maximum number of unknown ids that are counted. When the table is full of them, all are forgiven.
 const MAX_UNKNOWN_IDS: usize = 10_000;
 
 #[cfg(test)]
@@ -102,6 +104,6 @@ mod tests {
             let _ = throttle.record_attempt(&name.to_string(), false, false, now);
         }
         assert!(throttle.record_attempt("a", true, true, now).is_err());
-        assert!(throttle.debts.lock().unwrap().of_unknown_ids.len() <= super::MAX_UNKNOWN_IDS);
+        assert!(throttle.restored_at.lock().unwrap().unknown_ids.len() <= super::MAX_UNKNOWN_IDS);
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// Why an authorization request is refused, and the response.
+/// The refusal of an authorization request: the reason and the response.
 ///
 /// If the client or the redirect URI is wrong, the response is a text for the user with status 400, and the browser is not
 /// redirected (RFC 6749 §4.1.2.1). Every other error is for the client: the browser is sent back with `error`, `state` and
@@ -25,20 +25,21 @@ use crate::{
 pub struct AuthorizationError {
     pub(super) code: &'static str,
     pub(super) description: &'static str,
-    pub(super) reply: Option<Reply>,
+    /// `None` if the browser must not be redirected.
+    pub(super) redirect: Option<ClientRedirect>,
 }
 
 impl AuthorizationError {
-    /// For an error that must not be redirected.
+    /// Returns an error that must not be redirected.
     pub(super) fn for_the_user(description: &'static str) -> Self {
-        Self { code: "invalid_request", description, reply: None }
+        Self { code: "invalid_request", description, redirect: None }
     }
 
-    /// For a registry that is unavailable.
+    /// Returns the error for a registry that is unavailable, and logs its cause.
     #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
     pub(super) fn unavailable(error: TokenError) -> Self {
         log::token_endpoint_failed(&error);
-        Self { code: error.kind().as_str(), description: error.description(), reply: None }
+        Self { code: error.kind().as_str(), description: error.description(), redirect: None }
     }
 
     /// Returns the registered name of the error.
@@ -47,17 +48,18 @@ impl AuthorizationError {
         self.code
     }
 
-    /// Returns where the browser is sent. `None` if the error is for the user; an application can show its own page then.
+    /// Returns the URI that the browser is sent to. `None` if the error is for the user; then the application can show its own
+    /// page.
     #[must_use]
     pub fn redirect_uri(&self) -> Option<&str> {
-        self.reply.as_ref().map(|reply| reply.redirect_uri.as_str())
+        self.redirect.as_ref().map(|redirect| redirect.redirect_uri.as_str())
     }
 
     /// Returns the response.
     #[must_use]
     pub fn into_response(self) -> Response<ResponseBody> {
-        if let Some(reply) = &self.reply {
-            return reply.error(self.code, self.description);
+        if let Some(redirect) = &self.redirect {
+            return redirect.error_response(self.code, self.description);
         }
         let unavailable = self.code == "temporarily_unavailable";
         let status = if unavailable { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_REQUEST };
@@ -84,20 +86,20 @@ impl fmt::Debug for AuthorizationError {
 
 impl std::error::Error for AuthorizationError {}
 
-/// Where and how the response is sent.
-pub(crate) struct Reply {
+/// A redirect of the browser to the client, with the response in its query.
+pub(crate) struct ClientRedirect {
     pub(super) issuer: String,
     pub(super) redirect_uri: String,
     pub(super) state: Option<String>,
 }
 
-impl Reply {
-    pub(super) fn error(&self, code: &str, description: &str) -> Response<ResponseBody> {
-        self.send(&[("error", code), ("error_description", description)])
+impl ClientRedirect {
+    pub(super) fn error_response(&self, code: &str, description: &str) -> Response<ResponseBody> {
+        self.response(&[("error", code), ("error_description", description)])
     }
 
-    /// Redirects, with the unchanged `state` (RFC 6749 §4.1.2) and `iss` (RFC 9207 §2) in every response.
-    pub(super) fn send(&self, parameters: &[(&str, &str)]) -> Response<ResponseBody> {
+    /// Returns the redirect. Adds the unchanged `state` (RFC 6749 §4.1.2) and `iss` (RFC 9207 §2).
+    pub(super) fn response(&self, parameters: &[(&str, &str)]) -> Response<ResponseBody> {
         let state = self.state.as_deref().map(|state| ("state", state));
         let parameters: Vec<_> = parameters.iter().copied().chain(state).chain([("iss", &*self.issuer)]).collect();
         redirect(&self.redirect_uri, &parameters)

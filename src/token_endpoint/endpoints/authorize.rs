@@ -1,7 +1,7 @@
 //! Authorization requests (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2.1, RFC 9207).
 //!
-//! *In*: the URI that a browser was sent to. *Out*: a checked [`AuthorizationRequest`]. The application asks its user, and
-//! responds with [`approve`](AuthorizationRequest::approve) or [`deny`](AuthorizationRequest::deny).
+//! *In*: the URI that a browser was sent to. *Out*: a checked [`AuthorizationRequest`]. The application shows it to its user,
+//! and responds with [`approve`](AuthorizationRequest::approve) or [`deny`](AuthorizationRequest::deny).
 //!
 //! Not checked here: who the user is. The application authenticates the user, and protects its page against framing
 //! (RFC 6749 §10.13) and against cross-site request forgery (§10.12).
@@ -16,7 +16,7 @@ use http::{Response, Uri};
 
 use super::{
     ServerState,
-    authorization_error::{AuthorizationError, Reply},
+    authorization_error::{AuthorizationError, ClientRedirect},
 };
 use crate::{
     log,
@@ -24,11 +24,11 @@ use crate::{
         TokenEndpoint,
         client::{
             Client,
-            secret::{TokenHash, draw},
+            secret::{TokenHash, random_text},
             subset,
         },
         grant::pkce::is_challenge,
-        http::{error::TokenError, redirect::choose, request::Parameters, response::ResponseBody},
+        http::{error::TokenError, redirect::matching_redirect_uri, request::Parameters, response::ResponseBody},
         store::{CodeRecord, Family},
     },
 };
@@ -36,7 +36,7 @@ use crate::{
 /// A request for an authorization code. Client, redirect URI and scopes are registered, and PKCE is used.
 ///
 /// It is an extractor for axum handlers whose state contains a [`TokenEndpoint`] (`FromRef`). The request is in the query of
-/// the URI, so a form that is posted to the same URI with its query contains it too.
+/// the URI. A form without `action` is posted to this URI with its query, so the handler of the form can extract it again.
 ///
 /// ```
 /// # #[cfg(feature = "axum")] mod example {
@@ -46,10 +46,10 @@ use crate::{
 /// async fn page(request: AuthorizationRequest) -> Html<String> {
 ///     // Escape the values; protect the form; forbid framing.
 ///     let scopes: Vec<&str> = request.scopes().collect();
-///     Html(format!("<form method=post>{} asks for {scopes:?} <button>Allow</button></form>", request.client_id()))
+///     Html(format!("<form method=post>{} requests {scopes:?} <button>Allow</button></form>", request.client_id()))
 /// }
 ///
-/// async fn answer(request: AuthorizationRequest) -> Response {
+/// async fn submit(request: AuthorizationRequest) -> Response {
 ///     let scopes: Vec<String> = request.scopes().map(str::to_owned).collect();
 ///     request.approve("ada", scopes).await.into_response() // after a login, and after checking the form
 /// }
@@ -58,8 +58,8 @@ use crate::{
 pub struct AuthorizationRequest {
     inner: Arc<ServerState>,
     client: Arc<Client>,
-    reply: Reply,
-    /// Set if the request had it; then the token request must have it too (RFC 6749 §4.1.3).
+    redirect: ClientRedirect,
+    /// The parameter. If the request had it, the token request must have it too (RFC 6749 §4.1.3).
     redirect_uri: Option<String>,
     scope: String,
     audiences: Vec<String>,
@@ -73,22 +73,22 @@ impl TokenEndpoint {
     /// # Errors
     /// The request is invalid; [`AuthorizationError`] is the response.
     pub async fn authorize(&self, uri: &Uri) -> Result<AuthorizationRequest, AuthorizationError> {
-        let unclear = |_| AuthorizationError::for_the_user("The request is malformed");
-        let parameters = Parameters::from_form(uri.query().unwrap_or_default().as_bytes()).map_err(unclear)?;
+        let malformed = |_| AuthorizationError::for_the_user("The request is malformed");
+        let parameters = Parameters::from_form(uri.query().unwrap_or_default().as_bytes()).map_err(malformed)?;
         // Never redirect before client and redirect URI are checked (RFC 6749 §4.1.2.1).
-        let client_id = parameters.get("client_id").map_err(unclear)?;
+        let client_id = parameters.get("client_id").map_err(malformed)?;
         let client_id = client_id.ok_or_else(|| AuthorizationError::for_the_user("The client_id is missing"))?;
         let client = self.inner.services.find_client(client_id).await.map_err(AuthorizationError::unavailable)?;
         let client = client.ok_or_else(|| AuthorizationError::for_the_user("The client is unknown"))?;
-        let requested = parameters.get("redirect_uri").map_err(unclear)?;
-        let chosen = choose(&client.redirect_uris, requested);
-        let chosen = chosen
+        let requested = parameters.get("redirect_uri").map_err(malformed)?;
+        let chosen = matching_redirect_uri(&client.redirect_uris, requested)
             .ok_or_else(|| AuthorizationError::for_the_user("The redirect_uri is not registered for the client"))?;
-        let mut reply = Reply { issuer: self.inner.issuer.clone(), redirect_uri: chosen.to_owned(), state: None };
-        match RequestedAccess::from_parameters(&self.inner, &client, &parameters, &mut reply.state) {
+        let mut redirect =
+            ClientRedirect { issuer: self.inner.issuer.clone(), redirect_uri: chosen.to_owned(), state: None };
+        match RequestedAccess::from_parameters(&self.inner, &client, &parameters, &mut redirect.state) {
             Ok(RequestedAccess { scope, audiences, challenge }) => Ok(AuthorizationRequest {
                 inner: Arc::clone(&self.inner),
-                reply,
+                redirect,
                 redirect_uri: requested.map(str::to_owned),
                 client,
                 scope,
@@ -97,13 +97,13 @@ impl TokenEndpoint {
                 authenticated_at: None,
             }),
             Err(AuthorizationRefusal { code, description }) => {
-                Err(AuthorizationError { code, description, reply: Some(reply) })
+                Err(AuthorizationError { code, description, redirect: Some(redirect) })
             }
         }
     }
 }
 
-/// The requested access, limited to what the client is registered for.
+/// The requested access. The client is registered for all of it.
 struct RequestedAccess {
     scope: String,
     audiences: Vec<String>,
@@ -123,6 +123,8 @@ impl From<TokenError> for AuthorizationRefusal {
 }
 
 impl RequestedAccess {
+    /// Checks the parameters of a request whose client and redirect URI are valid. Sets `state` first, because an error
+    /// response contains it too.
     fn from_parameters(
         inner: &ServerState,
         client: &Client,
@@ -159,7 +161,7 @@ impl RequestedAccess {
         let mut audiences: Vec<String> = Vec::new();
         for wanted in parameters.all("resource").chain(parameters.all("audience")) {
             let audience = client.audience(&[wanted])?;
-            if !audiences.iter().any(|known| known == audience) {
+            if !audiences.iter().any(|other| other == audience) {
                 audiences.push(audience.to_owned());
             }
         }
@@ -187,15 +189,16 @@ impl AuthorizationRequest {
         self.audiences.iter().map(String::as_str)
     }
 
-    /// Returns where the response is sent. If anyone can register clients, show its host to the user.
+    /// Returns the URI that the response is sent to. If clients can register without a check, show its host to the user.
     #[must_use]
     pub fn redirect_uri(&self) -> &str {
-        &self.reply.redirect_uri
+        &self.redirect.redirect_uri
     }
 
-    /// Sets when the user authenticated: `auth_time` of the tokens (RFC 9068 §2.2.1). Default: tokens have none.
+    /// Sets the time at which the user authenticated: `auth_time` of the tokens (RFC 9068 §2.2.1). Default: the tokens have no
+    /// `auth_time`.
     #[must_use]
-    pub fn authenticated_at(self, time: SystemTime) -> Self {
+    pub fn with_authentication_time(self, time: SystemTime) -> Self {
         Self { authenticated_at: Some(time), ..self }
     }
 
@@ -210,17 +213,18 @@ impl AuthorizationRequest {
     ) -> Response<ResponseBody> {
         let names: Vec<N> = scopes.into_iter().collect();
         let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
-        let requested = |name: &str| self.scopes().any(|own| own == name);
+        let requested = |name: &str| self.scopes().any(|scope| scope == name);
         let scope = if names.is_empty() { Ok(String::new()) } else { subset(&names.join(" "), requested) };
         let issued = match scope {
             Ok(scope) => self.make_code(subject.into(), scope).await,
             Err(error) => Err(error),
         };
         match issued {
-            Ok(code) => self.reply.send(&[("code", &code)]),
+            Ok(code) => self.redirect.response(&[("code", &code)]),
             Err(error) => {
                 log::token_endpoint_failed(&error);
-                let mut response = self.reply.error("server_error", "The server cannot process this request");
+                let mut response =
+                    self.redirect.error_response("server_error", "The server cannot process this request");
                 response.extensions_mut().insert(error);
                 response
             }
@@ -230,21 +234,21 @@ impl AuthorizationRequest {
     /// Denies the request, and sends the browser back with `access_denied`.
     #[must_use]
     pub fn deny(self) -> Response<ResponseBody> {
-        self.reply.error("access_denied", "The user denied the request")
+        self.redirect.error_response("access_denied", "The user denied the request")
     }
 
     async fn make_code(&self, subject: String, scope: String) -> Result<String, TokenError> {
         let services = &self.inner.services;
         if subject.is_empty() || services.find_client(&subject).await?.is_some() {
-            return Err(TokenError::unavailable(NoUser));
+            return Err(TokenError::unavailable(InvalidSubject));
         }
         let now = services.unix_seconds();
-        let code = draw().map_err(TokenError::unavailable)?;
+        let code = random_text().map_err(TokenError::unavailable)?;
         let (epoch, expires_at) = (SystemTime::UNIX_EPOCH, now + CODE_LIFETIME.as_secs());
         let record = CodeRecord {
             binding: binding(self.client.id(), self.redirect_uri.as_deref(), &self.challenge),
             family: Family {
-                id: draw().map_err(TokenError::unavailable)?,
+                id: random_text().map_err(TokenError::unavailable)?,
                 client_id: self.client.id().to_owned(),
                 credential: self.client.credential_fingerprint(),
                 subject,
@@ -268,22 +272,22 @@ impl fmt::Debug for AuthorizationRequest {
 }
 
 #[derive(Debug)]
-struct NoUser;
+struct InvalidSubject;
 
-impl fmt::Display for NoUser {
+impl fmt::Display for InvalidSubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the subject of an approval is empty, or is the id of a client")
     }
 }
 
-impl std::error::Error for NoUser {}
+impl std::error::Error for InvalidSubject {}
 
 /// Returns the hash of what a code is bound to (RFC 6749 §4.1.2, RFC 7636 §4.4).
 pub(crate) fn binding(client_id: &str, redirect_uri: Option<&str>, challenge: &str) -> TokenHash {
     TokenHash::of_all(&["code", client_id, redirect_uri.unwrap_or_default(), challenge])
 }
 
-/// RFC 6749 §4.1.2 allows ten minutes. A browser needs about a second.
+/// Lifetime of a code. RFC 6749 §4.1.2 allows ten minutes; a browser needs about a second.
 const CODE_LIFETIME: Duration = Duration::from_secs(60);
 
 #[cfg(feature = "axum")]

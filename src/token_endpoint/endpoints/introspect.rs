@@ -19,12 +19,13 @@ use crate::token_endpoint::{
     store::AccessRecord,
 };
 
+/// The response for every other text.
 #[derive(Serialize)]
 struct InactiveToken {
     active: bool,
 }
 
-/// §2.2.
+/// The response for an active token (§2.2).
 #[derive(Serialize)]
 struct ActiveToken<'t> {
     active: bool,

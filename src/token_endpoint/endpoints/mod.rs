@@ -2,8 +2,8 @@
 //!
 //! *In*: a request to any path. *Out*: the endpoint's response; 404 for an unknown path.
 //!
-//! `Endpoint` lists the endpoints; the submodules have one each. The authorization endpoint is a page of the
-//! application, which uses `authorize`.
+//! Each endpoint has a submodule, except the key set and the metadata. The authorization endpoint is a page of the
+//! application, which calls `authorize`.
 
 pub(crate) mod authorization_error;
 pub(crate) mod authorize;
@@ -41,12 +41,12 @@ pub(crate) struct ServerState {
     pub(crate) bodies: Bodies,
     /// Lifetime of access tokens, unless the client has its own.
     pub(crate) lifetime: Duration,
-    /// How long a key is published before it signs.
+    /// Time between the publication of a key and its first signature.
     pub(crate) prepublication: Duration,
     pub(crate) extra_parameters: Option<ExtraParameters>,
     /// The metadata document, as JSON.
     pub(crate) metadata: Bytes,
-    /// The application's own page, if authorization codes are offered.
+    /// URL of the application's own page, if authorization codes are offered.
     pub(crate) authorization_endpoint: Option<String>,
     /// The lifetimes of refresh tokens, if they are offered.
     pub(crate) refresh: Option<RefreshTokenGrant>,
@@ -154,7 +154,7 @@ impl Endpoint {
 }
 
 impl EndpointPaths {
-    /// Below the issuer's own path; the metadata's well-known path goes before it (RFC 8414 §3.1).
+    /// Returns the paths below the issuer's own path. The well-known path of the metadata precedes it (RFC 8414 §3.1).
     pub(crate) fn new(issuer: &str) -> Self {
         let uri: Uri = issuer.parse().unwrap_or_default();
         let base = uri.path().trim_end_matches('/');
@@ -172,9 +172,9 @@ impl EndpointPaths {
     }
 
     fn find(&self, path: &str) -> Option<Endpoint> {
-        self.0.iter().find(|(_, own)| own == path).map(|(endpoint, _)| *endpoint)
+        self.0.iter().find(|(_, other)| other == path).map(|(endpoint, _)| *endpoint)
     }
 }
 
-/// How long others may cache keys and metadata: five minutes.
+/// `Cache-Control` of the key set and the metadata: five minutes.
 const CACHEABLE: &str = "public, max-age=300";

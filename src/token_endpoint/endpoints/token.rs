@@ -14,7 +14,7 @@ use super::{ClientRequest, ServerState};
 use crate::token_endpoint::{
     client::{
         Client, TokenFormat,
-        secret::{TokenHash, draw},
+        secret::{TokenHash, random_text},
     },
     grant::{Granted, TokenRequest},
     http::{
@@ -24,7 +24,8 @@ use crate::token_endpoint::{
     store::{AccessRecord, Issued, NewAccess},
 };
 
-/// What was issued; see [`extra_response_parameters`](crate::token_endpoint::TokenEndpointBuilder::extra_response_parameters).
+/// The tokens that were issued, for
+/// [`extra_response_parameters`](crate::token_endpoint::TokenEndpointBuilder::extra_response_parameters).
 #[derive(Debug)]
 pub struct Issuance<'i> {
     record: &'i AccessRecord,
@@ -32,37 +33,37 @@ pub struct Issuance<'i> {
 }
 
 impl Issuance<'_> {
-    /// `client_id`.
+    /// Returns `client_id`.
     #[must_use]
     pub fn client_id(&self) -> &str {
         &self.record.client_id
     }
 
-    /// `grant_type` of the request.
+    /// Returns the `grant_type` of the request.
     #[must_use]
     pub fn grant_type(&self) -> &str {
         self.grant_type
     }
 
-    /// `sub`: the client itself, or a user.
+    /// Returns `sub`: the client itself, or a user.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.record.subject
     }
 
-    /// `scope`: names separated by spaces; may be empty.
+    /// Returns `scope`: names separated by spaces; may be empty.
     #[must_use]
     pub fn scope(&self) -> &str {
         &self.record.scope
     }
 
-    /// `aud`.
+    /// Returns `aud`.
     #[must_use]
     pub fn audience(&self) -> &str {
         &self.record.audience
     }
 
-    /// `iat`.
+    /// Returns `iat`.
     #[must_use]
     pub fn issued_at(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.record.issued_at)
@@ -72,7 +73,7 @@ impl Issuance<'_> {
 /// Makes the application's own parameters of a response.
 pub(crate) type ExtraParameters = Box<dyn Fn(&Issuance<'_>) -> Result<Value, serde_json::Error> + Send + Sync>;
 
-/// RFC 9068 §2.2.
+/// The claims of a JWT (RFC 9068 §2.2).
 #[derive(Serialize)]
 struct AccessTokenClaims<'t> {
     iss: &'t str,
@@ -88,7 +89,7 @@ struct AccessTokenClaims<'t> {
     auth_time: Option<u64>,
 }
 
-/// RFC 6749 §5.1. Contains `scope` whenever the token has any, which includes the cases where §3.3 requires it.
+/// The response (RFC 6749 §5.1). It contains `scope` whenever the token has scopes, so also if §3.3 requires it.
 #[derive(Serialize)]
 struct TokenResponse<'t> {
     access_token: &'t str,
@@ -106,16 +107,16 @@ impl ServerState {
     pub(crate) async fn token(&self, request: &ClientRequest) -> Result<Response<ResponseBody>, TokenError> {
         let ClientRequest { client, parameters } = request;
         let missing = || TokenError::new(TokenErrorKind::InvalidRequest, "The grant_type is missing");
-        let wanted = parameters.get("grant_type")?.ok_or_else(missing)?;
-        let offered = self.grants.iter().find(|grant| grant.grant_type() == wanted);
+        let grant_type = parameters.get("grant_type")?.ok_or_else(missing)?;
+        let offered = self.grants.iter().find(|grant| grant.grant_type() == grant_type);
         let unsupported = || TokenError::new(TokenErrorKind::UnsupportedGrantType, "The grant type is not supported");
         let grant = offered.ok_or_else(unsupported)?;
-        if !client.may_use(wanted) {
+        if !client.may_use(grant_type) {
             let description = "The client is not registered for this grant type";
             return Err(TokenError::new(TokenErrorKind::UnauthorizedClient, description));
         }
         let granted = grant.decide(&TokenRequest::new(client, parameters, self)).await?;
-        self.issue(client, granted, wanted).await
+        self.issue(client, granted, grant_type).await
     }
 
     async fn issue(
@@ -128,9 +129,9 @@ impl ServerState {
         let lifetime = client.lifetime.unwrap_or(self.lifetime).as_secs();
         let Granted { subject, scope, audience, family, refresh } = granted;
         // No token outlives the user's approval.
-        let end = family.as_ref().map_or(u64::MAX, |family| family.expires_at);
+        let family_end = family.as_ref().map_or(u64::MAX, |family| family.expires_at);
         let record = AccessRecord {
-            id: draw().map_err(TokenError::unavailable)?,
+            id: random_text().map_err(TokenError::unavailable)?,
             auth_time: family.as_ref().and_then(|family| family.auth_time),
             family: family.map(|family| family.id),
             client_id: client.id().to_owned(),
@@ -139,10 +140,10 @@ impl ServerState {
             scope,
             audience,
             issued_at: now,
-            expires_at: end.min(now + lifetime),
+            expires_at: family_end.min(now + lifetime),
         };
         let token = match client.format(&record.audience) {
-            TokenFormat::Opaque => draw().map_err(TokenError::unavailable)?,
+            TokenFormat::Opaque => random_text().map_err(TokenError::unavailable)?,
             TokenFormat::Jwt => self.signer.sign(&self.claims(&record), time)?,
         };
         // Store before responding, so that every token a client holds is known.
@@ -186,7 +187,7 @@ impl ServerState {
         let Some(make) = &self.extra_parameters else { return Ok(Map::new()) };
         match make(issuance).map_err(TokenError::unavailable)? {
             Value::Object(mut parameters) => {
-                // The application can't change what RFC 6749 defines; an absent value is left out, not sent as `null`.
+                // A `null` is an absent value of the application's type.
                 parameters.retain(|name, value| !DEFINED.contains(&name.as_str()) && !value.is_null());
                 Ok(parameters)
             }
@@ -195,7 +196,7 @@ impl ServerState {
     }
 }
 
-/// The parameters that specifications define.
+/// Parameters that specifications define. The application can't set them.
 const DEFINED: [&str; 9] = [
     "access_token",
     "token_type",

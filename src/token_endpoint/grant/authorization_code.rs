@@ -54,8 +54,8 @@ impl Grant for AuthorizationCodeGrant {
         let challenge = request.parameter("code_verifier")?.and_then(challenge_of).ok_or_else(invalid)?;
         // Checked before the code is consumed: a wrong resource must not cost the client its code.
         client.audience(&request.resources())?;
-        // The code was issued to this client, for this redirect URI (§4.1.3) and this verifier (RFC 7636 §4.6). A request
-        // that is not "otherwise valid" finds no code, and so can't revoke what the valid one was given.
+        // The code was issued to this client, for this redirect URI (§4.1.3) and this verifier (RFC 7636 §4.6). A request with
+        // another binding finds no code, so a thief of the code can't revoke the tokens of the valid client.
         let binding = binding(client.id(), redirect_uri, &challenge);
         let taken = request.store().take_code(&TokenHash::of(code), &binding, now).await?;
         let CodeTaken::First(family) = taken else { return Err(invalid()) };
@@ -69,27 +69,27 @@ impl Grant for AuthorizationCodeGrant {
     }
 }
 
-/// Returns the resource of the token: one that the user approved (RFC 8707 §2.2) and that the client still may have.
+/// Returns the audience of the token: one that the user approved (RFC 8707 §2.2) and that the client still may have.
 pub(super) fn audience(family: &Family, client: &Client, requested: &[&str]) -> Result<String, TokenError> {
     let approved = match requested {
         [] => family.audiences.first(),
-        [first, ..] => family.audiences.iter().find(|own| own == first),
+        [first, ..] => family.audiences.iter().find(|audience| audience == first),
     };
     let approved = approved.ok_or_else(invalid_target)?.as_str();
     client.audience(&[&[approved], requested].concat()).map(str::to_owned)
 }
 
-/// Returns the requested scopes, within what the user approved (RFC 6749 §6) and the client still may have; all of these if
-/// none are requested. The refresh token keeps what the user approved.
+/// Returns the requested scopes, if the user approved them (RFC 6749 §6) and the client still may have them; all such scopes
+/// if none are requested. The scopes of the family don't change, so a later refresh can request all of them again.
 pub(super) fn scope(family: &Family, client: &Client, requested: Option<&str>) -> Result<String, TokenError> {
-    let kept: Vec<&str> = family.scope.split(' ').filter(|name| client.may_have(name)).collect();
+    let allowed: Vec<&str> = family.scope.split(' ').filter(|name| client.may_have(name)).collect();
     match requested {
-        // An empty scope isn't sent (§5.1): clients read that as everything they asked for.
-        None if kept.is_empty() && !family.scope.is_empty() => {
+        // A response without `scope` means all requested scopes (§5.1), so a token with none can't be issued.
+        None if allowed.is_empty() && !family.scope.is_empty() => {
             Err(TokenError::new(TokenErrorKind::InvalidScope, "The requested scope exceeds what may be granted"))
         }
-        None => Ok(kept.join(" ")),
-        Some(requested) => subset(requested, |name| kept.contains(&name)),
+        None => Ok(allowed.join(" ")),
+        Some(requested) => subset(requested, |name| allowed.contains(&name)),
     }
 }
 

@@ -1,4 +1,6 @@
 //! `client_credentials`: a client requests a token for itself (RFC 6749 §4.4).
+//!
+//! *In*: a token request of a confidential client. *Out*: [`Granted`], with the client as the subject.
 
 use super::{Grant, Granted, TokenRequest};
 use crate::token_endpoint::http::error::{TokenError, TokenErrorKind};

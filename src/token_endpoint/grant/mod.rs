@@ -1,4 +1,4 @@
-//! Grants: for what a client gets a token (RFC 6749 §1.3).
+//! Grants: the ways in which a client gets a token (RFC 6749 §1.3).
 //!
 //! *In*: a request whose client is authenticated and may use the grant. *Out*: [`Granted`]: the subject, scope and audience
 //! of the token.
@@ -19,7 +19,7 @@ pub use self::{
 use crate::token_endpoint::{
     client::{
         Client,
-        secret::{TokenHash, draw},
+        secret::{TokenHash, random_text},
     },
     endpoints::ServerState,
     http::{error::TokenError, request::Parameters},
@@ -56,7 +56,7 @@ pub trait Grant: Send + Sync + 'static {
     /// Decides on a request. The client is authenticated, and registered for this grant.
     ///
     /// # Errors
-    /// The reason against it, as an error code of RFC 6749 §5.2.
+    /// The request is refused, with an error code of RFC 6749 §5.2.
     fn decide(&self, request: &TokenRequest<'_>) -> impl Future<Output = Result<Granted, TokenError>> + Send;
 
     /// Returns the lifetimes of refresh tokens. The grant `refresh_token` must return them.
@@ -74,12 +74,12 @@ pub trait Grant: Send + Sync + 'static {
 pub struct TokenRequest<'r> {
     client: &'r Client,
     parameters: &'r Parameters,
-    inner: &'r ServerState,
+    server: &'r ServerState,
 }
 
 impl<'r> TokenRequest<'r> {
-    pub(crate) fn new(client: &'r Client, parameters: &'r Parameters, inner: &'r ServerState) -> Self {
-        Self { client, parameters, inner }
+    pub(crate) fn new(client: &'r Client, parameters: &'r Parameters, server: &'r ServerState) -> Self {
+        Self { client, parameters, server }
     }
 
     /// Returns the client.
@@ -91,7 +91,7 @@ impl<'r> TokenRequest<'r> {
     /// Returns the time of day.
     #[must_use]
     pub fn now(&self) -> SystemTime {
-        self.inner.services.now()
+        self.server.services.now()
     }
 
     /// Returns a parameter. An empty value counts as absent (RFC 6749 §3.2).
@@ -127,16 +127,17 @@ impl<'r> TokenRequest<'r> {
     }
 
     fn store(&self) -> &'r dyn ErasedStore {
-        &*self.inner.services.store
+        &*self.server.services.store
     }
 
+    /// Returns the time of day in whole seconds, as the store counts it.
     fn seconds(&self) -> u64 {
-        self.inner.services.unix_seconds()
+        self.server.services.unix_seconds()
     }
 
     /// Returns the settings of refresh tokens, if this client may have any.
     fn refresh_tokens(&self) -> Option<&'r RefreshTokenGrant> {
-        self.inner.refresh_tokens(self.client)
+        self.server.refresh_tokens(self.client)
     }
 }
 
@@ -149,7 +150,7 @@ impl fmt::Debug for TokenRequest<'_> {
     }
 }
 
-/// What a grant gives: the content of an access token, and whether a refresh token goes with it.
+/// The decision of a grant: the content of an access token, and whether a refresh token is issued too.
 #[derive(Clone)]
 pub struct Granted {
     pub(crate) subject: String,
@@ -170,18 +171,18 @@ impl fmt::Debug for Granted {
 #[derive(Clone)]
 pub(crate) enum Refresh {
     None,
-    /// To be stored together with the access token.
+    /// The first one of a family, to store together with the access token.
     First {
         text: String,
         token: NewRefresh,
     },
-    /// Already stored.
+    /// The text of a successor, which [`Store::rotate`](crate::token_endpoint::Store::rotate) has stored.
     Rotated(String),
 }
 
 impl Refresh {
     fn first(expires_at: u64) -> Result<Self, TokenError> {
-        let text = draw().map_err(TokenError::unavailable)?;
+        let text = random_text().map_err(TokenError::unavailable)?;
         let token = NewRefresh { hash: TokenHash::of(&text), expires_at };
         Ok(Self::First { text, token })
     }

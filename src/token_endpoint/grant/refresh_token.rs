@@ -59,8 +59,8 @@ impl RefreshTokenGrant {
         Self { absolute: lifetime, ..self }
     }
 
-    /// For ten seconds after a refresh token was used, using it again returns the same successor, unless the successor was
-    /// used. This helps clients that lose a response, or that refresh concurrently.
+    /// Accepts a used refresh token again within ten seconds, and returns the same successor. After the successor was used, its
+    /// predecessor is no longer accepted. This helps clients that lose a response, or that refresh concurrently.
     ///
     /// The cost: if an attacker uses a stolen refresh token within these seconds, it is detected only when the successor is
     /// used a second time.
@@ -68,12 +68,13 @@ impl RefreshTokenGrant {
         Self { reuse_window: Duration::from_secs(10), ..self }
     }
 
-    /// Returns what is wrong with the lifetimes.
+    /// Returns the lifetimes, if they are a mistake.
     pub(crate) fn mistake(&self) -> Option<String> {
         let wrong = self.idle.as_secs() == 0 || self.absolute < self.idle;
         wrong.then(|| format!("idle lifetime {:?}, absolute lifetime {:?}", self.idle, self.absolute))
     }
 
+    /// Returns when a refresh token expires that is issued now.
     pub(crate) fn idle_end(&self, family: &Family, now: u64) -> u64 {
         family.expires_at.min(now.saturating_add(self.idle.as_secs()))
     }
@@ -107,13 +108,13 @@ impl Grant for RefreshTokenGrant {
         let audience = audience(&family, client, &request.resources())?;
 
         let salt = random::<32>().map_err(TokenError::unavailable)?;
-        let next = successor(token, &salt);
+        let next = derive_successor(token, &salt);
         let successor = Successor { hash: TokenHash::of(&next), salt, expires_at: self.idle_end(&family, now) };
         let grace = self.reuse_window.as_secs();
         let rotated = request.store().rotate(&hash, client.id(), &successor, grace, now).await?;
         let (family, text) = match rotated {
             Rotated::First(family) => (family, next),
-            Rotated::Again { family, salt } => (family, self::successor(token, &salt)),
+            Rotated::Again { family, salt } => (family, derive_successor(token, &salt)),
             Rotated::Reused | Rotated::Unknown => return Err(invalid()),
         };
         Ok(Granted {
@@ -126,9 +127,9 @@ impl Grant for RefreshTokenGrant {
     }
 }
 
-/// Derives the text of the token that follows `token` from 32 random bytes. It can be derived again from the token, which
-/// only the client has, and the salt, which the store has.
-fn successor(token: &str, salt: &[u8; 32]) -> String {
+/// Derives the text of a refresh token's successor from `token` and 32 random bytes. The text can be derived again, from the
+/// token, which only the client has, and the salt, which the store has.
+fn derive_successor(token: &str, salt: &[u8; 32]) -> String {
     URL_SAFE_NO_PAD.encode(sha256([b"tower-oauth successor".as_slice(), salt, token.as_bytes()]))
 }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::response::{ResponseBody, json};
 use crate::{log, token_endpoint::store::StoreError};
 
-/// Why a request to one of the endpoints is refused. A [`Grant`](crate::token_endpoint::Grant) returns it.
+/// The refusal of a request to one of the endpoints. A [`Grant`](crate::token_endpoint::Grant) returns it.
 ///
 /// ```
 /// use tower_oauth::token_endpoint::{TokenError, TokenErrorKind};
@@ -29,7 +29,7 @@ pub struct TokenError {
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
-/// The error codes. [`as_str`](Self::as_str) and `Display` give the registered name.
+/// The error codes. [`as_str`](Self::as_str) and `Display` return the registered name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenErrorKind {
@@ -49,7 +49,7 @@ pub enum TokenErrorKind {
     InvalidTarget,
     /// Too many failed authentications: 429 with `Retry-After`. The code is that of RFC 6749 §4.1.2.1.
     TooManyAttempts,
-    /// The server has a fault, and the request may be correct: 503 with `Retry-After`.
+    /// The server can't process requests now; the request may be correct: 503 with `Retry-After`.
     Unavailable,
 }
 
@@ -127,7 +127,7 @@ impl TokenError {
         if self.kind == TokenErrorKind::Unavailable {
             log::token_endpoint_failed(&self);
         }
-        let members = ErrorMembers { error: self.kind.as_str(), error_description: sanitised(self.description) };
+        let members = ErrorMembers { error: self.kind.as_str(), error_description: sanitized(self.description) };
         let mut response = json(self.kind.status(), &members);
         let headers = response.headers_mut();
         if self.kind == TokenErrorKind::InvalidClient {
@@ -170,7 +170,7 @@ impl Error for TokenError {
 }
 
 /// Replaces everything but `%x20-21 / %x23-5B / %x5D-7E` (§5.2).
-fn sanitised(text: &str) -> Cow<'_, str> {
+fn sanitized(text: &str) -> Cow<'_, str> {
     let allowed = |c: char| matches!(c, ' '..='!' | '#'..='[' | ']'..='~');
     if text.chars().all(allowed) {
         return Cow::Borrowed(text);

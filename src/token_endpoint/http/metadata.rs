@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::jws::Algorithm;
 
-/// §2, and RFC 9207 §3. An empty list is left out (§3.2).
+/// The metadata (§2, and RFC 9207 §3). An empty list is left out (§3.2).
 #[derive(Serialize)]
 pub(crate) struct ServerMetadata {
     issuer: String,
@@ -36,8 +36,8 @@ pub(crate) struct ServerMetadata {
 }
 
 impl ServerMetadata {
-    /// `base` is the issuer without a slash at its end. `authorization_endpoint` is the application's own page, if codes are
-    /// offered.
+    /// Returns the metadata. `base` is the issuer without a slash at its end. `authorization_endpoint` is the URL of the
+    /// application's own page, if codes are offered.
     pub(crate) fn new(
         issuer: &str,
         base: &str,
@@ -46,11 +46,11 @@ impl ServerMetadata {
         grants: impl Iterator<Item = String>,
     ) -> Self {
         let confidential = vec!["client_secret_basic", "client_secret_post", "private_key_jwt"];
-        let mut any = confidential.clone();
+        let mut all_methods = confidential.clone();
         let algorithms: Vec<_> = Algorithm::supported().iter().map(|algorithm| algorithm.as_str()).collect();
         let code = authorization_endpoint.is_some();
         let if_code = |value| if code { vec![value] } else { Vec::new() };
-        any.extend(if_code("none"));
+        all_methods.extend(if_code("none"));
         Self {
             issuer: issuer.to_owned(),
             authorization_endpoint: authorization_endpoint.map(str::to_owned),
@@ -60,10 +60,10 @@ impl ServerMetadata {
             response_types_supported: if_code("code"),
             response_modes_supported: if_code("query"),
             grant_types_supported: grants.collect(),
-            token_endpoint_auth_methods_supported: any.clone(),
+            token_endpoint_auth_methods_supported: all_methods.clone(),
             token_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
             revocation_endpoint: format!("{base}/revoke"),
-            revocation_endpoint_auth_methods_supported: any,
+            revocation_endpoint_auth_methods_supported: all_methods,
             revocation_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
             introspection_endpoint: format!("{base}/introspect"),
             introspection_endpoint_auth_methods_supported: confidential,

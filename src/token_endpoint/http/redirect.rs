@@ -37,7 +37,7 @@ fn is_loopback(host: &str) -> bool {
     matches!(host, "127.0.0.1" | "[::1]" | "localhost")
 }
 
-/// RFC 3986 §3.1. The text before a colon may instead be the host of a relative reference, with its port after the colon.
+/// True for a scheme (RFC 3986 §3.1). The text before a colon is not always one: in `localhost:3000/callback` it is a host.
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
@@ -45,12 +45,12 @@ fn is_scheme(text: &str) -> bool {
 
 /// Returns the redirect URI of a request, if the client registered it. The comparison is byte for byte, except for the port
 /// of a loopback address, which an app can't know in advance. A request without one uses the only registered one.
-pub(crate) fn choose<'u>(registered: &'u [String], requested: Option<&'u str>) -> Option<&'u str> {
+pub(crate) fn matching_redirect_uri<'u>(registered: &'u [String], requested: Option<&'u str>) -> Option<&'u str> {
     match (requested, registered) {
         (None, [only]) => Some(only),
         (None, _) => None,
         (Some(requested), _) => {
-            let same = |own: &String| own == requested || is_same_but_for_the_port(own, requested);
+            let same = |own: &String| own == requested || differs_only_in_port(own, requested);
             registered.iter().any(same).then_some(requested)
         }
     }
@@ -61,7 +61,7 @@ pub(crate) fn redirect(uri: &str, parameters: &[(&str, &str)]) -> Response<Respo
     let separator = if uri.contains('?') { '&' } else { '?' };
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
     let Ok(location) = HeaderValue::try_from(format!("{uri}{separator}{query}")) else {
-        // A registry of the application has returned an invalid redirect URI.
+        // Only a registry of the application can return an invalid redirect URI.
         return empty(StatusCode::INTERNAL_SERVER_ERROR);
     };
     let mut response = empty(StatusCode::SEE_OTHER);
@@ -71,7 +71,7 @@ pub(crate) fn redirect(uri: &str, parameters: &[(&str, &str)]) -> Response<Respo
     response
 }
 
-fn is_same_but_for_the_port(registered: &str, requested: &str) -> bool {
+fn differs_only_in_port(registered: &str, requested: &str) -> bool {
     without_port(registered).is_some_and(|own| without_port(requested) == Some(own))
 }
 
@@ -94,17 +94,17 @@ fn without_port(uri: &str) -> Option<(&str, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::choose;
+    use super::matching_redirect_uri;
 
     #[test]
     fn accepts_a_registered_redirect_uri_byte_for_byte() {
         let registered = ["https://app.test/cb?x=1".to_owned(), "http://127.0.0.1/cb".to_owned()];
         let [only, loopback] = &registered;
-        assert_eq!(choose(&registered, Some(only)), Some(only.as_str()));
-        assert_eq!(choose(&registered[..1], None), Some(only.as_str()));
-        assert_eq!(choose(&registered, None), None, "ambiguous without redirect_uri");
+        assert_eq!(matching_redirect_uri(&registered, Some(only)), Some(only.as_str()));
+        assert_eq!(matching_redirect_uri(&registered[..1], None), Some(only.as_str()));
+        assert_eq!(matching_redirect_uri(&registered, None), None, "ambiguous without redirect_uri");
         for port in ["http://127.0.0.1:1/cb", "http://127.0.0.1:65535/cb", loopback] {
-            assert_eq!(choose(&registered, Some(port)), Some(port));
+            assert_eq!(matching_redirect_uri(&registered, Some(port)), Some(port));
         }
         for bad in [
             "",
@@ -129,7 +129,7 @@ mod tests {
             "http://[::1]:1/cb",
             "https://127.0.0.1:1/cb",
         ] {
-            assert_eq!(choose(&registered, Some(bad)), None, "{bad}");
+            assert_eq!(matching_redirect_uri(&registered, Some(bad)), None, "{bad}");
         }
     }
 }

@@ -55,10 +55,11 @@ impl Parameters {
         Ok(parameters)
     }
 
-    /// Reads `application/x-www-form-urlencoded` in UTF-8 (Appendix B). An invalid escape stands for itself, as in browsers.
+    /// Reads `application/x-www-form-urlencoded` in UTF-8 (Appendix B). An invalid escape is left as it is, as in
+    /// browsers.
     pub(crate) fn from_form(body: &[u8]) -> Result<Self, TokenError> {
-        // The parser replaces invalid UTF-8 by U+FFFD. `&` and `=` can't be part of a longer character, so the whole is UTF-8
-        // exactly if all names and values are.
+        // Checked first, because the parser replaces invalid UTF-8 by U+FFFD. `&` and `=` are never part of a longer character
+        // of UTF-8. So the body is valid exactly if all names and values are.
         percent_decode(body).decode_utf8().map_err(|_| invalid("The form is not valid UTF-8"))?;
         Ok(Self(form_urlencoded::parse(body).into_owned().collect()))
     }
@@ -72,7 +73,7 @@ impl Parameters {
     /// Refuses a repeated parameter that a specification defines (§3.2). An unknown parameter is ignored, also when repeated
     /// (erratum 5708).
     pub(crate) fn refuse_repeated(&self) -> Result<(), TokenError> {
-        for name in ONCE {
+        for name in SINGLE {
             if self.0.iter().filter(|(other, _)| other == name).nth(1).is_some() {
                 return Err(invalid("A parameter is repeated"));
             }
@@ -124,13 +125,13 @@ impl<'de> Deserialize<'de> for Parameters {
                     match value {
                         Value::String(value) => parameters.push((name.into_owned(), value)),
                         Value::Null => parameters.push((name.into_owned(), String::new())),
-                        Value::Array(values) if MANY.contains(&&*name) => {
+                        Value::Array(values) if REPEATABLE.contains(&&*name) => {
                             for value in values {
                                 let Value::String(value) = value else { return Err(A::Error::custom("not a string")) };
                                 parameters.push((name.clone().into_owned(), value));
                             }
                         }
-                        _ if MANY.contains(&&*name) || ONCE.contains(&&*name) => {
+                        _ if REPEATABLE.contains(&&*name) || SINGLE.contains(&&*name) => {
                             return Err(A::Error::custom("not a string"));
                         }
                         // An unknown parameter is ignored.
@@ -173,9 +174,9 @@ fn invalid(description: &'static str) -> TokenError {
 const MAX_BODY_BYTES: usize = 64 * 1024;
 const WANTS_FORM: &str = "The content type must be application/x-www-form-urlencoded";
 /// Parameters that may be repeated: `resource` (RFC 8707 §2), and `audience`, its name in RFC 8693 §2.1.
-const MANY: [&str; 2] = ["resource", "audience"];
-/// The registered parameters of these requests.
-const ONCE: [&str; 16] = [
+const REPEATABLE: [&str; 2] = ["resource", "audience"];
+/// Registered parameters that must not be repeated.
+const SINGLE: [&str; 16] = [
     "grant_type",
     "client_id",
     "client_secret",

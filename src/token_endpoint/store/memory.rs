@@ -22,8 +22,8 @@ use crate::{sync::lock, token_endpoint::client::secret::TokenHash};
 /// fill it, unless the client has a
 /// [`max_active_tokens`](crate::token_endpoint::ClientBuilder::max_active_tokens).
 ///
-/// For each approval, the store keeps the last hundred used refresh tokens, and revokes everything if one of them is used
-/// again. An older one is refused without that.
+/// For each approval, the store keeps the last hundred used refresh tokens. If one of them is used again, the store revokes
+/// everything from that approval. An older one is only refused.
 #[derive(Clone)]
 pub struct MemoryStore {
     state: Arc<Mutex<MemoryState>>,
@@ -100,12 +100,12 @@ impl Store for MemoryStore {
         let Some(found) = state.codes.get(code).filter(|found| found.record.binding.matches(binding)) else {
             return Ok(CodeTaken::Unknown);
         };
-        let (family, first) = (found.record.family.clone(), found.record.expires_at);
+        let (family, code_expires_at) = (found.record.family.clone(), found.record.expires_at);
         if found.used {
             state.revoke_family(&family.id);
             return Ok(CodeTaken::Again);
         }
-        if now >= first {
+        if now >= code_expires_at {
             return Ok(CodeTaken::Unknown);
         }
         // Checked before the code is consumed, so that it can be used again when there is room.
@@ -113,7 +113,7 @@ impl Store for MemoryStore {
         if let Some(found) = state.codes.get_mut(code) {
             found.used = true;
         }
-        state.deadlines.remove(&(first, ExpiryKey::Code(*code)));
+        state.deadlines.remove(&(code_expires_at, ExpiryKey::Code(*code)));
         state.deadlines.insert((family.expires_at, ExpiryKey::Code(*code)));
         state.deadlines.insert((family.expires_at, ExpiryKey::Family(family.id.clone())));
         state
@@ -132,7 +132,8 @@ impl Store for MemoryStore {
         let mut state = self.lock();
         state.sweep(now);
         let NewAccess { hash, record } = access;
-        // With a family, a code or refresh token was consumed. It had room, and can't be used again.
+        // If there is a family, a code or refresh token was consumed for it. That step has checked the room, and the client
+        // can't repeat it, so this step must not fail.
         if record.family.is_none() {
             self.check_room(&state)?;
         }
@@ -181,8 +182,8 @@ impl Store for MemoryStore {
         };
         let family = family.clone();
         if let Some(used) = &refresh.used {
-            let fresh = state.refresh.get(&used.successor).is_some_and(|next| next.used.is_none());
-            if fresh && now.abs_diff(used.at) < grace {
+            let successor_unused = state.refresh.get(&used.successor).is_some_and(|next| next.used.is_none());
+            if successor_unused && now.abs_diff(used.at) < grace {
                 return Ok(Rotated::Again { salt: used.salt, family });
             }
             state.revoke_family(&family.id);
@@ -239,6 +240,7 @@ struct MemoryState {
     families: HashMap<String, FamilyEntry>,
     access: HashMap<TokenHash, AccessRecord>,
     refresh: HashMap<TokenHash, RefreshEntry>,
+    /// The keys of `insert_if_absent`, and when they expire.
     seen: HashMap<TokenHash, u64>,
     /// The access tokens of clients with a limit, the oldest first, by client and subject.
     counted: HashMap<(String, String), VecDeque<TokenHash>>,
@@ -370,7 +372,7 @@ impl MemoryState {
     }
 }
 
-/// Expired entries that one operation removes at most.
+/// Maximum number of expired entries that one operation removes.
 const SWEPT_AT_ONCE: usize = 32;
-/// Used refresh tokens that are kept for each family: about those of a day, with access tokens of 15 minutes.
+/// Maximum number of used refresh tokens for each family: about those of one day, with access tokens of 15 minutes.
 const USED_KEPT: usize = 100;

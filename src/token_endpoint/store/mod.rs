@@ -1,6 +1,6 @@
-//! Stores: where codes and tokens are kept between requests.
+//! Stores keep codes and tokens between requests.
 //!
-//! *In*: hashes of codes and tokens, and what they stand for. *Out*: the result of one atomic operation.
+//! *In*: hashes of codes and tokens, and the records that belong to them. *Out*: the result of one atomic operation.
 //!
 //! Every operation is atomic: of all requests with the same code, on any instance, one gets [`CodeTaken::First`]. There is
 //! no operation that reads a code and one that deletes it later. A store never gets the text of a secret, a code or a token.
@@ -80,8 +80,9 @@ pub trait Store: Send + Sync + 'static {
         now: u64,
     ) -> impl Future<Output = Result<Option<AccessRecord>, StoreError>> + Send;
 
-    /// Returns the family of the refresh token with this hash, if neither has expired or was revoked, whether or not the token
-    /// was used. The caller checks the request with it before [`rotate`](Self::rotate), which decides.
+    /// Returns the family of the refresh token with this hash, also if the token was used. Returns `None` if the token or its
+    /// family has expired or was revoked. With the family, the caller checks the request before it calls
+    /// [`rotate`](Self::rotate), which decides.
     ///
     /// # Errors
     /// The store is unavailable.
@@ -146,7 +147,7 @@ pub struct Family {
     pub client_id: String,
     /// The fingerprint of the client's credential at that time.
     pub credential: String,
-    /// `sub`: the user who approved.
+    /// `sub`: the user that approved.
     pub subject: String,
     /// The scopes that were approved, separated by spaces; may be empty.
     pub scope: String,
@@ -257,7 +258,7 @@ pub enum Issued {
 pub struct Successor {
     /// The hash of the token.
     pub hash: TokenHash,
-    /// Makes the successor's text again, together with the predecessor's text, which no store has.
+    /// Random bytes. The successor's text is derived from them and the predecessor's text, which no store has.
     pub salt: [u8; 32],
     /// When the token expires.
     pub expires_at: u64,
@@ -278,7 +279,7 @@ impl fmt::Debug for Successor {
 pub enum Rotated {
     /// The token is consumed now, and the successor is stored.
     First(Family),
-    /// The token was used within the grace period. The caller makes the same successor again, with its salt.
+    /// The token was used within the grace period. The caller derives the same successor again, with its salt.
     Again {
         /// The family of the token.
         family: Family,
@@ -306,7 +307,7 @@ impl fmt::Debug for Rotated {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a store decides it")]
 pub enum Revoked {
-    /// The token is not active, now or already before (RFC 7009 §2.2).
+    /// The token is not active any more. It was revoked now, or was inactive or unknown before (RFC 7009 §2.2).
     Gone,
     /// The token was issued to another client, and stays as it is.
     NotYours,
@@ -354,7 +355,7 @@ impl Error for StoreError {
 /// The future of an operation of [`ErasedStore`].
 pub(crate) type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// Defines [`Store`] as a trait object.
+/// Defines `ErasedStore`: [`Store`] as a trait object.
 macro_rules! erased {
     ($($name:ident($($argument:ident: $type:ty),+) -> $result:ty;)+) => {
         pub(crate) trait ErasedStore: Send + Sync {

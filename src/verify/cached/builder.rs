@@ -32,7 +32,7 @@ impl<V: Verify> CachedBuilder<V> {
         }
     }
 
-    /// Maximum number of accepted tokens, and maximum number of refusals. Default: 10 000.
+    /// Maximum number of accepted tokens, and also of refusals. Default: 10 000 each. At most 100 000 refusals are stored.
     pub fn max_entries(mut self, entries: usize) -> Self {
         self.bounds.entries = entries;
         self
@@ -40,13 +40,13 @@ impl<V: Verify> CachedBuilder<V> {
 
     /// Maximum size of the accepted tokens' claims, in bytes. Default: 32 MiB.
     ///
-    /// The value that `SharedClaims` adds to a token is not counted: one value of the application's type per token.
+    /// If handlers use `SharedClaims`, each token also holds a value of the application's type. That value is not counted.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.bounds.bytes = bytes;
         self
     }
 
-    /// How long a refusal by the issuer is cached. Default and maximum: 5 s, and never longer than `max_age`.
+    /// Time for which a refusal by the issuer is cached. Default and maximum: 5 s, and never longer than `max_age`.
     pub fn refusal_age(self, age: Duration) -> Self {
         Self { refusal_age: age.min(MAX_REFUSAL_AGE), ..self }
     }

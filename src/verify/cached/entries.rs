@@ -12,10 +12,12 @@ use quick_cache::{
 use super::key::{EntryKey, TokenDigest};
 use crate::{claims::NumericDate, clock::Clock, error::AuthError, token::Token};
 
-/// Limits for accepted tokens.
+/// Limits of the cache.
 #[derive(Clone)]
 pub(super) struct CacheBounds {
+    /// Of accepted tokens, and also of refusals.
     pub(super) entries: usize,
+    /// Of accepted tokens.
     pub(super) bytes: usize,
 }
 
@@ -35,6 +37,7 @@ pub(super) struct CacheEntries {
 #[derive(Clone)]
 struct CacheEntry<T> {
     value: T,
+    /// [`EntryKey::parts`]. The entry is found by the digest of the token alone.
     parts: Option<[u8; 32]>,
     /// By [`Clock::elapsed`].
     expires_at: Duration,
@@ -59,7 +62,8 @@ impl CacheEntries {
         let bytes = if entries == 0 { 0 } else { u64::try_from(bounds.bytes).unwrap_or(u64::MAX).min(MAX_BYTES) };
         // A single entry must be a little smaller than the whole cache.
         let min = bytes.checked_div(entries).unwrap_or_default().min(bytes - bytes / 20).max(1);
-        // The expected number decides how many shards the cache has, and each shard must have room for a large entry.
+        // The library chooses the number of shards by the expected number of entries. Each shard must have room for a large
+        // entry.
         let expected = bounds.entries.min(usize::try_from(bytes / TYPICAL_ENTRY_BYTES).unwrap_or(usize::MAX));
         Self {
             accepted: with_ghosts(expected, bytes, Weight { min }),
@@ -81,7 +85,7 @@ impl CacheEntries {
 
     pub(super) fn store_accepted(&self, key: &EntryKey, token: &Token, max_age: Duration) {
         let age = match token.facts().expires_at {
-            // RFC 7662 §4: never beyond `exp`, and without leeway. A token with an invalid date is not cached.
+            // RFC 7662 §4: not cached beyond `exp`, and without leeway. A token with an invalid date is not cached.
             Some(NumericDate(expires)) => {
                 let NumericDate(now) = NumericDate::of(self.clock.now());
                 Duration::try_from_secs_f64(expires - now).unwrap_or_default().min(max_age)
@@ -124,8 +128,8 @@ impl CacheEntries {
     }
 }
 
-/// Keeps as many evicted keys (ghosts) as entries. A token that is sent again is then preferred to tokens that are sent
-/// once, even if those fill the cache.
+/// Returns a cache that stores as many evicted keys (ghosts) as entries. By its ghost, the cache recognizes a token that is
+/// sent again, and prefers it to tokens that are sent once, even if those fill the cache.
 fn with_ghosts(expected: usize, bytes: u64, weight: Weight) -> Cache<TokenDigest, CacheEntry<Token>, Weight> {
     let mut options = OptionsBuilder::new();
     options.estimated_items_capacity(expected).weight_capacity(bytes).ghost_allocation(1.0);
@@ -137,6 +141,7 @@ fn with_ghosts(expected: usize, bytes: u64, weight: Weight) -> Cache<TokenDigest
 }
 
 impl<T> CacheEntry<T> {
+    /// True if the entry belongs to this key and has not expired.
     fn is_for(&self, key: &EntryKey, now: Duration) -> bool {
         self.parts == key.parts && now < self.expires_at
     }
@@ -146,5 +151,6 @@ impl<T> CacheEntry<T> {
 const MAX_BYTES: u64 = u64::MAX / 8;
 /// Assumed size of an entry, to estimate the number of entries.
 const TYPICAL_ENTRY_BYTES: u64 = 1024;
-/// Refusals expire after 5 s at most. More than this in 5 s are a flood, and storing them would not help.
+/// Maximum number of stored refusals. They expire after 5 s at most. More than this in 5 s are an attack with new tokens, and
+/// storing them would not help.
 const MAX_REFUSED: usize = 100_000;

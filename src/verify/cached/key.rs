@@ -1,12 +1,12 @@
 //! Cache keys.
 //!
-//! *In*: a token, and what else its verdict depends on. *Out*: the hashes that stand for them. No key contains a token.
+//! *In*: a token, and what else its verdict depends on. *Out*: their hashes. No key contains a token.
 
 use std::fmt;
 
 use crate::jws::{TokenMac, sha256};
 
-/// What a verdict depends on beside the token. For [`Verify::cache_key`](crate::verify::Verify::cache_key).
+/// Everything that a verdict depends on besides the token. [`Verify::cache_key`](crate::verify::Verify::cache_key) adds it.
 pub struct CacheKey {
     parts: Option<[u8; 32]>,
 }
@@ -16,7 +16,7 @@ impl CacheKey {
         Self { parts: None }
     }
 
-    /// Adds a part. Two keys are equal only if they have the same parts in the same order.
+    /// Adds a part. Two keys are equal only if they have equal parts in the same order.
     pub fn add(&mut self, part: impl AsRef<[u8]>) {
         let before = self.parts.unwrap_or_default();
         self.parts = Some(sha256([before.as_slice(), part.as_ref()]));
@@ -41,6 +41,7 @@ pub(super) struct TokenDigest([u8; 32]);
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct EntryKey {
     pub(super) digest: TokenDigest,
+    /// The hash of the parts in the [`CacheKey`], if there are any.
     pub(super) parts: Option<[u8; 32]>,
 }
 
@@ -68,15 +69,15 @@ impl KeyHasher {
     ///
     /// This takes half the time of a SHA-256 hash of the whole token. Without the key, an attacker can't construct a
     /// collision. An attacker who has read the memory, and so the key, would also need the end of the other token's
-    /// signature, of which only a hash is stored. An attacker who reuses the end of a signature hits only that
-    /// signature's entry.
+    /// signature, of which only a hash is stored. A token that reuses the end of a signature could hit only the entry of
+    /// the token with that signature.
     fn keyed_digest(&self, token: &[u8]) -> Option<TokenDigest> {
-        // The base64 of every JOSE header begins with `ey`, for the first brace and quote.
+        // The base64 of every JOSE header begins with `ey`: it encodes `{"`.
         let end = token.last_chunk::<SIGNATURE_END>().filter(|_| token.starts_with(b"ey"))?;
         let (mac, end) = (self.mac.as_ref()?.mac(token), sha256([end.as_slice()]));
         let mut digest = [0; 32];
-        for (byte, from) in digest.iter_mut().zip(mac.iter().chain(&end)) {
-            *byte = *from;
+        for (byte, hashed) in digest.iter_mut().zip(mac.iter().chain(&end)) {
+            *byte = *hashed;
         }
         Some(TokenDigest(digest))
     }
@@ -86,6 +87,6 @@ fn sha256_digest(token: &[u8]) -> TokenDigest {
     TokenDigest(sha256([token]))
 }
 
-/// Number of base64 characters, for 288 bits. They fit into one block of SHA-256. The shortest signature, that of HS256, has
-/// 256 bits.
+/// Number of base64 characters at the end of a signature that are hashed: 288 bits. They fit into one block of SHA-256, and
+/// they include the whole of the shortest signature, that of HS256 with 256 bits.
 const SIGNATURE_END: usize = 48;

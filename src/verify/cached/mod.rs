@@ -1,4 +1,4 @@
-//! A cache of verdicts: no signature is checked twice, and no server is called twice for the same token.
+//! A cache of verdicts: a repeated token needs neither a signature check nor a call of its issuer.
 //!
 //! *In*: a [`PresentedToken`]. *Out*: a stored [`Verdict`], or the verdict of the verifier inside.
 //!
@@ -42,12 +42,12 @@ use crate::{
 ///    disconnects neither cancels nor repeats it. At most 1 024 verifications run at a time; a further one gets 503.
 /// 5. Only hashes of tokens are stored. A JWT has a keyed hash of the whole token (128 bits; the key is random and never
 ///    leaves the process) and a SHA-256 hash of the end of its signature; any other token has its SHA-256 hash. An attacker
-///    can't construct a collision. Even one who reads the whole memory of the cache finds no token, and can't make one
-///    that hits an entry.
+///    can't construct a collision. An attacker who reads the whole memory of the cache finds no token, and can't construct
+///    a token that hits an entry.
 ///
-/// The cost: a stored verdict can be out of date. For an opaque token this lasts up to `max_age` after it was revoked. For a
-/// JWT it changes nothing: with and without a cache, a withdrawn key counts until the key set is fetched again. The cache
-/// also needs memory for clients' claims.
+/// The cost: a stored verdict can be out of date. A revoked opaque token is accepted for up to `max_age`. For JWTs nothing
+/// changes: with and without a cache, a withdrawn key is accepted until the key set is fetched again. The cache also needs
+/// memory for the claims of the tokens.
 ///
 /// ```
 /// # fn example(issuer: tower_oauth::Issuer) -> Result<(), tower_oauth::ConfigError> {
@@ -73,7 +73,7 @@ struct CacheSettings {
     clock: Arc<dyn Clock>,
 }
 
-/// What all clones share.
+/// The state that all clones share.
 struct CacheState {
     entries: CacheEntries,
     flights: SingleFlight,
@@ -92,8 +92,8 @@ struct Miss {
 impl<V: Verify> Cached<V> {
     /// Caches accepted tokens for `max_age`. Zero turns the cache off.
     ///
-    /// 10 min is a good value for JWTs: the tokens of a withdrawn key are refused at once, however old the verdict is. For
-    /// introspection, `max_age` is the time for which a revoked token may still be accepted; 30 s is a usual choice.
+    /// For JWTs, use 10 min: after the issuer has withdrawn a key, its tokens are refused even if their verdicts are stored.
+    /// For introspection, `max_age` is the time for which a revoked token may still be accepted; 30 s is a usual choice.
     #[must_use]
     pub fn new(verifier: V, max_age: Duration) -> Self {
         Self::builder(verifier, max_age).build()
@@ -110,10 +110,10 @@ impl<V: Verify> Cached<V> {
         Self { verifier: Arc::new(verifier), settings, shared: Arc::new(shared) }
     }
 
-    /// Removes every verdict about this token: after a logout, or when the issuer reports that it was revoked. The next
-    /// request verifies it again, even if a verification is running now.
+    /// Removes every verdict about this token. Call it after a logout, or when the issuer reports that the token was revoked.
+    /// The next request verifies the token again, even if a verification is running now.
     ///
-    /// A JWT that is still valid is accepted again. A cache inside of this one is not changed.
+    /// A JWT that is still valid is then accepted again. If the verifier contains another cache, that one is not changed.
     pub fn invalidate(&self, token: &str) {
         // In-flight verifications first: none of them is stored afterwards.
         for digest in self.shared.hasher.digests(token.as_bytes()) {
@@ -122,7 +122,7 @@ impl<V: Verify> Cached<V> {
         }
     }
 
-    /// Removes all verdicts.
+    /// Removes all verdicts. Running verifications are completed, but not stored.
     pub fn clear(&self) {
         self.shared.flights.invalidate_all();
         self.shared.entries.clear();
@@ -144,8 +144,9 @@ impl<V: Verify> Cached<V> {
     fn lookup(&self, presented: &PresentedToken<'_>) -> Result<Verdict, Miss> {
         let mut cache_key = CacheKey::new();
         let ((), request_read) = presented.track_reads(|| self.verifier.cache_key(presented, &mut cache_key));
-        // A verifier that reads the request but adds nothing to the key may depend on what it read. A key that was made
-        // without reading says nothing about what another verifier in `V` reads.
+        // If `verify` reads the request, its verdict is cached only if `cache_key` did two things. It added a part: otherwise
+        // the verdict may depend on something that is not in the key. It read the request: otherwise the part is from a
+        // verifier that doesn't read it, such as introspection, and not from the one inside `V` that does.
         let cacheable = request_read && cache_key.is_extended();
         let key = self.shared.hasher.entry_key(presented.credentials.token_bytes(), &cache_key);
         if let Some(result) = self.stored(&key) {
@@ -178,9 +179,9 @@ impl<V: Verify> Cached<V> {
         Some(Err(error))
     }
 
-    /// Stores the verdict if that is allowed. Returns it, or a verdict that shares its verification.
+    /// Stores the verdict, unless it may depend on something that is not in the key. A verdict that must wait becomes one
+    /// that other requests can join.
     fn store_verdict(&self, miss: Miss, verdict: Verdict, request_read: bool) -> Verdict {
-        // The verdict may depend on something that is not in the key.
         if request_read && !miss.cacheable {
             return verdict;
         }
@@ -229,7 +230,7 @@ impl CacheState {
     fn store(&self, key: &EntryKey, result: &Result<Token, AuthError>, settings: &CacheSettings) {
         match result {
             Ok(token) => self.entries.store_accepted(key, token, settings.max_age),
-            // A key that is unknown now may be published in a moment.
+            // The issuer may publish the unknown key soon.
             Err(error) if error.kind() == AuthErrorKind::InvalidToken && !error.is_unknown_key() => {
                 self.entries.store_refused(key, error, settings.refusal_age);
             }
@@ -281,7 +282,7 @@ impl<V: fmt::Debug> fmt::Debug for Cached<V> {
     }
 }
 
-/// How long a shared verification may take, whatever the verifier's own timeouts are.
+/// Maximum duration of a shared verification, whatever the verifier's own timeouts are.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// `Retry-After` if a shared verification has no result.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -1,6 +1,7 @@
 //! Single flight: requests with the same token share one verification.
 //!
-//! *In*: the key of a token without a stored verdict. *Out*: a running verification to wait for, or the duty to run it.
+//! *In*: the key of a token without a stored verdict. *Out*: a running verification to wait for, or a [`Completer`] for the
+//! caller, which then runs the verification.
 
 use std::{
     collections::HashMap,
@@ -26,6 +27,7 @@ struct FlightTable {
     flights: HashMap<EntryKey, InFlight>,
     /// Number of calls of `invalidate` and `invalidate_all`.
     invalidations: u64,
+    /// When a full table may be searched again, by [`Clock::elapsed`].
     next_sweep: Duration,
 }
 
@@ -58,12 +60,14 @@ impl SingleFlight {
         table.flights.get(key).filter(|flight| flight.is_running(now)).cloned().ok_or(table.invalidations)
     }
 
+    /// Starts a verification, or joins the one that another request has started since the look-up.
     pub(super) fn start(&self, miss: &Miss, now: Duration) -> Start {
         let mut table = lock(&self.table);
         let (sender, receiver) = watch::channel(None);
         let (flight, completer) =
             (InFlight { result: receiver, deadline: now.saturating_add(DEADLINE) }, Completer { result: sender });
-        // This token may have been invalidated since the look-up. So no other request joins, and nothing is stored.
+        // This token may have been invalidated since the look-up. So the verification is not in the table: no other request
+        // joins it, and its result is not stored.
         if table.invalidations != miss.invalidations {
             return Start::Started(flight, completer);
         }
@@ -151,7 +155,7 @@ impl InFlight {
     }
 }
 
-/// Maximum number of running verifications. More are a flood, or the sign of a server that doesn't respond.
+/// Maximum number of running verifications. More are an attack with new tokens, or the sign of a server that doesn't respond.
 const MAX_FLIGHTS: usize = 1024;
 /// Minimum time between two searches of a full table for entries without a task.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! A circuit breaker: requests don't wait for a server that is down.
 //!
-//! *In*: the results of calls. *Out*: a permit for the next call, or how long there will be none.
+//! *In*: the results of calls. *Out*: a permit for the next call, or the time until the next permit.
 //!
 //! After several consecutive failures the breaker opens: it permits no call for a pause, which grows with each failure. Then
 //! it permits one call, the probe. A success of the probe closes the breaker; a failure begins the next pause.
@@ -22,15 +22,16 @@ pub(super) struct Breaker {
 struct BreakerState {
     /// Consecutive failures.
     failures: u32,
-    /// When the next probe is permitted, by [`Clock::elapsed`]. A probe adds a pause, so that it stays the only one.
+    /// When the next probe is permitted, by [`Clock::elapsed`]. Each probe moves it by a pause, so that no second probe runs.
     next_probe: Duration,
 }
 
-/// Permission to call. If it is dropped unused, because the client disconnected, the next caller probes.
+/// Permission for one call. If the permit of a probe is dropped unused, because the client disconnected, the next caller
+/// probes.
 #[must_use]
 pub(super) struct Permit<'b> {
     breaker: &'b Breaker,
-    /// Consecutive failures when it was given.
+    /// Consecutive failures before the call.
     failures: u32,
     /// The value of `next_probe`, if this is the probe.
     probe_until: Option<Duration>,
@@ -41,7 +42,7 @@ impl Breaker {
         Self { state: Mutex::default(), clock }
     }
 
-    /// Returns a permit, or how long to wait.
+    /// Returns a permit, or the time to wait.
     pub(super) fn acquire(&self) -> Result<Permit<'_>, Duration> {
         let now = self.clock.elapsed();
         let mut state = lock(&self.state);
@@ -68,7 +69,7 @@ impl Permit<'_> {
         self.probe_until = None;
         let now = self.breaker.clock.elapsed();
         let mut state = lock(&self.breaker.state);
-        // Many calls may run when the breaker opens, and a probe may end after a later one. Their failures are not news.
+        // Many calls may run when the breaker opens, and a probe may end after a later one. Their failures say nothing new.
         if state.failures >= FAILURES && self.failures != state.failures {
             return;
         }
@@ -84,7 +85,7 @@ impl Drop for Permit<'_> {
         let Some(until) = self.probe_until else { return };
         let now = self.breaker.clock.elapsed();
         let mut state = lock(&self.breaker.state);
-        // Only if no other probe was permitted since.
+        // Unless another probe was permitted since.
         if state.next_probe == until {
             state.next_probe = now;
         }

@@ -29,7 +29,7 @@ pub struct IntrospectionVerifierBuilder {
     issuer: Issuer,
     client: ClientAuthentication,
     expected: Expected,
-    any_audience: bool,
+    missing_audience_accepted: bool,
     names: ClaimNames,
     endpoint: Option<String>,
     fetch: Option<Arc<dyn Fetch>>,
@@ -45,7 +45,7 @@ impl IntrospectionVerifierBuilder {
             issuer,
             client,
             expected: Expected::new(audience),
-            any_audience: false,
+            missing_audience_accepted: false,
             names,
             endpoint: None,
             fetch: None,
@@ -59,7 +59,7 @@ impl IntrospectionVerifierBuilder {
         Self { endpoint: Some(url.into()), ..self }
     }
 
-    /// Adds an identifier of this API that `aud` may have.
+    /// Adds an identifier of this API that `aud` may contain.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.expected.audience.push(audience.into());
         self
@@ -70,10 +70,10 @@ impl IntrospectionVerifierBuilder {
     /// What is lost: a token for another API is accepted here, unless the server itself responds differently to each API
     /// (RFC 9700 §2.3).
     pub fn danger_accept_missing_audience(self) -> Self {
-        Self { any_audience: true, ..self }
+        Self { missing_audience_accepted: true, ..self }
     }
 
-    /// A token without `sub` acts for its client. Some servers issue such tokens for client credentials.
+    /// Treats a token without `sub` as one that acts for its client. Some servers issue such tokens for client credentials.
     ///
     /// The cost: if the server leaves out `sub` for users too, their tokens also count as those of the clients. Without this
     /// setting, a token without `sub` acts for [`Unknown`](crate::acts_for::ActsFor::Unknown).
@@ -88,14 +88,14 @@ impl IntrospectionVerifierBuilder {
         self
     }
 
-    /// Member with the scopes if there is no `scope`. See
+    /// Name of the member that contains the scopes if there is no `scope`. Default: none. See
     /// [`JwtVerifierBuilder::scope_claim`](crate::verify::JwtVerifierBuilder::scope_claim).
     pub fn scope_claim(mut self, member: impl Into<String>) -> Self {
         self.names.scopes.push(member.into());
         self
     }
 
-    /// Member with the client if there is no `client_id`.
+    /// Name of the member that contains the client if there is no `client_id`. Default: none.
     pub fn client_claim(mut self, member: impl Into<String>) -> Self {
         self.names.client.push(member.into());
         self
@@ -116,12 +116,12 @@ impl IntrospectionVerifierBuilder {
     /// Adds a circuit breaker: after 5 consecutive failures, requests get 503 without a call of the endpoint, for 1 s at first
     /// and at most 30 s. Then one call is made as a probe.
     ///
-    /// A response with status 400 is not a failure, because a client can cause it by its token.
+    /// Status 400, 413, 414, 422 or 431 is not a failure, because a client can cause it by its token.
     pub fn circuit_breaker(self) -> Self {
         Self { breaker: true, ..self }
     }
 
-    /// HTTP client for introspection: one with a client certificate ([`ClientAuthentication::tls`]), or for a proxy.
+    /// HTTP client for introspection, such as one with a client certificate ([`ClientAuthentication::tls`]) or for a proxy.
     /// Default: the issuer's.
     pub fn fetch(self, fetch: impl Fetch) -> Self {
         Self { fetch: Some(Arc::new(fetch)), ..self }
@@ -158,7 +158,7 @@ impl IntrospectionVerifierBuilder {
                 issuer: self.issuer,
                 client: self.client,
                 expected: self.expected,
-                any_audience: self.any_audience,
+                missing_audience_accepted: self.missing_audience_accepted,
                 names: self.names,
                 identity,
                 signed: self.signed,
@@ -186,7 +186,7 @@ impl IntrospectionVerifierBuilder {
         }
     }
 
-    /// Returns for which addresses plain `http` is accepted.
+    /// Returns the addresses for which plain `http` is accepted.
     fn plain_http(&self) -> PlainHttp {
         self.issuer.client().map_or(PlainHttp::Loopback, |client| client.plain)
     }
@@ -199,7 +199,7 @@ impl IntrospectionVerifierBuilder {
         }
     }
 
-    /// Returns a hash of what a response depends on beside the token.
+    /// Returns a hash of what a response depends on besides the token.
     fn identity(&self) -> [u8; 32] {
         let client = self.client.client_id().unwrap_or_default();
         let endpoint = self.endpoint.as_deref().unwrap_or_default();

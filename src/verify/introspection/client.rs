@@ -11,7 +11,8 @@ use serde_json::json;
 
 use crate::{claims::NumericDate, config_error::MistakeCollector, fetch::FetchError, jws::random, keys::PrivateKey};
 
-/// How this API authenticates to the introspection endpoint (RFC 7662 §2.1). `Debug` hides the secret.
+/// Method and credentials for the introspection endpoint (RFC 7662 §2.1), where this API is a client. `Debug` hides the
+/// secret.
 ///
 /// ```
 /// use tower_oauth::verify::ClientAuthentication;
@@ -53,8 +54,8 @@ impl ClientAuthentication {
 
     /// Sends an access token of this API's own (RFC 7662 §2.1).
     ///
-    /// `source` is called for each introspection request, so it should cache the token until that expires. It counts
-    /// towards the deadline of the request. If it fails, the response is 503, as for a failed request.
+    /// `source` is called for each introspection request, so it should cache its token. Its duration counts towards the
+    /// deadline of the introspection, 5 s. If it fails, this API responds with 503, as after a failed introspection.
     ///
     /// ```
     /// use tower_oauth::verify::ClientAuthentication;
@@ -161,7 +162,8 @@ fn secret_header(scheme: &str, credentials: &str) -> Result<HeaderValue, FetchEr
     Ok(value)
 }
 
-/// RFC 7523 §3. The `jti` has 128 random bits, so that the server can accept each assertion only once.
+/// Signs a client assertion (RFC 7523 §3). The `jti` has 128 random bits, so that the server can accept each assertion only
+/// once.
 fn assertion(id: &str, key: &PrivateKey, issuer: &str, now: SystemTime) -> Result<String, FetchError> {
     let failed = |what: &str| FetchError::new(format!("the client assertion could not be signed: {what}"));
     let jti = STANDARD.encode(random::<16>().map_err(|_| failed("no random bytes"))?);

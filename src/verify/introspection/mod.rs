@@ -76,7 +76,7 @@ struct IntrospectionRules {
     issuer: Issuer,
     client: ClientAuthentication,
     expected: Expected,
-    any_audience: bool,
+    missing_audience_accepted: bool,
     names: ClaimNames,
     /// A hash of the issuer, the endpoint, the client and the audience.
     identity: [u8; 32],
@@ -85,8 +85,9 @@ struct IntrospectionRules {
     algorithms: Vec<SignatureAlgorithm>,
     issuer_client: IssuerClient,
     locator: EndpointLocator,
+    /// Held by the one request that locates the endpoint.
     locating: tokio::sync::Mutex<()>,
-    /// The last failure to locate the endpoint, and when, by [`Clock::elapsed`](crate::clock::Clock::elapsed).
+    /// The last failure to locate the endpoint, and its time by [`Clock::elapsed`](crate::clock::Clock::elapsed).
     location_failed: Mutex<Option<(Duration, FetchError)>>,
     breaker: Option<Breaker>,
 }
@@ -132,7 +133,7 @@ impl Verify for IntrospectionVerifier {
     }
 }
 
-/// Why there is no usable response.
+/// The reason why there is no usable response.
 struct IntrospectionFailure {
     error: FetchError,
     retry_after: Option<Duration>,
@@ -257,13 +258,13 @@ impl IntrospectionRules {
         located
     }
 
-    /// RFC 7662 §4: an active token is not enough. We still check the claims ourselves.
+    /// Checks the claims of an active token too, as RFC 7662 §4 requires.
     fn check_claims(&self, facts: &Facts) -> Result<(), AuthError> {
         if facts.text(facts.issuer.as_ref()).is_some_and(|issuer| issuer != self.issuer.identifier()) {
             return Err(Reason::WrongIssuer.into());
         }
-        // An empty list is not the same as a missing `aud`: the token is for no API.
-        if !(self.any_audience && matches!(facts.audience, Audience::Absent)) {
+        // An empty list differs from a missing `aud`: the token is for no API.
+        if !(self.missing_audience_accepted && matches!(facts.audience, Audience::Absent)) {
             self.expected.check_audience(facts.audience.iter().filter_map(|text| facts.text(Some(text))))?;
         }
         self.expected.check_times(facts)
@@ -293,12 +294,12 @@ impl fmt::Debug for IntrospectionVerifier {
     }
 }
 
-/// How long one introspection may take, with the metadata and our own authentication.
+/// Maximum duration of one introspection, including the metadata and our own authentication.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// `Retry-After` of our response if the server sends none.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Minimum time between two attempts to locate the endpoint.
 const LOCATING_PAUSE: Duration = Duration::from_secs(1);
-/// RFC 9701 §4.
+/// The media type of signed responses (RFC 9701 §4).
 const SIGNED_RESPONSE: &str = "application/token-introspection+jwt";

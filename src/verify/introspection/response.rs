@@ -11,11 +11,11 @@ use serde_json::value::RawValue;
 use super::{IntrospectionRules, SIGNED_RESPONSE};
 use crate::{
     claims::NumericDate,
-    error::AuthError,
+    error::{AuthError, Reason},
     fetch::FetchError,
     json::{OneOrMany, object},
     jws::Compact,
-    keys::remote::StillUnknown,
+    keys::remote::RefreshOutcome,
     token::Token,
     verify::jwt::{Fault, check_signature},
 };
@@ -60,16 +60,16 @@ impl IntrospectionRules {
         let text = str::from_utf8(body).map_err(|_| FetchError::new("the response is not UTF-8"))?.trim_ascii();
         let jws = Compact::split(text.as_bytes()).ok_or_else(|| FetchError::new("the signed response is not a JWS"))?;
         if let Err(fault) = self.check_signature(&jws) {
-            let Fault::NoKey(key_id) = fault else { return Err(unverified(fault)) };
-            let failed = |error| FetchError::new("the key of the signed response is not available").with_source(error);
+            let Fault::NoKey(key_id) = fault else { return Err(not_verified(fault)) };
+            let no_key = |error| FetchError::new("the key of the signed response is not available").with_source(error);
             // Even if there is no refresh to wait for, a new key set may have arrived since the check above.
             let refreshed = match self.issuer.seek(key_id.as_deref()) {
                 Ok(waiting) => Ok(waiting.wait().await),
                 Err(error) => Err(error),
             };
             self.check_signature(&jws).map_err(|fault| match fault {
-                Fault::NoKey(_) => failed(refreshed.map_or_else(|error| error, StillUnknown::error)),
-                fault @ Fault::Refused(_) => unverified(fault),
+                Fault::NoKey(_) => no_key(refreshed.map_or_else(|error| error, RefreshOutcome::error_for_unknown_key)),
+                fault @ Fault::Refused(_) => not_verified(fault),
             })?;
         }
         let payload =
@@ -119,10 +119,10 @@ impl IntrospectionRules {
 }
 
 impl IntrospectionStatus {
-    /// Refuses an active token that is not a bearer access token: a refresh token, or one that is bound to a key.
+    /// Returns the refusal of an active token that is not a bearer access token: a refresh token, or a token that is bound to
+    /// a key.
     fn refusal(&self) -> Option<AuthError> {
-        use crate::error::Reason;
-        let is = |member: &Option<String>, accepted: &[&str]| {
+        let is_any = |member: &Option<String>, accepted: &[&str]| {
             member.as_ref().is_none_or(|value| accepted.iter().any(|name| value.eq_ignore_ascii_case(name)))
         };
         // RFC 9449 §6.2.
@@ -130,12 +130,12 @@ impl IntrospectionStatus {
             return Some(Reason::SenderConstrained.into());
         }
         // RFC 6749 §7.1. Some servers send the kind of token instead.
-        let bearer = is(&self.token_type, &["Bearer", "access_token"]);
-        (!bearer || !is(&self.token_use, &["access", "access_token"])).then(|| Reason::NotAnAccessToken.into())
+        let bearer = is_any(&self.token_type, &["Bearer", "access_token"]);
+        (!bearer || !is_any(&self.token_use, &["access", "access_token"])).then(|| Reason::NotAnAccessToken.into())
     }
 }
 
-fn unverified(fault: Fault) -> FetchError {
+fn not_verified(fault: Fault) -> FetchError {
     let error = FetchError::new("the signed response could not be verified");
     match fault {
         Fault::Refused(cause) => error.with_source(cause),

@@ -26,7 +26,7 @@ pub struct JwtVerifierBuilder {
     expected: Expected,
     algorithms: Vec<Algorithm>,
     /// The algorithm of a shared secret. It replaces `algorithms`.
-    secret: Option<SignatureAlgorithm>,
+    secret_algorithm: Option<SignatureAlgorithm>,
     plain_type: bool,
     optional_claims: Vec<OptionalClaim>,
     names: ClaimNames,
@@ -37,13 +37,13 @@ impl JwtVerifierBuilder {
     pub(super) fn new(
         issuer: Result<Issuer, ConfigError>,
         audience: String,
-        secret: Option<SignatureAlgorithm>,
+        secret_algorithm: Option<SignatureAlgorithm>,
     ) -> Self {
         Self {
             issuer,
             expected: Expected::new(audience),
             algorithms: SUPPORTED.to_vec(),
-            secret,
+            secret_algorithm,
             plain_type: false,
             optional_claims: Vec::new(),
             names: ClaimNames::default(),
@@ -51,7 +51,7 @@ impl JwtVerifierBuilder {
         }
     }
 
-    /// Adds an identifier of this API that `aud` may have.
+    /// Adds an identifier of this API that `aud` may contain.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.expected.audience.push(audience.into());
         self
@@ -82,15 +82,16 @@ impl JwtVerifierBuilder {
         self
     }
 
-    /// Member with the scopes if there is no `scope`, such as `scp` or `permissions`. Its value is a string with spaces
-    /// between the scopes, or an array of scopes. Can be called repeatedly; the first member that is present counts.
+    /// Name of the member that contains the scopes if there is no `scope`, such as `scp` or `permissions`. Its value is a
+    /// string with spaces between the scopes, or an array of scopes. Can be called repeatedly; the first member that is
+    /// present counts. Default: none.
     pub fn scope_claim(mut self, member: impl Into<String>) -> Self {
         self.names.scopes.push(member.into());
         self
     }
 
-    /// Member with the client if there is no `client_id`, such as `azp`, `cid` or `appid`. Can be called repeatedly; the first
-    /// member that is present counts.
+    /// Name of the member that contains the client if there is no `client_id`, such as `azp`, `cid` or `appid`. Can be called
+    /// repeatedly; the first member that is present counts. Default: none.
     pub fn client_claim(mut self, member: impl Into<String>) -> Self {
         self.names.client.push(member.into());
         self
@@ -108,9 +109,10 @@ impl JwtVerifierBuilder {
     /// Applies the settings for a known provider; each [`Preset`] lists what it relaxes. Other settings can be
     /// combined with it.
     pub fn preset(mut self, preset: Preset) -> Self {
-        let own_roles = self.names.rules_mut().roles.take();
+        // A path to the roles that the application has set counts more than that of the preset.
+        let set_roles = self.names.rules_mut().roles.take();
         let rules = preset.rules();
-        *self.names.rules_mut() = ProviderRules { roles: own_roles.or(rules.roles), ..rules };
+        *self.names.rules_mut() = ProviderRules { roles: set_roles.or(rules.roles), ..rules };
         self.presets.push(preset);
         preset.relax(self)
     }
@@ -152,8 +154,8 @@ impl JwtVerifierBuilder {
     }
 
     fn check_algorithms(&self, mistakes: &mut MistakeCollector) -> Vec<SignatureAlgorithm> {
-        if let Some(secret) = self.secret {
-            return vec![secret];
+        if let Some(algorithm) = self.secret_algorithm {
+            return vec![algorithm];
         }
         for unsupported in self.algorithms.iter().filter(|algorithm| !SUPPORTED.contains(algorithm)) {
             let found = format!("this build can't verify {unsupported}");

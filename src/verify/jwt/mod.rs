@@ -29,7 +29,7 @@ use crate::{
     token::Token,
 };
 
-/// Verifies the JWT access tokens of one issuer, by RFC 9068. The [builder](Self::builder) has methods that relax it; each
+/// Verifies the JWT access tokens of one issuer, by RFC 9068. The [builder](Self::builder) has methods that relax this; each
 /// documents the cost. Clones share everything.
 #[derive(Clone)]
 pub struct JwtVerifier {
@@ -44,7 +44,7 @@ struct JwtRules {
     optional_claims: Vec<OptionalClaim>,
     names: ClaimNames,
     preset: Option<Preset>,
-    /// All tokens that are signed with one key usually have the same header, so it is parsed once.
+    /// Tokens that are signed with one key usually have identical headers, so the header is parsed once.
     known_header: ArcSwapOption<KnownHeader>,
 }
 
@@ -112,7 +112,7 @@ impl JwtVerifier {
         JwtVerifierBuilder::new(issuer, audience.into(), Some(algorithm))
     }
 
-    /// Returns the issuer whose tokens it accepts.
+    /// Returns the issuer whose tokens are accepted.
     #[must_use]
     pub fn issuer(&self) -> &Issuer {
         &self.rules.issuer
@@ -132,7 +132,7 @@ impl Verify for JwtVerifier {
         self.rules.has_our_issuer(presented.token()).then(|| self.verify(presented))
     }
 
-    /// Checks that the issuer has withdrawn no key, and checks the claims again.
+    /// Checks that the issuer has withdrawn no key since, and checks the claims again.
     fn still_holds(&self, token: &Token) -> bool {
         let keys = self.rules.issuer.current_keys();
         let facts = token.facts();
@@ -140,7 +140,7 @@ impl Verify for JwtVerifier {
     }
 }
 
-/// Why a token is not accepted without waiting.
+/// The reason why a token is not accepted at once.
 pub(crate) enum Fault {
     Refused(AuthError),
     /// The token is well-formed, but there is no key with this `kid`.
@@ -169,10 +169,10 @@ impl JwtVerifier {
             Ok(waiting) => {
                 let (rules, token) = (Arc::clone(&self.rules), token.to_owned());
                 Verdict::later(async move {
-                    let still_unknown = waiting.wait().await;
+                    let refresh = waiting.wait().await;
                     rules.check_token(token.as_bytes()).map_err(|fault| match fault {
                         Fault::Refused(error) => error,
-                        Fault::NoKey(_) => still_unknown.error(),
+                        Fault::NoKey(_) => refresh.error_for_unknown_key(),
                     })
                 })
             }
@@ -206,9 +206,10 @@ impl JwtRules {
             let mut buffer = HeaderBuffer::new();
             let (algorithm, key_id) = parse_header(jws, &mut buffer, &self.algorithms, |typ| self.accepts_type(typ))?;
             verify_signature(jws, keys.set(), algorithm, key_id.as_deref())?;
-            let gone = |id: &str| !keys.set().is_some_and(|keys| keys.has_key_id(id));
-            // Caches the first header until its key disappears. Alternating headers would thrash.
-            if known.as_ref().is_none_or(|known| known.key_id.as_deref().is_some_and(gone)) {
+            let withdrawn = |id: &str| !keys.set().is_some_and(|keys| keys.has_key_id(id));
+            // Caches the first header until its key is withdrawn. If tokens with two headers alternate, a cache of the latest
+            // header would never hit.
+            if known.as_ref().is_none_or(|known| known.key_id.as_deref().is_some_and(withdrawn)) {
                 let (text, key_id) = (jws.header().into(), key_id.as_deref().map(Into::into));
                 self.known_header.store(Some(Arc::new(KnownHeader { text, algorithm, key_id })));
             }
@@ -221,7 +222,7 @@ impl JwtRules {
         unverified_token_issuer(token).is_ok_and(|issuer| issuer == self.issuer.identifier())
     }
 
-    /// RFC 9068 §4: accepts `at+jwt`, with or without `application/`, in any case (RFC 2045 §5.1).
+    /// Accepts `at+jwt` (RFC 9068 §4), with or without `application/`, in upper or lower case (RFC 2045 §5.1).
     fn accepts_type(&self, typ: Option<&str>) -> bool {
         match typ {
             Some(typ) if typ.eq_ignore_ascii_case("at+jwt") || typ.eq_ignore_ascii_case("application/at+jwt") => true,
@@ -299,13 +300,13 @@ fn verify_signature(
     let mut candidates = keys.candidates(key_id, algorithm).peekable();
     if candidates.peek().is_none() {
         // The `kid` may be known, but for another algorithm. Then a refresh can't help.
-        let absent = key_id.is_some_and(|key_id| !keys.has_key_id(key_id));
-        return Err(if absent { Fault::NoKey(key_id.map(str::to_owned)) } else { Reason::UnknownKey.into() });
+        let unknown = key_id.is_some_and(|key_id| !keys.has_key_id(key_id));
+        return Err(if unknown { Fault::NoKey(key_id.map(str::to_owned)) } else { Reason::UnknownKey.into() });
     }
     if jws.is_signed_by(candidates) {
         return Ok(());
     }
-    // Only keys without a `kid` were tried. A refresh may bring one with this `kid`.
+    // Only keys without a `kid` were tried. The issuer may have published one with this `kid` since.
     match key_id {
         Some(key_id) if !keys.has_key_id(key_id) => Err(Fault::NoKey(Some(key_id.to_owned()))),
         _ => Err(Reason::BadSignature.into()),

@@ -23,7 +23,7 @@ fn acts_for(facts: &Facts) -> ActsFor {
     let Some((subject, client)) = subject_and_client(facts) else { return ActsFor::Unknown };
     let Ok(provider) = claims::ProviderClaims::of(facts) else { return ActsFor::Unknown };
     match subject.strip_suffix("@clients") {
-        Some(named) if named == client => ActsFor::Client,
+        Some(id) if id == client => ActsFor::Client,
         Some(_) => ActsFor::Unknown,
         None if subject == client || claims::is(provider.gty.as_ref(), "client-credentials") => ActsFor::Unknown,
         None => ActsFor::User,

@@ -1,4 +1,4 @@
-//! The claims by which providers mark their kinds of tokens.
+//! The claims that show which kind of token a provider has issued.
 //!
 //! *In*: the facts of a token. *Out*: the claims that only some providers use.
 
@@ -11,7 +11,8 @@ use crate::{
     error::{AuthError, Reason},
 };
 
-/// Claims that only some providers use. A claim of an unexpected type is not a mark.
+/// Claims that only some providers use. Their types are checked by each use, because a claim of an unexpected type does not
+/// make a token malformed.
 #[derive(Deserialize)]
 pub(super) struct ProviderClaims {
     pub(super) nonce: Option<Value>,
@@ -49,7 +50,7 @@ pub(super) fn refuse_id_token(facts: &Facts) -> Result<(), AuthError> {
     require(claims.nonce.is_none() && claims.at_hash.is_none() && claims.c_hash.is_none())
 }
 
-/// Refuses a token that the provider does not mark as an access token.
+/// Returns an error unless the provider's claims show that the token is an access token.
 pub(super) fn require(is_access_token: bool) -> Result<(), AuthError> {
     if is_access_token { Ok(()) } else { Err(Reason::NotAnAccessToken.into()) }
 }

@@ -35,13 +35,16 @@ fn acts_for(facts: &Facts) -> ActsFor {
     let Some((_, client)) = subject_and_client(facts) else { return ActsFor::Unknown };
     let Ok(provider) = claims::ProviderClaims::of(facts) else { return ActsFor::Unknown };
     let named = provider.client_id.as_ref().or(provider.legacy_client_id.as_ref());
-    let account = provider.preferred_username.as_ref().and_then(Value::as_str).and_then(|name| {
-        name.strip_prefix("service-account-") // user names are in lower case
-    });
-    let no_mark = named.is_none() && provider.client_host.is_none() && provider.client_address.is_none();
+    let account = provider
+        .preferred_username
+        .as_ref()
+        .and_then(Value::as_str)
+        .and_then(|name| name.strip_prefix("service-account-"));
+    let no_service_claim = named.is_none() && provider.client_host.is_none() && provider.client_address.is_none();
     match (named, account) {
+        // User names are in lower case.
         (Some(named), Some(account)) if named == client && account == client.to_lowercase() => ActsFor::Client,
-        (None, None) if no_mark && provider.sid.as_ref().is_some_and(Value::is_string) => ActsFor::User,
+        (None, None) if no_service_claim && provider.sid.as_ref().is_some_and(Value::is_string) => ActsFor::User,
         _ => ActsFor::Unknown,
     }
 }

@@ -1,10 +1,10 @@
 //! Presets: the settings for known providers whose access tokens are not quite those of RFC 9068.
 //!
-//! *In*: the provider. *Out*: calls of the methods of [`JwtVerifierBuilder`], the claims that mark its access tokens, and the
-//! rule that decides whether a token acts for a user or for a client.
+//! *In*: the provider. *Out*: calls of the methods of [`JwtVerifierBuilder`], a check of the claims that only the provider's
+//! access tokens have, and the rule that decides whether a token acts for a user or for a client.
 //!
-//! A preset relaxes only what the provider's tokens lack. If it accepts `typ: JWT`, it requires the mark that the provider's
-//! ID tokens lack. It does *not* set the audience, and never uses roles as scopes.
+//! A preset relaxes only what the provider's tokens lack. If it accepts `typ: JWT`, it also refuses ID tokens by their
+//! claims. It does *not* set the audience, and never uses roles as scopes.
 //!
 //! ```
 //! # fn example(issuer: tower_oauth::Issuer) -> Result<(), tower_oauth::ConfigError> {
@@ -63,8 +63,8 @@ pub enum Preset {
     Auth0,
     /// Auth0, with the RFC 9068 token profile only. Relaxes nothing, so there is no cost.
     ///
-    /// A token acts for a client or a user by the same rule as for [`Auth0`](Self::Auth0). The rule of RFC 9068 would take
-    /// a `sub` with `@clients` for a user.
+    /// A token acts for a client or a user by the same rule as for [`Auth0`](Self::Auth0). By the rule of RFC 9068,
+    /// a token with `@clients` in its `sub` would act for a user.
     Auth0Rfc9068,
     /// Okta, with a custom authorization server.
     ///
@@ -109,7 +109,7 @@ pub enum Preset {
     ///   isn't in ID tokens and refresh tokens. No cost.
     /// - Reads the client from `azp`.
     ///
-    /// A token acts for a user if it has `sid` and no mark of a service account. It acts for a client if it has both marks:
+    /// A token acts for a user if it has `sid` and no claim of a service account. It acts for a client if two claims show it:
     /// `client_id` (older versions: `clientId`) equals the client, and `preferred_username` is `service-account-` followed
     /// by the client. The `sub` of a service account is that of a user, so it can't decide this.
     ///
@@ -146,11 +146,11 @@ pub enum Preset {
     OpenIdConnect,
 }
 
-/// The settings of a preset. Each provider has a file with its profile.
+/// The settings of a preset. Each provider has a file that defines its profile.
 pub(super) struct Profile {
     /// Calls the builder's methods.
     relax: fn(JwtVerifierBuilder) -> JwtVerifierBuilder,
-    /// Refuses tokens that are not access tokens by the provider's own marks, or that grant nothing at any API.
+    /// Refuses tokens whose claims show that they are not access tokens, or that grant nothing at any API.
     check: fn(&Facts) -> Result<(), AuthError>,
     acts_for: fn(&Facts) -> ActsFor,
     /// The path to the roles, if it is not `roles`.

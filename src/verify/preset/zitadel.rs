@@ -17,7 +17,7 @@ impl Token {
     /// Returns the subject's roles in one project of Zitadel: the names in `urn:zitadel:iam:org:project:{project}:roles`.
     /// Parses the claims on each call.
     ///
-    /// The claim also says which organisation granted each role. That is not checked here.
+    /// The claim also says which organization granted each role. That is not checked here.
     #[must_use]
     pub fn zitadel_project_roles(&self, project: &str) -> Vec<String> {
         self.names_at(&[format!("{ZITADEL_ROLES_PREFIX}{project}:roles")])

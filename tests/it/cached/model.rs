@@ -165,7 +165,7 @@ impl Model {
             let issuer = MockIssuer::new(ISSUER).with_algorithm(ALGORITHMS[algorithm]).with_clock(clock.clone());
             let token = issuer.token("ada").audience(API).expires_in(Duration::from_secs(lifetime));
             // Issued long ago, so that a clock that is set back a little doesn't put `iat` into the future.
-            tokens.push(token.claim("iat", now.as_secs() - 3600).without("nbf").sign());
+            tokens.push(token.claim("iat", now.as_secs() - 3600).without_claim("nbf").sign());
         }
         for (name, lifetime) in [("short", Some(15)), ("middle", Some(70)), ("long", Some(900)), ("endless", None)] {
             verifier.opaque.lock().unwrap().insert(name.to_owned(), lifetime.map(|l| now + Duration::from_secs(l)));

@@ -39,7 +39,7 @@ async fn a_code_is_requested_approved_and_redeemed() {
     assert_eq!(request.scopes().collect::<Vec<_>>(), ["orders:read"]);
     assert_eq!(request.resources().collect::<Vec<_>>(), [API]);
     let login = world.clock.now() - Duration::from_secs(120);
-    let response = request.authenticated_at(login).approve("ada", ["orders:read"]).await.map(Body::new);
+    let response = request.with_authentication_time(login).approve("ada", ["orders:read"]).await.map(Body::new);
     let sent = sent(&response);
     let code = sent[0].1.clone();
     assert_eq!(sent, pairs(&[("code", &code), ("state", "s t&te"), ("iss", ISSUER)]));

@@ -9,7 +9,7 @@ use tower_oauth::{keys::Algorithm, testing::MockIssuer};
 pub(crate) async fn start() -> MockIssuer {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
     let identifier = format!("http://{}/realms/bench", listener.local_addr().expect("bound"));
-    let issuer = MockIssuer::with_algorithm(&identifier, Algorithm::RS256);
+    let issuer = MockIssuer::new(&identifier).with_algorithm(Algorithm::RS256);
     let (keys, metadata) = (issuer.jwks(), metadata(&identifier));
     let answer = async move |uri: Uri| Json(if uri.path().ends_with("/jwks") { keys } else { metadata });
     tokio::task::spawn_local(async move {

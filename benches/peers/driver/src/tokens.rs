@@ -36,11 +36,11 @@ impl Tokens {
             .claim("groups", json!(["staff", "warehouse"]));
         let changed = |change: fn(TokenBuilder, u64) -> TokenBuilder| change(builder.clone(), now).sign();
         let bad = vec![
-            ("no `aud`", changed(|token, _| token.without("aud"))),
+            ("no `aud`", changed(|token, _| token.without_claim("aud"))),
             ("another `aud`", changed(|token, _| token.audience("https://elsewhere.example.com"))),
-            ("no `iss`", changed(|token, _| token.without("iss"))),
+            ("no `iss`", changed(|token, _| token.without_claim("iss"))),
             ("another `iss`", changed(|token, _| token.claim("iss", "https://elsewhere.example.com"))),
-            ("no `exp`", changed(|token, _| token.without("exp"))),
+            ("no `exp`", changed(|token, _| token.without_claim("exp"))),
             ("expired", changed(|token, now| token.claim("exp", now - 600))),
             ("`nbf` in an hour", changed(|token, now| token.claim("nbf", now + 3600))),
             ("`typ: JWT`", changed(|token, _| token.header("typ", "JWT"))),

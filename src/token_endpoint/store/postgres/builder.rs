@@ -22,24 +22,31 @@ pub struct PostgresStoreBuilder {
     schema: String,
     max_connections: u32,
     timeout: Duration,
-    migrates: bool,
+    runs_migrations: bool,
 }
 
 impl PostgresStoreBuilder {
     pub(super) fn new(url: String) -> Self {
-        Self { url, schema: DEFAULT.to_owned(), max_connections: 10, timeout: Duration::from_secs(2), migrates: true }
+        Self {
+            url,
+            schema: DEFAULT.to_owned(),
+            max_connections: 10,
+            timeout: Duration::from_secs(2),
+            runs_migrations: true,
+        }
     }
 
-    /// The schema for all tables and functions. Each issuer in the same database needs its own. Default: `tower_oauth`.
+    /// Schema for all tables and functions. Each issuer in the same database needs its own. Default: `tower_oauth`.
     ///
     /// At most 63 lower-case letters, digits and `_`.
     pub fn schema(self, name: impl Into<String>) -> Self {
         Self { schema: name.into(), ..self }
     }
 
-    /// Maximum number of connections of this instance. An operation that finds none free waits, up to the
-    /// [`timeout`](Self::timeout). It uses a connection for one round trip; then the pool checks the connection before it is
-    /// free again. Default: 10.
+    /// Maximum number of connections of this instance. Default: 10.
+    ///
+    /// An operation waits for a free connection, up to the [`timeout`](Self::timeout). It uses the connection for one round
+    /// trip. Then the pool checks the connection with another one, before it is free again.
     pub fn max_connections(self, max: u32) -> Self {
         Self { max_connections: max, ..self }
     }
@@ -53,15 +60,16 @@ impl PostgresStoreBuilder {
     /// Skips the migrations: an operator runs [`PostgresStore::migrations`]. [`connect`](Self::connect) only checks that they were
     /// run. Default: `connect` runs them.
     pub fn skip_migrations(self) -> Self {
-        Self { migrates: false, ..self }
+        Self { runs_migrations: false, ..self }
     }
 
     /// Connects, and runs the migrations that are missing. Several instances may do so at the same time.
     ///
     /// # Errors
-    /// Every mistake in the settings at once. Or the first problem of the server: it can't be reached, it refuses user, password
-    /// or database, a permission or a migration is missing, or the schema requires a newer version of this crate. No text
-    /// contains the password.
+    /// Every mistake in the settings at once: an invalid URL or schema name, a maximum of 0 connections, a timeout of less than
+    /// a millisecond or more than 24 days. Or the first problem of the server: it can't be reached, it refuses user, password or
+    /// database, a permission or a migration is missing, or the schema requires a newer version of this crate. No text contains
+    /// the password.
     pub async fn connect(self) -> Result<PostgresStore, ConfigError> {
         let (options, schema) = self.settings()?;
         let connect = async { options.connect().await.map_err(|error| self.mistake(&options, error)) };
@@ -113,7 +121,7 @@ impl PostgresStoreBuilder {
     ) -> Result<(), ConfigMistake> {
         let mistake = |error| self.mistake(options, error);
         let mut state = schema.state(connection).await.map_err(mistake)?;
-        if self.migrates && matches!(state, SchemaState::Behind(_)) {
+        if self.runs_migrations && matches!(state, SchemaState::Behind(_)) {
             schema.migrate(connection).await.map_err(mistake)?;
             state = schema.state(connection).await.map_err(mistake)?;
         }
@@ -140,17 +148,17 @@ impl PostgresStoreBuilder {
         attempt: impl Future<Output = Result<T, ConfigMistake>>,
     ) -> Result<T, ConfigMistake> {
         timeout(limit, attempt).await.unwrap_or_else(|_| {
-            let found = format!("PostgreSQL at {} did not reply within {limit:?}", place(options));
+            let found = format!("PostgreSQL at {} did not reply within {limit:?}", address(options));
             Err(ConfigMistake::new("postgres", found, "correct the URL's host and port, or check the server"))
         })
     }
 
     /// Describes an error. The texts of the server name users, databases and schemas, and no password.
     fn mistake(&self, options: &PgConnectOptions, error: Error) -> ConfigMistake {
-        let place = place(options);
+        let server = address(options);
         let Error::Database(error) = error else {
             // Other errors are about files, sockets and certificates.
-            let found = format!("no connection to PostgreSQL at {place}: {error}");
+            let found = format!("no connection to PostgreSQL at {server}: {error}");
             return ConfigMistake::new(
                 "postgres",
                 found,
@@ -160,7 +168,7 @@ impl PostgresStoreBuilder {
         let change = match error.code().as_deref() {
             Some("28P01" | "28000") => "correct the user and the password in the URL, or the server's pg_hba.conf",
             Some("3D000") => "create the database, or correct its name in the URL",
-            Some("42501") if self.migrates => {
+            Some("42501") if self.runs_migrations => {
                 "grant the role CREATE on the database, or run PostgresStore::migrations as another role and use skip_migrations"
             }
             Some("42501") => {
@@ -172,7 +180,7 @@ impl PostgresStoreBuilder {
             Some("57P03") => "wait until the server has started",
             _ => "see the log of the server",
         };
-        ConfigMistake::new("postgres", format!("PostgreSQL at {place} reports: {}", error.message()), change)
+        ConfigMistake::new("postgres", format!("PostgreSQL at {server} reports: {}", error.message()), change)
     }
 }
 
@@ -191,7 +199,7 @@ fn split_authority(rest: &str) -> Option<(&str, &str)> {
     rest.split_at_checked(rest.find(['/', '?', '#']).unwrap_or(rest.len()))
 }
 
-fn place(options: &PgConnectOptions) -> String {
+fn address(options: &PgConnectOptions) -> String {
     match options.get_socket() {
         Some(socket) => socket.display().to_string(),
         None => format!("{}:{}", options.get_host(), options.get_port()),

@@ -1,6 +1,7 @@
 //! Deletes expired rows in the background.
 //!
-//! *In*: the time of an operation. *Out*: now and then, a task that deletes small batches. No request waits for it.
+//! *In*: the time of an operation. *Out*: if the last run is long enough ago, a task that deletes small batches. No request
+//! waits for it.
 
 use std::sync::{
     Arc, Weak,
@@ -22,7 +23,7 @@ impl Cleaning {
     /// dropped.
     pub(super) fn begin_if_due(shared: &Arc<PostgresState>, now: u64) {
         let cleaning = &shared.cleaning;
-        if cleaning.last.load(Ordering::Relaxed).abs_diff(now) < SECONDS_BETWEEN
+        if cleaning.last.load(Ordering::Relaxed).abs_diff(now) < INTERVAL_SECONDS
             || cleaning.running.swap(true, Ordering::Relaxed)
         {
             return;
@@ -34,7 +35,7 @@ impl Cleaning {
 
 async fn clean(shared: Weak<PostgresState>, now: u64) {
     let mut more = true;
-    for _ in 0..BATCHES_AT_ONCE {
+    for _ in 0..MAX_BATCHES {
         let Some(shared) = shared.upgrade() else { return };
         more = shared.clean(now).await.unwrap_or_else(|error| {
             log::cleaning_failed(&error);
@@ -54,16 +55,16 @@ async fn clean(shared: Weak<PostgresState>, now: u64) {
 impl PostgresState {
     /// Deletes one batch. Returns whether there may be more.
     async fn clean(&self, now: u64) -> Result<bool, StoreError> {
-        let before = number(now.saturating_sub(CLOCKS_DIFFER));
-        let query = sqlx::query(&self.statements.clean).bind(before).bind(BATCH).bind(number(CLOCKS_DIFFER));
+        let before = number(now.saturating_sub(CLOCK_TOLERANCE));
+        let query = sqlx::query(&self.statements.clean).bind(before).bind(BATCH).bind(number(CLOCK_TOLERANCE));
         self.row(query).await.and_then(|row| column(&row, 0))
     }
 }
 
-const SECONDS_BETWEEN: u64 = 10;
+const INTERVAL_SECONDS: u64 = 10;
 /// Rows of each table in one batch. Small, because a batch has the same timeout as any other operation.
 const BATCH: i64 = 100;
-/// Batches in one run. The next run then begins without a pause.
-const BATCHES_AT_ONCE: usize = 500;
-/// Tolerated difference of the clocks of two instances, in seconds: no instance deletes what is valid for another one.
-const CLOCKS_DIFFER: u64 = 60;
+/// Maximum number of batches in one run. If there are more, the next run begins without a pause.
+const MAX_BATCHES: usize = 500;
+/// Tolerated difference of two instances' clocks, in seconds: no instance deletes a row that is valid for another one.
+const CLOCK_TOLERANCE: u64 = 60;

@@ -53,17 +53,17 @@ impl Connections {
         let Some(connection) = &mut pooled.0 else { return Err(Error::PoolClosed) };
         // Reads up to "ready for query", so the row is committed.
         let row = query.fetch_optional(&mut **connection).await?;
-        pooled.give_back(self.timeout);
+        pooled.return_to_pool(self.timeout);
         Ok(row)
     }
 }
 
-/// A connection that returns to the pool only after a complete reply, and in time. The pool pings every returned connection
-/// without a timeout, so a silent connection would occupy its place forever.
+/// A connection that is returned to the pool only after a complete reply, and is closed otherwise. The pool pings every
+/// returned connection without a timeout, so a silent connection would count towards the maximum forever.
 struct PooledConnection(Option<PoolConnection<Postgres>>);
 
 impl PooledConnection {
-    fn give_back(mut self, limit: Duration) {
+    fn return_to_pool(mut self, limit: Duration) {
         if let Some(mut connection) = self.0.take() {
             tokio::spawn(async move { timeout(limit, connection.return_to_pool()).await });
         }
@@ -78,6 +78,6 @@ impl Drop for PooledConnection {
     }
 }
 
-/// A connection that was idle for less isn't pinged first.
+/// A connection that was idle for a shorter time isn't pinged before its use.
 const UNCHECKED_FOR: Duration = Duration::from_secs(1);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);

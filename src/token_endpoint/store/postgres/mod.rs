@@ -54,18 +54,18 @@ use crate::{config_error::ConfigError, token_endpoint::client::secret::TokenHash
 /// # Stored data
 ///
 /// Codes and tokens are stored as SHA-256 hashes, which can't be presented. Clients, scopes, subjects, audiences and times are
-/// stored in plain text. The salt of a used refresh token makes its successor's text only together with the token's own text,
-/// which only the client has. Client ids and subjects may contain any text, also NUL.
+/// stored in plain text. The text of a refresh token's successor can be derived only from the stored salt and the text of the
+/// token, which only the client has. Client ids and subjects may contain any text, also NUL.
 ///
 /// # Durability
 ///
 /// Every operation is one statement, and returns after PostgreSQL has committed it. With `synchronous_commit` on (the
-/// default), issued tokens are known after a crash, and used codes stay used. If an asynchronous replica takes over, the last
+/// default), a crash loses no issued token, and used codes stay used. If an asynchronous replica takes over, the last
 /// writes are missing: some tokens are unknown, and a code or refresh token can be used once more. To prevent that, name the
 /// replica in `synchronous_standby_names`. The URL must lead to the primary.
 ///
-/// Expired rows are deleted in small batches while new ones are added, about a minute after their expiry: the clocks of the
-/// instances may differ by that. For each approval, the last hundred used refresh tokens are kept, as by
+/// Expired rows are deleted in small batches while new ones are added, about a minute after their expiry, so the clocks of
+/// the instances may differ by up to a minute. For each approval, the last hundred used refresh tokens are kept, as by
 /// [`MemoryStore`](super::MemoryStore). A client's limit counts the tokens that were issued since the limit was set.
 ///
 /// # Failures
@@ -276,12 +276,12 @@ impl Statements {
                 r#"SELECT outcome, its_family, its_salt FROM "tower_oauth".rotate($1, $2, $3, $4, $5, $6, $7, $8)"#,
             ),
             revoke: schema.sql(r#"SELECT "tower_oauth".revoke($1, $2, $3)"#),
-            // An expired row counts as absent. A statement that waited for another one's row reads the row again.
+            // An expired row counts as absent. A statement that waited for the row of another one reads the row again.
             insert_if_absent: schema.sql(
                 r#"INSERT INTO "tower_oauth".seen AS s (key, expires_at) VALUES ($1, $2)
                     ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at WHERE s.expires_at <= $3 RETURNING true"#,
             ),
-            // An instance whose clock is far ahead deletes nothing that is valid for the others.
+            // Limited by the database's clock too: an instance whose clock is far ahead deletes nothing that is valid.
             clean: schema.sql(
                 r#"SELECT "tower_oauth".clean(least($1, extract(epoch FROM clock_timestamp())::bigint - $3), $2)"#,
             ),
@@ -301,12 +301,12 @@ fn to_json(record: &impl Serialize) -> Result<String, StoreError> {
 }
 
 /// Parses a record. The error has no cause, because its text would quote the record.
-fn from_row<T: DeserializeOwned>(row: &PgRow, place: usize) -> Result<T, StoreError> {
-    serde_json::from_str(column(row, place)?).map_err(|_| StoreError::new("a record in PostgreSQL could not be parsed"))
+fn from_row<T: DeserializeOwned>(row: &PgRow, index: usize) -> Result<T, StoreError> {
+    serde_json::from_str(column(row, index)?).map_err(|_| StoreError::new("a record in PostgreSQL could not be parsed"))
 }
 
-fn column<'r, T: Decode<'r, Postgres> + Type<Postgres>>(row: &'r PgRow, place: usize) -> Result<T, StoreError> {
-    row.try_get(place).map_err(|error| StoreError::new(UNEXPECTED).with_source(error))
+fn column<'r, T: Decode<'r, Postgres> + Type<Postgres>>(row: &'r PgRow, index: usize) -> Result<T, StoreError> {
+    row.try_get(index).map_err(|error| StoreError::new(UNEXPECTED).with_source(error))
 }
 
 /// Returns the seconds as PostgreSQL's signed number. No clock reaches the maximum.

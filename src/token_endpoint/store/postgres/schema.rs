@@ -6,7 +6,7 @@ use sqlx::{Connection as _, Error, Executor as _, PgConnection, Row as _};
 
 use crate::config_error::ConfigMistake;
 
-/// A schema name that needs no escaping between double quotes, and means the same without them.
+/// A schema name that is equal with and without double quotes, and needs no escaping in them.
 #[derive(Clone)]
 pub(super) struct Schema(String);
 
@@ -46,7 +46,7 @@ impl Schema {
         };
         let [version, needs] = [0, 1].map(|column| row.try_get::<Option<i32>, _>(column));
         let [version, needs] = [version?.unwrap_or(0), needs?.unwrap_or(0)];
-        // Later migrations only add, so a newer schema is fine unless its `needs` excludes this version.
+        // Later migrations only add, so this version can use a newer schema unless its `needs` excludes that.
         Ok(match (usize::try_from(version).unwrap_or(0), usize::try_from(needs).unwrap_or(0)) {
             (_, needs) if needs > MIGRATIONS.len() => SchemaState::TooNew(needs),
             (version, _) if version < MIGRATIONS.len() => SchemaState::Behind(version),

@@ -37,7 +37,7 @@ impl RedisStoreBuilder {
         Self { url, prefix: "tower-oauth".to_owned(), timeout: Duration::from_secs(2), eviction: Eviction::Refused }
     }
 
-    /// The prefix of all keys, which the store puts in braces. Instances of one issuer need the same prefix; another issuer on
+    /// Prefix of all keys, which the store puts in braces. Instances of one issuer need the same prefix; another issuer on
     /// the same Redis needs another one. Default: `tower-oauth`.
     pub fn key_prefix(self, prefix: impl Into<String>) -> Self {
         Self { prefix: prefix.into(), ..self }
@@ -50,13 +50,14 @@ impl RedisStoreBuilder {
 
     /// Accepts an eviction policy (`maxmemory-policy`) other than `noeviction`.
     ///
-    /// What is lost: when its memory is full, Redis may drop valid tokens, and also the marks of used codes and refresh tokens,
-    /// which can then be used once more.
+    /// What is lost: when its memory is full, Redis may drop valid tokens. It may also drop the records of used codes and
+    /// refresh tokens, which can then be used once more.
     pub fn danger_accept_eviction(self) -> Self {
         Self { eviction: Eviction::Accepted, ..self }
     }
 
-    /// Connects, and checks that the server can do everything that the store needs. Requires a tokio runtime with I/O and time.
+    /// Connects, and checks that the server runs a script of the store that reads and writes. Requires a tokio runtime with I/O
+    /// and time.
     ///
     /// # Errors
     /// Every mistake in the settings at once: an invalid URL, a prefix that is empty or has braces, a timeout of zero. Or the
@@ -73,12 +74,13 @@ impl RedisStoreBuilder {
         let info = mistakes.check(address(&self.url));
         mistakes.finish()?;
         let Some(info) = info else { return Err(not_a_url().into()) };
-        let place = info.addr().to_string();
-        let wrong = |error: RedisError| ConfigError::from(mistake(&error, &place, self.timeout));
+        let server = info.addr().to_string();
+        let wrong = |error: RedisError| ConfigError::from(mistake(&error, &server, self.timeout));
         let client = Client::open(info).map_err(wrong)?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.timeout))
             .set_response_timeout(Some(self.timeout));
+        // Only for these checks: later connections are made without a start-up check.
         let mut once = client.get_multiplexed_async_connection_with_config(&config).await.map_err(wrong)?;
         let connection = Connection::new(client, self.timeout).map_err(wrong)?;
         let store = RedisStore::new(connection, format!("{{{}}}:", self.prefix));
@@ -97,7 +99,7 @@ impl fmt::Debug for RedisStoreBuilder {
 }
 
 impl RedisStore {
-    /// Uses every permission that an operation needs, and leaves only a key that has expired already.
+    /// Prepares a script that reads and writes one key. The key has expired already, and Redis deletes it after five minutes.
     fn probe(&self) -> ScriptInvocation<'_> {
         let mut call = self.call(|scripts| &scripts.insert_if_absent, 0);
         call.key(format!("{}trial", self.inner.prefix)).arg(0);
@@ -204,35 +206,36 @@ fn not_a_url() -> ConfigMistake {
 }
 
 /// Describes why the first connection failed. The texts of the server contain no password.
-fn mistake(error: &RedisError, place: &str, timeout: Duration) -> ConfigMistake {
+fn mistake(error: &RedisError, server: &str, timeout: Duration) -> ConfigMistake {
     let (found, change) = match (error.kind(), error.code()) {
         (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => (
-            format!("{place} does not accept the user and password"),
+            format!("{server} does not accept the user and password"),
             "correct them in the URL, percent-encoded: redis://user:password@host",
         ),
         (ErrorKind::Server(ServerErrorKind::NoPerm), _) | (_, Some("NOPERM")) => (
-            format!("{place} does not allow the user what the store needs: {error}"),
+            format!("{server} does not allow the user what the store needs: {error}"),
             "allow the user EVALSHA, SCRIPT LOAD and the data commands on {prefix}:*",
         ),
         (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => {
-            (format!("{place} is a read-only replica"), "name the primary")
+            (format!("{server} is a read-only replica"), "name the primary")
         }
         (ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask), _) => (
-            format!("{place} is a node of a cluster, and another one has the slot: {error}"),
+            format!("{server} is a node of a cluster, and another one has the slot: {error}"),
             "name the node that has the slot of {prefix}, or a proxy",
         ),
         (ErrorKind::Io, _) if error.is_timeout() => {
-            (format!("{place} did not reply within {timeout:?}"), "check the server, or increase the timeout")
+            (format!("{server} did not reply within {timeout:?}"), "check the server, or increase the timeout")
         }
         (ErrorKind::Io, _) => (
-            format!("{place} can't be reached: {error}"),
+            format!("{server} can't be reached: {error}"),
             "start Redis there or correct the URL; with TLS, the system or the file in SSL_CERT_FILE must trust its certificate \
              authority",
         ),
-        (ErrorKind::Server(_) | ErrorKind::Extension, _) => {
-            (format!("{place} refuses commands: {error}"), "make it writable, and check the database number in the URL")
-        }
-        _ => (format!("{place} does not reply like Redis: {error}"), NOT_REDIS),
+        (ErrorKind::Server(_) | ErrorKind::Extension, _) => (
+            format!("{server} refuses commands: {error}"),
+            "make it writable, and check the database number in the URL",
+        ),
+        _ => (format!("{server} does not reply like Redis: {error}"), NOT_REDIS),
     };
     ConfigMistake::new(SETTING, found, change)
 }
@@ -258,6 +261,6 @@ async fn check_eviction(connection: &mut MultiplexedConnection) -> Result<(), Co
 
 const SETTING: &str = "redis";
 const NOT_REDIS: &str = "use Redis 6.2 or newer, or Valkey";
-/// With these, a request survives a restart of a third of a second, and fails soon if it takes longer.
+/// With these, a request succeeds if Redis restarts within a third of a second, and fails soon if that takes longer.
 const RETRIES: usize = 3;
 const FIRST_DELAY: Duration = Duration::from_millis(50);

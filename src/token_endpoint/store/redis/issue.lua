@@ -21,7 +21,7 @@ if limit > 0 then
     redis.call('DEL', prefix .. 'a:' .. redis.call('ZPOPMIN', KEYS[2])[1])
     count = count - 1
   end
-  -- Scored by a counter, because many are issued in the same second.
+  -- The score is a counter and not the time, because many tokens may be issued in one second.
   local newest = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
   redis.call('ZADD', KEYS[2], (tonumber(newest[2]) or 0) + 1, ARGV[5])
   if tonumber(ttl) > redis.call('PTTL', KEYS[2]) then redis.call('PEXPIRE', KEYS[2], ttl) end

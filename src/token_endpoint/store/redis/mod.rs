@@ -53,15 +53,15 @@ use crate::token_endpoint::client::secret::TokenHash;
 /// - A replica that takes over lacks the last writes, with any of these settings. Codes and tokens that these writes consumed
 ///   can be used once more. An instance that writes detects the change at once; one that only introspects continues to read
 ///   from its connection until that ends.
-/// - `maxmemory-policy` must be `noeviction`; otherwise Redis may drop the marks of used codes and tokens.
+/// - `maxmemory-policy` must be `noeviction`; otherwise Redis may drop the records of used codes and tokens.
 ///   [`connect`](RedisStoreBuilder::connect) refuses any other policy if `maxmemory` is set and `INFO` is allowed. When such a
 ///   Redis is full, nothing more is issued (503); issued tokens are still found and can be revoked.
 ///
 /// # Stored data
-/// Codes, tokens and assertions are stored as SHA-256 hashes only. What they stand for is stored in plain text: client,
-/// subject, scopes, audiences and times. Every key has a time to live, which ends five minutes after its entry has expired, so
-/// that instances whose clocks differ by less agree. For each approval, the last hundred used refresh tokens are kept, and
-/// everything is revoked if one of them is used again; an older one is refused without that.
+/// Codes, tokens and assertions are stored as SHA-256 hashes only. Their records are stored in plain text: client, subject,
+/// scopes, audiences and times. Redis deletes every key five minutes after its entry has expired, so the clocks of the
+/// instances may differ by up to that. For each approval, the last hundred used refresh tokens are kept, as by
+/// [`MemoryStore`](super::MemoryStore).
 ///
 /// All keys begin with `{prefix}:`. The braces put them into one slot of a cluster. This client follows no redirects: in
 /// a cluster, name the node that has the slot, or a proxy. The user of an ACL needs `~{prefix}:*`, `+evalsha`,
@@ -80,8 +80,8 @@ struct RedisState {
 }
 
 impl RedisStore {
-    /// Returns a builder for a store at this URL: `redis://[[user]:password@]host[:port][/database]`, the same with `rediss://`
-    /// for TLS, or `redis+unix:///path[?db=database&user=user&pass=password]`. In user and password, percent-encode everything
+    /// Returns a builder for a store at this URL: `redis://[[user]:password@]host[:port][/database]`, `rediss://…` for TLS, or
+    /// `redis+unix:///path[?db=database&user=user&pass=password]`. In user and password, percent-encode everything
     /// but letters and digits.
     ///
     /// With TLS, the server's certificate is checked against the certificate authorities of the system, or those of the file
@@ -95,6 +95,7 @@ impl RedisStore {
         Self { inner: Arc::new(RedisState { connection, prefix, scripts: Scripts::new() }) }
     }
 
+    /// Returns the key of an entry. `prelude.lua` lists the kinds.
     fn key(&self, kind: char, name: &TokenHash) -> Vec<u8> {
         let mut key = format!("{}{kind}:", self.inner.prefix).into_bytes();
         key.extend_from_slice(name.as_bytes());

@@ -4,7 +4,7 @@
 -- n the access tokens of a client and subject with a limit, s assertions that were seen.
 local prefix, now = ARGV[1], tonumber(ARGV[2])
 
--- Returns the time to live in milliseconds. `now` decides what has expired; Redis only deletes it, by its own clock and five
+-- Returns the time to live of a key in milliseconds. The scripts decide by `now` what has expired. Redis deletes it five
 -- minutes later, so that nothing is deleted too early if the clocks of the instances differ.
 local function keep_for(expires_at)
   local seconds = math.max(expires_at - now, 0) + 300
@@ -20,7 +20,7 @@ local function active_family(id)
   return text, family
 end
 
--- Every token that names the family is invalid afterwards.
+-- Revokes a family: every token that names it is invalid afterwards.
 local function revoke_family(id)
   redis.call('DEL', prefix .. 'f:' .. id, prefix .. 'u:' .. id)
 end

@@ -8,7 +8,7 @@ end
 if now >= tonumber(code[3]) then return {'unknown'} end
 local family = cjson.decode(code[4])
 local ttl = keep_for(family.expires_at)
--- First, because a full Redis refuses this command, and then the code is not consumed.
+-- This command is first because a full Redis refuses it: then the code is not consumed.
 redis.call('SET', prefix .. 'f:' .. family.id, code[4], 'PX', ttl)
 redis.call('HSET', KEYS[1], 'used', family.id)
 redis.call('HDEL', KEYS[1], 'family')
