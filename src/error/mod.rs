@@ -1,4 +1,4 @@
-//! Errors: why a request was refused ([`AuthError`](crate::AuthError)), and what is wrong with a configuration
+//! Errors: why a request was refused ([`AuthError`]), and what is wrong with a configuration
 //! ([`ConfigError`](crate::ConfigError)).
 //!
 //! *In*: the reason, from any module. *Out*: a value that the layer turns into a status and a challenge.
@@ -14,7 +14,7 @@ use std::fmt;
 pub(crate) use self::auth_error::{AuthError, Reason, causes};
 pub use crate::config_error::ConfigMistake;
 
-/// What an [`AuthError`](crate::AuthError) means to the client.
+/// What an [`AuthError`] means to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AuthErrorKind {

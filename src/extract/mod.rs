@@ -1,11 +1,11 @@
 //! Extractors for axum 0.8: what a handler requires in its signature.
 //!
-//! *In*: the [`Token`](crate::Token) that the layer put into the request's extensions. *Out*: the token, or evidence made
+//! *In*: the [`Token`] that the layer put into the request's extensions. *Out*: the token, or evidence made
 //! from it.
 //!
 //! | extractor | accepts | otherwise | as `Option` |
 //! |---|---|---|---|
-//! | [`Token`](crate::Token) | every verified token | 401 | `None` without credentials |
+//! | [`Token`] | every verified token | 401 | `None` without credentials |
 //! | [`Scoped<S>`](crate::Scoped) | a token with the scopes `S` | 403 | `None` without credentials or without the scopes |
 //! | [`InRole<R>`](crate::InRole) | a token whose subject has the role `R` | 403 | `None` without credentials or without the role |
 //! | [`UserToken`](crate::UserToken) | a token that acts for a user | 403 | `None` without credentials or for any other token |

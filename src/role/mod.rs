@@ -1,7 +1,7 @@
 //! Roles, groups and entitlements of a token's subject (RFC 9068 §2.2.3.1).
 //!
 //! *In*: the claims of a [`Token`](crate::Token), and role names at compile time ([`roles!`](crate::roles)) or at run time.
-//! *Out*: lists of names, and [`InRole`](crate::InRole), the evidence of a role.
+//! *Out*: lists of names, and [`InRole`], the evidence of a role.
 //!
 //! The lists are parsed from the claims on first use. A list comes from one claim only: in Keycloak, for example, a role
 //! of the realm and a role of a client with the same name are different permissions. Names are compared byte for byte.

@@ -1,4 +1,4 @@
-//! [`ResourceServer`](crate::ResourceServer): all settings of the HTTP side, and the checks of one request.
+//! [`ResourceServer`]: all settings of the HTTP side, and the checks of one request.
 //!
 //! *In*: a request's head, or a bare token. *Out*: a [`Token`](crate::Token), or an [`AuthError`](crate::AuthError) and the
 //! [`Challenge`](crate::challenge::Challenge), which says what the client has to do next.

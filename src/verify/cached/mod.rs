@@ -193,23 +193,24 @@ impl<V: Verify> Cached<V> {
                 }
                 Verdict::Now(result)
             }
-            Verdict::Later(verifying) => self.share(miss, verifying),
+            Verdict::Later(verifying) => self.share(&miss, verifying),
         }
     }
 
     /// Runs the verification in a task of its own, unless one for the same token is running.
-    fn share(&self, miss: Miss, verifying: VerdictFuture) -> Verdict {
+    fn share(&self, miss: &Miss, verifying: VerdictFuture) -> Verdict {
         // Without a runtime there is no task. The request then verifies for itself.
         let Ok(runtime) = Handle::try_current() else { return Verdict::Later(verifying) };
         let (shared, clock) = (&self.shared, &self.settings.clock);
-        let (flight, completer) = match shared.flights.start(&miss, clock.elapsed()) {
+        let (flight, completer) = match shared.flights.start(miss, clock.elapsed()) {
             Start::Started(flight, completer) => (flight, completer),
             Start::Joined(flight) => return flight.verdict(Arc::clone(clock)),
             Start::Full => return Verdict::Now(Err(AuthError::unavailable(RETRY_AFTER))),
         };
+        let key = miss.key;
         // Another verification may have started and ended since the look-up.
-        if let Some(result) = self.stored(&miss.key) {
-            shared.flights.complete(&miss.key, completer, result.clone(), |_| ());
+        if let Some(result) = self.stored(&key) {
+            shared.flights.complete(&key, completer, result.clone(), |_| ());
             return Verdict::Now(result);
         }
         let verdict = flight.verdict(Arc::clone(clock));
@@ -219,8 +220,8 @@ impl<V: Verify> Cached<V> {
                 result = verifying => result,
                 () = settings.clock.sleep(DEADLINE) => Err(AuthError::unavailable(RETRY_AFTER)),
             };
-            let store = |result: &_| shared.store(&miss.key, result, &settings);
-            shared.flights.complete(&miss.key, completer, result, store);
+            let store = |result: &_| shared.store(&key, result, &settings);
+            shared.flights.complete(&key, completer, result, store);
         });
         verdict
     }
