@@ -82,7 +82,7 @@ impl TestRequest {
         self
     }
 
-    /// Calls `check` with the [`PresentedToken`] that a verifier gets, for tests of [`Verify::verify_own`] or [`Verify::cache_key`].
+    /// Calls `check` with the [`PresentedToken`] that a verifier gets, for tests of [`Verify::verify_if_responsible`] or [`Verify::cache_key`].
     ///
     /// # Panics
     /// The token is empty or has characters that no request can carry (RFC 6750 §2.1).

@@ -210,7 +210,7 @@ impl Verify for DynamicIssuers {
         }
     }
 
-    fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
+    fn verify_if_responsible(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
         let issuer = unverified_token_issuer(presented.token()).ok()?;
         match self.verifier(&issuer) {
             Ok(verifier) => Some(verifier.verify(presented)),
@@ -222,9 +222,9 @@ impl Verify for DynamicIssuers {
 
     // `cache_key` has its default, because the verdicts of a `JwtVerifier` depend on nothing but the token.
 
-    fn still_holds(&self, token: &Token) -> bool {
+    fn is_still_valid(&self, token: &Token) -> bool {
         let verifier = token.issuer().and_then(|issuer| self.verifier(issuer).ok());
-        verifier.is_some_and(|verifier| verifier.still_holds(token))
+        verifier.is_some_and(|verifier| verifier.is_still_valid(token))
     }
 }
 

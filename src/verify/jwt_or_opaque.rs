@@ -100,18 +100,18 @@ impl<A: Verify, B: Verify> JwtOrOpaqueBuilder<A, B> {
 
 impl<A: Verify, B: Verify> Verify for JwtOrOpaque<A, B> {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
-        match self.jwt.verify_own(presented) {
+        match self.jwt.verify_if_responsible(presented) {
             Some(verdict) if self.require_both => self.verify_with_both(presented, verdict),
             Some(verdict) => verdict,
             None => self.opaque.verify(presented),
         }
     }
 
-    fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
-        match self.jwt.verify_own(presented) {
+    fn verify_if_responsible(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
+        match self.jwt.verify_if_responsible(presented) {
             Some(verdict) if self.require_both => Some(self.verify_with_both(presented, verdict)),
             Some(verdict) => Some(verdict),
-            None => self.opaque.verify_own(presented),
+            None => self.opaque.verify_if_responsible(presented),
         }
     }
 
@@ -122,8 +122,8 @@ impl<A: Verify, B: Verify> Verify for JwtOrOpaque<A, B> {
 
     // Each verifier recognizes its own tokens. With `require_both`, a verdict combines both verifiers and contains nothing of
     // the first one's token, so it can't be checked again. Wrap the inner verifiers in `Cached` instead.
-    fn still_holds(&self, token: &Token) -> bool {
-        !self.require_both && (self.jwt.still_holds(token) || self.opaque.still_holds(token))
+    fn is_still_valid(&self, token: &Token) -> bool {
+        !self.require_both && (self.jwt.is_still_valid(token) || self.opaque.is_still_valid(token))
     }
 }
 

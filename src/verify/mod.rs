@@ -83,7 +83,7 @@ pub trait Verify: Send + Sync + 'static {
     /// final: a token that is refused here is not passed on.
     ///
     /// Default: always responsible.
-    fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
+    fn verify_if_responsible(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
         Some(self.verify(presented))
     }
 
@@ -104,7 +104,7 @@ pub trait Verify: Send + Sync + 'static {
     ///
     /// Default: true for tokens made with a [`TokenPermit`], false for those of a [`JwtVerifier`]. Only
     /// that verifier knows whether its issuer still publishes the key, so a wrapper must forward this method.
-    fn still_holds(&self, token: &Token) -> bool {
+    fn is_still_valid(&self, token: &Token) -> bool {
         token.facts().key_epoch == 0
     }
 }
@@ -114,16 +114,16 @@ impl<V: Verify + ?Sized> Verify for Box<V> {
         (**self).verify(presented)
     }
 
-    fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
-        (**self).verify_own(presented)
+    fn verify_if_responsible(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
+        (**self).verify_if_responsible(presented)
     }
 
     fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
         (**self).cache_key(presented, key);
     }
 
-    fn still_holds(&self, token: &Token) -> bool {
-        (**self).still_holds(token)
+    fn is_still_valid(&self, token: &Token) -> bool {
+        (**self).is_still_valid(token)
     }
 }
 
@@ -132,16 +132,16 @@ impl<V: Verify + ?Sized> Verify for Arc<V> {
         (**self).verify(presented)
     }
 
-    fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
-        (**self).verify_own(presented)
+    fn verify_if_responsible(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
+        (**self).verify_if_responsible(presented)
     }
 
     fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
         (**self).cache_key(presented, key);
     }
 
-    fn still_holds(&self, token: &Token) -> bool {
-        (**self).still_holds(token)
+    fn is_still_valid(&self, token: &Token) -> bool {
+        (**self).is_still_valid(token)
     }
 }
 

@@ -66,16 +66,16 @@ impl Verify for TrustedIssuers {
         }
     }
 
-    fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
+    fn verify_if_responsible(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
         let verifier = self.verifiers.get(&*unverified_token_issuer(presented.token()).ok()?)?;
         Some(verifier.verify(presented))
     }
 
     // `cache_key` has its default, because the verdicts of a `JwtVerifier` depend on nothing but the token.
 
-    fn still_holds(&self, token: &Token) -> bool {
+    fn is_still_valid(&self, token: &Token) -> bool {
         let verifier = token.issuer().and_then(|issuer| self.verifiers.get(issuer));
-        verifier.is_some_and(|verifier| verifier.still_holds(token))
+        verifier.is_some_and(|verifier| verifier.is_still_valid(token))
     }
 }
 

@@ -50,13 +50,13 @@ fn optional_router() -> Router {
         .route(
             "/claims",
             get(|claims: Option<Claims<Tenant>>| async move {
-                claims.map_or("none".to_owned(), |Claims(claims)| claims.tenant)
+                claims.map_or_else(|| "none".to_owned(), |Claims(claims)| claims.tenant)
             }),
         )
         .route(
             "/shared",
             get(async |claims: Option<SharedClaims<Tenant>>| {
-                claims.map_or("none".to_owned(), |claims| claims.tenant.clone())
+                claims.map_or_else(|| "none".to_owned(), |claims| claims.tenant.clone())
             }),
         )
 }
@@ -120,7 +120,9 @@ async fn a_403_of_a_handler_is_rendered_like_every_other_refusal() {
 #[tokio::test]
 async fn a_403_of_a_handler_becomes_a_grpc_status() {
     let handler = |_: Token| async { Err::<(), _>(AuthError::forbidden("100 % yours")) };
-    let app = Router::new().route("/", get(handler)).layer(layer_with(|server| server.grpc_status()));
+    let app = Router::new()
+        .route("/", get(handler))
+        .layer(layer_with(tower_oauth::server::ResourceServerBuilder::grpc_status));
     let request = http::Request::get("/").header("content-type", "application/grpc");
     let request =
         request.header("authorization", format!("Bearer {}", valid_token().sign())).body(Body::empty()).unwrap();
@@ -349,18 +351,18 @@ async fn a_boxed_verifier_forwards_every_method() {
         fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
             Verdict::Now(presented.permit().token(&serde_json::json!({"sub": "inner"})))
         }
-        fn verify_own(&self, _: &PresentedToken<'_>) -> Option<Verdict> {
+        fn verify_if_responsible(&self, _: &PresentedToken<'_>) -> Option<Verdict> {
             None
         }
-        fn still_holds(&self, _: &Token) -> bool {
+        fn is_still_valid(&self, _: &Token) -> bool {
             false
         }
     }
     let boxed: Box<dyn Verify> = Box::new(Inner);
     let request = TestRequest::new("t");
     assert_eq!(request.verify(&boxed).await.unwrap().subject(), Some("inner"));
-    assert!(request.with_presented(|presented| boxed.verify_own(presented)).is_none());
-    assert!(!boxed.still_holds(&TestToken::user("ada").build()));
+    assert!(request.with_presented(|presented| boxed.verify_if_responsible(presented)).is_none());
+    assert!(!boxed.is_still_valid(&TestToken::user("ada").build()));
     let server = ResourceServer::new(boxed);
     assert_eq!(server.authenticate_token("t").await.unwrap().subject(), Some("inner"));
 }

@@ -243,7 +243,7 @@ fn refuses_a_shared_secret_shorter_than_the_hash() {
 fn a_shared_secret_verifier_accepts_only_its_own_algorithm() {
     for (algorithm, min) in SECRETS {
         let refused = |token: &str| {
-            assert_eq!(authenticate(shared(algorithm, 64), token).unwrap_err(), AuthErrorKind::InvalidToken)
+            assert_eq!(authenticate(shared(algorithm, 64), token).unwrap_err(), AuthErrorKind::InvalidToken);
         };
         assert!(authenticate(shared(algorithm, 64), &good().sign_hmac(algorithm, &[7; 64])).is_ok());
         refused(&good().sign_hmac(algorithm, &[8; 64]));

@@ -219,9 +219,9 @@ async fn every_preset_checks_issuer_audience_times_subject_and_binding() {
     ];
     for (preset, audience, shape) in all() {
         for change in &changes {
-            let changed = shape.with(change);
+            let modified = shape.with(change);
             let verifier = JwtVerifier::builder(shape.issuer(), audience).preset(preset);
-            assert!(changed.verify_with(verifier).await.is_err(), "{preset:?} {change}");
+            assert!(modified.verify_with(verifier).await.is_err(), "{preset:?} {change}");
         }
         let forged =
             Shape { header: json!({"alg": "ES256", "kid": "k1", "typ": "JOSE"}), claims: shape.claims.clone() };

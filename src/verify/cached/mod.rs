@@ -30,7 +30,7 @@ use crate::{
 /// Caches the verdicts of `V`. Clones share the cache.
 ///
 /// A verdict says what a token is, never what it permits. On every hit, all that can be checked without the network is
-/// checked again: expiry, issuer, audience, and whether the issuer still publishes the key ([`Verify::still_holds`]).
+/// checked again: expiry, issuer, audience, and whether the issuer still publishes the key ([`Verify::is_still_valid`]).
 ///
 /// 1. A verdict is stored for `max_age`, never beyond the token's `exp`, or until it is
 ///    [invalidated](Self::invalidate).
@@ -168,7 +168,7 @@ impl<V: Verify> Cached<V> {
     fn stored(&self, key: &EntryKey) -> Option<Result<Token, AuthError>> {
         let now = self.settings.clock.elapsed();
         if let Some(token) = self.shared.entries.accepted(key, now) {
-            if self.verifier.still_holds(&token) {
+            if self.verifier.is_still_valid(&token) {
                 log::looked_up(Lookup::Hit);
                 return Some(Ok(token));
             }
@@ -181,7 +181,7 @@ impl<V: Verify> Cached<V> {
 
     /// Stores the verdict, unless it may depend on something that is not in the key. A verdict that must wait becomes one
     /// that other requests can join.
-    fn store_verdict(&self, miss: Miss, verdict: Verdict, request_read: bool) -> Verdict {
+    fn store_verdict(&self, miss: &Miss, verdict: Verdict, request_read: bool) -> Verdict {
         if request_read && !miss.cacheable {
             return verdict;
         }
@@ -193,7 +193,7 @@ impl<V: Verify> Cached<V> {
                 }
                 Verdict::Now(result)
             }
-            Verdict::Later(verifying) => self.share(&miss, verifying),
+            Verdict::Later(verifying) => self.share(miss, verifying),
         }
     }
 
@@ -244,16 +244,16 @@ impl<V: Verify> Verify for Cached<V> {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         self.lookup(presented).unwrap_or_else(|miss| {
             let (verdict, request_read) = presented.track_reads(|| self.verifier.verify(presented));
-            self.store_verdict(miss, verdict, request_read)
+            self.store_verdict(&miss, verdict, request_read)
         })
     }
 
-    fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
+    fn verify_if_responsible(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
         match self.lookup(presented) {
             Ok(verdict) => Some(verdict),
             Err(miss) => {
-                let (verdict, request_read) = presented.track_reads(|| self.verifier.verify_own(presented));
-                Some(self.store_verdict(miss, verdict?, request_read))
+                let (verdict, request_read) = presented.track_reads(|| self.verifier.verify_if_responsible(presented));
+                Some(self.store_verdict(&miss, verdict?, request_read))
             }
         }
     }
@@ -262,8 +262,8 @@ impl<V: Verify> Verify for Cached<V> {
         self.verifier.cache_key(presented, key);
     }
 
-    fn still_holds(&self, token: &Token) -> bool {
-        self.verifier.still_holds(token)
+    fn is_still_valid(&self, token: &Token) -> bool {
+        self.verifier.is_still_valid(token)
     }
 }
 

@@ -128,7 +128,7 @@ impl Verify for IntrospectionVerifier {
         key.add(self.rules.identity);
     }
 
-    fn still_holds(&self, token: &Token) -> bool {
+    fn is_still_valid(&self, token: &Token) -> bool {
         token.facts().key_epoch == 0 && self.rules.check_claims(token.facts()).is_ok()
     }
 }

@@ -128,12 +128,12 @@ impl Verify for JwtVerifier {
         }
     }
 
-    fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
+    fn verify_if_responsible(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
         self.rules.has_our_issuer(presented.token()).then(|| self.verify(presented))
     }
 
     /// Checks that the issuer has withdrawn no key since, and checks the claims again.
-    fn still_holds(&self, token: &Token) -> bool {
+    fn is_still_valid(&self, token: &Token) -> bool {
         let keys = self.rules.issuer.current_keys();
         let facts = token.facts();
         keys.set().is_some_and(|keys| keys.epoch() == facts.key_epoch) && self.rules.check_claims(facts).is_ok()

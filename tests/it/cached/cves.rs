@@ -200,7 +200,7 @@ async fn liboauth2_2026_06_setting_the_clock_past_exp_expires_an_entry() {
     assert_eq!(endpoints.requested_urls().len(), 2, "but the endpoint was called again");
 }
 
-/// `Server` doesn't check `exp` in `still_holds`, so the cache must.
+/// `Server` doesn't check `exp` in `is_still_valid`, so the cache must.
 #[tokio::test]
 async fn liboauth2_2026_06_setting_the_clock_expires_entries_of_any_verifier() {
     let clock = clock();
@@ -225,8 +225,8 @@ async fn the_audience_and_the_issuer_are_checked_on_a_hit_too() {
         fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
             self.1.verify(presented)
         }
-        fn still_holds(&self, token: &Token) -> bool {
-            self.0.lock().unwrap().still_holds(token)
+        fn is_still_valid(&self, token: &Token) -> bool {
+            self.0.lock().unwrap().is_still_valid(token)
         }
     }
     // One issuer, so that the keys are the same and only the rules differ.

@@ -215,8 +215,8 @@ async fn two_issuers_with_equal_keys_have_separate_key_sets() {
         fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
             self.0.verify(presented)
         }
-        fn still_holds(&self, token: &Token) -> bool {
-            self.1.still_holds(token)
+        fn is_still_valid(&self, token: &Token) -> bool {
+            self.1.is_still_valid(token)
         }
     }
     let mock = crate::support::issuer();

@@ -179,8 +179,8 @@ impl<V: Verify> Verify for Counting<V> {
         self.inner.verify(presented)
     }
 
-    fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
-        let verdict = self.inner.verify_own(presented)?;
+    fn verify_if_responsible(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
+        let verdict = self.inner.verify_if_responsible(presented)?;
         self.calls.fetch_add(1, Ordering::SeqCst);
         Some(verdict)
     }
@@ -189,8 +189,8 @@ impl<V: Verify> Verify for Counting<V> {
         self.inner.cache_key(presented, key);
     }
 
-    fn still_holds(&self, token: &Token) -> bool {
-        self.inner.still_holds(token)
+    fn is_still_valid(&self, token: &Token) -> bool {
+        self.inner.is_still_valid(token)
     }
 }
 

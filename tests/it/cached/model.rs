@@ -133,9 +133,9 @@ impl Verify for ModelVerifier {
         }
     }
 
-    fn still_holds(&self, token: &Token) -> bool {
+    fn is_still_valid(&self, token: &Token) -> bool {
         let opaque = token.subject().is_some_and(|subject| self.is_opaque(subject));
-        opaque || self.keys.lock().unwrap().1.still_holds(token)
+        opaque || self.keys.lock().unwrap().1.is_still_valid(token)
     }
 }
 

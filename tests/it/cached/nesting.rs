@@ -62,12 +62,12 @@ async fn a_boxed_jwt_verifier_checks_hits_and_passes_on_other_tokens() {
     for _ in 0..2 {
         assert_eq!(subject(&verifier, &jwt).await.as_deref(), Ok("eve"));
     }
-    assert_eq!(jwt_verifier.calls(), 1, "the box forwards `still_holds` to the JWT verifier");
+    assert_eq!(jwt_verifier.calls(), 1, "the box forwards `is_still_valid` to the JWT verifier");
     assert_eq!(subject(&verifier, "ada").await.as_deref(), Ok("ada"));
     assert_eq!(
         (jwt_verifier.calls(), server.calls()),
         (1, 1),
-        "the box forwards `verify_own`, so the opaque token is passed on"
+        "the box forwards `verify_if_responsible`, so the opaque token is passed on"
     );
 }
 
@@ -182,7 +182,7 @@ impl Verify for ReadsAndPassesOn {
         Verdict::Now(Err(tower_oauth::AuthError::invalid_token()))
     }
 
-    fn verify_own(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
+    fn verify_if_responsible(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
         let _ = presented.parts();
         None
     }
@@ -251,8 +251,8 @@ impl Verify for ByHost {
         self.choose(presented).cache_key(presented, key);
     }
 
-    fn still_holds(&self, token: &Token) -> bool {
-        self.0.still_holds(token) || self.1.still_holds(token)
+    fn is_still_valid(&self, token: &Token) -> bool {
+        self.0.is_still_valid(token) || self.1.is_still_valid(token)
     }
 }
 
