@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc};
 use arc_swap::Guard;
 use bytes::Bytes;
 
-use super::{DiscoveryError, IssuerBuilder, client::IssuerClient};
+use super::{IssuerBuilder, client::IssuerClient};
 use crate::{
     config_error::{ConfigError, ConfigMistake},
     error::{AuthError, Reason},
@@ -87,7 +87,7 @@ impl Issuer {
     /// The identifier is not an `https` URL, or no usable keys can be fetched now. To start an API while its issuer is down,
     /// use [`IssuerBuilder::build`].
     #[cfg(feature = "http-client")]
-    pub async fn discover(identifier: impl Into<String>) -> Result<Self, DiscoveryError> {
+    pub async fn discover(identifier: impl Into<String>) -> Result<Self, super::DiscoveryError> {
         IssuerBuilder::new(identifier).discover().await
     }
 
