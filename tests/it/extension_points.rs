@@ -1,7 +1,10 @@
 //! What applications add to the layer: optional evidence, refusals of their own, step-up, access logs, bare tokens, clients.
 
 use std::{
+    env, fs,
     future::Future as _,
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
     sync::{Arc, Mutex},
     task::{Context, Waker},
     time::Duration,
@@ -29,7 +32,7 @@ use tower_oauth::{
 };
 
 use crate::support::{
-    API, Admin, get_with_token, get_without_token, issuer, layer_with, send, valid_token, verifier_from,
+    API, Admin, get_with_token, get_without_token, issuer, layer_with, not_run, send, valid_token, verifier_from,
 };
 
 tower_oauth::roles! {
@@ -317,6 +320,47 @@ async fn the_http_client_sends_requests_through_its_proxy() {
     let request = http::Request::get("http://issuer.test/jwks").body(bytes::Bytes::new()).unwrap();
     assert_eq!(client.fetch(request).await.unwrap().status(), StatusCode::OK);
     assert_eq!(seen.await.unwrap(), "GET http://issuer.test/jwks HTTP/1.1");
+}
+
+/// Creates a certificate for localhost that no authority has signed. Returns `None` without `openssl`.
+fn self_signed_certificate(key: &str, certificate: &str) -> Option<Vec<u8>> {
+    let created = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=issuer.tower-oauth.test", "-addext", "subjectAltName=DNS:localhost"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", key, "-out", certificate])
+        .output();
+    created.is_ok_and(|output| output.status.success()).then(|| fs::read(certificate).unwrap())
+}
+
+#[tokio::test]
+async fn the_http_client_trusts_the_root_certificates_it_is_given() {
+    let folder = env::temp_dir().join(format!("tower-oauth-https-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let (key, certificate) = (path("key.pem"), path("certificate.pem"));
+    let Some(pem) = self_signed_certificate(&key, &certificate) else {
+        return not_run("HTTPS with a certificate of its own", "openssl is missing");
+    };
+    // `-www` responds to each GET with a page, and port 0 lets the system choose a port.
+    let mut server = Command::new("openssl")
+        .args(["s_server", "-www", "-accept", "127.0.0.1:0", "-key", &key, "-cert", &certificate])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let address = lines.map_while(Result::ok).find_map(|line| line.strip_prefix("ACCEPT ").map(ToOwned::to_owned));
+    let port = address.unwrap().rsplit(':').next().unwrap().to_owned();
+    let request = || http::Request::get(format!("https://localhost:{port}/")).body(bytes::Bytes::new()).unwrap();
+
+    let error = HttpClient::new().unwrap().fetch(request()).await.unwrap_err();
+    let client = HttpClient::builder().root_certificates(pem).build().unwrap();
+    let response = client.fetch(request()).await;
+    server.kill().unwrap();
+    server.wait().unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    assert!(error.to_string().contains("UnknownIssuer"), "{error}");
+    assert_eq!(response.unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test]

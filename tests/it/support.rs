@@ -153,3 +153,11 @@ pub(crate) async fn write_raw(address: SocketAddr, request: impl AsRef<[u8]>) ->
     stream.read_to_end(&mut answer).await.unwrap();
     String::from_utf8(answer).unwrap()
 }
+
+/// Reports that a test did not run. With `CI` set, this is a failure.
+pub(crate) fn not_run(what: &str, why: &str) {
+    use std::io::Write as _;
+    assert!(std::env::var_os("CI").is_none(), "NOT RUN: {what}: {why}");
+    // Not through the test harness, which shows the output only of failed tests.
+    let _ = writeln!(std::io::stderr(), "\nNOT RUN: {what}: {why}\n");
+}

@@ -61,7 +61,7 @@ impl RedisStoreBuilder {
     ///
     /// # Errors
     /// Every mistake in the settings at once: an invalid URL, a prefix that is empty or has braces, a timeout of zero. Or the
-    /// first problem of the server: it can't be reached, doesn't reply in time, refuses the password, lacks a permission, is a
+    /// first problem of the server: it can't be reached, doesn't reply in time, refuses the password or the script, is a
     /// replica or another node of a cluster, or evicts keys when its memory is full.
     pub async fn connect(self) -> Result<RedisStore, ConfigError> {
         let mut mistakes = MistakeCollector::new();
