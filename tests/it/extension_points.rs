@@ -359,7 +359,7 @@ async fn the_http_client_trusts_the_root_certificates_it_is_given() {
     server.kill().unwrap();
     server.wait().unwrap();
     fs::remove_dir_all(&folder).unwrap();
-    assert!(error.to_string().contains("UnknownIssuer"), "{error}");
+    assert!(format!("{error:?}").contains("UnknownIssuer"), "{error:?}");
     assert_eq!(response.unwrap().status(), StatusCode::OK);
 }
 
