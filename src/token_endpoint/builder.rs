@@ -161,10 +161,11 @@ impl TokenEndpointBuilder {
     ///
     /// # Errors
     /// Every mistake at once: an issuer or an authorization endpoint that is not an `https` URL (plain `http` is accepted for a
-    /// loopback address); two keys with the same `kid`; no grant, or one grant twice; a grant without its settings; an idle
-    /// lifetime of refresh tokens of 0, or longer than the absolute one; a lifetime of access tokens of 0, or longer than a
-    /// day; a key prepublication longer than 366 days; a maximum of 0 failed authentications, or a window of 0 or longer than
-    /// 366 days; an invalid scope name. Or the system provides no random bytes.
+    /// loopback address); two keys with the same `kid`; no grant, or one grant twice; a grant without its settings;
+    /// `refresh_token` without `authorization_code`; an idle lifetime of refresh tokens of 0, or longer than the absolute one;
+    /// a lifetime of access tokens of 0, or longer than a day; a key prepublication longer than 366 days; a maximum of 0
+    /// failed authentications, or a window of 0 or longer than 366 days; an invalid scope name. Or the system provides no
+    /// random bytes.
     pub fn build(self) -> Result<TokenEndpoint, ConfigError> {
         self.check()?;
         let base = self.issuer.trim_end_matches('/').to_owned();
@@ -251,6 +252,10 @@ impl TokenEndpointBuilder {
                     let change = "implement Grant::refresh_token_settings, as RefreshTokenGrant does";
                     mistakes.add("grant", "refresh_token without settings", change);
                 }
+            }
+            if self.offered(AUTHORIZATION_CODE).is_none() {
+                let change = "also offer AuthorizationCodeGrant, or leave refresh_token out";
+                mistakes.add("grant", "refresh_token, but no offered grant issues refresh tokens", change);
             }
         }
         let mut names: Vec<_> = self.grants.iter().map(|grant| grant.grant_type()).collect();

@@ -23,7 +23,8 @@ use crate::{
 };
 
 /// The grant `refresh_token`, and the lifetimes of refresh tokens. A client that is registered for it gets a refresh token
-/// when it redeems an authorization code.
+/// when it redeems an authorization code, so the endpoint must also offer
+/// [`AuthorizationCodeGrant`](super::AuthorizationCodeGrant).
 ///
 /// ```
 /// use std::time::Duration;

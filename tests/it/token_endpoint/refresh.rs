@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tower_oauth::token_endpoint::{
-    AuthorizationCodeGrant, Client, ClientCredential, Grant, Granted, MemoryStore, RefreshTokenGrant, TokenEndpoint,
-    TokenError, TokenFormat, TokenRequest,
+    AuthorizationCodeGrant, Client, ClientCredential, ClientCredentialsGrant, Grant, Granted, MemoryStore,
+    RefreshTokenGrant, TokenEndpoint, TokenError, TokenFormat, TokenRequest,
 };
 
 use super::{AUTHORIZE, World, part, usual};
@@ -82,6 +82,20 @@ fn reports_a_grant_that_does_not_return_its_settings() {
     let error = error.unwrap_err();
     let settings: Vec<_> = error.mistakes().iter().map(tower_oauth::error::ConfigMistake::setting).collect();
     assert_eq!(settings, ["grant", "grant"], "{error}");
+}
+
+#[test]
+fn reports_refresh_tokens_that_no_grant_issues() {
+    let build = |with_code: bool| {
+        let world = World::new();
+        let key = tower_oauth::keys::PrivateKey::generate(tower_oauth::keys::Algorithm::ES256).unwrap();
+        let builder = TokenEndpoint::builder(super::ISSUER, key, world.clients).grant(ClientCredentialsGrant::new());
+        let builder = builder.grant(RefreshTokenGrant::new());
+        if with_code { builder.grant(AuthorizationCodeGrant::new(AUTHORIZE)) } else { builder }.build()
+    };
+    let error = build(false).unwrap_err().to_string();
+    assert!(error.contains("no offered grant issues refresh tokens"), "{error}");
+    assert!(build(true).is_ok());
 }
 
 #[tokio::test]
