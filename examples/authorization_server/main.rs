@@ -36,6 +36,8 @@ use crate::{
 
 mod clients;
 mod csrf;
+#[path = "../support/log.rs"]
+mod log;
 #[path = "../support/mistakes.rs"]
 mod mistakes;
 mod pages;

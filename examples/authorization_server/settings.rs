@@ -1,6 +1,6 @@
 //! Reads the settings of the program from the environment.
 
-use std::{env, io, io::IsTerminal as _, sync::Arc};
+use std::{env, sync::Arc};
 
 use http::Uri;
 use tokio::net::TcpListener;
@@ -10,12 +10,12 @@ use tower_oauth::{
         AuthorizationCodeGrant, Client, ClientCredentialsGrant, Clients, RefreshTokenGrant, TokenEndpoint,
     },
 };
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use crate::{
     Host,
     clients::{self, Registered},
     csrf::Csrf,
+    log::start_log,
     mistakes::Mistakes,
     signing_key,
     store::Store,
@@ -67,14 +67,6 @@ pub(crate) async fn read() -> Result<Settings, Mistakes> {
         }
         _ => Err(mistakes),
     }
-}
-
-/// Starts the log on standard error.
-fn start_log(mistakes: &mut Mistakes) {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env();
-    let filter = filter.map_err(|error| mistakes.add("RUST_LOG", error)).unwrap_or_default();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    log.with_ansi(io::stderr().is_terminal()).init();
 }
 
 /// Returns the listener, its address and the issuer. The address is `BIND`, with the actual port if that is 0.

@@ -28,6 +28,8 @@ use tracing::info;
 
 use crate::settings::Settings;
 
+#[path = "../support/log.rs"]
+mod log;
 #[path = "../support/mistakes.rs"]
 mod mistakes;
 mod settings;

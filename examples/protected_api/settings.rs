@@ -1,15 +1,14 @@
 //! Reads the settings of the program from the environment.
 
-use std::{env, io, io::IsTerminal as _, sync::Arc, time::Duration};
+use std::{env, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 use tower_oauth::{
     Cached, IntrospectionVerifier, Issuer, JwtOrOpaque, JwtVerifier,
     verify::{ClientAuthentication, Verify},
 };
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use crate::mistakes::Mistakes;
+use crate::{log::start_log, mistakes::Mistakes};
 
 /// Everything that the environment decides.
 pub(crate) struct Settings {
@@ -43,14 +42,6 @@ pub(crate) async fn read() -> Result<Settings, Mistakes> {
         }
         _ => Err(mistakes),
     }
-}
-
-/// Starts the log on standard error.
-fn start_log(mistakes: &mut Mistakes) {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env();
-    let filter = filter.map_err(|error| mistakes.add("RUST_LOG", error)).unwrap_or_default();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    log.with_ansi(io::stderr().is_terminal()).init();
 }
 
 /// Returns the mode and its verifier.

@@ -109,41 +109,30 @@ pub trait Verify: Send + Sync + 'static {
     }
 }
 
-impl<V: Verify + ?Sized> Verify for Box<V> {
-    fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
-        (**self).verify(presented)
-    }
+/// Implements [`Verify`] for a pointer. It forwards every method, because the defaults of a wrapper would be wrong.
+macro_rules! forward_verify {
+    ($($pointer:ident)+) => {$(
+        impl<V: Verify + ?Sized> Verify for $pointer<V> {
+            fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
+                (**self).verify(presented)
+            }
 
-    fn verify_if_responsible(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
-        (**self).verify_if_responsible(presented)
-    }
+            fn verify_if_responsible(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
+                (**self).verify_if_responsible(presented)
+            }
 
-    fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
-        (**self).cache_key(presented, key);
-    }
+            fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
+                (**self).cache_key(presented, key);
+            }
 
-    fn is_still_valid(&self, token: &Token) -> bool {
-        (**self).is_still_valid(token)
-    }
+            fn is_still_valid(&self, token: &Token) -> bool {
+                (**self).is_still_valid(token)
+            }
+        }
+    )+};
 }
 
-impl<V: Verify + ?Sized> Verify for Arc<V> {
-    fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
-        (**self).verify(presented)
-    }
-
-    fn verify_if_responsible(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
-        (**self).verify_if_responsible(presented)
-    }
-
-    fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
-        (**self).cache_key(presented, key);
-    }
-
-    fn is_still_valid(&self, token: &Token) -> bool {
-        (**self).is_still_valid(token)
-    }
-}
+forward_verify!(Box Arc);
 
 /// The result of a verifier, now or later.
 #[must_use = "a token is accepted or refused only by its verdict"]
