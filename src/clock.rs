@@ -18,7 +18,8 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Returns the time of day.
     fn now(&self) -> SystemTime;
 
-    /// Returns a monotonic time: how long ago a fixed moment was. Unlike [`now`](Self::now) it never goes back.
+    /// Returns a monotonic time: how long ago a fixed moment was. Unlike [`now`](Self::now) it never goes back. It may stop
+    /// while the machine is suspended: ages are the greater of the differences of both times.
     ///
     /// Default: the time since this method was first called in the process.
     fn elapsed(&self) -> Duration {
@@ -88,6 +89,34 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 
     fn sleep(&self, duration: Duration) -> SleepFuture {
         (**self).sleep(duration)
+    }
+}
+
+/// A moment by both clocks, to measure an age from it.
+///
+/// The monotonic time stops while the machine is suspended, and the time of day can be set. So an age is the greater of the
+/// two differences: a suspended machine and a time of day that was set back never lengthen the use of anything.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    elapsed: Duration,
+    time_of_day: SystemTime,
+}
+
+impl Moment {
+    /// Returns the current moment.
+    pub(crate) fn now(clock: &dyn Clock) -> Self {
+        Self { elapsed: clock.elapsed(), time_of_day: clock.now() }
+    }
+
+    /// Returns how long ago this moment was at `now`. Zero for a later moment.
+    pub(crate) fn age(&self, now: &Self) -> Duration {
+        let by_day = now.time_of_day.duration_since(self.time_of_day).unwrap_or_default();
+        now.elapsed.saturating_sub(self.elapsed).max(by_day)
+    }
+
+    /// Returns the time of day, to compare with the dates of tokens.
+    pub(crate) fn time_of_day(&self) -> SystemTime {
+        self.time_of_day
     }
 }
 

@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     acts_for::ActsFor,
-    claims::{ClaimNames, Facts, NumericDate},
+    claims::{ClaimNames, Facts, NumericDate, TokenOrigin},
     error::{AuthError, Reason},
     scope::{RequiredScopes, ScopeHierarchy, Scopes},
 };
@@ -35,19 +35,45 @@ use crate::{
 pub struct Token {
     facts: Arc<Facts>,
     hierarchy: Option<Arc<ScopeHierarchy>>,
+    /// Which verifiers of nested [`JwtOrOpaque`](crate::JwtOrOpaque)s made the token.
+    branches: Branches,
+}
+
+/// A stack of choices between two verifiers, the outermost choice on top. Each choice is a bit below the highest one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Branches(u64);
+
+impl Default for Branches {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl Branches {
+    /// Adds the choice of an outer verifier. With more than 63 choices, all of them are lost.
+    pub(crate) fn push(self, second: bool) -> Self {
+        if self.0 == 0 || self.0.leading_zeros() == 0 { Self(0) } else { Self(self.0 << 1 | u64::from(second)) }
+    }
+
+    /// Returns the outermost choice and the others.
+    pub(crate) fn pop(self) -> Option<(bool, Self)> {
+        (self.0 > 1).then_some((self.0 & 1 == 1, Self(self.0 >> 1)))
+    }
+
+    /// Adds all choices of `outer`.
+    pub(crate) fn append(self, outer: Self) -> Self {
+        match outer.pop() {
+            Some((second, inner)) => self.append(inner).push(second),
+            None => self,
+        }
+    }
 }
 
 impl Token {
-    pub(crate) fn from_claims(claims: String, names: &ClaimNames) -> Result<Self, AuthError> {
-        Self::from_signed_claims(0, claims, names)
-    }
-
-    /// `key_epoch` is the epoch of the key set that the signature was checked with.
-    pub(crate) fn from_signed_claims(key_epoch: u64, claims: String, names: &ClaimNames) -> Result<Self, AuthError> {
-        let mut facts =
-            Facts::parse(claims, names).map_err(|error| AuthError::from(Reason::MalformedClaims).with_source(error))?;
-        facts.key_epoch = key_epoch;
-        Ok(Self { facts: Arc::new(facts), hierarchy: None })
+    pub(crate) fn from_claims(origin: TokenOrigin, claims: String, names: &ClaimNames) -> Result<Self, AuthError> {
+        let facts = Facts::parse(origin, claims, names)
+            .map_err(|error| AuthError::from(Reason::MalformedClaims).with_source(error))?;
+        Ok(Self { facts: Arc::new(facts), hierarchy: None, branches: Branches::default() })
     }
 
     pub(crate) fn with_hierarchy(self, hierarchy: Option<&Arc<ScopeHierarchy>>) -> Self {
@@ -56,6 +82,14 @@ impl Token {
 
     pub(crate) fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    pub(crate) fn branches(&self) -> Branches {
+        self.branches
+    }
+
+    pub(crate) fn with_branches(self, branches: Branches) -> Self {
+        Self { branches, ..self }
     }
 
     /// Returns `iss`: the issuer.

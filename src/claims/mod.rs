@@ -12,7 +12,11 @@ use std::{
     any::Any,
     borrow::Cow,
     fmt,
-    sync::{Arc, OnceLock},
+    num::NonZeroU64,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -24,7 +28,7 @@ use serde::{
 use crate::{
     acts_for::ActsFor,
     config_error::MistakeCollector,
-    json::{OneOrMany, OtherNames, Skip, Str, once},
+    json::{OneOrMany, OtherNames, Skip, Str, object, once},
 };
 
 /// The claims that hold the scopes and the client. The first one that is present is used.
@@ -101,8 +105,28 @@ pub(crate) struct Facts {
     pub(crate) shared: OnceLock<Arc<dyn Any + Send + Sync>>,
     /// What was computed from the claims on first use.
     pub(crate) derived: DerivedFacts,
+    pub(crate) origin: TokenOrigin,
+}
+
+/// Which verifier made a token, and with which keys.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct TokenOrigin {
+    /// `None` for a verifier of the application.
+    pub(crate) verifier: Option<VerifierId>,
     /// Epoch of the key set that the signature was checked with. 0 if no key set was used.
     pub(crate) key_epoch: u64,
+}
+
+/// Identifies a verifier of this crate within the process. Clones of a verifier have the same id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct VerifierId(NonZeroU64);
+
+impl VerifierId {
+    /// Returns an id that no other verifier has.
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NonZeroU64::new(NEXT.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroU64::MAX))
+    }
 }
 
 /// Facts that are computed on first use and then cached.
@@ -141,7 +165,7 @@ impl Audience {
 }
 
 impl Facts {
-    pub(crate) fn parse(claims: String, names: &ClaimNames) -> Result<Self, ClaimsError> {
+    pub(crate) fn parse(origin: TokenOrigin, claims: String, names: &ClaimNames) -> Result<Self, ClaimsError> {
         let mut json = serde_json::Deserializer::from_str(&claims);
         let members = ReadMembers { text: &claims, names }.deserialize(&mut json).and_then(|members| {
             json.end()?;
@@ -164,7 +188,7 @@ impl Facts {
             rules: names.rules.clone(),
             shared: OnceLock::new(),
             derived: DerivedFacts::default(),
-            key_epoch: 0,
+            origin,
             claims,
         })
     }
@@ -211,7 +235,8 @@ pub(crate) fn unverified_issuer(claims: &[u8]) -> Option<String> {
     struct UnverifiedClaims {
         iss: String,
     }
-    serde_json::from_slice::<UnverifiedClaims>(claims).ok().map(|claims| claims.iss)
+    // Strict, as for a verified token: a repeated `iss`, bytes after the object, or a byte order mark are errors.
+    object::<UnverifiedClaims>(str::from_utf8(claims).ok()?).ok().map(|claims| claims.iss)
 }
 
 /// The position at which the claims are malformed, without the text there.

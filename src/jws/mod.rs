@@ -18,7 +18,11 @@ compile_error!("tower-oauth needs a crypto backend: turn on the feature `aws-lc-
 
 use std::fmt;
 
-use base64::{DecodeSliceError, Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    DecodeSliceError, Engine,
+    alphabet::URL_SAFE,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose::URL_SAFE_NO_PAD},
+};
 
 pub use self::algorithm::{Algorithm, HmacAlgorithm, UnknownAlgorithm};
 #[cfg(feature = "aws-lc-rs")]
@@ -119,6 +123,26 @@ fn split_at_dot(text: &[u8]) -> Option<(&[u8], &[u8])> {
 pub(crate) fn unverified_payload(token: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()
 }
+
+/// True if a token has the form of a JWS or JWE: its first segment, before a dot, encodes a JSON object.
+///
+/// This also holds for many malformed headers: other base64, white space or a byte order mark before the object, an object
+/// that does not end. So no malformed JWT counts as an opaque token.
+pub(crate) fn has_jwt_form(token: &str) -> bool {
+    let Some((header, _)) = token.split_once('.') else { return false };
+    let header = header.replace('+', "-").replace('/', "_");
+    let Ok(header) = ANY_BASE64.decode(header) else { return false };
+    let header = header.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&header);
+    header.trim_ascii_start().starts_with(b"{")
+}
+
+/// Base64 with or without padding and with any bits at the end. Only to recognize what a strict decoder refuses.
+const ANY_BASE64: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// A buffer on the stack for headers of usual size; a larger one is on the heap.
 pub(crate) struct HeaderBuffer {

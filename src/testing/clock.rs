@@ -35,6 +35,11 @@ impl ManualClock {
         self.elapsed.send_modify(|elapsed| *elapsed += by);
     }
 
+    /// Moves only the time of day forward, as a machine does that was suspended. No sleeping task wakes.
+    pub fn suspend(&self, time: Duration) {
+        *lock(&self.now) += time;
+    }
+
     /// Sets the time of day, also backwards, as an administrator might. The monotonic time doesn't change, so no sleeping task
     /// wakes.
     pub fn set(&self, to: SystemTime) {

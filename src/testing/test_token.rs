@@ -9,7 +9,11 @@ use serde_json::{Map, Value};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{claims::ClaimNames, scope::ScopeHierarchy, token::Token};
+use crate::{
+    claims::{ClaimNames, TokenOrigin},
+    scope::ScopeHierarchy,
+    token::Token,
+};
 
 /// Builder for a [`Token`](crate::Token) that no verifier checked. It can put the token into a request, like the layer.
 ///
@@ -66,7 +70,8 @@ impl TestToken {
     /// A standard claim has a wrong type.
     #[must_use]
     pub fn build(self) -> Token {
-        let token = Token::from_claims(Value::Object(self.claims).to_string(), &ClaimNames::default());
+        let token =
+            Token::from_claims(TokenOrigin::default(), Value::Object(self.claims).to_string(), &ClaimNames::default());
         token
             .expect("the claims have the types of the standard")
             .with_hierarchy(self.hierarchy.map(Into::into).as_ref())

@@ -22,8 +22,9 @@ use quick_cache::{
     sync::{Cache, DefaultLifecycle},
 };
 
-use super::{JwtVerifier, PresentedToken, Verdict, Verify, trusted_issuers::unverified_token_issuer};
+use super::{CacheKey, JwtVerifier, PresentedToken, Verdict, Verify, trusted_issuers::unverified_token_issuer};
 use crate::{
+    claims::VerifierId,
     clock::{Clock, SystemClock},
     error::{AuthError, AuthErrorKind, Reason},
     sync::lock,
@@ -57,6 +58,7 @@ use crate::{
 /// [`IssuerBuilder::build`](crate::issuer::IssuerBuilder::build), which fetches nothing at first.
 #[derive(Clone)]
 pub struct DynamicIssuers {
+    id: VerifierId,
     approve: Arc<dyn Approve>,
     approved: Arc<Cache<String, ApprovedIssuer>>,
     /// The time of each refusal, by [`Clock::elapsed`].
@@ -205,22 +207,28 @@ fn cache_for(issuers: u32) -> Arc<Cache<String, ApprovedIssuer>> {
 impl Verify for DynamicIssuers {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         match unverified_token_issuer(presented.token()).and_then(|issuer| self.verifier(&issuer)) {
-            Ok(verifier) => verifier.verify(presented),
-            Err(error) => Verdict::Now(Err(error)),
+            Ok(verifier) => presented.called_instead(self.id, || verifier.verify(presented)),
+            Err(error) => {
+                presented.called(self.id);
+                Verdict::Now(Err(error))
+            }
         }
     }
 
     fn verify_if_responsible(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
         let issuer = unverified_token_issuer(presented.token()).ok()?;
         match self.verifier(&issuer) {
-            Ok(verifier) => Some(verifier.verify(presented)),
+            Ok(verifier) => Some(presented.called_instead(self.id, || verifier.verify(presented))),
             // Not our issuer. A tenant above the limit is ours and gets 503.
             Err(error) if error.kind() == AuthErrorKind::InvalidToken => None,
             Err(error) => Some(Verdict::Now(Err(error))),
         }
     }
 
-    // `cache_key` has its default, because the verdicts of a `JwtVerifier` depend on nothing but the token.
+    // One id stands for all verifiers, because nothing but the token chooses one of them.
+    fn cache_key(&self, _: &PresentedToken<'_>, key: &mut CacheKey) {
+        key.add_verifier(self.id);
+    }
 
     fn is_still_valid(&self, token: &Token) -> bool {
         let verifier = token.issuer().and_then(|issuer| self.verifier(issuer).ok());
@@ -261,6 +269,7 @@ impl DynamicIssuersBuilder {
     pub fn build(self) -> DynamicIssuers {
         let Self { approve, max_issuers, clock } = self;
         DynamicIssuers {
+            id: VerifierId::new(),
             approve,
             approved: cache_for(max_issuers),
             refused: Arc::new(Cache::new(MAX_REFUSED)),

@@ -3,17 +3,24 @@
 //! *In*: a [`PresentedToken`]. *Out*: the verdict of the verifier that is responsible for the token.
 //!
 //! The first verifier decides by the token's unverified issuer whether it is responsible. Its verdict is final: a JWT that it
-//! refuses is not passed on. All other tokens go to the second verifier.
+//! refuses is not passed on. A JWT of another issuer, or a malformed one, is refused here too. Only tokens that don't have the
+//! form of a JWT go to the second verifier.
 
 use std::sync::Arc;
 
 use super::{CacheKey, PresentedToken, Verdict, Verify};
 use crate::{
     error::{AuthError, Reason},
+    jws::has_jwt_form,
     token::Token,
+    verify::trusted_issuers::unverified_token_issuer,
 };
 
-/// Verifies the tokens that `A` is responsible for with `A`, and all others with `B`.
+/// Verifies JWTs with `A`, and opaque tokens with `B`.
+///
+/// Everything that has the form of a JWT is verified by `A`, also a JWT of another issuer, which `A` refuses, unless
+/// [`introspect_foreign_jwts`](JwtOrOpaqueBuilder::introspect_foreign_jwts) is set. So a JWT that can't be verified locally gets no
+/// second chance at the introspection endpoint.
 ///
 /// ```
 /// # fn example(jwt: tower_oauth::JwtVerifier, introspection: tower_oauth::IntrospectionVerifier) {
@@ -36,10 +43,11 @@ pub struct JwtOrOpaque<A, B> {
     jwt: A,
     opaque: Arc<B>,
     require_both: bool,
+    introspect_foreign_jwts: bool,
 }
 
 impl<A: Verify, B: Verify> JwtOrOpaque<A, B> {
-    /// Verifies a token with `jwt` if that is responsible for it, and with `opaque` otherwise.
+    /// Verifies JWTs with `jwt`, and opaque tokens with `opaque`.
     #[must_use]
     pub fn new(jwt: A, opaque: B) -> Self {
         Self::builder(jwt, opaque).build()
@@ -47,7 +55,14 @@ impl<A: Verify, B: Verify> JwtOrOpaque<A, B> {
 
     /// Returns a builder for further settings.
     pub fn builder(jwt: A, opaque: B) -> JwtOrOpaqueBuilder<A, B> {
-        JwtOrOpaqueBuilder { jwt, opaque, require_both: false }
+        JwtOrOpaqueBuilder { jwt, opaque, require_both: false, introspect_foreign_jwts: false }
+    }
+
+    /// True for a token that the first verifier is not responsible for and must refuse.
+    fn must_refuse(&self, token: &str) -> bool {
+        // Without a readable `iss` it may be a malformed token of our own issuer.
+        let foreign = || unverified_token_issuer(token).is_ok();
+        has_jwt_form(token) && !(self.introspect_foreign_jwts && foreign())
     }
 
     /// Verifies a token with the second verifier too, if the first one accepts it.
@@ -77,6 +92,7 @@ pub struct JwtOrOpaqueBuilder<A, B> {
     jwt: A,
     opaque: B,
     require_both: bool,
+    introspect_foreign_jwts: bool,
 }
 
 impl<A: Verify, B: Verify> JwtOrOpaqueBuilder<A, B> {
@@ -90,11 +106,20 @@ impl<A: Verify, B: Verify> JwtOrOpaqueBuilder<A, B> {
         Self { require_both: true, ..self }
     }
 
+    /// Verifies JWTs of issuers that the first verifier doesn't know with the second one. For an authorization server that
+    /// also introspects the JWTs of other issuers.
+    ///
+    /// The cost: the second verifier alone decides about such a JWT, and any client can cause calls of its endpoint with them.
+    /// A JWT whose `iss` can't be read strictly is still refused.
+    pub fn introspect_foreign_jwts(self) -> Self {
+        Self { introspect_foreign_jwts: true, ..self }
+    }
+
     /// Builds the verifier.
     #[must_use]
     pub fn build(self) -> JwtOrOpaque<A, B> {
-        let Self { jwt, opaque, require_both } = self;
-        JwtOrOpaque { jwt, opaque: Arc::new(opaque), require_both }
+        let Self { jwt, opaque, require_both, introspect_foreign_jwts } = self;
+        JwtOrOpaque { jwt, opaque: Arc::new(opaque), require_both, introspect_foreign_jwts }
     }
 }
 
@@ -102,16 +127,18 @@ impl<A: Verify, B: Verify> Verify for JwtOrOpaque<A, B> {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         match self.jwt.verify_if_responsible(presented) {
             Some(verdict) if self.require_both => self.verify_with_both(presented, verdict),
-            Some(verdict) => verdict,
-            None => self.opaque.verify(presented),
+            Some(verdict) => verdict.with_branch(JWT),
+            None if self.must_refuse(presented.token()) => self.jwt.verify(presented).with_branch(JWT),
+            None => self.opaque.verify(presented).with_branch(OPAQUE),
         }
     }
 
     fn verify_if_responsible(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
         match self.jwt.verify_if_responsible(presented) {
             Some(verdict) if self.require_both => Some(self.verify_with_both(presented, verdict)),
-            Some(verdict) => Some(verdict),
-            None => self.opaque.verify_if_responsible(presented),
+            Some(verdict) => Some(verdict.with_branch(JWT)),
+            None if self.must_refuse(presented.token()) => None,
+            None => self.opaque.verify_if_responsible(presented).map(|verdict| verdict.with_branch(OPAQUE)),
         }
     }
 
@@ -120,12 +147,18 @@ impl<A: Verify, B: Verify> Verify for JwtOrOpaque<A, B> {
         self.opaque.cache_key(presented, key);
     }
 
-    // Each verifier recognizes its own tokens. With `require_both`, a verdict combines both verifiers and contains nothing of
+    // The verifier that made the token decides. With `require_both`, a verdict combines both verifiers and contains nothing of
     // the first one's token, so it can't be checked again. Wrap the inner verifiers in `Cached` instead.
     fn is_still_valid(&self, token: &Token) -> bool {
-        !self.require_both && (self.jwt.is_still_valid(token) || self.opaque.is_still_valid(token))
+        let Some((branch, inner)) = token.branches().pop().filter(|_| !self.require_both) else { return false };
+        let token = token.clone().with_branches(inner);
+        if branch == OPAQUE { self.opaque.is_still_valid(&token) } else { self.jwt.is_still_valid(&token) }
     }
 }
+
+/// The first and the second verifier, as branches of a token.
+const JWT: bool = false;
+const OPAQUE: bool = true;
 
 /// Returns an error if the first verifier refused the token, or if the token is bound to a key.
 ///

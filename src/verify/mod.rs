@@ -16,13 +16,14 @@ pub(crate) mod jwt;
 pub(crate) mod jwt_or_opaque;
 pub(crate) mod preset;
 mod trusted_issuers;
+mod verifier_ids;
 
 use std::{
     cell::Cell,
     fmt,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use http::request::Parts;
@@ -30,6 +31,7 @@ use serde::Serialize;
 
 #[cfg(feature = "test-util")]
 pub(crate) use self::jwt::check_signature;
+use self::verifier_ids::VerifierIds;
 pub use self::{
     cached::{CacheKey, CachedBuilder},
     dynamic_issuers::{DynamicIssuers, DynamicIssuersBuilder},
@@ -41,10 +43,10 @@ pub use self::{
 pub(crate) use self::{jwt::JwtVerifier, preset::Preset};
 pub use crate::credentials::BearerMethod;
 use crate::{
-    claims::ClaimNames,
+    claims::{ClaimNames, TokenOrigin, VerifierId},
     credentials::Credentials,
     error::{AuthError, Reason},
-    token::Token,
+    token::{Branches, Token},
 };
 
 /// Verifies the token of a request.
@@ -90,9 +92,13 @@ pub trait Verify: Send + Sync + 'static {
     /// Adds what the verdict depends on besides the token, such as an endpoint or a tenant in a header. For
     /// [`Cached`](crate::Cached).
     ///
-    /// A verifier whose `verify` uses [`PresentedToken::parts`] or [`PresentedToken::bearer_method`] reads them here too, and
-    /// adds each value that it uses. For a missing value it also adds a part, such as an empty one. If nothing is added,
-    /// verdicts of such a verifier are not cached.
+    /// A verifier that passes tokens to another one calls that one's `cache_key`, too, and chooses it in the same way as
+    /// in `verify`. The verifiers of this crate add themselves. So a verdict is found again only if the same verifier is
+    /// chosen again; the verdict of a verifier that did not add itself is never cached.
+    ///
+    /// A verifier whose own verdict depends on [`PresentedToken::parts`] or [`PresentedToken::bearer_method`] reads them here
+    /// too, and adds each value that it uses. For a missing value it also adds a part, such as an empty one. If nothing is
+    /// added, verdicts of such a verifier are not cached.
     ///
     /// Default: adds nothing.
     fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
@@ -102,10 +108,10 @@ pub trait Verify: Send + Sync + 'static {
     /// Returns whether a token that this verifier accepted earlier would still be accepted. Checks only what can be checked
     /// without the network. [`Cached`](crate::Cached) calls it on every hit, and checks the expiry itself.
     ///
-    /// Default: true for tokens made with a [`TokenPermit`], false for those of a [`JwtVerifier`]. Only
-    /// that verifier knows whether its issuer still publishes the key, so a wrapper must forward this method.
+    /// Default: true for tokens made with a [`TokenPermit`], false for those of the crate's verifiers. Only the verifier that
+    /// made a token knows whether its issuer still publishes the key, so a wrapper must forward this method.
     fn is_still_valid(&self, token: &Token) -> bool {
-        token.facts().key_epoch == 0
+        token.facts().origin.verifier.is_none()
     }
 }
 
@@ -147,7 +153,20 @@ pub enum Verdict {
 impl Verdict {
     /// Returns a verdict whose result is the output of this future.
     pub fn later(verifying: impl Future<Output = Result<Token, AuthError>> + Send + 'static) -> Self {
-        Self::Later(VerdictFuture(Box::pin(verifying)))
+        Self::Later(VerdictFuture { verifying: Box::pin(verifying), branches: Branches::default() })
+    }
+
+    /// Records in the token which of two verifiers made it.
+    fn with_branch(self, second: bool) -> Self {
+        match self {
+            Self::Now(result) => Self::Now(result.map(|token| {
+                let branches = token.branches().push(second);
+                token.with_branches(branches)
+            })),
+            Self::Later(VerdictFuture { verifying, branches }) => {
+                Self::Later(VerdictFuture { verifying, branches: branches.push(second) })
+            }
+        }
     }
 
     /// Returns the result; waits for it if necessary.
@@ -164,13 +183,21 @@ impl Verdict {
 
 /// The future of [`Verdict::Later`].
 #[must_use = "futures do nothing unless polled"]
-pub struct VerdictFuture(Pin<Box<dyn Future<Output = Result<Token, AuthError>> + Send>>);
+pub struct VerdictFuture {
+    verifying: Pin<Box<dyn Future<Output = Result<Token, AuthError>> + Send>>,
+    /// Added to the token's choices.
+    branches: Branches,
+}
 
 impl Future for VerdictFuture {
     type Output = Result<Token, AuthError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
+        let result = ready!(self.verifying.as_mut().poll(cx));
+        Poll::Ready(result.map(|token| {
+            let branches = token.branches().append(self.branches);
+            token.with_branches(branches)
+        }))
     }
 }
 
@@ -195,11 +222,13 @@ pub struct PresentedToken<'r> {
     parts: &'r Parts,
     /// True if more than the token was read. A cached verdict may then depend on it.
     request_read: Cell<bool>,
+    /// The verifiers of this crate that were called.
+    called: Cell<VerifierIds>,
 }
 
 impl<'r> PresentedToken<'r> {
     pub(crate) fn new(credentials: Credentials<'r>, parts: &'r Parts) -> Self {
-        Self { credentials, parts, request_read: Cell::new(false) }
+        Self { credentials, parts, request_read: Cell::new(false), called: Cell::new(VerifierIds::default()) }
     }
 
     /// Returns the token exactly as it was sent. It has only the characters of RFC 6750 §2.1 and at most the server's
@@ -230,14 +259,34 @@ impl<'r> PresentedToken<'r> {
         OwnedPresentedToken { credentials, parts: self.parts().clone() }
     }
 
-    /// Returns what `verify` returns, and whether it read more than the token. Calls can be nested; the outer call also
-    /// reports what was read in the inner one.
-    fn track_reads<T>(&self, verify: impl FnOnce() -> T) -> (T, bool) {
-        let read_before = self.request_read.take();
+    /// Returns what `verify` returns, and what it used. Calls can be nested; the outer call also reports what the inner one
+    /// used.
+    fn track<T>(&self, verify: impl FnOnce() -> T) -> (T, VerdictInputs) {
+        let (read_before, called_before) = (self.request_read.take(), self.called.take());
         let result = verify();
-        let read = self.request_read.get();
-        self.request_read.set(read_before || read);
-        (result, read)
+        let inputs = VerdictInputs { request_read: self.request_read.get(), called: self.called.get() };
+        self.request_read.set(read_before || inputs.request_read);
+        self.called.set(called_before.with_all(inputs.called));
+        (result, inputs)
+    }
+
+    /// Records that the verifier with this id is called.
+    fn called(&self, id: VerifierId) {
+        self.called.set(self.called.get().with(id));
+    }
+
+    /// Records that all these verifiers are called.
+    fn called_all(&self, ids: VerifierIds) {
+        self.called.set(self.called.get().with_all(ids));
+    }
+
+    /// Returns what `verify` returns, and records only `id` as called. For a verifier that chooses another one by nothing but
+    /// the token, and whose own id stands for all of them.
+    fn called_instead<T>(&self, id: VerifierId, verify: impl FnOnce() -> T) -> T {
+        let before = self.called.get();
+        let result = verify();
+        self.called.set(before.with(id));
+        result
     }
 
     /// Returns the permit to make a [`Token`].
@@ -251,6 +300,12 @@ impl fmt::Debug for PresentedToken<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PresentedToken").field("credentials", &self.credentials).finish_non_exhaustive()
     }
+}
+
+/// What a verifier used to make a verdict, besides the token.
+struct VerdictInputs {
+    request_read: bool,
+    called: VerifierIds,
 }
 
 /// A copy of a [`PresentedToken`] that doesn't borrow from the request.
@@ -281,6 +336,6 @@ impl TokenPermit {
     pub fn token(self, claims: &impl Serialize) -> Result<Token, AuthError> {
         let () = self.made_by_verification;
         let claims = serde_json::to_string(claims).map_err(|_| Reason::MalformedClaims)?;
-        Token::from_claims(claims, &ClaimNames::default())
+        Token::from_claims(TokenOrigin::default(), claims, &ClaimNames::default())
     }
 }

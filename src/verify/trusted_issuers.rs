@@ -7,9 +7,9 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use super::{JwtVerifier, PresentedToken, Verdict, Verify};
+use super::{CacheKey, JwtVerifier, PresentedToken, Verdict, Verify};
 use crate::{
-    claims::unverified_issuer,
+    claims::{VerifierId, unverified_issuer},
     config_error::{ConfigError, MistakeCollector},
     error::{AuthError, Reason},
     jws::unverified_payload,
@@ -32,6 +32,7 @@ use crate::{
 /// A `sub` or `client_id` is unique only within its issuer. Use it together with [`Token::issuer`](crate::Token::issuer).
 #[derive(Clone)]
 pub struct TrustedIssuers {
+    id: VerifierId,
     verifiers: Arc<HashMap<Box<str>, JwtVerifier>>,
 }
 
@@ -53,7 +54,7 @@ impl TrustedIssuers {
             mistakes.add("issuers", "the list is empty", "give at least one verifier");
         }
         mistakes.finish()?;
-        Ok(Self { verifiers: Arc::new(by_issuer) })
+        Ok(Self { id: VerifierId::new(), verifiers: Arc::new(by_issuer) })
     }
 }
 
@@ -61,17 +62,23 @@ impl Verify for TrustedIssuers {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         let issuer = unverified_token_issuer(presented.token());
         match issuer.and_then(|issuer| self.verifiers.get(&*issuer).ok_or_else(|| Reason::WrongIssuer.into())) {
-            Ok(verifier) => verifier.verify(presented),
-            Err(error) => Verdict::Now(Err(error)),
+            Ok(verifier) => presented.called_instead(self.id, || verifier.verify(presented)),
+            Err(error) => {
+                presented.called(self.id);
+                Verdict::Now(Err(error))
+            }
         }
     }
 
     fn verify_if_responsible(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
         let verifier = self.verifiers.get(&*unverified_token_issuer(presented.token()).ok()?)?;
-        Some(verifier.verify(presented))
+        Some(presented.called_instead(self.id, || verifier.verify(presented)))
     }
 
-    // `cache_key` has its default, because the verdicts of a `JwtVerifier` depend on nothing but the token.
+    // One id stands for all verifiers, because nothing but the token chooses one of them.
+    fn cache_key(&self, _: &PresentedToken<'_>, key: &mut CacheKey) {
+        key.add_verifier(self.id);
+    }
 
     fn is_still_valid(&self, token: &Token) -> bool {
         let verifier = token.issuer().and_then(|issuer| self.verifiers.get(issuer));

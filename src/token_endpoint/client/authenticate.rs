@@ -22,7 +22,7 @@ use super::{
     throttle::Throttle,
 };
 use crate::{
-    claims::{ClaimNames, Facts},
+    claims::{ClaimNames, Facts, TokenOrigin},
     config_error::ConfigError,
     jws::{Compact, HeaderBuffer, JoseHeader, SignatureAlgorithm},
     keys::KeySet,
@@ -107,7 +107,7 @@ impl Authenticator {
         let mut buffer = HeaderBuffer::new();
         let header = compact.header_bytes(&mut buffer).and_then(JoseHeader::parse).ok_or_else(failed)?;
         let claims = compact.payload().and_then(|payload| String::from_utf8(payload).ok()).ok_or_else(failed)?;
-        let claims = Facts::parse(claims, &ClaimNames::default()).map_err(|_| failed())?;
+        let claims = Facts::parse(TokenOrigin::default(), claims, &ClaimNames::default()).map_err(|_| failed())?;
         // The subject only selects the keys. It is trusted after the signature was verified with them.
         let subject = claims.text(claims.subject.as_ref()).filter(|subject| !subject.is_empty()).ok_or_else(failed)?;
         let client = services.find_client(subject).await?;

@@ -2,15 +2,15 @@
 //!
 //! *In*: a verdict and its key. *Out*: the verdict, until it expires or is evicted.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use quick_cache::{
     DefaultHashBuilder, OptionsBuilder, Weighter,
     sync::{Cache, DefaultLifecycle},
 };
 
-use super::key::{EntryKey, TokenDigest};
-use crate::{claims::NumericDate, clock::Clock, error::AuthError, token::Token};
+use super::key::{EntryKey, TokenDigest, VerdictContext};
+use crate::{claims::NumericDate, clock::Moment, error::AuthError, token::Token};
 
 /// Limits of the cache.
 #[derive(Clone)]
@@ -31,16 +31,15 @@ pub(super) struct CacheEntries {
     accepted: Cache<TokenDigest, CacheEntry<Token>, Weight>,
     /// Separate from the accepted tokens, so that no number of invalid tokens evicts a valid one.
     refused: Cache<TokenDigest, CacheEntry<AuthError>>,
-    clock: Arc<dyn Clock>,
 }
 
 #[derive(Clone)]
 struct CacheEntry<T> {
     value: T,
-    /// [`EntryKey::parts`]. The entry is found by the digest of the token alone.
-    parts: Option<[u8; 32]>,
-    /// By [`Clock::elapsed`].
-    expires_at: Duration,
+    /// [`EntryKey::context`]. The entry is found by the digest of the token alone.
+    context: VerdictContext,
+    stored: Moment,
+    max_age: Duration,
 }
 
 /// Weighs entries in bytes. Each weighs at least its share of all bytes, so the total weight bounds their number too.
@@ -57,7 +56,7 @@ impl Weighter<TokenDigest, CacheEntry<Token>> for Weight {
 }
 
 impl CacheEntries {
-    pub(super) fn new(bounds: &CacheBounds, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(bounds: &CacheBounds) -> Self {
         let entries = u64::try_from(bounds.entries).unwrap_or(u64::MAX);
         let bytes = if entries == 0 { 0 } else { u64::try_from(bounds.bytes).unwrap_or(u64::MAX).min(MAX_BYTES) };
         // A single entry must be a little smaller than the whole cache.
@@ -68,49 +67,34 @@ impl CacheEntries {
         Self {
             accepted: with_ghosts(expected, bytes, Weight { min }),
             refused: Cache::new(bounds.entries.min(MAX_REFUSED)),
-            clock,
         }
     }
 
-    pub(super) fn accepted(&self, key: &EntryKey, now: Duration) -> Option<Token> {
+    pub(super) fn accepted(&self, key: &EntryKey, now: &Moment) -> Option<Token> {
         let token = self.accepted.get(&key.digest).filter(|entry| entry.is_for(key, now))?.value;
-        // The time of day is checked too: it may have been set forward, or the machine may have slept.
-        let expired = token.facts().expires_at.is_some_and(|expires| expires <= NumericDate::of(self.clock.now()));
+        // The time of day is checked too: it may have been set forward, or the machine may have been suspended.
+        let expired = token.facts().expires_at.is_some_and(|expires| expires <= NumericDate::of(now.time_of_day()));
         (!expired).then_some(token)
     }
 
-    pub(super) fn refused(&self, key: &EntryKey, now: Duration) -> Option<AuthError> {
+    pub(super) fn refused(&self, key: &EntryKey, now: &Moment) -> Option<AuthError> {
         self.refused.get(&key.digest).filter(|entry| entry.is_for(key, now)).map(|entry| entry.value)
     }
 
-    pub(super) fn store_accepted(&self, key: &EntryKey, token: &Token, max_age: Duration) {
-        let age = match token.facts().expires_at {
+    pub(super) fn store_accepted(&self, key: &EntryKey, token: &Token, now: Moment, max_age: Duration) {
+        let max_age = match token.facts().expires_at {
             // RFC 7662 §4: not cached beyond `exp`, and without leeway. A token with an invalid date is not cached.
             Some(NumericDate(expires)) => {
-                let NumericDate(now) = NumericDate::of(self.clock.now());
+                let NumericDate(now) = NumericDate::of(now.time_of_day());
                 Duration::try_from_secs_f64(expires - now).unwrap_or_default().min(max_age)
             }
             None => max_age,
         };
-        self.insert(&self.accepted, key, token.clone(), age);
+        insert(&self.accepted, key, token.clone(), now, max_age);
     }
 
-    pub(super) fn store_refused(&self, key: &EntryKey, error: &AuthError, age: Duration) {
-        self.insert(&self.refused, key, error.clone(), age);
-    }
-
-    fn insert<T: Clone, W: Weighter<TokenDigest, CacheEntry<T>> + Clone>(
-        &self,
-        cache: &Cache<TokenDigest, CacheEntry<T>, W>,
-        key: &EntryKey,
-        value: T,
-        age: Duration,
-    ) {
-        if age.is_zero() {
-            return;
-        }
-        let EntryKey { digest, parts } = *key;
-        cache.insert(digest, CacheEntry { value, parts, expires_at: self.clock.elapsed().saturating_add(age) });
+    pub(super) fn store_refused(&self, key: &EntryKey, error: &AuthError, now: Moment, max_age: Duration) {
+        insert(&self.refused, key, error.clone(), now, max_age);
     }
 
     pub(super) fn remove(&self, digest: &TokenDigest) {
@@ -128,6 +112,18 @@ impl CacheEntries {
     }
 }
 
+fn insert<T: Clone, W: Weighter<TokenDigest, CacheEntry<T>> + Clone>(
+    cache: &Cache<TokenDigest, CacheEntry<T>, W>,
+    key: &EntryKey,
+    value: T,
+    stored: Moment,
+    max_age: Duration,
+) {
+    if !max_age.is_zero() {
+        cache.insert(key.digest, CacheEntry { value, context: key.context, stored, max_age });
+    }
+}
+
 /// Returns a cache that stores as many evicted keys (ghosts) as entries. By its ghost, the cache recognizes a token that is
 /// sent again, and prefers it to tokens that are sent once, even if those fill the cache.
 fn with_ghosts(expected: usize, bytes: u64, weight: Weight) -> Cache<TokenDigest, CacheEntry<Token>, Weight> {
@@ -142,8 +138,8 @@ fn with_ghosts(expected: usize, bytes: u64, weight: Weight) -> Cache<TokenDigest
 
 impl<T> CacheEntry<T> {
     /// True if the entry belongs to this key and has not expired.
-    fn is_for(&self, key: &EntryKey, now: Duration) -> bool {
-        self.parts == key.parts && now < self.expires_at
+    fn is_for(&self, key: &EntryKey, now: &Moment) -> bool {
+        self.context == key.context && self.stored.age(now) < self.max_age
     }
 }
 

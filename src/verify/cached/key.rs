@@ -4,16 +4,26 @@
 
 use std::fmt;
 
-use crate::jws::{TokenMac, sha256};
+use crate::{
+    claims::VerifierId,
+    jws::{TokenMac, sha256},
+    verify::verifier_ids::VerifierIds,
+};
 
 /// Everything that a verdict depends on besides the token. [`Verify::cache_key`](crate::verify::Verify::cache_key) adds it.
 pub struct CacheKey {
+    verifiers: VerifierIds,
     parts: Option<[u8; 32]>,
 }
 
 impl CacheKey {
     pub(super) fn new() -> Self {
-        Self { parts: None }
+        Self { verifiers: VerifierIds::default(), parts: None }
+    }
+
+    /// Adds a verifier of this crate, which includes all its settings.
+    pub(in crate::verify) fn add_verifier(&mut self, id: VerifierId) {
+        self.verifiers = self.verifiers.with(id);
     }
 
     /// Adds a part. Two keys are equal only if they have equal parts in the same order.
@@ -23,7 +33,7 @@ impl CacheKey {
     }
 
     pub(super) fn is_extended(&self) -> bool {
-        self.parts.is_some()
+        self.parts.is_some() || !self.verifiers.is_empty()
     }
 }
 
@@ -37,12 +47,20 @@ impl fmt::Debug for CacheKey {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct TokenDigest([u8; 32]);
 
-/// The hash of a token, and of everything else that its verdict depends on.
+/// The hash of a token, and everything else that its verdict depends on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct EntryKey {
     pub(super) digest: TokenDigest,
+    pub(super) context: VerdictContext,
+}
+
+/// What a verdict depends on besides the token.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct VerdictContext {
+    /// The verifiers in the [`CacheKey`].
+    pub(super) verifiers: VerifierIds,
     /// The hash of the parts in the [`CacheKey`], if there are any.
-    pub(super) parts: Option<[u8; 32]>,
+    parts: Option<[u8; 32]>,
 }
 
 pub(super) struct KeyHasher {
@@ -56,8 +74,10 @@ impl KeyHasher {
     }
 
     pub(super) fn entry_key(&self, token: &[u8], cache_key: &CacheKey) -> EntryKey {
-        let keyed = if cache_key.is_extended() { None } else { self.keyed_digest(token) };
-        EntryKey { digest: keyed.unwrap_or_else(|| sha256_digest(token)), parts: cache_key.parts }
+        let CacheKey { verifiers, parts } = *cache_key;
+        let keyed = if parts.is_some() { None } else { self.keyed_digest(token) };
+        let digest = keyed.unwrap_or_else(|| sha256_digest(token));
+        EntryKey { digest, context: VerdictContext { verifiers, parts } }
     }
 
     /// Returns every digest under which this token may be stored.

@@ -19,9 +19,9 @@ use self::{
     key::{EntryKey, KeyHasher},
     single_flight::{SingleFlight, Start},
 };
-use super::{PresentedToken, Verdict, VerdictFuture, Verify};
+use super::{PresentedToken, Verdict, VerdictFuture, VerdictInputs, Verify};
 use crate::{
-    clock::Clock,
+    clock::{Clock, Moment},
     error::{AuthError, AuthErrorKind},
     log::{self, Lookup},
     token::Token,
@@ -84,7 +84,7 @@ struct CacheState {
 struct Miss {
     key: EntryKey,
     /// True if the key has everything from the request that the verdict may depend on.
-    cacheable: bool,
+    reads_request: bool,
     /// The number of invalidations at the time of the look-up.
     invalidations: u64,
 }
@@ -105,7 +105,7 @@ impl<V: Verify> Cached<V> {
     }
 
     fn with_settings(verifier: V, settings: CacheSettings, bounds: &CacheBounds) -> Self {
-        let entries = CacheEntries::new(bounds, Arc::clone(&settings.clock));
+        let entries = CacheEntries::new(bounds);
         let shared = CacheState { entries, flights: SingleFlight::default(), hasher: KeyHasher::new() };
         Self { verifier: Arc::new(verifier), settings, shared: Arc::new(shared) }
     }
@@ -143,30 +143,37 @@ impl<V: Verify> Cached<V> {
     /// Returns the stored verdict, or joins a running verification of the same token.
     fn lookup(&self, presented: &PresentedToken<'_>) -> Result<Verdict, Miss> {
         let mut cache_key = CacheKey::new();
-        let ((), request_read) = presented.track_reads(|| self.verifier.cache_key(presented, &mut cache_key));
-        // If `verify` reads the request, its verdict is cached only if `cache_key` did two things. It added a part: otherwise
-        // the verdict may depend on something that is not in the key. It read the request: otherwise the part is from a
-        // verifier that doesn't read it, such as introspection, and not from the one inside `V` that does.
-        let cacheable = request_read && cache_key.is_extended();
+        let ((), used) = presented.track(|| self.verifier.cache_key(presented, &mut cache_key));
+        // If `verify` reads the request, its verdict is cached only if `cache_key` did two things. It added something:
+        // otherwise the verdict may depend on something that is not in the key. It read the request: otherwise what it added
+        // is from a verifier that doesn't read it, and not from the one inside `V` that does.
+        let reads_request = used.request_read && cache_key.is_extended();
         let key = self.shared.hasher.entry_key(presented.credentials.token_bytes(), &cache_key);
-        if let Some(result) = self.stored(&key) {
+        let now = Moment::now(&*self.settings.clock);
+        let verdict = self.find(&key, &now, reads_request)?;
+        // The verdict of another request is that of the verifiers in the key, for an outer cache too.
+        presented.called_all(key.context.verifiers);
+        Ok(verdict)
+    }
+
+    fn find(&self, key: &EntryKey, now: &Moment, reads_request: bool) -> Result<Verdict, Miss> {
+        if let Some(result) = self.stored(key, now) {
             return Ok(Verdict::Now(result));
         }
-        match self.shared.flights.join(&key, self.settings.clock.elapsed()) {
+        match self.shared.flights.join(key, now) {
             Ok(flight) => {
                 log::looked_up(Lookup::Joined);
                 Ok(flight.verdict(Arc::clone(&self.settings.clock)))
             }
             // A verification may have ended between the two look-ups.
-            Err(invalidations) => self.stored(&key).map(Verdict::Now).ok_or_else(|| {
+            Err(invalidations) => self.stored(key, now).map(Verdict::Now).ok_or_else(|| {
                 log::looked_up(Lookup::Miss);
-                Miss { key, cacheable, invalidations }
+                Miss { key: *key, reads_request, invalidations }
             }),
         }
     }
 
-    fn stored(&self, key: &EntryKey) -> Option<Result<Token, AuthError>> {
-        let now = self.settings.clock.elapsed();
+    fn stored(&self, key: &EntryKey, now: &Moment) -> Option<Result<Token, AuthError>> {
         if let Some(token) = self.shared.entries.accepted(key, now) {
             if self.verifier.is_still_valid(&token) {
                 log::looked_up(Lookup::Hit);
@@ -181,14 +188,16 @@ impl<V: Verify> Cached<V> {
 
     /// Stores the verdict, unless it may depend on something that is not in the key. A verdict that must wait becomes one
     /// that other requests can join.
-    fn store_verdict(&self, miss: &Miss, verdict: Verdict, request_read: bool) -> Verdict {
-        if request_read && !miss.cacheable {
+    fn store_verdict(&self, miss: &Miss, verdict: Verdict, used: &VerdictInputs) -> Verdict {
+        let request_in_key = miss.reads_request || !used.request_read;
+        if !request_in_key || !miss.key.context.verifiers.contains_all(&used.called) {
             return verdict;
         }
         match verdict {
             Verdict::Now(result) => {
                 if let Ok(token) = &result {
-                    let store = || self.shared.entries.store_accepted(&miss.key, token, self.settings.max_age);
+                    let now = Moment::now(&*self.settings.clock);
+                    let store = || self.shared.entries.store_accepted(&miss.key, token, now, self.settings.max_age);
                     self.shared.flights.unless_invalidated(miss.invalidations, store);
                 }
                 Verdict::Now(result)
@@ -202,14 +211,15 @@ impl<V: Verify> Cached<V> {
         // Without a runtime there is no task. The request then verifies for itself.
         let Ok(runtime) = Handle::try_current() else { return Verdict::Later(verifying) };
         let (shared, clock) = (&self.shared, &self.settings.clock);
-        let (flight, completer) = match shared.flights.start(miss, clock.elapsed()) {
+        let now = Moment::now(&**clock);
+        let (flight, completer) = match shared.flights.start(miss, &now) {
             Start::Started(flight, completer) => (flight, completer),
             Start::Joined(flight) => return flight.verdict(Arc::clone(clock)),
             Start::Full => return Verdict::Now(Err(AuthError::unavailable(RETRY_AFTER))),
         };
         let key = miss.key;
         // Another verification may have started and ended since the look-up.
-        if let Some(result) = self.stored(&key) {
+        if let Some(result) = self.stored(&key, &now) {
             shared.flights.complete(&key, completer, result.clone(), |_| ());
             return Verdict::Now(result);
         }
@@ -229,11 +239,12 @@ impl<V: Verify> Cached<V> {
 
 impl CacheState {
     fn store(&self, key: &EntryKey, result: &Result<Token, AuthError>, settings: &CacheSettings) {
+        let now = Moment::now(&*settings.clock);
         match result {
-            Ok(token) => self.entries.store_accepted(key, token, settings.max_age),
+            Ok(token) => self.entries.store_accepted(key, token, now, settings.max_age),
             // The issuer may publish the unknown key soon.
             Err(error) if error.kind() == AuthErrorKind::InvalidToken && !error.is_unknown_key() => {
-                self.entries.store_refused(key, error, settings.refusal_age);
+                self.entries.store_refused(key, error, now, settings.refusal_age);
             }
             Err(_) => {}
         }
@@ -243,8 +254,8 @@ impl CacheState {
 impl<V: Verify> Verify for Cached<V> {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         self.lookup(presented).unwrap_or_else(|miss| {
-            let (verdict, request_read) = presented.track_reads(|| self.verifier.verify(presented));
-            self.store_verdict(&miss, verdict, request_read)
+            let (verdict, used) = presented.track(|| self.verifier.verify(presented));
+            self.store_verdict(&miss, verdict, &used)
         })
     }
 
@@ -252,8 +263,8 @@ impl<V: Verify> Verify for Cached<V> {
         match self.lookup(presented) {
             Ok(verdict) => Some(verdict),
             Err(miss) => {
-                let (verdict, request_read) = presented.track_reads(|| self.verifier.verify_if_responsible(presented));
-                Some(self.store_verdict(&miss, verdict?, request_read))
+                let (verdict, used) = presented.track(|| self.verifier.verify_if_responsible(presented));
+                Some(self.store_verdict(&miss, verdict?, &used))
             }
         }
     }

@@ -15,7 +15,12 @@ use super::{
     DEADLINE, Miss, RETRY_AFTER, Verdict,
     key::{EntryKey, TokenDigest},
 };
-use crate::{clock::Clock, error::AuthError, sync::lock, token::Token};
+use crate::{
+    clock::{Clock, Moment},
+    error::AuthError,
+    sync::lock,
+    token::Token,
+};
 
 #[derive(Default)]
 pub(super) struct SingleFlight {
@@ -27,16 +32,16 @@ struct FlightTable {
     flights: HashMap<EntryKey, InFlight>,
     /// Number of calls of `invalidate` and `invalidate_all`.
     invalidations: u64,
-    /// When a full table may be searched again, by [`Clock::elapsed`].
-    next_sweep: Duration,
+    /// When a full table was last searched.
+    last_sweep: Option<Moment>,
 }
 
 /// A running verification.
 #[derive(Clone)]
 pub(super) struct InFlight {
     result: watch::Receiver<Option<Result<Token, AuthError>>>,
-    /// By [`Clock::elapsed`]. The task has the same deadline, but its runtime may have stopped.
-    deadline: Duration,
+    /// The task ends within [`DEADLINE`] after this, but its runtime may have stopped.
+    started: Moment,
 }
 
 /// Completes a verification. If it is dropped instead, the waiting requests get 503.
@@ -55,17 +60,16 @@ pub(super) enum Start {
 
 impl SingleFlight {
     /// Returns the running verification. If there is none, returns the number of invalidations.
-    pub(super) fn join(&self, key: &EntryKey, now: Duration) -> Result<InFlight, u64> {
+    pub(super) fn join(&self, key: &EntryKey, now: &Moment) -> Result<InFlight, u64> {
         let table = lock(&self.table);
         table.flights.get(key).filter(|flight| flight.is_running(now)).cloned().ok_or(table.invalidations)
     }
 
     /// Starts a verification, or joins the one that another request has started since the look-up.
-    pub(super) fn start(&self, miss: &Miss, now: Duration) -> Start {
+    pub(super) fn start(&self, miss: &Miss, now: &Moment) -> Start {
         let mut table = lock(&self.table);
         let (sender, receiver) = watch::channel(None);
-        let (flight, completer) =
-            (InFlight { result: receiver, deadline: now.saturating_add(DEADLINE) }, Completer { result: sender });
+        let (flight, completer) = (InFlight { result: receiver, started: *now }, Completer { result: sender });
         // This token may have been invalidated since the look-up. So the verification is not in the table: no other request
         // joins it, and its result is not stored.
         if table.invalidations != miss.invalidations {
@@ -126,11 +130,12 @@ impl SingleFlight {
 }
 
 impl FlightTable {
-    fn has_room(&mut self, now: Duration) -> bool {
-        if self.flights.len() >= MAX_FLIGHTS && now >= self.next_sweep {
+    fn has_room(&mut self, now: &Moment) -> bool {
+        let swept_lately = self.last_sweep.is_some_and(|last| last.age(now) < SWEEP_INTERVAL);
+        if self.flights.len() >= MAX_FLIGHTS && !swept_lately {
             // A panic, or a runtime that was shut down or has stopped, may have left entries.
             self.flights.retain(|_, flight| flight.is_running(now));
-            self.next_sweep = now.saturating_add(SWEEP_INTERVAL);
+            self.last_sweep = Some(*now);
         }
         self.flights.len() < MAX_FLIGHTS
     }
@@ -138,13 +143,14 @@ impl FlightTable {
 
 impl InFlight {
     /// True if a result can still come.
-    fn is_running(&self, now: Duration) -> bool {
-        now < self.deadline && self.result.has_changed().is_ok()
+    fn is_running(&self, now: &Moment) -> bool {
+        self.started.age(now) < DEADLINE && self.result.has_changed().is_ok()
     }
 
     pub(super) fn verdict(mut self, clock: Arc<dyn Clock>) -> Verdict {
         Verdict::later(async move {
-            let timeout = clock.sleep(self.deadline.saturating_sub(clock.elapsed()));
+            let age = self.started.age(&Moment::now(&*clock));
+            let timeout = clock.sleep(DEADLINE.saturating_sub(age));
             let result = tokio::select! {
                 biased;
                 result = self.result.wait_for(Option::is_some) => result.ok().and_then(|result| result.clone()),

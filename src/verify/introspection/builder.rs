@@ -9,7 +9,7 @@ use std::{
 
 use super::{Breaker, ClientAuthentication, IntrospectionRules, IntrospectionVerifier};
 use crate::{
-    claims::{ClaimNames, acting},
+    claims::{ClaimNames, VerifierId, acting},
     clock::Clock,
     config_error::{ConfigError, MistakeCollector},
     fetch::Fetch,
@@ -18,7 +18,7 @@ use crate::{
         client::{EndpointLocator, IssuerClient, default_fetch, no_fetch},
         discovery::EndpointKind,
     },
-    jws::{SUPPORTED, SignatureAlgorithm, sha256},
+    jws::{SUPPORTED, SignatureAlgorithm},
     url::{PlainHttp, check_url},
     verify::expected::Expected,
 };
@@ -148,19 +148,18 @@ impl IntrospectionVerifierBuilder {
         let fetch = mistakes.check(self.choose_fetch());
         mistakes.finish()?;
         let Some(fetch) = fetch else { return Err(no_fetch().into()) };
-        let identity = self.identity();
         let clock = Arc::clone(&self.expected.clock);
         let breaker = self.breaker.then(|| Breaker::new(Arc::clone(&clock)));
         let identifier = self.issuer.identifier().into();
         let issuer_client = IssuerClient { identifier, fetch, clock, plain: self.plain_http() };
         Ok(IntrospectionVerifier {
             rules: Arc::new(IntrospectionRules {
+                id: VerifierId::new(),
                 issuer: self.issuer,
                 client: self.client,
                 expected: self.expected,
                 missing_audience_accepted: self.missing_audience_accepted,
                 names: self.names,
-                identity,
                 signed: self.signed,
                 algorithms: SUPPORTED.iter().copied().map(SignatureAlgorithm::Asymmetric).collect(),
                 issuer_client,
@@ -197,16 +196,6 @@ impl IntrospectionVerifierBuilder {
             (None, Some(client)) => Ok(Arc::clone(&client.fetch)),
             (None, None) => default_fetch(),
         }
-    }
-
-    /// Returns a hash of what a response depends on besides the token.
-    fn identity(&self) -> [u8; 32] {
-        let client = self.client.client_id().unwrap_or_default();
-        let endpoint = self.endpoint.as_deref().unwrap_or_default();
-        let audience = self.expected.audience.iter().map(String::as_str);
-        let parts = [self.issuer.identifier(), endpoint, client].into_iter().chain(audience);
-        let parts: Vec<_> = parts.map(|part| sha256([part.as_bytes()])).collect();
-        sha256(parts.iter().map(<[u8; 32]>::as_slice))
     }
 }
 

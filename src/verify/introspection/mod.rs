@@ -31,7 +31,7 @@ use self::{breaker::Breaker, response::IntrospectionResult};
 pub use self::{builder::IntrospectionVerifierBuilder, client::ClientAuthentication};
 use super::{CacheKey, PresentedToken, Verdict, Verify, expected::Expected};
 use crate::{
-    claims::{Audience, ClaimNames, Facts},
+    claims::{Audience, ClaimNames, Facts, VerifierId},
     config_error::ConfigError,
     error::{AuthError, Reason},
     fetch::{Fetch, FetchError, MAX_BODY_BYTES},
@@ -73,13 +73,12 @@ pub struct IntrospectionVerifier {
 }
 
 struct IntrospectionRules {
+    id: VerifierId,
     issuer: Issuer,
     client: ClientAuthentication,
     expected: Expected,
     missing_audience_accepted: bool,
     names: ClaimNames,
-    /// A hash of the issuer, the endpoint, the client and the audience.
-    identity: [u8; 32],
     /// True if signed responses are requested.
     signed: bool,
     algorithms: Vec<SignatureAlgorithm>,
@@ -119,17 +118,18 @@ impl IntrospectionVerifier {
 
 impl Verify for IntrospectionVerifier {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
+        presented.called(self.rules.id);
         let (rules, token) = (Arc::clone(&self.rules), presented.token().to_owned());
         Verdict::later(async move { rules.introspect(&token).await })
     }
 
     fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
         let _ = presented;
-        key.add(self.rules.identity);
+        key.add_verifier(self.rules.id);
     }
 
     fn is_still_valid(&self, token: &Token) -> bool {
-        token.facts().key_epoch == 0 && self.rules.check_claims(token.facts()).is_ok()
+        token.facts().origin.verifier == Some(self.rules.id) && self.rules.check_claims(token.facts()).is_ok()
     }
 }
 

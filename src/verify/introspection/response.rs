@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::{IntrospectionRules, SIGNED_RESPONSE};
 use crate::{
-    claims::NumericDate,
+    claims::{NumericDate, TokenOrigin},
     error::{AuthError, Reason},
     fetch::FetchError,
     json::{OneOrMany, object},
@@ -50,7 +50,8 @@ impl IntrospectionRules {
         if let Some(error) = status.refusal() {
             return Ok(IntrospectionResult::NotBearer(error));
         }
-        let token = Token::from_claims(text.to_owned(), &self.names)
+        let origin = TokenOrigin { verifier: Some(self.id), key_epoch: 0 };
+        let token = Token::from_claims(origin, text.to_owned(), &self.names)
             .map_err(|error| FetchError::new("a member of the response is malformed").with_source(error))?;
         Ok(IntrospectionResult::Active(token))
     }

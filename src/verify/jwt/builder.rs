@@ -11,7 +11,7 @@ use super::{
     JwtRules, JwtVerifier, OptionalClaim,
 };
 use crate::{
-    claims::{ClaimNames, ProviderRules},
+    claims::{ClaimNames, ProviderRules, VerifierId},
     clock::Clock,
     config_error::{ConfigError, MistakeCollector},
     issuer::Issuer,
@@ -141,6 +141,7 @@ impl JwtVerifierBuilder {
         mistakes.finish()?;
         Ok(JwtVerifier {
             rules: Arc::new(JwtRules {
+                id: VerifierId::new(),
                 issuer: self.issuer?,
                 expected: self.expected,
                 algorithms,

@@ -17,10 +17,11 @@ use arc_swap::ArcSwapOption;
 
 pub use self::builder::JwtVerifierBuilder;
 use super::{
-    PresentedToken, Verdict, Verify, expected::Expected, preset::Preset, trusted_issuers::unverified_token_issuer,
+    CacheKey, PresentedToken, Verdict, Verify, expected::Expected, preset::Preset,
+    trusted_issuers::unverified_token_issuer,
 };
 use crate::{
-    claims::{ClaimNames, Facts, Text},
+    claims::{ClaimNames, Facts, Text, TokenOrigin, VerifierId},
     config_error::ConfigError,
     error::{AuthError, Reason},
     issuer::Issuer,
@@ -37,6 +38,7 @@ pub struct JwtVerifier {
 }
 
 struct JwtRules {
+    id: VerifierId,
     issuer: Issuer,
     expected: Expected,
     algorithms: Vec<SignatureAlgorithm>,
@@ -121,6 +123,7 @@ impl JwtVerifier {
 
 impl Verify for JwtVerifier {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
+        presented.called(self.rules.id);
         match self.rules.check_token(presented.credentials.token_bytes()) {
             Ok(token) => Verdict::Now(Ok(token)),
             Err(Fault::Refused(error)) => Verdict::Now(Err(error)),
@@ -132,11 +135,19 @@ impl Verify for JwtVerifier {
         self.rules.has_our_issuer(presented.token()).then(|| self.verify(presented))
     }
 
-    /// Checks that the issuer has withdrawn no key since, and checks the claims again.
+    fn cache_key(&self, _: &PresentedToken<'_>, key: &mut CacheKey) {
+        key.add_verifier(self.rules.id);
+    }
+
+    /// Checks that this verifier made the token, that the issuer has withdrawn no key since, and the claims again.
     fn is_still_valid(&self, token: &Token) -> bool {
-        let keys = self.rules.issuer.current_keys();
         let facts = token.facts();
-        keys.set().is_some_and(|keys| keys.epoch() == facts.key_epoch) && self.rules.check_claims(facts).is_ok()
+        let TokenOrigin { verifier, key_epoch } = facts.origin;
+        if verifier != Some(self.rules.id) {
+            return false;
+        }
+        let keys = self.rules.issuer.current_keys();
+        keys.set().is_some_and(|keys| keys.epoch() == key_epoch) && self.rules.check_claims(facts).is_ok()
     }
 }
 
@@ -191,7 +202,8 @@ impl JwtRules {
         let key_epoch = self.check_signature(&jws)?;
         // A JWT is UTF-8 (RFC 8725 §3.7).
         let claims = jws.payload().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(Reason::MalformedClaims)?;
-        let token = Token::from_signed_claims(key_epoch, claims, &self.names)?;
+        let origin = TokenOrigin { verifier: Some(self.id), key_epoch };
+        let token = Token::from_claims(origin, claims, &self.names)?;
         self.check_claims(token.facts())?;
         Ok(token)
     }
