@@ -9,43 +9,40 @@
 //! [`ResourceServer`](crate::ResourceServer) and the extractors.
 
 pub(crate) mod cached;
+mod demand;
 mod dynamic_issuers;
 mod expected;
 pub(crate) mod introspection;
 pub(crate) mod jwt;
 pub(crate) mod jwt_or_opaque;
+mod presented_token;
 pub(crate) mod preset;
 mod trusted_issuers;
 mod verifier_ids;
 
 use std::{
-    cell::Cell,
     fmt,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use http::request::Parts;
-use serde::Serialize;
-
 #[cfg(feature = "test-util")]
 pub(crate) use self::jwt::check_signature;
-use self::verifier_ids::VerifierIds;
+use self::presented_token::{OwnedPresentedToken, Tracked};
 pub use self::{
     cached::{CacheKey, CachedBuilder},
     dynamic_issuers::{DynamicIssuers, DynamicIssuersBuilder},
     introspection::{ClientAuthentication, IntrospectionVerifierBuilder},
     jwt::{JwtVerifierBuilder, OptionalClaim},
     jwt_or_opaque::JwtOrOpaqueBuilder,
+    presented_token::{PresentedToken, TokenPermit},
     trusted_issuers::TrustedIssuers,
 };
 pub(crate) use self::{jwt::JwtVerifier, preset::Preset};
 pub use crate::credentials::BearerMethod;
 use crate::{
-    claims::{ClaimNames, TokenOrigin, VerifierId},
-    credentials::Credentials,
-    error::{AuthError, Reason},
+    error::AuthError,
     token::{Branches, Token},
 };
 
@@ -108,10 +105,10 @@ pub trait Verify: Send + Sync + 'static {
     /// Returns whether a token that this verifier accepted earlier would still be accepted. Checks only what can be checked
     /// without the network. [`Cached`](crate::Cached) calls it on every hit, and checks the expiry itself.
     ///
-    /// Default: true for tokens made with a [`TokenPermit`], false for those of the crate's verifiers. Only the verifier that
-    /// made a token knows whether its issuer still publishes the key, so a wrapper must forward this method.
+    /// Default: true for tokens made with a [`TokenPermit`], false for those of a [`JwtVerifier`]. Only
+    /// that verifier knows whether its issuer still publishes the key, so a wrapper must forward this method.
     fn is_still_valid(&self, token: &Token) -> bool {
-        token.facts().origin.verifier.is_none()
+        token.facts().origin.key_epoch == 0
     }
 }
 
@@ -213,129 +210,5 @@ impl fmt::Debug for Verdict {
             Self::Now(result) => f.debug_tuple("Now").field(result).finish(),
             Self::Later(_) => f.debug_tuple("Later").finish_non_exhaustive(),
         }
-    }
-}
-
-/// The token of a request, and the request's head. `Debug` hides the token.
-pub struct PresentedToken<'r> {
-    credentials: Credentials<'r>,
-    parts: &'r Parts,
-    /// True if more than the token was read. A cached verdict may then depend on it.
-    request_read: Cell<bool>,
-    /// The verifiers of this crate that were called.
-    called: Cell<VerifierIds>,
-}
-
-impl<'r> PresentedToken<'r> {
-    pub(crate) fn new(credentials: Credentials<'r>, parts: &'r Parts) -> Self {
-        Self { credentials, parts, request_read: Cell::new(false), called: Cell::new(VerifierIds::default()) }
-    }
-
-    /// Returns the token exactly as it was sent. It has only the characters of RFC 6750 §2.1 and at most the server's
-    /// maximum length.
-    #[must_use]
-    pub fn token(&self) -> &str {
-        self.credentials.token()
-    }
-
-    /// Returns how the token was sent.
-    #[must_use]
-    pub fn bearer_method(&self) -> BearerMethod {
-        self.request_read.set(true);
-        self.credentials.bearer_method()
-    }
-
-    /// Returns the request's head. Don't read credentials from it again. See [`Verify::cache_key`] about cached verdicts.
-    #[must_use]
-    pub fn parts(&self) -> &'r Parts {
-        self.request_read.set(true);
-        self.parts
-    }
-
-    /// Copies the token and the head, for a verifier that runs later. Nothing is known about what that verifier will read,
-    /// so the request counts as read.
-    fn to_owned(&self) -> OwnedPresentedToken {
-        let credentials = self.credentials.clone().into_owned();
-        OwnedPresentedToken { credentials, parts: self.parts().clone() }
-    }
-
-    /// Returns what `verify` returns, and what it used. Calls can be nested; the outer call also reports what the inner one
-    /// used.
-    fn track<T>(&self, verify: impl FnOnce() -> T) -> (T, VerdictInputs) {
-        let (read_before, called_before) = (self.request_read.take(), self.called.take());
-        let result = verify();
-        let inputs = VerdictInputs { request_read: self.request_read.get(), called: self.called.get() };
-        self.request_read.set(read_before || inputs.request_read);
-        self.called.set(called_before.with_all(inputs.called));
-        (result, inputs)
-    }
-
-    /// Records that the verifier with this id is called.
-    fn called(&self, id: VerifierId) {
-        self.called.set(self.called.get().with(id));
-    }
-
-    /// Records that all these verifiers are called.
-    fn called_all(&self, ids: VerifierIds) {
-        self.called.set(self.called.get().with_all(ids));
-    }
-
-    /// Returns what `verify` returns, and records only `id` as called. For a verifier that chooses another one by nothing but
-    /// the token, and whose own id stands for all of them.
-    fn called_instead<T>(&self, id: VerifierId, verify: impl FnOnce() -> T) -> T {
-        let before = self.called.get();
-        let result = verify();
-        self.called.set(before.with(id));
-        result
-    }
-
-    /// Returns the permit to make a [`Token`].
-    #[must_use]
-    pub fn permit(&self) -> TokenPermit {
-        TokenPermit { made_by_verification: () }
-    }
-}
-
-impl fmt::Debug for PresentedToken<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PresentedToken").field("credentials", &self.credentials).finish_non_exhaustive()
-    }
-}
-
-/// What a verifier used to make a verdict, besides the token.
-struct VerdictInputs {
-    request_read: bool,
-    called: VerifierIds,
-}
-
-/// A copy of a [`PresentedToken`] that doesn't borrow from the request.
-struct OwnedPresentedToken {
-    credentials: Credentials<'static>,
-    parts: Parts,
-}
-
-impl OwnedPresentedToken {
-    fn as_presented(&self) -> PresentedToken<'_> {
-        PresentedToken::new(self.credentials.clone(), &self.parts)
-    }
-}
-
-/// Permission to make a [`Token`] from claims that a verifier has checked.
-///
-/// Only [`PresentedToken::permit`] returns one. So code that has no request to verify can't make a token.
-#[derive(Debug, Clone, Copy)]
-pub struct TokenPermit {
-    made_by_verification: (),
-}
-
-impl TokenPermit {
-    /// Returns a token with these claims. They must serialize to an object with the members of RFC 9068 §2.2.
-    ///
-    /// # Errors
-    /// The claims are not an object, or a standard member has a wrong type.
-    pub fn token(self, claims: &impl Serialize) -> Result<Token, AuthError> {
-        let () = self.made_by_verification;
-        let claims = serde_json::to_string(claims).map_err(|_| Reason::MalformedClaims)?;
-        Token::from_claims(TokenOrigin::default(), claims, &ClaimNames::default())
     }
 }

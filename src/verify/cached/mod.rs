@@ -17,9 +17,9 @@ pub use self::{builder::CachedBuilder, key::CacheKey};
 use self::{
     entries::{CacheBounds, CacheEntries},
     key::{EntryKey, KeyHasher},
-    single_flight::{SingleFlight, Start},
+    single_flight::{SingleFlight, Start, Waiter},
 };
-use super::{PresentedToken, Verdict, VerdictFuture, VerdictInputs, Verify};
+use super::{PresentedToken, Tracked, Verdict, VerdictFuture, Verify, demand::Demand};
 use crate::{
     clock::{Clock, Moment},
     error::{AuthError, AuthErrorKind},
@@ -143,34 +143,44 @@ impl<V: Verify> Cached<V> {
     /// Returns the stored verdict, or joins a running verification of the same token.
     fn lookup(&self, presented: &PresentedToken<'_>) -> Result<Verdict, Miss> {
         let mut cache_key = CacheKey::new();
-        let ((), used) = presented.track(|| self.verifier.cache_key(presented, &mut cache_key));
+        let Tracked { inputs, .. } = presented.track(|| self.verifier.cache_key(presented, &mut cache_key));
         // If `verify` reads the request, its verdict is cached only if `cache_key` did two things. It added something:
         // otherwise the verdict may depend on something that is not in the key. It read the request: otherwise what it added
         // is from a verifier that doesn't read it, and not from the one inside `V` that does.
-        let reads_request = used.request_read && cache_key.is_extended();
+        let reads_request = inputs.request_read && cache_key.is_extended();
         let key = self.shared.hasher.entry_key(presented.credentials.token_bytes(), &cache_key);
         let now = Moment::now(&*self.settings.clock);
-        let verdict = self.find(&key, &now, reads_request)?;
+        let verdict = self.find(&key, presented, reads_request, now)?;
         // The verdict of another request is that of the verifiers in the key, for an outer cache too.
         presented.called_all(key.context.verifiers);
         Ok(verdict)
     }
 
-    fn find(&self, key: &EntryKey, now: &Moment, reads_request: bool) -> Result<Verdict, Miss> {
-        if let Some(result) = self.stored(key, now) {
+    fn find(
+        &self,
+        key: &EntryKey,
+        presented: &PresentedToken<'_>,
+        reads_request: bool,
+        now: Moment,
+    ) -> Result<Verdict, Miss> {
+        if let Some(result) = self.stored(key, &now) {
             return Ok(Verdict::Now(result));
         }
-        match self.shared.flights.join(key, now) {
-            Ok(flight) => {
+        match self.shared.flights.join(key, &self.waiter(presented, now)) {
+            Ok(verdict) => {
                 log::looked_up(Lookup::Joined);
-                Ok(flight.verdict(Arc::clone(&self.settings.clock)))
+                Ok(verdict)
             }
             // A verification may have ended between the two look-ups.
-            Err(invalidations) => self.stored(key, now).map(Verdict::Now).ok_or_else(|| {
+            Err(invalidations) => self.stored(key, &now).map(Verdict::Now).ok_or_else(|| {
                 log::looked_up(Lookup::Miss);
                 Miss { key: *key, reads_request, invalidations }
             }),
         }
+    }
+
+    fn waiter(&self, presented: &PresentedToken<'_>, now: Moment) -> Waiter<'_> {
+        Waiter { clock: &self.settings.clock, now, outer: presented.demand() }
     }
 
     fn stored(&self, key: &EntryKey, now: &Moment) -> Option<Result<Token, AuthError>> {
@@ -186,55 +196,73 @@ impl<V: Verify> Cached<V> {
         Some(Err(error))
     }
 
-    /// Stores the verdict, unless it may depend on something that is not in the key. A verdict that must wait becomes one
-    /// that other requests can join.
-    fn store_verdict(&self, miss: &Miss, verdict: Verdict, used: &VerdictInputs) -> Verdict {
-        let request_in_key = miss.reads_request || !used.request_read;
-        if !request_in_key || !miss.key.context.verifiers.contains_all(&used.called) {
-            return verdict;
-        }
+    /// Stores the verdict of the verifier, unless it may depend on something that is not in the key. A verdict that must wait
+    /// becomes one that other requests can join.
+    fn settle(&self, miss: &Miss, presented: &PresentedToken<'_>, tracked: Tracked<Verdict>) -> Verdict {
+        let Tracked { result: verdict, inputs, demand } = tracked;
+        let request_in_key = miss.reads_request || !inputs.request_read;
+        let cacheable = request_in_key && miss.key.context.verifiers.contains_all(&inputs.called);
         match verdict {
             Verdict::Now(result) => {
-                if let Ok(token) = &result {
+                if let Some(token) = result.as_ref().ok().filter(|_| cacheable) {
                     let now = Moment::now(&*self.settings.clock);
                     let store = || self.shared.entries.store_accepted(&miss.key, token, now, self.settings.max_age);
                     self.shared.flights.unless_invalidated(miss.invalidations, store);
                 }
                 Verdict::Now(result)
             }
-            Verdict::Later(verifying) => self.share(miss, verifying),
+            // No other request may join it, so it ends with its own request.
+            Verdict::Later(verifying) if !cacheable => alone(verifying, demand, presented),
+            Verdict::Later(verifying) => self.share(miss, presented, verifying, demand.unwrap_or_default()),
         }
     }
 
     /// Runs the verification in a task of its own, unless one for the same token is running.
-    fn share(&self, miss: &Miss, verifying: VerdictFuture) -> Verdict {
+    fn share(
+        &self,
+        miss: &Miss,
+        presented: &PresentedToken<'_>,
+        verifying: VerdictFuture,
+        demand: Arc<Demand>,
+    ) -> Verdict {
         // Without a runtime there is no task. The request then verifies for itself.
-        let Ok(runtime) = Handle::try_current() else { return Verdict::Later(verifying) };
-        let (shared, clock) = (&self.shared, &self.settings.clock);
-        let now = Moment::now(&**clock);
-        let (flight, completer) = match shared.flights.start(miss, &now) {
+        let Ok(runtime) = Handle::try_current() else { return alone(verifying, Some(demand), presented) };
+        let shared = &self.shared;
+        let waiter = self.waiter(presented, Moment::now(&*self.settings.clock));
+        let unavailable = || Verdict::Now(Err(AuthError::unavailable(RETRY_AFTER)));
+        let (flight, completer) = match shared.flights.start(miss, Arc::clone(&demand), &waiter) {
             Start::Started(flight, completer) => (flight, completer),
-            Start::Joined(flight) => return flight.verdict(Arc::clone(clock)),
-            Start::Full => return Verdict::Now(Err(AuthError::unavailable(RETRY_AFTER))),
+            Start::Joined(verdict) => return verdict,
+            Start::Full => return unavailable(),
         };
         let key = miss.key;
         // Another verification may have started and ended since the look-up.
-        if let Some(result) = self.stored(&key, &now) {
+        if let Some(result) = self.stored(&key, &waiter.now) {
             shared.flights.complete(&key, completer, result.clone(), |_| ());
             return Verdict::Now(result);
         }
-        let verdict = flight.verdict(Arc::clone(clock));
+        let Some(verdict) = flight.verdict(&waiter) else { return unavailable() };
         let (shared, settings) = (Arc::clone(shared), self.settings.clone());
         runtime.spawn(async move {
             let result = tokio::select! {
                 result = verifying => result,
                 () = settings.clock.sleep(DEADLINE) => Err(AuthError::unavailable(RETRY_AFTER)),
+                () = demand.stopped() => Err(AuthError::unavailable(RETRY_AFTER)),
             };
             let store = |result: &_| shared.store(&key, result, &settings);
             shared.flights.complete(&key, completer, result, store);
         });
         verdict
     }
+}
+
+/// Returns the verdict of a verification that no other request shares. Its request waits as long as the verification runs.
+fn alone(verifying: VerdictFuture, demand: Option<Arc<Demand>>, presented: &PresentedToken<'_>) -> Verdict {
+    let waiting = demand.and_then(|demand| demand.wait(presented.demand()));
+    Verdict::later(async move {
+        let _waiting = waiting;
+        verifying.await
+    })
 }
 
 impl CacheState {
@@ -254,8 +282,8 @@ impl CacheState {
 impl<V: Verify> Verify for Cached<V> {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         self.lookup(presented).unwrap_or_else(|miss| {
-            let (verdict, used) = presented.track(|| self.verifier.verify(presented));
-            self.store_verdict(&miss, verdict, &used)
+            let tracked = presented.track_shared(|| self.verifier.verify(presented));
+            self.settle(&miss, presented, tracked)
         })
     }
 
@@ -263,8 +291,8 @@ impl<V: Verify> Verify for Cached<V> {
         match self.lookup(presented) {
             Ok(verdict) => Some(verdict),
             Err(miss) => {
-                let (verdict, used) = presented.track(|| self.verifier.verify_if_responsible(presented));
-                Some(self.store_verdict(&miss, verdict?, &used))
+                let tracked = presented.track_shared(|| self.verifier.verify_if_responsible(presented));
+                Some(self.settle(&miss, presented, tracked.transpose()?))
             }
         }
     }

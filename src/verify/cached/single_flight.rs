@@ -20,6 +20,7 @@ use crate::{
     error::AuthError,
     sync::lock,
     token::Token,
+    verify::demand::Demand,
 };
 
 #[derive(Default)]
@@ -42,6 +43,7 @@ pub(super) struct InFlight {
     result: watch::Receiver<Option<Result<Token, AuthError>>>,
     /// The task ends within [`DEADLINE`] after this, but its runtime may have stopped.
     started: Moment,
+    demand: Arc<Demand>,
 }
 
 /// Completes a verification. If it is dropped instead, the waiting requests get 503.
@@ -49,36 +51,45 @@ pub(super) struct Completer {
     result: watch::Sender<Option<Result<Token, AuthError>>>,
 }
 
+/// A request that needs a verdict.
+pub(super) struct Waiter<'w> {
+    pub(super) clock: &'w Arc<dyn Clock>,
+    pub(super) now: Moment,
+    /// Inside of an outer cache: the requests that wait for the outer verification.
+    pub(super) outer: Option<Arc<Demand>>,
+}
+
 pub(super) enum Start {
     /// The caller runs the verification.
     Started(InFlight, Completer),
     /// Another request started it first.
-    Joined(InFlight),
-    /// Too many verifications are running.
+    Joined(Verdict),
+    /// Too many verifications are running, and clients wait for all of them.
     Full,
 }
 
 impl SingleFlight {
-    /// Returns the running verification. If there is none, returns the number of invalidations.
-    pub(super) fn join(&self, key: &EntryKey, now: &Moment) -> Result<InFlight, u64> {
+    /// Returns the verdict of the running verification. If there is none, returns the number of invalidations.
+    pub(super) fn join(&self, key: &EntryKey, waiter: &Waiter<'_>) -> Result<Verdict, u64> {
         let table = lock(&self.table);
-        table.flights.get(key).filter(|flight| flight.is_running(now)).cloned().ok_or(table.invalidations)
+        table.flights.get(key).and_then(|flight| flight.verdict(waiter)).ok_or(table.invalidations)
     }
 
     /// Starts a verification, or joins the one that another request has started since the look-up.
-    pub(super) fn start(&self, miss: &Miss, now: &Moment) -> Start {
+    pub(super) fn start(&self, miss: &Miss, demand: Arc<Demand>, waiter: &Waiter<'_>) -> Start {
         let mut table = lock(&self.table);
         let (sender, receiver) = watch::channel(None);
-        let (flight, completer) = (InFlight { result: receiver, started: *now }, Completer { result: sender });
+        let flight = InFlight { result: receiver, started: waiter.now, demand };
+        let completer = Completer { result: sender };
         // This token may have been invalidated since the look-up. So the verification is not in the table: no other request
         // joins it, and its result is not stored.
         if table.invalidations != miss.invalidations {
             return Start::Started(flight, completer);
         }
-        if let Some(running) = table.flights.get(&miss.key).filter(|running| running.is_running(now)) {
-            return Start::Joined(running.clone());
+        if let Some(verdict) = table.flights.get(&miss.key).and_then(|running| running.verdict(waiter)) {
+            return Start::Joined(verdict);
         }
-        if !table.has_room(now) {
+        if !table.has_room(&waiter.now) {
             return Start::Full;
         }
         table.flights.insert(miss.key, flight.clone());
@@ -133,8 +144,9 @@ impl FlightTable {
     fn has_room(&mut self, now: &Moment) -> bool {
         let swept_lately = self.last_sweep.is_some_and(|last| last.age(now) < SWEEP_INTERVAL);
         if self.flights.len() >= MAX_FLIGHTS && !swept_lately {
-            // A panic, or a runtime that was shut down or has stopped, may have left entries.
-            self.flights.retain(|_, flight| flight.is_running(now));
+            // A panic, or a runtime that was shut down or has stopped, may have left entries. Verifications without a
+            // waiting client end here.
+            self.flights.retain(|_, flight| flight.is_running(now) && !flight.demand.stop_if_unwanted());
             self.last_sweep = Some(*now);
         }
         self.flights.len() < MAX_FLIGHTS
@@ -144,24 +156,32 @@ impl FlightTable {
 impl InFlight {
     /// True if a result can still come.
     fn is_running(&self, now: &Moment) -> bool {
-        self.started.age(now) < DEADLINE && self.result.has_changed().is_ok()
+        self.started.age(now) < DEADLINE && self.result.has_changed().is_ok() && !self.demand.is_stopped()
     }
 
-    pub(super) fn verdict(mut self, clock: Arc<dyn Clock>) -> Verdict {
-        Verdict::later(async move {
-            let age = self.started.age(&Moment::now(&*clock));
+    /// Waits for the result. `None` if none can come any more.
+    pub(super) fn verdict(&self, waiter: &Waiter<'_>) -> Option<Verdict> {
+        if !self.is_running(&waiter.now) {
+            return None;
+        }
+        // Counted as waiting until the future is dropped.
+        let waiting = self.demand.wait(waiter.outer.clone())?;
+        let (mut result, started, clock) = (self.result.clone(), self.started, Arc::clone(waiter.clock));
+        Some(Verdict::later(async move {
+            let _waiting = waiting;
+            let age = started.age(&Moment::now(&*clock));
             let timeout = clock.sleep(DEADLINE.saturating_sub(age));
             let result = tokio::select! {
                 biased;
-                result = self.result.wait_for(Option::is_some) => result.ok().and_then(|result| result.clone()),
+                result = result.wait_for(Option::is_some) => result.ok().and_then(|result| result.clone()),
                 () = timeout => None,
             };
             result.unwrap_or_else(|| Err(AuthError::unavailable(RETRY_AFTER)))
-        })
+        }))
     }
 }
 
 /// Maximum number of running verifications. More are an attack with new tokens, or the sign of a server that doesn't respond.
 const MAX_FLIGHTS: usize = 1024;
-/// Minimum time between two searches of a full table for entries without a task.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Minimum time between two searches of a full table.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(100);

@@ -1,0 +1,197 @@
+//! [`PresentedToken`]: the token of a request as a verifier sees it.
+//!
+//! *In*: the credentials and the head of a request. *Out*: what a verifier reads; for a cache, what it has read.
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    sync::Arc,
+};
+
+use http::request::Parts;
+use serde::Serialize;
+
+use super::{demand::Demand, verifier_ids::VerifierIds};
+use crate::{
+    claims::{ClaimNames, TokenOrigin, VerifierId},
+    credentials::{BearerMethod, Credentials},
+    error::{AuthError, Reason},
+    token::Token,
+};
+
+/// The token of a request, and the request's head. `Debug` hides the token.
+pub struct PresentedToken<'r> {
+    pub(super) credentials: Credentials<'r>,
+    parts: &'r Parts,
+    /// True if more than the token was read. A cached verdict may then depend on it.
+    request_read: Cell<bool>,
+    /// The verifiers of this crate that were called.
+    called: Cell<VerifierIds>,
+    /// Inside of a [`Cached`](crate::Cached): the clients that wait for this verification.
+    demand: RefCell<SharedDemand>,
+}
+
+/// Who waits for the verdict.
+#[derive(Default)]
+enum SharedDemand {
+    /// The request itself. If its client disconnects, the verification is dropped.
+    #[default]
+    Request,
+    /// The requests that share the verification. `None` if no verifier asked for them.
+    Shared(Option<Arc<Demand>>),
+}
+
+impl<'r> PresentedToken<'r> {
+    pub(crate) fn new(credentials: Credentials<'r>, parts: &'r Parts) -> Self {
+        Self::with_demand(credentials, parts, SharedDemand::Request)
+    }
+
+    fn with_demand(credentials: Credentials<'r>, parts: &'r Parts, demand: SharedDemand) -> Self {
+        let (request_read, called) = (Cell::new(false), Cell::new(VerifierIds::default()));
+        Self { credentials, parts, request_read, called, demand: RefCell::new(demand) }
+    }
+
+    /// Returns the token exactly as it was sent. It has only the characters of RFC 6750 §2.1 and at most the server's
+    /// maximum length.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        self.credentials.token()
+    }
+
+    /// Returns how the token was sent.
+    #[must_use]
+    pub fn bearer_method(&self) -> BearerMethod {
+        self.request_read.set(true);
+        self.credentials.bearer_method()
+    }
+
+    /// Returns the request's head. Don't read credentials from it again. See [`Verify::cache_key`] about cached verdicts.
+    #[must_use]
+    pub fn parts(&self) -> &'r Parts {
+        self.request_read.set(true);
+        self.parts
+    }
+
+    /// Copies the token and the head, for a verifier that runs later. Nothing is known about what that verifier will read,
+    /// so the request counts as read.
+    pub(super) fn to_owned(&self) -> OwnedPresentedToken {
+        let credentials = self.credentials.clone().into_owned();
+        OwnedPresentedToken { credentials, parts: self.parts().clone(), demand: self.demand() }
+    }
+
+    /// Returns what `verify` returns, and what it used. Calls can be nested; the outer call also reports what the inner one
+    /// used.
+    pub(super) fn track<T>(&self, verify: impl FnOnce() -> T) -> Tracked<T> {
+        let (read_before, called_before) = (self.request_read.take(), self.called.take());
+        let result = verify();
+        let inputs = VerdictInputs { request_read: self.request_read.get(), called: self.called.get() };
+        self.request_read.set(read_before || inputs.request_read);
+        self.called.set(called_before.with_all(inputs.called));
+        Tracked { result, inputs, demand: None }
+    }
+
+    /// Like [`track`](Self::track), for a verification that requests may share. Also returns the requests that wait for it, if
+    /// a verifier asked for them.
+    pub(super) fn track_shared<T>(&self, verify: impl FnOnce() -> T) -> Tracked<T> {
+        let outer = self.demand.replace(SharedDemand::Shared(None));
+        let tracked = self.track(verify);
+        match self.demand.replace(outer) {
+            SharedDemand::Shared(demand) => Tracked { demand, ..tracked },
+            SharedDemand::Request => tracked,
+        }
+    }
+
+    /// Returns the requests that wait for this verification, or `None` if it belongs to this request only.
+    pub(super) fn demand(&self) -> Option<Arc<Demand>> {
+        match &mut *self.demand.borrow_mut() {
+            SharedDemand::Request => None,
+            SharedDemand::Shared(demand) => Some(Arc::clone(demand.get_or_insert_default())),
+        }
+    }
+
+    /// Records that the verifier with this id is called.
+    pub(super) fn called(&self, id: VerifierId) {
+        self.called.set(self.called.get().with(id));
+    }
+
+    /// Records that all these verifiers are called.
+    pub(super) fn called_all(&self, ids: VerifierIds) {
+        self.called.set(self.called.get().with_all(ids));
+    }
+
+    /// Returns what `verify` returns, and records only `id` as called. For a verifier that chooses another one by nothing but
+    /// the token, and whose own id stands for all of them.
+    pub(super) fn called_instead<T>(&self, id: VerifierId, verify: impl FnOnce() -> T) -> T {
+        let before = self.called.get();
+        let result = verify();
+        self.called.set(before.with(id));
+        result
+    }
+
+    /// Returns the permit to make a [`Token`].
+    #[must_use]
+    pub fn permit(&self) -> TokenPermit {
+        TokenPermit { made_by_verification: () }
+    }
+}
+
+impl fmt::Debug for PresentedToken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PresentedToken").field("credentials", &self.credentials).finish_non_exhaustive()
+    }
+}
+
+/// The result of a call of a verifier, and what the call used.
+pub(super) struct Tracked<T> {
+    pub(super) result: T,
+    pub(super) inputs: VerdictInputs,
+    /// The requests that wait for the result, if the verifier asked for them.
+    pub(super) demand: Option<Arc<Demand>>,
+}
+
+impl<T> Tracked<Option<T>> {
+    pub(super) fn transpose(self) -> Option<Tracked<T>> {
+        let Self { result, inputs, demand } = self;
+        Some(Tracked { result: result?, inputs, demand })
+    }
+}
+
+/// What a verifier used to make a verdict, besides the token.
+pub(super) struct VerdictInputs {
+    pub(super) request_read: bool,
+    pub(super) called: VerifierIds,
+}
+
+/// A copy of a [`PresentedToken`] that doesn't borrow from the request.
+pub(super) struct OwnedPresentedToken {
+    credentials: Credentials<'static>,
+    parts: Parts,
+    demand: Option<Arc<Demand>>,
+}
+
+impl OwnedPresentedToken {
+    pub(super) fn as_presented(&self) -> PresentedToken<'_> {
+        let demand = self.demand.clone().map_or(SharedDemand::Request, |demand| SharedDemand::Shared(Some(demand)));
+        PresentedToken::with_demand(self.credentials.clone(), &self.parts, demand)
+    }
+}
+
+/// Permission to make a [`Token`] from claims that a verifier has checked.
+///
+/// Only [`PresentedToken::permit`] returns one. So code that has no request to verify can't make a token.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenPermit {
+    made_by_verification: (),
+}
+
+impl TokenPermit {
+    /// Returns a token with these claims. They must serialize to an object with the members of RFC 9068 §2.2.
+    ///
+    /// # Errors
+    /// The claims are not an object, or a standard member has a wrong type.
+    pub fn token(self, claims: &impl Serialize) -> Result<Token, AuthError> {
+        let () = self.made_by_verification;
+        let claims = serde_json::to_string(claims).map_err(|_| Reason::MalformedClaims)?;
+        Token::from_claims(TokenOrigin::default(), claims, &ClaimNames::default())
+    }
+}
