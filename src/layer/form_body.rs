@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::credentials::FormTokens;
+use crate::{credentials::FormTokens, server::VerificationTimeout};
 
 /// Reads a token from a form body, around another layer. Made by
 /// [`OAuthLayer::accept_form_body`](crate::OAuthLayer::accept_form_body).
@@ -24,11 +24,12 @@ use crate::credentials::FormTokens;
 pub struct FormBodyLayer<L> {
     layer: L,
     max_body_bytes: usize,
+    timeout: VerificationTimeout,
 }
 
 impl<L> FormBodyLayer<L> {
-    pub(super) fn new(layer: L, max_body_bytes: usize) -> Self {
-        Self { layer, max_body_bytes }
+    pub(super) fn new(layer: L, max_body_bytes: usize, timeout: VerificationTimeout) -> Self {
+        Self { layer, max_body_bytes, timeout }
     }
 }
 
@@ -37,13 +38,14 @@ impl<L> FormBodyLayer<L> {
 pub struct FormBody<S> {
     inner: S,
     max_body_bytes: usize,
+    timeout: VerificationTimeout,
 }
 
 impl<S, L: Layer<S>> Layer<S> for FormBodyLayer<L> {
     type Service = FormBody<L::Service>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        FormBody { inner: self.layer.layer(inner), max_body_bytes: self.max_body_bytes }
+        FormBody { inner: self.layer.layer(inner), max_body_bytes: self.max_body_bytes, timeout: self.timeout.clone() }
     }
 }
 
@@ -66,11 +68,13 @@ where
         if !may_carry_a_token(request.method(), request.headers()) {
             return ResponseFuture(Box::pin(self.inner.call(request)));
         }
-        let limit = self.max_body_bytes;
+        let (limit, timeout) = (self.max_body_bytes, self.timeout.clone());
         let clone = self.inner.clone();
         let mut ready = mem::replace(&mut self.inner, clone);
         ResponseFuture(Box::pin(async move {
-            match read_form(request, limit).await {
+            // A client that sends its body slowly must not hold the request for ever.
+            let read = timeout.limit(read_form(request, limit)).await;
+            match read.unwrap_or(Err(StatusCode::REQUEST_TIMEOUT)) {
                 Ok(request) => ready.call(request).await,
                 Err(status) => {
                     let mut response = Response::new(ResBody::default());

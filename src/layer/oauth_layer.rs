@@ -109,11 +109,13 @@ impl<R> OAuthLayer<R> {
     /// Also reads `access_token` from a form body (RFC 6750 §2.2).
     ///
     /// The cost: the body of every form request without an `Authorization` header is read into memory before its token is
-    /// checked. A body of more than `max_body_bytes` is refused with 413, and one that can't be read with 400. The renderer
-    /// isn't called for these two responses; their bodies are empty.
+    /// checked. A body of more than `max_body_bytes` is refused with 413, one that is not complete within the
+    /// [`verification_timeout`](crate::server::ResourceServerBuilder::verification_timeout) with 408, and one that can't be read
+    /// with 400. The renderer isn't called for these responses; their bodies are empty.
     #[must_use]
     pub fn accept_form_body(self, max_body_bytes: usize) -> FormBodyLayer<Self> {
-        FormBodyLayer::new(self, max_body_bytes)
+        let timeout = self.state.server.timeout().clone();
+        FormBodyLayer::new(self, max_body_bytes, timeout)
     }
 }
 

@@ -2,13 +2,17 @@
 //!
 //! *In*: a verifier and settings. *Out*: a server, or every mistake in the settings.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderName, header};
 
-use super::{ResourceServer, resource_server::ServerInner};
+use super::{
+    ResourceServer,
+    resource_server::{ServerInner, VerificationTimeout},
+};
 use crate::{
     challenge::{ChallengeParameters, QuotedText, SchemeChallenge},
+    clock::Clock,
     config_error::{ConfigError, ConfigMistake, MistakeCollector},
     credentials::AcceptedMethods,
     scope::{ScopeHierarchy, Scopes},
@@ -28,6 +32,7 @@ pub struct ResourceServerBuilder {
     other_schemes: Vec<SchemeChallenge>,
     header: Option<String>,
     grpc: bool,
+    timeout: VerificationTimeout,
 }
 
 impl ResourceServerBuilder {
@@ -42,6 +47,7 @@ impl ResourceServerBuilder {
             other_schemes: Vec::new(),
             header: None,
             grpc: false,
+            timeout: VerificationTimeout::default(),
         }
     }
 
@@ -117,14 +123,40 @@ impl ResourceServerBuilder {
         Self { grpc: true, ..self }
     }
 
+    /// Maximum time for the verification of one token, and for reading one form body. Default: 10 s.
+    ///
+    /// After it, the request gets 503 with `Retry-After`, also if a verifier of your own never returns; a form body that was
+    /// not complete gets 408. The verifiers of this crate have shorter limits of their own. Without a tokio runtime there
+    /// is no limit.
+    pub fn verification_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout.duration = timeout;
+        self
+    }
+
+    /// Replaces the source of time of [`verification_timeout`](Self::verification_timeout), for tests.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.timeout.clock = Arc::new(clock);
+        self
+    }
+
     /// Builds the server.
     ///
     /// # Errors
     /// Every mistake at once: a realm or URL that no header can carry, an invalid header or cookie name, a maximum length of
-    /// 0, an invalid scope name in the hierarchy.
+    /// 0, a timeout of zero, an invalid scope name in the hierarchy.
     pub fn build(self) -> Result<ResourceServer, ConfigError> {
-        let Self { verifier, mut accepted, hierarchy, realm, resource_metadata, scopes, other_schemes, header, grpc } =
-            self;
+        let Self {
+            verifier,
+            mut accepted,
+            hierarchy,
+            realm,
+            resource_metadata,
+            scopes,
+            other_schemes,
+            header,
+            grpc,
+            timeout,
+        } = self;
         let mut mistakes = MistakeCollector::new();
         let mut parameters = ChallengeParameters { scopes, other_schemes, ..ChallengeParameters::default() };
         if let Some(realm) = realm.and_then(|realm| mistakes.check(QuotedText::new("realm", &realm))) {
@@ -138,13 +170,16 @@ impl ResourceServerBuilder {
             let found = format!("{name:?} is not a cookie name");
             mistakes.add("accept_cookie", found, "give a token (RFC 6265 §4.1.1)");
         }
+        if timeout.duration.is_zero() {
+            mistakes.add("verification_timeout", "it is zero", "give a time above zero");
+        }
         if accepted.max_token_bytes == 0 {
             mistakes.add("max_token_bytes", "0 refuses every token", "give a length in bytes");
         }
         mistakes.append(hierarchy.mistakes());
         mistakes.finish()?;
         let hierarchy = (!hierarchy.is_flat()).then(|| Arc::new(hierarchy));
-        Ok(ResourceServer::from_inner(ServerInner { verifier, accepted, hierarchy, parameters, grpc }))
+        Ok(ResourceServer::from_inner(ServerInner { verifier, accepted, hierarchy, parameters, grpc, timeout }))
     }
 }
 

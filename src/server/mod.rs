@@ -26,4 +26,4 @@ mod builder;
 pub(crate) mod resource_server;
 
 pub use self::builder::ResourceServerBuilder;
-pub(crate) use self::resource_server::ResourceServer;
+pub(crate) use self::resource_server::{ResourceServer, VerificationTimeout};

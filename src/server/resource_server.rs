@@ -2,15 +2,18 @@
 //!
 //! *In*: a request's head, or a bare token. *Out*: the token, or why the request is refused.
 
-use std::{fmt, ops::Deref, sync::Arc};
+use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, Request, header, request::Parts};
+use tokio::runtime::Handle;
 
 use super::ResourceServerBuilder;
 use crate::{
     challenge::{Challenge, ChallengeParameters},
+    clock::{Clock, SystemClock},
     credentials::{AcceptedMethods, Credentials},
     error::{AuthError, Reason},
+    fetch::FetchError,
     scope::ScopeHierarchy,
     token::Token,
     verify::{PresentedToken, Verdict, Verify},
@@ -48,6 +51,48 @@ pub(super) struct ServerInner {
     pub(super) hierarchy: Option<Arc<ScopeHierarchy>>,
     pub(super) parameters: ChallengeParameters,
     pub(super) grpc: bool,
+    pub(super) timeout: VerificationTimeout,
+}
+
+/// Maximum time for a verification and for reading a form body.
+#[derive(Debug, Clone)]
+pub(crate) struct VerificationTimeout {
+    pub(super) duration: Duration,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Default for VerificationTimeout {
+    fn default() -> Self {
+        Self { duration: Duration::from_secs(10), clock: Arc::new(SystemClock::new()) }
+    }
+}
+
+impl VerificationTimeout {
+    /// Returns the output of `future`, or `None` if it takes too long. Without a tokio runtime there is no limit, because there
+    /// is no timer.
+    pub(crate) async fn limit<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        if Handle::try_current().is_err() {
+            return Some(future.await);
+        }
+        tokio::select! {
+            biased;
+            output = future => Some(output),
+            () = self.clock.sleep(self.duration) => None,
+        }
+    }
+
+    /// Limits the time of a verdict that must wait.
+    fn limit_verdict(&self, verdict: Verdict) -> Verdict {
+        let Verdict::Later(verifying) = verdict else { return verdict };
+        let timeout = self.clone();
+        Verdict::later(async move {
+            let verdict = timeout.limit(verifying).await;
+            verdict.unwrap_or_else(|| {
+                let cause = FetchError::new("the verifier returned no verdict in time");
+                Err(AuthError::unavailable(RETRY_AFTER).with_source(cause))
+            })
+        })
+    }
 }
 
 impl ResourceServer {
@@ -60,6 +105,7 @@ impl ResourceServer {
             hierarchy: None,
             parameters: ChallengeParameters::default(),
             grpc: false,
+            timeout: VerificationTimeout::default(),
         })
     }
 
@@ -103,7 +149,7 @@ impl ResourceServer {
     pub async fn authenticate_token(&self, token: &str) -> Result<Token, AuthError> {
         let (parts, ()) = Request::new(()).into_parts();
         let verdict = match Credentials::from_text(token, &self.inner.accepted) {
-            Ok(credentials) => self.inner.verifier.verify(&PresentedToken::new(credentials, &parts)),
+            Ok(credentials) => self.verify(&PresentedToken::new(credentials, &parts)),
             Err(error) => Verdict::Now(Err(error)),
         };
         self.accept(verdict.resolve().await)
@@ -118,9 +164,17 @@ impl ResourceServer {
     /// Starts the verification. Allocates no future unless the verifier waits for the network.
     pub(crate) fn verify_request(&self, parts: &Parts) -> Verdict {
         match Credentials::from_request(parts, &self.inner.accepted) {
-            Ok(credentials) => self.inner.verifier.verify(&PresentedToken::new(credentials, parts)),
+            Ok(credentials) => self.verify(&PresentedToken::new(credentials, parts)),
             Err(error) => Verdict::Now(Err(error)),
         }
+    }
+
+    fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
+        self.inner.timeout.limit_verdict(self.inner.verifier.verify(presented))
+    }
+
+    pub(crate) fn timeout(&self) -> &VerificationTimeout {
+        &self.inner.timeout
     }
 
     /// Checks what doesn't depend on the verifier. Every verdict passes through here.
@@ -169,3 +223,6 @@ impl fmt::Debug for ResourceServer {
             .finish_non_exhaustive()
     }
 }
+
+/// `Retry-After` if the verifier returned no verdict in time.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
