@@ -5,13 +5,22 @@
 //! An event never contains a token, a secret, a claim's value or a header's text: only fixed texts and the identifiers of
 //! trusted issuers.
 
-use std::time::Duration;
+use std::{
+    mem,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 #[cfg(feature = "tracing")]
 use crate::error::causes;
 use crate::{
+    clock::Moment,
     error::{AuthError, AuthErrorKind},
     fetch::FetchError,
+    sync::lock,
 };
 
 /// A request was accepted.
@@ -111,10 +120,18 @@ pub(crate) fn waited(issuer: &str, time: Duration) {
     metrics::histogram!("tower_oauth_key_wait_seconds", "issuer" => issuer.to_owned()).record(time.as_secs_f64());
 }
 
-/// An introspection request ended. `active` is the issuer's response, or why there is none. A failure is caused by our
-/// credentials or by the issuer, not by the token.
-#[cfg_attr(not(feature = "metrics"), expect(unused_variables, reason = "no feature uses them"))]
-pub(crate) fn introspected(issuer: &str, active: Result<bool, &FetchError>, duration: Duration) {
+/// An introspection request ended. `active` is the issuer's response, or why there is none. Any client can cause failures, so
+/// each is a `debug` event; `line` says whether the outage is logged.
+#[cfg_attr(
+    not(any(feature = "metrics", feature = "tracing")),
+    expect(unused_variables, reason = "no feature uses them")
+)]
+pub(crate) fn introspected(
+    issuer: &str,
+    active: Result<bool, &FetchError>,
+    duration: Duration,
+    line: Option<OutageLine>,
+) {
     #[cfg(feature = "metrics")]
     {
         let outcome = match active {
@@ -128,14 +145,123 @@ pub(crate) fn introspected(issuer: &str, active: Result<bool, &FetchError>, dura
             .record(duration.as_secs_f64());
     }
     #[cfg(feature = "tracing")]
-    match active {
-        Ok(active) => tracing::debug!(target: "tower_oauth", issuer, active, "a token was introspected"),
-        Err(error) => {
-            let cause = causes(error);
-            tracing::error!(target: "tower_oauth", issuer, %error, cause, "a token could not be introspected");
+    {
+        match active {
+            Ok(active) => tracing::debug!(target: "tower_oauth", issuer, active, "a token was introspected"),
+            Err(error) => {
+                let cause = causes(error);
+                tracing::debug!(target: "tower_oauth", issuer, %error, cause, "a token could not be introspected");
+            }
+        }
+        match (line, active.err()) {
+            (Some(OutageLine::Failing { failures }), Some(error)) => {
+                let cause = causes(error);
+                tracing::error!(target: "tower_oauth", issuer, %error, cause, failures, "tokens can't be introspected");
+            }
+            (Some(OutageLine::Ended), _) => {
+                tracing::info!(target: "tower_oauth", issuer, "tokens can be introspected again");
+            }
+            _ => {}
         }
     }
 }
+
+/// The introspection endpoint sent a response that looks like a wrong configuration of this API. Logged once for each fault,
+/// because a client may be able to cause it.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "no feature uses them"))]
+pub(crate) fn introspection_misconfigured(issuer: &str, advice: &'static str, error: &FetchError) {
+    #[cfg(feature = "tracing")]
+    {
+        let cause = causes(error);
+        tracing::warn!(target: "tower_oauth", issuer, %error, cause, "the introspection endpoint sent no usable response for a token; if this happens to every token, {advice}. Further responses of this kind are debug events");
+    }
+}
+
+/// A token was not introspected, because too many introspection requests are running.
+#[cfg_attr(not(feature = "metrics"), expect(unused_variables, reason = "no feature uses them"))]
+pub(crate) fn introspection_over_limit(issuer: &str) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tower_oauth_introspections_over_limit_total", "issuer" => issuer.to_owned()).increment(1);
+}
+
+/// The circuit breaker of an introspection endpoint opened or closed.
+#[cfg_attr(
+    not(any(feature = "metrics", feature = "tracing")),
+    expect(unused_variables, reason = "no feature uses them")
+)]
+pub(crate) fn breaker_changed(issuer: &str, open: bool) {
+    #[cfg(feature = "metrics")]
+    {
+        let state = if open { "open" } else { "closed" };
+        metrics::counter!("tower_oauth_breaker_changes_total", "issuer" => issuer.to_owned(), "state" => state)
+            .increment(1);
+        metrics::gauge!("tower_oauth_breaker_open", "issuer" => issuer.to_owned()).set(if open { 1.0 } else { 0.0 });
+    }
+    #[cfg(feature = "tracing")]
+    if open {
+        tracing::info!(target: "tower_oauth", issuer, "the circuit breaker opened: the introspection endpoint is not called");
+    } else {
+        tracing::info!(target: "tower_oauth", issuer, "the circuit breaker closed");
+    }
+}
+
+/// Decides which failures of an outage are logged: the first one, then one every few seconds with their number, and the end.
+#[derive(Debug, Default)]
+pub(crate) struct Outage {
+    failing: AtomicBool,
+    state: Mutex<OutageState>,
+}
+
+#[derive(Debug, Default)]
+struct OutageState {
+    /// True if a line was logged since the last success.
+    reported: bool,
+    last_line: Option<Moment>,
+    /// Number of failures since the last line.
+    failures: u64,
+}
+
+/// A line to log about an outage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OutageLine {
+    /// Number of failures since the last line.
+    Failing {
+        failures: u64,
+    },
+    Ended,
+}
+
+impl Outage {
+    /// Records a failure.
+    pub(crate) fn failed(&self, now: &Moment) -> Option<OutageLine> {
+        self.failing.store(true, Ordering::Relaxed);
+        let mut state = lock(&self.state);
+        state.failures = state.failures.saturating_add(1);
+        if state.last_line.is_some_and(|last| last.age(now) < LINE_INTERVAL) {
+            return None;
+        }
+        state.last_line = Some(*now);
+        state.reported = true;
+        Some(OutageLine::Failing { failures: mem::take(&mut state.failures) })
+    }
+
+    /// Records a success.
+    pub(crate) fn succeeded(&self, now: &Moment) -> Option<OutageLine> {
+        if !self.failing.swap(false, Ordering::Relaxed) {
+            return None;
+        }
+        let mut state = lock(&self.state);
+        // An end is logged only if the outage was. So a client that causes short outages causes few lines.
+        let reported = mem::take(&mut state.reported);
+        if reported {
+            state.last_line = Some(*now);
+        }
+        reported.then_some(OutageLine::Ended)
+    }
+}
+
+/// Minimum time between two lines about failures of the same kind.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The result of a cache look-up.
 #[derive(Debug, Clone, Copy)]

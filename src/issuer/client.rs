@@ -10,7 +10,7 @@ use std::{
 
 use super::discovery::{self, EndpointKind};
 use crate::{
-    clock::Clock,
+    clock::{Clock, Moment},
     config_error::{ConfigError, ConfigMistake},
     fetch::{Fetch, FetchError},
     sync::lock,
@@ -36,12 +36,12 @@ pub(crate) struct EndpointLocator {
 /// A URL from the metadata.
 struct Discovered {
     url: String,
-    /// When it was read, by [`Clock::elapsed`]. `None`: the URL is stale.
-    since: Option<Duration>,
+    /// When it was read. `None`: the URL is stale.
+    since: Option<Moment>,
 }
 
 /// When the URL was read, before it was marked as stale.
-pub(crate) struct StaleMark(Option<Duration>);
+pub(crate) struct StaleMark(Option<Moment>);
 
 impl EndpointLocator {
     /// Returns a locator that uses the URL `given`, or else the one in the metadata.
@@ -52,8 +52,8 @@ impl EndpointLocator {
     /// Returns the endpoint's URL. The metadata is read again every hour. If that fails or takes too long, the known URL
     /// stays in use.
     pub(crate) async fn locate(&self, client: &IssuerClient) -> Result<String, FetchError> {
-        let now = client.clock.elapsed();
-        if let Some(url) = self.known(now) {
+        let now = Moment::now(&*client.clock);
+        if let Some(url) = self.known(&now) {
             return Ok(url);
         }
         let known = lock(&self.discovered).as_ref().map(|discovered| discovered.url.clone());
@@ -70,13 +70,13 @@ impl EndpointLocator {
     }
 
     /// Returns the URL if it is known and not stale.
-    pub(crate) fn known(&self, now: Duration) -> Option<String> {
+    pub(crate) fn known(&self, now: &Moment) -> Option<String> {
         if let Some(url) = &self.given {
             return Some(url.clone());
         }
         let discovered = lock(&self.discovered);
         let Discovered { url, since: Some(since) } = discovered.as_ref()? else { return None };
-        (now.saturating_sub(*since) < METADATA_LIFETIME).then(|| url.clone())
+        (since.age(now) < METADATA_LIFETIME).then(|| url.clone())
     }
 
     /// Marks the URL as stale until [`confirm`](Self::confirm).
@@ -85,16 +85,17 @@ impl EndpointLocator {
     }
 
     /// Marks the URL as stale, unless the metadata was read within the last `pause`.
-    pub(crate) fn mark_stale_unless_new(&self, now: Duration, pause: Duration) {
+    pub(crate) fn mark_stale_unless_new(&self, now: &Moment, pause: Duration) {
         if let Some(Discovered { since, .. }) = lock(&self.discovered).as_mut() {
-            *since = since.filter(|since| now.saturating_sub(*since) < pause);
+            *since = since.filter(|since| since.age(now) < pause);
         }
     }
 
     /// Ends what [`mark_stale`](Self::mark_stale) began: a fetch from the URL succeeded.
     pub(crate) fn confirm(&self, StaleMark(since): StaleMark) {
         if let Some(discovered) = lock(&self.discovered).as_mut() {
-            discovered.since = discovered.since.max(since);
+            // A newer time, from metadata that was read since, stays.
+            discovered.since = discovered.since.or(since);
         }
     }
 }

@@ -18,9 +18,9 @@ use crate::{
 
 /// Verifies JWTs with `A`, and opaque tokens with `B`.
 ///
-/// Everything that has the form of a JWT is verified by `A`, also a JWT of another issuer, which `A` refuses, unless
+/// Everything that has the form of a JWT is verified by `A`, which refuses a JWT of an unknown issuer, unless
 /// [`introspect_foreign_jwts`](JwtOrOpaqueBuilder::introspect_foreign_jwts) is set. So a JWT that can't be verified locally gets no
-/// second chance at the introspection endpoint.
+/// second chance at the introspection endpoint. If `B` is another verifier of JWTs, it verifies those of its own issuer.
 ///
 /// ```
 /// # fn example(jwt: tower_oauth::JwtVerifier, introspection: tower_oauth::IntrospectionVerifier) {
@@ -58,11 +58,13 @@ impl<A: Verify, B: Verify> JwtOrOpaque<A, B> {
         JwtOrOpaqueBuilder { jwt, opaque, require_both: false, introspect_foreign_jwts: false }
     }
 
-    /// True for a token that the first verifier is not responsible for and must refuse.
-    fn must_refuse(&self, token: &str) -> bool {
+    /// True for a token that the second verifier verifies if the first one is not responsible for it. A JWT is verified there
+    /// only by a verifier that recognizes it by its issuer.
+    fn is_opaque(&self, presented: &PresentedToken<'_>) -> bool {
+        let token = presented.token();
         // Without a readable `iss` it may be a malformed token of our own issuer.
-        let foreign = || unverified_token_issuer(token).is_ok();
-        has_jwt_form(token) && !(self.introspect_foreign_jwts && foreign())
+        let foreign = || self.introspect_foreign_jwts && unverified_token_issuer(token).is_ok();
+        !has_jwt_form(token) || (!presented.must_be_recognized() && foreign())
     }
 
     /// Verifies a token with the second verifier too, if the first one accepts it.
@@ -128,8 +130,11 @@ impl<A: Verify, B: Verify> Verify for JwtOrOpaque<A, B> {
         match self.jwt.verify_if_responsible(presented) {
             Some(verdict) if self.require_both => self.verify_with_both(presented, verdict),
             Some(verdict) => verdict.with_branch(JWT),
-            None if self.must_refuse(presented.token()) => self.jwt.verify(presented).with_branch(JWT),
-            None => self.opaque.verify(presented).with_branch(OPAQUE),
+            None if self.is_opaque(presented) => self.opaque.verify(presented).with_branch(OPAQUE),
+            None => match presented.only_recognized(|| self.opaque.verify_if_responsible(presented)) {
+                Some(verdict) => verdict.with_branch(OPAQUE),
+                None => self.jwt.verify(presented).with_branch(JWT),
+            },
         }
     }
 
@@ -137,8 +142,11 @@ impl<A: Verify, B: Verify> Verify for JwtOrOpaque<A, B> {
         match self.jwt.verify_if_responsible(presented) {
             Some(verdict) if self.require_both => Some(self.verify_with_both(presented, verdict)),
             Some(verdict) => Some(verdict.with_branch(JWT)),
-            None if self.must_refuse(presented.token()) => None,
-            None => self.opaque.verify_if_responsible(presented).map(|verdict| verdict.with_branch(OPAQUE)),
+            None => {
+                let verify = || self.opaque.verify_if_responsible(presented);
+                let verdict = if self.is_opaque(presented) { verify() } else { presented.only_recognized(verify) };
+                verdict.map(|verdict| verdict.with_branch(OPAQUE))
+            }
         }
     }
 

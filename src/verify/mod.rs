@@ -29,7 +29,7 @@ use std::{
 
 #[cfg(feature = "test-util")]
 pub(crate) use self::jwt::check_signature;
-use self::presented_token::{OwnedPresentedToken, Tracked};
+use self::presented_token::Tracked;
 pub use self::{
     cached::{CacheKey, CachedBuilder},
     dynamic_issuers::{DynamicIssuers, DynamicIssuersBuilder},
@@ -81,9 +81,10 @@ pub trait Verify: Send + Sync + 'static {
     /// Unverified content of the token, such as `iss`, may decide whether this verifier is responsible. A verdict is
     /// final: a token that is refused here is not passed on.
     ///
-    /// Default: always responsible.
+    /// Default: responsible for every token, except for a JWT that the first verifier of a
+    /// [`JwtOrOpaque`](crate::JwtOrOpaque) is not responsible for.
     fn verify_if_responsible(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
-        Some(self.verify(presented))
+        (!presented.must_be_recognized()).then(|| self.verify(presented))
     }
 
     /// Adds what the verdict depends on besides the token, such as an endpoint or a tenant in a header. For

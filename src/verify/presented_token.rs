@@ -29,6 +29,8 @@ pub struct PresentedToken<'r> {
     called: Cell<VerifierIds>,
     /// Inside of a [`Cached`](crate::Cached): the clients that wait for this verification.
     demand: RefCell<SharedDemand>,
+    /// True while [`JwtOrOpaque`](crate::JwtOrOpaque) looks for another verifier that recognizes a JWT.
+    only_recognized: Cell<bool>,
 }
 
 /// Who waits for the verdict.
@@ -48,7 +50,8 @@ impl<'r> PresentedToken<'r> {
 
     fn with_demand(credentials: Credentials<'r>, parts: &'r Parts, demand: SharedDemand) -> Self {
         let (request_read, called) = (Cell::new(false), Cell::new(VerifierIds::default()));
-        Self { credentials, parts, request_read, called, demand: RefCell::new(demand) }
+        let only_recognized = Cell::new(false);
+        Self { credentials, parts, request_read, called, demand: RefCell::new(demand), only_recognized }
     }
 
     /// Returns the token exactly as it was sent. It has only the characters of RFC 6750 §2.1 and at most the server's
@@ -107,6 +110,18 @@ impl<'r> PresentedToken<'r> {
             SharedDemand::Request => None,
             SharedDemand::Shared(demand) => Some(Arc::clone(demand.get_or_insert_default())),
         }
+    }
+
+    /// Returns what `verify` returns. During the call, a verifier is responsible for the token only if it recognizes it.
+    pub(super) fn only_recognized<T>(&self, verify: impl FnOnce() -> T) -> T {
+        let before = self.only_recognized.replace(true);
+        let result = verify();
+        self.only_recognized.set(before);
+        result
+    }
+
+    pub(super) fn must_be_recognized(&self) -> bool {
+        self.only_recognized.get()
     }
 
     /// Records that the verifier with this id is called.

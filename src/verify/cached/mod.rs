@@ -288,6 +288,10 @@ impl<V: Verify> Verify for Cached<V> {
     }
 
     fn verify_if_responsible(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
+        // A stored verdict doesn't say whether the verifier recognizes the token.
+        if presented.must_be_recognized() {
+            return self.verifier.verify_if_responsible(presented);
+        }
         match self.lookup(presented) {
             Ok(verdict) => Some(verdict),
             Err(miss) => {

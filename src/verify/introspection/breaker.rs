@@ -2,28 +2,57 @@
 //!
 //! *In*: the results of calls. *Out*: a permit for the next call, or the time until the next permit.
 //!
-//! After several consecutive failures the breaker opens: it permits no call for a pause, which grows with each failure. Then
-//! it permits one call, the probe. A success of the probe closes the breaker; a failure begins the next pause.
+//! Every HTTP response is a sign that the server works, whatever its status, except 429, 502, 503 and 504. Those, and no
+//! response at all, are failures. A client can cause failures too, for example with a token that a firewall delays. So the
+//! breaker opens only if at least half of the latest calls failed, for several different tokens, and only if tokens that were
+//! active lately fail as well.
+//!
+//! While it is open, it permits one call at a time, the probe, preferably for a known token. Any response closes it.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use crate::{clock::Clock, sync::lock};
+use super::known_tokens::TokenHash;
+use crate::{
+    clock::{Clock, Moment},
+    sync::lock,
+};
 
-#[derive(Debug)]
 pub(super) struct Breaker {
     state: Mutex<BreakerState>,
     clock: Arc<dyn Clock>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct BreakerState {
-    /// Consecutive failures.
-    failures: u32,
-    /// When the next probe is permitted, by [`Clock::elapsed`]. Each probe moves it by a pause, so that no second probe runs.
-    next_probe: Duration,
+    /// The latest calls, oldest first.
+    recent: VecDeque<RecentCall>,
+    open: Option<OpenBreaker>,
+    /// When a known token was last to be introspected.
+    last_known: Option<Moment>,
+    next_probe_id: u64,
+}
+
+struct RecentCall {
+    ended: Moment,
+    token: TokenHash,
+    known: bool,
+    failed: bool,
+}
+
+struct OpenBreaker {
+    /// When the pause began.
+    since: Moment,
+    pause: Duration,
+    /// The time that the server asked for with the latest failure.
+    retry_after: Duration,
+    /// True if a call for a known token failed. Otherwise known tokens need not wait for the end of the pause.
+    known_failed: bool,
+    /// The running probe and its start.
+    probe: Option<(u64, Moment)>,
 }
 
 /// Permission for one call. If the permit of a probe is dropped unused, because the client disconnected, the next caller
@@ -31,10 +60,16 @@ struct BreakerState {
 #[must_use]
 pub(super) struct Permit<'b> {
     breaker: &'b Breaker,
-    /// Consecutive failures before the call.
-    failures: u32,
-    /// The value of `next_probe`, if this is the probe.
-    probe_until: Option<Duration>,
+    token: TokenHash,
+    known: bool,
+    probe: Option<u64>,
+}
+
+/// What the result of a call changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BreakerChange {
+    Opened,
+    Closed,
 }
 
 impl Breaker {
@@ -42,63 +77,138 @@ impl Breaker {
         Self { state: Mutex::default(), clock }
     }
 
-    /// Returns a permit, or the time to wait.
-    pub(super) fn acquire(&self) -> Result<Permit<'_>, Duration> {
-        let now = self.clock.elapsed();
+    /// Returns a permit to introspect a token, or the time to wait.
+    pub(super) fn acquire(&self, token: TokenHash, known: bool) -> Result<Permit<'_>, Duration> {
+        let now = Moment::now(&*self.clock);
         let mut state = lock(&self.state);
-        let failures = state.failures;
-        if failures < FAILURES {
-            return Ok(Permit { breaker: self, failures, probe_until: None });
+        let known_lately = state.last_known.is_some_and(|last| last.age(&now) < KNOWN_LATELY);
+        if known {
+            state.last_known = Some(now);
         }
-        if now < state.next_probe {
-            return Err(state.next_probe.saturating_sub(now));
+        let probe_id = state.next_probe_id;
+        let Some(open) = &mut state.open else { return Ok(Permit { breaker: self, token, known, probe: None }) };
+        let wait = open.wait(known, known_lately, &now);
+        if !wait.is_zero() {
+            return Err(wait);
         }
-        // The probe. If it never ends, the next one is permitted after the pause.
-        state.next_probe = now.saturating_add(state.pause());
-        Ok(Permit { breaker: self, failures, probe_until: Some(state.next_probe) })
+        open.probe = Some((probe_id, now));
+        state.next_probe_id = probe_id.wrapping_add(1);
+        Ok(Permit { breaker: self, token, known, probe: Some(probe_id) })
     }
 }
 
 impl Permit<'_> {
-    pub(super) fn succeeded(mut self) {
-        self.probe_until = None;
-        lock(&self.breaker.state).failures = 0;
+    /// Records a response of the server.
+    pub(super) fn succeeded(mut self) -> Option<BreakerChange> {
+        self.probe = None;
+        let now = Moment::now(&*self.breaker.clock);
+        let mut state = lock(&self.breaker.state);
+        if state.open.take().is_some() {
+            state.recent.clear();
+            return Some(BreakerChange::Closed);
+        }
+        state.record(&self, false, now);
+        None
     }
 
-    pub(super) fn failed(mut self) {
-        self.probe_until = None;
-        let now = self.breaker.clock.elapsed();
+    /// Records a failure. `retry_after` is the time that the server asked for.
+    pub(super) fn failed(mut self, retry_after: Option<Duration>) -> Option<BreakerChange> {
+        let probe = self.probe.take();
+        let now = Moment::now(&*self.breaker.clock);
         let mut state = lock(&self.breaker.state);
-        // Many calls may run when the breaker opens, and a probe may end after a later one. Their failures say nothing new.
-        if state.failures >= FAILURES && self.failures != state.failures {
-            return;
+        let known = self.known;
+        if let Some(open) = &mut state.open {
+            // Calls that began before the breaker opened say nothing new.
+            if probe.is_some() && open.probe.is_some_and(|(running, _)| Some(running) == probe) {
+                open.probe_failed(known, retry_after, now);
+            }
+            return None;
         }
-        state.failures = state.failures.saturating_add(1);
-        if state.failures >= FAILURES {
-            state.next_probe = now.saturating_add(state.pause());
+        state.record(&self, true, now);
+        if !state.must_open() {
+            return None;
         }
+        let known_failed = state.recent.iter().any(|call| call.known && call.failed);
+        let retry_after = retry_after.unwrap_or_default();
+        state.open = Some(OpenBreaker { since: now, pause: FIRST_PAUSE, retry_after, known_failed, probe: None });
+        Some(BreakerChange::Opened)
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let Some(until) = self.probe_until else { return };
-        let now = self.breaker.clock.elapsed();
+        let Some(unused) = self.probe else { return };
         let mut state = lock(&self.breaker.state);
-        // Unless another probe was permitted since.
-        if state.next_probe == until {
-            state.next_probe = now;
+        if let Some(open) = &mut state.open
+            && open.probe.is_some_and(|(running, _)| running == unused)
+        {
+            open.probe = None;
         }
     }
 }
 
 impl BreakerState {
-    fn pause(&self) -> Duration {
-        MAX_PAUSE.min(FIRST_PAUSE.saturating_mul(1 << self.failures.saturating_sub(FAILURES).min(10)))
+    fn record(&mut self, permit: &Permit<'_>, failed: bool, now: Moment) {
+        self.recent.retain(|call| call.ended.age(&now) < WINDOW);
+        if self.recent.len() >= MAX_RECENT {
+            self.recent.pop_front();
+        }
+        let Permit { token, known, .. } = *permit;
+        self.recent.push_back(RecentCall { ended: now, token, known, failed });
+    }
+
+    fn must_open(&self) -> bool {
+        let failed: Vec<_> = self.recent.iter().filter(|call| call.failed).collect();
+        let known = self.recent.iter().filter(|call| call.known).count();
+        let known_failed = failed.iter().filter(|call| call.known).count();
+        let half = |failed: usize, all: usize| failed.saturating_mul(2) >= all;
+        let mut tokens: Vec<_> = failed.iter().map(|call| call.token).collect();
+        tokens.sort_unstable();
+        tokens.dedup();
+        failed.len() >= MIN_FAILURES
+            && tokens.len() >= MIN_TOKENS
+            && half(failed.len(), self.recent.len())
+            && half(known_failed, known)
     }
 }
 
-/// Consecutive failures before the breaker opens.
-const FAILURES: u32 = 5;
+impl OpenBreaker {
+    /// Returns how long a token must wait. Zero: it may be the probe.
+    fn wait(&self, known: bool, known_lately: bool, now: &Moment) -> Duration {
+        // A probe that never ends doesn't keep the breaker open.
+        let probing = self.probe.map_or(Duration::ZERO, |(_, began)| MAX_PROBE.saturating_sub(began.age(now)));
+        let pause = match (known, known_lately) {
+            (true, _) if !self.known_failed => Duration::ZERO,
+            // Known tokens probe first, if there are any.
+            (false, true) => self.pause.saturating_mul(2).max(self.retry_after),
+            _ => self.pause.max(self.retry_after),
+        };
+        let rest = pause.saturating_sub(self.since.age(now));
+        // A short time for a request that comes while a probe runs, because the probe may succeed at once.
+        if probing.is_zero() { rest } else { rest.max(FIRST_PAUSE) }
+    }
+
+    fn probe_failed(&mut self, known: bool, retry_after: Option<Duration>, now: Moment) {
+        // Any client can make the probe of an unknown token fail, so the pause grows only after that of a known one.
+        if known {
+            self.pause = MAX_PAUSE.min(self.pause.saturating_mul(2));
+        }
+        self.retry_after = retry_after.unwrap_or_default();
+        self.known_failed |= known;
+        self.since = now;
+        self.probe = None;
+    }
+}
+
+/// Only calls that ended within this time count.
+const WINDOW: Duration = Duration::from_secs(10);
+const MAX_RECENT: usize = 256;
+/// Minimum number of failures, and of different tokens among them.
+const MIN_FAILURES: usize = 5;
+const MIN_TOKENS: usize = 3;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// Longer than a call can take.
+const MAX_PROBE: Duration = Duration::from_secs(6);
+/// If a known token was to be introspected within this time, the next one is expected soon.
+const KNOWN_LATELY: Duration = Duration::from_secs(60);

@@ -2,12 +2,12 @@
 //!
 //! *In*: an issuer, our credentials, the audience and options. *Out*: a verifier, or every mistake at once.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use super::{Breaker, ClientAuthentication, IntrospectionRules, IntrospectionVerifier};
+use super::{
+    Breaker, CallLimit, ClientAuthentication, IntrospectionRules, IntrospectionVerifier, KnownTokens, LocationState,
+    Outage, ReportedFaults,
+};
 use crate::{
     claims::{ClaimNames, VerifierId, acting},
     clock::Clock,
@@ -35,6 +35,7 @@ pub struct IntrospectionVerifierBuilder {
     fetch: Option<Arc<dyn Fetch>>,
     signed: bool,
     breaker: bool,
+    max_concurrent_calls: usize,
 }
 
 impl IntrospectionVerifierBuilder {
@@ -51,6 +52,7 @@ impl IntrospectionVerifierBuilder {
             fetch: None,
             signed: false,
             breaker: false,
+            max_concurrent_calls: MAX_CONCURRENT_CALLS,
         }
     }
 
@@ -113,10 +115,25 @@ impl IntrospectionVerifierBuilder {
         Self { signed: true, ..self }
     }
 
-    /// Adds a circuit breaker: after 5 consecutive failures, requests get 503 without a call of the endpoint, for 1 s at first
-    /// and at most 30 s. Then one call is made as a probe.
+    /// Maximum number of introspection requests that run at a time, and so of connections to the issuer. Default: 100.
     ///
-    /// Status 400, 413, 414, 422 or 431 is not a failure, because a client can cause it by its token.
+    /// A quarter of them is reserved for tokens that were active within the last hour. If all are in use, a request waits for
+    /// a quarter of a second at most, in a queue of the same length; then it gets 503. The process needs one open file for
+    /// each connection, besides those of its clients.
+    pub fn max_concurrent_calls(self, calls: usize) -> Self {
+        Self { max_concurrent_calls: calls, ..self }
+    }
+
+    /// Adds a circuit breaker: while the server is down, requests get 503 at once, without a call of the endpoint.
+    ///
+    /// It opens if within 10 s at least 5 calls for 3 different tokens failed, and at least half of all calls. If tokens that
+    /// were active within the last hour are among the calls, at least half of theirs must have failed too. So no client can
+    /// open it with tokens of its own while the tokens of others are accepted. Failures are: no connection, no response in time, and the
+    /// status 429, 502, 503 or 504. Every other response shows that the server works.
+    ///
+    /// While it is open, one call at a time is made as a probe, after 1 s at first and 30 s at most, and not before the end
+    /// of the server's `Retry-After`. Known tokens probe first. The first response closes it. Each change is logged and has a
+    /// metric.
     pub fn circuit_breaker(self) -> Self {
         Self { breaker: true, ..self }
     }
@@ -138,20 +155,23 @@ impl IntrospectionVerifierBuilder {
     /// # Errors
     /// All mistakes at once: an empty audience, client id or secret; a leeway of more than 5 min; an empty name of a member;
     /// an endpoint that is not an `https` URL (plain `http` is accepted for a loopback address); no endpoint for an issuer
-    /// whose metadata is never fetched; no HTTP client.
+    /// whose metadata is never fetched; a maximum of 0 calls; no HTTP client.
     pub fn build(self) -> Result<IntrospectionVerifier, ConfigError> {
         let mut mistakes = MistakeCollector::new();
         self.client.check(&mut mistakes);
         self.expected.check(&mut mistakes);
         self.names.check(&mut mistakes);
         self.check_endpoint(&mut mistakes);
+        if self.max_concurrent_calls == 0 {
+            mistakes.add("max_concurrent_calls", "0 permits no call", "give at least 1");
+        }
         let fetch = mistakes.check(self.choose_fetch());
         mistakes.finish()?;
         let Some(fetch) = fetch else { return Err(no_fetch().into()) };
         let clock = Arc::clone(&self.expected.clock);
-        let breaker = self.breaker.then(|| Breaker::new(Arc::clone(&clock)));
         let identifier = self.issuer.identifier().into();
-        let issuer_client = IssuerClient { identifier, fetch, clock, plain: self.plain_http() };
+        let plain = self.plain_http();
+        let issuer_client = IssuerClient { identifier, fetch, clock: Arc::clone(&clock), plain };
         Ok(IntrospectionVerifier {
             rules: Arc::new(IntrospectionRules {
                 id: VerifierId::new(),
@@ -164,9 +184,12 @@ impl IntrospectionVerifierBuilder {
                 algorithms: SUPPORTED.iter().copied().map(SignatureAlgorithm::Asymmetric).collect(),
                 issuer_client,
                 locator: EndpointLocator::new(EndpointKind::Introspection, self.endpoint),
-                locating: tokio::sync::Mutex::default(),
-                location_failed: Mutex::default(),
-                breaker,
+                location: LocationState::default(),
+                limit: CallLimit::new(self.max_concurrent_calls, Arc::clone(&clock)),
+                known_tokens: KnownTokens::new(Arc::clone(&clock)),
+                breaker: self.breaker.then(|| Breaker::new(clock)),
+                outage: Outage::default(),
+                reported: ReportedFaults::default(),
             }),
         })
     }
@@ -209,3 +232,5 @@ impl std::fmt::Debug for IntrospectionVerifierBuilder {
             .finish_non_exhaustive()
     }
 }
+
+const MAX_CONCURRENT_CALLS: usize = 100;

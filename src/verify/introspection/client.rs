@@ -2,14 +2,22 @@
 //!
 //! *In*: the client's credentials. *Out*: a header or members of the form, for one request.
 
-use std::{fmt, pin::Pin, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use form_urlencoded::byte_serialize;
 use http::HeaderValue;
 use serde_json::json;
 
-use crate::{claims::NumericDate, config_error::MistakeCollector, fetch::FetchError, jws::random, keys::PrivateKey};
+use crate::{
+    claims::NumericDate, clock::Moment, config_error::MistakeCollector, fetch::FetchError, jws::random,
+    keys::PrivateKey, sync::lock,
+};
 
 /// Method and credentials for the introspection endpoint (RFC 7662 §2.1), where this API is a client. `Debug` hides the
 /// secret.
@@ -29,7 +37,7 @@ pub struct ClientAuthentication {
 enum AuthenticationMethod {
     SecretBasic { id: String, secret: String },
     SecretPost { id: String, secret: String },
-    PrivateKeyJwt { id: String, key: Arc<PrivateKey> },
+    PrivateKeyJwt { id: String, key: Arc<PrivateKey>, reused: Option<Arc<ReusedAssertion>> },
     Bearer { source: Arc<dyn TokenSource> },
     Tls { id: String },
 }
@@ -46,10 +54,25 @@ impl ClientAuthentication {
     }
 
     /// `private_key_jwt`: sends an assertion that is signed with this API's own key. Each assertion is valid for 60 s and one
-    /// use, and its only audience is the issuer (RFC 7523 §3, RFC 7523bis).
+    /// use, and its only audience is the issuer (RFC 7523 §3, RFC 7523bis). It is signed only for a request that is sent, after
+    /// the limit of concurrent calls. See also [`with_reused_assertions`](Self::with_reused_assertions).
     #[must_use]
     pub fn private_key_jwt(id: impl Into<String>, key: PrivateKey) -> Self {
-        Self { method: AuthenticationMethod::PrivateKeyJwt { id: id.into(), key: Arc::new(key) } }
+        Self { method: AuthenticationMethod::PrivateKeyJwt { id: id.into(), key: Arc::new(key), reused: None } }
+    }
+
+    /// Sends each assertion of [`private_key_jwt`](Self::private_key_jwt) for 30 s, instead of signing one for each request.
+    /// Changes nothing for the other methods.
+    ///
+    /// A client can cause introspection requests with made-up tokens, and an RSA signature takes about a millisecond. Use this only if the
+    /// server accepts an assertion more than once: OpenID Connect Core §9 requires that both sides agreed on it. A server
+    /// that accepts each `jti` once, such as npm's oidc-provider, rejects every request but the first.
+    #[must_use]
+    pub fn with_reused_assertions(mut self) -> Self {
+        if let AuthenticationMethod::PrivateKeyJwt { reused, .. } = &mut self.method {
+            *reused = Some(Arc::default());
+        }
+        self
     }
 
     /// Sends an access token of this API's own (RFC 7662 §2.1).
@@ -100,7 +123,7 @@ impl ClientAuthentication {
     }
 
     /// Returns what proves to the server that a request comes from us.
-    pub(super) async fn authenticate(&self, issuer: &str, now: SystemTime) -> Result<ClientProof, FetchError> {
+    pub(super) async fn authenticate(&self, issuer: &str, now: Moment) -> Result<ClientProof, FetchError> {
         let mut proof = ClientProof::default();
         match &self.method {
             AuthenticationMethod::SecretBasic { id, secret } => {
@@ -112,10 +135,11 @@ impl ClientAuthentication {
                 proof.add("client_id", id);
                 proof.add("client_secret", secret);
             }
-            AuthenticationMethod::PrivateKeyJwt { id, key } => {
+            AuthenticationMethod::PrivateKeyJwt { id, key, reused } => {
                 proof.add("client_id", id);
                 proof.add("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
-                proof.add("client_assertion", assertion(id, key, issuer, now)?);
+                let sign = || assertion(id, key, issuer, now.time_of_day());
+                proof.add("client_assertion", reused.as_ref().map_or_else(sign, |reused| reused.get(now, sign))?);
             }
             AuthenticationMethod::Bearer { source } => {
                 proof.authorization = Some(secret_header("Bearer", &source.fetch_token().await?)?);
@@ -123,6 +147,22 @@ impl ClientAuthentication {
             AuthenticationMethod::Tls { id } => proof.add("client_id", id),
         }
         Ok(proof)
+    }
+}
+
+/// An assertion that is sent more than once.
+#[derive(Default)]
+struct ReusedAssertion(Mutex<Option<(String, Moment)>>);
+
+impl ReusedAssertion {
+    fn get(&self, now: Moment, sign: impl FnOnce() -> Result<String, FetchError>) -> Result<String, FetchError> {
+        let mut signed = lock(&self.0);
+        if let Some((assertion, _)) = signed.as_ref().filter(|(_, signed)| signed.age(&now) < REUSED_FOR) {
+            return Ok(assertion.clone());
+        }
+        let assertion = sign()?;
+        *signed = Some((assertion.clone(), now));
+        Ok(assertion)
     }
 }
 
@@ -190,5 +230,7 @@ impl fmt::Debug for ClientAuthentication {
     }
 }
 
+/// How long a reused assertion is sent: half of its validity, so that the difference of the clocks doesn't matter.
+const REUSED_FOR: Duration = Duration::from_secs(30);
 /// Validity of an assertion, in seconds.
 const ASSERTION_SECONDS: i64 = 60;

@@ -6,42 +6,45 @@
 //! with the same rules as for a JWT. A response without `aud` is refused, because the token of any API would be accepted.
 //!
 //! The status depends on which party failed. An inactive token gets 401. If the server rejects *our* credentials, fails,
-//! doesn't respond or sends a malformed response, the request gets 503 with `Retry-After`, and an error event is logged:
-//! nothing is known about the token then.
+//! doesn't respond or sends a malformed response, the request gets 503 with `Retry-After`: nothing is known about the token
+//! then.
+//!
+//! Any client can cause introspection requests, so the number that runs at a time is bounded (`call_limit.rs`).
 //!
 //! Nothing is cached here. [`Cached`](crate::Cached) caches verdicts, and [`JwtOrOpaque`](crate::JwtOrOpaque) uses
 //! introspection only for tokens that can't be verified locally.
 
 mod breaker;
 mod builder;
+mod call_limit;
 mod client;
+mod endpoint;
+mod known_tokens;
 mod response;
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex},
-    time::Duration,
+use std::{fmt, sync::Arc, time::Duration};
+
+use self::{
+    breaker::{Breaker, BreakerChange, Permit},
+    call_limit::{Call, CallLimit},
+    endpoint::{FailureCause, IntrospectionFailure, LocationState, ReportedFaults},
+    known_tokens::KnownTokens,
+    response::IntrospectionResult,
 };
-
-use bytes::Bytes;
-use form_urlencoded::Serializer;
-use http::{HeaderMap, Request, StatusCode, header};
-
-use self::{breaker::Breaker, response::IntrospectionResult};
 pub use self::{builder::IntrospectionVerifierBuilder, client::ClientAuthentication};
-use super::{CacheKey, PresentedToken, Verdict, Verify, expected::Expected};
+use super::{CacheKey, PresentedToken, Verdict, Verify, demand::Demand, expected::Expected};
 use crate::{
     claims::{Audience, ClaimNames, Facts, VerifierId},
+    clock::Moment,
     config_error::ConfigError,
     error::{AuthError, Reason},
-    fetch::{Fetch, FetchError, MAX_BODY_BYTES},
+    fetch::FetchError,
     issuer::{
         Issuer,
         client::{EndpointLocator, IssuerClient},
     },
     jws::SignatureAlgorithm,
-    log,
-    sync::lock,
+    log::{self, Outage},
     token::Token,
 };
 
@@ -51,7 +54,11 @@ use crate::{
 /// gets 401. If the server rejects this API's credentials, fails, doesn't respond within 5 s or sends a malformed response,
 /// the request gets 503.
 ///
-/// Each request calls the endpoint. See [`Cached`](crate::Cached) and [`JwtOrOpaque`](crate::JwtOrOpaque) for fewer calls.
+/// Each request calls the endpoint. See [`Cached`](crate::Cached) and [`JwtOrOpaque`](crate::JwtOrOpaque) for fewer calls. At most 100
+/// calls run at a time
+/// ([`max_concurrent_calls`](IntrospectionVerifierBuilder::max_concurrent_calls)); a request that finds no room within a quarter
+/// of a second gets 503. A quarter of the calls is reserved for tokens that were active within the last hour, and calls that no
+/// client waits for are stopped first.
 ///
 /// ```
 /// # fn main() -> Result<(), tower_oauth::ConfigError> {
@@ -84,11 +91,12 @@ struct IntrospectionRules {
     algorithms: Vec<SignatureAlgorithm>,
     issuer_client: IssuerClient,
     locator: EndpointLocator,
-    /// Held by the one request that locates the endpoint.
-    locating: tokio::sync::Mutex<()>,
-    /// The last failure to locate the endpoint, and its time by [`Clock::elapsed`](crate::clock::Clock::elapsed).
-    location_failed: Mutex<Option<(Duration, FetchError)>>,
+    location: LocationState,
+    limit: CallLimit,
+    known_tokens: KnownTokens,
     breaker: Option<Breaker>,
+    outage: Outage,
+    reported: ReportedFaults,
 }
 
 impl IntrospectionVerifier {
@@ -119,8 +127,8 @@ impl IntrospectionVerifier {
 impl Verify for IntrospectionVerifier {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         presented.called(self.rules.id);
-        let (rules, token) = (Arc::clone(&self.rules), presented.token().to_owned());
-        Verdict::later(async move { rules.introspect(&token).await })
+        let rules = Arc::clone(&self.rules);
+        Verdict::later(rules.introspect(presented.token().to_owned(), presented.demand()))
     }
 
     fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
@@ -133,129 +141,64 @@ impl Verify for IntrospectionVerifier {
     }
 }
 
-/// The reason why there is no usable response.
-struct IntrospectionFailure {
-    error: FetchError,
-    retry_after: Option<Duration>,
-    /// True if the server works, and rejects only this request, perhaps because of the token.
-    only_this_request: bool,
-}
-
-impl From<FetchError> for IntrospectionFailure {
-    fn from(error: FetchError) -> Self {
-        Self { error, retry_after: None, only_this_request: false }
-    }
-}
-
 impl IntrospectionRules {
-    async fn introspect(&self, token: &str) -> Result<Token, AuthError> {
-        let permit = match self.breaker.as_ref().map(Breaker::acquire).transpose() {
-            Ok(permit) => permit,
-            Err(pause) => return Err(AuthError::unavailable(pause)),
+    async fn introspect(self: Arc<Self>, token: String, demand: Option<Arc<Demand>>) -> Result<Token, AuthError> {
+        let hash = KnownTokens::hash(&token);
+        let call = Call { known: self.known_tokens.contains(&hash).await, demand };
+        let permit = self.breaker.as_ref().map(|breaker| breaker.acquire(hash, call.known)).transpose();
+        let permit = permit.map_err(AuthError::unavailable)?;
+        let Some(slot) = self.limit.acquire(&call).await else {
+            log::introspection_over_limit(self.issuer.identifier());
+            return Err(AuthError::unavailable(NO_ROOM_RETRY_AFTER).with_source(FetchError::new(NO_ROOM)));
         };
-        let began = self.issuer_client.clock.elapsed();
+        let began = Moment::now(&*self.issuer_client.clock);
         let result = tokio::select! {
-            result = self.call_endpoint(token) => result,
+            result = self.call_endpoint(&token) => result,
             () = self.issuer_client.clock.sleep(DEADLINE) => Err(FetchError::new("no response in time").into()),
         };
-        let duration = self.issuer_client.clock.elapsed().saturating_sub(began);
-        let active = result.as_ref().map(|result| !matches!(result, IntrospectionResult::Inactive));
-        log::introspected(self.issuer.identifier(), active.map_err(|failure| &failure.error), duration);
-        if let Some(permit) = permit {
-            match &result {
-                Err(IntrospectionFailure { only_this_request: false, .. }) => permit.failed(),
-                _ => permit.succeeded(),
-            }
-        }
-        match result {
+        drop(slot);
+        self.report(&result, permit, began);
+        let result = match result {
             Ok(IntrospectionResult::Active(token)) => self.check_claims(token.facts()).map(|()| token),
             Ok(IntrospectionResult::NotBearer(error)) => Err(error),
             Ok(IntrospectionResult::Inactive) => Err(Reason::Inactive.into()),
             Err(IntrospectionFailure { error, retry_after, .. }) => {
-                Err(AuthError::unavailable(retry_after.unwrap_or(RETRY_AFTER)).with_source(error))
+                return Err(AuthError::unavailable(retry_after.unwrap_or(RETRY_AFTER)).with_source(error));
             }
-        }
-    }
-
-    /// Sends one request, and parses the response in the requested form.
-    async fn call_endpoint(&self, token: &str) -> Result<IntrospectionResult, IntrospectionFailure> {
-        let url = self.locate().await?;
-        let request = self.make_request(&url, token).await?;
-        let response = self.issuer_client.fetch.fetch(request).await?;
-        if response.body().len() > MAX_BODY_BYTES {
-            return Err(FetchError::new("the response is too large").into());
-        }
-        if response.status() != StatusCode::OK {
-            return Err(self.failure(response.status(), response.headers()));
-        }
-        match (self.signed, is_signed(response.headers())) {
-            (false, false) => Ok(self.parse_response(response.body())?),
-            (true, true) => Ok(self.parse_signed_response(response.body()).await?),
-            (true, false) => Err(FetchError::new("the response is not signed, but that was requested").into()),
-            (false, true) => Err(FetchError::new("the response is signed, but that was not requested").into()),
-        }
-    }
-
-    /// Makes the request (RFC 7662 §2.1). The token is in the body only.
-    async fn make_request(&self, url: &str, token: &str) -> Result<Request<Bytes>, FetchError> {
-        let now = self.issuer_client.clock.now();
-        let proof = self.client.authenticate(self.issuer.identifier(), now).await?;
-        let mut form = Serializer::new(String::new());
-        form.append_pair("token", token).append_pair("token_type_hint", "access_token").extend_pairs(&proof.form);
-        let mut request = Request::post(url)
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(header::ACCEPT, if self.signed { SIGNED_RESPONSE } else { "application/json" });
-        if let Some(authorization) = proof.authorization {
-            request = request.header(header::AUTHORIZATION, authorization);
-        }
-        request
-            .body(Bytes::from(form.finish()))
-            .map_err(|error| FetchError::new("the endpoint is not a URL").with_source(error))
-    }
-
-    /// Returns the failure for a status other than 200.
-    fn failure(&self, status: StatusCode, headers: &HeaderMap) -> IntrospectionFailure {
-        // The endpoint may have a new URL.
-        if matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE) {
-            self.locator.mark_stale_unless_new(self.issuer_client.clock.elapsed(), LOCATING_PAUSE);
-        }
-        let cause = match status {
-            // RFC 7662 §2.3.
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ": the server rejected this API's client credentials",
-            _ => "",
         };
-        let error = FetchError::new(format!("the introspection endpoint responded {}{cause}", status.as_u16()));
-        // A client can cause these by its token: some servers reject a JWT, or a long token.
-        let only_this_request = matches!(
-            status,
-            StatusCode::BAD_REQUEST
-                | StatusCode::PAYLOAD_TOO_LARGE
-                | StatusCode::URI_TOO_LONG
-                | StatusCode::UNPROCESSABLE_ENTITY
-                | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-        );
-        IntrospectionFailure { error, retry_after: retry_after(headers), only_this_request }
+        match &result {
+            Ok(_) => self.known_tokens.add(hash).await,
+            Err(_) if call.known => self.known_tokens.remove(&hash).await,
+            Err(_) => {}
+        }
+        result
     }
 
-    /// Returns the endpoint's URL. One request at a time fetches the metadata; the others wait for it.
-    async fn locate(&self) -> Result<String, FetchError> {
-        if let Some(url) = self.locator.known(self.issuer_client.clock.elapsed()) {
-            return Ok(url);
-        }
-        let _one_at_a_time = self.locating.lock().await;
-        let now = self.issuer_client.clock.elapsed();
-        if let Some(url) = self.locator.known(now) {
-            return Ok(url);
-        }
-        if let Some((since, error)) = &*lock(&self.location_failed)
-            && now.saturating_sub(*since) < LOCATING_PAUSE
+    /// Passes the result to the circuit breaker, the log and the metrics.
+    fn report(
+        &self,
+        result: &Result<IntrospectionResult, IntrospectionFailure>,
+        permit: Option<Permit<'_>>,
+        began: Moment,
+    ) {
+        let (issuer, now) = (self.issuer.identifier(), Moment::now(&*self.issuer_client.clock));
+        let failure = result.as_ref().err();
+        let outage = failure.filter(|failure| failure.cause == FailureCause::Outage);
+        let change = permit.and_then(|permit| match outage {
+            Some(failure) => permit.failed(failure.retry_after),
+            None => permit.succeeded(),
+        });
+        let line = if outage.is_some() { self.outage.failed(&now) } else { self.outage.succeeded(&now) };
+        let active = result.as_ref().map(|result| !matches!(result, IntrospectionResult::Inactive));
+        log::introspected(issuer, active.map_err(|failure| &failure.error), began.age(&now), line);
+        if let Some(IntrospectionFailure { error, cause: FailureCause::Response(fault), .. }) = failure
+            && self.reported.is_first(*fault)
         {
-            return Err(error.clone());
+            log::introspection_misconfigured(issuer, fault.advice(), error);
         }
-        let located = self.locator.locate(&self.issuer_client).await;
-        let failed = located.as_ref().err().map(|error| (self.issuer_client.clock.elapsed(), error.clone()));
-        *lock(&self.location_failed) = failed;
-        located
+        if let Some(change) = change {
+            log::breaker_changed(issuer, change == BreakerChange::Opened);
+        }
     }
 
     /// Checks the claims of an active token too, as RFC 7662 §4 requires.
@@ -269,19 +212,6 @@ impl IntrospectionRules {
         }
         self.expected.check_times(facts)
     }
-}
-
-fn is_signed(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(SIGNED_RESPONSE))
-}
-
-/// Returns `Retry-After` in seconds, within bounds. A date is ignored (RFC 9110 §10.2.3).
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    let digits = !seconds.is_empty() && seconds.bytes().all(|byte| byte.is_ascii_digit());
-    let seconds = digits.then(|| seconds.parse().map_or(Duration::MAX, Duration::from_secs))?;
-    Some(seconds.clamp(Duration::from_secs(1), MAX_RETRY_AFTER))
 }
 
 impl fmt::Debug for IntrospectionVerifier {
@@ -298,8 +228,8 @@ impl fmt::Debug for IntrospectionVerifier {
 const DEADLINE: Duration = Duration::from_secs(5);
 /// `Retry-After` of our response if the server sends none.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
-/// Minimum time between two attempts to locate the endpoint.
-const LOCATING_PAUSE: Duration = Duration::from_secs(1);
+/// `Retry-After` if too many introspection requests are running.
+const NO_ROOM_RETRY_AFTER: Duration = Duration::from_secs(1);
+const NO_ROOM: &str = "too many introspection requests are running";
 /// The media type of signed responses (RFC 9701 §4).
 const SIGNED_RESPONSE: &str = "application/token-introspection+jwt";

@@ -5,6 +5,8 @@
 //! The parser is strict: `active` must be a boolean, and a member of a wrong type or a duplicate one makes the response
 //! malformed. The token's issuer, audience and times are *not* checked here.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -112,8 +114,13 @@ impl IntrospectionRules {
             return Err(FetchError::new("the signed response has another audience"));
         }
         let NumericDate(now) = NumericDate::of(self.expected.clock.now());
-        if signed.iat.0 > now + self.expected.leeway.as_secs_f64() {
+        let leeway = self.expected.leeway.as_secs_f64();
+        if signed.iat.0 > now + leeway {
             return Err(FetchError::new("the signed response was issued in the future"));
+        }
+        // An older response may be a recorded one, from a time when the token was active.
+        if signed.iat.0 < now - leeway - MAX_RESPONSE_AGE.as_secs_f64() {
+            return Err(FetchError::new("the signed response is too old"));
         }
         self.parse_response(signed.token_introspection.get().as_bytes())
     }
@@ -135,6 +142,9 @@ impl IntrospectionStatus {
         (!bearer || !is_any(&self.token_use, &["access", "access_token"])).then(|| Reason::NotAnAccessToken.into())
     }
 }
+
+/// Maximum age of a signed response, by its `iat`. It was requested a moment ago.
+const MAX_RESPONSE_AGE: Duration = Duration::from_secs(60);
 
 fn not_verified(fault: Fault) -> FetchError {
     let error = FetchError::new("the signed response could not be verified");

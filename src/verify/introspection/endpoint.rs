@@ -1,0 +1,214 @@
+//! One call of the introspection endpoint (RFC 7662 §2).
+//!
+//! *In*: a token. *Out*: the parsed response, or why there is none.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use form_urlencoded::Serializer;
+use http::{HeaderMap, Request, StatusCode, header};
+
+use super::{IntrospectionRules, SIGNED_RESPONSE, response::IntrospectionResult};
+use crate::{
+    clock::Moment,
+    fetch::{FetchError, MAX_BODY_BYTES},
+    sync::lock,
+};
+
+/// The reason why there is no usable response.
+pub(super) struct IntrospectionFailure {
+    pub(super) error: FetchError,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) cause: FailureCause,
+}
+
+/// Who or what is the cause if there is no usable response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FailureCause {
+    /// The server can't be reached or says that it is overloaded, or this API can't authenticate itself.
+    Outage,
+    /// The server works, but sent a response of no use. Perhaps only this token is the cause.
+    Response(ResponseFault),
+}
+
+/// Why a response is of no use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ResponseFault {
+    /// 401 or 403 (RFC 7662 §2.3).
+    ClientRejected,
+    /// 404, 405 or 410.
+    NoEndpoint,
+    /// Another status, except 200.
+    Status,
+    /// 200 with a body that is not an introspection response.
+    Unreadable,
+}
+
+impl ResponseFault {
+    /// Returns what an operator should check.
+    pub(super) fn advice(self) -> &'static str {
+        match self {
+            Self::ClientRejected => "check this API's client credentials, and that the client may introspect tokens",
+            Self::NoEndpoint => "check the URL of the introspection endpoint",
+            Self::Status => "check that the URL is an introspection endpoint, and what is in front of it",
+            Self::Unreadable => "check that the URL is an introspection endpoint, and whether its responses are signed",
+        }
+    }
+}
+
+/// The faults that were logged. Any client may be able to cause them, so each is logged once.
+#[derive(Default)]
+pub(super) struct ReportedFaults(AtomicU8);
+
+impl ReportedFaults {
+    pub(super) fn is_first(&self, fault: ResponseFault) -> bool {
+        let bit = 1 << fault as u8;
+        self.0.fetch_or(bit, Ordering::Relaxed) & bit == 0
+    }
+}
+
+/// The search for the endpoint in the issuer's metadata.
+#[derive(Default)]
+pub(super) struct LocationState {
+    /// Held by the request that reads the metadata.
+    running: tokio::sync::Mutex<()>,
+    /// The last failure and its time.
+    failed: Mutex<Option<(Moment, FetchError)>>,
+}
+
+impl From<FetchError> for IntrospectionFailure {
+    fn from(error: FetchError) -> Self {
+        Self { error, retry_after: None, cause: FailureCause::Outage }
+    }
+}
+
+impl IntrospectionFailure {
+    fn unreadable(error: FetchError) -> Self {
+        Self { error, retry_after: None, cause: FailureCause::Response(ResponseFault::Unreadable) }
+    }
+}
+
+impl IntrospectionRules {
+    /// Sends one request, and parses the response in the requested form.
+    pub(super) async fn call_endpoint(&self, token: &str) -> Result<IntrospectionResult, IntrospectionFailure> {
+        let url = self.locate().await?;
+        let request = self.make_request(&url, token).await?;
+        let response = self.issuer_client.fetch.fetch(request).await?;
+        if response.status() != StatusCode::OK {
+            return Err(self.failure(response.status(), response.headers()));
+        }
+        if response.body().len() > MAX_BODY_BYTES {
+            return Err(IntrospectionFailure::unreadable(FetchError::new("the response is too large")));
+        }
+        let result = match (self.signed, is_signed(response.headers())) {
+            (false, false) => self.parse_response(response.body()),
+            (true, true) => self.parse_signed_response(response.body()).await,
+            (true, false) => Err(FetchError::new("the response is not signed, but that was requested")),
+            (false, true) => Err(FetchError::new("the response is signed, but that was not requested")),
+        };
+        result.map_err(IntrospectionFailure::unreadable)
+    }
+
+    /// Makes the request (RFC 7662 §2.1). The token is in the body only.
+    async fn make_request(&self, url: &str, token: &str) -> Result<Request<Bytes>, FetchError> {
+        let now = Moment::now(&*self.issuer_client.clock);
+        let proof = self.client.authenticate(self.issuer.identifier(), now).await?;
+        let mut form = Serializer::new(String::new());
+        form.append_pair("token", token).append_pair("token_type_hint", "access_token").extend_pairs(&proof.form);
+        let mut request = Request::post(url)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(header::ACCEPT, if self.signed { SIGNED_RESPONSE } else { "application/json" });
+        if let Some(authorization) = proof.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        request
+            .body(Bytes::from(form.finish()))
+            .map_err(|error| FetchError::new("the endpoint is not a URL").with_source(error))
+    }
+
+    /// Returns the failure for a status other than 200.
+    fn failure(&self, status: StatusCode, headers: &HeaderMap) -> IntrospectionFailure {
+        let cause = match status {
+            StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT => FailureCause::Outage,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => FailureCause::Response(ResponseFault::ClientRejected),
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE => {
+                // The endpoint may have a new URL.
+                self.locator.mark_stale_unless_new(&Moment::now(&*self.issuer_client.clock), LOCATING_PAUSE);
+                FailureCause::Response(ResponseFault::NoEndpoint)
+            }
+            _ => FailureCause::Response(ResponseFault::Status),
+        };
+        let hint = match cause {
+            // RFC 7662 §2.3.
+            FailureCause::Response(ResponseFault::ClientRejected) => {
+                ": the server rejected this API's client credentials"
+            }
+            _ => "",
+        };
+        let error = FetchError::new(format!("the introspection endpoint responded {}{hint}", status.as_u16()));
+        IntrospectionFailure { error, retry_after: retry_after(headers), cause }
+    }
+
+    /// Returns the endpoint's URL. One request at a time reads the metadata. The others wait for it, unless the last attempt
+    /// failed.
+    async fn locate(&self) -> Result<String, FetchError> {
+        if let Some(url) = self.locator.known(&Moment::now(&*self.issuer_client.clock)) {
+            return Ok(url);
+        }
+        if self.location.running.try_lock().is_err()
+            && let Some((_, error)) = &*lock(&self.location.failed)
+        {
+            return Err(error.clone());
+        }
+        let late = || FetchError::new("the issuer's metadata did not arrive in time");
+        let timeout = || self.issuer_client.clock.sleep(LOCATING_TIMEOUT);
+        let _one_at_a_time = tokio::select! {
+            biased;
+            guard = self.location.running.lock() => guard,
+            () = timeout() => return Err(late()),
+        };
+        let now = || Moment::now(&*self.issuer_client.clock);
+        if let Some(url) = self.locator.known(&now()) {
+            return Ok(url);
+        }
+        if let Some((since, error)) = &*lock(&self.location.failed)
+            && since.age(&now()) < LOCATING_PAUSE
+        {
+            return Err(error.clone());
+        }
+        let located = tokio::select! {
+            located = self.locator.locate(&self.issuer_client) => located,
+            () = timeout() => Err(late()),
+        };
+        *lock(&self.location.failed) = located.as_ref().err().map(|error| (now(), error.clone()));
+        located
+    }
+}
+
+fn is_signed(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(SIGNED_RESPONSE))
+}
+
+/// Returns `Retry-After` in seconds, within bounds. A date is ignored (RFC 9110 §10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let digits = !seconds.is_empty() && seconds.bytes().all(|byte| byte.is_ascii_digit());
+    let seconds = digits.then(|| seconds.parse().map_or(Duration::MAX, Duration::from_secs))?;
+    Some(seconds.clamp(Duration::from_secs(1), MAX_RETRY_AFTER))
+}
+
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// Minimum time between two attempts to locate the endpoint.
+const LOCATING_PAUSE: Duration = Duration::from_secs(1);
+/// Maximum time to locate the endpoint: less than a whole introspection may take.
+const LOCATING_TIMEOUT: Duration = Duration::from_secs(2);
