@@ -303,7 +303,7 @@ async fn passes_on_retry_after_within_bounds() {
 }
 
 #[tokio::test]
-async fn logs_a_failed_introspection_as_an_error_without_token_or_secret() {
+async fn logs_each_kind_of_failed_introspection_once_without_token_or_secret() {
     let token = "opaque-0123456789abcdef0123456789abcdef";
     let private = "sent-by-the-server-and-confidential";
     let signed = issuer().token(private).sign().into_bytes();
@@ -313,6 +313,7 @@ async fn logs_a_failed_introspection_as_an_error_without_token_or_secret() {
         (ClientAuthentication::bearer(|| async { Ok(SECRET.replace(' ', "-")) }), [SECRET, "correct-horse"]),
     ] {
         let fixture = IntrospectionFixture::with_parts(FakeIssuer::start().await, client, |verifier| verifier);
+        let mut reported = 0;
         for fault in [
             Answer::Status(401),
             Answer::Whole(
@@ -340,13 +341,20 @@ async fn logs_a_failed_introspection_as_an_error_without_token_or_secret() {
                 assert!(!output.contains(secret), "{secret}: {output}");
             }
             if cfg!(feature = "tracing") {
-                let errors: Vec<_> = output.lines().filter(|line| line.contains("ERROR tower_oauth")).collect();
-                assert_eq!(errors.len(), 1, "{output}");
-                assert!(
-                    errors[0].contains("could not be introspected") && errors[0].contains(&fixture.fake.identifier)
-                );
+                let lines: Vec<_> = output
+                    .lines()
+                    .filter(|line| line.contains("ERROR tower_oauth") || line.contains("WARN tower_oauth"))
+                    .collect();
+                let outage = "ERROR tower_oauth: tokens can't be introspected";
+                let response = "WARN tower_oauth: the introspection endpoint sent no usable response";
+                assert!(lines.len() <= 1, "{output}");
+                assert!(lines.iter().all(|line| line.contains(outage) || line.contains(response)), "{output}");
+                assert!(lines.iter().all(|line| line.contains(&fixture.fake.identifier)), "{output}");
+                reported += lines.len();
             }
         }
+        // One for rejected credentials, other statuses, no response, and malformed responses.
+        assert_eq!(reported, if cfg!(feature = "tracing") { 4 } else { 0 });
         // An inactive token is no error of this API or of the issuer.
         fixture.respond_with(&json!({"active": false, "sub": private}));
         let log = Log::default();

@@ -1,4 +1,4 @@
-//! `JwtOrOpaque` verifies JWTs of known issuers locally and introspects all other tokens. The first verdict is final.
+//! `JwtOrOpaque` verifies JWTs of known issuers locally and introspects opaque tokens. The first verdict is final.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -18,7 +18,7 @@ use crate::{
     support::{API, issuer, verifier_from},
 };
 
-/// An API that verifies the fake issuer's JWTs locally and introspects all other tokens.
+/// An API that verifies the fake issuer's JWTs locally and introspects opaque tokens.
 async fn mixed_as<V: Verify>(
     configure: impl FnOnce(JwtOrOpaqueBuilder<JwtVerifier, IntrospectionVerifier>) -> V,
 ) -> IntrospectionFixture {
@@ -59,26 +59,76 @@ async fn verifies_jwts_of_a_known_issuer_locally_and_introspects_the_rest() {
 }
 
 #[tokio::test]
-async fn introspects_jwts_of_other_issuers_and_opaque_tokens() {
+async fn introspects_only_tokens_that_do_not_have_the_form_of_a_jwt() {
     let fixture = mixed().await;
-    let own = &fixture.fake.identifier;
-    let tokens = [
-        MockIssuer::new("https://untrusted.test").token("ada").sign(),
-        fixture.jwt().claim("iss", format!("{own}/")).sign(),
-        fixture.jwt().without_claim("iss").sign(),
-        "a.b.c".to_owned(),
-        "a.b".to_owned(),
-        "...".to_owned(),
-        "opaque".to_owned(),
-    ];
-    for (index, token) in tokens.iter().enumerate() {
+    let opaque = ["a.b.c", "a.b", "...", "opaque", "v2.local.bG9uZw", "e30", "eyJ", "MTIz.NDU2.Nzg5"];
+    for (index, token) in opaque.iter().enumerate() {
         assert_eq!(fixture.kind(token).await, None, "the issuer responds that the token is active");
         assert_eq!(fixture.fake.introspection_count(), index + 1, "{token}");
     }
     fixture.respond_with(&json!({"active": false}));
-    for token in &tokens {
+    for token in opaque {
         assert_eq!(fixture.kind(token).await, Some(AuthErrorKind::InvalidToken));
     }
+}
+
+/// JWTs of other issuers, and malformed ones of our own, all with a header that a JWT has.
+fn foreign_and_bent(fixture: &IntrospectionFixture) -> (Vec<String>, Vec<String>) {
+    let own = &fixture.fake.identifier;
+    let encode = |text: &[u8]| URL_SAFE_NO_PAD.encode(text);
+    let signed = fixture.jwt().sign();
+    let [header, payload, signature] = signed.split('.').collect::<Vec<_>>()[..] else { panic!("{signed}") };
+    let claims = String::from_utf8(URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
+    let with_payload = |payload: &[u8]| format!("{header}.{}.{signature}", encode(payload));
+    let with_header = |header: &[u8]| format!("{}.{payload}.{signature}", encode(header));
+    let foreign = vec![
+        MockIssuer::new("https://untrusted.test").token("ada").sign(),
+        fixture.jwt().claim("iss", format!("{own}/")).sign(),
+        fixture.jwt().claim("iss", own.to_uppercase()).sign(),
+    ];
+    let bent = vec![
+        fixture.jwt().without_claim("iss").sign(),
+        fixture.jwt().claim("iss", json!([own])).sign(),
+        with_payload(format!("{{\"iss\":\"{own}\",{}", &claims[1..]).as_bytes()),
+        with_payload(format!("{claims} x").as_bytes()),
+        with_payload(format!("{claims}{claims}").as_bytes()),
+        with_payload(format!("\u{feff}{claims}").as_bytes()),
+        with_payload(format!("[{claims}]").as_bytes()),
+        with_payload(b"{"),
+        format!("{header}..{signature}"),
+        format!("{header}."),
+        format!("{header}.{payload}.{signature}.{signature}"),
+        with_header(b" {\"alg\":\"ES256\"}").replace(payload, "x"),
+        with_header(b"\xef\xbb\xbf{\"alg\":\"ES256\"}").replace(payload, "x"),
+        with_header(b"{\"alg\":\"dir\",\"enc\":\"A256GCM\"}").replace(payload, ""),
+        with_header(b"{").replace(payload, "x"),
+    ];
+    (foreign, bent)
+}
+
+#[tokio::test]
+async fn refuses_foreign_and_malformed_jwts_without_introspection() {
+    let fixture = mixed().await;
+    let (foreign, bent) = foreign_and_bent(&fixture);
+    for token in foreign.iter().chain(&bent) {
+        let answer = fixture.get(token).await;
+        assert!(answer.is_refusal(401, "invalid_token"), "{token}: {answer:?}");
+    }
+    assert_eq!(fixture.fake.introspection_count(), 0);
+}
+
+#[tokio::test]
+async fn introspects_foreign_jwts_only_if_asked_to_and_never_malformed_ones() {
+    let fixture = mixed_as(|builder| builder.introspect_foreign_jwts().build()).await;
+    let (foreign, bent) = foreign_and_bent(&fixture);
+    for (index, token) in foreign.iter().enumerate() {
+        assert_eq!(fixture.kind(token).await, None, "{token}");
+        assert_eq!(fixture.fake.introspection_count(), index + 1);
+    }
+    for token in &bent {
+        assert_eq!(fixture.kind(token).await, Some(AuthErrorKind::InvalidToken), "{token}");
+    }
+    assert_eq!(fixture.fake.introspection_count(), foreign.len());
 }
 
 /// The local refusal is final (I14), although the issuer here responds that every token is active.
@@ -312,10 +362,9 @@ async fn never_introspects_tokens_of_any_of_several_known_issuers() {
         }
         assert_eq!(fake.introspection_count(), before);
         let untrusted = MockIssuer::new("https://untrusted.test").token("ada").sign();
-        for token in ["opaque", &untrusted] {
-            assert_eq!(fixture.authenticate(token).await.unwrap().subject(), Some("grace"));
-        }
-        assert_eq!(fake.introspection_count(), before + 2);
+        assert_eq!(fixture.kind(&untrusted).await, Some(AuthErrorKind::InvalidToken));
+        assert_eq!(fixture.authenticate("opaque").await.unwrap().subject(), Some("grace"));
+        assert_eq!(fake.introspection_count(), before + 1);
     }
 }
 

@@ -225,6 +225,9 @@ async fn the_audience_and_the_issuer_are_checked_on_a_hit_too() {
         fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
             self.1.verify(presented)
         }
+        fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
+            self.1.cache_key(presented, key);
+        }
         fn is_still_valid(&self, token: &Token) -> bool {
             self.0.lock().unwrap().is_still_valid(token)
         }

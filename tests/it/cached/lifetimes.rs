@@ -1,11 +1,13 @@
 //! How long a verdict is cached, to the nanosecond, with a clock that the test advances.
 
+use proptest::prelude::*;
 use tower_oauth::verify::CachedBuilder;
 
 use super::{
     AuthErrorKind, Cached, Clock as _, Duration, HOUR, INSTANT, SECOND, Server, ServerResponse, Value, cached, clock,
     json, seconds_from_now, subject,
 };
+use crate::properties::check;
 
 /// Sends a token with this `exp` at these moments. Returns the number of the server's calls after each.
 async fn calls_with(exp: Value, max_age: Duration, moments: &[Duration]) -> Vec<usize> {
@@ -168,4 +170,80 @@ async fn a_revoked_token_is_refused_after_max_age() {
     assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"), "max_age delays the effect of a revocation");
     clock.advance(INSTANT);
     assert_eq!(subject(&cached, "ada").await, Err(AuthErrorKind::InvalidToken));
+}
+
+#[tokio::test]
+async fn the_time_that_a_machine_is_suspended_counts_for_the_age_of_a_verdict() {
+    let server = Server::with_ada();
+    let (cached, clock) = cached(&server, AGE);
+    assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
+    server.revoke("ada");
+    clock.suspend(AGE - INSTANT);
+    assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
+    clock.suspend(24 * HOUR);
+    assert_eq!(subject(&cached, "ada").await, Err(AuthErrorKind::InvalidToken), "a day later");
+    // A refusal too.
+    server.set_response("ada", ServerResponse::Active(json!({"sub": "ada"})));
+    assert_eq!(subject(&cached, "ada").await, Err(AuthErrorKind::InvalidToken), "a refusal is cached for 5 s");
+    clock.suspend(5 * SECOND);
+    assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
+}
+
+#[tokio::test]
+async fn a_time_of_day_that_is_set_back_lengthens_no_verdict() {
+    let server = Server::with_ada();
+    let (cached, clock) = cached(&server, AGE);
+    assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
+    server.revoke("ada");
+    clock.set(clock.now() - 24 * HOUR);
+    clock.advance(AGE - INSTANT);
+    assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
+    clock.advance(INSTANT);
+    assert_eq!(subject(&cached, "ada").await, Err(AuthErrorKind::InvalidToken));
+}
+
+/// How a clock may change.
+#[derive(Debug, Clone)]
+enum Step {
+    Advance(u64),
+    Suspend(u64),
+    SetBack(u64),
+}
+
+/// For any steps of both clocks, a verdict is used only while it is younger than `max_age` by both of them.
+#[test]
+fn a_verdict_is_never_used_longer_than_its_age_by_either_clock() {
+    let step = prop_oneof![
+        (0_u64..20).prop_map(Step::Advance),
+        (0_u64..20).prop_map(Step::Suspend),
+        (0_u64..40).prop_map(Step::SetBack),
+    ];
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    check(200, prop::collection::vec(step, 1..20), |steps| {
+        runtime.block_on(async {
+            let server = Server::with_ada();
+            let (cached, clock) = cached(&server, AGE);
+            let (mut elapsed, mut stored) = (Duration::ZERO, None);
+            for step in steps {
+                match step {
+                    Step::Advance(seconds) => {
+                        clock.advance(SECOND * u32::try_from(seconds).unwrap());
+                        elapsed += SECOND * u32::try_from(seconds).unwrap();
+                    }
+                    Step::Suspend(seconds) => clock.suspend(Duration::from_secs(seconds)),
+                    Step::SetBack(seconds) => clock.set(clock.now() - Duration::from_secs(seconds)),
+                }
+                let calls = server.calls();
+                prop_assert_eq!(subject(&cached, "ada").await, Ok("ada".to_owned()));
+                let hit = server.calls() == calls;
+                let (now, by_day) = (clock.now(), |since| clock.now().duration_since(since).unwrap_or_default());
+                let young = stored.is_some_and(|(at, day)| elapsed - at < AGE && by_day(day) < AGE);
+                prop_assert_eq!(hit, young);
+                if !hit {
+                    stored = Some((elapsed, now));
+                }
+            }
+            Ok(())
+        })
+    });
 }

@@ -6,6 +6,7 @@ mod bounds;
 mod cache_keys;
 mod cves;
 mod invalidation;
+mod isolation;
 mod keys;
 mod lifetimes;
 #[cfg(feature = "metrics")]

@@ -1,0 +1,121 @@
+//! Log lines that an unauthenticated client can cause: one at the beginning and one at the end of an outage, and one about
+//! each response that looks like a wrong configuration.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tower_oauth::{error::AuthErrorKind, verify::IntrospectionVerifierBuilder};
+
+use crate::{
+    fake_issuer::Answer,
+    introspection::{IntrospectionFixture, NOW, SECOND},
+    secrets::Log,
+};
+
+/// The lines of this crate at `WARN` or above, and those at `INFO`.
+fn lines(log: &Log) -> (Vec<String>, Vec<String>) {
+    let text = log.text();
+    let of = |levels: &[&str]| -> Vec<String> {
+        let is = |line: &&str| levels.iter().any(|level| line.contains(&format!("{level} tower_oauth:")));
+        text.lines().filter(is).map(str::to_owned).collect()
+    };
+    (of(&["WARN", "ERROR"]), of(&["INFO"]))
+}
+
+#[tokio::test]
+async fn two_hundred_tokens_of_a_stranger_cause_one_line_for_each_kind_of_response() {
+    let (log, fixture) = (Log::default(), IntrospectionFixture::new().await);
+    log.capture(async {
+        let unreadable = Answer::Body("<html>blocked</html>".to_owned());
+        for (round, answer) in [403, 404, 500].map(Answer::Status).into_iter().chain([unreadable]).enumerate() {
+            fixture.fake.introspection(answer);
+            for index in 0..200 {
+                let token = format!("stranger-{round}-{index}");
+                assert_eq!(fixture.kind(&token).await, Some(AuthErrorKind::Unavailable));
+            }
+            fixture.clock.advance(3600 * SECOND);
+        }
+    })
+    .await;
+    if cfg!(feature = "tracing") {
+        let (loud, quiet) = lines(&log);
+        assert_eq!((loud.len(), quiet.len()), (4, 0), "{loud:#?} {quiet:#?}");
+        assert!(loud.iter().all(|line| line.contains("WARN") && line.contains(&fixture.fake.identifier)), "{loud:#?}");
+        assert!(loud[0].contains("check this API's client credentials"), "{loud:#?}");
+    }
+}
+
+#[tokio::test]
+async fn an_outage_is_logged_when_it_begins_then_every_ten_seconds_with_a_count_and_when_it_ends() {
+    let (log, fixture) = (Log::default(), IntrospectionFixture::new().await);
+    log.capture(async {
+        fixture.fake.introspection(Answer::Status(503));
+        for second in 0..25 {
+            for index in 0..8 {
+                fixture.kind(&format!("token-{second}-{index}")).await;
+            }
+            fixture.clock.advance(SECOND);
+        }
+        fixture.respond_with(&fixture.active_with("exp", json!(NOW + 100_000)));
+        for _ in 0..20 {
+            assert_eq!(fixture.kind("ada").await, None);
+        }
+    })
+    .await;
+    if cfg!(feature = "tracing") {
+        let (loud, quiet) = lines(&log);
+        let failures: Vec<_> = loud.iter().map(|line| line.split("failures=").nth(1).unwrap_or_default()).collect();
+        assert_eq!(failures, ["1", "80", "80"], "{loud:#?}");
+        assert!(loud.iter().all(|line| line.contains("ERROR")), "{loud:#?}");
+        assert_eq!(quiet.len(), 1, "{quiet:#?}");
+        assert!(quiet[0].contains("tokens can be introspected again"), "{quiet:#?}");
+    }
+}
+
+/// A token that a firewall answers with 503, alternating with one that the server answers.
+#[tokio::test]
+async fn alternating_failures_and_successes_cause_few_lines() {
+    let (log, fixture) = (Log::default(), IntrospectionFixture::new().await);
+    log.capture(async {
+        fixture.fake.introspection_of("eve", Answer::Status(503));
+        for _ in 0..200 {
+            fixture.kind("eve").await;
+            fixture.kind("mallory").await;
+            fixture.clock.advance(Duration::from_millis(100));
+        }
+    })
+    .await;
+    let (loud, quiet) = lines(&log);
+    assert!(loud.len() + quiet.len() <= 5, "20 seconds: {loud:#?} {quiet:#?}");
+}
+
+/// A metadata URL that hangs: the first request waits for two seconds, and the others are refused while it is tried again.
+#[tokio::test]
+async fn a_metadata_url_that_hangs_does_not_make_each_request_wait_for_five_seconds() {
+    use tower_oauth::fetch::{Fetch, FetchFuture};
+    struct Silent;
+    impl Fetch for Silent {
+        fn fetch(&self, _: http::Request<bytes::Bytes>) -> FetchFuture {
+            FetchFuture::new(std::future::pending())
+        }
+    }
+    let fixture = IntrospectionFixture::with(|builder: IntrospectionVerifierBuilder| builder.fetch(Silent)).await;
+    let mut first = Box::pin(fixture.kind("first"));
+    let mut second = Box::pin(fixture.kind("second"));
+    assert!(futures_util::future::poll_immediate(&mut first).await.is_none());
+    assert!(futures_util::future::poll_immediate(&mut second).await.is_none());
+    fixture.clock.advance(2 * SECOND);
+    assert_eq!(crate::introspection::soon(&mut first).await, Some(AuthErrorKind::Unavailable));
+    assert_eq!(crate::introspection::soon(&mut second).await, Some(AuthErrorKind::Unavailable));
+    for _ in 0..3 {
+        // While one request tries again, the others don't wait.
+        fixture.clock.advance(SECOND);
+        let mut trying = Box::pin(fixture.kind("trying"));
+        assert!(futures_util::future::poll_immediate(&mut trying).await.is_none());
+        for token in ["a", "b", "c"] {
+            assert_eq!(crate::introspection::soon(fixture.kind(token)).await, Some(AuthErrorKind::Unavailable));
+        }
+        fixture.clock.advance(2 * SECOND);
+        assert_eq!(crate::introspection::soon(trying).await, Some(AuthErrorKind::Unavailable));
+    }
+}
