@@ -42,27 +42,26 @@ pub(crate) struct Sample {
 pub(crate) async fn regulars(api: SocketAddr, end: Instant) -> Vec<Sample> {
     let begin = Instant::now();
     let clients = (0..REGULARS).map(|index| {
-        let token = format!("{REGULAR}{index}");
+        let (client, token) = (Client::persistent(api), format!("{REGULAR}{index}"));
         let first = begin + REGULAR_PERIOD * index / REGULARS;
-        tokio::spawn(repeat(api, "/orders", Some(token), first, REGULAR_PERIOD, end))
+        tokio::spawn(repeat(client, "/orders", Some(token), first, REGULAR_PERIOD, end))
     });
     join_all(clients).await.into_iter().flat_map(Result::unwrap).collect()
 }
 
-/// Sends the requests to `/public` until `end`.
+/// Sends the requests to `/public` until `end`. Each opens a connection, which an API without free files can't accept.
 pub(crate) async fn public(api: SocketAddr, end: Instant) -> Vec<Sample> {
-    repeat(api, "/public", None, Instant::now(), PUBLIC_PERIOD, end).await
+    repeat(Client::new(api), "/public", None, Instant::now(), PUBLIC_PERIOD, end).await
 }
 
 async fn repeat(
-    api: SocketAddr,
+    mut client: Client,
     path: &str,
     token: Option<String>,
     first: Instant,
     period: Duration,
     end: Instant,
 ) -> Vec<Sample> {
-    let mut client = Client::new(api);
     let (mut due, mut samples) = (first, Vec::new());
     while due < end {
         sleep_until(due).await;
@@ -80,15 +79,21 @@ async fn repeat(
     samples
 }
 
-/// A client with one persistent HTTP/1.1 connection, which it opens again if it fails.
+/// A client with one HTTP/1.1 connection.
 struct Client {
     api: SocketAddr,
+    /// Whether the connection is used for the next request. If it fails, the client opens another one.
+    persistent: bool,
     connection: Option<http1::SendRequest<Body>>,
 }
 
 impl Client {
     fn new(api: SocketAddr) -> Self {
-        Self { api, connection: None }
+        Self { api, persistent: false, connection: None }
+    }
+
+    fn persistent(api: SocketAddr) -> Self {
+        Self { persistent: true, ..Self::new(api) }
     }
 
     /// Returns the status. If the future is dropped, the connection is closed.
@@ -105,7 +110,7 @@ impl Client {
         let response = connection.send_request(request.body(Body::empty()).unwrap()).await.ok()?;
         let status = response.status().as_u16();
         axum::body::to_bytes(Body::new(response.into_body()), 4096).await.ok()?;
-        self.connection = Some(connection);
+        self.connection = self.persistent.then_some(connection);
         Some(status)
     }
 
@@ -211,7 +216,7 @@ async fn reset(api: SocketAddr) {
         let request = Request::get(format!("http://{api}/orders")).header("authorization", made_up_credentials());
         let response = sender.send_request(request.body(Body::empty()).unwrap());
         // When the time is over, the future is dropped, and hyper resets the stream.
-        tokio::spawn(timeout(RESET_AFTER, response));
+        tokio::spawn(timeout(ABANDONED_AFTER, response));
         connection = Some(sender);
     }
 }
@@ -223,7 +228,7 @@ async fn connect_http2(api: SocketAddr) -> Option<http2::SendRequest<Body>> {
     Some(sender)
 }
 
-/// Opens a connection for each request, and closes it as soon as the request is sent.
+/// Opens a connection for each request, and closes it without waiting for the response.
 async fn closed(api: SocketAddr) {
     let begin = Instant::now();
     let places = Arc::new(Semaphore::new(CLOSED_AT_ONCE));
@@ -236,6 +241,8 @@ async fn closed(api: SocketAddr) {
                 format!("GET /orders HTTP/1.1\r\nhost: {api}\r\nauthorization: {}\r\n\r\n", made_up_credentials());
             if let Some(mut stream) = connect(api).await {
                 stream.write_all(head.as_bytes()).await.ok();
+                // If the API reads the end of the connection together with the request, hyper drops the request.
+                sleep(ABANDONED_AFTER).await;
             }
         });
     }
@@ -243,7 +250,7 @@ async fn closed(api: SocketAddr) {
 
 /// Sends a request, waits for its response, and so on.
 async fn patient(api: SocketAddr) {
-    let mut client = Client::new(api);
+    let mut client = Client::persistent(api);
     loop {
         let token = made_up_token();
         if client.send("/orders", Some(&token)).await.is_none() {
@@ -264,7 +271,7 @@ fn made_up_token() -> String {
 
 const REQUESTS: u32 = 3000;
 const INTERVAL: Duration = Duration::from_millis(1);
-const RESET_AFTER: Duration = Duration::from_millis(10);
+const ABANDONED_AFTER: Duration = Duration::from_millis(10);
 const CLOSED_AT_ONCE: usize = 256;
 const PATIENT_CLIENTS: usize = 500;
 /// The pause of a patient client whose connection failed.

@@ -1,7 +1,7 @@
 //! A load test over sockets: an API that uses introspection, its issuer, and a client that floods the API with made-up tokens.
 //! The known clients of the API must not notice. Linux only, because it reads `/proc`.
 //!
-//! `cargo bench --bench flood` runs every combination, in three minutes, and prints a Markdown table. Words after `--` select
+//! `cargo bench --bench flood` runs every combination, in two minutes, and prints a Markdown table. Words after `--` select
 //! runs: `cargo bench --bench flood -- reset slow`. It exits with an error if less than 99 % of the regulars' requests get 200,
 //! or if the API opens more than [`MOST_SOCKETS`] sockets to its issuer.
 //!
@@ -16,10 +16,10 @@
 //! This process has the clients (`clients.rs`):
 //!
 //! - **Regulars**: 20 clients, each with a known token and a persistent HTTP/1.1 connection, send a request to `/orders` every
-//!   50 ms and expect 200. One more client sends a request to `/public` every 20 ms.
+//!   50 ms and expect 200. One more client sends a request to `/public` every 20 ms, each over a connection of its own.
 //! - The **flood**, on a thread of its own. *reset*: over one HTTP/2 connection, 3,000 requests in 3 s, each with its stream
-//!   reset after 10 ms. *closed*: 3,000 HTTP/1.1 connections in 3 s, each closed as soon as its request is sent. *patient*: 500
-//!   HTTP/1.1 clients that wait for their response and send the next request at once, for 6 s.
+//!   reset after 10 ms. *closed*: 3,000 HTTP/1.1 connections in 3 s, each closed 10 ms after its request was sent. *patient*:
+//!   500 HTTP/1.1 clients that wait for their response and send the next request at once, for 6 s.
 //!
 //! What is measured: the requests from the start of the flood until 2 s after its end, because sockets and questions outlive
 //! it; "without" are the 3 s before. A request without a response after 3 s has failed. The requests of this client that were
