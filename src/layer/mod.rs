@@ -25,6 +25,8 @@
 //! - CORS, because a preflight request has no token.
 //! - Tracing and access logs, because they should see refusals. [`TokenSlot`] gives them the token of an accepted request.
 //! - Limits of concurrency, because a request that waits for its issuer's keys occupies a ready inner service.
+//! - A limit of requests for each client address, if any client can send opaque tokens: see
+//!   [the guide](crate::guide::operations).
 //!
 //! [`require::RequireScopesLayer`] and [`require::RequireStepUpLayer`] go inside of it.
 

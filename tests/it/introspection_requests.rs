@@ -329,6 +329,24 @@ async fn each_introspection_request_has_a_new_assertion() {
     }
 }
 
+#[tokio::test]
+async fn a_reused_assertion_is_sent_for_30_seconds() {
+    let fixture = IntrospectionFixture::with_parts(
+        FakeIssuer::start().await,
+        ClientAuthentication::private_key_jwt("orders-api", key()).with_reused_assertions(),
+        |verifier| verifier,
+    );
+    let mut sent = Vec::new();
+    for advance in [0, 0, 29_999, 1, 0, 30_000] {
+        fixture.clock.advance(Duration::from_millis(advance));
+        drop(fixture.authenticate(&format!("stranger-{}", sent.len())).await);
+        sent.push(fixture.fake.introspection_requests()[sent.len()].parameter("client_assertion").unwrap());
+    }
+    let different = sent.iter().collect::<HashSet<_>>().len();
+    assert!(sent[0] == sent[1] && sent[0] == sent[2] && sent[3] == sent[4]);
+    assert_eq!(different, 3);
+}
+
 /// An assertion has its own type (RFC 7523bis, RFC 8725 §3.11), so the issuer can't use it as an access token.
 #[tokio::test]
 async fn refuses_an_assertion_as_an_access_token() {

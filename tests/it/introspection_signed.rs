@@ -228,3 +228,16 @@ async fn signed_responses_and_access_tokens_do_not_replace_each_other() {
     let response = sign(&header(&fixture.key()));
     assert!(get_with_token(&app, "/me", &response).await.is_refusal(401, "invalid_token"));
 }
+
+/// A recorded response, from a time when the token was active, is refused.
+#[tokio::test]
+async fn a_signed_response_has_a_maximum_age() {
+    let fixture = signed().await;
+    let good = (header(&fixture.key()), payload(&fixture));
+    for (age, accepted) in [(0, true), (60, true), (90, true), (91, false), (3600, false)] {
+        let mut payload = good.1.clone();
+        payload["iat"] = json!(NOW - age);
+        fixture.respond_signed(&good.0, &payload);
+        assert_eq!(fixture.kind("opaque").await.is_none(), accepted, "{age} s, with 30 s of leeway");
+    }
+}

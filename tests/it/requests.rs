@@ -1,8 +1,15 @@
 //! Reading the request (RFC 6750 §2, OAuth 2.1 §5.1; THREATS section 8).
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
 use axum::{Router, body::Body, routing::any};
+use bytes::Bytes;
 use http::{Method, Request};
-use tower_oauth::{OAuthLayer, ResourceServer, Token, server::ResourceServerBuilder};
+use tower_oauth::{OAuthLayer, ResourceServer, Token, server::ResourceServerBuilder, testing::ManualClock};
 
 use crate::support::{
     API, Answer, DEFAULT_CHALLENGE, app, get_with, get_with_headers, get_with_token, get_without_token, issuer,
@@ -373,6 +380,38 @@ async fn reads_a_form_body_if_enabled_and_passes_it_to_the_handler() {
     for malformed in [format!("{form}&{form}"), "access_token=".to_owned(), "access_token=%FF".to_owned()] {
         let answer = send(&app, body_request(Method::POST, FORM, &malformed)).await;
         assert!(answer.is_refusal(400, "invalid_request"), "{malformed}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_form_body_that_is_not_complete_in_time_gets_408() {
+    let clock = ManualClock::default();
+    let server = ResourceServer::builder(issuer().verifier(API)).clock(clock.clone()).build().unwrap();
+    let layer = OAuthLayer::from_server(server).accept_form_body(4096);
+    let app = Router::new().route("/me", any(subject_and_body)).layer(layer);
+    // A body whose second part never arrives.
+    let (sender, body) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
+    sender.send(Ok(Bytes::from_static(b"access_"))).await.unwrap();
+    let body = Body::from_stream(ReceiverStream(body));
+    let request = Request::post("/me").header("content-type", FORM).body(body).unwrap();
+    let mut answer = Box::pin(send(&app, request));
+    assert!(futures_util::future::poll_immediate(&mut answer).await.is_none());
+    clock.advance(Duration::from_millis(9_999));
+    assert!(futures_util::future::poll_immediate(&mut answer).await.is_none());
+    clock.advance(Duration::from_millis(1));
+    let answer = answer.await;
+    assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (408, Some("no-store")));
+    drop(sender);
+}
+
+/// Receives the parts of a body.
+struct ReceiverStream<T>(tokio::sync::mpsc::Receiver<T>);
+
+impl<T> futures_util::Stream for ReceiverStream<T> {
+    type Item = T;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        self.0.poll_recv(cx)
     }
 }
 
