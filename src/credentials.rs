@@ -42,6 +42,14 @@ pub enum BearerMethod {
     Direct,
 }
 
+impl BearerMethod {
+    /// True if shared caches don't recognize the method. They treat only responses to requests with `Authorization` as
+    /// private (RFC 9111 §3.5).
+    pub(crate) fn is_unknown_to_caches(self) -> bool {
+        !matches!(self, Self::Authorization | Self::Direct)
+    }
+}
+
 /// Which bearer methods are accepted, and the maximum length of a token.
 #[derive(Debug, Clone)]
 pub(crate) struct AcceptedMethods {

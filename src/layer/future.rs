@@ -12,7 +12,10 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{oauth_layer::LayerState, render::RenderBody};
+use super::{
+    oauth_layer::{LayerState, ResponseMarks},
+    render::RenderBody,
+};
 use crate::{error::AuthError, verify::VerdictFuture};
 
 pin_project! {
@@ -24,7 +27,7 @@ pin_project! {
         #[pin]
         progress: Progress<S, B>,
         state: LayerState<R>,
-        grpc: bool,
+        marks: ResponseMarks,
     }
 }
 
@@ -49,8 +52,8 @@ impl<S, B, R> ResponseFuture<S, B, R>
 where
     S: Service<Request<B>>,
 {
-    pub(super) fn serving(future: S::Future, state: LayerState<R>, grpc: bool) -> Self {
-        Self { progress: Progress::Serving { future }, state, grpc }
+    pub(super) fn serving(future: S::Future, state: LayerState<R>, marks: ResponseMarks) -> Self {
+        Self { progress: Progress::Serving { future }, state, marks }
     }
 
     pub(super) fn waiting(
@@ -58,13 +61,13 @@ where
         request: Request<B>,
         ready: S,
         state: LayerState<R>,
-        grpc: bool,
+        marks: ResponseMarks,
     ) -> Self {
-        Self { progress: Progress::Waiting { held: Box::new((verifying, Some((request, ready)))) }, state, grpc }
+        Self { progress: Progress::Waiting { held: Box::new((verifying, Some((request, ready)))) }, state, marks }
     }
 
-    pub(super) fn refused(error: AuthError, state: LayerState<R>, grpc: bool) -> Self {
-        Self { progress: Progress::Refused { error }, state, grpc }
+    pub(super) fn refused(error: AuthError, state: LayerState<R>, marks: ResponseMarks) -> Self {
+        Self { progress: Progress::Refused { error }, state, marks }
     }
 }
 
@@ -81,7 +84,7 @@ where
             let next = match this.progress.as_mut().project() {
                 ProgressProjection::Serving { future } => {
                     let response = ready!(future.poll(cx))?;
-                    return Poll::Ready(Ok(this.state.finish_response(response, *this.grpc)));
+                    return Poll::Ready(Ok(this.state.finish_response(response, *this.marks)));
                 }
                 ProgressProjection::Waiting { held } => {
                     let (verifying, waiting) = &mut **held;
@@ -93,7 +96,7 @@ where
                     }
                 }
                 ProgressProjection::Refused { error } => {
-                    let response = this.state.refuse(error.clone(), None, *this.grpc);
+                    let response = this.state.refuse(error.clone(), None, *this.marks);
                     this.progress.set(Progress::Finished);
                     return Poll::Ready(Ok(response));
                 }

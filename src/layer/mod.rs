@@ -18,6 +18,12 @@
 //! # }
 //! ```
 //!
+//! # Caches
+//!
+//! Shared caches don't store the response to a request with `Authorization` (RFC 9111 §3.5). They know no other bearer method.
+//! If the token of a request came in a cookie, the query, a form or another header, the layer therefore adds `private` to the
+//! `Cache-Control` of the handler, unless that has `private`, `no-store` or `public` already. It changes no other response.
+//!
 //! # The order of layers
 //!
 //! Put these layers outside of it (added later with `.layer`):
@@ -30,6 +36,7 @@
 //!
 //! [`require::RequireScopesLayer`] and [`require::RequireStepUpLayer`] go inside of it.
 
+mod cache_control;
 pub mod form_body;
 mod future;
 mod grpc;

@@ -19,6 +19,7 @@ use super::{
     token_slot::TokenSlot,
 };
 use crate::{
+    credentials::BearerMethod,
     error::AuthError,
     layer::form_body::FormBodyLayer,
     log,
@@ -49,6 +50,15 @@ pub(crate) struct LayerState<R> {
     pub(super) renderer: R,
     /// True if requests without credentials pass.
     pub(super) anonymous: bool,
+}
+
+/// What the request decides about the form of its response.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ResponseMarks {
+    /// A refusal becomes a gRPC status.
+    pub(super) grpc: bool,
+    /// Shared caches must be kept from storing the response, because they don't see that the request had a token.
+    pub(super) private: bool,
 }
 
 impl OAuthLayer {
@@ -142,21 +152,24 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        let verdict = self.state.server.verify_request(&parts);
+        let (verdict, method) = self.state.server.verify_request(&parts);
         self.state.server.hide_credentials(&mut parts.headers);
-        let grpc = self.state.server.has_grpc_status() && grpc::is_grpc(&parts.headers);
+        let marks = ResponseMarks {
+            grpc: self.state.server.has_grpc_status() && grpc::is_grpc(&parts.headers),
+            private: method.is_some_and(BearerMethod::is_unknown_to_caches),
+        };
         let request = Request::from_parts(parts, body);
         match verdict {
             Verdict::Now(verdict) => match self.state.accept_request(request, verdict) {
-                Ok(request) => ResponseFuture::serving(self.inner.call(request), self.state.clone(), grpc),
-                Err(error) => ResponseFuture::refused(error, self.state.clone(), grpc),
+                Ok(request) => ResponseFuture::serving(self.inner.call(request), self.state.clone(), marks),
+                Err(error) => ResponseFuture::refused(error, self.state.clone(), marks),
             },
             Verdict::Later(verifying) => {
                 // Keep the instance that was polled ready for this request, and leave the clone for the next one:
                 // https://docs.rs/tower/latest/tower/trait.Service.html#be-careful-when-cloning-inner-services
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
-                ResponseFuture::waiting(verifying, request, ready, self.state.clone(), grpc)
+                ResponseFuture::waiting(verifying, request, ready, self.state.clone(), marks)
             }
         }
     }

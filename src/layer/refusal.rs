@@ -5,8 +5,8 @@
 use http::{HeaderValue, Response, header, response::Parts};
 
 use super::{
-    grpc,
-    oauth_layer::LayerState,
+    cache_control, grpc,
+    oauth_layer::{LayerState, ResponseMarks},
     render::{Refusal, RenderBody},
 };
 use crate::{
@@ -25,7 +25,7 @@ pub(crate) struct UnrenderedRefusal(pub(crate) AuthError);
 
 impl<R> LayerState<R> {
     /// Renders a refusal. `head` is the head of the response that it replaces, if the inner service made one.
-    pub(super) fn refuse<Body>(&self, error: AuthError, head: Option<Parts>, grpc: bool) -> Response<Body>
+    pub(super) fn refuse<Body>(&self, error: AuthError, head: Option<Parts>, marks: ResponseMarks) -> Response<Body>
     where
         R: RenderBody<Body>,
     {
@@ -44,7 +44,7 @@ impl<R> LayerState<R> {
             response.headers_mut().insert(header::CONTENT_TYPE, content_type);
         }
         challenge.write_to(response.headers_mut());
-        if grpc && rendered.empty {
+        if marks.grpc && rendered.empty {
             grpc::into_grpc_status(&mut response, &error);
         }
         response.extensions_mut().insert(error);
@@ -52,13 +52,13 @@ impl<R> LayerState<R> {
     }
 
     /// Renders a refusal that an extractor or handler returned, and marks other responses as private where necessary.
-    pub(super) fn finish_response<Body>(&self, mut response: Response<Body>, grpc: bool) -> Response<Body>
+    pub(super) fn finish_response<Body>(&self, mut response: Response<Body>, marks: ResponseMarks) -> Response<Body>
     where
         R: RenderBody<Body>,
     {
         if let Some(UnrenderedRefusal(error)) = response.extensions_mut().remove() {
             let (head, _) = response.into_parts();
-            return self.refuse(error, Some(head), grpc);
+            return self.refuse(error, Some(head), marks);
         }
         if self.anonymous {
             // A cache must not serve the response to an anonymous request to a request with credentials.
@@ -66,8 +66,8 @@ impl<R> LayerState<R> {
                 response.headers_mut().append(header::VARY, HeaderValue::from(name.clone()));
             }
         }
-        if self.server.must_mark_private() && !response.headers().contains_key(header::CACHE_CONTROL) {
-            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
+        if marks.private {
+            cache_control::mark_private(response.headers_mut());
         }
         response
     }

@@ -11,7 +11,7 @@ use super::ResourceServerBuilder;
 use crate::{
     challenge::{Challenge, ChallengeParameters},
     clock::{Clock, SystemClock},
-    credentials::{AcceptedMethods, Credentials},
+    credentials::{AcceptedMethods, BearerMethod, Credentials},
     error::{AuthError, Reason},
     fetch::FetchError,
     scope::ScopeHierarchy,
@@ -135,7 +135,7 @@ impl ResourceServer {
     /// # Errors
     /// Why the request must be refused; [`challenge`](Self::challenge) makes the status and headers of the response.
     pub async fn authenticate(&self, parts: &Parts) -> Result<Token, AuthError> {
-        let verdict = self.verify_request(parts);
+        let (verdict, _) = self.verify_request(parts);
         self.accept(verdict.resolve().await)
     }
 
@@ -161,11 +161,15 @@ impl ResourceServer {
         Challenge::new(error, &self.inner.parameters)
     }
 
-    /// Starts the verification. Allocates no future unless the verifier waits for the network.
-    pub(crate) fn verify_request(&self, parts: &Parts) -> Verdict {
+    /// Starts the verification, and returns the bearer method of the token if the request has one. Allocates no future
+    /// unless the verifier waits for the network.
+    pub(crate) fn verify_request(&self, parts: &Parts) -> (Verdict, Option<BearerMethod>) {
         match Credentials::from_request(parts, &self.inner.accepted) {
-            Ok(credentials) => self.verify(&PresentedToken::new(credentials, parts)),
-            Err(error) => Verdict::Now(Err(error)),
+            Ok(credentials) => {
+                let method = credentials.bearer_method();
+                (self.verify(&PresentedToken::new(credentials, parts)), Some(method))
+            }
+            Err(error) => (Verdict::Now(Err(error)), None),
         }
     }
 
@@ -201,13 +205,6 @@ impl ResourceServer {
         let accepted = &self.inner.accepted;
         let cookie = accepted.cookie.is_some().then_some(&header::COOKIE);
         [Some(&header::AUTHORIZATION), accepted.header.as_ref(), cookie].into_iter().flatten()
-    }
-
-    /// True if a bearer method is accepted that shared caches don't recognize. They treat only responses to requests with
-    /// `Authorization` as private (RFC 9111 §3.5).
-    pub(crate) fn must_mark_private(&self) -> bool {
-        let accepted = &self.inner.accepted;
-        accepted.query || accepted.cookie.is_some() || accepted.header.is_some()
     }
 
     pub(crate) fn has_grpc_status(&self) -> bool {

@@ -8,7 +8,7 @@ use std::{
 
 use axum::{Router, body::Body, routing::any};
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{HeaderMap, Method, Request, header};
 use tower_oauth::{OAuthLayer, ResourceServer, Token, server::ResourceServerBuilder, testing::ManualClock};
 
 use crate::support::{
@@ -352,13 +352,70 @@ async fn does_not_change_responses_if_only_authorization_is_enabled() {
     assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (200, None));
 }
 
+/// A handler that sends back the request's `x-cache` headers as its `Cache-Control`.
+async fn with_cache_control(_: Option<Token>, headers: HeaderMap) -> HeaderMap {
+    headers.get_all("x-cache").iter().map(|value| (header::CACHE_CONTROL, value.clone())).collect()
+}
+
 #[tokio::test]
-async fn keeps_the_cache_control_of_the_handler() {
-    let layer = layer_with(|server| server.accept_cookie("session"));
-    let app = Router::new().route("/", any(|_: Token| async { ([("cache-control", "max-age=60")], "") })).layer(layer);
-    let cookie = format!("session={}", valid_token().sign());
-    let answer = get_with_headers(&app, "/", &[("cookie", cookie.as_bytes())]).await;
-    assert_eq!(answer.header("cache-control"), Some("max-age=60"));
+async fn a_response_is_private_if_its_token_came_by_a_method_that_caches_do_not_know() {
+    let layer = layer_with(|server| server.accept_cookie("session").accept_header("x-token").danger_accept_query());
+    let app = Router::new().route("/", any(with_cache_control)).layer(layer.allow_anonymous().accept_form_body(4096));
+    let token = valid_token().sign();
+    let request = |method: &str| {
+        let request = Request::post(if method == "query" { format!("/?access_token={token}") } else { "/".to_owned() });
+        let (request, body) = match method {
+            "authorization" => (request.header("authorization", format!("Bearer {token}")), String::new()),
+            "cookie" => (request.header("cookie", format!("session={token}")), String::new()),
+            "header" => (request.header("x-token", &token), String::new()),
+            "form" => (request.header("content-type", FORM), format!("access_token={token}")),
+            _ => (request, String::new()),
+        };
+        request.body(Body::from(body)).unwrap()
+    };
+    let rows: [(&[&str], &[&str]); 16] = [
+        (&[], &["private"]),
+        (&[""], &["private"]),
+        (&["max-age=60"], &["max-age=60, private"]),
+        (&["no-cache", "max-age=60"], &["no-cache, private", "max-age=60"]),
+        (&["s-maxage=60, must-revalidate"], &["s-maxage=60, must-revalidate, private"]),
+        (&["max-age=60, Private"], &["max-age=60, Private"]),
+        (&["no-store"], &["no-store"]),
+        (&["max-age=60", "PUBLIC"], &["max-age=60", "PUBLIC"]),
+        (&["public,max-age=60"], &["public,max-age=60"]),
+        (&["x-private, privately"], &["x-private, privately, private"]),
+        (&["private=\"set-cookie\""], &["private=\"set-cookie\", private"]),
+        (&["no-cache=\"a, private, b\""], &["no-cache=\"a, private, b\", private"]),
+        (&["no-cache=\"a, b\",private"], &["no-cache=\"a, b\",private"]),
+        (&["no-cache=\"a"], &["private"]),
+        (&["no-cache=\"\\\", private\""], &["private"]),
+        (&[" , "], &[" , , private"]),
+    ];
+    for (of_the_handler, expected) in rows {
+        for method in ["authorization", "none", "cookie", "header", "query", "form"] {
+            let mut request = request(method);
+            for value in of_the_handler {
+                request.headers_mut().append("x-cache", value.parse().unwrap());
+            }
+            let answer = send(&app, request).await;
+            let values: Vec<_> =
+                answer.headers.get_all("cache-control").iter().map(|value| value.to_str().unwrap()).collect();
+            let expected = if ["authorization", "none"].contains(&method) { of_the_handler } else { expected };
+            assert_eq!((answer.status.as_u16(), &*values), (200, expected), "{method}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_token_from_a_cookie_is_never_stored() {
+    let app = router().layer(layer_with(|server| server.accept_cookie("session")));
+    let cookie = |token: &str| format!("session={token}");
+    for (path, cookie, status) in
+        [("/me", cookie("x"), 401), ("/me", cookie(""), 400), ("/admin", cookie(&valid_token().sign()), 403)]
+    {
+        let answer = get_with_headers(&app, path, &[("cookie", cookie.as_bytes())]).await;
+        assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (status, Some("no-store")));
+    }
 }
 
 #[tokio::test]
