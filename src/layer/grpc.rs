@@ -2,13 +2,18 @@
 //!
 //! *In*: a refusal that was rendered for HTTP. *Out*: the same response object with a gRPC status.
 
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, Version, header, request::Parts};
 
 use crate::error::{AuthError, AuthErrorKind};
 
-/// True for `application/grpc`, alone or with a message format. gRPC-Web is not included: its responses look different.
-pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+/// True for a POST over HTTP/2 or HTTP/3 with `application/grpc`, alone or with a message format. Any other request is not
+/// gRPC, whatever its content type: a proxy in front of an API would take the status 200 of a gRPC refusal as an approval.
+/// gRPC-Web is not included: its responses look different.
+pub(super) fn is_grpc(request: &Parts) -> bool {
+    if request.method != Method::POST || !matches!(request.version, Version::HTTP_2 | Version::HTTP_3) {
+        return false;
+    }
+    let content_type = request.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let format = content_type.and_then(|value| value.strip_prefix(b"application/grpc"));
     format.is_some_and(|format| matches!(format.first(), None | Some(b'+' | b';')))
 }

@@ -155,7 +155,7 @@ where
         let (verdict, method) = self.state.server.verify_request(&parts);
         self.state.server.hide_credentials(&mut parts.headers);
         let marks = ResponseMarks {
-            grpc: self.state.server.has_grpc_status() && grpc::is_grpc(&parts.headers),
+            grpc: self.state.server.has_grpc_status() && grpc::is_grpc(&parts),
             private: method.is_some_and(BearerMethod::is_unknown_to_caches),
         };
         let request = Request::from_parts(parts, body);

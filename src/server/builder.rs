@@ -117,8 +117,8 @@ impl ResourceServerBuilder {
         self
     }
 
-    /// Responds to refused gRPC requests (`content-type: application/grpc…`) with a gRPC status: HTTP status 200 and
-    /// `grpc-status`. A refusal with a rendered body stays an HTTP response. gRPC clients understand both.
+    /// Responds to refused gRPC requests (a POST over HTTP/2 or HTTP/3 with `content-type: application/grpc…`) with a gRPC
+    /// status: HTTP status 200 and `grpc-status`. A refusal with a rendered body stays an HTTP response. gRPC clients understand both.
     pub fn grpc_status(self) -> Self {
         Self { grpc: true, ..self }
     }

@@ -4,7 +4,7 @@
 use std::{error::Error, time::Duration};
 
 use axum::{Router, body::Body, extract::State, routing::get};
-use http::{HeaderValue, Request};
+use http::{HeaderValue, Method, Request, Version};
 use proptest::prelude::*;
 use tower::ServiceExt as _;
 use tower_oauth::{
@@ -22,7 +22,7 @@ use tower_oauth::{
 
 use crate::support::{
     API, Answer, OrdersWrite, get_with, get_with_headers, get_with_token, get_without_token, issuer, layer_with,
-    router, valid_token, verifier_from,
+    router, send, valid_token, verifier_from,
 };
 
 const METADATA: &str = "https://api.test/.well-known/oauth-protected-resource";
@@ -287,6 +287,27 @@ async fn the_response_never_contains_the_source_of_an_error() {
     assert!(!format!("{:?}", get_with_token(&app, "/me", "x").await).contains("10.0.0.7"));
 }
 
+fn grpc_request(path: &str, content_type: &str, authorization: &str) -> Request<Body> {
+    let request = Request::post(path).version(Version::HTTP_2).header("content-type", content_type);
+    request.header("authorization", authorization).body(Body::empty()).unwrap()
+}
+
+#[tokio::test]
+async fn only_a_post_over_http_2_or_3_gets_a_grpc_status() {
+    let app = router().layer(layer_with(ResourceServerBuilder::grpc_status));
+    for method in [Method::POST, Method::GET, Method::HEAD, Method::PUT, Method::OPTIONS] {
+        for version in [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2, Version::HTTP_3] {
+            let mut request = grpc_request("/orders", "application/grpc", "Bearer x");
+            *request.method_mut() = method.clone();
+            *request.version_mut() = version;
+            let answer = send(&app, request).await;
+            let grpc = method == Method::POST && [Version::HTTP_2, Version::HTTP_3].contains(&version);
+            let expected = if grpc { (200, Some("16")) } else { (401, None) };
+            assert_eq!((answer.status.as_u16(), answer.header("grpc-status")), expected, "{method} {version:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn grpc_requests_get_a_grpc_status_if_the_server_enables_it() {
     let read_only = format!("Bearer {}", valid_token().sign());
@@ -296,32 +317,31 @@ async fn grpc_requests_get_a_grpc_status_if_the_server_enables_it() {
         ("Bearer x", "16", "The access token is invalid"),
         (&*read_only, "7", "The access token does not grant the required scope"),
     ];
-    let get_as_content_type = async |app: &Router, content_type: &str, authorization: &str| {
-        let headers = [("content-type", content_type.as_bytes()), ("authorization", authorization.as_bytes())];
-        get_with_headers(app, "/admin", &headers).await
+    let post_as_content_type = async |app: &Router, content_type: &str, authorization: &str| {
+        send(app, grpc_request("/orders", content_type, authorization)).await
     };
     let app = router().layer(layer_with(ResourceServerBuilder::grpc_status));
     for (authorization, code, message) in rows {
         for content_type in ["application/grpc", "application/grpc+proto"] {
-            let answer = get_as_content_type(&app, content_type, authorization).await;
+            let answer = post_as_content_type(&app, content_type, authorization).await;
             assert_eq!((answer.status.as_u16(), answer.header("grpc-status")), (200, Some(code)), "{authorization}");
             assert_eq!(answer.header("grpc-message"), Some(message));
             assert_eq!((answer.header("content-type"), &*answer.body), (Some("application/grpc"), ""));
             assert_eq!(answer.challenges().len(), 1, "the response still has the challenge, as gRPC metadata");
         }
         for content_type in ["application/json", "application/grpc-web", "application/grpcx"] {
-            let http = get_as_content_type(&app, content_type, authorization).await;
+            let http = post_as_content_type(&app, content_type, authorization).await;
             assert!(http.status.is_client_error() && http.header("grpc-status").is_none(), "{http:?}");
         }
     }
     let without =
-        get_as_content_type(&router().layer(layer_with(|server| server)), "application/grpc", "Bearer x").await;
+        post_as_content_type(&router().layer(layer_with(|server| server)), "application/grpc", "Bearer x").await;
     assert!(without.is_refusal(401, "invalid_token") && without.header("grpc-status").is_none());
 
     let verifier = verifier_from(|_| Verdict::Now(Err(AuthError::unavailable(Duration::from_secs(2)))));
     let server = ResourceServer::builder(verifier).grpc_status().build().unwrap();
     let unavailable =
-        get_as_content_type(&router().layer(OAuthLayer::from_server(server)), "application/grpc", "Bearer x").await;
+        post_as_content_type(&router().layer(OAuthLayer::from_server(server)), "application/grpc", "Bearer x").await;
     assert_eq!((unavailable.header("grpc-status"), unavailable.header("retry-after")), (Some("14"), Some("2")));
 }
 
@@ -642,7 +662,6 @@ async fn refuses_a_sender_constrained_token_of_a_custom_verifier() {
 async fn a_layer_with_a_renderer_never_responds_with_a_grpc_status() {
     let server = ResourceServer::builder(issuer().verifier(API)).grpc_status().build().unwrap();
     let app = router().layer(OAuthLayer::from_server(server).render(ProblemJson::new()));
-    let headers: [(&str, &[u8]); 2] = [("content-type", b"application/grpc"), ("authorization", b"Bearer x")];
-    let answer = get_with_headers(&app, "/me", &headers).await;
+    let answer = send(&app, grpc_request("/me", "application/grpc", "Bearer x")).await;
     assert!(answer.status == 401 && answer.header("grpc-status").is_none(), "{answer:?}");
 }

@@ -124,9 +124,9 @@ async fn a_403_of_a_handler_is_rendered_like_every_other_refusal() {
 async fn a_403_of_a_handler_becomes_a_grpc_status() {
     let handler = |_: Token| async { Err::<(), _>(AuthError::forbidden("100 % yours")) };
     let app = Router::new()
-        .route("/", get(handler))
+        .route("/", axum::routing::post(handler))
         .layer(layer_with(tower_oauth::server::ResourceServerBuilder::grpc_status));
-    let request = http::Request::get("/").header("content-type", "application/grpc");
+    let request = http::Request::post("/").version(http::Version::HTTP_2).header("content-type", "application/grpc");
     let request =
         request.header("authorization", format!("Bearer {}", valid_token().sign())).body(Body::empty()).unwrap();
     let response = send(&app, request).await;
