@@ -3,8 +3,8 @@
 //! *In*: the request's head. *Out*: one token and its bearer method, or the reason of the refusal.
 //!
 //! A token must be sent exactly once, by exactly one method. By default only `Authorization: Bearer` is accepted; the
-//! [`ResourceServerBuilder`](crate::server::ResourceServerBuilder) can accept further methods. If the request has a token in
-//! the header and another one in the query, it is refused even if the query is not accepted, because the client used two
+//! [`ResourceServerBuilder`](crate::server::ResourceServerBuilder) can accept further methods. If the request has a token that
+//! was accepted and another one in the query, it is refused even if the query is not accepted, because the client used two
 //! methods (RFC 6750 §2).
 //!
 //! The content of the token is *not* checked here.
@@ -61,7 +61,8 @@ pub(crate) struct AcceptedMethods {
 }
 
 /// In a request's extensions: every `access_token` that the
-/// [`FormBodyLayer`](crate::layer::form_body::FormBodyLayer) found in the form body. The inner [`OAuthLayer`](crate::OAuthLayer) reads them.
+/// [`FormBodyLayer`](crate::layer::form_body::FormBodyLayer) found in the form body. Only the [`OAuthLayer`](crate::OAuthLayer)
+/// that it was made from reads them.
 #[derive(Clone)]
 pub(crate) struct FormTokens(pub(crate) Vec<String>);
 
@@ -105,7 +106,12 @@ impl Credentials<'_> {
 
 impl<'r> Credentials<'r> {
     /// Finds the only token of a request, and checks its size and its syntax.
-    pub(crate) fn from_request(parts: &'r Parts, accepted: &AcceptedMethods) -> Result<Self, AuthError> {
+    /// `form` is what the same layer found in the form body, if it reads forms.
+    pub(crate) fn from_request(
+        parts: &'r Parts,
+        form: Option<&'r FormTokens>,
+        accepted: &AcceptedMethods,
+    ) -> Result<Self, AuthError> {
         let mut found = FoundCredentials::default();
         found.read_authorization(&parts.headers, accepted)?;
         if let Some(name) = &accepted.header {
@@ -114,11 +120,12 @@ impl<'r> Credentials<'r> {
         if let Some(name) = &accepted.cookie {
             found.read_cookie(&parts.headers, name)?;
         }
+        if let Some(FormTokens(tokens)) = form {
+            tokens.iter().try_for_each(|token| found.add(Cow::Borrowed(token.as_bytes()), BearerMethod::Form))?;
+        }
+        // Last: a query that is not accepted counts only beside a token that came in another way.
         if let Some(query) = parts.uri.query() {
             found.read_query(query, accepted)?;
-        }
-        if let Some(FormTokens(tokens)) = parts.extensions.get() {
-            tokens.iter().try_for_each(|token| found.add(Cow::Borrowed(token.as_bytes()), BearerMethod::Form))?;
         }
         let Some(credentials) = found.credentials else {
             return Err(found.reason_if_none.unwrap_or(Reason::NoCredentials).into());

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tower_layer::Layer;
@@ -68,7 +68,7 @@ where
         if !may_carry_a_token(request.method(), request.headers()) {
             return ResponseFuture(Box::pin(self.inner.call(request)));
         }
-        let (limit, timeout) = (self.max_body_bytes, self.timeout.clone());
+        let (limit, timeout, version) = (self.max_body_bytes, self.timeout.clone(), request.version());
         let clone = self.inner.clone();
         let mut ready = mem::replace(&mut self.inner, clone);
         ResponseFuture(Box::pin(async move {
@@ -76,12 +76,7 @@ where
             let read = timeout.limit(read_form(request, limit)).await;
             match read.unwrap_or(Err(StatusCode::REQUEST_TIMEOUT)) {
                 Ok(request) => ready.call(request).await,
-                Err(status) => {
-                    let mut response = Response::new(ResBody::default());
-                    *response.status_mut() = status;
-                    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-                    Ok(response)
-                }
+                Err(status) => Ok(refusal(status, version)),
             }
         }))
     }
@@ -114,6 +109,19 @@ fn may_carry_a_token(method: &Method, headers: &HeaderMap) -> bool {
     form && !headers.contains_key(header::AUTHORIZATION) && [Method::POST, Method::PUT, Method::PATCH].contains(method)
 }
 
+/// Returns the response to a request whose form was not read.
+fn refusal<Body: Default>(status: StatusCode, version: Version) -> Response<Body> {
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // RFC 9110 §15.5.9: the rest of the body would still arrive on the connection. HTTP/2 ends only the stream.
+    if status == StatusCode::REQUEST_TIMEOUT && version < Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Reads the body, and returns the request with its tokens, or the status of the refusal.
 async fn read_form<B>(request: Request<B>, limit: usize) -> Result<Request<B>, StatusCode>
 where
     B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + From<Bytes>,

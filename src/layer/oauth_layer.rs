@@ -50,6 +50,8 @@ pub(crate) struct LayerState<R> {
     pub(super) renderer: R,
     /// True if requests without credentials pass.
     pub(super) anonymous: bool,
+    /// True if a [`FormBodyLayer`] around this layer reads forms for it.
+    pub(super) form: bool,
 }
 
 /// What the request decides about the form of its response.
@@ -71,7 +73,7 @@ impl OAuthLayer {
     /// Returns a layer with all settings of a [`ResourceServer`](crate::ResourceServer).
     #[must_use]
     pub fn from_server(server: ResourceServer) -> Self {
-        Self { state: LayerState { server, renderer: EmptyBody::new(), anonymous: false } }
+        Self { state: LayerState { server, renderer: EmptyBody::new(), anonymous: false, form: false } }
     }
 }
 
@@ -112,8 +114,8 @@ impl<R> OAuthLayer<R> {
     /// ```
     #[must_use]
     pub fn render<N>(self, renderer: N) -> OAuthLayer<N> {
-        let LayerState { server, anonymous, .. } = self.state;
-        OAuthLayer { state: LayerState { server, renderer, anonymous } }
+        let LayerState { server, anonymous, form, .. } = self.state;
+        OAuthLayer { state: LayerState { server, renderer, anonymous, form } }
     }
 
     /// Also reads `access_token` from a form body (RFC 6750 §2.2).
@@ -121,9 +123,11 @@ impl<R> OAuthLayer<R> {
     /// The cost: the body of every form request without an `Authorization` header is read into memory before its token is
     /// checked. A body of more than `max_body_bytes` is refused with 413, one that is not complete within the
     /// [`verification_timeout`](crate::server::ResourceServerBuilder::verification_timeout) with 408, and one that can't be read
-    /// with 400. The renderer isn't called for these responses; their bodies are empty.
+    /// with 400. The renderer isn't called for these responses; their bodies are empty. A further `OAuthLayer` inside of this
+    /// one doesn't see the token of the form, unless it accepts form bodies too.
     #[must_use]
-    pub fn accept_form_body(self, max_body_bytes: usize) -> FormBodyLayer<Self> {
+    pub fn accept_form_body(mut self, max_body_bytes: usize) -> FormBodyLayer<Self> {
+        self.state.form = true;
         let timeout = self.state.server.timeout().clone();
         FormBodyLayer::new(self, max_body_bytes, timeout)
     }
@@ -152,7 +156,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        let (verdict, method) = self.state.server.verify_request(&parts);
+        let form = if self.state.form { parts.extensions.get() } else { None };
+        let (verdict, method) = self.state.server.verify_request(&parts, form);
         self.state.server.hide_credentials(&mut parts.headers);
         let marks = ResponseMarks {
             grpc: self.state.server.has_grpc_status() && grpc::is_grpc(&parts),

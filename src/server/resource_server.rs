@@ -11,7 +11,7 @@ use super::ResourceServerBuilder;
 use crate::{
     challenge::{Challenge, ChallengeParameters},
     clock::{Clock, SystemClock},
-    credentials::{AcceptedMethods, BearerMethod, Credentials},
+    credentials::{AcceptedMethods, BearerMethod, Credentials, FormTokens},
     error::{AuthError, Reason},
     fetch::FetchError,
     scope::ScopeHierarchy,
@@ -132,10 +132,12 @@ impl ResourceServer {
 
     /// Reads the credentials of a request and verifies the token.
     ///
+    /// It reads only the head, so it never finds a token in a form body.
+    ///
     /// # Errors
     /// Why the request must be refused; [`challenge`](Self::challenge) makes the status and headers of the response.
     pub async fn authenticate(&self, parts: &Parts) -> Result<Token, AuthError> {
-        let (verdict, _) = self.verify_request(parts);
+        let (verdict, _) = self.verify_request(parts, None);
         self.accept(verdict.resolve().await)
     }
 
@@ -163,8 +165,8 @@ impl ResourceServer {
 
     /// Starts the verification, and returns the bearer method of the token if the request has one. Allocates no future
     /// unless the verifier waits for the network.
-    pub(crate) fn verify_request(&self, parts: &Parts) -> (Verdict, Option<BearerMethod>) {
-        match Credentials::from_request(parts, &self.inner.accepted) {
+    pub(crate) fn verify_request(&self, parts: &Parts, form: Option<&FormTokens>) -> (Verdict, Option<BearerMethod>) {
+        match Credentials::from_request(parts, form, &self.inner.accepted) {
             Ok(credentials) => {
                 let method = credentials.bearer_method();
                 (self.verify(&PresentedToken::new(credentials, parts)), Some(method))

@@ -495,6 +495,40 @@ async fn reads_a_form_body_only_under_the_conditions_of_rfc_6750_2_2() {
 }
 
 #[tokio::test]
+async fn only_the_layer_that_reads_forms_accepts_their_tokens() {
+    let accepts_forms = || layer_with(|server| server).accept_form_body(4096);
+    let form = format!("access_token={}", valid_token().sign());
+    let route = || Router::new().route("/me", any(subject_and_body));
+    let post = async |app: &Router| send(app, body_request(Method::POST, FORM, &form)).await;
+    let inner_without = route().layer(layer_with(|server| server)).layer(accepts_forms());
+    assert!(post(&inner_without).await.is_refusal(401, ""));
+    let inner_with = route().layer(accepts_forms()).layer(layer_with(|server| server).allow_anonymous());
+    assert_eq!(post(&inner_with).await.body, format!("ada {form}"));
+    let both = route().layer(accepts_forms()).layer(accepts_forms());
+    assert_eq!(post(&both).await.body, format!("ada {form}"));
+    let anonymous_inside = Router::new()
+        .route("/me", any(async |token: Option<Token>| if token.is_some() { "a token" } else { "anonymous" }))
+        .layer(layer_with(|server| server).allow_anonymous())
+        .layer(accepts_forms());
+    assert_eq!(post(&anonymous_inside).await.body, "anonymous");
+}
+
+#[tokio::test]
+async fn refuses_a_token_in_the_query_beside_one_in_the_form() {
+    let (app, token) = (app_with_form_body(4096), valid_token().sign());
+    for (uri, status) in [("/me?access_token=x", 400), ("/me?a=b&access%5Ftoken", 400), ("/me?access_tokens=x", 200)] {
+        let mut request = body_request(Method::POST, FORM, &format!("access_token={token}"));
+        *request.uri_mut() = uri.parse().unwrap();
+        let answer = send(&app, request).await;
+        assert!(answer.status == status, "{uri}: {answer:?}");
+        assert!(status == 200 || answer.is_refusal(400, "invalid_request"), "{uri}: {answer:?}");
+    }
+    let mut without = body_request(Method::POST, FORM, "a=b");
+    *without.uri_mut() = format!("/me?access_token={token}").parse().unwrap();
+    assert!(send(&app, without).await.is_refusal(401, ""), "the query alone is ignored");
+}
+
+#[tokio::test]
 async fn refuses_a_form_body_over_the_limit_with_413() {
     let form = format!("access_token={}", valid_token().sign());
     for (limit, status) in [(form.len(), 200), (form.len() - 1, 413), (0, 413)] {
