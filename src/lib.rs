@@ -81,8 +81,8 @@
 //!
 //! One request:
 //!
-//! 1. `OAuth::call` (`layer/oauth_layer.rs`) passes the request's head to `ResourceServer::verify_request`
-//!    (`server/resource_server.rs`).
+//! 1. `OAuth::call` (`layer/oauth_layer.rs`) lets `ResourceServer::hide_credentials` mark the headers with credentials as
+//!    sensitive. Then it passes the request's head to `ResourceServer::verify_request` (`server/resource_server.rs`).
 //! 2. `Credentials::from_request` (`credentials.rs`) finds exactly one token, sent by exactly one accepted method.
 //! 3. [`verify::Verify::verify`] returns a [`verify::Verdict`]. [`Cached`] returns a stored verdict on a hit
 //!    (`verify/cached/mod.rs`). [`JwtOrOpaque`] chooses the verifier. [`JwtVerifier`] checks a JWT at once
@@ -90,15 +90,14 @@
 //!    refresh of the issuer's keys (`keys/remote/mod.rs`). [`IntrospectionVerifier`] calls the issuer
 //!    (`verify/introspection/mod.rs`). A verifier that waits returns [`verify::Verdict::Later`], and the layer's
 //!    `ResponseFuture` (`layer/future.rs`) holds the request.
-//! 4. `ResourceServer::hide_credentials` marks the headers with credentials as sensitive.
-//! 5. `LayerState::accept_request` (`layer/oauth_layer.rs`) passes the verdict to `ResourceServer::accept`, which refuses
+//! 4. `LayerState::accept_request` (`layer/oauth_layer.rs`) passes the verdict to `ResourceServer::accept`, which refuses
 //!    sender-constrained tokens (`cnf`) and adds the [`scope::ScopeHierarchy`]. Then it puts the [`Token`] into the request's
 //!    extensions and calls the inner service.
-//! 6. An extractor (`extract/`) reads the token from the extensions and makes evidence: [`Token::require`] returns a
+//! 5. An extractor (`extract/`) reads the token from the extensions and makes evidence: [`Token::require`] returns a
 //!    [`Scoped`], [`Token::require_role`] an [`InRole`]. If that fails, it returns an [`AuthError`].
-//! 7. The response passes `LayerState::finish_response` (`layer/refusal.rs`). It leaves the response of a handler as it is,
+//! 6. The response passes `LayerState::finish_response` (`layer/refusal.rs`). It leaves the response of a handler as it is,
 //!    except for `Cache-Control: private` and `Vary` where they are needed.
-//! 8. Every refusal, also one of an extractor or handler, is rendered by `LayerState::refuse`: it gets the
+//! 7. Every refusal, also one of an extractor or handler, is rendered by `LayerState::refuse`: it gets the
 //!    [`challenge::Challenge`] from [`ResourceServer::challenge`], renders the body ([`layer::RenderBody`]), and puts the
 //!    [`AuthError`] into the response's extensions.
 //!

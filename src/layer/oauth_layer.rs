@@ -156,9 +156,10 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
+        // Before the verifier sees the head, so that one that prints the head shows no token.
+        self.state.server.hide_credentials(&mut parts.headers);
         let form = if self.state.form { parts.extensions.get() } else { None };
         let (verdict, method) = self.state.server.verify_request(&parts, form);
-        self.state.server.hide_credentials(&mut parts.headers);
         let marks = ResponseMarks {
             grpc: self.state.server.has_grpc_status() && grpc::is_grpc(&parts),
             private: method.is_some_and(BearerMethod::is_unknown_to_caches),

@@ -132,7 +132,8 @@ impl ResourceServer {
 
     /// Reads the credentials of a request and verifies the token.
     ///
-    /// It reads only the head, so it never finds a token in a form body.
+    /// It reads only the head, so it never finds a token in a form body. It can't change the head, so the headers with
+    /// credentials are not marked as sensitive, and `Debug` of the head shows the token. `OAuthLayer` marks them.
     ///
     /// # Errors
     /// Why the request must be refused; [`challenge`](Self::challenge) makes the status and headers of the response.
@@ -193,7 +194,8 @@ impl ResourceServer {
         Ok(token.with_hierarchy(self.inner.hierarchy.as_ref()))
     }
 
-    /// Marks the headers with credentials as sensitive, so that inner services that print headers leave them out.
+    /// Marks the headers with credentials as sensitive, so that verifiers and inner services that print headers leave them
+    /// out.
     pub(crate) fn hide_credentials(&self, headers: &mut HeaderMap) {
         for name in self.credential_headers() {
             if let header::Entry::Occupied(mut values) = headers.entry(name) {

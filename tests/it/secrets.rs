@@ -202,6 +202,31 @@ async fn credentials_are_marked_as_sensitive_in_the_handlers_request() {
 }
 
 #[tokio::test]
+async fn a_verifier_that_prints_the_head_shows_no_token() {
+    let printed = Arc::new(Mutex::new(String::new()));
+    let seen = Arc::clone(&printed);
+    let verifier = verifier_from(move |presented| {
+        assert!(presented.token().len() > 100, "the verifier still sees the token itself");
+        let text = format!("{:?} {:#?}", presented.parts(), presented.parts().extensions);
+        seen.lock().unwrap().push_str(&text);
+        Verdict::Now(presented.permit().token(&serde_json::json!({"sub": "ada"})))
+    });
+    let server = ResourceServer::builder(verifier).accept_cookie("session").accept_header("x-token");
+    let app = router().layer(OAuthLayer::from_server(server.build().unwrap()).accept_form_body(8_192));
+    let token = confidential().sign();
+    let (bearer, cookie) = (format!("Bearer {token}"), format!("session={token}"));
+    for header in [("authorization", &bearer), ("cookie", &cookie), ("x-token", &token)] {
+        let headers = [(header.0, header.1.as_bytes()), ("x-other", b"shown")];
+        assert_eq!(get_with_headers(&app, "/me", &headers).await.status, 200);
+    }
+    let form = http::Request::post("/orders").header("content-type", "application/x-www-form-urlencoded");
+    crate::support::send(&app, form.body(Body::from(format!("access_token={token}"))).unwrap()).await;
+    let printed = printed.lock().unwrap();
+    assert_eq!((printed.matches("x-other").count(), printed.matches("Sensitive").count()), (3, 3), "{printed}");
+    assert_no_leak(&token, &printed, "the head");
+}
+
+#[tokio::test]
 async fn debug_of_a_request_does_not_show_the_token_of_a_form_body() {
     let app = Router::new()
         .route(
