@@ -2,13 +2,14 @@
 //!
 //! *In*: what happened. *Out*: an event under the target `tower_oauth`, and a metric. `src/guide/operations.md` documents both.
 //!
-//! An event never contains a token, a secret, a claim's value or a header's text: only fixed texts and the identifiers of
-//! trusted issuers.
+//! An event never contains a token, a secret, a claim's value or a header's text: only fixed texts, the identifiers of
+//! trusted issuers, and the path of a route whose layer is missing.
 
 use std::{
+    hash::{BuildHasher as _, RandomState},
     mem,
     sync::{
-        Mutex,
+        LazyLock, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -32,31 +33,73 @@ pub(crate) fn request_accepted() {
 /// A request was refused. Any client can cause this event, so its level is `debug`. Faults on our side are logged where they
 /// occur.
 pub(crate) fn request_refused(error: &AuthError) {
+    // `layer_missing` has counted and logged it.
+    if error.kind() != AuthErrorKind::MissingLayer {
+        count_refusal(error);
+        debug_refusal(error);
+    }
+}
+
+#[cfg_attr(not(feature = "metrics"), expect(unused_variables, reason = "no feature uses them"))]
+fn count_refusal(error: &AuthError) {
     #[cfg(feature = "metrics")]
     metrics::counter!("tower_oauth_refused_total", "kind" => error.kind().as_str(), "reason" => error.reason())
         .increment(1);
+}
+
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "no feature uses them"))]
+fn debug_refusal(error: &AuthError) {
     #[cfg(feature = "tracing")]
     {
         let (kind, reason, cause) = (error.kind().as_str(), error.reason(), causes(error));
         tracing::debug!(target: "tower_oauth", kind, reason, %error, cause, "a request was refused");
     }
-    if error.kind() == AuthErrorKind::MissingLayer {
-        missing_layer(error);
+}
+
+/// A token is required on a route without the layer, which is a mistake in the program. The event has level `error`. Any client
+/// can repeat it, so later ones for the same path, and all after the first 64, have level `debug`. Without `tracing` the
+/// first ones are printed on standard error.
+pub(crate) fn layer_missing(error: &AuthError, path: &str) {
+    static REPORTED: LazyLock<Reported> = LazyLock::new(Reported::default);
+    count_refusal(error);
+    if !REPORTED.is_new(path) {
+        return debug_refusal(error);
+    }
+    let mut end = path.len().min(MAX_PATH_BYTES);
+    while !path.is_char_boundary(end) {
+        end -= 1;
+    }
+    let path = path.get(..end).unwrap_or_default();
+    #[cfg(feature = "tracing")]
+    tracing::error!(target: "tower_oauth", path, "{error}; add `.layer(OAuthLayer::new(verifier))` to the route's router, outside of the handler that requires the token");
+    #[cfg(not(feature = "tracing"))]
+    eprintln!(
+        "tower-oauth: {path:?}: {error}; add `.layer(OAuthLayer::new(verifier))` to the route's router, outside of the handler that requires the token"
+    );
+}
+
+/// The paths that were reported, as hashes. Their number is bounded, because clients choose the paths.
+#[derive(Default)]
+struct Reported {
+    hasher: RandomState,
+    paths: Mutex<Vec<u64>>,
+}
+
+impl Reported {
+    /// Adds the path. Returns false if it is there already, or if there are too many.
+    fn is_new(&self, path: &str) -> bool {
+        let hash = self.hasher.hash_one(path);
+        let mut paths = lock(&self.paths);
+        let new = paths.len() < MAX_REPORTED_PATHS && !paths.contains(&hash);
+        if new {
+            paths.push(hash);
+        }
+        new
     }
 }
 
-/// Reports a mistake in the program: through `tracing`, or once on standard error if that feature is off.
-fn missing_layer(error: &AuthError) {
-    #[cfg(feature = "tracing")]
-    tracing::error!(target: "tower_oauth", "{error}; add `.layer(OAuthLayer::new(verifier))` to the route's router, outside of the handler that requires the token");
-    #[cfg(not(feature = "tracing"))]
-    {
-        static ONCE: std::sync::Once = std::sync::Once::new();
-        ONCE.call_once(|| {
-            eprintln!("tower-oauth: {error}; add `.layer(OAuthLayer::new(verifier))` to the route's router, outside of the handler that requires the token");
-        });
-    }
-}
+const MAX_REPORTED_PATHS: usize = 64;
+const MAX_PATH_BYTES: usize = 256;
 
 /// An attempt to fetch an issuer's keys ended. An operator should look into a failure.
 #[cfg_attr(
@@ -287,5 +330,22 @@ pub(crate) fn looked_up(lookup: Lookup) {
             Lookup::Miss => "miss",
         };
         metrics::counter!("tower_oauth_cache_lookups_total", "result" => result).increment(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_each_path_once_and_at_most_64_paths() {
+        let reported = Reported::default();
+        for number in 0..1_000 {
+            for repetition in 0..3 {
+                let new = reported.is_new(&format!("/{number}"));
+                assert_eq!(new, number < 64 && repetition == 0, "/{number}, repetition {repetition}");
+            }
+        }
+        assert_eq!(lock(&reported.paths).len(), 64);
     }
 }

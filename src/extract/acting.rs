@@ -57,7 +57,7 @@ macro_rules! acting_tokens {
             type Rejection = AuthError;
 
             async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Self, AuthError> {
-                Self::from_token(verified_token(&parts.extensions)?).ok_or_else(|| Reason::$refused.into())
+                Self::from_token(verified_token(&parts.extensions, &parts.uri)?).ok_or_else(|| Reason::$refused.into())
             }
         }
 

@@ -28,7 +28,7 @@ impl<T: DeserializeOwned, St: Sync> FromRequestParts<St> for Claims<T> {
     type Rejection = AuthError;
 
     async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Self, AuthError> {
-        verified_token(&parts.extensions)?.claims().map(Self)
+        verified_token(&parts.extensions, &parts.uri)?.claims().map(Self)
     }
 }
 
@@ -44,7 +44,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static, St: Sync> FromRequestParts<St>
     type Rejection = AuthError;
 
     async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Self, AuthError> {
-        verified_token(&parts.extensions)?.shared_claims().map(Self)
+        verified_token(&parts.extensions, &parts.uri)?.shared_claims().map(Self)
     }
 }
 

@@ -15,7 +15,12 @@
 //! An `Option` needs a layer with [`allow_anonymous`](crate::OAuthLayer::allow_anonymous): without it the layer refuses a
 //! request that has no credentials. Credentials that are not valid are always refused by the layer.
 //!
-//! Extractors never read a header. On a route without the layer they respond with 500 and log the mistake.
+//! Extractors never read a header. On a route without the layer they respond with 500. The mistake is logged when the token is
+//! looked for, so also if the handler takes a `Result` and responds in another way.
+//!
+//! Don't take axum's `Extension<Token>` or `Option<Extension<Token>>`. axum looks for the token itself, so nothing is logged
+//! without the layer, and `Option<Extension<Token>>` is then `None` for every request: the route is open, as if it allowed
+//! anonymous requests. `Option<Token>` responds with 500 there.
 //!
 //! ```
 //! # tower_oauth::scopes! { pub OrdersRead = "orders:read"; pub OrdersWrite = "orders:write"; pub Admin = "admin"; }
@@ -66,7 +71,7 @@ impl<St: Sync> FromRequestParts<St> for Token {
     type Rejection = AuthError;
 
     async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Self, AuthError> {
-        verified_token(&parts.extensions).cloned()
+        verified_token(&parts.extensions, &parts.uri).cloned()
     }
 }
 
@@ -82,7 +87,7 @@ impl<S: RequiredScopes, St: Sync> FromRequestParts<St> for Scoped<S> {
     type Rejection = AuthError;
 
     async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Self, AuthError> {
-        verified_token(&parts.extensions)?.require()
+        verified_token(&parts.extensions, &parts.uri)?.require()
     }
 }
 
@@ -98,7 +103,7 @@ impl<R: Role, St: Sync> FromRequestParts<St> for InRole<R> {
     type Rejection = AuthError;
 
     async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Self, AuthError> {
-        verified_token(&parts.extensions)?.require_role()
+        verified_token(&parts.extensions, &parts.uri)?.require_role()
     }
 }
 
@@ -119,7 +124,7 @@ impl IntoResponse for AuthError {
 
 /// Returns the token, or `None` if the layer let the request pass without credentials.
 fn optional_token(parts: &Parts) -> Result<Option<&Token>, AuthError> {
-    match verified_token(&parts.extensions) {
+    match verified_token(&parts.extensions, &parts.uri) {
         Ok(token) => Ok(Some(token)),
         Err(error) if error.kind() == AuthErrorKind::MissingCredentials => Ok(None),
         Err(error) => Err(error),

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     challenge::{Challenge, ChallengeParameters},
-    error::{AuthError, AuthErrorKind},
+    error::AuthError,
     log,
 };
 
@@ -76,9 +76,6 @@ impl<R> LayerState<R> {
 /// Returns a refusal that no layer has rendered yet. It is complete, and has the error in its extensions, so that
 /// an `OAuthLayer` further out renders it.
 pub(crate) fn unrendered_response<Body: Default>(error: AuthError) -> Response<Body> {
-    if error.kind() == AuthErrorKind::MissingLayer {
-        log::request_refused(&error);
-    }
     let challenge = Challenge::new(&error, &ChallengeParameters::default());
     let mut response = Response::new(Body::default());
     *response.status_mut() = challenge.status();

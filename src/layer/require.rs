@@ -12,7 +12,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Extensions, Request, Response};
+use http::{Extensions, Request, Response, Uri};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -24,6 +24,7 @@ use super::{
 use crate::{
     config_error::ConfigError,
     error::{AuthError, Reason},
+    log,
     scope::Scopes,
     step_up::StepUp,
     token::Token,
@@ -132,11 +133,16 @@ impl RequiredNames {
 }
 
 /// Returns the token that the layer put into the request, or why there is none. A missing layer is a mistake in the program.
-pub(crate) fn verified_token(extensions: &Extensions) -> Result<&Token, AuthError> {
+/// It is logged here, because a handler may never return the error.
+pub(crate) fn verified_token<'r>(extensions: &'r Extensions, uri: &Uri) -> Result<&'r Token, AuthError> {
     match extensions.get::<Token>() {
         Some(token) => Ok(token),
         None if extensions.get::<Anonymous>().is_some() => Err(Reason::NoCredentials.into()),
-        None => Err(Reason::MissingLayer.into()),
+        None => {
+            let error = Reason::MissingLayer.into();
+            log::layer_missing(&error, uri.path());
+            Err(error)
+        }
     }
 }
 
@@ -173,7 +179,7 @@ macro_rules! checks_token {
 
             fn call(&mut self, request: Request<B>) -> Self::Future {
                 let checked =
-                    verified_token(request.extensions()).and_then(|token| self.$requirement.check(token));
+                    verified_token(request.extensions(), request.uri()).and_then(|token| self.$requirement.check(token));
                 let progress = match checked {
                     Ok(()) => Checked::Serving { future: self.inner.call(request) },
                     Err(error) => Checked::Refused { error: Some(error) },

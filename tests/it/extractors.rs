@@ -4,7 +4,7 @@ use axum::{Router, body::Body, response::IntoResponse as _, routing::get};
 use http::Request;
 use serde::Deserialize;
 use tower_oauth::{
-    AuthError, Claims, ClientToken, OAuthLayer, Scoped, Token, UserToken,
+    AuthError, Claims, ClientToken, InRole, OAuthLayer, Scoped, Token, UserToken,
     testing::{MockIssuer, TestToken, TokenBuilder},
     verify::{BearerMethod, Verdict},
 };
@@ -16,6 +16,10 @@ use crate::{
         layer_with, valid_token, verifier_from,
     },
 };
+
+tower_oauth::roles! {
+    Auditor = "auditor";
+}
 
 #[derive(Deserialize)]
 struct Tenant {
@@ -55,14 +59,18 @@ async fn client(token: ClientToken) -> String {
 const PATHS: [&str; 7] = ["/token", "/optional", "/scoped", "/claims", "/user", "/optional-user", "/client"];
 
 fn routes() -> Router {
+    routes_below("")
+}
+
+fn routes_below(prefix: &str) -> Router {
     Router::new()
-        .route("/token", get(token))
-        .route("/optional", get(optional))
-        .route("/scoped", get(scoped))
-        .route("/claims", get(claims))
-        .route("/user", get(user))
-        .route("/optional-user", get(optional_user))
-        .route("/client", get(client))
+        .route(&format!("{prefix}/token"), get(token))
+        .route(&format!("{prefix}/optional"), get(optional))
+        .route(&format!("{prefix}/scoped"), get(scoped))
+        .route(&format!("{prefix}/claims"), get(claims))
+        .route(&format!("{prefix}/user"), get(user))
+        .route(&format!("{prefix}/optional-user"), get(optional_user))
+        .route(&format!("{prefix}/client"), get(client))
 }
 
 fn layered_routes() -> Router {
@@ -178,9 +186,11 @@ async fn allow_anonymous_responds_503_if_the_token_cannot_be_checked() {
 
 #[tokio::test]
 async fn a_missing_layer_responds_500_and_logs_the_mistake() {
-    for path in PATHS {
+    // Paths of this test only: the mistake is logged once for each path of the process.
+    let app = routes_below("/unlayered");
+    for path in PATHS.map(|path| format!("/unlayered{path}")) {
         let log = Log::default();
-        let answer = log.capture(get_with_token(&routes(), path, &valid_token().sign())).await;
+        let answer = log.capture(get_with_token(&app, &path, &valid_token().sign())).await;
         assert_eq!((answer.status.as_u16(), answer.challenges(), &*answer.body), (500, vec![], ""), "{path}");
         let text = log.text();
         let lines: Vec<_> = text.lines().filter(|line| line.contains("ERROR")).collect();
@@ -193,6 +203,40 @@ async fn a_missing_layer_responds_500_and_logs_the_mistake() {
     let log = Log::default();
     log.capture(get_with_token(&layered_routes(), "/token", &valid_token().sign())).await;
     assert!(!log.text().contains("ERROR"), "no error with the layer: {}", log.text());
+}
+
+#[tokio::test]
+async fn a_missing_layer_is_logged_where_the_token_is_looked_for() {
+    type Rejected<T> = Result<T, AuthError>;
+    async fn served<T>(_: T) -> &'static str {
+        "served"
+    }
+    // Paths of this test only: the mistake is logged once for each path of the process.
+    let app = Router::new()
+        .route("/ignored/token", get(served::<Rejected<Token>>))
+        .route("/ignored/scoped", get(served::<Rejected<Scoped<OrdersRead>>>))
+        .route("/ignored/role", get(served::<Rejected<InRole<Auditor>>>))
+        .route("/ignored/claims", get(served::<Rejected<Claims<Tenant>>>))
+        .route("/ignored/user", get(served::<Rejected<UserToken>>))
+        .route("/ignored/two", get(async |_: Rejected<Token>, _: Rejected<ClientToken>| "served"))
+        .route("/refused/token", get(served::<Option<Token>>))
+        .route("/refused/scoped", get(served::<Option<Scoped<OrdersRead>>>))
+        .route("/refused/claims", get(served::<Option<Claims<Tenant>>>));
+    let ignored =
+        ["/ignored/token", "/ignored/scoped", "/ignored/role", "/ignored/claims", "/ignored/user", "/ignored/two"];
+    for path in ignored.into_iter().chain(["/refused/token", "/refused/scoped", "/refused/claims"]) {
+        let log = Log::default();
+        for _ in 0..3 {
+            let answer = log.capture(get_without_token(&app, &format!("{path}?a=b"))).await;
+            assert_eq!(answer.status, if ignored.contains(&path) { 200 } else { 500 }, "{path}");
+        }
+        let text = log.text();
+        let errors: Vec<_> = text.lines().filter(|line| line.contains("ERROR")).collect();
+        let [line] = errors[..] else { panic!("there must be one error line for {path}: {text}") };
+        assert!(line.contains("its route has no OAuthLayer") && line.contains(&format!("path={path:?}")), "{line}");
+        let debug = text.lines().filter(|line| line.contains("DEBUG") && line.contains("missing_layer")).count();
+        assert_eq!(debug, if path == "/ignored/two" { 5 } else { 2 }, "no look is logged twice: {text}");
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The values that the crate reports through the `metrics` facade. They contain no secrets.
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
-use tower_oauth::{JwtVerifier, OAuthLayer, keys::Algorithm};
+use tower_oauth::{AuthError, JwtVerifier, OAuthLayer, Token, keys::Algorithm};
 
 use crate::{
     fake_issuer::{Answer, FakeIssuer},
@@ -26,6 +26,23 @@ fn lines(snapshotter: &Snapshotter) -> Vec<String> {
         .collect();
     lines.sort();
     lines
+}
+
+#[test]
+fn every_look_for_a_token_without_a_layer_is_counted() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let app =
+        axum::Router::new().route("/counted/{number}", axum::routing::get(async |_: Result<Token, AuthError>| ()));
+    metrics::with_local_recorder(&recorder, || {
+        runtime.block_on(async {
+            for _ in 0..3 {
+                assert_eq!(get_with_token(&app, "/counted/1", "x").await.status, 200);
+            }
+        });
+    });
+    assert_eq!(lines(&snapshotter), ["tower_oauth_refused_total{kind=missing_layer,reason=missing_layer} = 3"]);
 }
 
 #[test]
