@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 
+use ::url::Url;
 use http::{Uri, uri::Authority};
 
 use crate::config_error::{ConfigError, ConfigMistake};
@@ -18,16 +19,65 @@ pub(crate) enum PlainHttp {
     Anywhere,
 }
 
-/// Checks the identifier of an issuer or a resource: an absolute URL without query and fragment (RFC 8414 §2).
+/// Checks an identifier that is only compared with others: an absolute URL without query and fragment (RFC 8414 §2).
 pub(crate) fn check_identifier(setting: &'static str, url: &str, plain: PlainHttp) -> Result<(), ConfigError> {
     if url.contains(['?', '#']) {
         return Err(bad_url(setting, url, "has a query or a fragment, which an identifier must not have"));
     }
-    check_url(setting, url, plain)
+    check_syntax(setting, url, plain)
+}
+
+/// Checks an identifier that is also looked up, such as that of an issuer whose metadata is fetched. It must be its own normal
+/// form, because the HTTP client fetches the normal form: two identifiers would name one server.
+pub(crate) fn check_resolvable_identifier(
+    setting: &'static str,
+    url: &str,
+    plain: PlainHttp,
+) -> Result<(), ConfigError> {
+    check_identifier(setting, url, plain)?;
+    let Ok(parsed) = Url::parse(url) else { return Err(bad_url(setting, url, "is not a URL")) };
+    let normal = parsed.as_str();
+    // The path of `https://host` is `/` (RFC 3986 §6.2.3), and most identifiers leave it out.
+    if normal == url || (parsed.path() == "/" && normal.strip_suffix('/') == Some(url)) {
+        return Ok(());
+    }
+    let found = format!("{url:?} is not in the normal form, which is {normal:?}");
+    Err(ConfigMistake::new(setting, found, "give the URL in its normal form").into())
 }
 
 /// Checks an absolute `https` URL.
 pub(crate) fn check_url(setting: &'static str, url: &str, plain: PlainHttp) -> Result<(), ConfigError> {
+    check_syntax(setting, url, plain)?;
+    let parsers_agree = match (url.parse::<Uri>(), Url::parse(url)) {
+        (Ok(uri), Ok(parsed)) => has_host_of(&parsed, &uri) && has_port_of(&parsed, &uri),
+        _ => false,
+    };
+    if parsers_agree { Ok(()) } else { Err(bad_url(setting, url, "has an unusual host or port")) }
+}
+
+/// Checks the origin of a web application, as browsers send it in `Origin` (RFC 6454 §6.2).
+pub(crate) fn check_origin(setting: &'static str, origin: &str) -> Result<(), ConfigMistake> {
+    let is_origin = Url::parse(origin).is_ok_and(|url| {
+        // Only the schemes of the web have a default port. A scheme of an application has its text as its normal form.
+        let of_the_web = url.origin();
+        if of_the_web.is_tuple() {
+            return of_the_web.ascii_serialization() == origin;
+        }
+        let bare = url.path().is_empty() && url.query().is_none() && url.fragment().is_none();
+        let host = url.host_str().is_some_and(|host| !host.is_empty() && !host.contains(|c: char| c.is_uppercase()));
+        bare && host && url.username().is_empty() && url.password().is_none() && url.as_str() == origin
+    });
+    if is_origin {
+        return Ok(());
+    }
+    let change =
+        "give the scheme, the host, and the port if it is not the default one, such as https://app.example.com";
+    // Not quoted if it may contain a password.
+    let shown = if origin.contains('@') { "a URL with a user name".to_owned() } else { format!("{origin:?}") };
+    Err(ConfigMistake::new(setting, format!("{shown} is not an origin in the form in which browsers send it"), change))
+}
+
+fn check_syntax(setting: &'static str, url: &str, plain: PlainHttp) -> Result<(), ConfigError> {
     let Ok(uri) = url.parse::<Uri>() else { return Err(bad_url(setting, url, "is not a URL")) };
     let found = match (uri.scheme_str(), uri.authority()) {
         // Not quoted, because it may contain a password.
@@ -55,6 +105,22 @@ fn bad_url(setting: &'static str, url: &str, found: &str) -> ConfigError {
 fn is_complete(authority: &Authority) -> bool {
     let port = authority.port_u16().map_or(0, |_| authority.port().map_or(0, |port| port.as_str().len() + 1));
     !authority.host().is_empty() && authority.host().len() + port == authority.as_str().len()
+}
+
+/// True if both parsers read the same host. The case does not matter, and an IPv6 address has several forms.
+fn has_host_of(parsed: &Url, uri: &Uri) -> bool {
+    match (parsed.host_str(), uri.host()) {
+        (Some(parsed), Some(host)) => host.starts_with('[') || parsed.eq_ignore_ascii_case(host),
+        _ => false,
+    }
+}
+
+/// True if the port has its usual form, without a sign and without leading zeros. The `http` crate accepts `:+80`.
+fn has_port_of(parsed: &Url, uri: &Uri) -> bool {
+    match uri.port() {
+        Some(port) => parsed.port_or_known_default().is_some_and(|number| number.to_string() == port.as_str()),
+        None => true,
+    }
 }
 
 /// True for an address of this machine. A name such as `localhost.example.com` isn't one.

@@ -29,7 +29,7 @@ use crate::{
         remote::{FetchKeys, FetchedKeys, RefreshPolicy, RemoteKeys},
     },
     sync::lock,
-    url::{PlainHttp, check_identifier, check_url},
+    url::{PlainHttp, check_resolvable_identifier, check_url},
 };
 
 /// Builder for an [`Issuer`](crate::Issuer) whose keys are fetched. [`build`](Self::build) reports every mistake at once.
@@ -140,10 +140,11 @@ impl IssuerBuilder {
     /// [`Issuer::warm_up`](crate::Issuer::warm_up).
     ///
     /// # Errors
-    /// Every mistake at once: a URL that is not `https`, a minimum above its maximum, a time of zero, no HTTP client.
+    /// Every mistake at once: a URL that is not `https`, an identifier that is not in its normal form (`https://auth.test` and not
+    /// `HTTPS://AUTH.test:443/a/..`), a minimum above its maximum, a time of zero, no HTTP client.
     pub fn build(self) -> Result<Issuer, ConfigError> {
         let mut mistakes = MistakeCollector::new();
-        mistakes.check(check_identifier("issuer", &self.identifier, self.plain));
+        mistakes.check(check_resolvable_identifier("issuer", &self.identifier, self.plain));
         // Plain http for the keys only if the issuer itself is on this machine.
         let plain = if self.plain == PlainHttp::Loopback && self.identifier.starts_with("https:") {
             PlainHttp::Nowhere

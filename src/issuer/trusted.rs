@@ -66,7 +66,7 @@ impl Issuer {
     ///
     /// # Errors
     /// The identifier is not an `https` URL without query and fragment (RFC 8414 §2). Plain `http` is accepted for a
-    /// loopback address, for tests.
+    /// loopback address, for tests. It need not be in its normal form, because it is never fetched.
     pub fn from_keys(identifier: impl Into<String>, keys: KeySet) -> Result<Self, ConfigError> {
         let identifier = identifier.into();
         check_identifier("issuer", &identifier, PlainHttp::Loopback)?;
@@ -84,7 +84,7 @@ impl Issuer {
     /// Fetches the issuer's metadata and keys (RFC 8414 §3). This is the only I/O before the first request.
     ///
     /// # Errors
-    /// The identifier is not an `https` URL, or no usable keys can be fetched now. To start an API while its issuer is down,
+    /// The identifier is not an `https` URL in its normal form, or no usable keys can be fetched now. To start an API while its issuer is down,
     /// use [`IssuerBuilder::build`].
     #[cfg(feature = "http-client")]
     pub async fn discover(identifier: impl Into<String>) -> Result<Self, super::DiscoveryError> {
@@ -94,7 +94,7 @@ impl Issuer {
     /// Returns an issuer whose key set is at a known URL. The keys are fetched when the first token needs them.
     ///
     /// # Errors
-    /// The identifier or the URL is not an `https` URL.
+    /// The identifier is not an `https` URL in its normal form, or the other URL is not an `https` URL.
     #[cfg(feature = "http-client")]
     pub fn from_jwks_uri(identifier: impl Into<String>, jwks_uri: impl Into<String>) -> Result<Self, ConfigError> {
         IssuerBuilder::new(identifier).jwks_uri(jwks_uri).build()

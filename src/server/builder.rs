@@ -16,7 +16,7 @@ use crate::{
     config_error::{ConfigError, ConfigMistake, MistakeCollector},
     credentials::AcceptedMethods,
     scope::{ScopeHierarchy, Scopes},
-    url::{PlainHttp, check_identifier},
+    url::{PlainHttp, check_resolvable_identifier},
     verify::Verify,
 };
 
@@ -184,7 +184,7 @@ impl ResourceServerBuilder {
 }
 
 fn metadata_url(url: &str) -> Result<QuotedText, ConfigError> {
-    check_identifier("resource_metadata", url, PlainHttp::Loopback)?;
+    check_resolvable_identifier("resource_metadata", url, PlainHttp::Loopback)?;
     QuotedText::new("resource_metadata", url)
 }
 

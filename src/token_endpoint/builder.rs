@@ -28,7 +28,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config_error::{ConfigError, MistakeCollector},
     scope::is_scope_name,
-    url::{PlainHttp, check_identifier, check_url},
+    url::{PlainHttp, check_resolvable_identifier, check_url},
 };
 
 /// Builder for a [`TokenEndpoint`]. [`build`](Self::build) reports every mistake at once.
@@ -160,7 +160,8 @@ impl TokenEndpointBuilder {
     /// Builds the endpoint.
     ///
     /// # Errors
-    /// Every mistake at once: an issuer or an authorization endpoint that is not an `https` URL (plain `http` is accepted for a
+    /// Every mistake at once: an issuer that is not an `https` URL in its normal form, or an authorization endpoint that is not
+    /// an `https` URL (plain `http` is accepted for a
     /// loopback address); two keys with the same `kid`; no grant, or one grant twice; a grant without its settings;
     /// `refresh_token` without `authorization_code`; an idle lifetime of refresh tokens of 0, or longer than the absolute one;
     /// a lifetime of access tokens of 0, or longer than a day; a key prepublication longer than 366 days; a maximum of 0
@@ -199,7 +200,7 @@ impl TokenEndpointBuilder {
 
     fn check(&self) -> Result<(), ConfigError> {
         let mut mistakes = MistakeCollector::new();
-        mistakes.check(check_identifier("issuer", &self.issuer, PlainHttp::Loopback));
+        mistakes.check(check_resolvable_identifier("issuer", &self.issuer, PlainHttp::Loopback));
         mistakes.check(self.keys.check());
         mistakes.append(self.grant_mistakes());
         if self.lifetime.as_secs() == 0 || self.lifetime > MAX_LIFETIME {

@@ -14,6 +14,7 @@ mod extractors;
 mod fake_issuer;
 mod floors;
 mod forged_tokens;
+mod identifiers;
 #[cfg(all(feature = "postgres", feature = "redis"))]
 mod instances;
 mod introspection;

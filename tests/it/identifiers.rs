@@ -1,0 +1,160 @@
+//! The identifiers and URLs of a configuration: what is looked up must be in its normal form (RFC 3986 §6.2, RFC 8414 §2).
+
+use tower_oauth::{Issuer, ResourceServer, error::ConfigMistake};
+
+use crate::support::{API, issuer};
+
+/// Identifiers that one parser reads in another way than the next one, or for which the HTTP client fetches another URL.
+const NOT_NORMAL: [&str; 22] = [
+    "HTTPS://auth.test",
+    "Https://auth.test/tenant",
+    "https://AUTH.test",
+    "https://auth.test/tenants/../x",
+    "https://auth.test/tenants/./x",
+    "https://auth.test/tenants/..",
+    "https://auth.test/%2e%2e/x",
+    "https://auth.test/tenants/%2E%2e/x",
+    "https://auth.test/tenants/.%2e",
+    "https://auth.test:443",
+    "https://auth.test:443/tenant",
+    "https://auth.test:+80",
+    "https://auth.test:08443",
+    "https://[::1%25lo]",
+    "https://[0:0:0:0:0:0:0:1]/x",
+    "https://[::FFFF:1]",
+    "https://127.1",
+    "https://0x7f.0.0.1/x",
+    "https://2130706433",
+    "https://xn--a.test",
+    "https://auth.test:0443",
+    "https://auth.test/a|b\\c",
+];
+
+const NORMAL: [&str; 11] = [
+    "https://auth.test",
+    "https://auth.test/",
+    "https://auth.test:8443",
+    "https://auth.test:80/x",
+    "https://auth.test/tenants/a/",
+    "https://auth.test/tenants//a",
+    "https://auth.test/Tenants/A%2Fb/%7Ea/...",
+    "https://xn--mnchen-3ya.test",
+    "https://[2001:db8::1]:8443/x",
+    "http://127.0.0.1:8080/realms/a",
+    "http://[::1]:9",
+];
+
+/// Issuers of `provider-fixtures.json` and `providers-more.json`, which are not in this repository, and of their documentation.
+const OF_PROVIDERS: [&str; 26] = [
+    "https://abcdefghijklmnopqrst.supabase.co/auth/v1",
+    "https://accounts.google.com",
+    "https://ak.example/application/o/app/",
+    "https://api.workos.com",
+    "https://auth.x.com",
+    "https://clerk.your-site.com",
+    "https://cloud.google.com/iap",
+    "https://cognito-idp.us-west-2.amazonaws.com/us-west-2_example",
+    "https://example.kinde.com",
+    "https://example.okta.com",
+    "https://example.okta.com/oauth2/default",
+    "https://keycloak.example.com/realms/myrealm",
+    "https://kubernetes.default.svc.cluster.local",
+    "https://login.microsoftonline.com/aaaabbbb-0000-cccc-1111-dddd2222eeee/v2.0",
+    "https://my-domain.auth0.com/",
+    "https://securetoken.google.com/my-project",
+    "https://sts.windows.net/aaaabbbb-0000-cccc-1111-dddd2222eeee/",
+    "https://t.b2clogin.com/tid/v2.0/",
+    "https://team.cloudflareaccess.com",
+    "https://token.actions.githubusercontent.com",
+    "https://oidc.eks.eu-west-1.amazonaws.com/id/EXAMPLED539D4633E53DE1B71EXAMPLE",
+    "https://x.zitadel.cloud",
+    "http://127.0.0.1:4001",
+    "http://127.0.0.1:4593/api/oidc-eddsa",
+    "http://127.0.0.1:4593/api/oidc-rs256",
+    "http://127.0.0.1:7080/realms/master",
+];
+
+fn settings(error: &tower_oauth::ConfigError) -> Vec<&'static str> {
+    error.mistakes().iter().map(ConfigMistake::setting).collect()
+}
+
+#[test]
+fn an_issuer_that_is_looked_up_must_be_in_its_normal_form() {
+    for identifier in NOT_NORMAL {
+        let error = Issuer::builder(identifier).danger_accept_plain_http().build().unwrap_err();
+        assert_eq!(settings(&error), ["issuer"], "{identifier}: {error}");
+    }
+    for identifier in NORMAL.into_iter().chain(OF_PROVIDERS) {
+        let issuer = Issuer::builder(identifier).build();
+        assert_eq!(issuer.unwrap().identifier(), identifier, "must be unchanged");
+    }
+    let error = Issuer::builder("https://auth.test:443/a").build().unwrap_err();
+    assert!(error.to_string().contains("\"https://auth.test/a\""), "the message has the normal form: {error}");
+}
+
+#[test]
+fn resource_metadata_must_be_in_its_normal_form() {
+    let server = || ResourceServer::builder(issuer().verifier(API));
+    for url in NOT_NORMAL {
+        let error = server().resource_metadata(url).build().unwrap_err();
+        assert_eq!(settings(&error), ["resource_metadata"], "{url}: {error}");
+    }
+    for url in NORMAL.into_iter().chain(["https://api.test/.well-known/oauth-protected-resource"]) {
+        assert!(server().resource_metadata(url).build().is_ok(), "{url}");
+    }
+}
+
+#[cfg(feature = "token-endpoint")]
+#[test]
+fn the_issuer_of_a_token_endpoint_must_be_in_its_normal_form() {
+    use tower_oauth::{
+        keys::{Algorithm, PrivateKey},
+        token_endpoint::{ClientCredentialsGrant, Clients, TokenEndpoint},
+    };
+    let build = |identifier: &str| {
+        let key = PrivateKey::generate(Algorithm::ES256).unwrap();
+        let endpoint = TokenEndpoint::builder(identifier, key, Clients::new([]).unwrap());
+        endpoint.grant(ClientCredentialsGrant::new()).build()
+    };
+    for identifier in NOT_NORMAL {
+        assert_eq!(settings(&build(identifier).unwrap_err()), ["issuer"], "{identifier}");
+    }
+    for identifier in NORMAL {
+        assert!(build(identifier).is_ok(), "{identifier}");
+    }
+}
+
+#[test]
+fn an_issuer_that_is_only_compared_need_not_be_in_its_normal_form() {
+    for identifier in ["HTTPS://AUTH.test", "https://auth.test/tenants/../x", "https://auth.test:443", "https://127.1"]
+    {
+        let issuer = Issuer::from_keys(identifier, issuer().key_set()).unwrap();
+        assert_eq!(issuer.identifier(), identifier);
+    }
+}
+
+#[test]
+fn a_url_with_a_host_or_port_that_parsers_disagree_on_is_refused() {
+    let with_keys_at = |url: &str| Issuer::builder("https://auth.test").jwks_uri(url).build();
+    for url in [
+        "https://auth.test:+443/jwks",
+        "https://auth.test:0443/jwks",
+        "https://auth.test:/jwks",
+        "https://auth.test:65536/jwks",
+        "https://[::1%25lo]/jwks",
+        "https://0x7f.1/jwks",
+        "https://2130706433/jwks",
+        "https://%61uth.test/jwks",
+        "https://xn--a.test/jwks",
+    ] {
+        assert_eq!(settings(&with_keys_at(url).unwrap_err()), ["jwks_uri"], "{url}");
+    }
+    for url in [
+        "https://auth.test/jwks?tenant=a#keys",
+        "https://AUTH.test:443/a/../jwks",
+        "https://auth.test:8443/jwks",
+        "https://[0:0:0:0:0:0:0:1]:8443/jwks",
+    ] {
+        assert!(with_keys_at(url).is_ok(), "{url}");
+    }
+}
