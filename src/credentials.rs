@@ -13,7 +13,10 @@ use std::{borrow::Cow, fmt};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 
-use crate::error::{AuthError, Reason};
+use crate::{
+    cross_site::CookieOrigins,
+    error::{AuthError, Reason},
+};
 
 /// The token of a request and its bearer method. `Debug` hides the token.
 #[derive(Clone)]
@@ -56,6 +59,7 @@ pub(crate) struct AcceptedMethods {
     pub(crate) authorization_without_scheme: bool,
     pub(crate) header: Option<HeaderName>,
     pub(crate) cookie: Option<String>,
+    pub(crate) cookie_origins: CookieOrigins,
     pub(crate) query: bool,
     pub(crate) max_token_bytes: usize,
 }
@@ -78,6 +82,7 @@ impl Default for AcceptedMethods {
             authorization_without_scheme: false,
             header: None,
             cookie: None,
+            cookie_origins: CookieOrigins::default(),
             query: false,
             max_token_bytes: 16 * 1024,
         }
@@ -105,7 +110,8 @@ impl Credentials<'_> {
 }
 
 impl<'r> Credentials<'r> {
-    /// Finds the only token of a request, and checks its size and its syntax.
+    /// Finds the only token of a request, and checks its size and its syntax. A token from a cookie is refused if another
+    /// site made the request.
     /// `form` is what the same layer found in the form body, if it reads forms.
     pub(crate) fn from_request(
         parts: &'r Parts,
@@ -130,6 +136,9 @@ impl<'r> Credentials<'r> {
         let Some(credentials) = found.credentials else {
             return Err(found.reason_if_none.unwrap_or(Reason::NoCredentials).into());
         };
+        if credentials.method == BearerMethod::Cookie {
+            accepted.cookie_origins.check(parts)?;
+        }
         credentials.check(accepted)
     }
 

@@ -113,6 +113,7 @@ pub mod challenge;
 mod claims;
 mod config_error;
 mod credentials;
+mod cross_site;
 pub mod error;
 mod json;
 pub mod role;

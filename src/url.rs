@@ -57,24 +57,25 @@ pub(crate) fn check_url(setting: &'static str, url: &str, plain: PlainHttp) -> R
 
 /// Checks the origin of a web application, as browsers send it in `Origin` (RFC 6454 §6.2).
 pub(crate) fn check_origin(setting: &'static str, origin: &str) -> Result<(), ConfigMistake> {
-    let is_origin = Url::parse(origin).is_ok_and(|url| {
-        // Only the schemes of the web have a default port. A scheme of an application has its text as its normal form.
-        let of_the_web = url.origin();
-        if of_the_web.is_tuple() {
-            return of_the_web.ascii_serialization() == origin;
-        }
-        let bare = url.path().is_empty() && url.query().is_none() && url.fragment().is_none();
-        let host = url.host_str().is_some_and(|host| !host.is_empty() && !host.contains(|c: char| c.is_uppercase()));
-        bare && host && url.username().is_empty() && url.password().is_none() && url.as_str() == origin
-    });
-    if is_origin {
+    if is_origin(origin) {
         return Ok(());
     }
-    let change =
-        "give the scheme, the host, and the port if it is not the default one, such as https://app.example.com";
     // Not quoted if it may contain a password.
     let shown = if origin.contains('@') { "a URL with a user name".to_owned() } else { format!("{origin:?}") };
-    Err(ConfigMistake::new(setting, format!("{shown} is not an origin in the form in which browsers send it"), change))
+    let found = format!("{shown} is not an origin in the form in which browsers send it");
+    Err(ConfigMistake::new(setting, found, "give scheme://host, and the port if it is not the default one"))
+}
+
+fn is_origin(text: &str) -> bool {
+    // `Url` accepts a `*` in a host, but no origin has one.
+    let Some(url) = Url::parse(text).ok().filter(|_| !text.contains(['*', '@'])) else { return false };
+    let origin = url.origin();
+    if origin.is_tuple() {
+        return origin.ascii_serialization() == text;
+    }
+    // The scheme of an application, such as `capacitor`. `Url` does not change the case of its host.
+    let has_host = url.host_str().is_some_and(|host| !host.is_empty() && !host.contains(char::is_uppercase));
+    has_host && format!("{}://{}", url.scheme(), url.authority()) == text
 }
 
 fn check_syntax(setting: &'static str, url: &str, plain: PlainHttp) -> Result<(), ConfigError> {

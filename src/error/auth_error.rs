@@ -73,6 +73,7 @@ pub(crate) enum Reason {
     NotActingForUser,
     NotActingForClient,
     Forbidden(&'static str),
+    CrossSite,
     Authentication,
     Unavailable,
     MissingLayer,
@@ -86,7 +87,7 @@ impl Reason {
             Self::Scope | Self::Role | Self::NotActingForUser | Self::NotActingForClient => {
                 AuthErrorKind::InsufficientScope
             }
-            Self::Forbidden(_) => AuthErrorKind::Forbidden,
+            Self::Forbidden(_) | Self::CrossSite => AuthErrorKind::Forbidden,
             Self::Authentication => AuthErrorKind::InsufficientUserAuthentication,
             Self::Unavailable => AuthErrorKind::Unavailable,
             Self::MissingLayer => AuthErrorKind::MissingLayer,
@@ -126,6 +127,7 @@ impl Reason {
             Self::NotActingForUser => "not_acting_for_user",
             Self::NotActingForClient => "not_acting_for_client",
             Self::Forbidden(_) => "forbidden",
+            Self::CrossSite => "cross_site",
             Self::Authentication => "authentication",
             Self::Unavailable => "unavailable",
             Self::MissingLayer => "missing_layer",
@@ -149,6 +151,7 @@ impl Reason {
             Self::NotActingForUser => "This resource requires a token that acts for a user",
             Self::NotActingForClient => "This resource requires a token that a client obtained for itself",
             Self::Forbidden(description) => description,
+            Self::CrossSite => "The request comes from another site",
             Self::Authentication => "This resource requires a more recent or stronger authentication",
             Self::Unavailable => "The access token cannot be checked at the moment",
             Self::MissingLayer => "The server is misconfigured",
@@ -176,6 +179,7 @@ impl Reason {
             Self::Inactive => "the issuer reports that the token is not active",
             Self::RefusedByVerifier => "the verifier refused the token",
             Self::IssuedInTheFuture => "the token was issued in the future",
+            Self::CrossSite => "another site made the request, and its token is in a cookie",
             Self::MissingLayer => "a handler requires a token, but its route has no OAuthLayer",
             _ => self.description(),
         }

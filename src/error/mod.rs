@@ -26,7 +26,8 @@ pub enum AuthErrorKind {
     InvalidToken,
     /// The token is valid but does not grant what the request needs: 403 `insufficient_scope`.
     InsufficientScope,
-    /// A handler refused the request for a reason of its own: 403 without a challenge.
+    /// A handler refused the request for a reason of its own, or another site made a request with the user's cookie: 403
+    /// without a challenge.
     Forbidden,
     /// The user authenticated too long ago or too weakly: 401 `insufficient_user_authentication` (RFC 9470).
     InsufficientUserAuthentication,

@@ -16,7 +16,7 @@ use crate::{
     config_error::{ConfigError, ConfigMistake, MistakeCollector},
     credentials::AcceptedMethods,
     scope::{ScopeHierarchy, Scopes},
-    url::{PlainHttp, check_resolvable_identifier},
+    url::{PlainHttp, check_origin, check_resolvable_identifier},
     verify::Verify,
 };
 
@@ -86,10 +86,38 @@ impl ResourceServerBuilder {
 
     /// Also reads the token from this cookie.
     ///
-    /// The cost: a browser adds cookies to a request by itself. Every route that changes something therefore needs a defence
-    /// against cross-site request forgery, and the cookie must be `Secure`, `HttpOnly` and `SameSite` (RFC 6750 §5.3).
+    /// The cost: a browser adds cookies to a request by itself, also if another site causes the request (cross-site request
+    /// forgery, RFC 6750 §5.3). Such a request is therefore refused with 403 (reason `cross_site`), before the verifier runs,
+    /// if its method is not GET, HEAD, OPTIONS or TRACE:
+    ///
+    /// - with `Sec-Fetch-Site`, which browsers send over HTTPS: unless it is `same-origin` or `none`;
+    /// - without it, but with `Origin`: unless host and port of `Origin` are those of the request;
+    /// - with neither header, the request is accepted, because it comes from no current browser.
+    ///
+    /// [`trusted_origin`](Self::trusted_origin) adds further origins. What remains to do: a GET must change nothing. A WebSocket
+    /// handler over HTTP/1.1, whose handshake is a GET, must check `Origin` itself. A proxy in front of the server must leave
+    /// `Host` as the browser sent it. The cookie must be `Secure`, `HttpOnly` and `SameSite`.
     pub fn accept_cookie(mut self, name: impl Into<String>) -> Self {
         self.accepted.cookie = Some(name.into());
+        self
+    }
+
+    /// Accepts requests of this origin that have the token in a cookie, whatever their method. Can be called several times.
+    /// Default: only the server's own origin.
+    ///
+    /// Give the scheme, the host, and the port if it is not the default one, such as `https://app.example.com`. It must equal
+    /// the request's `Origin` exactly.
+    pub fn trusted_origin(mut self, origin: impl Into<String>) -> Self {
+        self.accepted.cookie_origins.trusted.push(origin.into());
+        self
+    }
+
+    /// Accepts requests of any origin that have the token in a cookie, whatever their method.
+    ///
+    /// What is lost: any site can send requests with the cookie of a user who visits it. Every route that changes something
+    /// needs a defence of its own, such as a token in the form (RFC 6750 §5.3).
+    pub fn danger_accept_cookie_from_any_origin(mut self) -> Self {
+        self.accepted.cookie_origins.any = true;
         self
     }
 
@@ -142,7 +170,8 @@ impl ResourceServerBuilder {
     /// Builds the server.
     ///
     /// # Errors
-    /// Every mistake at once: a realm or URL that no header can carry, an invalid header or cookie name, a maximum length of
+    /// Every mistake at once: a realm that no header can carry, a `resource_metadata` that is not an `https` URL in its normal
+    /// form, an invalid header or cookie name, a trusted origin in another form than browsers send it, a maximum length of
     /// 0, a timeout of zero, an invalid scope name in the hierarchy.
     pub fn build(self) -> Result<ResourceServer, ConfigError> {
         let Self {
@@ -169,6 +198,9 @@ impl ResourceServerBuilder {
         {
             let found = format!("{name:?} is not a cookie name");
             mistakes.add("accept_cookie", found, "give a token (RFC 6265 §4.1.1)");
+        }
+        for origin in &accepted.cookie_origins.trusted {
+            mistakes.check(check_origin("trusted_origin", origin));
         }
         if timeout.duration.is_zero() {
             mistakes.add("verification_timeout", "it is zero", "give a time above zero");

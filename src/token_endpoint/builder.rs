@@ -161,8 +161,8 @@ impl TokenEndpointBuilder {
     ///
     /// # Errors
     /// Every mistake at once: an issuer that is not an `https` URL in its normal form, or an authorization endpoint that is not
-    /// an `https` URL (plain `http` is accepted for a
-    /// loopback address); two keys with the same `kid`; no grant, or one grant twice; a grant without its settings;
+    /// an `https` URL (plain `http` is accepted for a loopback address); two keys with the same `kid`; no grant, or one grant
+    /// twice; a grant without its settings;
     /// `refresh_token` without `authorization_code`; an idle lifetime of refresh tokens of 0, or longer than the absolute one;
     /// a lifetime of access tokens of 0, or longer than a day; a key prepublication longer than 366 days; a maximum of 0
     /// failed authentications, or a window of 0 or longer than 366 days; an invalid scope name. Or the system provides no

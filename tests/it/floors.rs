@@ -17,6 +17,7 @@ const FLOORS: [&[&str]; 6] = [
         "claims",
         "acts_for",
         "credentials",
+        "cross_site",
         "token",
         "challenge",
         "json",

@@ -8,6 +8,7 @@ mod answers;
 mod backends;
 mod cached;
 mod claims;
+mod cross_site;
 mod discovery;
 mod extension_points;
 mod extractors;
