@@ -114,8 +114,31 @@ impl<'de> Visitor<'de> for Skip {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
-        while map.next_entry::<Str<'de>, Self>()?.is_some() {}
+        while let Some(Str(name)) = map.next_key()? {
+            if name == NUMBER_MEMBER {
+                map.next_value::<SkipNumber>()?;
+            } else {
+                map.next_value::<Self>()?;
+            }
+        }
         Ok(self)
+    }
+}
+
+/// Name of the only member of an object that stands for a number. If any crate of the program turns on the feature
+/// `arbitrary_precision` of `serde_json`, visitors of any value get fractions and huge numbers as such objects. It has no API for
+/// that.
+pub(crate) const NUMBER_MEMBER: &str = "$serde_json::private::Number";
+
+/// The member [`NUMBER_MEMBER`]: the text of a number. Without that feature a number beyond the range of an `f64` is malformed,
+/// so it is malformed with it too.
+struct SkipNumber;
+
+impl<'de> Deserialize<'de> for SkipNumber {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Str(number) = Str::deserialize(deserializer)?;
+        let finite = number.parse().is_ok_and(f64::is_finite);
+        if finite { Ok(Self) } else { Err(serde::de::Error::custom("number out of range")) }
     }
 }
 

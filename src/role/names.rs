@@ -10,7 +10,7 @@ use serde::{
 };
 
 use crate::{
-    json::{Skip, Str, once},
+    json::{NUMBER_MEMBER, Skip, Str, once},
     token::Token,
 };
 
@@ -176,8 +176,11 @@ impl<'de> Deserialize<'de> for GrantingOrganisations {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<GrantingOrganisations, A::Error> {
                 let mut granted = Err(A::Error::custom("no organisation granted the role"));
-                while map.next_entry::<Str<'de>, Skip>()?.is_some() {
-                    granted = Ok(GrantingOrganisations);
+                while let Some((Str(name), Skip)) = map.next_entry()? {
+                    // A number is no organisation.
+                    if name != NUMBER_MEMBER {
+                        granted = Ok(GrantingOrganisations);
+                    }
                 }
                 granted
             }

@@ -214,6 +214,35 @@ async fn huge_and_tiny_numbers_never_panic() {
 }
 
 #[tokio::test]
+async fn an_unused_claim_may_be_any_number_in_the_range_of_a_double() {
+    let fixture = fixture();
+    let digits = "9".repeat(300);
+    let good =
+        ["0", "-0", "1.5", "-1.5e3", "1E+3", "1e-400", "1e308", "340282366920938463463374607431768211456", &digits];
+    let too_long = "9".repeat(400);
+    let bad = ["1e400", "-1e400", "1.5e999", &too_long, "01", "1.", ".5", "+1", "1e", "0x1", "NaN", "Infinity"];
+    for (numbers, accepted) in [(&good[..], true), (&bad, false)] {
+        for number in numbers {
+            for value in [(*number).to_owned(), format!("[1, {number}]"), format!("{{\"a\": [{{\"b\": {number}}}]}}")] {
+                let token = fixture.sign_with_raw_claim("unused", &value);
+                assert_eq!(fixture.accepts_signed(&token).await, accepted, "{value}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn dates_may_have_fractions_whatever_features_serde_json_has() {
+    let fixture = fixture();
+    for date in ["1.5", "1e0", "0.0", "-1.5"] {
+        assert!(fixture.accepts_signed(&fixture.sign_with_raw_claim("nbf", date)).await, "{date}");
+    }
+    for date in ["\"1.5\"", "{\"$serde_json::private::Number\": \"1.5\"}", "[1.5]"] {
+        assert!(!fixture.accepts_signed(&fixture.sign_with_raw_claim("nbf", date)).await, "{date}");
+    }
+}
+
+#[tokio::test]
 async fn refuses_an_exp_after_the_year_9999() {
     let fixture = fixture();
     assert!(fixture.accepts(&fixture.token().claim("exp", 253_402_300_799_u64)).await);

@@ -46,13 +46,18 @@ fn a_claim_of_another_form_gives_no_roles() {
         json!([["accountant"]]),
         json!(null),
         json!(7),
+        json!(1.5),
+        json!(["accountant", 1.5]),
     ];
     for form in forms {
         let token = token("roles", form.clone());
         assert!(token.roles().is_empty(), "{form}");
         assert_eq!(token.require_role::<Accountant>().unwrap_err().kind(), AuthErrorKind::InsufficientScope, "{form}");
     }
-    for form in [json!({"admin": false}), json!({"admin": {}}), json!({"admin": "org"}), json!("admin"), json!(null)] {
+    let denied = [json!({"admin": false}), json!({"admin": {}}), json!({"admin": "org"}), json!("admin"), json!(null)];
+    for form in
+        denied.into_iter().chain([json!(1.5), json!({"admin": 1}), json!({"admin": 1.5}), json!({"admin": 1e300})])
+    {
         assert!(
             token("urn:zitadel:iam:org:project:7:roles", form.clone()).zitadel_project_roles("7").is_empty(),
             "{form}"
