@@ -367,7 +367,9 @@ async fn run(events: Vec<Event>) -> Result<(), TestCaseError> {
                 let answer = if state == 0 { good.clone() } else { DOWN };
                 fixture.fake.introspection(answer);
                 let for_known = if state == 2 { DOWN } else { good.clone() };
-                known.iter().for_each(|token| fixture.fake.introspection_of(token, for_known.clone()));
+                for token in &known {
+                    fixture.fake.introspection_of(token, for_known.clone());
+                }
                 // Once the server failed for known tokens, the breaker may be open for them too.
                 failed_for_known |= state == 2;
             }
@@ -376,7 +378,9 @@ async fn run(events: Vec<Event>) -> Result<(), TestCaseError> {
     }
     // Whatever happened, a known token is accepted at the latest after the longest pause.
     fixture.fake.introspection(good.clone());
-    known.iter().for_each(|token| fixture.fake.introspection_of(token, good.clone()));
+    for token in &known {
+        fixture.fake.introspection_of(token, good.clone());
+    }
     fixture.clock.advance(30 * SECOND);
     prop_assert_eq!(fixture.kind(&known[0]).await, None);
     prop_assert_eq!(fixture.kind("new").await, None, "and it closed the breaker");

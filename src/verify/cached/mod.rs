@@ -9,7 +9,7 @@ mod entries;
 mod key;
 mod single_flight;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, ops::ControlFlow, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
@@ -140,8 +140,8 @@ impl<V: Verify> Cached<V> {
         self.len() == 0
     }
 
-    /// Returns the stored verdict, or joins a running verification of the same token.
-    fn lookup(&self, presented: &PresentedToken<'_>) -> Result<Verdict, Miss> {
+    /// Returns the stored verdict, or joins a running verification of the same token. `Continue` if there is none.
+    fn lookup(&self, presented: &PresentedToken<'_>) -> ControlFlow<Verdict, Miss> {
         let mut cache_key = CacheKey::new();
         let Tracked { inputs, .. } = presented.track(|| self.verifier.cache_key(presented, &mut cache_key));
         // If `verify` reads the request, its verdict is cached only if `cache_key` did two things. It added something:
@@ -149,20 +149,18 @@ impl<V: Verify> Cached<V> {
         // is from a verifier that doesn't read it, and not from the one inside `V` that does.
         let reads_request = inputs.request_read && cache_key.is_extended();
         let key = self.shared.hasher.entry_key(presented.credentials.token_bytes(), &cache_key);
-        let now = Moment::now(&*self.settings.clock);
-        let verdict = self.find(&key, presented, reads_request, now)?;
-        // The verdict of another request is that of the verifiers in the key, for an outer cache too.
-        presented.called_all(key.context.verifiers);
-        Ok(verdict)
+        match self.find(&key, presented, Moment::now(&*self.settings.clock)) {
+            Ok(verdict) => {
+                // The verdict of another request is that of the verifiers in the key, for an outer cache too.
+                presented.called_all(key.context.verifiers);
+                ControlFlow::Break(verdict)
+            }
+            Err(invalidations) => ControlFlow::Continue(Miss { key, reads_request, invalidations }),
+        }
     }
 
-    fn find(
-        &self,
-        key: &EntryKey,
-        presented: &PresentedToken<'_>,
-        reads_request: bool,
-        now: Moment,
-    ) -> Result<Verdict, Miss> {
+    /// Returns the verdict for a key. If there is none, returns the number of invalidations.
+    fn find(&self, key: &EntryKey, presented: &PresentedToken<'_>, now: Moment) -> Result<Verdict, u64> {
         if let Some(result) = self.stored(key, &now) {
             return Ok(Verdict::Now(result));
         }
@@ -174,7 +172,7 @@ impl<V: Verify> Cached<V> {
             // A verification may have ended between the two look-ups.
             Err(invalidations) => self.stored(key, &now).map(Verdict::Now).ok_or_else(|| {
                 log::looked_up(Lookup::Miss);
-                Miss { key: *key, reads_request, invalidations }
+                invalidations
             }),
         }
     }
@@ -281,10 +279,13 @@ impl CacheState {
 
 impl<V: Verify> Verify for Cached<V> {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
-        self.lookup(presented).unwrap_or_else(|miss| {
-            let tracked = presented.track_shared(|| self.verifier.verify(presented));
-            self.settle(&miss, presented, tracked)
-        })
+        match self.lookup(presented) {
+            ControlFlow::Break(verdict) => verdict,
+            ControlFlow::Continue(miss) => {
+                let tracked = presented.track_shared(|| self.verifier.verify(presented));
+                self.settle(&miss, presented, tracked)
+            }
+        }
     }
 
     fn verify_if_responsible(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
@@ -293,8 +294,8 @@ impl<V: Verify> Verify for Cached<V> {
             return self.verifier.verify_if_responsible(presented);
         }
         match self.lookup(presented) {
-            Ok(verdict) => Some(verdict),
-            Err(miss) => {
+            ControlFlow::Break(verdict) => Some(verdict),
+            ControlFlow::Continue(miss) => {
                 let tracked = presented.track_shared(|| self.verifier.verify_if_responsible(presented));
                 Some(self.settle(&miss, presented, tracked.transpose()?))
             }
