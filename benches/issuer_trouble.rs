@@ -100,7 +100,8 @@ async fn flood() {
         let start = Instant::now();
         for tokens in std::iter::repeat_n(tokens.chunks(100), 10).flatten() {
             let statuses = join_all(tokens.iter().map(|token| status(&app, token))).await;
-            assert!(statuses.iter().all(|status| *status == 401));
+            // 401 for the `kid` that the refresh looked for, and 503 for the others.
+            assert!(statuses.iter().all(|status| [401, 503].contains(status)));
         }
         start.elapsed()
     });

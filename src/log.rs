@@ -24,6 +24,27 @@ use crate::{
     sync::lock,
 };
 
+/// An issuer, in events and metrics.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(
+    not(all(feature = "metrics", feature = "tracing")),
+    expect(dead_code, reason = "each field is for one of the features")
+)]
+pub(crate) struct IssuerLabel<'i> {
+    pub(crate) identifier: &'i str,
+    /// True if metrics have the label `issuer`. Events always name the issuer.
+    pub(crate) in_metrics: bool,
+}
+
+#[cfg(feature = "metrics")]
+impl IssuerLabel<'_> {
+    /// Returns the labels of a metric: the issuer, and `others`.
+    fn with(self, others: &[(&'static str, &'static str)]) -> Vec<metrics::Label> {
+        let issuer = self.in_metrics.then(|| metrics::Label::new("issuer", self.identifier.to_owned()));
+        issuer.into_iter().chain(others.iter().map(metrics::Label::from)).collect()
+    }
+}
+
 /// A request was accepted.
 pub(crate) fn request_accepted() {
     #[cfg(feature = "metrics")]
@@ -101,28 +122,37 @@ impl Reported {
 const MAX_REPORTED_PATHS: usize = 64;
 const MAX_PATH_BYTES: usize = 256;
 
-/// An attempt to fetch an issuer's keys ended. An operator should look into a failure.
+/// An attempt to fetch an issuer's keys ended. An operator should look into a failure, unless only an unauthenticated client
+/// has named the issuer: then `quiet` is true.
 #[cfg_attr(
     not(any(feature = "metrics", feature = "tracing")),
     expect(unused_variables, reason = "no feature uses them")
 )]
-pub(crate) fn refresh_ended(issuer: &str, result: Result<(), &FetchError>, age: Option<Duration>) {
+pub(crate) fn refresh_ended(
+    issuer: IssuerLabel<'_>,
+    result: Result<(), &FetchError>,
+    age: Option<Duration>,
+    quiet: bool,
+) {
     #[cfg(feature = "metrics")]
     {
         let outcome = if result.is_ok() { "success" } else { "failure" };
-        metrics::counter!("tower_oauth_key_refreshes_total", "issuer" => issuer.to_owned(), "result" => outcome)
-            .increment(1);
+        metrics::counter!("tower_oauth_key_refreshes_total", issuer.with(&[("result", outcome)])).increment(1);
         if let Some(age) = age {
-            metrics::gauge!("tower_oauth_key_age_seconds", "issuer" => issuer.to_owned()).set(age.as_secs_f64());
+            metrics::gauge!("tower_oauth_key_age_seconds", issuer.with(&[])).set(age.as_secs_f64());
         }
     }
     #[cfg(feature = "tracing")]
-    match result {
-        Ok(()) => tracing::debug!(target: "tower_oauth", issuer, "the issuer's keys were fetched"),
-        Err(error) => {
+    match (issuer.identifier, result) {
+        (issuer, Ok(())) => tracing::debug!(target: "tower_oauth", issuer, "the issuer's keys were fetched"),
+        (issuer, Err(error)) => {
             let cause = causes(error);
             let age = age.map(|age| age.as_secs());
-            tracing::warn!(target: "tower_oauth", issuer, %error, cause, age, "the issuer's keys could not be fetched");
+            if quiet {
+                tracing::debug!(target: "tower_oauth", issuer, %error, cause, age, "the issuer's keys could not be fetched");
+            } else {
+                tracing::warn!(target: "tower_oauth", issuer, %error, cause, age, "the issuer's keys could not be fetched");
+            }
         }
     }
 }
@@ -151,16 +181,16 @@ pub(crate) fn cleaning_failed(error: &dyn std::error::Error) {
 
 /// A token names a key that is not in its issuer's key set.
 #[cfg_attr(not(feature = "metrics"), expect(unused_variables, reason = "no feature uses them"))]
-pub(crate) fn unknown_key_id(issuer: &str) {
+pub(crate) fn unknown_key_id(issuer: IssuerLabel<'_>) {
     #[cfg(feature = "metrics")]
-    metrics::counter!("tower_oauth_unknown_kids_total", "issuer" => issuer.to_owned()).increment(1);
+    metrics::counter!("tower_oauth_unknown_kids_total", issuer.with(&[])).increment(1);
 }
 
 /// A request waited for the key of its token.
 #[cfg_attr(not(feature = "metrics"), expect(unused_variables, reason = "no feature uses them"))]
-pub(crate) fn waited(issuer: &str, time: Duration) {
+pub(crate) fn waited(issuer: IssuerLabel<'_>, time: Duration) {
     #[cfg(feature = "metrics")]
-    metrics::histogram!("tower_oauth_key_wait_seconds", "issuer" => issuer.to_owned()).record(time.as_secs_f64());
+    metrics::histogram!("tower_oauth_key_wait_seconds", issuer.with(&[])).record(time.as_secs_f64());
 }
 
 /// An introspection request ended. `active` is the issuer's response, or why there is none. Any client can cause failures, so
@@ -170,7 +200,7 @@ pub(crate) fn waited(issuer: &str, time: Duration) {
     expect(unused_variables, reason = "no feature uses them")
 )]
 pub(crate) fn introspected(
-    issuer: &str,
+    issuer: IssuerLabel<'_>,
     active: Result<bool, &FetchError>,
     duration: Duration,
     line: Option<OutageLine>,
@@ -182,13 +212,12 @@ pub(crate) fn introspected(
             Ok(false) => "inactive",
             Err(_) => "failure",
         };
-        metrics::counter!("tower_oauth_introspections_total", "issuer" => issuer.to_owned(), "result" => outcome)
-            .increment(1);
-        metrics::histogram!("tower_oauth_introspection_seconds", "issuer" => issuer.to_owned())
-            .record(duration.as_secs_f64());
+        metrics::counter!("tower_oauth_introspections_total", issuer.with(&[("result", outcome)])).increment(1);
+        metrics::histogram!("tower_oauth_introspection_seconds", issuer.with(&[])).record(duration.as_secs_f64());
     }
     #[cfg(feature = "tracing")]
     {
+        let issuer = issuer.identifier;
         match active {
             Ok(active) => tracing::debug!(target: "tower_oauth", issuer, active, "a token was introspected"),
             Err(error) => {
@@ -212,19 +241,19 @@ pub(crate) fn introspected(
 /// The introspection endpoint sent a response that looks like a wrong configuration of this API. Logged once for each fault,
 /// because a client may be able to cause it.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "no feature uses them"))]
-pub(crate) fn introspection_misconfigured(issuer: &str, advice: &'static str, error: &FetchError) {
+pub(crate) fn introspection_misconfigured(issuer: IssuerLabel<'_>, advice: &'static str, error: &FetchError) {
     #[cfg(feature = "tracing")]
     {
-        let cause = causes(error);
+        let (issuer, cause) = (issuer.identifier, causes(error));
         tracing::warn!(target: "tower_oauth", issuer, %error, cause, "the introspection endpoint sent no usable response for a token; if this happens to every token, {advice}. Further responses of this kind are debug events");
     }
 }
 
 /// A token was not introspected, because too many introspection requests are running.
 #[cfg_attr(not(feature = "metrics"), expect(unused_variables, reason = "no feature uses them"))]
-pub(crate) fn introspection_over_limit(issuer: &str) {
+pub(crate) fn introspection_over_limit(issuer: IssuerLabel<'_>) {
     #[cfg(feature = "metrics")]
-    metrics::counter!("tower_oauth_introspections_over_limit_total", "issuer" => issuer.to_owned()).increment(1);
+    metrics::counter!("tower_oauth_introspections_over_limit_total", issuer.with(&[])).increment(1);
 }
 
 /// The circuit breaker of an introspection endpoint opened or closed.
@@ -232,19 +261,19 @@ pub(crate) fn introspection_over_limit(issuer: &str) {
     not(any(feature = "metrics", feature = "tracing")),
     expect(unused_variables, reason = "no feature uses them")
 )]
-pub(crate) fn breaker_changed(issuer: &str, open: bool) {
+pub(crate) fn breaker_changed(issuer: IssuerLabel<'_>, open: bool) {
     #[cfg(feature = "metrics")]
     {
         let state = if open { "open" } else { "closed" };
-        metrics::counter!("tower_oauth_breaker_changes_total", "issuer" => issuer.to_owned(), "state" => state)
-            .increment(1);
-        metrics::gauge!("tower_oauth_breaker_open", "issuer" => issuer.to_owned()).set(if open { 1.0 } else { 0.0 });
+        metrics::counter!("tower_oauth_breaker_changes_total", issuer.with(&[("state", state)])).increment(1);
+        metrics::gauge!("tower_oauth_breaker_open", issuer.with(&[])).set(if open { 1.0 } else { 0.0 });
     }
     #[cfg(feature = "tracing")]
-    if open {
-        tracing::info!(target: "tower_oauth", issuer, "the circuit breaker opened: the introspection endpoint is not called");
-    } else {
-        tracing::info!(target: "tower_oauth", issuer, "the circuit breaker closed");
+    match (issuer.identifier, open) {
+        (issuer, true) => {
+            tracing::info!(target: "tower_oauth", issuer, "the circuit breaker opened: the introspection endpoint is not called")
+        }
+        (issuer, false) => tracing::info!(target: "tower_oauth", issuer, "the circuit breaker closed"),
     }
 }
 

@@ -14,10 +14,11 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
 
 #[cfg(feature = "http-client")]
 pub use self::http_client::{HttpClient, HttpClientBuilder};
@@ -72,18 +73,28 @@ impl<F: Fetch + ?Sized> Fetch for Arc<F> {
 pub struct FetchError {
     description: String,
     source: Option<Arc<dyn Error + Send + Sync>>,
+    retry_after: Option<Duration>,
 }
 
 impl FetchError {
     /// Returns an error with a short description, which is logged and must not contain a secret.
     pub fn new(description: impl Into<String>) -> Self {
-        Self { description: description.into(), source: None }
+        Self { description: description.into(), source: None, retry_after: None }
     }
 
     /// Returns the error with its cause, for logs.
     #[must_use]
     pub fn with_source(self, source: impl Error + Send + Sync + 'static) -> Self {
         Self { source: Some(Arc::new(source)), ..self }
+    }
+
+    /// Returns the error with the time for which the server asked not to repeat the request.
+    pub(crate) fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
+        Self { retry_after, ..self }
+    }
+
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 }
 
@@ -97,4 +108,17 @@ impl Error for FetchError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
     }
+}
+
+/// Returns the value of a header that is a number of seconds. A larger number than `u64::MAX` is the maximum.
+pub(crate) fn seconds(value: &HeaderValue) -> Option<Duration> {
+    let seconds = value.to_str().ok()?.trim();
+    let digits = !seconds.is_empty() && seconds.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| seconds.parse().map_or(Duration::MAX, Duration::from_secs))
+}
+
+/// Returns `Retry-After` in seconds, from 1 s to `maximum`. A date is ignored (RFC 9110 §10.2.3).
+pub(crate) fn retry_after(headers: &HeaderMap, maximum: Duration) -> Option<Duration> {
+    let seconds = seconds(headers.get(header::RETRY_AFTER)?)?;
+    Some(seconds.clamp(Duration::from_secs(1), maximum))
 }

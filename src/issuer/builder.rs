@@ -23,11 +23,12 @@ use crate::{
     config_error::{ConfigError, MistakeCollector},
     error::AuthError,
     error::causes,
-    fetch::{Fetch, FetchError},
+    fetch::{Fetch, FetchError, seconds},
     keys::{
         KeySet,
         remote::{FetchKeys, FetchedKeys, RefreshPolicy, RemoteKeys},
     },
+    log::IssuerLabel,
     sync::lock,
     url::{PlainHttp, check_resolvable_identifier, check_url},
 };
@@ -36,14 +37,22 @@ use crate::{
 ///
 /// Defaults:
 ///
-/// - A key set is fresh for the `max-age` of its `Cache-Control`, at least one minute and at most one hour, or for ten
-///   minutes if it has none. After 80 % of that time a background task fetches it again. The task ends with the last clone
-///   of the issuer.
+/// - A key set is fresh for the `max-age` of its `Cache-Control` less its `Age`, at least one minute and at most one hour, or
+///   for ten minutes if it has no `max-age`. After 80 % of that time a background task fetches it again. The task ends with
+///   the last clone of the issuer.
 /// - A token with an unknown `kid` starts a refresh, at most one in 30 seconds including failures, and waits for it at most
-///   three seconds. Tokens with known keys never wait.
+///   three seconds. If the new key set lacks the `kid`, the token is refused: 401. In the rest of the 30 seconds a token with
+///   another unknown `kid` can't be checked: 503 with `Retry-After`.
+/// - A token that no key fits, though its `kid` is known or it has no `kid`, starts such a refresh too, because an issuer may
+///   replace the key of a `kid`. This limit of one in 30 seconds is independent of the one for unknown `kid`s. In the rest of
+///   the 30 seconds, and while the issuer is down, such tokens are refused.
+/// - After a refresh for a token that found other keys, the next one may start after one second.
+/// - Tokens that a known key verifies never wait.
 /// - While the issuer is down, its last valid key set is used for up to 24 hours. An empty or malformed key set never
-///   replaces a valid one.
+///   replaces a valid one. Failed attempts are repeated after 1 s, 2 s, 4 s and so on, up to 30 s, and not before the
+///   `Retry-After` of a 429 or 503 response in seconds, up to five minutes.
 /// - Without a usable key set a token can't be checked: 503 with `Retry-After`.
+/// - Each age includes the time for which the machine was suspended.
 ///
 /// ```
 /// # fn main() -> Result<(), tower_oauth::ConfigError> {
@@ -64,6 +73,7 @@ pub struct IssuerBuilder {
     policy: RefreshPolicy,
     initial_keys: Option<KeySet>,
     plain: PlainHttp,
+    in_metrics: bool,
 }
 
 impl IssuerBuilder {
@@ -76,6 +86,7 @@ impl IssuerBuilder {
             policy: RefreshPolicy::default(),
             initial_keys: None,
             plain: PlainHttp::Loopback,
+            in_metrics: true,
         }
     }
 
@@ -112,7 +123,8 @@ impl IssuerBuilder {
         self
     }
 
-    /// Minimum interval between refreshes caused by unknown `kid`s. Default: 30 s.
+    /// Minimum interval between refreshes caused by unknown `kid`s, and also between those caused by signatures that no key
+    /// fits. Default: 30 s. After a refresh that found other keys: 1 s.
     pub fn unknown_kid_cooldown(mut self, cooldown: Duration) -> Self {
         self.policy.unknown_kid_cooldown = cooldown;
         self
@@ -122,6 +134,12 @@ impl IssuerBuilder {
     pub fn refresh_timeout(mut self, timeout: Duration) -> Self {
         self.policy.refresh_timeout = timeout;
         self
+    }
+
+    /// Records the metrics of this issuer without the label `issuer`, for APIs that accept the tokens of many tenants: each
+    /// label value is a time series of its own. Log events still name the issuer.
+    pub fn without_issuer_label(self) -> Self {
+        Self { in_metrics: false, ..self }
     }
 
     /// Uses another clock, for tests.
@@ -163,9 +181,10 @@ impl IssuerBuilder {
         let client = Arc::new(IssuerClient { identifier: Arc::clone(&identifier), fetch, clock, plain });
         let locator = EndpointLocator::new(EndpointKind::Jwks, self.jwks_uri);
         let source = KeySource { client: Arc::clone(&client), locator, fetched_from: Mutex::new(None) };
-        let keys =
-            RemoteKeys::new(Arc::clone(&identifier), Box::new(source), self.policy, self.clock, self.initial_keys);
-        Ok(Issuer { identifier, keys: IssuerKeys::Remote(Arc::new(keys)), client: Some(client) })
+        let label = IssuerLabel { identifier: &identifier, in_metrics: self.in_metrics };
+        let keys = RemoteKeys::new(label, Box::new(source), self.policy, self.clock, self.initial_keys);
+        let keys = IssuerKeys::Remote(Arc::new(keys));
+        Ok(Issuer { identifier, keys, client: Some(client), in_metrics: self.in_metrics })
     }
 
     /// Builds the issuer and fetches its keys.
@@ -268,7 +287,7 @@ impl FetchKeys for KeySource {
 }
 
 fn parse_response(response: &Response<Bytes>, sent_etag: bool) -> Result<FetchedKeys, FetchError> {
-    let max_age = max_age(response.headers());
+    let max_age = max_age(response.headers()).map(|max_age| max_age.saturating_sub(age(response.headers())));
     match response.status() {
         StatusCode::NOT_MODIFIED if sent_etag => Ok(FetchedKeys::Unchanged { max_age }),
         StatusCode::OK => {
@@ -277,7 +296,7 @@ fn parse_response(response: &Response<Bytes>, sent_etag: bool) -> Result<Fetched
             let etag = response.headers().get(header::ETAG).cloned();
             Ok(FetchedKeys::New { keys, json: response.body().clone(), etag, max_age })
         }
-        status => Err(FetchError::new(format!("the key set's URL responded with status {}", status.as_u16()))),
+        _ => Err(discovery::status_error("the key set's URL", response)),
     }
 }
 
@@ -295,6 +314,16 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
         }
     }
     max_age
+}
+
+/// Returns the time that the response spent in caches (RFC 9111 §5.1). A malformed or repeated `Age` is ignored.
+fn age(headers: &HeaderMap) -> Duration {
+    let mut values = headers.get_all(header::AGE).iter();
+    let age = match (values.next(), values.next()) {
+        (Some(value), None) => seconds(value),
+        _ => None,
+    };
+    age.unwrap_or_default()
 }
 
 impl fmt::Debug for IssuerBuilder {

@@ -49,20 +49,21 @@ impl EndpointLocator {
         Self { endpoint, given, discovered: Mutex::new(None) }
     }
 
-    /// Returns the endpoint's URL. The metadata is read again every hour. If that fails or takes too long, the known URL
-    /// stays in use.
+    /// Returns the endpoint's URL. The metadata is read again every hour. If that fails, or takes longer than
+    /// [`discovery::METADATA_TIMEOUT`] in total, the known URL stays in use.
     pub(crate) async fn locate(&self, client: &IssuerClient) -> Result<String, FetchError> {
         let now = Moment::now(&*client.clock);
         if let Some(url) = self.known(&now) {
             return Ok(url);
         }
         let known = lock(&self.discovered).as_ref().map(|discovered| discovered.url.clone());
-        let discovering = discovery::locate(&*client.fetch, &client.identifier, self.endpoint, client.plain);
+        let discovering =
+            discovery::locate(&*client.fetch, &*client.clock, &client.identifier, self.endpoint, client.plain);
         let url = match known {
             None => discovering.await?,
             Some(known) => tokio::select! {
                 discovered = discovering => discovered.unwrap_or(known),
-                () = client.clock.sleep(METADATA_TIMEOUT) => known,
+                () = client.clock.sleep(discovery::METADATA_TIMEOUT) => known,
             },
         };
         *lock(&self.discovered) = Some(Discovered { url: url.clone(), since: Some(now) });
@@ -123,5 +124,3 @@ impl fmt::Debug for IssuerClient {
 
 /// How long the metadata is valid.
 const METADATA_LIFETIME: Duration = Duration::from_secs(3600);
-/// How long a request waits for metadata if an earlier URL is known: much less than a whole attempt may take.
-const METADATA_TIMEOUT: Duration = Duration::from_millis(1500);

@@ -5,12 +5,15 @@
 //!
 //! Nothing else of the document is used. A document that names another issuer is ignored.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
+use http::{Request, Response, StatusCode, header};
 use serde::Deserialize;
 
 use crate::{
-    fetch::{Fetch, FetchError, MAX_BODY_BYTES},
+    clock::Clock,
+    fetch::{Fetch, FetchError, MAX_BODY_BYTES, retry_after},
     json::object,
     url::{PlainHttp, check_url},
 };
@@ -38,22 +41,29 @@ struct DiscoveredMetadata {
     introspection_endpoint: Option<String>,
 }
 
-/// Fetches the well-known URLs one after the other, until one has a valid document with the endpoint.
+/// Fetches the well-known URLs one after the other, until one has a valid document with the endpoint. Each has its own
+/// timeout, so that one that hangs leaves time for the next.
 pub(crate) async fn locate(
     fetch: &dyn Fetch,
+    clock: &dyn Clock,
     issuer: &str,
     endpoint: EndpointKind,
     plain: PlainHttp,
 ) -> Result<String, FetchError> {
     let mut last_error = FetchError::new("the issuer has no metadata at its well-known URLs");
     for url in well_known(issuer) {
-        match get(fetch, &url, None).await {
+        let fetched = tokio::select! {
+            fetched = get(fetch, &url, None) => fetched,
+            () = clock.sleep(METADATA_TIMEOUT) => Err(FetchError::new("the metadata did not arrive in time")),
+        };
+        match fetched {
             Ok(response) if response.status() == StatusCode::OK => {
                 match parse_endpoint(response.body(), issuer, endpoint, plain) {
                     Ok(url) => return Ok(url),
                     Err(error) => last_error = error,
                 }
             }
+            Ok(response) if asks_for_pause(&response) => last_error = status_error("the metadata's URL", &response),
             Ok(_) => {}
             Err(error) => last_error = error,
         }
@@ -103,7 +113,7 @@ pub(crate) async fn get(
     fetch: &dyn Fetch,
     url: &str,
     etag: Option<&header::HeaderValue>,
-) -> Result<http::Response<Bytes>, FetchError> {
+) -> Result<Response<Bytes>, FetchError> {
     let mut request = Request::get(url).header(header::ACCEPT, "application/json, application/jwk-set+json");
     if let Some(etag) = etag {
         request = request.header(header::IF_NONE_MATCH, etag);
@@ -115,6 +125,24 @@ pub(crate) async fn get(
     }
     Ok(response)
 }
+
+/// Returns the error for a response with an unexpected status, with its `Retry-After` if that counts.
+pub(crate) fn status_error(place: &str, response: &Response<Bytes>) -> FetchError {
+    let pause = asks_for_pause(response).then(|| retry_after(response.headers(), MAX_RETRY_AFTER)).flatten();
+    let status = response.status().as_u16();
+    FetchError::new(format!("{place} responded with status {status}")).with_retry_after(pause)
+}
+
+/// True for the statuses whose `Retry-After` is about later requests (RFC 6585 §4, RFC 9110 §15.6.4).
+fn asks_for_pause(response: &Response<Bytes>) -> bool {
+    matches!(response.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+}
+
+/// Maximum time for one well-known URL, and for all of them if an earlier URL of the endpoint is known: much less than a
+/// whole attempt may take.
+pub(crate) const METADATA_TIMEOUT: Duration = Duration::from_millis(1500);
+/// Maximum time that an issuer can defer the next attempt by `Retry-After`.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {

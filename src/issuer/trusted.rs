@@ -13,8 +13,9 @@ use crate::{
     error::{AuthError, Reason},
     keys::{
         KeySet,
-        remote::{KeyWait, RemoteKeys, Snapshot},
+        remote::{KeyWait, MissingKey, RemoteKeys, Snapshot},
     },
+    log::IssuerLabel,
     url::{PlainHttp, check_identifier},
 };
 
@@ -25,6 +26,8 @@ pub struct Issuer {
     pub(super) keys: IssuerKeys,
     /// `None` if nothing is fetched from this issuer.
     pub(super) client: Option<Arc<IssuerClient>>,
+    /// True if metrics have the label `issuer`.
+    pub(super) in_metrics: bool,
 }
 
 #[derive(Clone)]
@@ -70,7 +73,12 @@ impl Issuer {
     pub fn from_keys(identifier: impl Into<String>, keys: KeySet) -> Result<Self, ConfigError> {
         let identifier = identifier.into();
         check_identifier("issuer", &identifier, PlainHttp::Loopback)?;
-        Ok(Self { identifier: identifier.into(), keys: IssuerKeys::Known(Arc::new(keys)), client: None })
+        Ok(Self {
+            identifier: identifier.into(),
+            keys: IssuerKeys::Known(Arc::new(keys)),
+            client: None,
+            in_metrics: true,
+        })
     }
 
     /// Returns an issuer for a shared secret. Its name need not be a URL (RFC 7519 §4.1.1).
@@ -78,7 +86,12 @@ impl Issuer {
         if identifier.trim().is_empty() {
             return Err(ConfigMistake::new("issuer", "it is empty", "give the value of the tokens' iss").into());
         }
-        Ok(Self { identifier: identifier.into(), keys: IssuerKeys::Known(Arc::new(keys)), client: None })
+        Ok(Self {
+            identifier: identifier.into(),
+            keys: IssuerKeys::Known(Arc::new(keys)),
+            client: None,
+            in_metrics: true,
+        })
     }
 
     /// Fetches the issuer's metadata and keys (RFC 8414 §3). This is the only I/O before the first request.
@@ -163,11 +176,25 @@ impl Issuer {
         }
     }
 
-    /// Starts a search for a key that is not among the current ones. Returns what to wait for, or why a refresh can't help.
-    pub(crate) fn seek(&self, key_id: Option<&str>) -> Result<KeyWait, AuthError> {
+    /// Starts a search for a key that is not among the current ones. Returns what to wait for, or the error for the token if
+    /// no refresh may start now.
+    pub(crate) fn seek(&self, missing: &MissingKey) -> Result<KeyWait, AuthError> {
         match &self.keys {
-            IssuerKeys::Known(_) => Err(Reason::UnknownKey.into()),
-            IssuerKeys::Remote(keys) => keys.seek(key_id),
+            IssuerKeys::Known(_) => Err(missing.error_or(Reason::UnknownKey.into())),
+            IssuerKeys::Remote(keys) => keys.seek(missing),
+        }
+    }
+
+    /// Returns the issuer's name in events and metrics.
+    pub(crate) fn label(&self) -> IssuerLabel<'_> {
+        IssuerLabel { identifier: &self.identifier, in_metrics: self.in_metrics }
+    }
+
+    /// Logs failures of key fetches at `debug` instead of `warn`, while only unauthenticated clients have named this issuer.
+    #[allow(dead_code, reason = "for issuers that a token names")]
+    pub(crate) fn set_quiet(&self, quiet: bool) {
+        if let IssuerKeys::Remote(keys) = &self.keys {
+            keys.set_quiet(quiet);
         }
     }
 }

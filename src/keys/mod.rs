@@ -58,6 +58,8 @@ pub struct KeySet {
     total: usize,
     /// A number that changes when a key is withdrawn.
     epoch: u64,
+    /// A number that no other parsed set has.
+    serial: u64,
 }
 
 /// A key bound to one algorithm. An RSA key without `alg` has one entry for each RSA algorithm.
@@ -191,9 +193,10 @@ impl KeySet {
     }
 
     fn from_loaded(keys: impl IntoIterator<Item = Result<LoadedKey, &'static str>>) -> Result<Self, ConfigError> {
-        static EPOCHS: AtomicU64 = AtomicU64::new(1);
-        let epoch = EPOCHS.fetch_add(1, Ordering::Relaxed);
-        let mut set = Self { entries: Vec::new(), by_id: HashMap::new(), skipped: Vec::new(), total: 0, epoch };
+        static SERIALS: AtomicU64 = AtomicU64::new(1);
+        let serial = SERIALS.fetch_add(1, Ordering::Relaxed);
+        let (entries, by_id, skipped) = (Vec::new(), HashMap::new(), Vec::new());
+        let mut set = Self { entries, by_id, skipped, total: 0, epoch: serial, serial };
         for key in keys {
             let index = set.total;
             set.total += 1;
@@ -254,9 +257,22 @@ impl KeySet {
 
     /// Returns this set as the successor of `old`. It has the same epoch if no key of `old` was withdrawn.
     pub(crate) fn succeeding(self, old: &Self) -> Self {
-        let still_published = |key: &KeyEntry| self.entries.iter().any(|entry| entry.is_same_key(key));
-        let epoch = if old.entries.iter().all(still_published) { old.epoch } else { self.epoch };
+        let epoch = if self.has_keys_of(old) { old.epoch } else { self.epoch };
         Self { epoch, ..self }
+    }
+
+    /// True if both sets have the same keys.
+    pub(crate) fn has_same_keys(&self, other: &Self) -> bool {
+        self.has_keys_of(other) && other.has_keys_of(self)
+    }
+
+    fn has_keys_of(&self, other: &Self) -> bool {
+        other.entries.iter().all(|key| self.entries.iter().any(|entry| entry.is_same_key(key)))
+    }
+
+    /// Returns a number that no other parsed set has.
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial
     }
 
     /// Returns a number that changes when a key is withdrawn. Never 0.

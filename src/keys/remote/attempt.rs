@@ -47,15 +47,16 @@ impl Drop for Attempt {
 pub(super) async fn refresh_in_background(shared: Arc<RemoteKeysState>, mut dropped: watch::Receiver<()>) {
     let mut ended = shared.ended.subscribe();
     loop {
-        let wait = shared.next_refresh().saturating_sub(shared.clock.elapsed());
+        let wait = shared.time_to_refresh();
         tokio::select! {
             () = shared.clock.sleep(wait.max(FIRST_BACK_OFF)) => {}
             // An attempt ended, so the time of the next one has changed.
             _ = ended.changed() => continue,
             _ = dropped.changed() => return,
         }
-        let due = shared.next_refresh() <= shared.clock.elapsed();
-        if due && let Ok((Some(id), _)) = shared.request_attempt(RefreshReason::Stale) {
+        if shared.time_to_refresh().is_zero()
+            && let Ok((Some(id), _)) = shared.request_attempt(RefreshReason::Stale, None)
+        {
             // In a task of its own, so that a panic there doesn't end this task.
             tokio::spawn(Attempt::new(&shared, id).run()).await.ok();
         }

@@ -6,21 +6,31 @@
 //!    background.
 //! 2. While the issuer is down, the last usable set is used, up to a maximum age. An unusable set never replaces a usable one.
 //! 3. A token with an unknown `kid` causes a refresh and waits for it. Only one attempt runs at a time, and only one attempt
-//!    for an unknown `kid` in each cooldown. The cooldown begins with the attempt, even if the attempt fails.
-//! 4. After a failure there is a pause before the next attempt. It grows with each failure.
-//! 5. Each attempt runs in a task of its own, so that a client that disconnects doesn't cancel it for others.
+//!    for an unknown `kid` in each cooldown. The cooldown begins with the attempt, even if the attempt fails. During it, a
+//!    token with another unknown `kid` is unavailable, and one whose `kid` the new set lacks is refused.
+//! 4. A token that no key fits, though its `kid` is known or it has none, causes such a refresh too: the issuer may have a new
+//!    key under an old `kid`. Its cooldown is independent of the one for unknown `kid`s. During it, the token is refused.
+//! 5. An attempt for a token that finds other keys ends its cooldown, because no client can make a set change. The next one
+//!    may then start one second after it.
+//! 6. After a failure there is a pause before the next attempt. It grows with each failure, and is at least the `Retry-After`
+//!    of the issuer.
+//! 7. Each attempt runs in a task of its own, so that a client that disconnects doesn't cancel it for others.
+//!
+//! Each age is the greater of the differences of both clocks ([`Moment`]), so that a suspended machine or a time of day that
+//! was set back lengthens none of these times.
 
 mod attempt;
+mod missing_key;
 mod refresh_gate;
+mod snapshot;
 mod waiting;
 
 use std::{
     fmt,
-    hash::{BuildHasher, RandomState},
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -30,17 +40,17 @@ use bytes::Bytes;
 use http::HeaderValue;
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 
-pub(crate) use self::waiting::{KeyWait, RefreshOutcome};
 use self::{
     attempt::{Attempt, refresh_in_background},
-    refresh_gate::{AttemptId, FIRST_BACK_OFF, RefreshGate, RefreshReason},
+    refresh_gate::{AttemptId, FIRST_BACK_OFF, KeyChange, RefreshGate, RefreshReason},
 };
+pub(crate) use self::{missing_key::MissingKey, snapshot::Snapshot, waiting::KeyWait};
 use super::KeySet;
 use crate::{
-    clock::Clock,
-    error::{AuthError, Reason},
+    clock::{Clock, Moment},
+    error::AuthError,
     fetch::FetchError,
-    log,
+    log::{self, IssuerLabel},
     sync::lock,
 };
 
@@ -98,25 +108,6 @@ pub(crate) trait FetchKeys: Send + Sync + 'static {
     ) -> Pin<Box<dyn Future<Output = Result<FetchedKeys, FetchError>> + Send + '_>>;
 }
 
-/// A key set, and its times.
-pub(crate) struct Snapshot {
-    keys: Arc<KeySet>,
-    json: Option<Bytes>,
-    etag: Option<HeaderValue>,
-    /// The time of the fetch, by [`Clock::elapsed`], as the next two.
-    fetched: Duration,
-    /// When the background task refreshes it.
-    refresh_at: Duration,
-    /// When it becomes stale: requests then start a refresh, and use this set only until there is a newer one.
-    stale_at: Duration,
-}
-
-impl Snapshot {
-    pub(crate) fn keys(&self) -> &KeySet {
-        &self.keys
-    }
-}
-
 /// A handle to the key set. The background task ends when the handle is dropped.
 pub(crate) struct RemoteKeys {
     shared: Arc<RemoteKeysState>,
@@ -131,87 +122,90 @@ struct Background {
 
 struct RemoteKeysState {
     issuer: Arc<str>,
+    issuer_in_metrics: bool,
     source: Box<dyn FetchKeys>,
     policy: RefreshPolicy,
     clock: Arc<dyn Clock>,
     current: ArcSwapOption<Snapshot>,
-    /// When a request may next start a refresh of a stale set, in milliseconds by [`Clock::elapsed`]. So most requests don't
-    /// need the gate's lock.
-    next_request_refresh: AtomicU64,
+    /// When a request last tried to start a refresh of a stale set. So most requests don't need the gate's lock.
+    last_request_refresh: ArcSwapOption<Moment>,
     gate: Mutex<RefreshGate>,
     /// Number of attempts that have ended. Waiters subscribe to it.
     ended: watch::Sender<u64>,
+    /// True if only unauthenticated clients have named this issuer. Its failures are then logged at `debug`.
+    quiet: AtomicBool,
 }
 
 impl RemoteKeys {
     pub(crate) fn new(
-        issuer: Arc<str>,
+        issuer: IssuerLabel<'_>,
         source: Box<dyn FetchKeys>,
         policy: RefreshPolicy,
         clock: Arc<dyn Clock>,
         initial_keys: Option<KeySet>,
     ) -> Self {
-        let snapshot = initial_keys.map(|keys| {
-            // Usable at once, and stale at once.
-            let now = clock.elapsed();
-            Arc::new(Snapshot {
-                keys: Arc::new(keys),
-                json: None,
-                etag: None,
-                fetched: now,
-                refresh_at: now,
-                stale_at: now,
-            })
-        });
-        let current = ArcSwapOption::new(snapshot);
-        let gate = Mutex::new(RefreshGate::default());
-        let (next_request_refresh, ended) = (AtomicU64::new(0), watch::Sender::new(0));
-        let shared = RemoteKeysState { issuer, source, policy, clock, current, next_request_refresh, gate, ended };
+        // Initial keys are usable at once, and stale at once.
+        let snapshot =
+            initial_keys.map(|keys| Snapshot::new(Arc::new(keys), Moment::now(&*clock), Duration::ZERO).into());
+        let shared = RemoteKeysState {
+            issuer: issuer.identifier.into(),
+            issuer_in_metrics: issuer.in_metrics,
+            source,
+            policy,
+            clock,
+            current: ArcSwapOption::new(snapshot),
+            last_request_refresh: ArcSwapOption::empty(),
+            gate: Mutex::new(RefreshGate::default()),
+            ended: watch::Sender::new(0),
+            quiet: AtomicBool::new(false),
+        };
         Self { shared: Arc::new(shared), background: Mutex::new(None) }
     }
 
-    /// Returns the set, unless there is none or it is too old. Starts a refresh of a stale set, without waiting.
+    /// Returns the set, unless there is none or it is too old. Starts a refresh of a stale set that is still usable, without
+    /// waiting. Without a usable set, the caller starts one and waits.
     pub(crate) fn current(&self) -> Guard<Option<Arc<Snapshot>>> {
         let current = self.shared.current.load();
         let Some(snapshot) = current.as_ref() else { return current };
-        let now = self.shared.clock.elapsed();
-        if now < snapshot.stale_at {
+        let now = self.shared.now();
+        if snapshot.is_fresh(&now) {
             return current;
         }
-        if self.shared.may_start_refresh(now) {
-            self.start_or_join(RefreshReason::Stale).ok();
+        if !self.shared.is_usable(snapshot, &now) {
+            return Guard::from_inner(None);
         }
-        if self.shared.is_usable(snapshot, now) { current } else { Guard::from_inner(None) }
+        if self.shared.may_start_refresh(now) {
+            self.start_or_join(RefreshReason::Stale, None).ok();
+        }
+        current
     }
 
-    /// Starts or joins a refresh for a token whose key is unknown. Returns the wait for it, or an error if a refresh can't help
-    /// now.
-    pub(crate) fn seek(&self, key_id: Option<&str>) -> Result<KeyWait, AuthError> {
-        let reason = match (self.current().is_some(), key_id) {
+    /// Starts or joins a refresh for a token whose key is missing. Returns the wait for it, or the error for the token if no
+    /// refresh may start now.
+    pub(crate) fn seek(&self, missing: &MissingKey) -> Result<KeyWait, AuthError> {
+        let reason = match (self.current().is_some(), missing.mismatch) {
             (false, _) => RefreshReason::Stale,
-            (true, Some(key_id)) => RefreshReason::UnknownKid(key_id),
-            // A token without `kid` can't name a new key.
-            (true, None) => return Err(Reason::UnknownKey.into()),
+            (true, None) => RefreshReason::UnknownKid,
+            (true, Some(_)) => RefreshReason::Mismatch,
         };
-        if key_id.is_some() {
-            log::unknown_key_id(&self.shared.issuer);
+        if missing.mismatch.is_none() && missing.key_id.is_some() {
+            log::unknown_key_id(self.shared.label());
         }
-        let (ended, started) = self.start_or_join(reason)?;
+        let ended = self.start_or_join(reason, missing.key_id.as_deref()).map_err(|error| match reason {
+            RefreshReason::Mismatch => missing.error_or(error),
+            RefreshReason::Stale | RefreshReason::UnknownKid => error,
+        })?;
         let refresh_timeout = self.shared.clock.sleep(self.shared.policy.refresh_timeout);
-        // Only an attempt that began now proves that the `kid` is unknown. A running one may have begun before the key was
-        // published.
-        let unknown_kid = key_id.filter(|_| started).map(str::to_owned);
-        Ok(KeyWait { shared: Arc::clone(&self.shared), ended, refresh_timeout, unknown_kid })
+        Ok(KeyWait { shared: Arc::clone(&self.shared), ended, refresh_timeout })
     }
 
     /// Fetches the set now, unless it is fresh, and waits for the result.
     pub(crate) async fn warm_up(&self) -> Result<(), AuthError> {
-        let is_fresh =
-            || self.current().as_ref().is_some_and(|snapshot| self.shared.clock.elapsed() < snapshot.stale_at);
+        let is_fresh = || self.current().as_ref().is_some_and(|snapshot| snapshot.is_fresh(&self.shared.now()));
         if is_fresh() {
             return Ok(());
         }
-        let (mut ended, _) = match self.start_or_join(RefreshReason::Stale) {
+        let mut ended = match self.start_or_join(RefreshReason::Stale, None) {
             Ok(started) => started,
             Err(error) => return if is_fresh() { Ok(()) } else { Err(error) },
         };
@@ -228,7 +222,7 @@ impl RemoteKeys {
     pub(crate) fn is_ready(&self) -> bool {
         let ready = self.current().is_some();
         if !ready {
-            self.start_or_join(RefreshReason::Stale).ok();
+            self.start_or_join(RefreshReason::Stale, None).ok();
         }
         ready
     }
@@ -243,14 +237,20 @@ impl RemoteKeys {
         self.current().as_ref().and_then(|snapshot| snapshot.json.clone())
     }
 
-    /// Starts an attempt, or joins the running one. The second value is true if it started one.
-    fn start_or_join(&self, reason: RefreshReason<'_>) -> Result<(watch::Receiver<u64>, bool), AuthError> {
+    /// Sets the level of failed refreshes to `debug` or, by default, to `warn`.
+    pub(crate) fn set_quiet(&self, quiet: bool) {
+        self.shared.quiet.store(quiet, Ordering::Relaxed);
+    }
+
+    /// Starts an attempt, or joins the running one. Returns a receiver for its end.
+    fn start_or_join(&self, reason: RefreshReason, key_id: Option<&str>) -> Result<watch::Receiver<u64>, AuthError> {
         let Ok(runtime) = Handle::try_current() else { return Err(AuthError::unavailable(FIRST_BACK_OFF)) };
-        let (id, ended) = self.shared.request_attempt(reason)?;
-        let Some(id) = id else { return Ok((ended, false)) };
-        runtime.spawn(Attempt::new(&self.shared, id).run());
-        self.ensure_background(&runtime);
-        Ok((ended, true))
+        let (id, ended) = self.shared.request_attempt(reason, key_id)?;
+        if let Some(id) = id {
+            runtime.spawn(Attempt::new(&self.shared, id).run());
+            self.ensure_background(&runtime);
+        }
+        Ok(ended)
     }
 
     /// Starts the background task, and starts it again if its runtime was shut down.
@@ -269,8 +269,16 @@ impl RemoteKeysState {
         lock(&self.gate)
     }
 
+    fn now(&self) -> Moment {
+        Moment::now(&*self.clock)
+    }
+
+    fn label(&self) -> IssuerLabel<'_> {
+        IssuerLabel { identifier: &self.issuer, in_metrics: self.issuer_in_metrics }
+    }
+
     fn unavailable(&self) -> AuthError {
-        self.gate().unavailable(self.clock.elapsed())
+        self.gate().unavailable(&self.now())
     }
 
     /// Requests an attempt from the gate. Returns the id of the new attempt, or `None` if one is running, and a receiver for
@@ -280,91 +288,82 @@ impl RemoteKeysState {
     /// attempt, and of no other.
     fn request_attempt(
         &self,
-        reason: RefreshReason<'_>,
+        reason: RefreshReason,
+        key_id: Option<&str>,
     ) -> Result<(Option<AttemptId>, watch::Receiver<u64>), AuthError> {
         let mut gate = self.gate();
-        let now = self.clock.elapsed();
+        let now = self.now();
         // A new set may have been published since the caller read the old one. The caller then reads the new one, without a
         // fetch.
-        if matches!(reason, RefreshReason::Stale)
-            && self.current.load().as_ref().is_some_and(|set| now < set.refresh_at)
+        if reason == RefreshReason::Stale
+            && self.current.load().as_ref().is_some_and(|set| !set.time_to_refresh(&now).is_zero())
         {
-            return Err(gate.unavailable(now));
+            return Err(gate.unavailable(&now));
         }
-        let id = gate.request_attempt(reason, now, &self.policy)?;
+        let id = gate.request_attempt(reason, key_id, now, &self.policy)?;
         Ok((id, self.ended.subscribe()))
     }
 
     /// Ends an attempt. An abandoned one publishes nothing and wakes no waiter.
     fn finish(&self, id: AttemptId, fetched: Result<FetchedKeys, FetchError>) {
         let mut gate = self.gate();
-        if !gate.is_running(id) {
-            return;
-        }
-        let result = fetched.map(|fetched| self.publish(fetched));
-        gate.end(id, result.clone());
+        let Some(started) = gate.started(id) else { return };
+        let result = fetched.map(|fetched| self.publish(fetched, started));
+        let now = self.now();
+        gate.end(id, result.clone(), now);
         self.ended.send_modify(|ended| *ended = ended.wrapping_add(1));
         drop(gate);
         // Logged after the lock is released, because a subscriber may write to a disk.
-        log::refresh_ended(&self.issuer, result.as_ref().map(|&()| ()), self.age());
+        let age = self.current.load().as_ref().map(|snapshot| snapshot.age(&now));
+        let quiet = self.quiet.load(Ordering::Relaxed);
+        log::refresh_ended(self.label(), result.as_ref().map(|_| ()), age, quiet);
     }
 
     /// True for one request in each second.
-    fn may_start_refresh(&self, now: Duration) -> bool {
-        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        if milliseconds(now) < self.next_request_refresh.load(Ordering::Relaxed) {
-            return false;
+    fn may_start_refresh(&self, now: Moment) -> bool {
+        let last = self.last_request_refresh.load();
+        let may_start = last.as_ref().is_none_or(|last| last.age(&now) >= FIRST_BACK_OFF);
+        if may_start {
+            self.last_request_refresh.store(Some(Arc::new(now)));
         }
-        self.next_request_refresh.store(milliseconds(now.saturating_add(FIRST_BACK_OFF)), Ordering::Relaxed);
-        true
+        may_start
     }
 
-    fn is_usable(&self, snapshot: &Snapshot, now: Duration) -> bool {
-        now.saturating_sub(snapshot.fetched) < self.policy.max_stale
+    fn is_usable(&self, snapshot: &Snapshot, now: &Moment) -> bool {
+        snapshot.age(now) < self.policy.max_stale
     }
 
-    /// Publishes a fetched set. It is usable, because an unusable one is a failed attempt.
-    fn publish(&self, fetched: FetchedKeys) {
-        let old = self.current.load_full();
-        let (keys, json, etag, max_age) = match (fetched, old) {
-            (FetchedKeys::New { keys, json, etag, max_age }, old) => {
-                let keys = match old {
-                    Some(old) => keys.succeeding(&old.keys),
-                    None => keys,
-                };
-                (Arc::new(keys), Some(json), etag, max_age)
+    /// Publishes a set whose fetch started at `fetched_at`. It is usable, because an unusable one is a failed attempt.
+    fn publish(&self, fetched: FetchedKeys, fetched_at: Moment) -> KeyChange {
+        let (keys, json, etag, max_age, change) = match (fetched, self.current.load_full()) {
+            (FetchedKeys::New { keys, json, etag, max_age }, Some(old)) => {
+                let same = keys.has_same_keys(&old.keys);
+                let change = if same { KeyChange::Unchanged } else { KeyChange::Changed };
+                (Arc::new(keys.succeeding(&old.keys)), Some(json), etag, max_age, change)
+            }
+            (FetchedKeys::New { keys, json, etag, max_age }, None) => {
+                (Arc::new(keys), Some(json), etag, max_age, KeyChange::Changed)
             }
             (FetchedKeys::Unchanged { max_age }, Some(old)) => {
-                (Arc::clone(&old.keys), old.json.clone(), old.etag.clone(), max_age)
+                (Arc::clone(&old.keys), old.json.clone(), old.etag.clone(), max_age, KeyChange::Unchanged)
             }
-            (FetchedKeys::Unchanged { .. }, None) => return,
+            (FetchedKeys::Unchanged { .. }, None) => return KeyChange::Unchanged,
         };
         let lifetime =
             max_age.unwrap_or(self.policy.lifetime).clamp(self.policy.min_lifetime, self.policy.max_lifetime);
         // The configured maximum age limits what the issuer allows.
         let lifetime = lifetime.min(self.policy.max_stale);
-        let fetched = self.clock.elapsed();
-        let refresh_at = fetched.saturating_add(lifetime.mul_f64(refresh_fraction()));
-        let stale_at = fetched.saturating_add(lifetime);
-        self.current.store(Some(Arc::new(Snapshot { keys, json, etag, fetched, refresh_at, stale_at })));
+        let snapshot = Snapshot::new(keys, fetched_at, lifetime).with_response(json, etag);
+        self.current.store(Some(Arc::new(snapshot)));
+        change
     }
 
-    fn age(&self) -> Option<Duration> {
-        let current = self.current.load();
-        current.as_ref().map(|snapshot| self.clock.elapsed().saturating_sub(snapshot.fetched))
+    /// Returns the time until the background task makes the next attempt.
+    fn time_to_refresh(&self) -> Duration {
+        let now = self.now();
+        let refresh = self.current.load().as_ref().map_or(Duration::ZERO, |snapshot| snapshot.time_to_refresh(&now));
+        refresh.max(self.gate().back_off(&now))
     }
-
-    /// Returns when the background task makes the next attempt.
-    fn next_refresh(&self) -> Duration {
-        let refresh_at = self.current.load().as_ref().map_or(Duration::ZERO, |snapshot| snapshot.refresh_at);
-        self.gate().next_attempt().map_or(refresh_at, |next| refresh_at.max(next))
-    }
-}
-
-/// Returns a random number from 0.75 to 0.85, so that many instances don't fetch at the same time.
-fn refresh_fraction() -> f64 {
-    let random = u16::try_from(RandomState::new().hash_one(0_u8) % 1001).unwrap_or_default();
-    0.75 + f64::from(random) / 10_000.0
 }
 
 impl fmt::Debug for RemoteKeys {

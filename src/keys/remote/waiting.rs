@@ -1,15 +1,15 @@
-//! Waits for a refresh, for a token with an unknown key.
+//! Waits for a refresh, for a token with a missing key.
 //!
-//! *In*: a running attempt. *Out*: its end, and the error for the token if the key is unknown even then.
+//! *In*: a running attempt. *Out*: its end, and the error for the token if the key is missing even then.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::RemoteKeysState;
+use super::{MissingKey, RemoteKeysState};
 use crate::{
-    clock::SleepFuture,
-    error::{AuthError, Reason},
+    clock::{Moment, SleepFuture},
+    error::AuthError,
     log,
 };
 
@@ -18,8 +18,6 @@ pub(crate) struct KeyWait {
     pub(super) shared: Arc<RemoteKeysState>,
     pub(super) ended: watch::Receiver<u64>,
     pub(super) refresh_timeout: SleepFuture,
-    /// The `kid` that caused the attempt. It is recorded as unknown if the new set lacks it.
-    pub(super) unknown_kid: Option<String>,
 }
 
 impl KeyWait {
@@ -30,8 +28,8 @@ impl KeyWait {
             ended = self.ended.changed() => ended.is_ok(),
             () = self.refresh_timeout => false,
         };
-        log::waited(&self.shared.issuer, self.shared.clock.elapsed().saturating_sub(began));
-        RefreshOutcome { shared: self.shared, ended, unknown_kid: self.unknown_kid }
+        log::waited(self.shared.label(), self.shared.clock.elapsed().saturating_sub(began));
+        RefreshOutcome { shared: self.shared, ended }
     }
 }
 
@@ -40,22 +38,21 @@ pub(crate) struct RefreshOutcome {
     shared: Arc<RemoteKeysState>,
     /// False if the wait ended by its timeout.
     ended: bool,
-    unknown_kid: Option<String>,
 }
 
 impl RefreshOutcome {
-    /// Returns the error for a token whose key is still unknown: an unknown key, or unavailable if the set could not be
-    /// refreshed.
-    pub(crate) fn error_for_unknown_key(self) -> AuthError {
-        let now = self.shared.clock.elapsed();
+    /// Returns the error for a token whose key is still missing: why it is refused, or unavailable if its key could not be
+    /// looked for in a newer set.
+    pub(crate) fn error_for(self, missing: &MissingKey) -> AuthError {
+        let Some(key_id) = missing.key_id.as_deref().filter(|_| missing.mismatch.is_none()) else {
+            return missing.error_or(self.shared.unavailable());
+        };
+        let now = Moment::now(&*self.shared.clock);
         let mut gate = self.shared.gate();
-        let usable = self.shared.current.load().as_ref().is_some_and(|snapshot| self.shared.is_usable(snapshot, now));
+        let usable = self.shared.current.load().as_ref().is_some_and(|snapshot| self.shared.is_usable(snapshot, &now));
         if !self.ended || gate.is_failing() || !usable {
-            return gate.unavailable(now);
+            return gate.unavailable(&now);
         }
-        if let Some(key_id) = &self.unknown_kid {
-            gate.record_unknown_kid(key_id, now);
-        }
-        Reason::UnknownKey.into()
+        gate.error_for_unknown_kid(key_id, &now, &self.shared.policy)
     }
 }

@@ -17,7 +17,7 @@ use http::{HeaderMap, Request, StatusCode, header};
 use super::{IntrospectionRules, SIGNED_RESPONSE, response::IntrospectionResult};
 use crate::{
     clock::Moment,
-    fetch::{FetchError, MAX_BODY_BYTES},
+    fetch::{FetchError, MAX_BODY_BYTES, retry_after},
     sync::lock,
 };
 
@@ -155,7 +155,7 @@ impl IntrospectionRules {
             _ => "",
         };
         let error = FetchError::new(format!("the introspection endpoint responded {}{hint}", status.as_u16()));
-        IntrospectionFailure { error, retry_after: retry_after(headers), cause }
+        IntrospectionFailure { error, retry_after: retry_after(headers, MAX_RETRY_AFTER), cause }
     }
 
     /// Returns the endpoint's URL. One request at a time reads the metadata. The others wait for it, unless the last attempt
@@ -197,14 +197,6 @@ impl IntrospectionRules {
 fn is_signed(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(SIGNED_RESPONSE))
-}
-
-/// Returns `Retry-After` in seconds, within bounds. A date is ignored (RFC 9110 §10.2.3).
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    let digits = !seconds.is_empty() && seconds.bytes().all(|byte| byte.is_ascii_digit());
-    let seconds = digits.then(|| seconds.parse().map_or(Duration::MAX, Duration::from_secs))?;
-    Some(seconds.clamp(Duration::from_secs(1), MAX_RETRY_AFTER))
 }
 
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);

@@ -148,7 +148,7 @@ impl IntrospectionRules {
         let permit = self.breaker.as_ref().map(|breaker| breaker.acquire(hash, call.known)).transpose();
         let permit = permit.map_err(AuthError::unavailable)?;
         let Some(slot) = self.limit.acquire(&call).await else {
-            log::introspection_over_limit(self.issuer.identifier());
+            log::introspection_over_limit(self.issuer.label());
             return Err(AuthError::unavailable(NO_ROOM_RETRY_AFTER).with_source(FetchError::new(NO_ROOM)));
         };
         let began = Moment::now(&*self.issuer_client.clock);
@@ -181,7 +181,7 @@ impl IntrospectionRules {
         permit: Option<Permit<'_>>,
         began: Moment,
     ) {
-        let (issuer, now) = (self.issuer.identifier(), Moment::now(&*self.issuer_client.clock));
+        let (issuer, now) = (self.issuer.label(), Moment::now(&*self.issuer_client.clock));
         let failure = result.as_ref().err();
         let outage = failure.filter(|failure| failure.cause == FailureCause::Outage);
         let change = permit.and_then(|permit| match outage {

@@ -17,7 +17,6 @@ use crate::{
     fetch::FetchError,
     json::{OneOrMany, object},
     jws::Compact,
-    keys::remote::RefreshOutcome,
     token::Token,
     verify::jwt::{Fault, check_signature},
 };
@@ -63,16 +62,19 @@ impl IntrospectionRules {
         let text = str::from_utf8(body).map_err(|_| FetchError::new("the response is not UTF-8"))?.trim_ascii();
         let jws = Compact::split(text.as_bytes()).ok_or_else(|| FetchError::new("the signed response is not a JWS"))?;
         if let Err(fault) = self.check_signature(&jws) {
-            let Fault::NoKey(key_id) = fault else { return Err(not_verified(fault)) };
-            let no_key = |error| FetchError::new("the key of the signed response is not available").with_source(error);
+            let missing = match fault {
+                Fault::NoKey(missing) => missing,
+                Fault::Refused(error) => return Err(not_verified(error)),
+            };
             // Even if there is no refresh to wait for, a new key set may have arrived since the check above.
-            let refreshed = match self.issuer.seek(key_id.as_deref()) {
+            let refreshed = match self.issuer.seek(&missing) {
                 Ok(waiting) => Ok(waiting.wait().await),
                 Err(error) => Err(error),
             };
-            self.check_signature(&jws).map_err(|fault| match fault {
-                Fault::NoKey(_) => no_key(refreshed.map_or_else(|error| error, RefreshOutcome::error_for_unknown_key)),
-                fault @ Fault::Refused(_) => not_verified(fault),
+            self.check_signature(&jws).map_err(|fault| match (fault, refreshed) {
+                (Fault::Refused(error), _) => not_verified(error),
+                (Fault::NoKey(missing), Ok(outcome)) => not_verified(outcome.error_for(&missing)),
+                (Fault::NoKey(missing), Err(error)) => not_verified(missing.error_or(error)),
             })?;
         }
         let payload =
@@ -146,10 +148,6 @@ impl IntrospectionStatus {
 /// Maximum age of a signed response, by its `iat`. It was requested a moment ago.
 const MAX_RESPONSE_AGE: Duration = Duration::from_secs(60);
 
-fn not_verified(fault: Fault) -> FetchError {
-    let error = FetchError::new("the signed response could not be verified");
-    match fault {
-        Fault::Refused(cause) => error.with_source(cause),
-        Fault::NoKey(_) => error,
-    }
+fn not_verified(cause: AuthError) -> FetchError {
+    FetchError::new("the signed response could not be verified").with_source(cause)
 }

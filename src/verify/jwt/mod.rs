@@ -26,7 +26,7 @@ use crate::{
     error::{AuthError, Reason},
     issuer::Issuer,
     jws::{Compact, HeaderBuffer, JoseHeader, SignatureAlgorithm},
-    keys::{KeySet, SharedSecret},
+    keys::{KeySet, SharedSecret, remote::MissingKey},
     token::Token,
 };
 
@@ -127,7 +127,7 @@ impl Verify for JwtVerifier {
         match self.rules.check_token(presented.credentials.token_bytes()) {
             Ok(token) => Verdict::Now(Ok(token)),
             Err(Fault::Refused(error)) => Verdict::Now(Err(error)),
-            Err(Fault::NoKey(key_id)) => self.wait_for_key(presented.token(), key_id.as_deref()),
+            Err(Fault::NoKey(missing)) => self.wait_for_key(presented.token(), missing),
         }
     }
 
@@ -154,8 +154,8 @@ impl Verify for JwtVerifier {
 /// The reason why a token is not accepted at once.
 pub(crate) enum Fault {
     Refused(AuthError),
-    /// The token is well-formed, but there is no key with this `kid`.
-    NoKey(Option<String>),
+    /// The token is well-formed, but no key of the current set verifies it.
+    NoKey(MissingKey),
 }
 
 impl From<Reason> for Fault {
@@ -172,26 +172,29 @@ impl From<AuthError> for Fault {
 
 impl JwtVerifier {
     /// Waits for a refresh of the key set: the issuer may have a new key. This is the only case in which a JWT waits.
-    fn wait_for_key(&self, token: &str, key_id: Option<&str>) -> Verdict {
-        if !self.rules.has_our_issuer(token) {
-            return Verdict::Now(Err(Reason::UnknownKey.into()));
+    fn wait_for_key(&self, token: &str, missing: MissingKey) -> Verdict {
+        if self.rules.issuer.known_keys().is_some() || !self.rules.has_our_issuer(token) {
+            return Verdict::Now(Err(missing.into_error()));
         }
-        match self.rules.issuer.seek(key_id) {
+        match self.rules.issuer.seek(&missing) {
             Ok(waiting) => {
                 let (rules, token) = (Arc::clone(&self.rules), token.to_owned());
                 Verdict::later(async move {
                     let refresh = waiting.wait().await;
                     rules.check_token(token.as_bytes()).map_err(|fault| match fault {
                         Fault::Refused(error) => error,
-                        Fault::NoKey(_) => refresh.error_for_unknown_key(),
+                        Fault::NoKey(missing) => refresh.error_for(&missing),
                     })
                 })
             }
             // A new key set may have arrived since the first check.
-            Err(error) => Verdict::Now(self.rules.check_token(token.as_bytes()).map_err(|fault| match fault {
-                Fault::Refused(error) => error,
-                Fault::NoKey(_) => error,
-            })),
+            Err(error) if missing.may_be_in(self.rules.issuer.current_keys().set()) => {
+                Verdict::Now(self.rules.check_token(token.as_bytes()).map_err(|fault| match fault {
+                    Fault::Refused(error) => error,
+                    Fault::NoKey(missing) => missing.error_or(error),
+                }))
+            }
+            Err(error) => Verdict::Now(Err(error)),
         }
     }
 }
@@ -308,21 +311,19 @@ fn verify_signature(
     algorithm: SignatureAlgorithm,
     key_id: Option<&str>,
 ) -> Result<(), Fault> {
-    let Some(keys) = keys else { return Err(Fault::NoKey(key_id.map(str::to_owned))) };
+    let Some(keys) = keys else { return Err(Fault::NoKey(MissingKey::unknown(key_id, None))) };
     let mut candidates = keys.candidates(key_id, algorithm).peekable();
-    if candidates.peek().is_none() {
-        // The `kid` may be known, but for another algorithm. Then a refresh can't help.
-        let unknown = key_id.is_some_and(|key_id| !keys.has_key_id(key_id));
-        return Err(if unknown { Fault::NoKey(key_id.map(str::to_owned)) } else { Reason::UnknownKey.into() });
-    }
+    let reason = if candidates.peek().is_none() { Reason::UnknownKey } else { Reason::BadSignature };
     if jws.is_signed_by(candidates) {
         return Ok(());
     }
-    // Only keys without a `kid` were tried. The issuer may have published one with this `kid` since.
-    match key_id {
-        Some(key_id) if !keys.has_key_id(key_id) => Err(Fault::NoKey(Some(key_id.to_owned()))),
-        _ => Err(Reason::BadSignature.into()),
-    }
+    // At most keys without a `kid` were tried if this one is unknown. The issuer may have published it since.
+    let unknown = key_id.is_some_and(|key_id| !keys.has_key_id(key_id));
+    Err(Fault::NoKey(if unknown {
+        MissingKey::unknown(key_id, Some(keys))
+    } else {
+        MissingKey::mismatched(key_id, keys, reason)
+    }))
 }
 
 impl fmt::Debug for JwtVerifier {

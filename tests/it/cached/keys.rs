@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use tower_oauth::{Issuer, JwtVerifier, keys::Algorithm, testing::TokenBuilder};
+use tower_oauth::{
+    Issuer, JwtVerifier,
+    keys::Algorithm,
+    testing::{MockIssuer, TokenBuilder},
+};
 
 use super::{
     AuthErrorKind, Cached, Clock as _, Counting, HOUR, ManualClock, PresentedToken, SECOND, Token, Verdict, Verify,
@@ -106,8 +110,7 @@ async fn a_different_key_with_the_same_kid_invalidates_cached_tokens() {
     let fixture = KeysFixture::new().await;
     let token = fixture.token(Algorithm::EdDSA).sign();
     assert_eq!(fixture.calls_for(&token).await, (1, true));
-    let mut other_key =
-        tower_oauth::testing::MockIssuer::new("https://other.test").with_algorithm(Algorithm::EdDSA).jwk();
+    let mut other_key = MockIssuer::new("https://other.test").with_algorithm(Algorithm::EdDSA).jwk();
     other_key["kid"] = fixture.fake.signer(Algorithm::EdDSA).jwk()["kid"].clone();
     fixture.fake.publish_raw(vec![fixture.fake.signer(Algorithm::ES256).jwk(), other_key]);
     fixture.refetch().await;
@@ -177,6 +180,10 @@ async fn a_bad_signature_is_verified_each_time() {
     let place = token.rfind('.').unwrap() + 1;
     let changed = if token.as_bytes()[place] == b'A' { "B" } else { "A" };
     token.replace_range(place..=place, changed);
+    // The first bad signature in a cooldown waits for a refresh of the key set, and its refusal is cached.
+    let first = fixture.token(Algorithm::ES256).sign_with(&MockIssuer::new("https://untrusted.test"));
+    assert_eq!(fixture.calls_for(&first).await, (1, false));
+    assert_eq!(fixture.calls_for(&first).await, (0, false));
     for _ in 0..3 {
         assert_eq!(
             fixture.calls_for(&token).await,
