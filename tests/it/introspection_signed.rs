@@ -9,6 +9,7 @@ use crate::{
     fake_issuer::Answer,
     introspection::{IntrospectionFixture, NOW},
     introspection_responses::{BOUND, ELSEWHERE, EXPIRED},
+    remote_keys_rotation::{replacement, with_kid},
     support::{API, get_with_token, router},
 };
 
@@ -172,6 +173,17 @@ async fn fetches_a_new_key_of_a_signed_response() {
     fixture.fake.publish(&[Algorithm::EdDSA]);
     let new = fixture.fake.signer(Algorithm::EdDSA);
     let jws = new.token("").sign_raw(header(&new).to_string(), payload(&fixture).to_string());
+    fixture.fake.introspection(signed_response(jws));
+    assert_eq!((fixture.kind("opaque").await, fixture.fake.fetches()), (None, 2), "after a rotation");
+}
+
+#[tokio::test]
+async fn fetches_a_new_key_under_an_old_kid_for_a_signed_response() {
+    let fixture = signed().await;
+    fixture.respond_signed(&header(&fixture.key()), &payload(&fixture));
+    assert_eq!((fixture.kind("opaque").await, fixture.fake.fetches()), (None, 1), "the first fetch");
+    fixture.fake.publish_raw(vec![with_kid(&replacement(), Some(&fixture.key().key_id()))]);
+    let jws = replacement().token("").sign_raw(header(&fixture.key()).to_string(), payload(&fixture).to_string());
     fixture.fake.introspection(signed_response(jws));
     assert_eq!((fixture.kind("opaque").await, fixture.fake.fetches()), (None, 2), "after a rotation");
 }

@@ -44,6 +44,9 @@ mod readme;
 #[cfg(feature = "token-endpoint")]
 mod real_clients;
 mod remote_keys;
+mod remote_keys_clocks;
+mod remote_keys_rotation;
+mod remote_keys_times;
 mod requests;
 mod roles;
 mod root;

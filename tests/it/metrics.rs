@@ -1,7 +1,9 @@
 //! The values that the crate reports through the `metrics` facade. They contain no secrets.
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
-use tower_oauth::{AuthError, JwtVerifier, OAuthLayer, Token, keys::Algorithm};
+use tower_oauth::{
+    AuthError, IntrospectionVerifier, JwtVerifier, OAuthLayer, Token, keys::Algorithm, verify::ClientAuthentication,
+};
 
 use crate::{
     fake_issuer::{Answer, FakeIssuer},
@@ -83,4 +85,35 @@ fn decisions_refreshes_ages_unknown_kids_and_waits_are_counted() {
         format!("tower_oauth_unknown_kids_total{{issuer={issuer}}} = 2"),
     ];
     assert_eq!(lines(&snapshotter), expected);
+}
+
+#[test]
+fn without_the_issuer_label_no_metric_names_the_issuer() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    metrics::with_local_recorder(&recorder, || {
+        runtime.block_on(async {
+            let fake = FakeIssuer::start().await;
+            let issuer = fake.builder().without_issuer_label().build().unwrap();
+            let app = router().layer(OAuthLayer::new(JwtVerifier::new(issuer.clone(), API).unwrap()));
+            assert_eq!(get_with_token(&app, "/me", &fake.valid_token()).await.status, 200);
+            let unknown = fake.signer(Algorithm::ES256).token("eve").header("kid", "new").sign();
+            assert_eq!(get_with_token(&app, "/me", &unknown).await.status, 401);
+            let client = ClientAuthentication::secret_basic("orders-api", "correct horse battery staple");
+            let app = router().layer(OAuthLayer::new(IntrospectionVerifier::new(issuer, client, API).unwrap()));
+            assert_eq!(get_with_token(&app, "/me", "opaque").await.status, 401);
+        });
+    });
+    let lines = lines(&snapshotter);
+    for line in [
+        "tower_oauth_key_refreshes_total{result=success} = 2",
+        "tower_oauth_key_wait_seconds{} = 2 times",
+        "tower_oauth_unknown_kids_total{} = 2",
+        "tower_oauth_introspections_total{result=inactive} = 1",
+        "tower_oauth_introspection_seconds{} = 1 times",
+    ] {
+        assert!(lines.iter().any(|found| found == line), "{line}: {lines:#?}");
+    }
+    assert!(!lines.iter().any(|line| line.contains("issuer=")), "{lines:#?}");
 }
