@@ -86,7 +86,7 @@
 //! 2. `Credentials::from_request` (`credentials.rs`) finds exactly one token, sent by exactly one accepted method.
 //! 3. [`verify::Verify::verify`] returns a [`verify::Verdict`]. [`Cached`] returns a stored verdict on a hit
 //!    (`verify/cached/mod.rs`). [`JwtOrOpaque`] chooses the verifier. [`JwtVerifier`] checks a JWT at once
-//!    (`verify/jwt/mod.rs`): segments, header, key, signature, claims. Only a token with an unknown `kid` waits, for a
+//!    (`verify/jwt/mod.rs`): segments, header, key, signature, claims. Only a token that no key fits waits, for a
 //!    refresh of the issuer's keys (`keys/remote/mod.rs`). [`IntrospectionVerifier`] calls the issuer
 //!    (`verify/introspection/mod.rs`). A verifier that waits returns [`verify::Verdict::Later`], and the layer's
 //!    `ResponseFuture` (`layer/future.rs`) holds the request.
