@@ -26,10 +26,6 @@ use crate::{
 
 /// An issuer, in events and metrics.
 #[derive(Debug, Clone, Copy)]
-#[cfg_attr(
-    not(all(feature = "metrics", feature = "tracing")),
-    expect(dead_code, reason = "each field is for one of the features")
-)]
 pub(crate) struct IssuerLabel<'i> {
     pub(crate) identifier: &'i str,
     /// True if metrics have the label `issuer`. Events always name the issuer.
