@@ -118,8 +118,8 @@ impl Reported {
 const MAX_REPORTED_PATHS: usize = 64;
 const MAX_PATH_BYTES: usize = 256;
 
-/// An attempt to fetch an issuer's keys ended. An operator should look into a failure, unless only an unauthenticated client
-/// has named the issuer: then `quiet` is true.
+/// An attempt to fetch an issuer's keys ended. `line` says whether the outage is logged: not if only an unauthenticated client
+/// has named the issuer.
 #[cfg_attr(
     not(any(feature = "metrics", feature = "tracing")),
     expect(unused_variables, reason = "no feature uses them")
@@ -128,7 +128,7 @@ pub(crate) fn refresh_ended(
     issuer: IssuerLabel<'_>,
     result: Result<(), &FetchError>,
     age: Option<Duration>,
-    quiet: bool,
+    line: Option<OutageLine>,
 ) {
     #[cfg(feature = "metrics")]
     {
@@ -139,15 +139,20 @@ pub(crate) fn refresh_ended(
         }
     }
     #[cfg(feature = "tracing")]
-    match (issuer.identifier, result) {
-        (issuer, Ok(())) => tracing::debug!(target: "tower_oauth", issuer, "the issuer's keys were fetched"),
-        (issuer, Err(error)) => {
-            let cause = causes(error);
-            let age = age.map(|age| age.as_secs());
-            if quiet {
+    {
+        let (issuer, age) = (issuer.identifier, age.map(|age| age.as_secs()));
+        match (result, line) {
+            (Ok(()), Some(OutageLine::Ended)) => {
+                tracing::info!(target: "tower_oauth", issuer, "the issuer's keys were fetched again");
+            }
+            (Ok(()), _) => tracing::debug!(target: "tower_oauth", issuer, "the issuer's keys were fetched"),
+            (Err(error), Some(OutageLine::Failing { failures })) => {
+                let cause = causes(error);
+                tracing::warn!(target: "tower_oauth", issuer, %error, cause, age, failures, "the issuer's keys could not be fetched");
+            }
+            (Err(error), _) => {
+                let cause = causes(error);
                 tracing::debug!(target: "tower_oauth", issuer, %error, cause, age, "the issuer's keys could not be fetched");
-            } else {
-                tracing::warn!(target: "tower_oauth", issuer, %error, cause, age, "the issuer's keys could not be fetched");
             }
         }
     }

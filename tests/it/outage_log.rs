@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tower_oauth::{error::AuthErrorKind, verify::IntrospectionVerifierBuilder};
+use tower_oauth::{error::AuthErrorKind, testing::ManualClock, verify::IntrospectionVerifierBuilder};
 
 use crate::{
-    fake_issuer::Answer,
+    fake_issuer::{Answer, FakeIssuer},
     introspection::{IntrospectionFixture, NOW, SECOND},
     secrets::Log,
 };
@@ -87,6 +87,27 @@ async fn alternating_failures_and_successes_cause_few_lines() {
     .await;
     let (loud, quiet) = lines(&log);
     assert!(loud.len() + quiet.len() <= 5, "20 seconds: {loud:#?} {quiet:#?}");
+}
+
+#[tokio::test]
+async fn an_outage_of_the_key_set_is_logged_when_it_begins_and_when_it_ends() {
+    let (log, fake, clock) = (Log::default(), FakeIssuer::start().await, ManualClock::default());
+    let issuer = fake.builder().clock(clock.clone()).build().unwrap();
+    let guard = log.install();
+    fake.answer(Answer::Status(500));
+    for _ in 0..8 {
+        assert!(issuer.warm_up().await.is_err());
+        clock.advance(Duration::from_millis(1100));
+    }
+    fake.answer(Answer::Keys);
+    clock.advance(60 * SECOND);
+    assert!(issuer.warm_up().await.is_ok());
+    drop(guard);
+    if cfg!(feature = "tracing") {
+        let (loud, quiet) = lines(&log);
+        assert!(loud.len() == 1 && loud[0].contains("WARN") && loud[0].contains(&fake.identifier), "{loud:#?}");
+        assert!(quiet.len() == 1 && quiet[0].contains("the issuer's keys were fetched again"), "{quiet:#?}");
+    }
 }
 
 /// A metadata URL that hangs: the first request waits for two seconds, and the others are refused while it is tried again.

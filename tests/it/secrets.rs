@@ -37,13 +37,21 @@ impl Log {
 
     /// Runs the future with this as its log.
     pub(crate) async fn capture<F: Future>(&self, future: F) -> F::Output {
-        let subscriber = tracing_subscriber::fmt()
+        future.with_subscriber(self.subscriber()).await
+    }
+
+    /// This is the log of the current thread, also of the tasks that it runs, until the guard is dropped.
+    pub(crate) fn install(&self) -> tracing::subscriber::DefaultGuard {
+        tracing::subscriber::set_default(self.subscriber())
+    }
+
+    fn subscriber(&self) -> impl tracing::Subscriber + Send + Sync + 'static {
+        tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
             .with_span_events(FmtSpan::FULL)
             .with_ansi(false)
             .with_writer(self.clone())
-            .finish();
-        future.with_subscriber(subscriber).await
+            .finish()
     }
 }
 

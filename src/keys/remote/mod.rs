@@ -50,7 +50,7 @@ use crate::{
     clock::{Clock, Moment},
     error::AuthError,
     fetch::FetchError,
-    log::{self, IssuerLabel},
+    log::{self, IssuerLabel, Outage},
     sync::lock,
 };
 
@@ -134,6 +134,7 @@ struct RemoteKeysState {
     ended: watch::Sender<u64>,
     /// True if only unauthenticated clients have named this issuer. Its failures are then logged at `debug`.
     quiet: AtomicBool,
+    outage: Outage,
 }
 
 impl RemoteKeys {
@@ -158,6 +159,7 @@ impl RemoteKeys {
             gate: Mutex::new(RefreshGate::default()),
             ended: watch::Sender::new(0),
             quiet: AtomicBool::new(false),
+            outage: Outage::default(),
         };
         Self { shared: Arc::new(shared), background: Mutex::new(None) }
     }
@@ -315,8 +317,12 @@ impl RemoteKeysState {
         drop(gate);
         // Logged after the lock is released, because a subscriber may write to a disk.
         let age = self.current.load().as_ref().map(|snapshot| snapshot.age(&now));
-        let quiet = self.quiet.load(Ordering::Relaxed);
-        log::refresh_ended(self.label(), result.as_ref().map(|_| ()), age, quiet);
+        let line = match &result {
+            _ if self.quiet.load(Ordering::Relaxed) => None,
+            Ok(_) => self.outage.succeeded(&now),
+            Err(_) => self.outage.failed(&now),
+        };
+        log::refresh_ended(self.label(), result.as_ref().map(|_| ()), age, line);
     }
 
     /// True for one request in each second.
