@@ -272,7 +272,7 @@ pub(crate) fn breaker_changed(issuer: IssuerLabel<'_>, open: bool) {
     #[cfg(feature = "tracing")]
     match (issuer.identifier, open) {
         (issuer, true) => {
-            tracing::info!(target: "tower_oauth", issuer, "the circuit breaker opened: the introspection endpoint is not called")
+            tracing::info!(target: "tower_oauth", issuer, "the circuit breaker opened: the introspection endpoint is not called");
         }
         (issuer, false) => tracing::info!(target: "tower_oauth", issuer, "the circuit breaker closed"),
     }

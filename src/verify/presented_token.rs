@@ -68,7 +68,8 @@ impl<'r> PresentedToken<'r> {
         self.credentials.bearer_method()
     }
 
-    /// Returns the request's head. Don't read credentials from it again. See [`Verify::cache_key`] about cached verdicts.
+    /// Returns the request's head. Don't read credentials from it again. See
+    /// [`Verify::cache_key`](super::Verify::cache_key) about cached verdicts.
     #[must_use]
     pub fn parts(&self) -> &'r Parts {
         self.request_read.set(true);
