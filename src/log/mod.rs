@@ -5,20 +5,18 @@
 //! An event never contains a token, a secret, a claim's value or a header's text: only fixed texts, the identifiers of
 //! trusted issuers, and the path of a route whose layer is missing.
 
+mod outage;
+
 use std::{
     hash::{BuildHasher as _, RandomState},
-    mem,
-    sync::{
-        LazyLock, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{LazyLock, Mutex},
     time::Duration,
 };
 
+pub(crate) use self::outage::{Outage, OutageLine};
 #[cfg(feature = "tracing")]
 use crate::error::causes;
 use crate::{
-    clock::Moment,
     error::{AuthError, AuthErrorKind},
     fetch::FetchError,
     sync::lock,
@@ -277,64 +275,6 @@ pub(crate) fn breaker_changed(issuer: IssuerLabel<'_>, open: bool) {
         (issuer, false) => tracing::info!(target: "tower_oauth", issuer, "the circuit breaker closed"),
     }
 }
-
-/// Decides which failures of an outage are logged: the first one, then one every few seconds with their number, and the end.
-#[derive(Debug, Default)]
-pub(crate) struct Outage {
-    failing: AtomicBool,
-    state: Mutex<OutageState>,
-}
-
-#[derive(Debug, Default)]
-struct OutageState {
-    /// True if a line was logged since the last success.
-    reported: bool,
-    last_line: Option<Moment>,
-    /// Number of failures since the last line.
-    failures: u64,
-}
-
-/// A line to log about an outage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OutageLine {
-    /// Number of failures since the last line.
-    Failing {
-        failures: u64,
-    },
-    Ended,
-}
-
-impl Outage {
-    /// Records a failure.
-    pub(crate) fn failed(&self, now: &Moment) -> Option<OutageLine> {
-        self.failing.store(true, Ordering::Relaxed);
-        let mut state = lock(&self.state);
-        state.failures = state.failures.saturating_add(1);
-        if state.last_line.is_some_and(|last| last.age(now) < LINE_INTERVAL) {
-            return None;
-        }
-        state.last_line = Some(*now);
-        state.reported = true;
-        Some(OutageLine::Failing { failures: mem::take(&mut state.failures) })
-    }
-
-    /// Records a success.
-    pub(crate) fn succeeded(&self, now: &Moment) -> Option<OutageLine> {
-        if !self.failing.swap(false, Ordering::Relaxed) {
-            return None;
-        }
-        let mut state = lock(&self.state);
-        // An end is logged only if the outage was. So a client that causes short outages causes few lines.
-        let reported = mem::take(&mut state.reported);
-        if reported {
-            state.last_line = Some(*now);
-        }
-        reported.then_some(OutageLine::Ended)
-    }
-}
-
-/// Minimum time between two lines about failures of the same kind.
-const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The result of a cache look-up.
 #[derive(Debug, Clone, Copy)]

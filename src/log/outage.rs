@@ -1,0 +1,73 @@
+//! Which failures of an outage are logged.
+//!
+//! *In*: failures and successes of the same kind. *Out*: the lines to log: one at the beginning, one every few seconds, and one
+//! at the end.
+
+use std::{
+    mem,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::{clock::Moment, sync::lock};
+
+/// Decides which failures of an outage are logged: the first one, then one every few seconds with their number, and the end.
+#[derive(Debug, Default)]
+pub(crate) struct Outage {
+    failing: AtomicBool,
+    state: Mutex<OutageState>,
+}
+
+#[derive(Debug, Default)]
+struct OutageState {
+    /// True if a line was logged since the last success.
+    reported: bool,
+    last_line: Option<Moment>,
+    /// Number of failures since the last line.
+    failures: u64,
+}
+
+/// A line to log about an outage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OutageLine {
+    /// Number of failures since the last line.
+    Failing {
+        failures: u64,
+    },
+    Ended,
+}
+
+impl Outage {
+    /// Records a failure.
+    pub(crate) fn failed(&self, now: &Moment) -> Option<OutageLine> {
+        self.failing.store(true, Ordering::Relaxed);
+        let mut state = lock(&self.state);
+        state.failures = state.failures.saturating_add(1);
+        if state.last_line.is_some_and(|last| last.age(now) < LINE_INTERVAL) {
+            return None;
+        }
+        state.last_line = Some(*now);
+        state.reported = true;
+        Some(OutageLine::Failing { failures: mem::take(&mut state.failures) })
+    }
+
+    /// Records a success.
+    pub(crate) fn succeeded(&self, now: &Moment) -> Option<OutageLine> {
+        if !self.failing.swap(false, Ordering::Relaxed) {
+            return None;
+        }
+        let mut state = lock(&self.state);
+        // An end is logged only if the outage was. So a client that causes short outages causes few lines.
+        let reported = mem::take(&mut state.reported);
+        if reported {
+            state.last_line = Some(*now);
+        }
+        reported.then_some(OutageLine::Ended)
+    }
+}
+
+/// Minimum time between two lines about failures of the same kind.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
