@@ -127,6 +127,11 @@ impl VerifierId {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self(NonZeroU64::new(NEXT.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroU64::MAX))
     }
+
+    /// Returns the id as a number, never 0.
+    pub(crate) fn number(self) -> u64 {
+        self.0.get()
+    }
 }
 
 /// Facts that are computed on first use and then cached.

@@ -25,8 +25,8 @@ pub struct PresentedToken<'r> {
     parts: &'r Parts,
     /// True if more than the token was read. A cached verdict may then depend on it.
     request_read: Cell<bool>,
-    /// The verifiers of this crate that were called.
-    called: Cell<VerifierIds>,
+    /// Inside of a [`Cached`](crate::Cached): the verifiers of this crate that were called.
+    called: Cell<Option<VerifierIds>>,
     /// Inside of a [`Cached`](crate::Cached): the clients that wait for this verification.
     demand: RefCell<SharedDemand>,
     /// True while [`JwtOrOpaque`](crate::JwtOrOpaque) looks for another verifier that recognizes a JWT.
@@ -49,7 +49,7 @@ impl<'r> PresentedToken<'r> {
     }
 
     fn with_demand(credentials: Credentials<'r>, parts: &'r Parts, demand: SharedDemand) -> Self {
-        let (request_read, called) = (Cell::new(false), Cell::new(VerifierIds::default()));
+        let (request_read, called) = (Cell::new(false), Cell::new(None));
         let only_recognized = Cell::new(false);
         Self { credentials, parts, request_read, called, demand: RefCell::new(demand), only_recognized }
     }
@@ -83,26 +83,29 @@ impl<'r> PresentedToken<'r> {
         OwnedPresentedToken { credentials, parts: self.parts().clone(), demand: self.demand() }
     }
 
-    /// Returns what `verify` returns, and what it used. Calls can be nested; the outer call also reports what the inner one
-    /// used.
-    pub(super) fn track<T>(&self, verify: impl FnOnce() -> T) -> Tracked<T> {
-        let (read_before, called_before) = (self.request_read.take(), self.called.take());
-        let result = verify();
-        let inputs = VerdictInputs { request_read: self.request_read.get(), called: self.called.get() };
-        self.request_read.set(read_before || inputs.request_read);
-        self.called.set(called_before.with_all(inputs.called));
-        Tracked { result, inputs, demand: None }
+    /// Returns what `read` returns, and whether it read more than the token. Calls can be nested; the outer call also
+    /// reports what the inner one read.
+    pub(super) fn track_reads<T>(&self, read: impl FnOnce() -> T) -> (T, bool) {
+        let read_before = self.request_read.take();
+        let result = read();
+        let request_read = self.request_read.get();
+        self.request_read.set(read_before || request_read);
+        (result, request_read)
     }
 
-    /// Like [`track`](Self::track), for a verification that requests may share. Also returns the requests that wait for it, if
-    /// a verifier asked for them.
-    pub(super) fn track_shared<T>(&self, verify: impl FnOnce() -> T) -> Tracked<T> {
+    /// Returns what `verify` returns, what it used, and the requests that wait for it if a verifier asked for them. Calls can be
+    /// nested; the outer call also reports what the inner one used.
+    pub(super) fn track<T>(&self, verify: impl FnOnce() -> T) -> Tracked<T> {
+        let called_before = self.called.replace(Some(VerifierIds::default()));
         let outer = self.demand.replace(SharedDemand::Shared(None));
-        let tracked = self.track(verify);
-        match self.demand.replace(outer) {
-            SharedDemand::Shared(demand) => Tracked { demand, ..tracked },
-            SharedDemand::Request => tracked,
-        }
+        let (result, request_read) = self.track_reads(verify);
+        let demand = match self.demand.replace(outer) {
+            SharedDemand::Shared(demand) => demand,
+            SharedDemand::Request => None,
+        };
+        let called = self.called.get().unwrap_or_default();
+        self.called.set(called_before.map(|before| before.with_all(called)));
+        Tracked { result, request_read, called, demand }
     }
 
     /// Returns the requests that wait for this verification, or `None` if it belongs to this request only.
@@ -127,12 +130,16 @@ impl<'r> PresentedToken<'r> {
 
     /// Records that the verifier with this id is called.
     pub(super) fn called(&self, id: VerifierId) {
-        self.called.set(self.called.get().with(id));
+        if let Some(called) = self.called.get() {
+            self.called.set(Some(called.with(id)));
+        }
     }
 
     /// Records that all these verifiers are called.
     pub(super) fn called_all(&self, ids: VerifierIds) {
-        self.called.set(self.called.get().with_all(ids));
+        if let Some(called) = self.called.get() {
+            self.called.set(Some(called.with_all(ids)));
+        }
     }
 
     /// Returns what `verify` returns, and records only `id` as called. For a verifier that chooses another one by nothing but
@@ -140,7 +147,7 @@ impl<'r> PresentedToken<'r> {
     pub(super) fn called_instead<T>(&self, id: VerifierId, verify: impl FnOnce() -> T) -> T {
         let before = self.called.get();
         let result = verify();
-        self.called.set(before.with(id));
+        self.called.set(before.map(|before| before.with(id)));
         result
     }
 
@@ -157,25 +164,20 @@ impl fmt::Debug for PresentedToken<'_> {
     }
 }
 
-/// The result of a call of a verifier, and what the call used.
+/// The result of a call of a verifier, and what the call used besides the token.
 pub(super) struct Tracked<T> {
     pub(super) result: T,
-    pub(super) inputs: VerdictInputs,
+    pub(super) request_read: bool,
+    pub(super) called: VerifierIds,
     /// The requests that wait for the result, if the verifier asked for them.
     pub(super) demand: Option<Arc<Demand>>,
 }
 
 impl<T> Tracked<Option<T>> {
     pub(super) fn transpose(self) -> Option<Tracked<T>> {
-        let Self { result, inputs, demand } = self;
-        Some(Tracked { result: result?, inputs, demand })
+        let Self { result, request_read, called, demand } = self;
+        Some(Tracked { result: result?, request_read, called, demand })
     }
-}
-
-/// What a verifier used to make a verdict, besides the token.
-pub(super) struct VerdictInputs {
-    pub(super) request_read: bool,
-    pub(super) called: VerifierIds,
 }
 
 /// A copy of a [`PresentedToken`] that doesn't borrow from the request.

@@ -5,38 +5,49 @@
 use crate::claims::VerifierId;
 
 /// A list of verifiers in the order in which they were added, without repetitions. Copying it allocates nothing.
+///
+/// Plain numbers, because sets are compared on every hit of a cache. 0 is a free place.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub(super) struct VerifierIds {
-    ids: [Option<VerifierId>; MAX_IDS],
-    /// True if there were more verifiers. Nothing is then known about the set.
-    overflown: bool,
-}
+pub(super) struct VerifierIds([u64; MAX_IDS]);
 
 impl VerifierIds {
     /// Returns the set with `id`.
-    pub(super) fn with(mut self, id: VerifierId) -> Self {
-        match self.ids.iter_mut().find(|known| known.is_none_or(|known| known == id)) {
-            Some(place) => *place = Some(id),
-            None => self.overflown = true,
-        }
-        self
+    pub(super) fn with(self, id: VerifierId) -> Self {
+        self.with_number(id.number())
     }
 
     pub(super) fn with_all(self, other: Self) -> Self {
-        let all = other.ids.iter().flatten().fold(self, |all, id| all.with(*id));
-        Self { overflown: all.overflown || other.overflown, ..all }
+        other.numbers().fold(self, Self::with_number)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        *self == Self::default()
+        let [first, ..] = self.0;
+        first == 0
     }
 
     /// True if every verifier of `other` is known to be in this set.
     pub(super) fn contains_all(&self, other: &Self) -> bool {
-        let complete = !self.overflown && !other.overflown;
-        complete && other.ids.iter().flatten().all(|id| self.ids.contains(&Some(*id)))
+        self.is_complete() && other.is_complete() && other.numbers().all(|number| self.0.contains(&number))
+    }
+
+    fn with_number(mut self, number: u64) -> Self {
+        match self.0.iter_mut().find(|known| **known == 0 || **known == number) {
+            Some(place) => *place = number,
+            None => self.0 = [TOO_MANY; MAX_IDS],
+        }
+        self
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.0.into_iter().take_while(|number| *number != 0)
+    }
+
+    fn is_complete(&self) -> bool {
+        !self.0.contains(&TOO_MANY)
     }
 }
 
 /// More verifiers than this behind one cache are unusual. Their verdicts are not cached.
-const MAX_IDS: usize = 6;
+const MAX_IDS: usize = 4;
+/// In a set with more verifiers. Nothing is then known about it.
+const TOO_MANY: u64 = u64::MAX;

@@ -143,11 +143,11 @@ impl<V: Verify> Cached<V> {
     /// Returns the stored verdict, or joins a running verification of the same token. `Continue` if there is none.
     fn lookup(&self, presented: &PresentedToken<'_>) -> ControlFlow<Verdict, Miss> {
         let mut cache_key = CacheKey::new();
-        let Tracked { inputs, .. } = presented.track(|| self.verifier.cache_key(presented, &mut cache_key));
+        let ((), request_read) = presented.track_reads(|| self.verifier.cache_key(presented, &mut cache_key));
         // If `verify` reads the request, its verdict is cached only if `cache_key` did two things. It added something:
         // otherwise the verdict may depend on something that is not in the key. It read the request: otherwise what it added
         // is from a verifier that doesn't read it, and not from the one inside `V` that does.
-        let reads_request = inputs.request_read && cache_key.is_extended();
+        let reads_request = request_read && cache_key.is_extended();
         let key = self.shared.hasher.entry_key(presented.credentials.token_bytes(), &cache_key);
         match self.find(&key, presented, Moment::now(&*self.settings.clock)) {
             Ok(verdict) => {
@@ -197,9 +197,9 @@ impl<V: Verify> Cached<V> {
     /// Stores the verdict of the verifier, unless it may depend on something that is not in the key. A verdict that must wait
     /// becomes one that other requests can join.
     fn settle(&self, miss: &Miss, presented: &PresentedToken<'_>, tracked: Tracked<Verdict>) -> Verdict {
-        let Tracked { result: verdict, inputs, demand } = tracked;
-        let request_in_key = miss.reads_request || !inputs.request_read;
-        let cacheable = request_in_key && miss.key.context.verifiers.contains_all(&inputs.called);
+        let Tracked { result: verdict, request_read, called, demand } = tracked;
+        let request_in_key = miss.reads_request || !request_read;
+        let cacheable = request_in_key && miss.key.context.verifiers.contains_all(&called);
         match verdict {
             Verdict::Now(result) => {
                 if let Some(token) = result.as_ref().ok().filter(|_| cacheable) {
@@ -282,7 +282,7 @@ impl<V: Verify> Verify for Cached<V> {
         match self.lookup(presented) {
             ControlFlow::Break(verdict) => verdict,
             ControlFlow::Continue(miss) => {
-                let tracked = presented.track_shared(|| self.verifier.verify(presented));
+                let tracked = presented.track(|| self.verifier.verify(presented));
                 self.settle(&miss, presented, tracked)
             }
         }
@@ -296,7 +296,7 @@ impl<V: Verify> Verify for Cached<V> {
         match self.lookup(presented) {
             ControlFlow::Break(verdict) => Some(verdict),
             ControlFlow::Continue(miss) => {
-                let tracked = presented.track_shared(|| self.verifier.verify_if_responsible(presented));
+                let tracked = presented.track(|| self.verifier.verify_if_responsible(presented));
                 Some(self.settle(&miss, presented, tracked.transpose()?))
             }
         }
