@@ -37,6 +37,7 @@
 //! | JWTs of Auth0, Okta, Entra ID, Cognito, Keycloak, Zitadel and others | [`Preset`], [`verify::JwtVerifierBuilder`] |
 //! | Opaque tokens | [`IntrospectionVerifier`] |
 //! | Both kinds of tokens; several issuers; tenants | [`JwtOrOpaque`], [`verify::TrustedIssuers`], [`verify::DynamicIssuers`] |
+//! | A token of one tenant refused at the paths of another | [`verify::DynamicIssuers`], `examples/tenants.rs` |
 //! | Caching of verdicts | [`Cached`] |
 //! | How keys are fetched and refreshed, and used while the issuer is down | [`issuer::IssuerBuilder`] |
 //! | Key sets from JSON, PEM, DER and files; shared secrets; private keys | [`keys`] |

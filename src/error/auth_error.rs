@@ -36,6 +36,7 @@ pub struct AuthError {
 enum Detail {
     Scopes(Scopes<'static>),
     RetryAfter(Duration),
+    NotResponsible,
     Authentication { acr_values: Option<String>, max_age: Option<Duration> },
 }
 
@@ -278,6 +279,16 @@ impl AuthError {
     /// True if the key is unknown. A refresh of the key set may find it.
     pub(crate) fn is_unknown_key(&self) -> bool {
         self.reason == Reason::UnknownKey
+    }
+
+    /// Returns the error for a token of an issuer that the verifier isn't responsible for.
+    pub(crate) fn not_responsible() -> Self {
+        Self::with_detail(Reason::WrongIssuer, Detail::NotResponsible)
+    }
+
+    /// True if another verifier may be responsible for the token.
+    pub(crate) fn is_not_responsible(&self) -> bool {
+        matches!(self.detail.as_deref(), Some(Detail::NotResponsible))
     }
 
     pub(crate) fn scopes(&self) -> Option<&Scopes<'static>> {

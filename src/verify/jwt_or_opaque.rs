@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::{CacheKey, PresentedToken, Verdict, Verify};
+use super::{CacheKey, PresentedToken, Verdict, VerdictFuture, Verify};
 use crate::{
     error::{AuthError, Reason},
     jws::has_jwt_form,
@@ -65,6 +65,45 @@ impl<A: Verify, B: Verify> JwtOrOpaque<A, B> {
         // Without a readable `iss` it may be a malformed token of our own issuer.
         let foreign = || self.introspect_foreign_jwts && unverified_token_issuer(token).is_ok();
         !has_jwt_form(token) || (!presented.must_be_recognized() && foreign())
+    }
+
+    /// Returns the final verdict about a token that the first verifier is responsible for. If only its decision shows whether it
+    /// is, `second` verifies a token that it is not responsible for.
+    fn conclude(&self, presented: &PresentedToken<'_>, first: Verdict, second: SecondVerdict<B>) -> Verdict {
+        match first {
+            Verdict::Later(verifying) if verifying.is_undecided() => self.conclude_later(presented, verifying, second),
+            first if self.require_both => self.verify_with_both(presented, first),
+            first => first.with_branch(JWT),
+        }
+    }
+
+    fn conclude_later(
+        &self,
+        presented: &PresentedToken<'_>,
+        first: VerdictFuture,
+        second: SecondVerdict<B>,
+    ) -> Verdict {
+        let (is_opaque, require_both) = (self.is_opaque(presented), self.require_both);
+        let (opaque, presented) = (Arc::clone(&self.opaque), presented.to_owned());
+        Verdict::undecided(async move {
+            // In each case a statement of its own, because the presented token must not be held while waiting.
+            match first.await {
+                Err(error) if error.is_not_responsible() => {
+                    let verdict = {
+                        let presented = presented.as_presented();
+                        if is_opaque { second(&opaque, &presented) } else { recognized(&*opaque, &presented) }
+                    };
+                    let Some(verdict) = verdict else { return Err(error) };
+                    verdict.with_branch(OPAQUE).resolve().await
+                }
+                result if require_both => {
+                    check_first(result)?;
+                    let verdict = opaque.verify(&presented.as_presented());
+                    verdict.resolve().await
+                }
+                result => Verdict::Now(result).with_branch(JWT).resolve().await,
+            }
+        })
     }
 
     /// Verifies a token with the second verifier too, if the first one accepts it.
@@ -128,10 +167,9 @@ impl<A: Verify, B: Verify> JwtOrOpaqueBuilder<A, B> {
 impl<A: Verify, B: Verify> Verify for JwtOrOpaque<A, B> {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         match self.jwt.verify_if_responsible(presented) {
-            Some(verdict) if self.require_both => self.verify_with_both(presented, verdict),
-            Some(verdict) => verdict.with_branch(JWT),
+            Some(verdict) => self.conclude(presented, verdict, |opaque, presented| Some(opaque.verify(presented))),
             None if self.is_opaque(presented) => self.opaque.verify(presented).with_branch(OPAQUE),
-            None => match presented.only_recognized(|| self.opaque.verify_if_responsible(presented)) {
+            None => match recognized(&*self.opaque, presented) {
                 Some(verdict) => verdict.with_branch(OPAQUE),
                 None => self.jwt.verify(presented).with_branch(JWT),
             },
@@ -139,15 +177,12 @@ impl<A: Verify, B: Verify> Verify for JwtOrOpaque<A, B> {
     }
 
     fn verify_if_responsible(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
-        match self.jwt.verify_if_responsible(presented) {
-            Some(verdict) if self.require_both => Some(self.verify_with_both(presented, verdict)),
-            Some(verdict) => Some(verdict.with_branch(JWT)),
-            None => {
-                let verify = || self.opaque.verify_if_responsible(presented);
-                let verdict = if self.is_opaque(presented) { verify() } else { presented.only_recognized(verify) };
-                verdict.map(|verdict| verdict.with_branch(OPAQUE))
-            }
+        if let Some(verdict) = self.jwt.verify_if_responsible(presented) {
+            return Some(self.conclude(presented, verdict, B::verify_if_responsible));
         }
+        let (opaque, is_opaque) = (&*self.opaque, self.is_opaque(presented));
+        let verdict = if is_opaque { opaque.verify_if_responsible(presented) } else { recognized(opaque, presented) };
+        verdict.map(|verdict| verdict.with_branch(OPAQUE))
     }
 
     fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
@@ -162,6 +197,14 @@ impl<A: Verify, B: Verify> Verify for JwtOrOpaque<A, B> {
         let token = token.clone().with_branches(inner);
         if branch == OPAQUE { self.opaque.is_still_valid(&token) } else { self.jwt.is_still_valid(&token) }
     }
+}
+
+/// Verifies a token that the first verifier is not responsible for. `None`: the second one isn't, either.
+type SecondVerdict<B> = fn(&B, &PresentedToken<'_>) -> Option<Verdict>;
+
+/// Verifies a JWT with the second verifier if it recognizes it by its issuer.
+fn recognized(opaque: &impl Verify, presented: &PresentedToken<'_>) -> Option<Verdict> {
+    presented.only_recognized(|| opaque.verify_if_responsible(presented))
 }
 
 /// The first and the second verifier, as branches of a token.

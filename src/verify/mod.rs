@@ -32,7 +32,7 @@ pub(crate) use self::jwt::check_signature;
 use self::presented_token::Tracked;
 pub use self::{
     cached::{CacheKey, CachedBuilder},
-    dynamic_issuers::{DynamicIssuers, DynamicIssuersBuilder},
+    dynamic_issuers::{DynamicIssuers, DynamicIssuersBuilder, IssuerInquiry},
     introspection::{ClientAuthentication, IntrospectionVerifierBuilder},
     jwt::{JwtVerifierBuilder, OptionalClaim},
     jwt_or_opaque::JwtOrOpaqueBuilder,
@@ -151,7 +151,13 @@ pub enum Verdict {
 impl Verdict {
     /// Returns a verdict whose result is the output of this future.
     pub fn later(verifying: impl Future<Output = Result<Token, AuthError>> + Send + 'static) -> Self {
-        Self::Later(VerdictFuture { verifying: Box::pin(verifying), branches: Branches::default() })
+        Self::Later(VerdictFuture { verifying: Box::pin(verifying), branches: Branches::default(), undecided: false })
+    }
+
+    /// Like [`later`](Self::later), for a verifier that knows only later whether it is responsible for the token. If it isn't,
+    /// the error is [`AuthError::not_responsible`].
+    fn undecided(verifying: impl Future<Output = Result<Token, AuthError>> + Send + 'static) -> Self {
+        Self::Later(VerdictFuture { verifying: Box::pin(verifying), branches: Branches::default(), undecided: true })
     }
 
     /// Records in the token which of two verifiers made it.
@@ -161,8 +167,8 @@ impl Verdict {
                 let branches = token.branches().push(second);
                 token.with_branches(branches)
             })),
-            Self::Later(VerdictFuture { verifying, branches }) => {
-                Self::Later(VerdictFuture { verifying, branches: branches.push(second) })
+            Self::Later(VerdictFuture { verifying, branches, undecided }) => {
+                Self::Later(VerdictFuture { verifying, branches: branches.push(second), undecided })
             }
         }
     }
@@ -185,6 +191,14 @@ pub struct VerdictFuture {
     verifying: Pin<Box<dyn Future<Output = Result<Token, AuthError>> + Send>>,
     /// Added to the token's choices.
     branches: Branches,
+    /// True if the result may be that the verifier isn't responsible for the token.
+    undecided: bool,
+}
+
+impl VerdictFuture {
+    fn is_undecided(&self) -> bool {
+        self.undecided
+    }
 }
 
 impl Future for VerdictFuture {

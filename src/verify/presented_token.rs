@@ -80,7 +80,7 @@ impl<'r> PresentedToken<'r> {
     /// so the request counts as read.
     pub(super) fn to_owned(&self) -> OwnedPresentedToken {
         let credentials = self.credentials.clone().into_owned();
-        OwnedPresentedToken { credentials, parts: self.parts().clone(), demand: self.demand() }
+        OwnedPresentedToken { credentials, parts: Arc::new(self.parts().clone()), demand: self.demand() }
     }
 
     /// Returns what `read` returns, and whether it read more than the token. Calls can be nested; the outer call also
@@ -183,7 +183,7 @@ impl<T> Tracked<Option<T>> {
 /// A copy of a [`PresentedToken`] that doesn't borrow from the request.
 pub(super) struct OwnedPresentedToken {
     credentials: Credentials<'static>,
-    parts: Parts,
+    pub(super) parts: Arc<Parts>,
     demand: Option<Arc<Demand>>,
 }
 

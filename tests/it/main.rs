@@ -10,6 +10,7 @@ mod cached;
 mod claims;
 mod cross_site;
 mod discovery;
+mod dynamic_issuers;
 mod extension_points;
 mod extractors;
 mod fake_issuer;

@@ -9,7 +9,7 @@ use tower_oauth::{
     error::AuthErrorKind,
     keys::Algorithm,
     testing::{Forgery, ManualClock, MockIssuer, TokenBuilder},
-    verify::{DynamicIssuers, JwtOrOpaqueBuilder, TrustedIssuers, Verdict, Verify},
+    verify::{DynamicIssuers, IssuerInquiry, JwtOrOpaqueBuilder, TrustedIssuers, Verdict, Verify},
 };
 
 use crate::{
@@ -324,9 +324,9 @@ async fn never_introspects_tokens_of_any_of_several_known_issuers() {
     let issuers = || TrustedIssuers::new([one.verifier(API), two.verifier(API)]).unwrap();
     let tenants = {
         let (one, two) = (one.clone(), two.clone());
-        DynamicIssuers::new(move |named| {
-            let known = [&one, &two].into_iter().find(|issuer| issuer.identifier() == named);
-            known.map(|known| known.verifier(API))
+        DynamicIssuers::new(move |inquiry: IssuerInquiry| {
+            let known = [&one, &two].into_iter().find(|issuer| issuer.identifier() == inquiry.issuer());
+            std::future::ready(known.map(|known| known.verifier(API)))
         })
     };
     let nested = JwtOrOpaque::new(one.verifier(API), two.verifier(API));
