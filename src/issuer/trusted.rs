@@ -191,7 +191,6 @@ impl Issuer {
     }
 
     /// Logs failures of key fetches at `debug` instead of `warn`, while only unauthenticated clients have named this issuer.
-    #[allow(dead_code, reason = "for issuers that a token names")]
     pub(crate) fn set_quiet(&self, quiet: bool) {
         if let IssuerKeys::Remote(keys) = &self.keys {
             keys.set_quiet(quiet);

@@ -188,7 +188,11 @@ impl KnownIssuers {
         if kept.is_none() && place == IssuerPlace::Newcomer {
             changes.budget.spend(Moment::now(&*self.clock)).map_err(AuthError::unavailable)?;
         }
-        let verifier = kept.unwrap_or_else(|| Arc::new(answer));
+        let verifier = kept.unwrap_or_else(|| {
+            // Any client can cause the fetches of a newcomer's keys, so their failures are no warnings.
+            answer.issuer().set_quiet(place == IssuerPlace::Newcomer);
+            Arc::new(answer)
+        });
         let approval = if by_head { StoredApproval::ByHead } else { StoredApproval::Since(before.started) };
         if valid {
             return Ok(self.put(issuer, place, before, verifier, approval));
@@ -215,6 +219,7 @@ impl KnownIssuers {
         };
         let same = known.verifier.as_ref().is_some_and(|verifier| Arc::ptr_eq(verifier, &approved.verifier));
         if same && !self.established.contains_key(issuer) {
+            approved.verifier.issuer().set_quiet(false);
             insert(&self.established, issuer, known);
             self.newcomers.invalidate(issuer);
         }
