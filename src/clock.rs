@@ -120,6 +120,26 @@ impl Moment {
     }
 }
 
+/// The end of an age that began at some [`Moment`], by whichever clock reaches it first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline {
+    elapsed: Duration,
+    /// `None`: later than any time of day.
+    time_of_day: Option<SystemTime>,
+}
+
+impl Deadline {
+    /// Returns the moment at which something that began at `began` has this age.
+    pub(crate) fn after(began: &Moment, age: Duration) -> Self {
+        Self { elapsed: began.elapsed.saturating_add(age), time_of_day: began.time_of_day.checked_add(age) }
+    }
+
+    /// True if the age is reached.
+    pub(crate) fn is_reached(&self, now: &Moment) -> bool {
+        now.elapsed >= self.elapsed || self.time_of_day.is_some_and(|end| now.time_of_day >= end)
+    }
+}
+
 /// Returns the time of day in whole seconds since 1970-01-01 (UTC).
 #[cfg(feature = "token-endpoint")]
 pub(crate) fn unix_seconds(clock: &dyn Clock) -> u64 {

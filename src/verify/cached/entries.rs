@@ -10,7 +10,12 @@ use quick_cache::{
 };
 
 use super::key::{EntryKey, TokenDigest, VerdictContext};
-use crate::{claims::NumericDate, clock::Moment, error::AuthError, token::Token};
+use crate::{
+    claims::NumericDate,
+    clock::{Deadline, Moment},
+    error::AuthError,
+    token::Token,
+};
 
 /// Limits of the cache.
 #[derive(Clone)]
@@ -38,8 +43,7 @@ struct CacheEntry<T> {
     value: T,
     /// [`EntryKey::context`]. The entry is found by the digest of the token alone.
     context: VerdictContext,
-    stored: Moment,
-    max_age: Duration,
+    expires: Deadline,
 }
 
 /// Weighs entries in bytes. Each weighs at least its share of all bytes, so the total weight bounds their number too.
@@ -71,10 +75,7 @@ impl CacheEntries {
     }
 
     pub(super) fn accepted(&self, key: &EntryKey, now: &Moment) -> Option<Token> {
-        let token = self.accepted.get(&key.digest).filter(|entry| entry.is_for(key, now))?.value;
-        // The time of day is checked too: it may have been set forward, or the machine may have been suspended.
-        let expired = token.facts().expires_at.is_some_and(|expires| expires <= NumericDate::of(now.time_of_day()));
-        (!expired).then_some(token)
+        self.accepted.get(&key.digest).filter(|entry| entry.is_for(key, now)).map(|entry| entry.value)
     }
 
     pub(super) fn refused(&self, key: &EntryKey, now: &Moment) -> Option<AuthError> {
@@ -83,7 +84,8 @@ impl CacheEntries {
 
     pub(super) fn store_accepted(&self, key: &EntryKey, token: &Token, now: Moment, max_age: Duration) {
         let max_age = match token.facts().expires_at {
-            // RFC 7662 §4: not cached beyond `exp`, and without leeway. A token with an invalid date is not cached.
+            // RFC 7662 §4: not cached beyond `exp`, and without leeway, also if the time of day is set forward. A token with an
+            // invalid date is not cached.
             Some(NumericDate(expires)) => {
                 let NumericDate(now) = NumericDate::of(now.time_of_day());
                 Duration::try_from_secs_f64(expires - now).unwrap_or_default().min(max_age)
@@ -120,7 +122,8 @@ fn insert<T: Clone, W: Weighter<TokenDigest, CacheEntry<T>> + Clone>(
     max_age: Duration,
 ) {
     if !max_age.is_zero() {
-        cache.insert(key.digest, CacheEntry { value, context: key.context, stored, max_age });
+        let expires = Deadline::after(&stored, max_age);
+        cache.insert(key.digest, CacheEntry { value, context: key.context, expires });
     }
 }
 
@@ -139,7 +142,7 @@ fn with_ghosts(expected: usize, bytes: u64, weight: Weight) -> Cache<TokenDigest
 impl<T> CacheEntry<T> {
     /// True if the entry belongs to this key and has not expired.
     fn is_for(&self, key: &EntryKey, now: &Moment) -> bool {
-        self.context == key.context && self.stored.age(now) < self.max_age
+        self.context == key.context && !self.expires.is_reached(now)
     }
 }
 
