@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::{CacheKey, PresentedToken, Verdict, VerdictFuture, Verify};
 use crate::{
+    claims::VerifierId,
     error::{AuthError, Reason},
     jws::has_jwt_form,
     token::Token,
@@ -40,6 +41,7 @@ use crate::{
 /// their tokens by the issuer.
 #[derive(Debug)]
 pub struct JwtOrOpaque<A, B> {
+    id: VerifierId,
     jwt: A,
     opaque: Arc<B>,
     require_both: bool,
@@ -110,7 +112,9 @@ impl<A: Verify, B: Verify> JwtOrOpaque<A, B> {
     fn verify_with_both(&self, presented: &PresentedToken<'_>, first: Verdict) -> Verdict {
         match first {
             Verdict::Now(result) => match check_first(result) {
-                Ok(()) => self.opaque.verify(presented),
+                Ok(()) => from_side(&*self.opaque, presented, |opaque| {
+                    presented.only_recognized(false, || opaque.verify(presented))
+                }),
                 Err(error) => Verdict::Now(Err(error)),
             },
             Verdict::Later(verifying) => {
@@ -160,15 +164,18 @@ impl<A: Verify, B: Verify> JwtOrOpaqueBuilder<A, B> {
     #[must_use]
     pub fn build(self) -> JwtOrOpaque<A, B> {
         let Self { jwt, opaque, require_both, introspect_foreign_jwts } = self;
-        JwtOrOpaque { jwt, opaque: Arc::new(opaque), require_both, introspect_foreign_jwts }
+        JwtOrOpaque { id: VerifierId::new(), jwt, opaque: Arc::new(opaque), require_both, introspect_foreign_jwts }
     }
 }
 
 impl<A: Verify, B: Verify> Verify for JwtOrOpaque<A, B> {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
-        match self.jwt.verify_if_responsible(presented) {
+        presented.called(self.id);
+        match from_side(&self.jwt, presented, |jwt| jwt.verify_if_responsible(presented)) {
             Some(verdict) => self.conclude(presented, verdict, |opaque, presented| Some(opaque.verify(presented))),
-            None if self.is_opaque(presented) => self.opaque.verify(presented).with_branch(OPAQUE),
+            None if self.is_opaque(presented) => {
+                from_side(&*self.opaque, presented, |opaque| opaque.verify(presented)).with_branch(OPAQUE)
+            }
             None => match recognized(&*self.opaque, presented) {
                 Some(verdict) => verdict.with_branch(OPAQUE),
                 None => self.jwt.verify(presented).with_branch(JWT),
@@ -177,15 +184,21 @@ impl<A: Verify, B: Verify> Verify for JwtOrOpaque<A, B> {
     }
 
     fn verify_if_responsible(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
-        if let Some(verdict) = self.jwt.verify_if_responsible(presented) {
+        presented.called(self.id);
+        if let Some(verdict) = from_side(&self.jwt, presented, |jwt| jwt.verify_if_responsible(presented)) {
             return Some(self.conclude(presented, verdict, B::verify_if_responsible));
         }
         let (opaque, is_opaque) = (&*self.opaque, self.is_opaque(presented));
-        let verdict = if is_opaque { opaque.verify_if_responsible(presented) } else { recognized(opaque, presented) };
+        let verdict = if is_opaque {
+            from_side(opaque, presented, |opaque| opaque.verify_if_responsible(presented))
+        } else {
+            recognized(opaque, presented)
+        };
         verdict.map(|verdict| verdict.with_branch(OPAQUE))
     }
 
     fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
+        key.add_verifier(self.id);
         self.jwt.cache_key(presented, key);
         self.opaque.cache_key(presented, key);
     }
@@ -204,7 +217,21 @@ type SecondVerdict<B> = fn(&B, &PresentedToken<'_>) -> Option<Verdict>;
 
 /// Verifies a JWT with the second verifier if it recognizes it by its issuer.
 fn recognized(opaque: &impl Verify, presented: &PresentedToken<'_>) -> Option<Verdict> {
-    presented.only_recognized(|| opaque.verify_if_responsible(presented))
+    from_side(opaque, presented, |opaque| presented.only_recognized(true, || opaque.verify_if_responsible(presented)))
+}
+
+/// Returns what `verify` returns. A cache sees only that some verifier reads the request and that some verifier adds to the
+/// key. So a verdict of one that reads the request but adds nothing is marked here: it is never cached.
+fn from_side<V: Verify, T>(side: &V, presented: &PresentedToken<'_>, verify: impl FnOnce(&V) -> T) -> T {
+    let (result, request_read) = presented.track_reads(|| verify(side));
+    if request_read && presented.is_tracked() {
+        let mut key = CacheKey::new();
+        let ((), request_in_key) = presented.track_reads(|| side.cache_key(presented, &mut key));
+        if !request_in_key || !key.is_extended() {
+            presented.called_unknown();
+        }
+    }
+    result
 }
 
 /// The first and the second verifier, as branches of a token.

@@ -25,6 +25,8 @@ pub struct PresentedToken<'r> {
     parts: &'r Parts,
     /// True if more than the token was read. A cached verdict may then depend on it.
     request_read: Cell<bool>,
+    /// True if a permit to make a token was returned.
+    permitted: Cell<bool>,
     /// Inside of a [`Cached`](crate::Cached): the verifiers of this crate that were called.
     called: Cell<Option<VerifierIds>>,
     /// Inside of a [`Cached`](crate::Cached): the clients that wait for this verification.
@@ -49,9 +51,15 @@ impl<'r> PresentedToken<'r> {
     }
 
     fn with_demand(credentials: Credentials<'r>, parts: &'r Parts, demand: SharedDemand) -> Self {
-        let (request_read, called) = (Cell::new(false), Cell::new(None));
-        let only_recognized = Cell::new(false);
-        Self { credentials, parts, request_read, called, demand: RefCell::new(demand), only_recognized }
+        Self {
+            credentials,
+            parts,
+            request_read: Cell::new(false),
+            permitted: Cell::new(false),
+            called: Cell::new(None),
+            demand: RefCell::new(demand),
+            only_recognized: Cell::new(false),
+        }
     }
 
     /// Returns the token exactly as it was sent. It has only the characters of RFC 6750 §2.1 and at most the server's
@@ -79,6 +87,7 @@ impl<'r> PresentedToken<'r> {
     /// Copies the token and the head, for a verifier that runs later. Nothing is known about what that verifier will read,
     /// so the request counts as read.
     pub(super) fn to_owned(&self) -> OwnedPresentedToken {
+        self.called_unknown();
         let credentials = self.credentials.clone().into_owned();
         OwnedPresentedToken { credentials, parts: Arc::new(self.parts().clone()), demand: self.demand() }
     }
@@ -98,14 +107,17 @@ impl<'r> PresentedToken<'r> {
     pub(super) fn track<T>(&self, verify: impl FnOnce() -> T) -> Tracked<T> {
         let called_before = self.called.replace(Some(VerifierIds::default()));
         let outer = self.demand.replace(SharedDemand::Shared(None));
+        let permitted_before = self.permitted.take();
         let (result, request_read) = self.track_reads(verify);
+        let permitted = self.permitted.get();
+        self.permitted.set(permitted_before || permitted);
         let demand = match self.demand.replace(outer) {
             SharedDemand::Shared(demand) => demand,
             SharedDemand::Request => None,
         };
         let called = self.called.get().unwrap_or_default();
         self.called.set(called_before.map(|before| before.with_all(called)));
-        Tracked { result, request_read, called, demand }
+        Tracked { result, request_read, called, permitted, demand }
     }
 
     /// Returns the requests that wait for this verification, or `None` if it belongs to this request only.
@@ -116,9 +128,10 @@ impl<'r> PresentedToken<'r> {
         }
     }
 
-    /// Returns what `verify` returns. During the call, a verifier is responsible for the token only if it recognizes it.
-    pub(super) fn only_recognized<T>(&self, verify: impl FnOnce() -> T) -> T {
-        let before = self.only_recognized.replace(true);
+    /// Returns what `verify` returns. If `only`, a verifier is responsible for the token during the call only if it
+    /// recognizes it.
+    pub(super) fn only_recognized<T>(&self, only: bool, verify: impl FnOnce() -> T) -> T {
+        let before = self.only_recognized.replace(only);
         let result = verify();
         self.only_recognized.set(before);
         result
@@ -142,6 +155,18 @@ impl<'r> PresentedToken<'r> {
         }
     }
 
+    /// Records that a verifier is called about which the cache knows nothing.
+    pub(super) fn called_unknown(&self) {
+        if self.is_tracked() {
+            self.called.set(Some(VerifierIds::UNKNOWN));
+        }
+    }
+
+    /// True inside of a [`Cached`](crate::Cached).
+    pub(super) fn is_tracked(&self) -> bool {
+        self.called.get().is_some()
+    }
+
     /// Returns what `verify` returns, and records only `id` as called. For a verifier that chooses another one by nothing but
     /// the token, and whose own id stands for all of them.
     pub(super) fn called_instead<T>(&self, id: VerifierId, verify: impl FnOnce() -> T) -> T {
@@ -154,6 +179,7 @@ impl<'r> PresentedToken<'r> {
     /// Returns the permit to make a [`Token`].
     #[must_use]
     pub fn permit(&self) -> TokenPermit {
+        self.permitted.set(true);
         TokenPermit { made_by_verification: () }
     }
 }
@@ -169,14 +195,16 @@ pub(super) struct Tracked<T> {
     pub(super) result: T,
     pub(super) request_read: bool,
     pub(super) called: VerifierIds,
+    /// True if a verifier of the application may have made a token.
+    pub(super) permitted: bool,
     /// The requests that wait for the result, if the verifier asked for them.
     pub(super) demand: Option<Arc<Demand>>,
 }
 
 impl<T> Tracked<Option<T>> {
     pub(super) fn transpose(self) -> Option<Tracked<T>> {
-        let Self { result, request_read, called, demand } = self;
-        Some(Tracked { result: result?, request_read, called, demand })
+        let Self { result, request_read, called, permitted, demand } = self;
+        Some(Tracked { result: result?, request_read, called, permitted, demand })
     }
 }
 

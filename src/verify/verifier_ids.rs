@@ -11,6 +11,9 @@ use crate::claims::VerifierId;
 pub(super) struct VerifierIds([u64; MAX_IDS]);
 
 impl VerifierIds {
+    /// A set about which nothing is known.
+    pub(super) const UNKNOWN: Self = Self([TOO_MANY; MAX_IDS]);
+
     /// Returns the set with `id`.
     pub(super) fn with(self, id: VerifierId) -> Self {
         self.with_number(id.number())
@@ -33,7 +36,7 @@ impl VerifierIds {
     fn with_number(mut self, number: u64) -> Self {
         match self.0.iter_mut().find(|known| **known == 0 || **known == number) {
             Some(place) => *place = number,
-            None => self.0 = [TOO_MANY; MAX_IDS],
+            None => self = Self::UNKNOWN,
         }
         self
     }
@@ -48,6 +51,6 @@ impl VerifierIds {
 }
 
 /// More verifiers than this behind one cache are unusual. Their verdicts are not cached.
-const MAX_IDS: usize = 4;
+const MAX_IDS: usize = 6;
 /// In a set with more verifiers. Nothing is then known about it.
 const TOO_MANY: u64 = u64::MAX;

@@ -75,11 +75,11 @@ impl CacheEntries {
     }
 
     pub(super) fn accepted(&self, key: &EntryKey, now: &Moment) -> Option<Token> {
-        self.accepted.get(&key.digest).filter(|entry| entry.is_for(key, now)).map(|entry| entry.value)
+        live(&self.accepted, key, now)
     }
 
     pub(super) fn refused(&self, key: &EntryKey, now: &Moment) -> Option<AuthError> {
-        self.refused.get(&key.digest).filter(|entry| entry.is_for(key, now)).map(|entry| entry.value)
+        live(&self.refused, key, now)
     }
 
     pub(super) fn store_accepted(&self, key: &EntryKey, token: &Token, now: Moment, max_age: Duration) {
@@ -114,6 +114,21 @@ impl CacheEntries {
     }
 }
 
+/// Returns the value of an entry that has not expired.
+fn live<T: Clone, W: Weighter<TokenDigest, CacheEntry<T>> + Clone>(
+    cache: &Cache<TokenDigest, CacheEntry<T>, W>,
+    key: &EntryKey,
+    now: &Moment,
+) -> Option<T> {
+    let entry = cache.get(&key.digest)?;
+    if entry.expires.is_reached(now) {
+        // Removed, so that a time of day that is set back doesn't make it valid again.
+        cache.remove_if(&key.digest, |entry| entry.expires.is_reached(now));
+        return None;
+    }
+    (entry.context == key.context).then_some(entry.value)
+}
+
 fn insert<T: Clone, W: Weighter<TokenDigest, CacheEntry<T>> + Clone>(
     cache: &Cache<TokenDigest, CacheEntry<T>, W>,
     key: &EntryKey,
@@ -136,13 +151,6 @@ fn with_ghosts(expected: usize, bytes: u64, weight: Weight) -> Cache<TokenDigest
         Ok(options) => Cache::with_options(options, weight, DefaultHashBuilder::default(), DefaultLifecycle::default()),
         // All required options are set. The fallback keeps the bounds.
         Err(_) => Cache::with_weighter(expected, bytes, weight),
-    }
-}
-
-impl<T> CacheEntry<T> {
-    /// True if the entry belongs to this key and has not expired.
-    fn is_for(&self, key: &EntryKey, now: &Moment) -> bool {
-        self.context == key.context && !self.expires.is_reached(now)
     }
 }
 

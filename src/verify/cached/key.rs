@@ -17,7 +17,7 @@ pub struct CacheKey {
 }
 
 impl CacheKey {
-    pub(super) fn new() -> Self {
+    pub(in crate::verify) fn new() -> Self {
         Self { verifiers: VerifierIds::default(), parts: None }
     }
 
@@ -32,7 +32,7 @@ impl CacheKey {
         self.parts = Some(sha256([before.as_slice(), part.as_ref()]));
     }
 
-    pub(super) fn is_extended(&self) -> bool {
+    pub(in crate::verify) fn is_extended(&self) -> bool {
         self.parts.is_some() || !self.verifiers.is_empty()
     }
 }
@@ -61,6 +61,12 @@ pub(super) struct VerdictContext {
     pub(super) verifiers: VerifierIds,
     /// The hash of the parts in the [`CacheKey`], if there are any.
     parts: Option<[u8; 32]>,
+}
+
+impl VerdictContext {
+    pub(super) fn has_parts(&self) -> bool {
+        self.parts.is_some()
+    }
 }
 
 pub(super) struct KeyHasher {

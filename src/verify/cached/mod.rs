@@ -197,9 +197,12 @@ impl<V: Verify> Cached<V> {
     /// Stores the verdict of the verifier, unless it may depend on something that is not in the key. A verdict that must wait
     /// becomes one that other requests can join.
     fn settle(&self, miss: &Miss, presented: &PresentedToken<'_>, tracked: Tracked<Verdict>) -> Verdict {
-        let Tracked { result: verdict, request_read, called, demand } = tracked;
-        let request_in_key = miss.reads_request || !request_read;
-        let cacheable = request_in_key && miss.key.context.verifiers.contains_all(&called);
+        let Tracked { result: verdict, request_read, called, permitted, demand } = tracked;
+        let context = &miss.key.context;
+        // A verifier of the application that makes a verdict itself is known to the key only by a part that it adds.
+        let made_by_application = permitted || called.is_empty();
+        let request_in_key = !request_read || (miss.reads_request && (context.has_parts() || !made_by_application));
+        let cacheable = request_in_key && context.verifiers.contains_all(&called);
         match verdict {
             Verdict::Now(result) => {
                 if let Some(token) = result.as_ref().ok().filter(|_| cacheable) {
@@ -227,11 +230,10 @@ impl<V: Verify> Cached<V> {
         let Ok(runtime) = Handle::try_current() else { return alone(verifying, Some(demand), presented) };
         let shared = &self.shared;
         let waiter = self.waiter(presented, Moment::now(&*self.settings.clock));
-        let unavailable = || Verdict::Now(Err(AuthError::unavailable(RETRY_AFTER)));
-        let (flight, completer) = match shared.flights.start(miss, Arc::clone(&demand), &waiter) {
-            Start::Started(flight, completer) => (flight, completer),
+        let (verdict, completer) = match shared.flights.start(miss, Arc::clone(&demand), &waiter) {
+            Start::Started(verdict, completer) => (verdict, completer),
             Start::Joined(verdict) => return verdict,
-            Start::Full => return unavailable(),
+            Start::Full => return Verdict::Now(Err(AuthError::unavailable(RETRY_AFTER))),
         };
         let key = miss.key;
         // Another verification may have started and ended since the look-up.
@@ -239,7 +241,6 @@ impl<V: Verify> Cached<V> {
             shared.flights.complete(&key, completer, result.clone(), |_| ());
             return Verdict::Now(result);
         }
-        let Some(verdict) = flight.verdict(&waiter) else { return unavailable() };
         let (shared, settings) = (Arc::clone(shared), self.settings.clone());
         runtime.spawn(async move {
             let result = tokio::select! {
@@ -256,10 +257,14 @@ impl<V: Verify> Cached<V> {
 
 /// Returns the verdict of a verification that no other request shares. Its request waits as long as the verification runs.
 fn alone(verifying: VerdictFuture, demand: Option<Arc<Demand>>, presented: &PresentedToken<'_>) -> Verdict {
-    let waiting = demand.and_then(|demand| demand.wait(presented.demand()));
+    let demand = demand.unwrap_or_default();
+    let waiting = demand.wait(presented.demand());
     Verdict::later(async move {
         let _waiting = waiting;
-        verifying.await
+        tokio::select! {
+            result = verifying => result,
+            () = demand.stopped() => Err(AuthError::unavailable(RETRY_AFTER)),
+        }
     })
 }
 

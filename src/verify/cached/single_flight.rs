@@ -60,8 +60,8 @@ pub(super) struct Waiter<'w> {
 }
 
 pub(super) enum Start {
-    /// The caller runs the verification.
-    Started(InFlight, Completer),
+    /// The caller runs the verification, and its request waits for the verdict.
+    Started(Verdict, Completer),
     /// Another request started it first.
     Joined(Verdict),
     /// Too many verifications are running, and clients wait for all of them.
@@ -81,10 +81,12 @@ impl SingleFlight {
         let (sender, receiver) = watch::channel(None);
         let flight = InFlight { result: receiver, started: waiter.now, demand };
         let completer = Completer { result: sender };
+        // The request waits from now on, so that the verification isn't stopped before its future exists.
+        let Some(verdict) = flight.verdict(waiter) else { return Start::Full };
         // This token may have been invalidated since the look-up. So the verification is not in the table: no other request
         // joins it, and its result is not stored.
         if table.invalidations != miss.invalidations {
-            return Start::Started(flight, completer);
+            return Start::Started(verdict, completer);
         }
         if let Some(verdict) = table.flights.get(&miss.key).and_then(|running| running.verdict(waiter)) {
             return Start::Joined(verdict);
@@ -92,8 +94,8 @@ impl SingleFlight {
         if !table.has_room(&waiter.now) {
             return Start::Full;
         }
-        table.flights.insert(miss.key, flight.clone());
-        Start::Started(flight, completer)
+        table.flights.insert(miss.key, flight);
+        Start::Started(verdict, completer)
     }
 
     /// Passes the result to the waiting requests, and calls `store` unless the token was invalidated. The lock is held, so no

@@ -223,3 +223,116 @@ fn a_cache_returns_the_verdict_of_the_chosen_verifier_in_any_order_of_requests()
         })
     });
 }
+
+/// Accepts one opaque token. Reads nothing but the token, so the defaults of the other methods are right.
+struct StaticToken(&'static str);
+
+impl Verify for StaticToken {
+    fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
+        Verdict::Now(if presented.token() == self.0 {
+            presented.permit().token(&json!({"sub": self.0}))
+        } else {
+            Err(tower_oauth::AuthError::invalid_token())
+        })
+    }
+}
+
+#[tokio::test]
+async fn two_combinations_that_share_a_verifier_share_no_verdicts() {
+    let jwt = issuer().verifier(API);
+    let of = |token| Arc::new(JwtOrOpaque::new(jwt.clone(), StaticToken(token)));
+    let plain = ByHost(vec![of("key-of-a"), of("key-of-b")]);
+    let cached = Cached::new(plain.clone(), HOUR);
+    assert!(at_host(&plain, 1, "key-of-a").await.is_err());
+    assert!(at_host(&cached, 1, "key-of-a").await.is_err());
+    assert!(at_host(&cached, 0, "key-of-a").await.is_ok());
+    assert!(at_host(&cached, 1, "key-of-a").await.is_err(), "A's key is accepted at host B");
+}
+
+#[tokio::test]
+async fn routes_that_require_both_verdicts_find_none_of_other_routes() {
+    struct Revoked(JwtVerifier);
+    // Stands for introspection: refuses the (revoked) JWT, but has an id in the key.
+    impl Verify for Revoked {
+        fn verify(&self, _: &PresentedToken<'_>) -> Verdict {
+            Verdict::Now(Err(tower_oauth::AuthError::invalid_token()))
+        }
+        fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
+            self.0.cache_key(presented, key);
+        }
+    }
+    let (jwt, other) = (issuer().verifier(API), issuer().verifier(OTHER_API));
+    let usual = JwtOrOpaque::new(jwt.clone(), Revoked(other.clone()));
+    let critical = JwtOrOpaque::builder(jwt.clone(), Revoked(other.clone())).require_both().build();
+    let plain = ByHost(vec![Arc::new(usual), Arc::new(critical)]);
+    let cached = Cached::new(plain.clone(), HOUR);
+    let token = issuer().token("ada").sign();
+    assert!(at_host(&plain, 1, &token).await.is_err());
+    assert!(at_host(&cached, 0, &token).await.is_ok());
+    assert!(at_host(&cached, 1, &token).await.is_err(), "revoked JWT accepted at the critical route");
+}
+
+#[tokio::test]
+async fn a_verifier_that_reads_the_request_and_adds_nothing_is_not_cached_beside_one_that_adds() {
+    struct Tenant;
+    impl Verify for Tenant {
+        fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
+            let _ = presented.parts();
+            Verdict::Now(Err(tower_oauth::AuthError::invalid_token()))
+        }
+        fn verify_if_responsible(&self, presented: &PresentedToken<'_>) -> Option<Verdict> {
+            presented.token().starts_with("tenant").then(|| self.verify(presented))
+        }
+        fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
+            key.add(presented.parts().headers.get("tenant").map_or(&b""[..], |value| value.as_bytes()));
+        }
+    }
+    let by_host = verifier_from(|presented| {
+        let first = presented.parts().headers["host"] == "0";
+        Verdict::Now(if first {
+            presented.permit().token(&json!({"sub": "a"}))
+        } else {
+            Err(tower_oauth::AuthError::invalid_token())
+        })
+    });
+    let cached = Cached::new(JwtOrOpaque::new(Tenant, by_host), HOUR);
+    assert!(at_host(&cached, 0, "opaque").await.is_ok());
+    assert!(
+        at_host(&cached, 1, "opaque").await.is_err(),
+        "a verifier that reads the request without a cache key was cached"
+    );
+}
+
+/// A combination of the application, which shares a verifier with others and accepts API keys by itself.
+#[tokio::test]
+async fn a_verdict_that_the_application_makes_by_the_request_needs_a_part_in_the_key() {
+    #[derive(Clone)]
+    struct KeyOrJwt(JwtVerifier);
+    impl Verify for KeyOrJwt {
+        fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
+            let host = presented.parts().headers["host"].to_str().unwrap();
+            if presented.token() == format!("key-of-{host}") {
+                return Verdict::Now(presented.permit().token(&json!({"sub": host})));
+            }
+            self.0.verify(presented)
+        }
+        fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut CacheKey) {
+            let _ = presented.parts();
+            self.0.cache_key(presented, key);
+        }
+        fn is_still_valid(&self, token: &Token) -> bool {
+            self.0.is_still_valid(token)
+        }
+    }
+    let counting = Counting::new(KeyOrJwt(issuer().verifier(API)));
+    let cached = Cached::new(counting.clone(), HOUR);
+    for _ in 0..2 {
+        assert!(at_host(&cached, 0, "key-of-0").await.is_ok());
+        assert!(at_host(&cached, 1, "key-of-0").await.is_err());
+    }
+    let (token, calls) = (issuer().token("ada").sign(), counting.calls());
+    for host in [0, 0, 1] {
+        assert!(at_host(&cached, host, &token).await.is_ok());
+    }
+    assert_eq!(counting.calls(), calls + 1, "a verdict of the verifier in the key is cached");
+}

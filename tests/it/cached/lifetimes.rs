@@ -247,3 +247,17 @@ fn a_verdict_is_never_used_longer_than_its_age_by_either_clock() {
         })
     });
 }
+
+#[tokio::test]
+async fn a_time_of_day_that_is_set_back_makes_no_expired_verdict_valid() {
+    let server = Server::with_ada();
+    let (cached, clock) = cached(&server, AGE);
+    assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
+    clock.suspend(24 * HOUR);
+    // Seen as expired: the server fails, so no new verdict replaces it.
+    server.set_response("ada", ServerResponse::Failure);
+    assert_eq!(subject(&cached, "ada").await, Err(AuthErrorKind::Unavailable));
+    clock.set(clock.now() - 24 * HOUR);
+    server.revoke("ada");
+    assert_eq!(subject(&cached, "ada").await, Err(AuthErrorKind::InvalidToken));
+}
