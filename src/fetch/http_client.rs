@@ -169,14 +169,14 @@ async fn send(client: &reqwest::Client, request: Request<Bytes>) -> Result<Respo
         reqwest::Request::try_from(request).map_err(|error| fetch_error("the request is malformed", error))?;
     let mut incoming = client.execute(request).await.map_err(|error| fetch_error("the connection failed", error))?;
     if incoming.content_length().is_some_and(|length| length > MAX_BODY_BYTES as u64) {
-        return Err(FetchError::new("the response is too large"));
+        return Err(FetchError::oversized());
     }
     let mut body = BytesMut::new();
     while let Some(chunk) =
         incoming.chunk().await.map_err(|error| fetch_error("the response was interrupted", error))?
     {
         if body.len() + chunk.len() > MAX_BODY_BYTES {
-            return Err(FetchError::new("the response is too large"));
+            return Err(FetchError::oversized());
         }
         body.extend_from_slice(&chunk);
     }

@@ -74,12 +74,13 @@ pub struct FetchError {
     description: String,
     source: Option<Arc<dyn Error + Send + Sync>>,
     retry_after: Option<Duration>,
+    oversized: bool,
 }
 
 impl FetchError {
     /// Returns an error with a short description, which is logged and must not contain a secret.
     pub fn new(description: impl Into<String>) -> Self {
-        Self { description: description.into(), source: None, retry_after: None }
+        Self { description: description.into(), source: None, retry_after: None, oversized: false }
     }
 
     /// Returns the error with its cause, for logs.
@@ -91,6 +92,16 @@ impl FetchError {
     /// Returns the error with the time for which the server asked not to repeat the request.
     pub(crate) fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
         Self { retry_after, ..self }
+    }
+
+    /// Returns the error for a response of more than [`MAX_BODY_BYTES`].
+    pub(crate) fn oversized() -> Self {
+        Self { oversized: true, ..Self::new("the response is too large") }
+    }
+
+    /// True if the server responded, with too large a body.
+    pub(crate) fn is_oversized(&self) -> bool {
+        self.oversized
     }
 
     pub(crate) fn retry_after(&self) -> Option<Duration> {

@@ -80,6 +80,11 @@ impl EndpointLocator {
         (since.age(now) < METADATA_LIFETIME).then(|| url.clone())
     }
 
+    /// Returns the URL, also if it is stale.
+    pub(crate) fn stale(&self) -> Option<String> {
+        self.given.clone().or_else(|| lock(&self.discovered).as_ref().map(|discovered| discovered.url.clone()))
+    }
+
     /// Marks the URL as stale until [`confirm`](Self::confirm).
     pub(crate) fn mark_stale(&self) -> StaleMark {
         StaleMark(lock(&self.discovered).as_mut().and_then(|discovered| discovered.since.take()))

@@ -121,7 +121,7 @@ pub(crate) async fn get(
     let request = request.body(Bytes::new()).map_err(|error| FetchError::new("not a URL").with_source(error))?;
     let response = fetch.fetch(request).await?;
     if response.body().len() > MAX_BODY_BYTES {
-        return Err(FetchError::new("the response is too large"));
+        return Err(FetchError::oversized());
     }
     Ok(response)
 }

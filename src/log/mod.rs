@@ -237,14 +237,14 @@ pub(crate) fn introspected(
     }
 }
 
-/// The introspection endpoint sent a response that looks like a wrong configuration of this API. Logged once for each fault,
+/// A token could not be introspected, in a way that looks like a wrong configuration of this API. Logged once for each cause,
 /// because a client may be able to cause it.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "no feature uses them"))]
 pub(crate) fn introspection_misconfigured(issuer: IssuerLabel<'_>, advice: &'static str, error: &FetchError) {
     #[cfg(feature = "tracing")]
     {
         let (issuer, cause) = (issuer.identifier, causes(error));
-        tracing::warn!(target: "tower_oauth", issuer, %error, cause, "the introspection endpoint sent no usable response for a token; if this happens to every token, {advice}. Further responses of this kind are debug events");
+        tracing::warn!(target: "tower_oauth", issuer, %error, cause, "the first failure of this kind to introspect a token; if it happens to every token, {advice}. The next ones are debug events");
     }
 }
 

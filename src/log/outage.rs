@@ -43,8 +43,8 @@ pub(crate) enum OutageLine {
 impl Outage {
     /// Records a failure.
     pub(crate) fn failed(&self, now: &Moment) -> Option<OutageLine> {
-        self.failing.store(true, Ordering::Relaxed);
         let mut state = lock(&self.state);
+        self.failing.store(true, Ordering::Relaxed);
         state.failures = state.failures.saturating_add(1);
         if state.last_line.is_some_and(|last| last.age(now) < LINE_INTERVAL) {
             return None;
@@ -56,10 +56,13 @@ impl Outage {
 
     /// Records a success.
     pub(crate) fn succeeded(&self, now: &Moment) -> Option<OutageLine> {
-        if !self.failing.swap(false, Ordering::Relaxed) {
+        // Most successes need no lock.
+        if !self.failing.load(Ordering::Relaxed) {
             return None;
         }
         let mut state = lock(&self.state);
+        self.failing.store(false, Ordering::Relaxed);
+        state.failures = 0;
         // An end is logged only if the outage was. So a client that causes short outages causes few lines.
         let reported = mem::take(&mut state.reported);
         if reported {

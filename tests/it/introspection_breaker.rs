@@ -386,3 +386,174 @@ async fn run(events: Vec<Event>) -> Result<(), TestCaseError> {
     prop_assert_eq!(fixture.kind("new").await, None, "and it closed the breaker");
     Ok(())
 }
+
+async fn fixture_with_known_tokens() -> (IntrospectionFixture, Answer) {
+    let fixture = fixture().await;
+    let good = Answer::Body(fixture.active_with("exp", json!(NOW + 1_000_000)).to_string());
+    for token in ["ada", "bob"] {
+        fixture.fake.introspection_of(token, good.clone());
+        assert_eq!(fixture.kind(token).await, None);
+        assert_eq!(fixture.kind(token).await, None, "known now");
+    }
+    (fixture, good)
+}
+
+#[tokio::test]
+async fn the_probe_of_a_stranger_keeps_out_no_known_token() {
+    let (fixture, _) = fixture_with_known_tokens().await;
+    fixture.clock.advance(61 * SECOND); // as with a cache and few users
+    fixture.fake.introspection(DOWN);
+    send_unknown(&fixture, "eve", FIVE).await;
+    fixture.clock.advance(SECOND);
+    fixture.fake.introspection_of("slow", Answer::Hang);
+    let count = fixture.fake.introspection_count();
+    let mut probe = Box::pin(fixture.authenticate("slow"));
+    tokio::select! { _ = &mut probe => panic!(), () = fixture.fake.wait_for_introspections(count + 1) => {} }
+    assert_eq!(fixture.kind("ada").await, None, "the stranger's probe runs for up to 5 s");
+}
+
+#[tokio::test]
+async fn the_probe_of_a_known_token_keeps_out_no_other_one_while_none_has_failed() {
+    let (fixture, _) = fixture_with_known_tokens().await;
+    fixture.clock.advance(11 * SECOND);
+    fixture.fake.introspection(DOWN);
+    send_unknown(&fixture, "eve", FIVE).await;
+    fixture.fake.introspection_of("ada", Answer::Hang);
+    let count = fixture.fake.introspection_count();
+    let mut probe = Box::pin(fixture.authenticate("ada"));
+    tokio::select! { _ = &mut probe => panic!(), () = fixture.fake.wait_for_introspections(count + 1) => {} }
+    assert_eq!(fixture.kind("bob").await, None, "no known token has failed");
+}
+
+fn times_opened(log: &Log) -> usize {
+    log.text().lines().filter(|line| line.contains("the circuit breaker opened")).count()
+}
+
+#[tokio::test]
+async fn many_failures_of_strangers_do_not_displace_the_successes_of_known_tokens() {
+    let (log, (fixture, _)) = (Log::default(), fixture_with_known_tokens().await);
+    log.capture(async {
+        fixture.fake.introspection(DOWN);
+        send_unknown(&fixture, "eve", 300).await;
+    })
+    .await;
+    assert_eq!(times_opened(&log), 0, "known tokens were accepted in this very second");
+}
+
+#[tokio::test]
+async fn the_success_that_closes_it_counts_against_opening_it_again() {
+    let (log, (fixture, _)) = (Log::default(), fixture_with_known_tokens().await);
+    log.capture(async {
+        fixture.clock.advance(11 * SECOND);
+        fixture.fake.introspection(DOWN);
+        for round in 0..20 {
+            send_unknown(&fixture, &format!("eve-{round}"), FIVE).await;
+            assert_eq!(fixture.kind("ada").await, None);
+        }
+    })
+    .await;
+    assert_eq!(times_opened(&log), 1, "ada was accepted in this very second");
+}
+
+#[tokio::test]
+async fn after_an_outage_a_rare_known_token_probes_before_strangers() {
+    let (fixture, good) = fixture_with_known_tokens().await;
+    // A real outage, with a Retry-After of 60 s.
+    for token in ["ada", "bob"] {
+        fixture.fake.introspection_of(token, DOWN);
+    }
+    fixture.fake.introspection(DOWN);
+    fixture.clock.advance(11 * SECOND);
+    for token in ["ada", "bob", "e1", "e2", "e3", "e4"] {
+        fixture.kind(token).await;
+    }
+    for token in ["ada", "bob"] {
+        fixture.fake.introspection_of(token, good.clone());
+    }
+    // The server is back for ada; a stranger polls with tokens that a firewall answers with 502.
+    let mut refused = 0;
+    for step in 0..600 {
+        fixture.clock.advance(Duration::from_millis(500));
+        if step % 200 == 199 {
+            refused += usize::from(fixture.kind("ada").await.is_some());
+        }
+        fixture.kind(&format!("eve-{step}")).await;
+    }
+    assert!(refused < 3, "ada was refused each time");
+}
+
+#[tokio::test]
+async fn known_tokens_probe_first_also_with_a_long_retry_after() {
+    let (fixture, good) = fixture_with_known_tokens().await;
+    let down = || Answer::Whole(503, "Retry-After: 60\r\n".to_owned(), Vec::new());
+    fixture.clock.advance(11 * SECOND);
+    fixture.fake.introspection(down());
+    for token in ["ada", "bob"] {
+        fixture.fake.introspection_of(token, down());
+    }
+    for token in ["ada", "bob", "e1", "e2", "e3", "e4"] {
+        fixture.kind(token).await;
+    }
+    // The server is back, but a firewall answers a stranger's tokens with 503. Ada comes every second, eve before her.
+    for token in ["ada", "bob"] {
+        fixture.fake.introspection_of(token, good.clone());
+    }
+    let mut refused = 0;
+    for second in 0..600 {
+        fixture.clock.advance(SECOND);
+        fixture.kind(&format!("eve-{second}")).await;
+        refused += usize::from(fixture.kind("ada").await.is_some());
+    }
+    assert!(refused < 130, "ada was refused in {refused} of 600 seconds");
+}
+
+#[tokio::test]
+async fn a_stranger_cannot_use_up_the_only_line_about_wrong_credentials() {
+    let (log, fixture) = (Log::default(), fixture().await);
+    log.capture(async {
+        fixture.fake.introspection_of("eve", Answer::Status(403));
+        fixture.kind("eve").await;
+        assert_eq!(fixture.kind("ada").await, None);
+        fixture.clock.advance(1800 * SECOND);
+        // Now the secret of this API has expired.
+        fixture.fake.introspection(Answer::Status(401));
+        for index in 0..100 {
+            fixture.kind("ada").await;
+            fixture.kind(&format!("user-{index}")).await;
+            fixture.clock.advance(SECOND);
+        }
+    })
+    .await;
+    let lines = log.text().lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).count();
+    assert!(lines >= 2, "no line about 200 requests with 503");
+}
+
+#[tokio::test]
+async fn after_a_long_outage_a_rare_known_token_is_accepted() {
+    let (fixture, good) = fixture_with_known_tokens().await;
+    fixture.clock.advance(11 * SECOND);
+    fixture.fake.introspection(DOWN);
+    for token in ["ada", "bob"] {
+        fixture.fake.introspection_of(token, DOWN);
+    }
+    for token in ["ada", "bob", "e1", "e2", "e3", "e4"] {
+        fixture.kind(token).await;
+    }
+    for _ in 0..300 {
+        fixture.clock.advance(SECOND);
+        fixture.kind("ada").await;
+    }
+    for token in ["ada", "bob"] {
+        fixture.fake.introspection_of(token, good.clone());
+    }
+    let (mut refused, mut sent) = (0, 0);
+    for step in 1..2000 {
+        fixture.clock.advance(Duration::from_millis(500));
+        fixture.kind(&format!("eve-{step}")).await;
+        if step % 194 == 0 {
+            sent += 1;
+            refused += usize::from(fixture.kind("ada").await.is_some());
+        }
+    }
+    assert!(refused <= 1, "ada was refused {refused} of {sent} times");
+}

@@ -292,7 +292,7 @@ async fn a_call_with_one_of_several_waiting_clients_left_is_not_stopped() {
 #[tokio::test]
 async fn a_full_table_of_the_cache_stops_calls_without_a_waiting_client_first() {
     let (held, clock) = (HeldCalls::default(), ManualClock::default());
-    let verifier = held.verifier(&clock, |builder| builder.max_concurrent_calls(10_000));
+    let verifier = held.verifier(&clock, |builder| builder.max_concurrent_calls(1_000));
     let verifier: Arc<dyn Verify> = Arc::new(Cached::builder(verifier, HOUR).clock(clock.clone()).build());
     let strangers: Vec<_> = (0..1024).map(|index| send(&verifier, &format!("unknown-{index}"))).collect();
     settle().await;
@@ -307,10 +307,13 @@ async fn a_full_table_of_the_cache_stops_calls_without_a_waiting_client_first() 
 }
 
 #[test]
-fn a_limit_of_zero_calls_is_a_configuration_mistake() {
+fn a_limit_of_no_or_too_many_calls_is_a_configuration_mistake() {
     let builder = IntrospectionVerifier::builder(issuer().issuer(), client(), API).endpoint("https://one.test/i");
     let error = builder.fetch(HeldCalls::default()).max_concurrent_calls(0).build().unwrap_err().to_string();
     assert!(error.contains("max_concurrent_calls: 0 permits no call; give at least 1"), "{error}");
+    let builder = IntrospectionVerifier::builder(issuer().issuer(), client(), API).endpoint("https://one.test/i");
+    let error = builder.fetch(HeldCalls::default()).max_concurrent_calls(1001).build().unwrap_err().to_string();
+    assert!(error.contains("max_concurrent_calls: 1001 is too many; give at most 1000"), "{error}");
 }
 
 /// What happens in a random order.
@@ -435,4 +438,148 @@ async fn a_verifier_that_hangs_gets_503_after_the_verification_timeout() {
     }
     let zero = ResourceServer::builder(Hangs).verification_timeout(Duration::ZERO).build().unwrap_err().to_string();
     assert!(zero.contains("verification_timeout: it is zero"), "{zero}");
+}
+
+/// Passes everything on; reads the request, and adds it to the key only if told so.
+struct ReadsRequest<V>(V, bool);
+impl<V: Verify> Verify for ReadsRequest<V> {
+    fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
+        let _ = presented.parts();
+        self.0.verify(presented)
+    }
+    fn cache_key(&self, presented: &PresentedToken<'_>, key: &mut tower_oauth::verify::CacheKey) {
+        if self.1 {
+            key.add(presented.parts().uri.path());
+        }
+        self.0.cache_key(presented, key);
+    }
+}
+
+#[tokio::test]
+async fn unwanted_calls_behind_an_inner_cache_that_cannot_cache_are_stopped() {
+    let (held, clock) = (HeldCalls::default(), ManualClock::default());
+    let inner = Cached::builder(ReadsRequest(four_slots(&held, &clock), false), HOUR).clock(clock.clone()).build();
+    let outer = Cached::builder(ReadsRequest(inner, true), HOUR).clock(clock.clone()).build();
+    let verifier: Arc<dyn Verify> = Arc::new(outer);
+    let requests: Vec<_> = ["a", "b", "c"].map(|token| send(&verifier, token)).into();
+    settle().await;
+    assert_eq!(held.running(), 3);
+    requests.iter().for_each(JoinHandle::abort);
+    settle().await;
+    let next = send(&verifier, "next");
+    settle().await;
+    assert!(held.tokens().contains(&"next".to_owned()), "{:?}", held.tokens());
+    held.end_active("next");
+    assert_eq!(kind(next).await, None);
+}
+
+#[tokio::test]
+async fn a_free_slot_goes_to_a_call_that_a_client_waits_for() {
+    let (held, clock) = (HeldCalls::default(), ManualClock::default());
+    let verifier: Arc<dyn Verify> = Arc::new(held.verifier(&clock, |b| b.max_concurrent_calls(4)));
+    let verifier: Arc<dyn Verify> = Arc::new(Cached::builder(verifier, HOUR).clock(clock.clone()).build());
+    let first: Vec<_> = ["a", "b", "c"].map(|token| send(&verifier, token)).into();
+    settle().await;
+    let waiting = send(&verifier, "w");
+    let other = send(&verifier, "x");
+    settle().await;
+    waiting.abort();
+    settle().await;
+    held.end_active("a");
+    settle().await;
+    assert!(held.tokens().contains(&"x".to_owned()), "{:?}", held.tokens());
+    drop((first, other));
+}
+
+/// Metadata and introspection without the network.
+#[derive(Clone)]
+struct SlowMetadata {
+    metadata_calls: Arc<std::sync::atomic::AtomicUsize>,
+    metadata: fn(usize) -> FetchFuture,
+}
+
+fn metadata_document() -> FetchFuture {
+    FetchFuture::new(async {
+        tokio::task::yield_now().await;
+        let document = json!({"issuer": ISSUER, "jwks_uri": "https://auth.test/jwks",
+            "introspection_endpoint": "https://auth.test/introspect"});
+        Ok(Response::builder().header("content-type", "application/json").body(document.to_string().into()).unwrap())
+    })
+}
+
+impl Fetch for SlowMetadata {
+    fn fetch(&self, request: Request<Bytes>) -> FetchFuture {
+        let path = request.uri().path().to_owned();
+        if path.contains(".well-known") {
+            let number = self.metadata_calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            return (self.metadata)(number);
+        }
+        if path != "/introspect" {
+            return FetchFuture::new(std::future::pending());
+        }
+        let body = String::from_utf8(request.into_body().to_vec()).unwrap();
+        let token = body.split('&').find_map(|pair| pair.strip_prefix("token=")).unwrap().to_owned();
+        FetchFuture::new(async move {
+            let status = if token.starts_with("eve") { 404 } else { 200 };
+            Ok(Response::builder().status(status).body(active(&token)).unwrap())
+        })
+    }
+}
+
+fn verifier_with_metadata(clock: &ManualClock, metadata: fn(usize) -> FetchFuture) -> (SlowMetadata, Arc<dyn Verify>) {
+    let fake = SlowMetadata { metadata_calls: Arc::default(), metadata };
+    let issuer = tower_oauth::Issuer::builder(ISSUER).fetch(fake.clone()).clock(clock.clone()).build().unwrap();
+    let builder = IntrospectionVerifier::builder(issuer, client(), API).clock(clock.clone()).circuit_breaker();
+    (fake, Arc::new(builder.build().unwrap()))
+}
+
+#[tokio::test]
+async fn a_404_for_a_stranger_makes_no_known_token_wait_for_slow_metadata() {
+    let clock = ManualClock::default();
+    let (_, verifier) = verifier_with_metadata(&clock, |n| {
+        if n == 0 { metadata_document() } else { FetchFuture::new(std::future::pending()) }
+    });
+    assert_eq!(kind(send(&verifier, "ada")).await, None);
+    let mut waited = 0;
+    for second in 0..20 {
+        clock.advance(Duration::from_secs(2));
+        settle().await;
+        kind(send(&verifier, "eve")).now_or_never();
+        let eve = send(&verifier, &format!("eve-{second}"));
+        settle().await;
+        let ada = send(&verifier, "ada");
+        settle().await;
+        waited += usize::from(!ada.is_finished());
+        clock.advance(Duration::from_millis(1500));
+        settle().await;
+        drop((eve, ada));
+    }
+    assert!(waited <= 1, "a known token waited {waited} of 20 times");
+}
+
+#[tokio::test]
+async fn an_old_failure_of_the_metadata_refuses_no_token() {
+    let clock = ManualClock::default();
+    let (_, verifier) = verifier_with_metadata(&clock, |n| {
+        if n < 2 { FetchFuture::new(async { Err(FetchError::new("down")) }) } else { metadata_document() }
+    });
+    assert_eq!(kind(send(&verifier, "ada")).await, Some(AuthErrorKind::Unavailable));
+    clock.advance(HOUR);
+    let requests: Vec<_> = (0..8).map(|n| send(&verifier, &format!("user-{n}"))).collect();
+    let mut refused = 0;
+    for request in requests {
+        refused += usize::from(kind(request).await.is_some());
+    }
+    let after = kind(send(&verifier, "ada")).await;
+    assert_eq!((refused, after), (0, None));
+}
+
+#[test]
+fn a_verdict_that_is_ready_needs_no_timer() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let server = ResourceServer::new(crate::support::verifier_from(|presented| {
+        let permit = presented.permit();
+        Verdict::later(async move { permit.token(&json!({"sub": "ada"})) })
+    }));
+    assert!(runtime.block_on(server.authenticate_token("x")).is_ok());
 }

@@ -399,3 +399,17 @@ fn private_key_jwt_requires_a_client_id() {
     let error = builder.endpoint("https://auth.test/introspect").build().unwrap_err();
     assert!(error.to_string().contains("the id is empty"), "{error}");
 }
+
+#[tokio::test]
+async fn a_reused_assertion_is_sent_to_one_issuer_only() {
+    let client = ClientAuthentication::private_key_jwt("orders-api", key()).with_reused_assertions();
+    let one = IntrospectionFixture::with_parts(FakeIssuer::start().await, client.clone(), |verifier| verifier);
+    let two = IntrospectionFixture::with_parts(FakeIssuer::start().await, client, |verifier| verifier);
+    drop(one.authenticate("a").await);
+    drop(two.authenticate("b").await);
+    let sent = |fixture: &IntrospectionFixture| {
+        fixture.fake.introspection_requests()[0].parameter("client_assertion").unwrap()
+    };
+    assert_ne!(one.fake.identifier, two.fake.identifier);
+    assert_ne!(sent(&one), sent(&two), "the second issuer got an assertion for the first one");
+}

@@ -64,11 +64,45 @@ async fn an_outage_is_logged_when_it_begins_then_every_ten_seconds_with_a_count_
     .await;
     if cfg!(feature = "tracing") {
         let (loud, quiet) = lines(&log);
-        let failures: Vec<_> = loud.iter().map(|line| line.split("failures=").nth(1).unwrap_or_default()).collect();
-        assert_eq!(failures, ["1", "80", "80"], "{loud:#?}");
-        assert!(loud.iter().all(|line| line.contains("ERROR")), "{loud:#?}");
+        assert!(loud[0].contains("WARN") && loud[0].contains("check that this API can reach"), "{loud:#?}");
+        let failures: Vec<_> =
+            loud[1..].iter().map(|line| line.split("failures=").nth(1).unwrap_or_default()).collect();
+        assert_eq!(failures, ["1", "76", "80"], "from the fifth failure: {loud:#?}");
+        assert!(loud[1..].iter().all(|line| line.contains("ERROR")), "{loud:#?}");
         assert_eq!(quiet.len(), 1, "{quiet:#?}");
         assert!(quiet[0].contains("tokens can be introspected again"), "{quiet:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_for_a_token_that_was_active_lately_is_logged_as_an_outage_at_once() {
+    let (log, fixture) = (Log::default(), IntrospectionFixture::new().await);
+    log.capture(async {
+        assert_eq!(fixture.kind("ada").await, None);
+        fixture.fake.introspection(Answer::Reset);
+        assert_eq!(fixture.kind("ada").await, Some(AuthErrorKind::Unavailable));
+    })
+    .await;
+    if cfg!(feature = "tracing") {
+        let (loud, _) = lines(&log);
+        assert!(loud.len() == 1 && loud[0].contains("ERROR tower_oauth: tokens can't be introspected"), "{loud:#?}");
+    }
+}
+
+#[tokio::test]
+async fn one_token_of_a_stranger_is_no_outage() {
+    let (log, fixture) = (Log::default(), IntrospectionFixture::new().await);
+    log.capture(async {
+        fixture.fake.introspection_of("eve", Answer::Status(503));
+        for _ in 0..200 {
+            assert_eq!(fixture.kind("eve").await, Some(AuthErrorKind::Unavailable));
+            fixture.clock.advance(SECOND);
+        }
+    })
+    .await;
+    if cfg!(feature = "tracing") {
+        let (loud, quiet) = lines(&log);
+        assert!(loud.len() == 1 && loud[0].contains("WARN") && quiet.is_empty(), "{loud:#?} {quiet:#?}");
     }
 }
 

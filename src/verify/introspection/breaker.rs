@@ -7,7 +7,8 @@
 //! breaker opens only if at least half of the latest calls failed, for several different tokens, and only if tokens that were
 //! active lately fail as well.
 //!
-//! While it is open, it permits one call at a time, the probe, preferably for a known token. Any response closes it.
+//! While it is open, it permits one call at a time, the probe, preferably for a known token. A known token never waits while no
+//! call for a known token has failed. Any response closes it.
 
 use std::{
     collections::VecDeque,
@@ -23,13 +24,17 @@ use crate::{
 
 pub(super) struct Breaker {
     state: Mutex<BreakerState>,
+    /// False if it only observes the server, and never opens.
+    enforced: bool,
     clock: Arc<dyn Clock>,
 }
 
 #[derive(Default)]
 struct BreakerState {
-    /// The latest calls, oldest first.
-    recent: VecDeque<RecentCall>,
+    /// The latest calls for known tokens, oldest first.
+    known: VecDeque<RecentCall>,
+    /// The latest calls for other tokens. Separate, so that no number of them displaces those for known tokens.
+    others: VecDeque<RecentCall>,
     open: Option<OpenBreaker>,
     /// When a known token was last to be introspected.
     last_known: Option<Moment>,
@@ -39,13 +44,14 @@ struct BreakerState {
 struct RecentCall {
     ended: Moment,
     token: TokenHash,
-    known: bool,
     failed: bool,
 }
 
 struct OpenBreaker {
     /// When the pause began.
     since: Moment,
+    /// When a probe of another token last failed.
+    others_since: Moment,
     pause: Duration,
     /// The time that the server asked for with the latest failure.
     retry_after: Duration,
@@ -65,6 +71,13 @@ pub(super) struct Permit<'b> {
     probe: Option<u64>,
 }
 
+/// What a failure shows.
+pub(super) struct FailureEffect {
+    pub(super) change: Option<BreakerChange>,
+    /// True if the server seems to be down, not only for this token.
+    pub(super) down: bool,
+}
+
 /// What the result of a call changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BreakerChange {
@@ -73,8 +86,8 @@ pub(super) enum BreakerChange {
 }
 
 impl Breaker {
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { state: Mutex::default(), clock }
+    pub(super) fn new(enforced: bool, clock: Arc<dyn Clock>) -> Self {
+        Self { state: Mutex::default(), enforced, clock }
     }
 
     /// Returns a permit to introspect a token, or the time to wait.
@@ -103,35 +116,43 @@ impl Permit<'_> {
         self.probe = None;
         let now = Moment::now(&*self.breaker.clock);
         let mut state = lock(&self.breaker.state);
-        if state.open.take().is_some() {
-            state.recent.clear();
-            return Some(BreakerChange::Closed);
+        let closed = state.open.take().is_some();
+        if closed {
+            state.known.clear();
+            state.others.clear();
         }
         state.record(&self, false, now);
-        None
+        closed.then_some(BreakerChange::Closed)
     }
 
     /// Records a failure. `retry_after` is the time that the server asked for.
-    pub(super) fn failed(mut self, retry_after: Option<Duration>) -> Option<BreakerChange> {
+    pub(super) fn failed(mut self, retry_after: Option<Duration>) -> FailureEffect {
         let probe = self.probe.take();
         let now = Moment::now(&*self.breaker.clock);
         let mut state = lock(&self.breaker.state);
         let known = self.known;
         if let Some(open) = &mut state.open {
-            // Calls that began before the breaker opened say nothing new.
-            if probe.is_some() && open.probe.is_some_and(|(running, _)| Some(running) == probe) {
+            // Calls that began before the breaker opened say nothing new, except the first failure of a known token.
+            let running = probe.is_some() && open.probe.is_some_and(|(running, _)| Some(running) == probe);
+            if running || (known && !open.known_failed) {
                 open.probe_failed(known, retry_after, now);
             }
-            return None;
+            return FailureEffect { change: None, down: true };
         }
         state.record(&self, true, now);
-        if !state.must_open() {
-            return None;
+        let down = state.must_open();
+        if !down || !self.breaker.enforced {
+            return FailureEffect { change: None, down };
         }
-        let known_failed = state.recent.iter().any(|call| call.known && call.failed);
-        let retry_after = retry_after.unwrap_or_default();
-        state.open = Some(OpenBreaker { since: now, pause: FIRST_PAUSE, retry_after, known_failed, probe: None });
-        Some(BreakerChange::Opened)
+        state.open = Some(OpenBreaker {
+            since: now,
+            others_since: now,
+            pause: FIRST_PAUSE,
+            retry_after: retry_after.unwrap_or_default(),
+            known_failed: state.known.iter().any(|call| call.failed),
+            probe: None,
+        });
+        FailureEffect { change: Some(BreakerChange::Opened), down }
     }
 }
 
@@ -149,54 +170,60 @@ impl Drop for Permit<'_> {
 
 impl BreakerState {
     fn record(&mut self, permit: &Permit<'_>, failed: bool, now: Moment) {
-        self.recent.retain(|call| call.ended.age(&now) < WINDOW);
-        if self.recent.len() >= MAX_RECENT {
-            self.recent.pop_front();
+        for calls in [&mut self.known, &mut self.others] {
+            calls.retain(|call| call.ended.age(&now) < WINDOW);
         }
-        let Permit { token, known, .. } = *permit;
-        self.recent.push_back(RecentCall { ended: now, token, known, failed });
+        let calls = if permit.known { &mut self.known } else { &mut self.others };
+        if calls.len() >= MAX_RECENT {
+            calls.pop_front();
+        }
+        calls.push_back(RecentCall { ended: now, token: permit.token, failed });
     }
 
     fn must_open(&self) -> bool {
-        let failed: Vec<_> = self.recent.iter().filter(|call| call.failed).collect();
-        let known = self.recent.iter().filter(|call| call.known).count();
-        let known_failed = failed.iter().filter(|call| call.known).count();
         let half = |failed: usize, all: usize| failed.saturating_mul(2) >= all;
-        let mut tokens: Vec<_> = failed.iter().map(|call| call.token).collect();
+        let known_failed = self.known.iter().filter(|call| call.failed).count();
+        let mut tokens: Vec<_> =
+            self.known.iter().chain(&self.others).filter(|call| call.failed).map(|call| call.token).collect();
+        let failed = tokens.len();
         tokens.sort_unstable();
         tokens.dedup();
-        failed.len() >= MIN_FAILURES
+        failed >= MIN_FAILURES
             && tokens.len() >= MIN_TOKENS
-            && half(failed.len(), self.recent.len())
-            && half(known_failed, known)
+            && half(failed, self.known.len().saturating_add(self.others.len()))
+            && half(known_failed, self.known.len())
     }
 }
 
 impl OpenBreaker {
     /// Returns how long a token must wait. Zero: it may be the probe.
     fn wait(&self, known: bool, known_lately: bool, now: &Moment) -> Duration {
+        // Only other tokens have failed, perhaps because of a stranger.
+        if known && !self.known_failed {
+            return Duration::ZERO;
+        }
         // A probe that never ends doesn't keep the breaker open.
         let probing = self.probe.map_or(Duration::ZERO, |(_, began)| MAX_PROBE.saturating_sub(began.age(now)));
-        let pause = match (known, known_lately) {
-            (true, _) if !self.known_failed => Duration::ZERO,
-            // Known tokens probe first, if there are any.
-            (false, true) => self.pause.saturating_mul(2).max(self.retry_after),
-            _ => self.pause.max(self.retry_after),
-        };
-        let rest = pause.saturating_sub(self.since.age(now));
+        let pause = self.pause.max(self.retry_after);
+        // Known tokens probe first, if there are any.
+        let factor = if !known && known_lately { 2 } else { 1 };
+        let age = if known { self.since.age(now) } else { self.since.age(now).min(self.others_since.age(now)) };
+        let rest = pause.saturating_mul(factor).saturating_sub(age);
         // A short time for a request that comes while a probe runs, because the probe may succeed at once.
         if probing.is_zero() { rest } else { rest.max(FIRST_PAUSE) }
     }
 
     fn probe_failed(&mut self, known: bool, retry_after: Option<Duration>, now: Moment) {
-        // Any client can make the probe of an unknown token fail, so the pause grows only after that of a known one.
-        if known {
-            self.pause = MAX_PAUSE.min(self.pause.saturating_mul(2));
-        }
-        self.retry_after = retry_after.unwrap_or_default();
-        self.known_failed |= known;
-        self.since = now;
         self.probe = None;
+        // Any client can make the probe of an unknown token fail, so that of a known token does not wait longer for it.
+        if !known {
+            self.others_since = now;
+            return;
+        }
+        self.pause = MAX_PAUSE.min(self.pause.saturating_mul(2));
+        self.retry_after = retry_after.unwrap_or_default();
+        self.known_failed = true;
+        self.since = now;
     }
 }
 

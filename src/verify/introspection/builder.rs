@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Breaker, CallLimit, ClientAuthentication, IntrospectionRules, IntrospectionVerifier, KnownTokens, LocationState,
-    Outage, ReportedFaults,
+    Outage, ReportedFailures,
 };
 use crate::{
     claims::{ClaimNames, VerifierId, acting},
@@ -115,7 +115,8 @@ impl IntrospectionVerifierBuilder {
         Self { signed: true, ..self }
     }
 
-    /// Maximum number of introspection requests that run at a time, and so of connections to the issuer. Default: 100.
+    /// Maximum number of introspection requests that run at a time, and so of connections to the issuer. Default: 100. Maximum:
+    /// 1000.
     ///
     /// A quarter of them is reserved for tokens that were active within the last hour. If all are in use, a request waits for
     /// a quarter of a second at most, in a queue of the same length; then it gets 503. The process needs one open file for
@@ -130,6 +131,10 @@ impl IntrospectionVerifierBuilder {
     /// were active within the last hour are among the calls, at least half of theirs must have failed too. So no client can
     /// open it with tokens of its own while the tokens of others are accepted. Failures are: no connection, no response in time, and the
     /// status 429, 502, 503 or 504. Every other response shows that the server works.
+    ///
+    /// A call counts when it ends. Without [`Cached`](crate::Cached), a call whose client disconnects ends without a result, also at
+    /// the end of a
+    /// [`verification_timeout`](crate::server::ResourceServerBuilder::verification_timeout) below 5 s.
     ///
     /// While it is open, one call at a time is made as a probe, after 1 s at first and 30 s at most, and not before the end
     /// of the server's `Retry-After`. Known tokens probe first. The first response closes it. Each change is logged and has a
@@ -155,7 +160,7 @@ impl IntrospectionVerifierBuilder {
     /// # Errors
     /// All mistakes at once: an empty audience, client id or secret; a leeway of more than 5 min; an empty name of a member;
     /// an endpoint that is not an `https` URL (plain `http` is accepted for a loopback address); no endpoint for an issuer
-    /// whose metadata is never fetched; a maximum of 0 calls; no HTTP client.
+    /// whose metadata is never fetched; a maximum of 0 or over 1000 calls; no HTTP client.
     pub fn build(self) -> Result<IntrospectionVerifier, ConfigError> {
         let mut mistakes = MistakeCollector::new();
         self.client.check(&mut mistakes);
@@ -164,6 +169,10 @@ impl IntrospectionVerifierBuilder {
         self.check_endpoint(&mut mistakes);
         if self.max_concurrent_calls == 0 {
             mistakes.add("max_concurrent_calls", "0 permits no call", "give at least 1");
+        }
+        if self.max_concurrent_calls > MAX_CALLS {
+            let found = format!("{} is too many", self.max_concurrent_calls);
+            mistakes.add("max_concurrent_calls", found, "give at most 1000");
         }
         let fetch = mistakes.check(self.choose_fetch());
         mistakes.finish()?;
@@ -187,9 +196,9 @@ impl IntrospectionVerifierBuilder {
                 location: LocationState::default(),
                 limit: CallLimit::new(self.max_concurrent_calls, Arc::clone(&clock)),
                 known_tokens: KnownTokens::new(Arc::clone(&clock)),
-                breaker: self.breaker.then(|| Breaker::new(clock)),
+                breaker: Breaker::new(self.breaker, clock),
                 outage: Outage::default(),
-                reported: ReportedFaults::default(),
+                reported: ReportedFailures::default(),
             }),
         })
     }
@@ -234,3 +243,5 @@ impl std::fmt::Debug for IntrospectionVerifierBuilder {
 }
 
 const MAX_CONCURRENT_CALLS: usize = 100;
+/// Each waiting call may look at each running one.
+const MAX_CALLS: usize = 1000;

@@ -81,9 +81,10 @@ impl CallLimit {
         let place = self.enqueue(call)?;
         let permit = self.wait(call.known).await?;
         drop(place);
-        let unwanted = call.demand.as_ref().is_some_and(|demand| !demand.is_waited_for());
-        // Its slot goes to the next token that a client waits for.
-        if unwanted && lock(&self.calls).waiting_total() > 0 { None } else { Some(self.slot(permit, call)) }
+        // The slot of a call that no client waits for goes to the next one.
+        let others_wait = lock(&self.calls).waiting_total() > 0;
+        let stopped = others_wait && call.demand.as_ref().is_some_and(|demand| demand.stop_if_unwanted());
+        if stopped { None } else { Some(self.slot(permit, call)) }
     }
 
     fn try_acquire(&self, known: bool) -> Option<SemaphorePermit<'_>> {
@@ -151,8 +152,13 @@ impl Calls {
 
     /// Stops running calls that no client waits for: one for each waiting call, because the slots go to those that wait longest.
     fn stop_unwanted_running(&self) {
-        let unwanted = self.running.iter().filter(|(_, demand)| demand.stop_if_unwanted());
-        unwanted.take(self.waiting_total()).for_each(|_| ());
+        let mut needed = self.waiting_total();
+        for (_, demand) in &self.running {
+            if needed == 0 {
+                return;
+            }
+            needed -= usize::from(demand.stop_if_unwanted());
+        }
     }
 
     /// Stops one waiting call that no client waits for.

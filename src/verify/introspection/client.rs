@@ -3,6 +3,7 @@
 //! *In*: the client's credentials. *Out*: a header or members of the form, for one request.
 
 use std::{
+    collections::HashMap,
     fmt,
     pin::Pin,
     sync::{Arc, Mutex},
@@ -139,7 +140,10 @@ impl ClientAuthentication {
                 proof.add("client_id", id);
                 proof.add("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
                 let sign = || assertion(id, key, issuer, now.time_of_day());
-                proof.add("client_assertion", reused.as_ref().map_or_else(sign, |reused| reused.get(now, sign))?);
+                proof.add(
+                    "client_assertion",
+                    reused.as_ref().map_or_else(sign, |reused| reused.get(issuer, now, sign))?,
+                );
             }
             AuthenticationMethod::Bearer { source } => {
                 proof.authorization = Some(secret_header("Bearer", &source.fetch_token().await?)?);
@@ -150,18 +154,23 @@ impl ClientAuthentication {
     }
 }
 
-/// An assertion that is sent more than once.
+/// An assertion that is sent more than once, and its issuer. Clones of the credentials may be used for several issuers.
 #[derive(Default)]
-struct ReusedAssertion(Mutex<Option<(String, Moment)>>);
+struct ReusedAssertion(Mutex<HashMap<Box<str>, (String, Moment)>>);
 
 impl ReusedAssertion {
-    fn get(&self, now: Moment, sign: impl FnOnce() -> Result<String, FetchError>) -> Result<String, FetchError> {
+    fn get(
+        &self,
+        issuer: &str,
+        now: Moment,
+        sign: impl FnOnce() -> Result<String, FetchError>,
+    ) -> Result<String, FetchError> {
         let mut signed = lock(&self.0);
-        if let Some((assertion, _)) = signed.as_ref().filter(|(_, signed)| signed.age(&now) < REUSED_FOR) {
+        if let Some((assertion, _)) = signed.get(issuer).filter(|(_, signed)| signed.age(&now) < REUSED_FOR) {
             return Ok(assertion.clone());
         }
         let assertion = sign()?;
-        *signed = Some((assertion.clone(), now));
+        signed.insert(issuer.into(), (assertion.clone(), now));
         Ok(assertion)
     }
 }

@@ -5,7 +5,7 @@
 use std::{
     sync::{
         Mutex,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU16, Ordering},
     },
     time::Duration,
 };
@@ -28,18 +28,12 @@ pub(super) struct IntrospectionFailure {
     pub(super) cause: FailureCause,
 }
 
-/// Who or what is the cause if there is no usable response.
+/// Why there is no usable response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FailureCause {
-    /// The server can't be reached or says that it is overloaded, or this API can't authenticate itself.
+    /// The server can't be reached or says that it is overloaded, or this API can't authenticate itself. All others are
+    /// responses of no use. Perhaps only this token is their cause.
     Outage,
-    /// The server works, but sent a response of no use. Perhaps only this token is the cause.
-    Response(ResponseFault),
-}
-
-/// Why a response is of no use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ResponseFault {
     /// 401 or 403 (RFC 7662 §2.3).
     ClientRejected,
     /// 404, 405 or 410.
@@ -50,10 +44,11 @@ pub(super) enum ResponseFault {
     Unreadable,
 }
 
-impl ResponseFault {
+impl FailureCause {
     /// Returns what an operator should check.
     pub(super) fn advice(self) -> &'static str {
         match self {
+            Self::Outage => "check that this API can reach the introspection endpoint",
             Self::ClientRejected => "check this API's client credentials, and that the client may introspect tokens",
             Self::NoEndpoint => "check the URL of the introspection endpoint",
             Self::Status => "check that the URL is an introspection endpoint, and what is in front of it",
@@ -62,13 +57,14 @@ impl ResponseFault {
     }
 }
 
-/// The faults that were logged. Any client may be able to cause them, so each is logged once.
+/// The causes that were logged. Any client may be able to cause a failure, so each cause is logged once.
 #[derive(Default)]
-pub(super) struct ReportedFaults(AtomicU8);
+pub(super) struct ReportedFailures(AtomicU16);
 
-impl ReportedFaults {
-    pub(super) fn is_first(&self, fault: ResponseFault) -> bool {
-        let bit = 1 << fault as u8;
+impl ReportedFailures {
+    /// Failures for known tokens count separately, because a stranger can't cause them.
+    pub(super) fn is_first(&self, cause: FailureCause, known: bool) -> bool {
+        let bit = 1 << (2 * cause as u16 + u16::from(known));
         self.0.fetch_or(bit, Ordering::Relaxed) & bit == 0
     }
 }
@@ -90,7 +86,7 @@ impl From<FetchError> for IntrospectionFailure {
 
 impl IntrospectionFailure {
     fn unreadable(error: FetchError) -> Self {
-        Self { error, retry_after: None, cause: FailureCause::Response(ResponseFault::Unreadable) }
+        Self { error, retry_after: None, cause: FailureCause::Unreadable }
     }
 }
 
@@ -99,12 +95,19 @@ impl IntrospectionRules {
     pub(super) async fn call_endpoint(&self, token: &str) -> Result<IntrospectionResult, IntrospectionFailure> {
         let url = self.locate().await?;
         let request = self.make_request(&url, token).await?;
-        let response = self.issuer_client.fetch.fetch(request).await?;
+        let response = self.issuer_client.fetch.fetch(request).await.map_err(|error| {
+            if error.is_oversized() { IntrospectionFailure::unreadable(error) } else { error.into() }
+        })?;
         if response.status() != StatusCode::OK {
-            return Err(self.failure(response.status(), response.headers()));
+            let failure = self.failure(response.status(), response.headers());
+            if failure.cause == FailureCause::NoEndpoint {
+                // This call reads the metadata again, so that no other token has to wait for it.
+                self.locate().await.ok();
+            }
+            return Err(failure);
         }
         if response.body().len() > MAX_BODY_BYTES {
-            return Err(IntrospectionFailure::unreadable(FetchError::new("the response is too large")));
+            return Err(IntrospectionFailure::unreadable(FetchError::oversized()));
         }
         let result = match (self.signed, is_signed(response.headers())) {
             (false, false) => self.parse_response(response.body()),
@@ -139,19 +142,17 @@ impl IntrospectionRules {
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
             | StatusCode::GATEWAY_TIMEOUT => FailureCause::Outage,
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => FailureCause::Response(ResponseFault::ClientRejected),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => FailureCause::ClientRejected,
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE => {
                 // The endpoint may have a new URL.
                 self.locator.mark_stale_unless_new(&Moment::now(&*self.issuer_client.clock), LOCATING_PAUSE);
-                FailureCause::Response(ResponseFault::NoEndpoint)
+                FailureCause::NoEndpoint
             }
-            _ => FailureCause::Response(ResponseFault::Status),
+            _ => FailureCause::Status,
         };
         let hint = match cause {
             // RFC 7662 §2.3.
-            FailureCause::Response(ResponseFault::ClientRejected) => {
-                ": the server rejected this API's client credentials"
-            }
+            FailureCause::ClientRejected => ": the server rejected this API's client credentials",
             _ => "",
         };
         let error = FetchError::new(format!("the introspection endpoint responded {}{hint}", status.as_u16()));
@@ -164,10 +165,16 @@ impl IntrospectionRules {
         if let Some(url) = self.locator.known(&Moment::now(&*self.issuer_client.clock)) {
             return Ok(url);
         }
-        if self.location.running.try_lock().is_err()
-            && let Some((_, error)) = &*lock(&self.location.failed)
-        {
-            return Err(error.clone());
+        if self.location.running.try_lock().is_err() {
+            // Another request reads the metadata.
+            if let Some(url) = self.locator.stale() {
+                return Ok(url);
+            }
+            if let Some((since, error)) = &*lock(&self.location.failed)
+                && since.age(&Moment::now(&*self.issuer_client.clock)) < RECENT_FAILURE
+            {
+                return Err(error.clone());
+            }
         }
         let late = || FetchError::new("the issuer's metadata did not arrive in time");
         let timeout = || self.issuer_client.clock.sleep(LOCATING_TIMEOUT);
@@ -202,5 +209,7 @@ fn is_signed(headers: &HeaderMap) -> bool {
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Minimum time between two attempts to locate the endpoint.
 const LOCATING_PAUSE: Duration = Duration::from_secs(1);
+/// For how long a failed attempt speaks for those that would wait for the next one.
+const RECENT_FAILURE: Duration = Duration::from_secs(10);
 /// Maximum time to locate the endpoint: less than a whole introspection may take.
 const LOCATING_TIMEOUT: Duration = Duration::from_secs(2);

@@ -25,9 +25,9 @@ mod response;
 use std::{fmt, sync::Arc, time::Duration};
 
 use self::{
-    breaker::{Breaker, BreakerChange, Permit},
+    breaker::{Breaker, BreakerChange, FailureEffect, Permit},
     call_limit::{Call, CallLimit},
-    endpoint::{FailureCause, IntrospectionFailure, LocationState, ReportedFaults},
+    endpoint::{FailureCause, IntrospectionFailure, LocationState, ReportedFailures},
     known_tokens::KnownTokens,
     response::IntrospectionResult,
 };
@@ -94,9 +94,9 @@ struct IntrospectionRules {
     location: LocationState,
     limit: CallLimit,
     known_tokens: KnownTokens,
-    breaker: Option<Breaker>,
+    breaker: Breaker,
     outage: Outage,
-    reported: ReportedFaults,
+    reported: ReportedFailures,
 }
 
 impl IntrospectionVerifier {
@@ -145,8 +145,7 @@ impl IntrospectionRules {
     async fn introspect(self: Arc<Self>, token: String, demand: Option<Arc<Demand>>) -> Result<Token, AuthError> {
         let hash = KnownTokens::hash(&token);
         let call = Call { known: self.known_tokens.contains(&hash).await, demand };
-        let permit = self.breaker.as_ref().map(|breaker| breaker.acquire(hash, call.known)).transpose();
-        let permit = permit.map_err(AuthError::unavailable)?;
+        let permit = self.breaker.acquire(hash, call.known).map_err(AuthError::unavailable)?;
         let Some(slot) = self.limit.acquire(&call).await else {
             log::introspection_over_limit(self.issuer.label());
             return Err(AuthError::unavailable(NO_ROOM_RETRY_AFTER).with_source(FetchError::new(NO_ROOM)));
@@ -157,7 +156,7 @@ impl IntrospectionRules {
             () = self.issuer_client.clock.sleep(DEADLINE) => Err(FetchError::new("no response in time").into()),
         };
         drop(slot);
-        self.report(&result, permit, began);
+        self.report(&result, permit, call.known, began);
         let result = match result {
             Ok(IntrospectionResult::Active(token)) => self.check_claims(token.facts()).map(|()| token),
             Ok(IntrospectionResult::NotBearer(error)) => Err(error),
@@ -178,23 +177,25 @@ impl IntrospectionRules {
     fn report(
         &self,
         result: &Result<IntrospectionResult, IntrospectionFailure>,
-        permit: Option<Permit<'_>>,
+        permit: Permit<'_>,
+        known: bool,
         began: Moment,
     ) {
         let (issuer, now) = (self.issuer.label(), Moment::now(&*self.issuer_client.clock));
         let failure = result.as_ref().err();
-        let outage = failure.filter(|failure| failure.cause == FailureCause::Outage);
-        let change = permit.and_then(|permit| match outage {
-            Some(failure) => permit.failed(failure.retry_after),
-            None => permit.succeeded(),
-        });
-        let line = if outage.is_some() { self.outage.failed(&now) } else { self.outage.succeeded(&now) };
+        let (change, line) = match failure.filter(|failure| failure.cause == FailureCause::Outage) {
+            Some(failure) => {
+                let FailureEffect { change, down } = permit.failed(failure.retry_after);
+                // One token of a stranger, which perhaps a firewall delays, is no outage.
+                (change, if known || down { self.outage.failed(&now) } else { None })
+            }
+            None => (permit.succeeded(), self.outage.succeeded(&now)),
+        };
         let active = result.as_ref().map(|result| !matches!(result, IntrospectionResult::Inactive));
         log::introspected(issuer, active.map_err(|failure| &failure.error), began.age(&now), line);
-        if let Some(IntrospectionFailure { error, cause: FailureCause::Response(fault), .. }) = failure
-            && self.reported.is_first(*fault)
+        if let Some(failure) = failure.filter(|failure| line.is_none() && self.reported.is_first(failure.cause, known))
         {
-            log::introspection_misconfigured(issuer, fault.advice(), error);
+            log::introspection_misconfigured(issuer, failure.cause.advice(), &failure.error);
         }
         if let Some(change) = change {
             log::breaker_changed(issuer, change == BreakerChange::Opened);
