@@ -21,7 +21,9 @@ pub(crate) struct CookieOrigins {
 impl CookieOrigins {
     /// Checks a request whose token came from a cookie.
     pub(crate) fn check(&self, request: &Parts) -> Result<(), AuthError> {
-        if self.any || is_safe(&request.method) || self.allow(request) { Ok(()) } else { Err(Reason::CrossSite.into()) }
+        // The handshake of a WebSocket is a GET that opens more than a response.
+        let safe = is_safe(&request.method) && !request.headers.contains_key(header::UPGRADE);
+        if self.any || safe || self.allow(request) { Ok(()) } else { Err(Reason::CrossSite.into()) }
     }
 
     fn allow(&self, request: &Parts) -> bool {

@@ -154,8 +154,8 @@ impl ResourceServerBuilder {
     /// Maximum time for the verification of one token, and for reading one form body. Default: 10 s.
     ///
     /// After it, the request gets 503 with `Retry-After`, also if a verifier of your own never returns; a form body that was
-    /// not complete gets 408. The verifiers of this crate have shorter limits of their own. Without a tokio runtime there
-    /// is no limit.
+    /// not complete gets 408. The verifiers of this crate have shorter limits of their own. A request that waits needs tokio's
+    /// timer (`enable_time`); without a tokio runtime there is no limit.
     pub fn verification_timeout(mut self, timeout: Duration) -> Self {
         self.timeout.duration = timeout;
         self

@@ -2,7 +2,7 @@
 //!
 //! *In*: a request's head, or a bare token. *Out*: the token, or why the request is refused.
 
-use std::{fmt, ops::Deref, sync::Arc, time::Duration};
+use std::{fmt, future::poll_fn, ops::Deref, sync::Arc, task::Poll, time::Duration};
 
 use http::{HeaderMap, HeaderName, Request, header, request::Parts};
 use tokio::runtime::Handle;
@@ -71,6 +71,11 @@ impl VerificationTimeout {
     /// Returns the output of `future`, or `None` if it takes too long. Without a tokio runtime there is no limit, because there
     /// is no timer.
     pub(crate) async fn limit<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(future);
+        // A future that is ready at once needs no timer.
+        if let Poll::Ready(output) = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
+            return Some(output);
+        }
         if Handle::try_current().is_err() {
             return Some(future.await);
         }
