@@ -199,10 +199,13 @@ impl ResourceServer {
         Ok(token.with_hierarchy(self.inner.hierarchy.as_ref()))
     }
 
-    /// Marks the headers with credentials as sensitive, so that verifiers and inner services that print headers leave them
-    /// out.
+    /// Marks the headers with credentials as sensitive, so that verifiers and inner services that print headers leave them out.
     pub(crate) fn hide_credentials(&self, headers: &mut HeaderMap) {
-        for name in self.credential_headers() {
+        // A request with a second value is refused before a verifier sees it.
+        if let Some(value) = headers.get_mut(header::AUTHORIZATION) {
+            value.set_sensitive(true);
+        }
+        for name in self.other_credential_headers() {
             if let header::Entry::Occupied(mut values) = headers.entry(name) {
                 values.iter_mut().for_each(|value| value.set_sensitive(true));
             }
@@ -211,9 +214,13 @@ impl ResourceServer {
 
     /// Returns the headers that may contain a token.
     pub(crate) fn credential_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        [&header::AUTHORIZATION].into_iter().chain(self.other_credential_headers())
+    }
+
+    fn other_credential_headers(&self) -> impl Iterator<Item = &HeaderName> {
         let accepted = &self.inner.accepted;
         let cookie = accepted.cookie.is_some().then_some(&header::COOKIE);
-        [Some(&header::AUTHORIZATION), accepted.header.as_ref(), cookie].into_iter().flatten()
+        accepted.header.as_ref().into_iter().chain(cookie)
     }
 
     pub(crate) fn has_grpc_status(&self) -> bool {

@@ -27,8 +27,10 @@ pub struct PresentedToken<'r> {
     request_read: Cell<bool>,
     /// True if a permit to make a token was returned.
     permitted: Cell<bool>,
-    /// Inside of a [`Cached`](crate::Cached): the verifiers of this crate that were called.
-    called: Cell<Option<VerifierIds>>,
+    /// True inside of a [`Cached`](crate::Cached).
+    tracked: Cell<bool>,
+    /// Inside of a `Cached`: the verifiers of this crate that were called.
+    called: Cell<VerifierIds>,
     /// Inside of a [`Cached`](crate::Cached): the clients that wait for this verification.
     demand: RefCell<SharedDemand>,
     /// True while [`JwtOrOpaque`](crate::JwtOrOpaque) looks for another verifier that recognizes a JWT.
@@ -56,7 +58,8 @@ impl<'r> PresentedToken<'r> {
             parts,
             request_read: Cell::new(false),
             permitted: Cell::new(false),
-            called: Cell::new(None),
+            tracked: Cell::new(false),
+            called: Cell::new(VerifierIds::default()),
             demand: RefCell::new(demand),
             only_recognized: Cell::new(false),
         }
@@ -105,7 +108,7 @@ impl<'r> PresentedToken<'r> {
     /// Returns what `verify` returns, what it used, and the requests that wait for it if a verifier asked for them. Calls can be
     /// nested; the outer call also reports what the inner one used.
     pub(super) fn track<T>(&self, verify: impl FnOnce() -> T) -> Tracked<T> {
-        let called_before = self.called.replace(Some(VerifierIds::default()));
+        let (tracked_before, called_before) = (self.tracked.replace(true), self.called.take());
         let outer = self.demand.replace(SharedDemand::Shared(None));
         let permitted_before = self.permitted.take();
         let (result, request_read) = self.track_reads(verify);
@@ -115,8 +118,9 @@ impl<'r> PresentedToken<'r> {
             SharedDemand::Shared(demand) => demand,
             SharedDemand::Request => None,
         };
-        let called = self.called.get().unwrap_or_default();
-        self.called.set(called_before.map(|before| before.with_all(called)));
+        let called = self.called.get();
+        self.tracked.set(tracked_before);
+        self.called.set(called_before.with_all(called));
         Tracked { result, request_read, called, permitted, demand }
     }
 
@@ -143,28 +147,28 @@ impl<'r> PresentedToken<'r> {
 
     /// Records that the verifier with this id is called.
     pub(super) fn called(&self, id: VerifierId) {
-        if let Some(called) = self.called.get() {
-            self.called.set(Some(called.with(id)));
+        if self.is_tracked() {
+            self.called.set(self.called.get().with(id));
         }
     }
 
     /// Records that all these verifiers are called.
     pub(super) fn called_all(&self, ids: VerifierIds) {
-        if let Some(called) = self.called.get() {
-            self.called.set(Some(called.with_all(ids)));
+        if self.is_tracked() {
+            self.called.set(self.called.get().with_all(ids));
         }
     }
 
     /// Records that a verifier is called about which the cache knows nothing.
     pub(super) fn called_unknown(&self) {
         if self.is_tracked() {
-            self.called.set(Some(VerifierIds::UNKNOWN));
+            self.called.set(VerifierIds::UNKNOWN);
         }
     }
 
     /// True inside of a [`Cached`](crate::Cached).
     pub(super) fn is_tracked(&self) -> bool {
-        self.called.get().is_some()
+        self.tracked.get()
     }
 
     /// Returns what `verify` returns, and records only `id` as called. For a verifier that chooses another one by nothing but
@@ -172,7 +176,7 @@ impl<'r> PresentedToken<'r> {
     pub(super) fn called_instead<T>(&self, id: VerifierId, verify: impl FnOnce() -> T) -> T {
         let before = self.called.get();
         let result = verify();
-        self.called.set(before.map(|before| before.with(id)));
+        self.called.set(before.with(id));
         result
     }
 

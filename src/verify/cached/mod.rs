@@ -149,7 +149,12 @@ impl<V: Verify> Cached<V> {
         // is from a verifier that doesn't read it, and not from the one inside `V` that does.
         let reads_request = request_read && cache_key.is_extended();
         let key = self.shared.hasher.entry_key(presented.credentials.token_bytes(), &cache_key);
-        match self.find(&key, presented, Moment::now(&*self.settings.clock)) {
+        let now = Moment::now(&*self.settings.clock);
+        if let Some(token) = self.stored_token(&key, &now) {
+            presented.called_all(key.context.verifiers);
+            return ControlFlow::Break(Verdict::Now(Ok(token)));
+        }
+        match self.find(&key, presented, now) {
             Ok(verdict) => {
                 // The verdict of another request is that of the verifiers in the key, for an outer cache too.
                 presented.called_all(key.context.verifiers);
@@ -161,8 +166,8 @@ impl<V: Verify> Cached<V> {
 
     /// Returns the verdict for a key. If there is none, returns the number of invalidations.
     fn find(&self, key: &EntryKey, presented: &PresentedToken<'_>, now: Moment) -> Result<Verdict, u64> {
-        if let Some(result) = self.stored(key, &now) {
-            return Ok(Verdict::Now(result));
+        if let Some(error) = self.stored_refusal(key, &now) {
+            return Ok(Verdict::Now(Err(error)));
         }
         match self.shared.flights.join(key, &self.waiter(presented, now)) {
             Ok(verdict) => {
@@ -182,16 +187,23 @@ impl<V: Verify> Cached<V> {
     }
 
     fn stored(&self, key: &EntryKey, now: &Moment) -> Option<Result<Token, AuthError>> {
-        if let Some(token) = self.shared.entries.accepted(key, now) {
-            if self.verifier.is_still_valid(&token) {
-                log::looked_up(Lookup::Hit);
-                return Some(Ok(token));
-            }
-            self.shared.entries.remove(&key.digest);
+        self.stored_token(key, now).map(Ok).or_else(|| self.stored_refusal(key, now).map(Err))
+    }
+
+    fn stored_token(&self, key: &EntryKey, now: &Moment) -> Option<Token> {
+        let token = self.shared.entries.accepted(key, now)?;
+        if self.verifier.is_still_valid(&token) {
+            log::looked_up(Lookup::Hit);
+            return Some(token);
         }
+        self.shared.entries.remove(&key.digest);
+        None
+    }
+
+    fn stored_refusal(&self, key: &EntryKey, now: &Moment) -> Option<AuthError> {
         let error = self.shared.entries.refused(key, now)?;
         log::looked_up(Lookup::Refused);
-        Some(Err(error))
+        Some(error)
     }
 
     /// Stores the verdict of the verifier, unless it may depend on something that is not in the key. A verdict that must wait
