@@ -118,10 +118,7 @@ const MAX_PATH_BYTES: usize = 256;
 
 /// An attempt to fetch an issuer's keys ended. `line` says whether the outage is logged: not if only an unauthenticated client
 /// has named the issuer.
-#[cfg_attr(
-    not(any(feature = "metrics", feature = "tracing")),
-    expect(unused_variables, reason = "no feature uses them")
-)]
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "metrics use only some of them"))]
 pub(crate) fn refresh_ended(
     issuer: IssuerLabel<'_>,
     result: Result<(), &FetchError>,
@@ -195,8 +192,8 @@ pub(crate) fn waited(issuer: IssuerLabel<'_>, time: Duration) {
 /// An introspection request ended. `active` is the issuer's response, or why there is none. Any client can cause failures, so
 /// each is a `debug` event; `line` says whether the outage is logged.
 #[cfg_attr(
-    not(any(feature = "metrics", feature = "tracing")),
-    expect(unused_variables, reason = "no feature uses them")
+    not(all(feature = "metrics", feature = "tracing")),
+    expect(unused_variables, reason = "each feature uses some of them")
 )]
 pub(crate) fn introspected(
     issuer: IssuerLabel<'_>,
