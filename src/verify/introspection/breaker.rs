@@ -198,7 +198,7 @@ impl BreakerState {
 impl OpenBreaker {
     /// Returns how long a token must wait. Zero: it may be the probe.
     fn wait(&self, known: bool, known_lately: bool, now: &Moment) -> Duration {
-        // Only other tokens have failed, perhaps because of a stranger.
+        // Only other tokens have failed, perhaps because of their client.
         if known && !self.known_failed {
             return Duration::ZERO;
         }

@@ -88,8 +88,11 @@ impl CallLimit {
     }
 
     fn try_acquire(&self, known: bool) -> Option<SemaphorePermit<'_>> {
-        let shared = self.shared.try_acquire().ok();
-        shared.or_else(|| self.reserved.try_acquire().ok().filter(|_| known))
+        match self.shared.try_acquire() {
+            Ok(permit) => Some(permit),
+            Err(_) if known => self.reserved.try_acquire().ok(),
+            Err(_) => None,
+        }
     }
 
     /// Waits for a slot. Clients may disconnect meanwhile, so it looks several times for calls to stop.

@@ -62,7 +62,7 @@ impl FailureCause {
 pub(super) struct ReportedFailures(AtomicU16);
 
 impl ReportedFailures {
-    /// Failures for known tokens count separately, because a stranger can't cause them.
+    /// Failures for known tokens count separately, because no other client can cause them.
     pub(super) fn is_first(&self, cause: FailureCause, known: bool) -> bool {
         let bit = 1 << (2 * cause as u16 + u16::from(known));
         self.0.fetch_or(bit, Ordering::Relaxed) & bit == 0

@@ -186,7 +186,7 @@ impl IntrospectionRules {
         let (change, line) = match failure.filter(|failure| failure.cause == FailureCause::Outage) {
             Some(failure) => {
                 let FailureEffect { change, down } = permit.failed(failure.retry_after);
-                // One token of a stranger, which perhaps a firewall delays, is no outage.
+                // One unknown token is no outage. Perhaps a firewall delays it.
                 (change, if known || down { self.outage.failed(&now) } else { None })
             }
             None => (permit.succeeded(), self.outage.succeeded(&now)),
