@@ -241,7 +241,7 @@ pub(crate) fn introspection_misconfigured(issuer: IssuerLabel<'_>, advice: &'sta
     #[cfg(feature = "tracing")]
     {
         let (issuer, cause) = (issuer.identifier, causes(error));
-        tracing::warn!(target: "tower_oauth", issuer, %error, cause, "the first failure of this kind to introspect a token; if it happens to every token, {advice}. The next ones are debug events");
+        tracing::warn!(target: "tower_oauth", issuer, %error, cause, "a token could not be introspected; if this happens to every token, {advice}. Further failures for this reason are debug events");
     }
 }
 
