@@ -176,10 +176,14 @@ impl<A: Verify, B: Verify> Verify for JwtOrOpaque<A, B> {
             None if self.is_opaque(presented) => {
                 from_side(&*self.opaque, presented, |opaque| opaque.verify(presented)).with_branch(OPAQUE)
             }
-            None => match recognized(&*self.opaque, presented) {
-                Some(verdict) => verdict.with_branch(OPAQUE),
-                None => self.jwt.verify(presented).with_branch(JWT),
-            },
+            None => {
+                if let Some(verdict) = recognized(&*self.opaque, presented) {
+                    return verdict.with_branch(OPAQUE);
+                }
+                // The first verifier may decide otherwise this time, so this is a verdict like any other of it.
+                let verdict = from_side(&self.jwt, presented, |jwt| jwt.verify(presented));
+                self.conclude(presented, verdict, |_, _| None)
+            }
         }
     }
 

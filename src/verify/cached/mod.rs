@@ -269,15 +269,16 @@ impl<V: Verify> Cached<V> {
 
 /// Returns the verdict of a verification that no other request shares. Its request waits as long as the verification runs.
 fn alone(verifying: VerdictFuture, demand: Option<Arc<Demand>>, presented: &PresentedToken<'_>) -> Verdict {
-    let demand = demand.unwrap_or_default();
+    let (demand, undecided) = (demand.unwrap_or_default(), verifying.is_undecided());
     let waiting = demand.wait(presented.demand());
-    Verdict::later(async move {
+    let result = async move {
         let _waiting = waiting;
         tokio::select! {
             result = verifying => result,
             () = demand.stopped() => Err(AuthError::unavailable(RETRY_AFTER)),
         }
-    })
+    };
+    if undecided { Verdict::undecided(result) } else { Verdict::later(result) }
 }
 
 impl CacheState {

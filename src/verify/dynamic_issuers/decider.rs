@@ -51,12 +51,31 @@ pub(super) struct IssuerDecider {
     callback: Arc<dyn DecideIssuer>,
     /// Shares a running decision among the requests that wait for it. It stores nothing.
     running: Cache<DecisionKey, Infallible>,
-    slots: Semaphore,
-    /// Bounds the decisions that have a slot or wait for one.
-    admissions: Semaphore,
+    /// For issuers that are not established.
+    newcomer_calls: CallSlots,
+    /// For further decisions about an established issuer, for tokens that its verifier has not accepted.
+    unproven_calls: CallSlots,
     /// True after the first decision that depended on a head.
     reads_heads: AtomicBool,
     clock: Arc<dyn Clock>,
+}
+
+/// Bounds the calls of the callback that any client can cause.
+struct CallSlots {
+    slots: Semaphore,
+    /// Bounds the decisions that have a slot or wait for one.
+    admissions: Semaphore,
+}
+
+/// Who needs a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// All requests that wait for it: at most one decision at a time for each issuer.
+    All,
+    /// One request whose token the issuer's verifier has accepted.
+    Proven,
+    /// One request with any token.
+    Unproven,
 }
 
 /// After an invalidation, no request joins a decision that began before it.
@@ -84,8 +103,8 @@ impl IssuerDecider {
             known: KnownIssuers::new(settings, Arc::clone(&clock)),
             callback,
             running: Cache::new(1),
-            slots: Semaphore::new(MAX_CALLS),
-            admissions: Semaphore::new(MAX_CALLS + MAX_WAITING),
+            newcomer_calls: CallSlots::new(),
+            unproven_calls: CallSlots::new(),
             reads_heads: AtomicBool::new(false),
             clock,
         }
@@ -96,18 +115,22 @@ impl IssuerDecider {
         self.reads_heads.load(Ordering::SeqCst)
     }
 
-    /// Decides about an issuer for one request.
+    /// Decides about an issuer for one request. `accepted`: the issuer's verifier has accepted its token.
     ///
     /// # Errors
     /// The issuer is refused, or there is no decision.
-    pub(super) async fn decide(self: &Arc<Self>, named: &NamedIssuer) -> Result<ApprovedIssuer, AuthError> {
+    pub(super) async fn decide(
+        self: &Arc<Self>,
+        named: &NamedIssuer,
+        accepted: bool,
+    ) -> Result<ApprovedIssuer, AuthError> {
         if !self.known.decides_by_head(&named.issuer) {
             let decision = self.shared_decision(named).await?;
             if decision.head.as_ref().is_none_or(|head| Arc::ptr_eq(head, &named.head)) {
                 return decision.result.clone();
             }
         }
-        self.own_decision(named).await.result
+        self.own_decision(named, if accepted { Need::Proven } else { Need::Unproven }).await.result
     }
 
     /// Starts a decision in a task of its own, or joins a running one.
@@ -137,19 +160,24 @@ impl IssuerDecider {
         match self.known.find(&named.issuer) {
             IssuerState::Approved(approved) => Ok(approved).into(),
             IssuerState::Refused => Err(AuthError::not_responsible()).into(),
-            IssuerState::Undecided => self.own_decision(named).await,
+            IssuerState::Undecided => self.own_decision(named, Need::All).await,
         }
     }
 
-    async fn own_decision(&self, named: &NamedIssuer) -> IssuerDecision {
+    async fn own_decision(&self, named: &NamedIssuer, need: Need) -> IssuerDecision {
         let before = self.known.before_decision(&named.issuer);
-        // No number of newcomers may delay the decision about an established issuer, so that one needs no slot.
-        let _slot = match before.place {
-            IssuerPlace::Established => None,
-            IssuerPlace::Newcomer => match self.slot().await {
+        // No number of newcomers, and no forged token, may delay the decision about an established issuer.
+        let slots = match (before.place, need) {
+            (IssuerPlace::Newcomer, _) => Some(&self.newcomer_calls),
+            (IssuerPlace::Established, Need::Unproven) => Some(&self.unproven_calls),
+            (IssuerPlace::Established, Need::All | Need::Proven) => None,
+        };
+        let _slot = match slots {
+            Some(slots) => match slots.acquire(&*self.clock).await {
                 Ok(slot) => Some(slot),
                 Err(error) => return Err(error).into(),
             },
+            None => None,
         };
         let head_read = Arc::new(AtomicBool::new(false));
         let inquiry = IssuerInquiry::new(named.clone(), Arc::clone(&head_read));
@@ -158,24 +186,33 @@ impl IssuerDecider {
             answer = without_panic(async { self.callback.call(inquiry).await }) => answer,
             () = self.clock.sleep(DEADLINE) => None,
         };
-        let Some(answer) = answer else { return Err(AuthError::unavailable(RETRY_AFTER)).into() };
-        let answer = answer.filter(|verifier| verifier.issuer().identifier() == &*named.issuer);
+        // A failure may depend on the head too.
         let by_head = head_read.load(Ordering::SeqCst);
         if by_head {
             self.reads_heads.store(true, Ordering::SeqCst);
         }
-        let result = self.known.store(&named.issuer, &before, answer, by_head);
-        IssuerDecision { result, head: by_head.then(|| Arc::clone(&named.head)) }
+        let head = by_head.then(|| Arc::clone(&named.head));
+        let Some(answer) = answer else {
+            return IssuerDecision { result: Err(AuthError::unavailable(RETRY_AFTER)), head };
+        };
+        let answer = answer.filter(|verifier| verifier.issuer().identifier() == &*named.issuer);
+        IssuerDecision { result: self.known.store(&named.issuer, &before, answer, by_head), head }
+    }
+}
+
+impl CallSlots {
+    fn new() -> Self {
+        Self { slots: Semaphore::new(MAX_CALLS), admissions: Semaphore::new(MAX_CALLS + MAX_WAITING) }
     }
 
-    /// Waits for the permission to call the callback about an issuer that is not established.
-    async fn slot(&self) -> Result<[SemaphorePermit<'_>; 2], AuthError> {
+    /// Waits for the permission to call the callback.
+    async fn acquire(&self, clock: &dyn Clock) -> Result<[SemaphorePermit<'_>; 2], AuthError> {
         let no_slot = || AuthError::unavailable(RETRY_AFTER);
         let admission = self.admissions.try_acquire().map_err(|_| no_slot())?;
         let slot = tokio::select! {
             biased;
             slot = self.slots.acquire() => slot.map_err(|_| no_slot())?,
-            () = self.clock.sleep(MAX_WAIT) => return Err(no_slot()),
+            () = clock.sleep(MAX_WAIT) => return Err(no_slot()),
         };
         Ok([admission, slot])
     }
@@ -206,7 +243,7 @@ async fn without_panic<T>(future: impl Future<Output = T>) -> Option<T> {
     .await
 }
 
-/// Maximum number of calls that run at a time for issuers that are not established.
+/// Maximum number of calls that run at a time for newcomers, and for tokens that were not accepted.
 const MAX_CALLS: usize = 16;
 /// Maximum number of calls that wait for others to end, and the maximum time.
 const MAX_WAITING: usize = 256;

@@ -42,7 +42,9 @@ impl IssuerInquiry {
     ///
     /// The cost: after this call the decision holds for this request only. It isn't stored and isn't shared with other requests,
     /// so the callback runs for every request of this issuer, and no [`Cached`](crate::Cached) stores the verdict. The
-    /// verifier and its keys are still used again. Call this method before the callback returns its decision.
+    /// verifier and its keys are still used again. So only whether the callback returns a verifier may depend on the head. Its
+    /// settings, such as the audience, are those of the first verifier, for every head. Call this method before the callback
+    /// returns its decision.
     #[must_use]
     pub fn head(&self) -> &Parts {
         self.head_read.store(true, Ordering::SeqCst);

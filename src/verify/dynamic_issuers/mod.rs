@@ -89,7 +89,8 @@ use crate::{
 ///
 /// 1. The callback reads the head of the request. Then a token of another tenant gets 401, also where a handler does not check
 ///    the tenant. The decision holds for this request only: the callback runs for every request, and no
-///    [`Cached`](crate::Cached) stores the verdict. The verifier and its keys are used again. For an established issuer
+///    [`Cached`](crate::Cached) stores the verdict. The verifier and its keys are used again: only *whether* the callback returns
+///    one may depend on the head, and its settings, such as the audience, are those of the first one. For an established issuer
 ///    the callback runs only after its verifier has accepted the token.
 ///
 ///    ```
@@ -218,7 +219,7 @@ impl DynamicIssuers {
             }
             None => None,
         };
-        let approved = self.decider.decide(&named).await?;
+        let approved = self.decider.decide(&named, accepted.is_some()).await?;
         // After an invalidation the verifier is another one.
         if let Some(token) = accepted.filter(|token| approved.verifier.is_still_valid(token)) {
             return Ok(token);

@@ -1,6 +1,6 @@
 //! A callback that is slow, hangs or panics, and clients that disconnect while it runs.
 
-use tower_oauth::{JwtOrOpaque, verify::Verdict};
+use tower_oauth::{Cached, JwtOrOpaque, verify::Verdict};
 
 use super::{
     Arc, AtomicBool, AtomicUsize, AuthErrorKind, Duration, DynamicIssuers, IssuerInquiry, ManualClock, MockIssuer,
@@ -148,6 +148,21 @@ async fn a_jwt_of_a_refused_issuer_goes_to_the_second_verifier_if_configured_als
                 assert_eq!(subject(verifier, &bad).await, Err(AuthErrorKind::InvalidToken), "no second chance");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_jwt_of_a_refused_issuer_goes_to_the_second_verifier_also_through_a_cache() {
+    let slow = DynamicIssuers::new(|inquiry: IssuerInquiry| async move {
+        settle().await;
+        approve(inquiry.issuer())
+    });
+    let other = MockIssuer::new("https://another.test");
+    let hour = Duration::from_secs(3600);
+    let verifier = JwtOrOpaque::new(Cached::new(slow, hour), other.verifier(super::API));
+    for _ in 0..2 {
+        assert!(accepts(&verifier, &other.token("ada").sign()).await);
+        assert!(accepts(&verifier, &token("a")).await);
     }
 }
 

@@ -117,6 +117,50 @@ async fn an_invalidated_issuer_gets_a_new_verifier_also_by_the_head() {
     }
 }
 
+/// After an invalidation there is no verifier to check a token with before the callback runs.
+#[tokio::test]
+async fn forged_tokens_of_an_invalidated_issuer_cause_few_calls_at_a_time() {
+    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (now, peak) = (Arc::clone(&running), Arc::clone(&most));
+    let removed = Arc::new(AtomicUsize::new(0));
+    let gone = Arc::clone(&removed);
+    let clock = ManualClock::default();
+    let verifier = DynamicIssuers::builder(move |inquiry: IssuerInquiry| {
+        let (now, peak, gone) = (Arc::clone(&now), Arc::clone(&peak), Arc::clone(&gone));
+        async move {
+            let _ = inquiry.head();
+            peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            settle().await;
+            now.fetch_sub(1, Ordering::SeqCst);
+            if gone.load(Ordering::SeqCst) == 0 { approve(inquiry.issuer()) } else { None }
+        }
+    });
+    let verifier = verifier.clock(clock.clone()).build();
+    assert!(present_at(&verifier, "a", &token("a")).await.is_ok());
+    removed.store(1, Ordering::SeqCst);
+    verifier.invalidate("https://tenant-a.test");
+    let forged = forged("a");
+    let results = join_all((0..300).map(|_| present_at(&verifier, "a", &forged))).await;
+    assert!(results.iter().all(Result::is_err));
+    // One for all requests, and 16 for single ones.
+    assert!((2..=17).contains(&most.load(Ordering::SeqCst)), "{most:?}");
+}
+
+/// A head that makes the callback fail is the fault of its own request only.
+#[tokio::test]
+async fn a_failure_by_the_head_is_not_shared_with_other_heads() {
+    let verifier = DynamicIssuers::new(|inquiry: IssuerInquiry| async move {
+        let broken = inquiry.head().headers["x-tenant"] == "broken";
+        settle().await;
+        assert!(!broken, "a mistake in the callback, on purpose");
+        approve(inquiry.issuer())
+    });
+    let (forged, good) = (forged("a"), token("a"));
+    let (attack, honest) = tokio::join!(present_at(&verifier, "broken", &forged), present_at(&verifier, "a", &good));
+    assert_eq!(attack.unwrap_err().kind(), AuthErrorKind::Unavailable);
+    assert!(honest.is_ok(), "{honest:?}");
+}
+
 /// Adds the host to the key, as a verifier does that chooses another one by the host.
 #[derive(Clone)]
 struct ByHost(DynamicIssuers);
