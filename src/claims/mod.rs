@@ -118,7 +118,7 @@ pub(crate) struct TokenOrigin {
 }
 
 /// Identifies a verifier of this crate within the process. Clones of a verifier have the same id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct VerifierId(NonZeroU64);
 
 impl VerifierId {

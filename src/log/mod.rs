@@ -189,7 +189,7 @@ pub(crate) fn waited(issuer: IssuerLabel<'_>, time: Duration) {
     metrics::histogram!("tower_oauth_key_wait_seconds", issuer.with(&[])).record(time.as_secs_f64());
 }
 
-/// An introspection request ended. `active` is the issuer's response, or why there is none. Any client can cause failures, so
+/// An introspection request ended. `active` is the issuer's response, or the error if there is no response. Any client can cause failures, so
 /// each is a `debug` event; `line` says whether the outage is logged.
 #[cfg_attr(
     not(all(feature = "metrics", feature = "tracing")),

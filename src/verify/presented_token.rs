@@ -31,7 +31,7 @@ pub struct PresentedToken<'r> {
     tracked: Cell<bool>,
     /// Inside of a `Cached`: the verifiers of this crate that were called.
     called: Cell<VerifierIds>,
-    /// Inside of a [`Cached`](crate::Cached): the clients that wait for this verification.
+    /// Inside of a `Cached`: the clients that wait for this verification.
     demand: RefCell<SharedDemand>,
     /// True while [`JwtOrOpaque`](crate::JwtOrOpaque) looks for another verifier that recognizes a JWT.
     only_recognized: Cell<bool>,
@@ -87,8 +87,8 @@ impl<'r> PresentedToken<'r> {
         self.parts
     }
 
-    /// Copies the token and the head, for a verifier that runs later. Nothing is known about what that verifier will read,
-    /// so the request counts as read.
+    /// Copies the token and the head, for a verifier that runs later. Nothing is known about what that verifier will read and
+    /// call, so its verdict is never cached.
     pub(super) fn to_owned(&self) -> OwnedPresentedToken {
         self.called_unknown();
         let credentials = self.credentials.clone().into_owned();
@@ -176,7 +176,9 @@ impl<'r> PresentedToken<'r> {
     pub(super) fn called_instead<T>(&self, id: VerifierId, verify: impl FnOnce() -> T) -> T {
         let before = self.called.get();
         let result = verify();
-        self.called.set(before.with(id));
+        if self.is_tracked() {
+            self.called.set(before.with(id));
+        }
         result
     }
 

@@ -387,6 +387,13 @@ async fn run(events: Vec<Event>) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// Sets the response for the known tokens.
+fn respond_to_known(fixture: &IntrospectionFixture, answer: &Answer) {
+    for token in ["ada", "bob"] {
+        fixture.fake.introspection_of(token, answer.clone());
+    }
+}
+
 async fn fixture_with_known_tokens() -> (IntrospectionFixture, Answer) {
     let fixture = fixture().await;
     let good = Answer::Body(fixture.active_with("exp", json!(NOW + 1_000_000)).to_string());
@@ -459,17 +466,13 @@ async fn the_success_that_closes_it_counts_against_opening_it_again() {
 async fn after_an_outage_a_rare_known_token_probes_before_strangers() {
     let (fixture, good) = fixture_with_known_tokens().await;
     // A real outage, with a Retry-After of 60 s.
-    for token in ["ada", "bob"] {
-        fixture.fake.introspection_of(token, DOWN);
-    }
+    respond_to_known(&fixture, &DOWN);
     fixture.fake.introspection(DOWN);
     fixture.clock.advance(11 * SECOND);
     for token in ["ada", "bob", "e1", "e2", "e3", "e4"] {
         fixture.kind(token).await;
     }
-    for token in ["ada", "bob"] {
-        fixture.fake.introspection_of(token, good.clone());
-    }
+    respond_to_known(&fixture, &good);
     // The server is back for ada; a stranger polls with tokens that a firewall answers with 502.
     let mut refused = 0;
     for step in 0..600 {
@@ -488,16 +491,12 @@ async fn known_tokens_probe_first_also_with_a_long_retry_after() {
     let down = || Answer::Whole(503, "Retry-After: 60\r\n".to_owned(), Vec::new());
     fixture.clock.advance(11 * SECOND);
     fixture.fake.introspection(down());
-    for token in ["ada", "bob"] {
-        fixture.fake.introspection_of(token, down());
-    }
+    respond_to_known(&fixture, &down());
     for token in ["ada", "bob", "e1", "e2", "e3", "e4"] {
         fixture.kind(token).await;
     }
     // The server is back, but a firewall answers a stranger's tokens with 503. Ada comes every second, eve before her.
-    for token in ["ada", "bob"] {
-        fixture.fake.introspection_of(token, good.clone());
-    }
+    respond_to_known(&fixture, &good);
     let mut refused = 0;
     for second in 0..600 {
         fixture.clock.advance(SECOND);
@@ -533,9 +532,7 @@ async fn after_a_long_outage_a_rare_known_token_is_accepted() {
     let (fixture, good) = fixture_with_known_tokens().await;
     fixture.clock.advance(11 * SECOND);
     fixture.fake.introspection(DOWN);
-    for token in ["ada", "bob"] {
-        fixture.fake.introspection_of(token, DOWN);
-    }
+    respond_to_known(&fixture, &DOWN);
     for token in ["ada", "bob", "e1", "e2", "e3", "e4"] {
         fixture.kind(token).await;
     }
@@ -543,9 +540,7 @@ async fn after_a_long_outage_a_rare_known_token_is_accepted() {
         fixture.clock.advance(SECOND);
         fixture.kind("ada").await;
     }
-    for token in ["ada", "bob"] {
-        fixture.fake.introspection_of(token, good.clone());
-    }
+    respond_to_known(&fixture, &good);
     let (mut refused, mut sent) = (0, 0);
     for step in 1..2000 {
         fixture.clock.advance(Duration::from_millis(500));

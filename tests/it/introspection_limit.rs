@@ -1,5 +1,5 @@
 //! The limit of introspection requests: how many run at a time, which tokens get a slot, and which calls are stopped when
-//! there is none left. Nothing that a client does may keep out the tokens that were active lately.
+//! all of them are in use. Nothing that a client does may keep out the tokens that were active lately.
 
 use std::{
     collections::{HashMap, HashSet},

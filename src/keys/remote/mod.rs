@@ -164,7 +164,7 @@ impl RemoteKeys {
         Self { shared: Arc::new(shared), background: Mutex::new(None) }
     }
 
-    /// Returns the set, unless there is none or it is too old. Starts a refresh of a stale set that is still usable, without
+    /// Returns the set, unless it is missing or too old. Starts a refresh of a stale set that is still usable, without
     /// waiting. Without a usable set, the caller starts one and waits.
     pub(crate) fn current(&self) -> Guard<Option<Arc<Snapshot>>> {
         let current = self.shared.current.load();

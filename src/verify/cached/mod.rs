@@ -39,7 +39,8 @@ use crate::{
 /// 3. A refusal is stored only if the verifier had to wait for it, for example for an introspection response, and for at
 ///    most 5 s. Failures are never stored.
 /// 4. Requests with the same token share one verification (single flight). It runs in a task of its own: a client that
-///    disconnects neither cancels nor repeats it. At most 1 024 verifications run at a time; a further one gets 503.
+///    disconnects neither cancels nor repeats it. At most 1 024 verifications run at a time; a further one gets 503. If there
+///    is no room for another one, here or in the verifier, those that no client waits for are stopped first.
 /// 5. Only hashes of tokens are stored. A JWT has a keyed hash of the whole token (128 bits; the key is random and never
 ///    leaves the process) and a SHA-256 hash of the end of its signature; any other token has its SHA-256 hash. An attacker
 ///    can't construct a collision. An attacker who reads the whole memory of the cache finds no token, and can't construct
@@ -140,7 +141,7 @@ impl<V: Verify> Cached<V> {
         self.len() == 0
     }
 
-    /// Returns the stored verdict, or joins a running verification of the same token. `Continue` if there is none.
+    /// Returns the stored verdict, or joins a running verification of the same token. `Continue` if neither exists.
     fn lookup(&self, presented: &PresentedToken<'_>) -> ControlFlow<Verdict, Miss> {
         let mut cache_key = CacheKey::new();
         let ((), request_read) = presented.track_reads(|| self.verifier.cache_key(presented, &mut cache_key));
@@ -164,7 +165,7 @@ impl<V: Verify> Cached<V> {
         }
     }
 
-    /// Returns the verdict for a key. If there is none, returns the number of invalidations.
+    /// Returns the verdict for a key. Without one, returns the number of invalidations.
     fn find(&self, key: &EntryKey, presented: &PresentedToken<'_>, now: Moment) -> Result<Verdict, u64> {
         if let Some(error) = self.stored_refusal(key, &now) {
             return Ok(Verdict::Now(Err(error)));

@@ -69,7 +69,7 @@ pub(super) enum Start {
 }
 
 impl SingleFlight {
-    /// Returns the verdict of the running verification. If there is none, returns the number of invalidations.
+    /// Returns the verdict of the running verification. Without one, returns the number of invalidations.
     pub(super) fn join(&self, key: &EntryKey, waiter: &Waiter<'_>) -> Result<Verdict, u64> {
         let table = lock(&self.table);
         table.flights.get(key).and_then(|flight| flight.verdict(waiter)).ok_or(table.invalidations)

@@ -87,11 +87,7 @@ impl DynamicIssuersBuilder {
     #[must_use]
     pub fn build(self) -> DynamicIssuers {
         let Self { callback, settings, clock } = self;
-        DynamicIssuers {
-            id: VerifierId::new(),
-            waiting_id: VerifierId::new(),
-            decider: Arc::new(IssuerDecider::new(callback, settings, clock)),
-        }
+        DynamicIssuers { id: VerifierId::new(), decider: Arc::new(IssuerDecider::new(callback, settings, clock)) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Calls of the callback: bounded, with a deadline, and one for all requests that wait for the same decision.
 //!
-//! *In*: an issuer that a token names. *Out*: its verifier, or why there is none.
+//! *In*: an issuer that a token names. *Out*: its verifier, or the reason of the refusal.
 //!
 //! A decision runs in a task of its own, so a client that disconnects neither cancels nor repeats it. A decision that depends on
 //! the head of a request is used for this request only; it runs within the request and ends with it.

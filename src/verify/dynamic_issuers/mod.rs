@@ -140,8 +140,6 @@ use crate::{
 #[derive(Clone)]
 pub struct DynamicIssuers {
     id: VerifierId,
-    /// Stands for verdicts that wait for a decision. It is in no cache key, so these verdicts are never cached.
-    waiting_id: VerifierId,
     decider: Arc<IssuerDecider>,
 }
 
@@ -197,8 +195,7 @@ impl DynamicIssuers {
             }
             IssuerState::Refused => Err(AuthError::not_responsible()),
             IssuerState::Undecided => {
-                // The decision may depend on the head of this request.
-                presented.called(self.waiting_id);
+                // The decision may depend on the head of this request. A verdict of a copy of the request is never cached.
                 let (deciding, presented) = (self.clone(), presented.to_owned());
                 let named = NamedIssuer { issuer: issuer.into(), head: Arc::clone(&presented.parts) };
                 Ok(Verdict::undecided(async move { deciding.verify_after_decision(&presented, named).await }))

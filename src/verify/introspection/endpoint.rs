@@ -1,6 +1,6 @@
 //! One call of the introspection endpoint (RFC 7662 §2).
 //!
-//! *In*: a token. *Out*: the parsed response, or why there is none.
+//! *In*: a token. *Out*: the parsed response, or the cause of the failure.
 
 use std::{
     sync::{
@@ -76,6 +76,13 @@ pub(super) struct LocationState {
     running: tokio::sync::Mutex<()>,
     /// The last failure and its time.
     failed: Mutex<Option<(Moment, FetchError)>>,
+}
+
+impl LocationState {
+    /// Returns the last failure if it is younger than `age`.
+    fn failure_within(&self, age: Duration, now: &Moment) -> Option<FetchError> {
+        lock(&self.failed).as_ref().filter(|(since, _)| since.age(now) < age).map(|(_, error)| error.clone())
+    }
 }
 
 impl From<FetchError> for IntrospectionFailure {
@@ -170,10 +177,9 @@ impl IntrospectionRules {
             if let Some(url) = self.locator.stale() {
                 return Ok(url);
             }
-            if let Some((since, error)) = &*lock(&self.location.failed)
-                && since.age(&Moment::now(&*self.issuer_client.clock)) < RECENT_FAILURE
+            if let Some(error) = self.location.failure_within(RECENT_FAILURE, &Moment::now(&*self.issuer_client.clock))
             {
-                return Err(error.clone());
+                return Err(error);
             }
         }
         let late = || FetchError::new("the issuer's metadata did not arrive in time");
@@ -187,10 +193,8 @@ impl IntrospectionRules {
         if let Some(url) = self.locator.known(&now()) {
             return Ok(url);
         }
-        if let Some((since, error)) = &*lock(&self.location.failed)
-            && since.age(&now()) < LOCATING_PAUSE
-        {
-            return Err(error.clone());
+        if let Some(error) = self.location.failure_within(LOCATING_PAUSE, &now()) {
+            return Err(error);
         }
         let located = tokio::select! {
             located = self.locator.locate(&self.issuer_client) => located,
@@ -209,7 +213,7 @@ fn is_signed(headers: &HeaderMap) -> bool {
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Minimum time between two attempts to locate the endpoint.
 const LOCATING_PAUSE: Duration = Duration::from_secs(1);
-/// For how long a failed attempt speaks for those that would wait for the next one.
+/// For how long a failure also refuses the tokens that would wait for the next attempt.
 const RECENT_FAILURE: Duration = Duration::from_secs(10);
 /// Maximum time to locate the endpoint: less than a whole introspection may take.
 const LOCATING_TIMEOUT: Duration = Duration::from_secs(2);
