@@ -5,7 +5,7 @@
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
-use super::AuthErrorKind;
+use super::{AuthErrorKind, Finding};
 use crate::scope::Scopes;
 
 /// Why a request was refused.
@@ -29,6 +29,7 @@ use crate::scope::Scopes;
 pub struct AuthError {
     reason: Reason,
     detail: Option<Box<Detail>>,
+    finding: Option<Arc<Finding>>,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -247,8 +248,20 @@ impl AuthError {
         Self { source: Some(Arc::new(source)), ..self }
     }
 
+    pub(crate) fn with_finding(self, finding: Finding) -> Self {
+        Self { finding: Some(Arc::new(finding)), ..self }
+    }
+
+    /// Returns the error with the trusted issuer whose verifier refused the token.
+    pub(crate) fn of_issuer(self, issuer: &Arc<str>) -> Self {
+        match self.finding {
+            Some(finding) => Self { finding: Some(Arc::new(Arc::unwrap_or_clone(finding).of_issuer(issuer))), ..self },
+            None => self,
+        }
+    }
+
     fn with_detail(reason: Reason, detail: Detail) -> Self {
-        Self { reason, detail: Some(Box::new(detail)), source: None }
+        Self { detail: Some(Box::new(detail)), ..reason.into() }
     }
 
     /// Returns what the error means to the client.
@@ -262,6 +275,13 @@ impl AuthError {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         self.reason.as_str()
+    }
+
+    /// Returns what was found, what was expected, and what to change. For logs: it must not be sent to the client. `None` if
+    /// the reason says everything.
+    #[must_use]
+    pub fn finding(&self) -> Option<&Finding> {
+        self.finding.as_deref()
     }
 
     /// Returns the text for the client (RFC 6750 §3 `error_description`): one of a fixed list, or that of
@@ -315,7 +335,7 @@ impl AuthError {
 
 impl From<Reason> for AuthError {
     fn from(reason: Reason) -> Self {
-        Self { reason, detail: None, source: None }
+        Self { reason, detail: None, finding: None, source: None }
     }
 }
 

@@ -8,10 +8,15 @@
 //! 401.
 
 pub(crate) mod auth_error;
+mod finding;
 
 use std::fmt;
 
-pub(crate) use self::auth_error::{AuthError, Reason, causes};
+pub use self::finding::Finding;
+pub(crate) use self::{
+    auth_error::{AuthError, Reason, causes},
+    finding::{quoted, quoted_list},
+};
 pub use crate::config_error::ConfigMistake;
 
 /// What an [`AuthError`] means to the client.

@@ -1,0 +1,93 @@
+//! [`Finding`]: what a verifier found, what it expected, and what to change.
+//!
+//! *In*: the checked value and the setting that it was compared with. *Out*: texts for logs, never for the client.
+//!
+//! A text may contain an issuer, an audience, a `typ`, an `alg`, a `kid`, the name of a claim and a length of time. It never
+//! contains a token, a secret or the value of any other claim.
+
+use std::{fmt, sync::Arc};
+
+use super::{AuthError, Reason};
+
+/// What a verifier found when it refused a token, what it expected, and what to change. For logs, not for the client.
+///
+/// The texts are for people and may change. [`AuthError::reason`] is the stable name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    found: String,
+    expected: String,
+    change: &'static str,
+    issuer: Option<Arc<str>>,
+}
+
+impl Finding {
+    pub(crate) fn new(found: impl Into<String>, expected: impl Into<String>, change: &'static str) -> Self {
+        Self { found: found.into(), expected: expected.into(), change, issuer: None }
+    }
+
+    /// Returns the finding with the trusted issuer whose verifier made it.
+    pub(crate) fn of_issuer(self, issuer: &Arc<str>) -> Self {
+        Self { issuer: Some(Arc::clone(issuer)), ..self }
+    }
+
+    /// Returns what was found.
+    #[must_use]
+    pub fn found(&self) -> &str {
+        &self.found
+    }
+
+    /// Returns what was expected.
+    #[must_use]
+    pub fn expected(&self) -> &str {
+        &self.expected
+    }
+
+    /// Returns what to change, if the token should have been accepted.
+    #[must_use]
+    pub fn change(&self) -> &'static str {
+        self.change
+    }
+
+    /// Returns the trusted issuer whose verifier refused the token. `None` if no verifier was responsible for it.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.issuer.as_deref()
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "found {}, expected {}; {}", self.found, self.expected, self.change)
+    }
+}
+
+impl Reason {
+    /// Returns the error with what was found, what was expected, and what to change.
+    pub(crate) fn because(
+        self,
+        found: impl Into<String>,
+        expected: impl Into<String>,
+        change: &'static str,
+    ) -> AuthError {
+        AuthError::from(self).with_finding(Finding::new(found, expected, change))
+    }
+}
+
+/// Quotes a text from a token, for a log: escaped, and at most [`MAX_QUOTED_CHARS`] long.
+pub(crate) fn quoted(text: &str) -> String {
+    match text.char_indices().nth(MAX_QUOTED_CHARS) {
+        Some((end, _)) => format!("{:?} and more", text.get(..end).unwrap_or_default()),
+        None => format!("{text:?}"),
+    }
+}
+
+/// Quotes several texts, the first [`MAX_QUOTED_TEXTS`] of them.
+pub(crate) fn quoted_list<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
+    let mut texts = texts.into_iter();
+    let shown: Vec<String> = texts.by_ref().take(MAX_QUOTED_TEXTS).map(quoted).collect();
+    let more = if texts.next().is_some() { ", and more" } else { "" };
+    if shown.is_empty() { "nothing".to_owned() } else { shown.join(", ") + more }
+}
+
+const MAX_QUOTED_CHARS: usize = 120;
+const MAX_QUOTED_TEXTS: usize = 5;
