@@ -159,7 +159,7 @@ pub(crate) enum Audience {
 }
 
 impl Audience {
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Text> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Text> + Clone {
         match self {
             Self::Absent => &[],
             Self::One(one) => std::slice::from_ref(one),

@@ -11,8 +11,9 @@ use crate::scope::Scopes;
 /// Why a request was refused.
 ///
 /// The [`kind`](Self::kind) decides the status of the response. [`description`](Self::description) is the text for the
-/// client, [`reason`](Self::reason) a stable name for metrics. `Display` is for logs; its texts are not API and may change.
-/// None of them contains a token, a secret or a claim's value.
+/// client, [`reason`](Self::reason) a stable name for metrics. `Display` and [`finding`](Self::finding) are for logs; their
+/// texts are not API and may change. None of them contains a token, a secret or the value of a personal claim.
+/// [`guide::refusals`](crate::guide::refusals) explains each reason and what to do.
 ///
 /// The layer puts the error into the response's extensions, so that a layer further out can count or log it:
 ///
@@ -270,8 +271,8 @@ impl AuthError {
         self.reason.kind()
     }
 
-    /// Returns a stable name of the exact reason, such as `expired` or `unknown_key`, for metrics and tests. A later version
-    /// may add names.
+    /// Returns a stable name of the exact reason, such as `expired` or `unknown_key`, for metrics and tests.
+    /// [`guide::refusals`](crate::guide::refusals) lists all names. A later version may add names.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         self.reason.as_str()
@@ -296,6 +297,20 @@ impl AuthError {
         self.reason == Reason::NoCredentials
     }
 
+    /// True if the reason looks like a wrong configuration of this API or of its issuer.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn may_be_misconfiguration(&self) -> bool {
+        matches!(
+            self.reason,
+            Reason::WrongIssuer
+                | Reason::WrongAudience
+                | Reason::TypeNotAccepted
+                | Reason::AlgorithmNotAccepted
+                | Reason::MissingClaim(_)
+                | Reason::UnsupportedScheme
+        )
+    }
+
     /// True if the key is unknown. A refresh of the key set may find it.
     pub(crate) fn is_unknown_key(&self) -> bool {
         self.reason == Reason::UnknownKey
@@ -303,7 +318,11 @@ impl AuthError {
 
     /// Returns the error for a token of an issuer that the verifier isn't responsible for.
     pub(crate) fn not_responsible() -> Self {
-        Self::with_detail(Reason::WrongIssuer, Detail::NotResponsible)
+        Self::with_detail(Reason::WrongIssuer, Detail::NotResponsible).with_finding(Finding::new(
+            "an iss that the callback does not trust",
+            "the iss of a trusted issuer",
+            "let the callback trust the issuer, if it is one of yours",
+        ))
     }
 
     /// True if another verifier may be responsible for the token.

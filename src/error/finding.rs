@@ -73,21 +73,50 @@ impl Reason {
     }
 }
 
-/// Quotes a text from a token, for a log: escaped, and at most [`MAX_QUOTED_CHARS`] long.
+/// Quotes a text from a token, for a log: escaped, and at most [`MAX_QUOTED_BYTES`] long.
 pub(crate) fn quoted(text: &str) -> String {
-    match text.char_indices().nth(MAX_QUOTED_CHARS) {
-        Some((end, _)) => format!("{:?} and more", text.get(..end).unwrap_or_default()),
-        None => format!("{text:?}"),
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        if quoted.len() >= MAX_QUOTED_BYTES {
+            quoted.push_str("…");
+            break;
+        }
+        quoted.extend(character.escape_debug());
     }
+    quoted.push('"');
+    quoted
 }
 
 /// Quotes several texts, the first [`MAX_QUOTED_TEXTS`] of them.
 pub(crate) fn quoted_list<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
     let mut texts = texts.into_iter();
     let shown: Vec<String> = texts.by_ref().take(MAX_QUOTED_TEXTS).map(quoted).collect();
-    let more = if texts.next().is_some() { ", and more" } else { "" };
-    if shown.is_empty() { "nothing".to_owned() } else { shown.join(", ") + more }
+    let more = if texts.next().is_some() { " and more" } else { "" };
+    shown.join(", ") + more
 }
 
-const MAX_QUOTED_CHARS: usize = 120;
-const MAX_QUOTED_TEXTS: usize = 5;
+/// Returns how two identifiers differ, if they look like the same one.
+pub(crate) fn likely_slip(found: &str, expected: &str) -> Option<&'static str> {
+    let without_slash = |text: &str| text.strip_suffix('/').unwrap_or(text).to_owned();
+    let path = |text: &str| {
+        let (_, rest) = text.split_once("://")?;
+        rest.find('/').map(|slash| rest.split_at(slash).1.to_owned())
+    };
+    if found == expected {
+        None
+    } else if without_slash(found) == without_slash(expected) {
+        Some("they differ by a trailing slash only: configure exactly the text in the tokens")
+    } else if found.eq_ignore_ascii_case(expected) {
+        Some("they differ in upper and lower case only: configure exactly the text in the tokens")
+    } else if path(found).is_some_and(|path_of_found| path_of_found.len() > 1 && path(expected) == Some(path_of_found)) {
+        Some(
+            "only scheme, host or port differ: the client got the token at another address of the same server. Configure \
+             the address in the tokens, or let the server write one public address into all tokens",
+        )
+    } else {
+        None
+    }
+}
+
+const MAX_QUOTED_BYTES: usize = 128;
+const MAX_QUOTED_TEXTS: usize = 4;

@@ -15,7 +15,7 @@ use std::fmt;
 pub use self::finding::Finding;
 pub(crate) use self::{
     auth_error::{AuthError, Reason, causes},
-    finding::{quoted, quoted_list},
+    finding::{likely_slip, quoted, quoted_list},
 };
 pub use crate::config_error::ConfigMistake;
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{IssuerBuilder, client::IssuerClient};
 use crate::{
     config_error::{ConfigError, ConfigMistake},
-    error::{AuthError, Reason},
+    error::AuthError,
     keys::{
         KeySet,
         remote::{KeyWait, MissingKey, RemoteKeys, Snapshot},
@@ -124,6 +124,11 @@ impl Issuer {
         &self.identifier
     }
 
+    /// Returns the identifier, to be shared.
+    pub(crate) fn shared_identifier(&self) -> &Arc<str> {
+        &self.identifier
+    }
+
     /// Fetches the keys now, so that the first request doesn't wait for them.
     ///
     /// # Errors
@@ -180,7 +185,7 @@ impl Issuer {
     /// no refresh may start now.
     pub(crate) fn seek(&self, missing: &MissingKey) -> Result<KeyWait, AuthError> {
         match &self.keys {
-            IssuerKeys::Known(_) => Err(missing.error_or(Reason::UnknownKey.into())),
+            IssuerKeys::Known(_) => Err(missing.error()),
             IssuerKeys::Remote(keys) => keys.seek(missing),
         }
     }

@@ -172,4 +172,11 @@ impl SignatureAlgorithm {
         let asymmetric = name.parse().ok().map(Self::Asymmetric);
         asymmetric.or_else(|| name.parse().ok().map(Self::Hmac))
     }
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Asymmetric(algorithm) => algorithm.as_str(),
+            Self::Hmac(algorithm) => algorithm.as_str(),
+        }
+    }
 }

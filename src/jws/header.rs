@@ -16,6 +16,8 @@ use crate::json::{OtherNames, Skip, Str, once};
 pub(crate) struct JoseHeader<'h> {
     /// `alg`. `None` if the algorithm is unknown.
     pub(crate) algorithm: Option<SignatureAlgorithm>,
+    /// `alg` as it was sent, for logs.
+    pub(crate) algorithm_name: Cow<'h, str>,
     pub(crate) key_id: Option<Cow<'h, str>>,
     pub(crate) typ: Option<Cow<'h, str>>,
     /// True if there is a `crit`, `b64` or `zip`. They require an extension that is not supported (RFC 7515 §4.1.11,
@@ -61,7 +63,8 @@ impl<'de> Visitor<'de> for HeaderVisitor {
                 }
             }
         }
-        let algorithm = algorithm.ok_or_else(|| A::Error::missing_field("alg"))?;
-        Ok(JoseHeader { algorithm: SignatureAlgorithm::from_name(&algorithm), key_id, typ, critical })
+        let algorithm_name = algorithm.ok_or_else(|| A::Error::missing_field("alg"))?;
+        let algorithm = SignatureAlgorithm::from_name(&algorithm_name);
+        Ok(JoseHeader { algorithm, algorithm_name, key_id, typ, critical })
     }
 }

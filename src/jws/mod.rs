@@ -81,6 +81,16 @@ impl<'t> Compact<'t> {
         complete.then_some(Self { token, header, payload, signature })
     }
 
+    /// Returns the whole token.
+    pub(crate) fn token(&self) -> &'t [u8] {
+        self.token
+    }
+
+    /// True if the token has more than three segments, as a JWE has (RFC 7516 §7.1).
+    pub(crate) fn has_more_segments(&self) -> bool {
+        memchr::memchr(b'.', self.signature).is_some()
+    }
+
     /// Returns the encoded header.
     pub(crate) fn header(&self) -> &'t [u8] {
         self.header

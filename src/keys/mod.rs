@@ -235,7 +235,7 @@ impl KeySet {
         Ok(())
     }
 
-    /// Returns the keys that may have signed a token: at most `MAX_CANDIDATES` keys of its algorithm.
+    /// Returns the keys that may have signed a token: at most [`MAX_CANDIDATES`] keys of its algorithm.
     ///
     /// These are the keys with the token's `kid`. If there is none, the keys without a `kid`. For a token without `kid`, all
     /// keys.
@@ -244,15 +244,25 @@ impl KeySet {
         key_id: Option<&str>,
         algorithm: SignatureAlgorithm,
     ) -> impl Iterator<Item = &VerifyingKey> {
+        self.selected(key_id, algorithm).take(MAX_CANDIDATES)
+    }
+
+    fn selected(&self, key_id: Option<&str>, algorithm: SignatureAlgorithm) -> impl Iterator<Item = &VerifyingKey> {
         let indexes = key_id.and_then(|id| self.by_id.get(id));
         let with_id = indexes.into_iter().flatten().filter_map(|index| self.entries.get(*index));
         let others = if indexes.is_some() { &[] } else { self.entries.as_slice() };
         let without_id = others.iter().filter(move |entry| key_id.is_none() || entry.id.is_none());
-        with_id
-            .chain(without_id)
-            .filter(move |entry| entry.algorithm == algorithm)
-            .map(|entry| &entry.key)
-            .take(MAX_CANDIDATES)
+        with_id.chain(without_id).filter(move |entry| entry.algorithm == algorithm).map(|entry| &entry.key)
+    }
+
+    /// Returns the number of keys that [`candidates`](Self::candidates) would return without its limit.
+    pub(crate) fn candidate_count(&self, key_id: Option<&str>, algorithm: SignatureAlgorithm) -> usize {
+        self.selected(key_id, algorithm).count()
+    }
+
+    /// Returns the `kid`s of the usable keys, in no order.
+    pub(crate) fn key_ids(&self) -> impl Iterator<Item = &str> {
+        self.by_id.keys().map(|id| &**id)
     }
 
     /// Returns this set as the successor of `old`. It has the same epoch if no key of `old` was withdrawn.
@@ -316,4 +326,4 @@ impl fmt::Debug for KeySet {
 }
 
 /// Maximum number of keys that are tried for one token. Each is a signature check that any client can cause.
-const MAX_CANDIDATES: usize = 4;
+pub(crate) const MAX_CANDIDATES: usize = 4;

@@ -2,10 +2,13 @@
 //!
 //! *In*: what happened. *Out*: an event under the target `tower_oauth`, and a metric. `src/guide/operations.md` documents both.
 //!
-//! An event never contains a token, a secret, a claim's value or a header's text: only fixed texts, the identifiers of
-//! trusted issuers, and the path of a route whose layer is missing.
+//! An event never contains a token, a secret or the value of a personal claim: only fixed texts, the identifiers of trusted
+//! issuers, the path of a route whose layer is missing, and for a refused token its issuer, audience, `typ`, `alg` and `kid`,
+//! quoted and shortened.
 
 mod outage;
+#[cfg(feature = "tracing")]
+mod refusal_counts;
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -15,7 +18,9 @@ use std::{
 
 pub(crate) use self::outage::{Outage, OutageLine};
 #[cfg(feature = "tracing")]
-use crate::error::causes;
+use self::refusal_counts::RefusalCounts;
+#[cfg(feature = "tracing")]
+use crate::error::{Finding, causes};
 use crate::{
     error::{AuthError, AuthErrorKind},
     fetch::FetchError,
@@ -45,13 +50,13 @@ pub(crate) fn request_accepted() {
     metrics::counter!("tower_oauth_accepted_total").increment(1);
 }
 
-/// A request was refused. Any client can cause this event, so its level is `debug`. Faults on our side are logged where they
-/// occur.
+/// A request was refused. Any client can cause this event, so its level is `debug`. The first refusal that looks like a wrong
+/// configuration of this API has level `warn`: once for each reason and issuer. Faults on our side are logged where they occur.
 pub(crate) fn request_refused(error: &AuthError) {
     // `layer_missing` has counted and logged it.
     if error.kind() != AuthErrorKind::MissingLayer {
         count_refusal(error);
-        debug_refusal(error);
+        log_refusal(error);
     }
 }
 
@@ -63,11 +68,20 @@ fn count_refusal(error: &AuthError) {
 }
 
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "no feature uses them"))]
-fn debug_refusal(error: &AuthError) {
+fn log_refusal(error: &AuthError) {
     #[cfg(feature = "tracing")]
     {
+        static REFUSALS: LazyLock<RefusalCounts> = LazyLock::new(RefusalCounts::default);
+        let count = error.may_be_misconfiguration().then(|| REFUSALS.add(error)).flatten();
         let (kind, reason, cause) = (error.kind().as_str(), error.reason(), causes(error));
-        tracing::debug!(target: "tower_oauth", kind, reason, %error, cause, "a request was refused");
+        let finding = error.finding();
+        let (issuer, found) = (finding.and_then(Finding::issuer), finding.map(Finding::found));
+        let (expected, change) = (finding.map(Finding::expected), finding.map(Finding::change));
+        if count == Some(1) {
+            tracing::warn!(target: "tower_oauth", kind, reason, %error, cause, issuer, found, expected, change, "a request was refused; if this happens to every request, the configuration of this API or of its issuer may be wrong. Further refusals for this reason are debug events");
+        } else {
+            tracing::debug!(target: "tower_oauth", kind, reason, %error, cause, issuer, found, expected, change, count, "a request was refused");
+        }
     }
 }
 
@@ -78,7 +92,7 @@ pub(crate) fn layer_missing(error: &AuthError, path: &str) {
     static REPORTED: LazyLock<Reported> = LazyLock::new(Reported::default);
     count_refusal(error);
     if !REPORTED.is_new(path) {
-        return debug_refusal(error);
+        return log_refusal(error);
     }
     let mut end = path.len().min(MAX_PATH_BYTES);
     while !path.is_char_boundary(end) {

@@ -28,7 +28,7 @@ use std::{
 };
 
 #[cfg(feature = "test-util")]
-pub(crate) use self::jwt::check_signature;
+pub(crate) use self::jwt::{TokenTypes, check_signature};
 use self::presented_token::Tracked;
 pub use self::{
     cached::{CacheKey, CachedBuilder},

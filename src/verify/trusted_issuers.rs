@@ -7,7 +7,7 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use super::{CacheKey, JwtVerifier, PresentedToken, Verdict, Verify};
+use super::{CacheKey, JwtVerifier, PresentedToken, Verdict, Verify, expected::wrong_issuer, jwt::not_a_jws};
 use crate::{
     claims::{VerifierId, unverified_issuer},
     config_error::{ConfigError, MistakeCollector},
@@ -58,10 +58,18 @@ impl TrustedIssuers {
     }
 }
 
+impl TrustedIssuers {
+    fn wrong_issuer(&self, found: &str) -> AuthError {
+        let mut trusted: Vec<&str> = self.verifiers.keys().map(|issuer| &**issuer).collect();
+        trusted.sort_unstable();
+        wrong_issuer(found, trusted.into_iter())
+    }
+}
+
 impl Verify for TrustedIssuers {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         let issuer = unverified_token_issuer(presented.token());
-        match issuer.and_then(|issuer| self.verifiers.get(&*issuer).ok_or_else(|| Reason::WrongIssuer.into())) {
+        match issuer.and_then(|issuer| self.verifiers.get(&*issuer).ok_or_else(|| self.wrong_issuer(&issuer))) {
             Ok(verifier) => presented.called_instead(self.id, || verifier.verify(presented)),
             Err(error) => {
                 presented.called(self.id);
@@ -91,8 +99,11 @@ impl Verify for TrustedIssuers {
 /// Also reads the `iss` of a token without a signature or with a fourth segment. Otherwise no verifier would be responsible
 /// for such a token, and [`JwtOrOpaque`](crate::JwtOrOpaque) would pass it on.
 pub(super) fn unverified_token_issuer(token: &str) -> Result<String, AuthError> {
-    let claims = unverified_payload(token).ok_or(Reason::NotAJws)?;
-    Ok(unverified_issuer(&claims).ok_or(Reason::WrongIssuer)?)
+    let claims = unverified_payload(token).ok_or_else(|| not_a_jws(token.as_bytes()))?;
+    unverified_issuer(&claims).ok_or_else(|| {
+        let change = "let the client send the token exactly as it got it";
+        Reason::WrongIssuer.because("claims without a readable iss", "the iss of a trusted issuer", change)
+    })
 }
 
 impl fmt::Debug for TrustedIssuers {

@@ -497,11 +497,11 @@ async fn typ_must_be_at_jwt_in_any_case() {
 async fn accepts_typ_jwt_only_with_accept_plain_jwt_type() {
     let fixture = fixture_with(JwtVerifierBuilder::accept_plain_jwt_type);
     assert!(fixture.accepts(&fixture.token()).await);
-    for typ in ["JWT", "jwt", "at+jwt"] {
+    for typ in ["JWT", "jwt", "at+jwt", "application/jwt", "Application/JWT"] {
         assert!(fixture.accepts(&fixture.token().header("typ", typ)).await, "{typ}");
     }
     assert!(fixture.accepts(&fixture.token().without_header("typ")).await);
-    for typ in ["logout+jwt", "dpop+jwt", "application/jwt", "", "secevent+jwt"] {
+    for typ in ["logout+jwt", "dpop+jwt", "application/application/jwt", "application/", "", "secevent+jwt"] {
         assert!(!fixture.accepts(&fixture.token().header("typ", typ)).await, "{typ}");
     }
     assert!(!fixture.accepts(&fixture.token().header("typ", Value::Null)).await, "null is not absent");

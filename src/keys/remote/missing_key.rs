@@ -3,7 +3,7 @@
 //! *In*: the header of a token, and the set that was searched. *Out*: what to look for in a newer set.
 
 use crate::{
-    error::{AuthError, Reason},
+    error::{AuthError, Finding, Reason},
     keys::KeySet,
 };
 
@@ -14,18 +14,21 @@ pub(crate) struct MissingKey {
     pub(super) mismatch: Option<Reason>,
     /// The serial number of the searched set.
     searched: Option<u64>,
+    /// What was searched, for the log.
+    finding: Finding,
 }
 
 impl MissingKey {
     /// No key has this `kid`, or there is no set.
-    pub(crate) fn unknown(key_id: Option<&str>, searched: Option<&KeySet>) -> Self {
-        Self { key_id: key_id.map(str::to_owned), mismatch: None, searched: searched.map(KeySet::serial) }
+    pub(crate) fn unknown(key_id: Option<&str>, searched: Option<&KeySet>, finding: Finding) -> Self {
+        let searched = searched.map(KeySet::serial);
+        Self { key_id: key_id.map(str::to_owned), mismatch: None, searched, finding }
     }
 
     /// The keys that the header selects don't verify the token. The issuer may have a new key under the same `kid`, or one
     /// without `kid`.
-    pub(crate) fn mismatched(key_id: Option<&str>, searched: &KeySet, reason: Reason) -> Self {
-        Self { mismatch: Some(reason), ..Self::unknown(key_id, Some(searched)) }
+    pub(crate) fn mismatched(key_id: Option<&str>, searched: &KeySet, reason: Reason, finding: Finding) -> Self {
+        Self { mismatch: Some(reason), ..Self::unknown(key_id, Some(searched), finding) }
     }
 
     /// True if `current` is not the searched set, so that it is worth a second search.
@@ -34,12 +37,20 @@ impl MissingKey {
     }
 
     /// Returns the error for the token if the set can't be refreshed.
-    pub(crate) fn into_error(self) -> AuthError {
-        self.mismatch.unwrap_or(Reason::UnknownKey).into()
+    pub(crate) fn error(&self) -> AuthError {
+        self.refused_as(self.mismatch.unwrap_or(Reason::UnknownKey))
     }
 
     /// Returns the reason of a mismatch as the error for the token, and `error` if the key is unknown.
     pub(crate) fn error_or(&self, error: AuthError) -> AuthError {
-        self.mismatch.map_or(error, Into::into)
+        match self.mismatch {
+            Some(reason) => self.refused_as(reason),
+            None if error.is_unknown_key() => error.with_finding(self.finding.clone()),
+            None => error,
+        }
+    }
+
+    fn refused_as(&self, reason: Reason) -> AuthError {
+        AuthError::from(reason).with_finding(self.finding.clone())
     }
 }

@@ -194,8 +194,8 @@ impl RemoteKeys {
             log::unknown_key_id(self.shared.label());
         }
         let ended = self.start_or_join(reason, missing.key_id.as_deref()).map_err(|error| match reason {
-            RefreshReason::Mismatch => missing.error_or(error),
-            RefreshReason::Stale | RefreshReason::UnknownKid => error,
+            RefreshReason::Stale => error,
+            RefreshReason::UnknownKid | RefreshReason::Mismatch => missing.error_or(error),
         })?;
         let refresh_timeout = self.shared.clock.sleep(self.shared.policy.refresh_timeout);
         Ok(KeyWait { shared: Arc::clone(&self.shared), ended, refresh_timeout })

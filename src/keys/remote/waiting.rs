@@ -53,6 +53,6 @@ impl RefreshOutcome {
         if !self.ended || gate.is_failing() || !usable {
             return gate.unavailable(&now);
         }
-        gate.error_for_unknown_kid(key_id, &now, &self.shared.policy)
+        missing.error_or(gate.error_for_unknown_kid(key_id, &now, &self.shared.policy))
     }
 }

@@ -22,7 +22,7 @@ mod endpoint;
 mod known_tokens;
 mod response;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, iter, sync::Arc, time::Duration};
 
 use self::{
     breaker::{Breaker, BreakerChange, FailureEffect, Permit},
@@ -32,7 +32,11 @@ use self::{
     response::IntrospectionResult,
 };
 pub use self::{builder::IntrospectionVerifierBuilder, client::ClientAuthentication};
-use super::{CacheKey, PresentedToken, Verdict, Verify, demand::Demand, expected::Expected};
+use super::{
+    CacheKey, PresentedToken, Verdict, Verify,
+    demand::Demand,
+    expected::{Expected, wrong_issuer},
+};
 use crate::{
     claims::{Audience, ClaimNames, Facts, VerifierId},
     clock::Moment,
@@ -160,7 +164,7 @@ impl IntrospectionRules {
         let result = match result {
             Ok(IntrospectionResult::Active(token)) => self.check_claims(token.facts()).map(|()| token),
             Ok(IntrospectionResult::NotBearer(error)) => Err(error),
-            Ok(IntrospectionResult::Inactive) => Err(Reason::Inactive.into()),
+            Ok(IntrospectionResult::Inactive) => Err(inactive()),
             Err(IntrospectionFailure { error, retry_after, .. }) => {
                 return Err(AuthError::unavailable(retry_after.unwrap_or(RETRY_AFTER)).with_source(error));
             }
@@ -170,7 +174,7 @@ impl IntrospectionRules {
             Err(_) if call.known => self.known_tokens.remove(&hash).await,
             Err(_) => {}
         }
-        result
+        result.map_err(|error| error.of_issuer(self.issuer.shared_identifier()))
     }
 
     /// Passes the result to the circuit breaker, the log and the metrics.
@@ -204,8 +208,8 @@ impl IntrospectionRules {
 
     /// Checks the claims of an active token too, as RFC 7662 §4 requires.
     fn check_claims(&self, facts: &Facts) -> Result<(), AuthError> {
-        if facts.text(facts.issuer.as_ref()).is_some_and(|issuer| issuer != self.issuer.identifier()) {
-            return Err(Reason::WrongIssuer.into());
+        if let Some(issuer) = facts.text(facts.issuer.as_ref()).filter(|issuer| *issuer != self.issuer.identifier()) {
+            return Err(wrong_issuer(issuer, iter::once(self.issuer.identifier())));
         }
         // An empty list differs from a missing `aud`: the token is for no API.
         if !(self.missing_audience_accepted && matches!(facts.audience, Audience::Absent)) {
@@ -213,6 +217,12 @@ impl IntrospectionRules {
         }
         self.expected.check_times(facts)
     }
+}
+
+fn inactive() -> AuthError {
+    let change = "let the client get a new token; if new tokens are inactive too, check that this API introspects at the server \
+                  that issued them, and may introspect the tokens of this client";
+    Reason::Inactive.because("active: false in the introspection response", "an active token", change)
 }
 
 impl fmt::Debug for IntrospectionVerifier {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{IntrospectionRules, SIGNED_RESPONSE};
+use super::IntrospectionRules;
 use crate::{
     claims::{NumericDate, TokenOrigin},
     error::{AuthError, Reason},
@@ -18,7 +18,7 @@ use crate::{
     json::{OneOrMany, object},
     jws::Compact,
     token::Token,
-    verify::jwt::{Fault, check_signature},
+    verify::jwt::{Fault, TokenTypes, check_signature},
 };
 
 /// A well-formed response.
@@ -84,12 +84,7 @@ impl IntrospectionRules {
 
     fn check_signature(&self, jws: &Compact<'_>) -> Result<(), Fault> {
         let keys = self.issuer.current_keys();
-        // RFC 9701 §5: the type is distinct, so that neither a response nor an access token is accepted as the other.
-        check_signature(jws, keys.set(), &self.algorithms, |typ| {
-            typ.is_some_and(|typ| {
-                typ.eq_ignore_ascii_case("token-introspection+jwt") || typ.eq_ignore_ascii_case(SIGNED_RESPONSE)
-            })
-        })
+        check_signature(jws, keys.set(), &self.algorithms, TokenTypes::IntrospectionResponse)
     }
 
     fn parse_signed_payload(&self, payload: &[u8]) -> Result<IntrospectionResult, FetchError> {

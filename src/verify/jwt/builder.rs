@@ -8,7 +8,7 @@ use arc_swap::ArcSwapOption;
 
 use super::{
     super::{Preset, expected::Expected},
-    JwtRules, JwtVerifier, OptionalClaim,
+    JwtRules, JwtVerifier, OptionalClaim, TokenTypes,
 };
 use crate::{
     claims::{ClaimNames, ProviderRules, VerifierId},
@@ -145,7 +145,7 @@ impl JwtVerifierBuilder {
                 issuer: self.issuer?,
                 expected: self.expected,
                 algorithms,
-                plain_type: self.plain_type,
+                types: if self.plain_type { TokenTypes::AccessTokenOrPlain } else { TokenTypes::AccessToken },
                 optional_claims: self.optional_claims,
                 names: self.names,
                 preset: self.presets.first().copied(),

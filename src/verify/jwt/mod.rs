@@ -10,14 +10,20 @@
 //! [`introspection`](crate::IntrospectionVerifier) the revocation.
 
 mod builder;
+mod findings;
+mod token_types;
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, fmt, iter, sync::Arc};
 
 use arc_swap::ArcSwapOption;
 
 pub use self::builder::JwtVerifierBuilder;
+pub(super) use self::findings::not_a_jws;
+pub(crate) use self::token_types::TokenTypes;
 use super::{
-    CacheKey, PresentedToken, Verdict, Verify, expected::Expected, preset::Preset,
+    CacheKey, PresentedToken, Verdict, Verify,
+    expected::{Expected, wrong_issuer},
+    preset::Preset,
     trusted_issuers::unverified_token_issuer,
 };
 use crate::{
@@ -42,7 +48,7 @@ struct JwtRules {
     issuer: Issuer,
     expected: Expected,
     algorithms: Vec<SignatureAlgorithm>,
-    plain_type: bool,
+    types: TokenTypes,
     optional_claims: Vec<OptionalClaim>,
     names: ClaimNames,
     preset: Option<Preset>,
@@ -126,8 +132,8 @@ impl Verify for JwtVerifier {
         presented.called(self.rules.id);
         match self.rules.check_token(presented.credentials.token_bytes()) {
             Ok(token) => Verdict::Now(Ok(token)),
-            Err(Fault::Refused(error)) => Verdict::Now(Err(error)),
-            Err(Fault::NoKey(missing)) => self.wait_for_key(presented.token(), missing),
+            Err(Fault::Refused(error)) => Verdict::Now(Err(self.rules.refusal(error))),
+            Err(Fault::NoKey(missing)) => self.wait_for_key(presented.token(), &missing),
         }
     }
 
@@ -139,7 +145,8 @@ impl Verify for JwtVerifier {
         key.add_verifier(self.rules.id);
     }
 
-    /// Checks that this verifier made the token, that the issuer has withdrawn no key since, and the claims again.
+    /// Checks that this verifier made the token, that the issuer has withdrawn no key since, and the times again. The other
+    /// claims and the settings can't have changed.
     fn is_still_valid(&self, token: &Token) -> bool {
         let facts = token.facts();
         let TokenOrigin { verifier, key_epoch } = facts.origin;
@@ -147,7 +154,7 @@ impl Verify for JwtVerifier {
             return false;
         }
         let keys = self.rules.issuer.current_keys();
-        keys.set().is_some_and(|keys| keys.epoch() == key_epoch) && self.rules.check_claims(facts).is_ok()
+        keys.set().is_some_and(|keys| keys.epoch() == key_epoch) && self.rules.expected.check_times(facts).is_ok()
     }
 }
 
@@ -172,36 +179,48 @@ impl From<AuthError> for Fault {
 
 impl JwtVerifier {
     /// Waits for a refresh of the key set: the issuer may have a new key. This is the only case in which a JWT waits.
-    fn wait_for_key(&self, token: &str, missing: MissingKey) -> Verdict {
-        if self.rules.issuer.known_keys().is_some() || !self.rules.has_our_issuer(token) {
-            return Verdict::Now(Err(missing.into_error()));
+    fn wait_for_key(&self, token: &str, missing: &MissingKey) -> Verdict {
+        let refused = |error| Verdict::Now(Err(self.rules.refusal(error)));
+        match unverified_token_issuer(token) {
+            Ok(issuer) if issuer == self.rules.issuer.identifier() => {}
+            // A token of another issuer must not cause a refresh of our keys, and its issuer says more than its key.
+            Ok(issuer) => return refused(self.rules.wrong_issuer(&issuer)),
+            Err(_) => return refused(missing.error()),
         }
-        match self.rules.issuer.seek(&missing) {
+        if self.rules.issuer.known_keys().is_some() {
+            return refused(missing.error());
+        }
+        match self.rules.issuer.seek(missing) {
             Ok(waiting) => {
                 let (rules, token) = (Arc::clone(&self.rules), token.to_owned());
                 Verdict::later(async move {
                     let refresh = waiting.wait().await;
                     rules.check_token(token.as_bytes()).map_err(|fault| match fault {
-                        Fault::Refused(error) => error,
-                        Fault::NoKey(missing) => refresh.error_for(&missing),
+                        Fault::Refused(error) => rules.refusal(error),
+                        Fault::NoKey(missing) => rules.refusal(refresh.error_for(&missing)),
                     })
                 })
             }
             // A new key set may have arrived since the first check.
             Err(error) if missing.may_be_in(self.rules.issuer.current_keys().set()) => {
                 Verdict::Now(self.rules.check_token(token.as_bytes()).map_err(|fault| match fault {
-                    Fault::Refused(error) => error,
-                    Fault::NoKey(missing) => missing.error_or(error),
+                    Fault::Refused(error) => self.rules.refusal(error),
+                    Fault::NoKey(missing) => self.rules.refusal(missing.error_or(error)),
                 }))
             }
-            Err(error) => Verdict::Now(Err(error)),
+            Err(error) => refused(error),
         }
     }
 }
 
 impl JwtRules {
+    /// Returns the error with the issuer whose tokens this verifier accepts, for the log.
+    fn refusal(&self, error: AuthError) -> AuthError {
+        error.of_issuer(self.issuer.shared_identifier())
+    }
+
     fn check_token(&self, token: &[u8]) -> Result<Token, Fault> {
-        let jws = Compact::split(token).ok_or(Reason::NotAJws)?;
+        let jws = Compact::split(token).ok_or_else(|| not_a_jws(token))?;
         let key_epoch = self.check_signature(&jws)?;
         // A JWT is UTF-8 (RFC 8725 §3.7).
         let claims = jws.payload().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(Reason::MalformedClaims)?;
@@ -219,7 +238,7 @@ impl JwtRules {
             verify_signature(jws, keys.set(), known.algorithm, known.key_id.as_deref())?;
         } else {
             let mut buffer = HeaderBuffer::new();
-            let (algorithm, key_id) = parse_header(jws, &mut buffer, &self.algorithms, |typ| self.accepts_type(typ))?;
+            let (algorithm, key_id) = parse_header(jws, &mut buffer, &self.algorithms, self.types)?;
             verify_signature(jws, keys.set(), algorithm, key_id.as_deref())?;
             let withdrawn = |id: &str| !keys.set().is_some_and(|keys| keys.has_key_id(id));
             // Caches the first header until its key is withdrawn. If tokens with two headers alternate, a cache of the latest
@@ -232,29 +251,16 @@ impl JwtRules {
         Ok(keys.set().map_or(0, KeySet::epoch))
     }
 
-    /// True if the unverified `iss` is our issuer. A token of another issuer must not cause a refresh of our keys.
+    /// True if the unverified `iss` is our issuer.
     fn has_our_issuer(&self, token: &str) -> bool {
         unverified_token_issuer(token).is_ok_and(|issuer| issuer == self.issuer.identifier())
     }
 
-    /// Accepts `at+jwt` (RFC 9068 §4), with or without `application/`, in upper or lower case (RFC 2045 §5.1).
-    fn accepts_type(&self, typ: Option<&str>) -> bool {
-        match typ {
-            Some(typ) if typ.eq_ignore_ascii_case("at+jwt") || typ.eq_ignore_ascii_case("application/at+jwt") => true,
-            Some(typ) => self.plain_type && typ.eq_ignore_ascii_case("jwt"),
-            None => self.plain_type,
-        }
-    }
-
     fn check_claims(&self, facts: &Facts) -> Result<(), AuthError> {
-        match facts.text(facts.issuer.as_ref()) {
-            None => return Err(Reason::MissingClaim("iss").into()),
-            Some(issuer) if issuer != self.issuer.identifier() => return Err(Reason::WrongIssuer.into()),
-            Some(_) => {}
-        }
+        self.check_issuer(facts)?;
         self.check_audience(facts)?;
         if facts.expires_at.is_none() {
-            return Err(Reason::MissingClaim("exp").into());
+            return Err(findings::missing_claim("exp"));
         }
         self.expected.check_times(facts)?;
         if let Some(preset) = self.preset {
@@ -262,9 +268,21 @@ impl JwtRules {
         }
         let mut required = OptionalClaim::ALL.iter().filter(|claim| !self.optional_claims.contains(claim));
         if let Some(name) = required.find_map(|claim| claim.missing_in(facts)) {
-            return Err(Reason::MissingClaim(name).into());
+            return Err(findings::missing_claim(name));
         }
         Ok(())
+    }
+
+    fn check_issuer(&self, facts: &Facts) -> Result<(), AuthError> {
+        match facts.text(facts.issuer.as_ref()) {
+            None => Err(findings::missing_claim("iss")),
+            Some(issuer) if issuer != self.issuer.identifier() => Err(self.wrong_issuer(issuer)),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn wrong_issuer(&self, found: &str) -> AuthError {
+        wrong_issuer(found, iter::once(self.issuer.identifier()))
     }
 
     fn check_audience(&self, facts: &Facts) -> Result<(), AuthError> {
@@ -279,10 +297,10 @@ pub(crate) fn check_signature(
     jws: &Compact<'_>,
     keys: Option<&KeySet>,
     algorithms: &[SignatureAlgorithm],
-    accepts_type: impl Fn(Option<&str>) -> bool,
+    types: TokenTypes,
 ) -> Result<(), Fault> {
     let mut buffer = HeaderBuffer::new();
-    let (algorithm, key_id) = parse_header(jws, &mut buffer, algorithms, accepts_type)?;
+    let (algorithm, key_id) = parse_header(jws, &mut buffer, algorithms, types)?;
     verify_signature(jws, keys, algorithm, key_id.as_deref())
 }
 
@@ -291,17 +309,23 @@ fn parse_header<'b>(
     jws: &Compact<'_>,
     buffer: &'b mut HeaderBuffer,
     algorithms: &[SignatureAlgorithm],
-    accepts_type: impl Fn(Option<&str>) -> bool,
-) -> Result<(SignatureAlgorithm, Option<Cow<'b, str>>), Reason> {
-    let header = jws.header_bytes(buffer).and_then(JoseHeader::parse).ok_or(Reason::MalformedHeader)?;
+    types: TokenTypes,
+) -> Result<(SignatureAlgorithm, Option<Cow<'b, str>>), AuthError> {
+    let header = jws.header_bytes(buffer).and_then(JoseHeader::parse).ok_or_else(findings::malformed_header)?;
     if header.critical {
-        return Err(Reason::CriticalHeader);
+        return Err(findings::critical_header());
     }
-    if !accepts_type(header.typ.as_deref()) {
-        return Err(Reason::TypeNotAccepted);
+    // The header of a JWE has another `typ` and `alg`, but its form says more.
+    if header.algorithm.is_none() && jws.has_more_segments() {
+        return Err(not_a_jws(jws.token()));
     }
-    let algorithm = header.algorithm.filter(|algorithm| algorithms.contains(algorithm));
-    Ok((algorithm.ok_or(Reason::AlgorithmNotAccepted)?, header.key_id))
+    if !types.accept(header.typ.as_deref()) {
+        return Err(findings::type_not_accepted(header.typ.as_deref(), types));
+    }
+    match header.algorithm.filter(|algorithm| algorithms.contains(algorithm)) {
+        Some(algorithm) => Ok((algorithm, header.key_id)),
+        None => Err(findings::algorithm_not_accepted(&header, algorithms)),
+    }
 }
 
 /// Checks the signature with the keys that the header selects.
@@ -311,18 +335,21 @@ fn verify_signature(
     algorithm: SignatureAlgorithm,
     key_id: Option<&str>,
 ) -> Result<(), Fault> {
-    let Some(keys) = keys else { return Err(Fault::NoKey(MissingKey::unknown(key_id, None))) };
+    let no_key = || findings::no_key(keys, key_id, algorithm);
+    let Some(keys) = keys else { return Err(Fault::NoKey(MissingKey::unknown(key_id, None, no_key()))) };
     let mut candidates = keys.candidates(key_id, algorithm).peekable();
-    let reason = if candidates.peek().is_none() { Reason::UnknownKey } else { Reason::BadSignature };
+    let has_candidates = candidates.peek().is_some();
     if jws.is_signed_by(candidates) {
         return Ok(());
     }
     // At most keys without a `kid` were tried if this one is unknown. The issuer may have published it since.
-    let unknown = key_id.is_some_and(|key_id| !keys.has_key_id(key_id));
-    Err(Fault::NoKey(if unknown {
-        MissingKey::unknown(key_id, Some(keys))
+    Err(Fault::NoKey(if key_id.is_some_and(|key_id| !keys.has_key_id(key_id)) {
+        MissingKey::unknown(key_id, Some(keys), no_key())
+    } else if has_candidates {
+        let finding = findings::bad_signature(keys, key_id, algorithm);
+        MissingKey::mismatched(key_id, keys, Reason::BadSignature, finding)
     } else {
-        MissingKey::mismatched(key_id, keys, reason)
+        MissingKey::mismatched(key_id, keys, Reason::UnknownKey, no_key())
     }))
 }
 
