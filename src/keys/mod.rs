@@ -244,25 +244,37 @@ impl KeySet {
         key_id: Option<&str>,
         algorithm: SignatureAlgorithm,
     ) -> impl Iterator<Item = &VerifyingKey> {
-        self.selected(key_id, algorithm).take(MAX_CANDIDATES)
+        self.selected(key_id, algorithm).map(|entry| &entry.key).take(MAX_CANDIDATES)
     }
 
-    fn selected(&self, key_id: Option<&str>, algorithm: SignatureAlgorithm) -> impl Iterator<Item = &VerifyingKey> {
-        let indexes = key_id.and_then(|id| self.by_id.get(id));
-        let with_id = indexes.into_iter().flatten().filter_map(|index| self.entries.get(*index));
-        let others = if indexes.is_some() { &[] } else { self.entries.as_slice() };
-        let without_id = others.iter().filter(move |entry| key_id.is_none() || entry.id.is_none());
-        with_id.chain(without_id).filter(move |entry| entry.algorithm == algorithm).map(|entry| &entry.key)
-    }
-
-    /// Returns the number of keys that [`candidates`](Self::candidates) would return without its limit.
+    /// Returns the number of keys that may have signed a token, including those beyond [`MAX_CANDIDATES`].
     pub(crate) fn candidate_count(&self, key_id: Option<&str>, algorithm: SignatureAlgorithm) -> usize {
         self.selected(key_id, algorithm).count()
     }
 
-    /// Returns the `kid`s of the usable keys, in no order.
+    fn selected(&self, key_id: Option<&str>, algorithm: SignatureAlgorithm) -> impl Iterator<Item = &KeyEntry> {
+        let indexes = key_id.and_then(|id| self.by_id.get(id));
+        let with_id = indexes.into_iter().flatten().filter_map(|index| self.entries.get(*index));
+        let others = if indexes.is_some() { &[] } else { self.entries.as_slice() };
+        let without_id = others.iter().filter(move |entry| key_id.is_none() || entry.id.is_none());
+        with_id.chain(without_id).filter(move |entry| entry.algorithm == algorithm)
+    }
+
+    /// Returns the `kid`s of the set, each once, in no particular order.
     pub(crate) fn key_ids(&self) -> impl Iterator<Item = &str> {
         self.by_id.keys().map(|id| &**id)
+    }
+
+    /// Returns the algorithms that the keys can verify, each once.
+    #[expect(dead_code, reason = "for the reason of a refusal: which algorithms the issuer's keys have")]
+    pub(crate) fn algorithms(&self) -> Vec<SignatureAlgorithm> {
+        let mut algorithms = Vec::new();
+        for entry in &self.entries {
+            if !algorithms.contains(&entry.algorithm) {
+                algorithms.push(entry.algorithm);
+            }
+        }
+        algorithms
     }
 
     /// Returns this set as the successor of `old`. It has the same epoch if no key of `old` was withdrawn.

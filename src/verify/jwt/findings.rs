@@ -80,7 +80,9 @@ pub(super) fn no_key(keys: Option<&KeySet>, key_id: Option<&str>, algorithm: Sig
         let expected = "a key with this kid for this alg";
         return Finding::new(found, expected, "let the issuer publish the key with the alg that it signs with");
     }
-    let expected = match quoted_list(keys.key_ids()) {
+    let mut ids: Vec<&str> = keys.key_ids().collect();
+    ids.sort_unstable();
+    let expected = match quoted_list(ids) {
         ids if ids.is_empty() => "a key for this alg; the key set has no kids".to_owned(),
         ids => format!("a kid of the key set: {ids}"),
     };
