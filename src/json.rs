@@ -11,8 +11,15 @@ use serde::{
 
 /// Sets a member that may be present only once (RFC 7519 §4).
 pub(crate) fn once<T, E: serde::de::Error>(member: &mut Option<T>, value: T) -> Result<(), E> {
-    if member.replace(value).is_some() { Err(E::custom("duplicate member")) } else { Ok(()) }
+    if member.replace(value).is_some() { Err(E::custom(DUPLICATE)) } else { Ok(()) }
 }
+
+/// True for the error of a duplicate member. The messages of serde for other errors begin with another text.
+pub(crate) fn is_duplicate(error: &impl fmt::Display) -> bool {
+    error.to_string().starts_with(DUPLICATE)
+}
+
+const DUPLICATE: &str = "duplicate member";
 
 /// The names of the members that have no field of their own, to find duplicates. Names are compared after unescaping.
 #[derive(Default)]
@@ -21,7 +28,7 @@ pub(crate) struct OtherNames<'de>(Vec<Cow<'de, str>>);
 impl<'de> OtherNames<'de> {
     pub(crate) fn add<E: serde::de::Error>(&mut self, name: Cow<'de, str>) -> Result<(), E> {
         if self.0.contains(&name) {
-            return Err(E::custom("duplicate member"));
+            return Err(E::custom(DUPLICATE));
         }
         // A header is parsed before a signature is checked, so its cost is bounded here.
         if self.0.len() >= 128 {

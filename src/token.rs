@@ -71,8 +71,10 @@ impl Branches {
 
 impl Token {
     pub(crate) fn from_claims(origin: TokenOrigin, claims: String, names: &ClaimNames) -> Result<Self, AuthError> {
-        let facts = Facts::parse(origin, claims, names)
-            .map_err(|error| AuthError::from(Reason::MalformedClaims).with_source(error))?;
+        let facts = Facts::parse(origin, claims, names).map_err(|error| {
+            let change = "have the issuer send the claims as RFC 7519 defines them";
+            Reason::MalformedClaims.because(error.to_string(), error.expected(), change).with_source(error)
+        })?;
         Ok(Self { facts: Arc::new(facts), hierarchy: None, branches: Branches::default() })
     }
 

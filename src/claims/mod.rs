@@ -7,11 +7,10 @@
 //! values are *not* checked here; the verifier does that, for example compares `exp` with the clock.
 
 pub(crate) mod acting;
+mod parse;
 
 use std::{
     any::Any,
-    borrow::Cow,
-    fmt,
     num::NonZeroU64,
     sync::{
         Arc, OnceLock,
@@ -20,16 +19,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeSeed, MapAccess, Visitor},
-};
+use serde::{Deserialize, Deserializer};
 
-use crate::{
-    acts_for::ActsFor,
-    config_error::MistakeCollector,
-    json::{OneOrMany, OtherNames, Skip, Str, object, once},
-};
+pub(crate) use self::parse::ClaimsError;
+use crate::{acts_for::ActsFor, config_error::MistakeCollector, json::object};
 
 /// The claims that hold the scopes and the client. The first one that is present is used.
 #[derive(Debug, Clone)]
@@ -100,6 +93,8 @@ pub(crate) struct Facts {
     pub(crate) auth_time: Option<NumericDate>,
     /// True if `cnf` is present: the token is bound to a key or a certificate (RFC 7800).
     pub(crate) confirmation: bool,
+    /// The first of `nonce`, `at_hash` and `c_hash` that is present and not null: a mark of an ID token (OIDC Core §2, §3.3.2.11).
+    pub(crate) id_token_claim: Option<&'static str>,
     pub(crate) rules: Option<Arc<ProviderRules>>,
     /// The claims as a type of the application, for `Token::shared_claims`.
     pub(crate) shared: OnceLock<Arc<dyn Any + Send + Sync>>,
@@ -171,12 +166,8 @@ impl Audience {
 
 impl Facts {
     pub(crate) fn parse(origin: TokenOrigin, claims: String, names: &ClaimNames) -> Result<Self, ClaimsError> {
-        let mut json = serde_json::Deserializer::from_str(&claims);
-        let members = ReadMembers { text: &claims, names }.deserialize(&mut json).and_then(|members| {
-            json.end()?;
-            Ok(members)
-        });
-        let members = members.map_err(|error| ClaimsError { column: error.column() })?;
+        let members = parse::read_members(&claims, names)?;
+        let id_token_claim = members.id_token_claim();
         Ok(Self {
             issuer: members.issuer,
             subject: members.subject,
@@ -190,6 +181,7 @@ impl Facts {
             issued_at: members.issued_at,
             auth_time: members.auth_time,
             confirmation: members.confirmation.is_some(),
+            id_token_claim,
             rules: names.rules.clone(),
             shared: OnceLock::new(),
             derived: DerivedFacts::default(),
@@ -244,20 +236,6 @@ pub(crate) fn unverified_issuer(claims: &[u8]) -> Option<String> {
     object::<UnverifiedClaims>(str::from_utf8(claims).ok()?).ok().map(|claims| claims.iss)
 }
 
-/// The position at which the claims are malformed, without the text there.
-#[derive(Debug)]
-pub(crate) struct ClaimsError {
-    column: usize,
-}
-
-impl fmt::Display for ClaimsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "malformed claims at column {}", self.column)
-    }
-}
-
-impl std::error::Error for ClaimsError {}
-
 /// Seconds since 1970-01-01 (UTC), possibly with a fraction (RFC 7519 §2). An `f64`, because its arithmetic can't overflow or
 /// panic.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
@@ -279,122 +257,6 @@ impl<'de> Deserialize<'de> for NumericDate {
     }
 }
 
-#[derive(Default)]
-struct ParsedMembers {
-    issuer: Option<Text>,
-    subject: Option<Text>,
-    client: Option<(usize, Text)>,
-    jwt_id: Option<Text>,
-    audience: Option<Audience>,
-    scope: Option<(usize, Text)>,
-    acr: Option<Text>,
-    expires_at: Option<NumericDate>,
-    not_before: Option<NumericDate>,
-    issued_at: Option<NumericDate>,
-    auth_time: Option<NumericDate>,
-    confirmation: Option<Skip>,
-}
-
-struct ReadMembers<'c> {
-    text: &'c str,
-    names: &'c ClaimNames,
-}
-
-impl<'de> DeserializeSeed<'de> for ReadMembers<'de> {
-    type Value = ParsedMembers;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<ParsedMembers, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ReadMembers<'de> {
-    type Value = ParsedMembers;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ParsedMembers, A::Error> {
-        let mut members = ParsedMembers::default();
-        let mut others = OtherNames::default();
-        while let Some(Str(name)) = map.next_key()? {
-            match &*name {
-                "iss" => once(&mut members.issuer, self.locate(&map.next_value()?))?,
-                "sub" => once(&mut members.subject, self.locate(&map.next_value()?))?,
-                "jti" => once(&mut members.jwt_id, self.locate(&map.next_value()?))?,
-                "acr" => once(&mut members.acr, self.locate(&map.next_value()?))?,
-                "aud" => once(&mut members.audience, self.audience(map.next_value()?))?,
-                "exp" => once(&mut members.expires_at, map.next_value()?)?,
-                "nbf" => once(&mut members.not_before, map.next_value()?)?,
-                "iat" => once(&mut members.issued_at, map.next_value()?)?,
-                "auth_time" => once(&mut members.auth_time, map.next_value()?)?,
-                "cnf" => once(&mut members.confirmation, map.next_value::<Skip>()?)?,
-                other => {
-                    self.read_configured(other, &mut map, &mut members)?;
-                    others.add(name)?;
-                }
-            }
-        }
-        Ok(members)
-    }
-}
-
-impl<'de> ReadMembers<'de> {
-    /// Reads a member whose name is configured, and skips an unknown one.
-    fn read_configured<A: MapAccess<'de>>(
-        &self,
-        name: &str,
-        map: &mut A,
-        members: &mut ParsedMembers,
-    ) -> Result<(), A::Error> {
-        if let Some(rank) = self.names.scopes.iter().position(|known| known == name) {
-            let text = self.scope(map.next_value()?)?;
-            if members.scope.as_ref().is_none_or(|(best, _)| rank < *best) {
-                members.scope = Some((rank, text));
-            }
-        } else if let Some(rank) = self.names.client.iter().position(|known| known == name) {
-            let text = self.locate(&map.next_value()?);
-            if members.client.as_ref().is_none_or(|(best, _)| rank < *best) {
-                members.client = Some((rank, text));
-            }
-        } else {
-            map.next_value::<Skip>()?;
-        }
-        Ok(())
-    }
-
-    /// Returns the range of the string in the JSON text, or a copy if the text has escapes.
-    fn locate(&self, text: &Str<'de>) -> Text {
-        match &text.0 {
-            Cow::Borrowed(text) => {
-                // Serde borrows the string from `self.text`, so the difference of the addresses is its offset.
-                let start = text.as_ptr().addr().wrapping_sub(self.text.as_ptr().addr());
-                Text::Range { start, end: start.wrapping_add(text.len()) }
-            }
-            Cow::Owned(text) => Text::Copy(text.as_str().into()),
-        }
-    }
-
-    fn audience(&self, audience: OneOrMany<'de>) -> Audience {
-        match audience {
-            OneOrMany::One(one) => Audience::One(self.locate(&one)),
-            OneOrMany::Many(many) => Audience::Many(many.iter().map(|one| self.locate(one)).collect()),
-        }
-    }
-
-    /// Reads a string of names (RFC 8693 §4.2), or an array with one name per element, as some servers write it.
-    fn scope<E: serde::de::Error>(&self, scope: OneOrMany<'de>) -> Result<Text, E> {
-        match scope {
-            OneOrMany::One(list) => Ok(self.locate(&list)),
-            OneOrMany::Many(names) if names.iter().all(|name| crate::scope::is_scope_name(&name.0)) => {
-                let names: Vec<&str> = names.iter().map(|name| &*name.0).collect();
-                Ok(Text::Copy(names.join(" ").into()))
-            }
-            OneOrMany::Many(_) => Err(E::custom("an element is not a scope name")),
-        }
-    }
-}
-
 /// Members that can't be configured as the scope or client claim.
-const REGISTERED: [&str; 10] = ["iss", "sub", "jti", "acr", "aud", "exp", "nbf", "iat", "auth_time", "cnf"];
+const REGISTERED: [&str; 13] =
+    ["iss", "sub", "jti", "acr", "aud", "exp", "nbf", "iat", "auth_time", "cnf", "nonce", "at_hash", "c_hash"];

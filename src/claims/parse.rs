@@ -1,0 +1,331 @@
+//! The parser of the claims, in one pass.
+//!
+//! *In*: a JSON object, and the names of the configured claims. *Out*: the members that are used, or which one is malformed.
+//!
+//! Nothing is checked here but the types.
+
+use std::{borrow::Cow, cell::Cell, fmt};
+
+use serde::{
+    Deserializer,
+    de::{DeserializeSeed, MapAccess, Visitor},
+};
+
+use super::{Audience, ClaimNames, NumericDate, Text};
+use crate::{
+    error::quoted,
+    json::{OneOrMany, OtherNames, Skip, Str, is_duplicate, once},
+};
+
+/// Parses the claims.
+pub(super) fn read_members(text: &str, names: &ClaimNames) -> Result<ParsedMembers, ClaimsError> {
+    let fault = Cell::new(None);
+    let mut json = serde_json::Deserializer::from_str(text);
+    let members = ReadMembers { text, names, fault: &fault }.deserialize(&mut json).and_then(|members| {
+        json.end()?;
+        Ok(members)
+    });
+    members.map_err(|error| ClaimsError::new(&error, fault.take(), names))
+}
+
+/// Which claim is malformed, and how. Contains no value.
+#[derive(Debug)]
+pub(crate) struct ClaimsError {
+    claim: Option<Box<str>>,
+    problem: Problem,
+}
+
+#[derive(Debug)]
+enum Problem {
+    Duplicate,
+    WrongType { expected: &'static str },
+    Syntax { column: usize },
+}
+
+/// The claim at which the parser stopped.
+struct ClaimFault {
+    claim: Box<str>,
+    duplicate: bool,
+}
+
+impl ClaimsError {
+    #[cold]
+    fn new(error: &serde_json::Error, fault: Option<ClaimFault>, names: &ClaimNames) -> Self {
+        let column = error.column();
+        let (claim, problem) = match fault {
+            Some(ClaimFault { claim, duplicate: true }) => (Some(claim), Problem::Duplicate),
+            Some(ClaimFault { claim, .. }) if error.is_data() => match expected_type(&claim, names) {
+                Some(expected) => (Some(claim), Problem::WrongType { expected }),
+                None => (Some(claim), Problem::Syntax { column }),
+            },
+            Some(ClaimFault { claim, .. }) => (Some(claim), Problem::Syntax { column }),
+            None => (None, Problem::Syntax { column }),
+        };
+        Self { claim, problem }
+    }
+
+    /// Returns the name of the malformed claim. `None` if the JSON text ends or breaks outside of a claim.
+    pub(crate) fn claim(&self) -> Option<&str> {
+        self.claim.as_deref()
+    }
+
+    /// Returns what the claim must be.
+    pub(crate) fn expected(&self) -> &'static str {
+        match self.problem {
+            Problem::Duplicate => "each claim once",
+            Problem::WrongType { expected } => expected,
+            Problem::Syntax { .. } => "a JSON object",
+        }
+    }
+}
+
+impl fmt::Display for ClaimsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A name that the issuer chose may have any characters.
+        let claim = self.claim().map(|claim| if is_plain(claim) { claim.to_owned() } else { quoted(claim) });
+        match (&self.problem, claim.as_deref()) {
+            (Problem::Duplicate, claim) => write!(f, "the claim {} is a duplicate", claim.unwrap_or_default()),
+            (Problem::WrongType { expected }, claim) => {
+                write!(f, "the claim {} is not {expected}", claim.unwrap_or_default())
+            }
+            (Problem::Syntax { column }, Some(claim)) => {
+                write!(f, "malformed claims at column {column}, in the claim {claim}")
+            }
+            (Problem::Syntax { column }, None) => write!(f, "malformed claims at column {column}"),
+        }
+    }
+}
+
+impl std::error::Error for ClaimsError {}
+
+/// True if a name can be shown without quotes.
+fn is_plain(claim: &str) -> bool {
+    !claim.is_empty() && claim.len() <= MAX_PLAIN_NAME && claim.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Returns the type of a claim that is read.
+fn expected_type(claim: &str, names: &ClaimNames) -> Option<&'static str> {
+    match claim {
+        "iss" | "sub" | "jti" | "acr" => Some("a string"),
+        "aud" => Some("a string or an array of strings"),
+        "exp" | "nbf" | "iat" | "auth_time" => Some("a number"),
+        other if names.scopes.iter().any(|name| name == other) => Some("a string or an array of scope names"),
+        other if names.client.iter().any(|name| name == other) => Some("a string"),
+        _ => None,
+    }
+}
+
+const MAX_PLAIN_NAME: usize = 80;
+
+#[derive(Default)]
+pub(super) struct ParsedMembers {
+    pub(super) issuer: Option<Text>,
+    pub(super) subject: Option<Text>,
+    pub(super) client: Option<(usize, Text)>,
+    pub(super) jwt_id: Option<Text>,
+    pub(super) audience: Option<Audience>,
+    pub(super) scope: Option<(usize, Text)>,
+    pub(super) acr: Option<Text>,
+    pub(super) expires_at: Option<NumericDate>,
+    pub(super) not_before: Option<NumericDate>,
+    pub(super) issued_at: Option<NumericDate>,
+    pub(super) auth_time: Option<NumericDate>,
+    pub(super) confirmation: Option<Skip>,
+    nonce: Option<Option<Skip>>,
+    at_hash: Option<Option<Skip>>,
+    c_hash: Option<Option<Skip>>,
+}
+
+impl ParsedMembers {
+    /// Returns the first claim of an ID token that is present and not null.
+    pub(super) fn id_token_claim(&self) -> Option<&'static str> {
+        let marks = [("nonce", &self.nonce), ("at_hash", &self.at_hash), ("c_hash", &self.c_hash)];
+        marks.into_iter().find(|(_, value)| matches!(value, Some(Some(Skip)))).map(|(name, _)| name)
+    }
+}
+
+struct ReadMembers<'c> {
+    text: &'c str,
+    names: &'c ClaimNames,
+    /// Set only if a claim is malformed.
+    fault: &'c Cell<Option<ClaimFault>>,
+}
+
+impl<'de> DeserializeSeed<'de> for ReadMembers<'de> {
+    type Value = ParsedMembers;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<ParsedMembers, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ReadMembers<'de> {
+    type Value = ParsedMembers;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ParsedMembers, A::Error> {
+        let mut members = ParsedMembers::default();
+        let mut others = OtherNames::default();
+        while let Some(Str(name)) = map.next_key()? {
+            match self.read_member(&name, &mut map, &mut members) {
+                Ok(Membership::Read) => {}
+                Ok(Membership::Other) => {
+                    let listed = others.add(name.clone());
+                    listed.inspect_err(|error: &A::Error| self.note(&name, error))?;
+                }
+                Err(error) => {
+                    self.note(&name, &error);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(members)
+    }
+}
+
+/// How the names of a member are compared, to find a duplicate.
+enum Membership {
+    /// The member has a field of its own.
+    Read,
+    /// The name must be added to the list of other names.
+    Other,
+}
+
+impl<'de> ReadMembers<'de> {
+    #[inline]
+    fn read_member<A: MapAccess<'de>>(
+        &self,
+        name: &str,
+        map: &mut A,
+        members: &mut ParsedMembers,
+    ) -> Result<Membership, A::Error> {
+        match name {
+            "iss" => once(&mut members.issuer, self.locate(&map.next_value()?))?,
+            "sub" => once(&mut members.subject, self.locate(&map.next_value()?))?,
+            "jti" => once(&mut members.jwt_id, self.locate(&map.next_value()?))?,
+            "acr" => once(&mut members.acr, self.locate(&map.next_value()?))?,
+            "aud" => once(&mut members.audience, self.audience(map.next_value()?))?,
+            "exp" => once(&mut members.expires_at, map.next_value()?)?,
+            "nbf" => once(&mut members.not_before, map.next_value()?)?,
+            "iat" => once(&mut members.issued_at, map.next_value()?)?,
+            "auth_time" => once(&mut members.auth_time, map.next_value()?)?,
+            "cnf" => once(&mut members.confirmation, map.next_value::<Skip>()?)?,
+            "nonce" => once(&mut members.nonce, map.next_value()?)?,
+            "at_hash" => once(&mut members.at_hash, map.next_value()?)?,
+            "c_hash" => once(&mut members.c_hash, map.next_value()?)?,
+            other => {
+                self.read_configured(other, map, members)?;
+                return Ok(Membership::Other);
+            }
+        }
+        Ok(Membership::Read)
+    }
+
+    /// Stores which claim is malformed.
+    #[cold]
+    fn note(&self, claim: &str, error: &impl fmt::Display) {
+        self.fault.set(Some(ClaimFault { claim: claim.into(), duplicate: is_duplicate(error) }));
+    }
+
+    /// Reads a member whose name is configured, and skips an unknown one.
+    fn read_configured<A: MapAccess<'de>>(
+        &self,
+        name: &str,
+        map: &mut A,
+        members: &mut ParsedMembers,
+    ) -> Result<(), A::Error> {
+        if let Some(rank) = self.names.scopes.iter().position(|known| known == name) {
+            let text = self.scope(map.next_value()?)?;
+            if members.scope.as_ref().is_none_or(|(best, _)| rank < *best) {
+                members.scope = Some((rank, text));
+            }
+        } else if let Some(rank) = self.names.client.iter().position(|known| known == name) {
+            let text = self.locate(&map.next_value()?);
+            if members.client.as_ref().is_none_or(|(best, _)| rank < *best) {
+                members.client = Some((rank, text));
+            }
+        } else {
+            map.next_value::<Skip>()?;
+        }
+        Ok(())
+    }
+
+    /// Returns the range of the string in the JSON text, or a copy if the text has escapes.
+    fn locate(&self, text: &Str<'de>) -> Text {
+        match &text.0 {
+            Cow::Borrowed(text) => {
+                // Serde borrows the string from `self.text`, so the difference of the addresses is its offset.
+                let start = text.as_ptr().addr().wrapping_sub(self.text.as_ptr().addr());
+                Text::Range { start, end: start.wrapping_add(text.len()) }
+            }
+            Cow::Owned(text) => Text::Copy(text.as_str().into()),
+        }
+    }
+
+    fn audience(&self, audience: OneOrMany<'de>) -> Audience {
+        match audience {
+            OneOrMany::One(one) => Audience::One(self.locate(&one)),
+            OneOrMany::Many(many) => Audience::Many(many.iter().map(|one| self.locate(one)).collect()),
+        }
+    }
+
+    /// Reads a string of names (RFC 8693 §4.2), or an array with one name per element, as some servers write it.
+    fn scope<E: serde::de::Error>(&self, scope: OneOrMany<'de>) -> Result<Text, E> {
+        match scope {
+            OneOrMany::One(list) => Ok(self.locate(&list)),
+            OneOrMany::Many(names) if names.iter().all(|name| crate::scope::is_scope_name(&name.0)) => {
+                let names: Vec<&str> = names.iter().map(|name| &*name.0).collect();
+                Ok(Text::Copy(names.join(" ").into()))
+            }
+            OneOrMany::Many(_) => Err(E::custom("an element is not a scope name")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::claims::{Facts, TokenOrigin};
+
+    fn parse(claims: &str) -> Result<Facts, ClaimsError> {
+        Facts::parse(TokenOrigin::default(), claims.to_owned(), &ClaimNames::default())
+    }
+
+    #[test]
+    fn an_error_names_the_claim_and_no_value() {
+        for (claims, text) in [
+            (r#"{"iss":"i","sub":1234}"#, "the claim sub is not a string"),
+            (r#"{"aud":{"secret":1}}"#, "the claim aud is not a string or an array of strings"),
+            (r#"{"aud":["secret",1]}"#, "the claim aud is not a string or an array of strings"),
+            (r#"{"exp":"secret"}"#, "the claim exp is not a number"),
+            (r#"{"scope":7}"#, "the claim scope is not a string or an array of scope names"),
+            (r#"{"scope":["a b"]}"#, "the claim scope is not a string or an array of scope names"),
+            (r#"{"client_id":["secret"]}"#, "the claim client_id is not a string"),
+            (r#"{"sub":"secret","sub":"secret"}"#, "the claim sub is a duplicate"),
+            (r#"{"tenant":"secret","tenant":"secret"}"#, "the claim tenant is a duplicate"),
+            (r#"{"a\nb":1,"a\nb":1}"#, r#"the claim "a\nb" is a duplicate"#),
+            (r#"{"sub":secret}"#, "malformed claims at column 8, in the claim sub"),
+            (r#"["secret"]"#, "malformed claims at column 0"),
+        ] {
+            let error = parse(claims).err().unwrap();
+            assert_eq!(error.to_string(), text, "{claims}");
+        }
+    }
+
+    #[test]
+    fn names_the_first_claim_of_an_id_token_that_is_not_null() {
+        for (claims, found) in [
+            (r#"{"nonce":"n"}"#, Some("nonce")),
+            (r#"{"c_hash":"c","at_hash":{"any":1}}"#, Some("at_hash")),
+            (r#"{"nonce":null,"c_hash":false}"#, Some("c_hash")),
+            (r#"{"nonce":null,"at_hash":null,"c_hash":null}"#, None),
+            (r#"{"sub":"ada"}"#, None),
+        ] {
+            assert_eq!(parse(claims).ok().unwrap().id_token_claim, found, "{claims}");
+        }
+        assert!(parse(r#"{"nonce":null,"nonce":"n"}"#).is_err());
+    }
+}
