@@ -45,6 +45,7 @@
 //! | A verifier of your own | [`verify::Verify`] |
 //! | Tests of your API | [`testing`](testing/index.html) |
 //! | Issuing tokens | [`token_endpoint`](token_endpoint/index.html) |
+//! | Why a request was refused, and what to do | [`guide::refusals`], [`JwtVerifier::explain`] |
 //! | Log events and metrics | [`guide::operations`] |
 //!
 //! # Features
@@ -149,9 +150,13 @@ pub mod guide {
     //! Guides.
     //!
     //! - [`operations`]: log events and metrics
+    //! - [`refusals`]: why 401, 403 or 503, and what to do
 
     #[doc = include_str!("guide/operations.md")]
     pub mod operations {}
+
+    #[doc = include_str!("guide/refusals.md")]
+    pub mod refusals {}
 }
 
 // What most programs need. Everything else is in the public modules; each type has one public path.

@@ -98,7 +98,7 @@ impl Reason {
         }
     }
 
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::NoCredentials => "no_credentials",
             Self::UnsupportedScheme => "unsupported_scheme",
@@ -290,6 +290,10 @@ impl AuthError {
     #[must_use]
     pub fn description(&self) -> &'static str {
         self.reason.description()
+    }
+
+    pub(crate) fn exact_reason(&self) -> Reason {
+        self.reason
     }
 
     /// True if the request had no credentials at all. An unsupported scheme counts as credentials.

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The expected audience, and the tolerance for clocks.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Expected {
     /// The identifiers of this API.
     pub(super) audience: Vec<String>,

@@ -34,7 +34,7 @@ pub use self::{
     cached::{CacheKey, CachedBuilder},
     dynamic_issuers::{DynamicIssuers, DynamicIssuersBuilder, IssuerInquiry},
     introspection::{ClientAuthentication, IntrospectionVerifierBuilder},
-    jwt::{JwtVerifierBuilder, OptionalClaim},
+    jwt::{Check, Cure, Explanation, JwtVerifierBuilder, OptionalClaim},
     jwt_or_opaque::JwtOrOpaqueBuilder,
     presented_token::{PresentedToken, TokenPermit},
     trusted_issuers::TrustedIssuers,

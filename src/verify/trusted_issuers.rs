@@ -7,7 +7,9 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use super::{CacheKey, JwtVerifier, PresentedToken, Verdict, Verify, expected::wrong_issuer, jwt::not_a_jws};
+use super::{
+    CacheKey, Check, Explanation, JwtVerifier, PresentedToken, Verdict, Verify, expected::wrong_issuer, jwt::not_a_jws,
+};
 use crate::{
     claims::{VerifierId, unverified_issuer},
     config_error::{ConfigError, MistakeCollector},
@@ -59,6 +61,20 @@ impl TrustedIssuers {
 }
 
 impl TrustedIssuers {
+    /// Makes every check of a token, as [`JwtVerifier::explain`] does, with the verifier for the token's issuer.
+    pub async fn explain(&self, token: &str) -> Explanation {
+        match self.verifier_for(token) {
+            Ok(verifier) => verifier.explain(token).await,
+            Err(error) => Explanation::of(Check::failed("iss", &error)),
+        }
+    }
+
+    /// Returns the verifier for the token's issuer.
+    fn verifier_for(&self, token: &str) -> Result<&JwtVerifier, AuthError> {
+        let issuer = unverified_token_issuer(token)?;
+        self.verifiers.get(&*issuer).ok_or_else(|| self.wrong_issuer(&issuer))
+    }
+
     fn wrong_issuer(&self, found: &str) -> AuthError {
         let mut trusted: Vec<&str> = self.verifiers.keys().map(|issuer| &**issuer).collect();
         trusted.sort_unstable();
@@ -68,8 +84,7 @@ impl TrustedIssuers {
 
 impl Verify for TrustedIssuers {
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
-        let issuer = unverified_token_issuer(presented.token());
-        match issuer.and_then(|issuer| self.verifiers.get(&*issuer).ok_or_else(|| self.wrong_issuer(&issuer))) {
+        match self.verifier_for(presented.token()) {
             Ok(verifier) => presented.called_instead(self.id, || verifier.verify(presented)),
             Err(error) => {
                 presented.called(self.id);

@@ -11,6 +11,7 @@ mod claims;
 mod cross_site;
 mod discovery;
 mod dynamic_issuers;
+mod explain_token;
 mod extension_points;
 mod extractors;
 mod fake_issuer;

@@ -51,6 +51,20 @@ impl JwtVerifierBuilder {
         }
     }
 
+    /// Returns a builder with the issuer, audience, clock and algorithms of a verifier, and without its relaxations.
+    pub(super) fn from_rules(rules: &JwtRules) -> Self {
+        let mut builder = Self::new(Ok(rules.issuer.clone()), String::new(), None);
+        builder.expected = rules.expected.clone();
+        builder.algorithms.clear();
+        for algorithm in &rules.algorithms {
+            match algorithm {
+                SignatureAlgorithm::Asymmetric(algorithm) => builder.algorithms.push(*algorithm),
+                SignatureAlgorithm::Hmac(_) => builder.secret_algorithm = Some(*algorithm),
+            }
+        }
+        builder
+    }
+
     /// Adds an identifier of this API that `aud` may contain.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.expected.audience.push(audience.into());

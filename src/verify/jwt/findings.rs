@@ -46,13 +46,12 @@ pub(super) fn critical_header() -> AuthError {
 }
 
 pub(super) fn type_not_accepted(typ: Option<&str>, types: TokenTypes) -> AuthError {
-    let found = typ.map_or_else(|| "no typ".to_owned(), |typ| format!("typ {}", quoted(typ)));
     let change = if types == TokenTypes::AccessToken && TokenTypes::AccessTokenOrPlain.accept(typ) {
         "call accept_plain_jwt_type, or give the preset of the provider, if this is an access token and not an ID token"
     } else {
         "send an access token"
     };
-    Reason::TypeNotAccepted.because(found, types.description(), change)
+    Reason::TypeNotAccepted.because(shown("typ", typ), types.description(), change)
 }
 
 pub(super) fn algorithm_not_accepted(header: &JoseHeader<'_>, accepted: &[SignatureAlgorithm]) -> AuthError {
@@ -65,14 +64,12 @@ pub(super) fn algorithm_not_accepted(header: &JoseHeader<'_>, accepted: &[Signat
         None if header.algorithm_name.eq_ignore_ascii_case("none") => "never accept unsigned tokens; refuse the client",
         None => "let the issuer sign with an algorithm that this build can verify",
     };
-    let expected = quoted_list(accepted.iter().map(|algorithm| algorithm.as_str()));
-    Reason::AlgorithmNotAccepted.because(format!("alg {}", quoted(&header.algorithm_name)), expected, change)
+    Reason::AlgorithmNotAccepted.because(format!("alg {}", quoted(&header.algorithm_name)), names(accepted), change)
 }
 
 /// Returns what is missing in the key set, if it has no key for the header.
 pub(super) fn no_key(keys: Option<&KeySet>, key_id: Option<&str>, algorithm: SignatureAlgorithm) -> Finding {
-    let kid = key_id.map_or_else(|| "no kid".to_owned(), |key_id| format!("kid {}", quoted(key_id)));
-    let found = format!("{kid} and alg {}", algorithm.as_str());
+    let found = format!("{} and alg {}", shown("kid", key_id), algorithm.as_str());
     let Some(keys) = keys else {
         return Finding::new(found, "a key set, but none was fetched yet", "check that this API can reach the issuer");
     };
@@ -95,8 +92,8 @@ pub(super) fn no_key(keys: Option<&KeySet>, key_id: Option<&str>, algorithm: Sig
 pub(super) fn bad_signature(keys: &KeySet, key_id: Option<&str>, algorithm: SignatureAlgorithm) -> Finding {
     let selected = keys.candidate_count(key_id, algorithm);
     let tried = selected.min(MAX_CANDIDATES);
-    let by = key_id.map_or_else(|| "no kid".to_owned(), |key_id| format!("kid {}", quoted(key_id)));
-    let found = format!("a signature ({by}, alg {}) that none of the {tried} tried keys fits", algorithm.as_str());
+    let (kid, algorithm) = (shown("kid", key_id), algorithm.as_str());
+    let found = format!("a signature ({kid}, alg {algorithm}) that none of the {tried} tried keys fits");
     if tried < selected {
         let expected = format!("a key among the first {MAX_CANDIDATES}; not all {selected} keys were tried");
         return Finding::new(found, expected, "let the issuer write a kid into its tokens and its keys");
@@ -116,4 +113,15 @@ pub(super) fn missing_claim(name: &'static str) -> AuthError {
         _ => "let the issuer write it into its access tokens",
     };
     Reason::MissingClaim(name).because(format!("no {name}"), format!("{name} (RFC 9068 §2.2)"), change)
+}
+
+/// Returns a member of the header with its value, for logs.
+pub(super) fn shown(name: &str, value: Option<&str>) -> String {
+    value.map_or_else(|| format!("no {name}"), |value| format!("{name} {}", quoted(value)))
+}
+
+/// Returns the names of algorithms, for logs.
+pub(super) fn names(algorithms: &[SignatureAlgorithm]) -> String {
+    let names: Vec<_> = algorithms.iter().map(|algorithm| algorithm.as_str()).collect();
+    names.join(", ")
 }

@@ -10,6 +10,7 @@
 //! [`introspection`](crate::IntrospectionVerifier) the revocation.
 
 mod builder;
+mod explain;
 mod findings;
 mod token_types;
 
@@ -17,7 +18,10 @@ use std::{borrow::Cow, fmt, iter, sync::Arc};
 
 use arc_swap::ArcSwapOption;
 
-pub use self::builder::JwtVerifierBuilder;
+pub use self::{
+    builder::JwtVerifierBuilder,
+    explain::{Check, Cure, Explanation},
+};
 pub(super) use self::findings::not_a_jws;
 pub(crate) use self::token_types::TokenTypes;
 use super::{
@@ -80,15 +84,26 @@ pub enum OptionalClaim {
 impl OptionalClaim {
     const ALL: [Self; 4] = [Self::Subject, Self::ClientId, Self::IssuedAt, Self::JwtId];
 
+    /// Returns the claim's name.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Subject => "sub",
+            Self::ClientId => "client_id",
+            Self::IssuedAt => "iat",
+            Self::JwtId => "jti",
+        }
+    }
+
     /// Returns the claim's name if it is missing or blank.
     fn missing_in(self, facts: &Facts) -> Option<&'static str> {
         let blank = |text: &Option<Text>| facts.text(text.as_ref()).is_none_or(|text| text.trim().is_empty());
-        match self {
-            Self::Subject => blank(&facts.subject).then_some("sub"),
-            Self::ClientId => blank(&facts.client_id).then_some("client_id"),
-            Self::IssuedAt => facts.issued_at.is_none().then_some("iat"),
-            Self::JwtId => blank(&facts.jwt_id).then_some("jti"),
-        }
+        let missing = match self {
+            Self::Subject => blank(&facts.subject),
+            Self::ClientId => blank(&facts.client_id),
+            Self::IssuedAt => facts.issued_at.is_none(),
+            Self::JwtId => blank(&facts.jwt_id),
+        };
+        missing.then_some(self.name())
     }
 }
 
@@ -263,14 +278,17 @@ impl JwtRules {
             return Err(findings::missing_claim("exp"));
         }
         self.expected.check_times(facts)?;
-        if let Some(preset) = self.preset {
-            preset.check(facts)?;
-        }
+        self.check_kind(facts)?;
         let mut required = OptionalClaim::ALL.iter().filter(|claim| !self.optional_claims.contains(claim));
         if let Some(name) = required.find_map(|claim| claim.missing_in(facts)) {
             return Err(findings::missing_claim(name));
         }
         Ok(())
+    }
+
+    /// Checks the claims that distinguish access tokens from other kinds of tokens.
+    fn check_kind(&self, facts: &Facts) -> Result<(), AuthError> {
+        self.preset.map_or(Ok(()), |preset| preset.check(facts))
     }
 
     fn check_issuer(&self, facts: &Facts) -> Result<(), AuthError> {

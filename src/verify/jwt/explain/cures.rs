@@ -1,0 +1,145 @@
+//! What would make a token pass a check that fails.
+//!
+//! *In*: the check. *Out*: the changes, each with its cost.
+
+use serde_json::{Map, Value};
+
+use super::{Check, Cure};
+use crate::{claims::Facts, error::Reason, verify::jwt::JwtRules};
+
+/// Returns the cures of a check. `facts` are the claims, if they can be read.
+pub(super) fn cures(check: &Check, rules: &JwtRules, facts: Option<&Facts>) -> Vec<Cure> {
+    let Some(reason) = check.reason else { return Vec::new() };
+    let now = rules.expected.now();
+    match reason {
+        Reason::NotAJws => form(check),
+        Reason::TypeNotAccepted => typ(check),
+        Reason::AlgorithmNotAccepted => algorithm(check),
+        Reason::UnknownKey | Reason::BadSignature => key(check),
+        Reason::Unavailable => vec![Cure::action("check that this program can reach the issuer")],
+        Reason::WrongIssuer => issuer(facts),
+        Reason::WrongAudience => audience(facts),
+        Reason::Expired => {
+            let late = facts.and_then(|facts| facts.expires_at).map(|expires| now - expires.0);
+            [Cure::action("let the client get a new token")].into_iter().chain(clocks(late)).collect()
+        }
+        Reason::NotYetValid => clocks(facts.and_then(|facts| facts.not_before).map(|from| from.0 - now)),
+        Reason::IssuedInTheFuture => clocks(facts.and_then(|facts| facts.issued_at).map(|issued| issued.0 - now)),
+        Reason::NotAnAccessToken => vec![
+            Cure::action("let the client send the access token, not the ID token"),
+            Cure::call(
+                "danger_accept_id_tokens",
+                None,
+                "a token that only identifies a user to a client is accepted as a permission",
+            ),
+        ],
+        Reason::MissingClaim(name) => missing_claim(name, facts),
+        Reason::SenderConstrained => vec![Cure::action("let the client ask for a token that is not bound to a key")],
+        _ => vec![Cure::action("let the client send the token exactly as it got it from the issuer")],
+    }
+}
+
+fn form(check: &Check) -> Vec<Cure> {
+    let introspect = Cure::call("IntrospectionVerifier::new", None, "a request to the issuer for each new token");
+    if check.found().contains("encrypted") {
+        let unencrypted = Cure::action("let the issuer turn off the encryption of access tokens for this API");
+        return vec![unencrypted, introspect];
+    }
+    let jwt = Cure::action("let the issuer issue JWTs for this API; many do so only if the client asks for its audience");
+    vec![introspect, jwt]
+}
+
+fn typ(check: &Check) -> Vec<Cure> {
+    if matches!(check.found().to_ascii_lowercase().as_str(), "no typ" | r#"typ "jwt""# | r#"typ "application/jwt""#) {
+        let cost = "an ID token of the issuer is refused only by its audience, and by nonce, at_hash and c_hash";
+        return vec![Cure::call("accept_plain_jwt_type", None, cost)];
+    }
+    vec![Cure::action("let the client send an access token; this type of token has another purpose")]
+}
+
+fn algorithm(check: &Check) -> Vec<Cure> {
+    let name = check.found().trim_start_matches("alg ").trim_matches('"');
+    if name.starts_with("HS") {
+        return vec![
+            Cure::action("let the issuer sign with a key pair: RS256, ES256 or EdDSA"),
+            Cure::call("JwtVerifier::builder_from_secret", None, "every API that can verify a token can also issue one"),
+        ];
+    }
+    if name.eq_ignore_ascii_case("none") {
+        return vec![Cure::action("let the issuer sign its tokens; an unsigned token is never accepted")];
+    }
+    let mut cures = vec![Cure::action("let the issuer sign with an accepted algorithm")];
+    if name.parse::<crate::keys::Algorithm>().is_ok() {
+        cures.push(Cure::call("algorithms", Some(name.to_owned()), ""));
+    }
+    cures
+}
+
+fn key(check: &Check) -> Vec<Cure> {
+    let mut cures = vec![
+        Cure::action("let the client get a new token, if the issuer has withdrawn the key that signed this one"),
+        Cure::action("fetch the key set again, if it comes from a file or from the program"),
+        Cure::action("use the key set of the issuer that signed this token (jwks_uri)"),
+    ];
+    if check.expected().contains("not all") {
+        cures.push(Cure::action("let the issuer write a kid into its tokens"));
+    }
+    cures
+}
+
+fn issuer(facts: Option<&Facts>) -> Vec<Cure> {
+    let found = facts.and_then(|facts| facts.text(facts.issuer.as_ref())).map(str::to_owned);
+    let trusted = Cure::call("Issuer::builder", found, "this server is trusted to issue tokens for this API");
+    vec![trusted, Cure::action("let the issuer use one public address in all tokens, and the client this address")]
+}
+
+fn audience(facts: Option<&Facts>) -> Vec<Cure> {
+    let named = facts.and_then(|facts| facts.audience.iter().find_map(|text| facts.text(Some(text))));
+    let cost = "a token that a client got for another API with this audience is accepted here";
+    vec![
+        Cure::action("let the client ask for a token for this API, or let the issuer add this API to aud"),
+        Cure::call("audience", named.map(str::to_owned), cost),
+    ]
+}
+
+/// `difference` is the number of seconds by which the token misses its time.
+fn clocks(difference: Option<f64>) -> Vec<Cure> {
+    let mut cures = vec![Cure::action("set the clocks of this machine and of the issuer")];
+    if let Some(seconds) = difference.map(|difference| difference.ceil() + 1.0).filter(|seconds| *seconds <= MAX_LEEWAY) {
+        let cost = "every token is accepted for this time after its expiry and before its first use";
+        cures.push(Cure::call("leeway", Some(format!("{seconds:.0}")), cost));
+    }
+    cures
+}
+
+fn missing_claim(name: &str, facts: Option<&Facts>) -> Vec<Cure> {
+    let without = |cost| Cure::call("accept_without", Some(name.to_owned()), cost);
+    match name {
+        "aud" => vec![
+            Cure::action("let the issuer write this API's identifier into aud"),
+            Cure::call(
+                "danger_accept_missing_audience",
+                None,
+                "a token that a client got for another API of this issuer is accepted here",
+            ),
+        ],
+        "client_id" => {
+            let named = facts.and_then(client_claim).map(|name| Cure::call("client_claim", Some(name.to_owned()), ""));
+            let without = without("a token of a user can't be distinguished from one of a client");
+            named.into_iter().chain([without]).collect()
+        }
+        "sub" => vec![without("a token without sub acts for its client")],
+        "jti" => vec![without("a single token can't be identified, in a log or to refuse it")],
+        "iat" => vec![without("the age of a token is unknown")],
+        _ => vec![Cure::action("let the issuer write this claim into its access tokens")],
+    }
+}
+
+/// Returns the name of a claim that looks like the client.
+fn client_claim(facts: &Facts) -> Option<&'static str> {
+    let claims: Map<String, Value> = serde_json::from_str(facts.claims()).ok()?;
+    ["azp", "cid", "appid", "clientId"].into_iter().find(|name| claims.get(*name).is_some_and(Value::is_string))
+}
+
+/// Maximum leeway, in seconds.
+const MAX_LEEWAY: f64 = 300.0;
