@@ -1,9 +1,60 @@
-//! The rules of specifications that decide for whom a token acts. The rules of providers are in their presets.
+//! The rules of specifications and of the application that decide for whom a token acts. The rules of providers are in their
+//! presets.
 //!
 //! *In*: the facts of a token. *Out*: [`ActsFor`]. No rule refuses a token.
 
+use serde_json::{Map, Value};
+
 use super::Facts;
-use crate::acts_for::ActsFor;
+use crate::acts_for::{ActingBasis, ActingRule, ActsFor};
+
+/// The rule of a verifier.
+#[derive(Debug, Clone)]
+pub(crate) enum ActsForRule {
+    /// A rule of a specification or of a preset.
+    Fixed(fn(&Facts) -> ActsFor),
+    /// The rule that the application has set.
+    Configured(ActingRule),
+}
+
+impl ActsForRule {
+    pub(crate) fn decide(&self, facts: &Facts) -> ActsFor {
+        match self {
+            Self::Fixed(rule) => rule(facts),
+            Self::Configured(rule) => rule.decide(facts),
+        }
+    }
+}
+
+impl ActingRule {
+    fn decide(&self, facts: &Facts) -> ActsFor {
+        let decided = match &self.basis {
+            ActingBasis::Users => ActsFor::User,
+            ActingBasis::Clients => ActsFor::Client,
+            ActingBasis::UserClaim(claim) => match claim_named(facts, claim) {
+                None => ActsFor::Client,
+                Some(Value::String(text)) if text.trim().is_empty() => ActsFor::Unknown,
+                Some(_) => ActsFor::User,
+            },
+            ActingBasis::ClientValue { claim, value } => match claim_named(facts, claim) {
+                None => ActsFor::User,
+                Some(Value::String(found)) if *found == **value => ActsFor::Client,
+                Some(Value::String(_)) => ActsFor::User,
+                Some(Value::Array(found)) if found.iter().any(|found| found == &**value) => ActsFor::Client,
+                Some(Value::Array(found)) if found.iter().all(Value::is_string) => ActsFor::User,
+                Some(_) => ActsFor::Unknown,
+            },
+        };
+        let has_subject = facts.subject().is_some_and(|subject| !subject.trim().is_empty());
+        if decided == ActsFor::User && !has_subject { ActsFor::Unknown } else { decided }
+    }
+}
+
+/// Returns the value of a claim. `null` counts as absent.
+fn claim_named(facts: &Facts, name: &str) -> Option<Value> {
+    let mut claims: Map<String, Value> = serde_json::from_str(facts.claims()).ok()?;
+    claims.remove(name).filter(|claim| !claim.is_null())
+}
 
 /// The rule of RFC 9068 §2.2: the subject is the client, or a user.
 pub(crate) fn rfc9068(facts: &Facts) -> ActsFor {

@@ -36,7 +36,7 @@ pub(crate) struct ClaimNames {
 /// How a provider's tokens differ from RFC 9068. Evaluated only when the application needs the result.
 #[derive(Debug, Clone)]
 pub(crate) struct ProviderRules {
-    pub(crate) acts_for: fn(&Facts) -> ActsFor,
+    pub(crate) acts_for: acting::ActsForRule,
     /// The names of the members on the path to the list.
     pub(crate) roles: Option<Vec<Box<str>>>,
     pub(crate) groups: Option<Vec<Box<str>>>,
@@ -44,7 +44,7 @@ pub(crate) struct ProviderRules {
 
 impl Default for ProviderRules {
     fn default() -> Self {
-        Self { acts_for: acting::rfc9068, roles: None, groups: None }
+        Self { acts_for: acting::ActsForRule::Fixed(acting::rfc9068), roles: None, groups: None }
     }
 }
 
@@ -214,8 +214,8 @@ impl Facts {
     }
 
     pub(crate) fn acts_for(&self) -> ActsFor {
-        let rule = self.rules.as_ref().map_or(acting::rfc9068 as fn(&Self) -> ActsFor, |rules| rules.acts_for);
-        *self.derived.acts_for.get_or_init(|| rule(self))
+        let decide = || self.rules.as_ref().map_or_else(|| acting::rfc9068(self), |rules| rules.acts_for.decide(self));
+        *self.derived.acts_for.get_or_init(decide)
     }
 
     pub(crate) fn text<'f>(&'f self, text: Option<&'f Text>) -> Option<&'f str> {

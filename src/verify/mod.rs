@@ -12,6 +12,7 @@ pub(crate) mod cached;
 mod demand;
 mod dynamic_issuers;
 mod expected;
+mod id_token;
 pub(crate) mod introspection;
 pub(crate) mod jwt;
 pub(crate) mod jwt_or_opaque;
@@ -37,6 +38,7 @@ pub use self::{
     jwt::{Check, Cure, Explanation, JwtVerifierBuilder, OptionalClaim},
     jwt_or_opaque::JwtOrOpaqueBuilder,
     presented_token::{PresentedToken, TokenPermit},
+    preset::UnknownPreset,
     trusted_issuers::TrustedIssuers,
 };
 pub(crate) use self::{jwt::JwtVerifier, preset::Preset};

@@ -9,7 +9,10 @@ use super::{
     Outage, ReportedFailures,
 };
 use crate::{
-    claims::{ClaimNames, VerifierId, acting},
+    claims::{
+        ClaimNames, VerifierId,
+        acting::{self, ActsForRule},
+    },
     clock::Clock,
     config_error::{ConfigError, MistakeCollector},
     fetch::Fetch,
@@ -41,7 +44,7 @@ pub struct IntrospectionVerifierBuilder {
 impl IntrospectionVerifierBuilder {
     pub(super) fn new(issuer: Issuer, client: ClientAuthentication, audience: String) -> Self {
         let mut names = ClaimNames::default();
-        names.rules_mut().acts_for = acting::introspected;
+        names.rules_mut().acts_for = ActsForRule::Fixed(acting::introspected);
         Self {
             issuer,
             client,
@@ -80,7 +83,7 @@ impl IntrospectionVerifierBuilder {
     /// The cost: if the server leaves out `sub` for users too, their tokens also count as those of the clients. Without this
     /// setting, a token without `sub` acts for [`Unknown`](crate::acts_for::ActsFor::Unknown).
     pub fn accept_missing_subject_as_client(mut self) -> Self {
-        self.names.rules_mut().acts_for = acting::rfc9068;
+        self.names.rules_mut().acts_for = ActsForRule::Fixed(acting::rfc9068);
         self
     }
 

@@ -11,7 +11,8 @@ use super::{
     JwtRules, JwtVerifier, OptionalClaim, TokenTypes,
 };
 use crate::{
-    claims::{ClaimNames, ProviderRules, VerifierId},
+    acts_for::ActingRule,
+    claims::{ClaimNames, ProviderRules, VerifierId, acting::ActsForRule},
     clock::Clock,
     config_error::{ConfigError, MistakeCollector},
     issuer::Issuer,
@@ -28,9 +29,12 @@ pub struct JwtVerifierBuilder {
     /// The algorithm of a shared secret. It replaces `algorithms`.
     secret_algorithm: Option<SignatureAlgorithm>,
     plain_type: bool,
+    id_tokens_accepted: bool,
+    missing_audience_accepted: bool,
     optional_claims: Vec<OptionalClaim>,
     names: ClaimNames,
     presets: Vec<Preset>,
+    acting_rule: Option<ActingRule>,
 }
 
 impl JwtVerifierBuilder {
@@ -45,9 +49,12 @@ impl JwtVerifierBuilder {
             algorithms: SUPPORTED.to_vec(),
             secret_algorithm,
             plain_type: false,
+            id_tokens_accepted: false,
+            missing_audience_accepted: false,
             optional_claims: Vec::new(),
             names: ClaimNames::default(),
             presets: Vec::new(),
+            acting_rule: None,
         }
     }
 
@@ -82,12 +89,35 @@ impl JwtVerifierBuilder {
         self
     }
 
-    /// Also accepts `typ: JWT` or a missing `typ`, for servers that predate RFC 9068.
+    /// Accepts tokens without `aud`, or with an empty one. An `aud` that is present must still include this API.
     ///
-    /// The cost: an ID token of the same issuer is no longer refused by its type. It is accepted if one of the configured
-    /// audiences is also a client's id.
+    /// What is lost: every token of the issuer without `aud` is accepted, also one that a client got for another API
+    /// (RFC 9068 §5, RFC 9700 §2.3). Use it only if the issuer has no other API, or if each operation requires scopes or
+    /// claims that only this API has.
+    pub fn danger_accept_missing_audience(self) -> Self {
+        Self { missing_audience_accepted: true, ..self }
+    }
+
+    /// Also accepts `typ: JWT` (or `application/jwt`) or a missing `typ`, for servers that predate RFC 9068.
+    ///
+    /// The cost: an ID token of the same issuer is no longer refused by its type, only by its audience, or if it has `nonce`,
+    /// `at_hash` or `c_hash` (OpenID Connect Core §2, §3.3.2.11). So the audience must be the API's identifier, never a
+    /// client's id.
     pub fn accept_plain_jwt_type(self) -> Self {
         Self { plain_type: true, ..self }
+    }
+
+    /// Where plain types are accepted, also accepts tokens with `nonce`, `at_hash` or `c_hash`. For issuers whose access
+    /// token is an ID token, such as Dex.
+    ///
+    /// What is lost: an ID token tells a client who logged in, and grants no access to an API. The client's own server, and
+    /// everything that logs or forwards its ID tokens, can call this API with them. Configure an audience that only clients
+    /// of this API use.
+    ///
+    /// Without effect for presets that recognize ID tokens by the provider's own claims:
+    /// [`Keycloak`](Preset::Keycloak), [`Cognito`](Preset::Cognito) and [`EntraId`](Preset::EntraId).
+    pub fn danger_accept_id_tokens(self) -> Self {
+        Self { id_tokens_accepted: true, ..self }
     }
 
     /// Accepts tokens without this claim, which RFC 9068 §2.2 requires. See [`OptionalClaim`] for the cost.
@@ -120,6 +150,15 @@ impl JwtVerifierBuilder {
         self
     }
 
+    /// Sets the rule that decides for whom a token acts. It replaces that of a preset. Default: the rule of the preset, or that
+    /// of RFC 9068 §2.2.
+    ///
+    /// The last call counts. If the rule is wrong for the issuer, a handler with `UserToken` accepts tokens of clients, or one
+    /// with `ClientToken` those of users.
+    pub fn acting_rule(self, rule: ActingRule) -> Self {
+        Self { acting_rule: Some(rule), ..self }
+    }
+
     /// Applies the settings for a known provider; each [`Preset`] lists what it relaxes. Other settings can be
     /// combined with it.
     pub fn preset(mut self, preset: Preset) -> Self {
@@ -141,8 +180,9 @@ impl JwtVerifierBuilder {
     ///
     /// # Errors
     /// All mistakes at once: an empty audience; a leeway of more than 5 min; no algorithm, one that this build lacks, or none
-    /// that a key of the issuer can verify; an empty name of a member; two presets; for a shared secret, an empty issuer.
-    pub fn build(self) -> Result<JwtVerifier, ConfigError> {
+    /// that a key of the issuer can verify; an empty name of a member; two presets; `danger_accept_id_tokens` where plain
+    /// types are not accepted; for a shared secret, an empty issuer.
+    pub fn build(mut self) -> Result<JwtVerifier, ConfigError> {
         let mut mistakes = MistakeCollector::new();
         self.expected.check(&mut mistakes);
         self.names.check(&mut mistakes);
@@ -150,7 +190,18 @@ impl JwtVerifierBuilder {
             let found = format!("{:?} can't be combined", self.presets);
             mistakes.add("preset", found, "give one preset; other methods can be combined with it");
         }
+        if self.id_tokens_accepted && !self.plain_type {
+            let change = "call accept_plain_jwt_type or preset as well, or don't call the method";
+            mistakes.add("danger_accept_id_tokens", "typ must be at+jwt, so no ID token is accepted", change);
+        }
+        if let Some(rule) = self.acting_rule.take() {
+            if rule.claim().is_some_and(str::is_empty) {
+                mistakes.add("acting_rule", "the name is empty", "give the name of a claim");
+            }
+            self.names.rules_mut().acts_for = ActsForRule::Configured(rule);
+        }
         let algorithms = self.check_algorithms(&mut mistakes);
+        let refuses_id_tokens = self.refuses_id_tokens();
         mistakes.check(self.issuer.clone());
         mistakes.finish()?;
         Ok(JwtVerifier {
@@ -160,12 +211,19 @@ impl JwtVerifierBuilder {
                 expected: self.expected,
                 algorithms,
                 types: if self.plain_type { TokenTypes::AccessTokenOrPlain } else { TokenTypes::AccessToken },
+                refuses_id_tokens,
+                missing_audience_accepted: self.missing_audience_accepted,
                 optional_claims: self.optional_claims,
                 names: self.names,
                 preset: self.presets.first().copied(),
                 known_header: ArcSwapOption::empty(),
             }),
         })
+    }
+
+    /// True if a token with a claim that only ID tokens have is refused. Some presets recognize ID tokens in another way.
+    fn refuses_id_tokens(&self) -> bool {
+        self.plain_type && !self.id_tokens_accepted && !self.presets.iter().any(|preset| preset.recognizes_id_tokens())
     }
 
     fn check_algorithms(&self, mistakes: &mut MistakeCollector) -> Vec<SignatureAlgorithm> {

@@ -27,6 +27,7 @@ pub(crate) use self::token_types::TokenTypes;
 use super::{
     CacheKey, PresentedToken, Verdict, Verify,
     expected::{Expected, wrong_issuer},
+    id_token::refuse_id_token,
     preset::Preset,
     trusted_issuers::unverified_token_issuer,
 };
@@ -53,6 +54,9 @@ struct JwtRules {
     expected: Expected,
     algorithms: Vec<SignatureAlgorithm>,
     types: TokenTypes,
+    /// True if a claim that only ID tokens have is refused.
+    refuses_id_tokens: bool,
+    missing_audience_accepted: bool,
     optional_claims: Vec<OptionalClaim>,
     names: ClaimNames,
     preset: Option<Preset>,
@@ -288,6 +292,9 @@ impl JwtRules {
 
     /// Checks the claims that distinguish access tokens from other kinds of tokens.
     fn check_kind(&self, facts: &Facts) -> Result<(), AuthError> {
+        if self.refuses_id_tokens {
+            refuse_id_token(facts)?;
+        }
         self.preset.map_or(Ok(()), |preset| preset.check(facts))
     }
 
@@ -304,9 +311,13 @@ impl JwtRules {
     }
 
     fn check_audience(&self, facts: &Facts) -> Result<(), AuthError> {
-        let client = self.preset.and_then(|preset| preset.audience_in_client_id(facts));
+        let client = self.preset.and_then(|preset| preset.replaced_audience(facts));
         let audience = facts.audience.iter().filter_map(|text| facts.text(Some(text)));
-        self.expected.check_audience(audience.chain(client))
+        let mut audience = audience.chain(client.as_deref()).peekable();
+        if self.missing_audience_accepted && audience.peek().is_none() {
+            return Ok(());
+        }
+        self.expected.check_audience(audience)
     }
 }
 

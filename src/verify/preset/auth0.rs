@@ -11,7 +11,6 @@ use crate::{
 
 pub(super) const DEFAULT: Profile = Profile {
     relax: |builder| builder.accept_plain_jwt_type().accept_without(OptionalClaim::JwtId).client_claim("azp"),
-    check: claims::refuse_id_token,
     acts_for,
     ..Profile::RFC9068
 };

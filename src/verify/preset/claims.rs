@@ -23,6 +23,7 @@ pub(super) struct ProviderClaims {
     pub(super) scp: Option<Value>,
     pub(super) roles: Option<Value>,
     pub(super) gty: Option<Value>,
+    pub(super) azp: Option<Value>,
     pub(super) uid: Option<Value>,
     pub(super) idtyp: Option<Value>,
     pub(super) oid: Option<Value>,
@@ -42,12 +43,6 @@ impl ProviderClaims {
     pub(super) fn of(facts: &Facts) -> Result<Self, AuthError> {
         serde_json::from_str(facts.claims()).map_err(|_| Reason::MalformedClaims.into())
     }
-}
-
-/// Refuses a token with a claim that only ID tokens have (OpenID Connect Core §2, §3.3.2.11).
-pub(super) fn refuse_id_token(facts: &Facts) -> Result<(), AuthError> {
-    let claims = ProviderClaims::of(facts)?;
-    require(claims.nonce.is_none() && claims.at_hash.is_none() && claims.c_hash.is_none())
 }
 
 /// Returns an error unless the provider's claims show that the token is an access token.

@@ -11,9 +11,10 @@ use crate::{
 pub(super) const PROFILE: Profile = Profile {
     relax: |builder| builder.accept_plain_jwt_type(),
     check: |facts| claims::require(claims::is(claims::ProviderClaims::of(facts)?.token_use.as_ref(), "access")),
+    recognizes_id_tokens: true,
     acts_for,
     groups: Some(&["cognito:groups"]),
-    audience_in_client_id: true,
+    audience: |facts| facts.client_id().map(str::to_owned),
     ..Profile::RFC9068
 };
 

@@ -9,7 +9,7 @@ use crate::{
     acts_for::ActsFor,
     claims::{Facts, acting::subject_and_client},
     error::{AuthError, Reason},
-    verify::OptionalClaim,
+    verify::{OptionalClaim, id_token::id_token_error},
 };
 
 pub(super) const PROFILE: Profile = Profile {
@@ -22,19 +22,27 @@ pub(super) const PROFILE: Profile = Profile {
             .scope_claim("scp")
     },
     check,
+    recognizes_id_tokens: true,
     acts_for,
     ..Profile::RFC9068
 };
 
-/// Every application of the tenant can obtain a token without `scp` and `roles`, so one of them is required.
+/// Every application of the tenant can obtain a token without `scp` and `roles`, so one of them is required. ID tokens may
+/// have `roles` too, but no client and no `scp`. Azure AD B2C puts `nonce` into access tokens as well.
 fn check(facts: &Facts) -> Result<(), AuthError> {
-    claims::refuse_id_token(facts)?;
     let provider = claims::ProviderClaims::of(facts)?;
-    if has_value(provider.scp.as_ref()) || has_value(provider.roles.as_ref()) {
-        Ok(())
-    } else {
-        Err(Reason::MissingClaim("scp or roles").into())
+    for (name, claim) in [("at_hash", &provider.at_hash), ("c_hash", &provider.c_hash)] {
+        if claim.is_some() {
+            return Err(id_token_error(name));
+        }
     }
+    if !has_value(provider.scp.as_ref()) && !has_value(provider.roles.as_ref()) {
+        return Err(Reason::MissingClaim("scp or roles").into());
+    }
+    if provider.nonce.is_some() && !has_value(provider.azp.as_ref()) {
+        return Err(id_token_error("nonce"));
+    }
+    Ok(())
 }
 
 /// Only users' tokens have `scp`. Their `sub` is made for the application, so it never equals `oid`.

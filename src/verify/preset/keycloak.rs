@@ -15,6 +15,7 @@ pub(super) const PROFILE: Profile = Profile {
     relax: |builder| builder.accept_plain_jwt_type().client_claim("azp"),
     // Versions before 25 put `nonce` into access tokens as well, so the claim `typ` decides.
     check: |facts| claims::require(claims::is(claims::ProviderClaims::of(facts)?.typ.as_ref(), "Bearer")),
+    recognizes_id_tokens: true,
     acts_for,
     roles: Some(&["realm_access", "roles"]),
     ..Profile::RFC9068

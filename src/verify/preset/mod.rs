@@ -20,16 +20,15 @@ mod claims;
 mod cognito;
 mod entra_id;
 mod keycloak;
+mod name;
 mod okta;
 mod openid_connect;
+mod profile;
 mod zitadel;
 
+pub use self::name::UnknownPreset;
+use self::profile::Profile;
 use super::JwtVerifierBuilder;
-use crate::{
-    acts_for::ActsFor,
-    claims::{Audience, Facts, ProviderRules, acting::rfc9068},
-    error::AuthError,
-};
 
 /// A known provider, for [`JwtVerifierBuilder::preset`].
 ///
@@ -144,65 +143,4 @@ pub enum Preset {
     /// A token acts for a client if `sub` is the client. It never acts for a user, because another `sub` may be that of a
     /// service account; it acts for [`Unknown`](crate::acts_for::ActsFor::Unknown).
     OpenIdConnect,
-}
-
-/// The settings of a preset. Each provider has a file that defines its profile.
-pub(super) struct Profile {
-    /// Calls the builder's methods.
-    relax: fn(JwtVerifierBuilder) -> JwtVerifierBuilder,
-    /// Refuses tokens whose claims show that they are not access tokens, or that grant nothing at any API.
-    check: fn(&Facts) -> Result<(), AuthError>,
-    acts_for: fn(&Facts) -> ActsFor,
-    /// The path to the roles, if it is not `roles`.
-    roles: Option<&'static [&'static str]>,
-    /// The path to the groups, if it is not `groups`.
-    groups: Option<&'static [&'static str]>,
-    /// True if `client_id` replaces a missing `aud`.
-    audience_in_client_id: bool,
-}
-
-impl Profile {
-    const RFC9068: Self = Self {
-        relax: |builder| builder,
-        check: |_| Ok(()),
-        acts_for: rfc9068,
-        roles: None,
-        groups: None,
-        audience_in_client_id: false,
-    };
-}
-
-impl Preset {
-    fn profile(self) -> &'static Profile {
-        match self {
-            Self::Auth0 => &auth0::DEFAULT,
-            Self::Auth0Rfc9068 => &auth0::RFC9068,
-            Self::Okta => &okta::PROFILE,
-            Self::EntraId => &entra_id::PROFILE,
-            Self::Cognito => &cognito::PROFILE,
-            Self::Keycloak => &keycloak::PROFILE,
-            Self::Zitadel => &zitadel::PROFILE,
-            Self::OpenIdConnect => &openid_connect::PROFILE,
-        }
-    }
-
-    pub(super) fn relax(self, builder: JwtVerifierBuilder) -> JwtVerifierBuilder {
-        (self.profile().relax)(builder)
-    }
-
-    pub(super) fn rules(self) -> ProviderRules {
-        let path = |path: &[&str]| path.iter().copied().map(Into::into).collect();
-        let Profile { acts_for, roles, groups, .. } = self.profile();
-        ProviderRules { acts_for: *acts_for, roles: roles.map(path), groups: groups.map(path) }
-    }
-
-    /// Returns the client as the audience of a token that has no `aud`, if the provider issues such tokens.
-    pub(super) fn audience_in_client_id(self, facts: &Facts) -> Option<&str> {
-        let replaces = self.profile().audience_in_client_id && matches!(facts.audience, Audience::Absent);
-        replaces.then(|| facts.client_id()).flatten()
-    }
-
-    pub(super) fn check(self, facts: &Facts) -> Result<(), AuthError> {
-        (self.profile().check)(facts)
-    }
 }

@@ -10,7 +10,6 @@ use crate::{
 
 pub(super) const PROFILE: Profile = Profile {
     relax: |builder| builder.accept_plain_jwt_type().client_claim("cid").scope_claim("scp"),
-    check: claims::refuse_id_token,
     acts_for,
     ..Profile::RFC9068
 };

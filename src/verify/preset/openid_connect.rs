@@ -2,14 +2,13 @@
 //!
 //! *In*: nothing. *Out*: the profile for [`Preset`](crate::Preset).
 
-use super::{Profile, claims};
+use super::Profile;
 use crate::{claims::acting::subject_may_be_machine, verify::OptionalClaim};
 
 pub(super) const PROFILE: Profile = Profile {
     relax: |builder| {
         builder.accept_plain_jwt_type().accept_without(OptionalClaim::JwtId).client_claim("azp").scope_claim("scp")
     },
-    check: claims::refuse_id_token,
     acts_for: subject_may_be_machine,
     ..Profile::RFC9068
 };

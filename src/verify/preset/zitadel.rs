@@ -2,12 +2,11 @@
 //!
 //! *In*: nothing. *Out*: the profile for [`Preset`](crate::Preset).
 
-use super::{Profile, claims};
+use super::Profile;
 use crate::{claims::acting::subject_may_be_machine, role::ZITADEL_ROLES_PREFIX, token::Token};
 
 pub(super) const PROFILE: Profile = Profile {
     relax: |builder| builder.accept_plain_jwt_type(),
-    check: claims::refuse_id_token,
     acts_for: subject_may_be_machine,
     roles: Some(&["urn:zitadel:iam:org:project:roles"]),
     ..Profile::RFC9068
