@@ -134,7 +134,7 @@ impl<'r> Credentials<'r> {
             found.read_query(query, accepted)?;
         }
         let Some(credentials) = found.credentials else {
-            return Err(found.reason_if_none.unwrap_or(Reason::NoCredentials).into());
+            return Err(found.error_if_none.unwrap_or_else(|| Reason::NoCredentials.into()));
         };
         if credentials.method == BearerMethod::Cookie {
             accepted.cookie_origins.check(parts)?;
@@ -168,8 +168,8 @@ impl<'r> Credentials<'r> {
 struct FoundCredentials<'r> {
     /// The first token. A second one is an error.
     credentials: Option<Credentials<'r>>,
-    /// The reason of the refusal if there is no token. `None`: there are no credentials at all.
-    reason_if_none: Option<Reason>,
+    /// The error if there is no token. `None`: there are no credentials at all.
+    error_if_none: Option<AuthError>,
 }
 
 impl<'r> FoundCredentials<'r> {
@@ -198,7 +198,7 @@ impl<'r> FoundCredentials<'r> {
         if accepted.authorization_without_scheme && rest.is_empty() && is_b64token(value) {
             return self.add(Cow::Borrowed(value), BearerMethod::Authorization);
         }
-        self.reason_if_none = Some(Reason::UnsupportedScheme);
+        self.error_if_none = Some(unsupported_scheme(scheme, rest.is_empty()));
         Ok(())
     }
 
@@ -237,6 +237,24 @@ impl<'r> FoundCredentials<'r> {
         Ok(())
     }
 }
+
+/// Returns the error for an `Authorization` header of another scheme. An unknown scheme is not shown: it may be a token.
+fn unsupported_scheme(scheme: &[u8], alone: bool) -> AuthError {
+    let known = SCHEMES.iter().find(|known| scheme.eq_ignore_ascii_case(known.as_bytes()));
+    let (found, change) = match known {
+        Some(known) => (format!("the scheme {known}"), "let the client send Authorization: Bearer and the token"),
+        None if alone => (
+            "one word without a scheme".to_owned(),
+            "let the client send Bearer before the token, or call accept_authorization_without_scheme",
+        ),
+        None => ("another scheme".to_owned(), "let the client send Authorization: Bearer and the token"),
+    };
+    Reason::UnsupportedScheme.because(found, "the scheme Bearer", change)
+}
+
+/// Registered schemes, and others that clients send.
+const SCHEMES: [&str; 12] =
+    ["Basic", "Digest", "DPoP", "GNAP", "HOBA", "Hawk", "JWT", "Mutual", "Negotiate", "NTLM", "OAuth", "Token"];
 
 /// Returns the only value of a header. A second value is refused, even an equal one (RFC 9110 §5.3, RFC 6750 §3.1).
 fn single_value<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r HeaderValue>, AuthError> {

@@ -13,16 +13,11 @@
 
 use std::{
     env,
-    fmt::Write as _,
     io::{self, Read as _},
     process::ExitCode,
 };
 
-use tower_oauth::{
-    Issuer, JwtVerifier,
-    keys::KeySet,
-    verify::{Cure, Explanation},
-};
+use tower_oauth::{Issuer, JwtVerifier, keys::KeySet};
 
 use crate::{jwt_settings::JwtSettings, mistakes::Mistakes};
 
@@ -30,6 +25,7 @@ use crate::{jwt_settings::JwtSettings, mistakes::Mistakes};
 mod jwt_settings;
 #[path = "../support/mistakes.rs"]
 mod mistakes;
+mod suggestions;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -59,7 +55,7 @@ async fn main() -> ExitCode {
         }
     };
     let explanation = verifier.explain(bare(&token)).await;
-    print!("{explanation}{}", settings(&explanation));
+    print!("{explanation}{}", suggestions::settings(&explanation));
     if explanation.is_accepted() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -114,36 +110,6 @@ fn bare(token: &str) -> &str {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("Bearer ") => rest.trim_start(),
         _ => token,
     }
-}
-
-/// Returns the settings of `protected_api` that make the failed checks pass, one line for each.
-fn settings(explanation: &Explanation) -> String {
-    let mut lines = String::new();
-    for check in explanation.failed() {
-        for setting in check.cures().iter().filter_map(setting) {
-            let _ = write!(lines, "\n  {:<10} {setting}", check.name());
-        }
-    }
-    for preset in explanation.presets() {
-        let _ = write!(lines, "\n  {:<10} OAUTH_PRESET={preset}", "preset");
-    }
-    if lines.is_empty() { lines } else { format!("\nAs settings of protected_api and of this program:{lines}\n") }
-}
-
-/// Returns the setting for a cure. `None` if there is none.
-fn setting(cure: &Cure) -> Option<String> {
-    let argument = cure.argument().unwrap_or_default();
-    Some(match cure.method()? {
-        "Issuer::builder" => format!("OAUTH_ISSUER={argument}"),
-        "audience" => format!("OAUTH_AUDIENCE={argument}"),
-        "leeway" => format!("OAUTH_LEEWAY={argument}"),
-        "IntrospectionVerifier::new" => "OAUTH_MODE=introspection (protected_api only)".to_owned(),
-        "accept_plain_jwt_type" => "OAUTH_ACCEPT=plain-type".to_owned(),
-        "danger_accept_missing_audience" => "OAUTH_ACCEPT=missing-audience".to_owned(),
-        "danger_accept_id_tokens" => "OAUTH_ACCEPT=id-tokens".to_owned(),
-        "accept_without" => format!("OAUTH_ACCEPT=without-{}", argument.replace('_', "-")),
-        _ => return None,
-    })
 }
 
 const USAGE: &str = "usage: explain_token [--jwks FILE] [TOKEN]

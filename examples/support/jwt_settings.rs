@@ -60,6 +60,7 @@ impl JwtSettings {
     }
 
     /// Returns true if a missing audience is accepted, also in introspection responses.
+    #[allow(dead_code, reason = "not every program introspects tokens")]
     pub(crate) fn accepts_missing_audience(&self) -> bool {
         self.accepted.contains(&Accepted::MissingAudience)
     }

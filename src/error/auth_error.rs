@@ -5,7 +5,7 @@
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
-use super::{AuthErrorKind, Finding};
+use super::{AuthErrorKind, Finding, Reason};
 use crate::scope::Scopes;
 
 /// Why a request was refused.
@@ -40,153 +40,6 @@ enum Detail {
     RetryAfter(Duration),
     NotResponsible,
     Authentication { acr_values: Option<String>, max_age: Option<Duration> },
-}
-
-/// The exact reason of a refusal. All texts for the client come from here, so they are fixed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "some are used only by the extractors"))]
-pub(crate) enum Reason {
-    NoCredentials,
-    UnsupportedScheme,
-    RepeatedHeader,
-    TwoMethods,
-    MalformedCredentials,
-    TooLarge,
-    NotAJws,
-    MalformedHeader,
-    CriticalHeader,
-    TypeNotAccepted,
-    AlgorithmNotAccepted,
-    UnknownKey,
-    BadSignature,
-    MalformedClaims,
-    MissingClaim(&'static str),
-    WrongIssuer,
-    WrongAudience,
-    Expired,
-    NotYetValid,
-    IssuedInTheFuture,
-    SenderConstrained,
-    UnsuitableClaims,
-    RefusedByVerifier,
-    Inactive,
-    NotAnAccessToken,
-    Scope,
-    Role,
-    NotActingForUser,
-    NotActingForClient,
-    Forbidden(&'static str),
-    CrossSite,
-    Authentication,
-    Unavailable,
-    MissingLayer,
-}
-
-impl Reason {
-    fn kind(self) -> AuthErrorKind {
-        match self {
-            Self::NoCredentials | Self::UnsupportedScheme => AuthErrorKind::MissingCredentials,
-            Self::RepeatedHeader | Self::TwoMethods | Self::MalformedCredentials => AuthErrorKind::InvalidRequest,
-            Self::Scope | Self::Role | Self::NotActingForUser | Self::NotActingForClient => {
-                AuthErrorKind::InsufficientScope
-            }
-            Self::Forbidden(_) | Self::CrossSite => AuthErrorKind::Forbidden,
-            Self::Authentication => AuthErrorKind::InsufficientUserAuthentication,
-            Self::Unavailable => AuthErrorKind::Unavailable,
-            Self::MissingLayer => AuthErrorKind::MissingLayer,
-            _ => AuthErrorKind::InvalidToken,
-        }
-    }
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::NoCredentials => "no_credentials",
-            Self::UnsupportedScheme => "unsupported_scheme",
-            Self::RepeatedHeader => "repeated_header",
-            Self::TwoMethods => "two_methods",
-            Self::MalformedCredentials => "malformed_credentials",
-            Self::TooLarge => "too_large",
-            Self::NotAJws => "not_a_jws",
-            Self::MalformedHeader => "malformed_header",
-            Self::CriticalHeader => "critical_header",
-            Self::TypeNotAccepted => "type_not_accepted",
-            Self::AlgorithmNotAccepted => "algorithm_not_accepted",
-            Self::UnknownKey => "unknown_key",
-            Self::BadSignature => "bad_signature",
-            Self::MalformedClaims => "malformed_claims",
-            Self::MissingClaim(_) => "missing_claim",
-            Self::WrongIssuer => "wrong_issuer",
-            Self::WrongAudience => "wrong_audience",
-            Self::Expired => "expired",
-            Self::NotYetValid => "not_yet_valid",
-            Self::IssuedInTheFuture => "issued_in_the_future",
-            Self::SenderConstrained => "sender_constrained",
-            Self::UnsuitableClaims => "unsuitable_claims",
-            Self::RefusedByVerifier => "refused_by_verifier",
-            Self::Inactive => "inactive",
-            Self::NotAnAccessToken => "not_an_access_token",
-            Self::Scope => "scope",
-            Self::Role => "role",
-            Self::NotActingForUser => "not_acting_for_user",
-            Self::NotActingForClient => "not_acting_for_client",
-            Self::Forbidden(_) => "forbidden",
-            Self::CrossSite => "cross_site",
-            Self::Authentication => "authentication",
-            Self::Unavailable => "unavailable",
-            Self::MissingLayer => "missing_layer",
-        }
-    }
-
-    /// Returns `error_description`. If the signature is not valid, it says only that the token is invalid.
-    fn description(self) -> &'static str {
-        match self {
-            Self::NoCredentials | Self::UnsupportedScheme => "An access token is required",
-            Self::RepeatedHeader => "The header with the access token must be sent once",
-            Self::TwoMethods => "The access token must be sent in one way only",
-            Self::MalformedCredentials => "The credentials are malformed",
-            Self::Expired => "The access token expired",
-            Self::NotYetValid | Self::IssuedInTheFuture => "The access token is not valid yet",
-            Self::WrongAudience => "The access token is meant for another resource",
-            Self::SenderConstrained => "The access token is bound to a key and cannot be used as a plain bearer token",
-            Self::MissingClaim(_) | Self::UnsuitableClaims => "The access token lacks a required claim",
-            Self::Scope => "The access token does not grant the required scope",
-            Self::Role => "The subject does not have the required role",
-            Self::NotActingForUser => "This resource requires a token that acts for a user",
-            Self::NotActingForClient => "This resource requires a token that a client obtained for itself",
-            Self::Forbidden(description) => description,
-            Self::CrossSite => "The request comes from another site",
-            Self::Authentication => "This resource requires a more recent or stronger authentication",
-            Self::Unavailable => "The access token cannot be checked at the moment",
-            Self::MissingLayer => "The server is misconfigured",
-            _ => "The access token is invalid",
-        }
-    }
-
-    /// Returns the exact reason, for logs. Never contains token data.
-    fn log_text(self) -> &'static str {
-        match self {
-            Self::NoCredentials => "no credentials",
-            Self::UnsupportedScheme => "unsupported authentication scheme",
-            Self::TooLarge => "the token is larger than the limit",
-            Self::NotAJws => "the token is not a JWS in compact form",
-            Self::MalformedHeader => "the token's header is malformed",
-            Self::CriticalHeader => "the token's header has crit, b64 or zip",
-            Self::TypeNotAccepted => "the token's typ is not accepted",
-            Self::AlgorithmNotAccepted => "the token's alg is not accepted",
-            Self::UnknownKey => "the issuer has no key for the token's kid and alg",
-            Self::BadSignature => "the signature is not valid",
-            Self::MalformedClaims => "the claims are malformed",
-            Self::WrongIssuer => "the token was issued by another issuer",
-            Self::NotAnAccessToken => "the provider's claims mark this as not an access token",
-            Self::UnsuitableClaims => "the claims do not deserialize into the handler's type",
-            Self::Inactive => "the issuer reports that the token is not active",
-            Self::RefusedByVerifier => "the verifier refused the token",
-            Self::IssuedInTheFuture => "the token was issued in the future",
-            Self::CrossSite => "another site made the request, and its token is in a cookie",
-            Self::MissingLayer => "a handler requires a token, but its route has no OAuthLayer",
-            _ => self.description(),
-        }
-    }
 }
 
 impl AuthError {
@@ -237,6 +90,12 @@ impl AuthError {
         let legal = |byte: u8| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e);
         let legal = !description.is_empty() && description.bytes().all(legal);
         Reason::Forbidden(if legal { description } else { "The request is not allowed" }).into()
+    }
+
+    /// Returns the error for a token that is bound to a key and was sent as a bearer token.
+    pub(crate) fn sender_constrained() -> Self {
+        let change = "let the client ask for a token that is not bound to a key or certificate";
+        Reason::SenderConstrained.because("cnf: the token is bound", "a plain bearer token", change)
     }
 
     pub(crate) fn insufficient_authentication(acr_values: Option<String>, max_age: Option<Duration>) -> Self {
@@ -299,20 +158,6 @@ impl AuthError {
     /// True if the request had no credentials at all. An unsupported scheme counts as credentials.
     pub(crate) fn is_missing_credentials(&self) -> bool {
         self.reason == Reason::NoCredentials
-    }
-
-    /// True if the reason looks like a wrong configuration of this API or of its issuer.
-    #[cfg(feature = "tracing")]
-    pub(crate) fn may_be_misconfiguration(&self) -> bool {
-        matches!(
-            self.reason,
-            Reason::WrongIssuer
-                | Reason::WrongAudience
-                | Reason::TypeNotAccepted
-                | Reason::AlgorithmNotAccepted
-                | Reason::MissingClaim(_)
-                | Reason::UnsupportedScheme
-        )
     }
 
     /// True if the key is unknown. A refresh of the key set may find it.

@@ -108,7 +108,8 @@ pub(crate) fn likely_slip(found: &str, expected: &str) -> Option<&'static str> {
         Some("they differ by a trailing slash only: configure exactly the text in the tokens")
     } else if found.eq_ignore_ascii_case(expected) {
         Some("they differ in upper and lower case only: configure exactly the text in the tokens")
-    } else if path(found).is_some_and(|path_of_found| path_of_found.len() > 1 && path(expected) == Some(path_of_found)) {
+    } else if path(found).is_some_and(|path_of_found| path_of_found.len() > 1 && path(expected) == Some(path_of_found))
+    {
         Some(
             "only scheme, host or port differ: the client got the token at another address of the same server. Configure \
              the address in the tokens, or let the server write one public address into all tokens",

@@ -9,13 +9,15 @@
 
 pub(crate) mod auth_error;
 mod finding;
+mod reason;
 
 use std::fmt;
 
 pub use self::finding::Finding;
 pub(crate) use self::{
-    auth_error::{AuthError, Reason, causes},
+    auth_error::{AuthError, causes},
     finding::{likely_slip, quoted, quoted_list},
+    reason::Reason,
 };
 pub use crate::config_error::ConfigMistake;
 

@@ -72,7 +72,7 @@ fn log_refusal(error: &AuthError) {
     #[cfg(feature = "tracing")]
     {
         static REFUSALS: LazyLock<RefusalCounts> = LazyLock::new(RefusalCounts::default);
-        let count = error.may_be_misconfiguration().then(|| REFUSALS.add(error)).flatten();
+        let count = error.exact_reason().may_be_misconfiguration().then(|| REFUSALS.add(error)).flatten();
         let (kind, reason, cause) = (error.kind().as_str(), error.reason(), causes(error));
         let finding = error.finding();
         let (issuer, found) = (finding.and_then(Finding::issuer), finding.map(Finding::found));

@@ -12,7 +12,7 @@ use crate::{
     challenge::{Challenge, ChallengeParameters},
     clock::{Clock, SystemClock},
     credentials::{AcceptedMethods, BearerMethod, Credentials, FormTokens},
-    error::{AuthError, Reason},
+    error::AuthError,
     fetch::FetchError,
     scope::ScopeHierarchy,
     token::Token,
@@ -194,7 +194,7 @@ impl ResourceServer {
         let token = verdict?;
         // RFC 9449 §7.2, RFC 8705 §3: the token is bound to a key, and the client did not prove that it has the key.
         if token.facts().confirmation {
-            return Err(Reason::SenderConstrained.into());
+            return Err(AuthError::sender_constrained());
         }
         Ok(token.with_hierarchy(self.inner.hierarchy.as_ref()))
     }

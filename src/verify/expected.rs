@@ -40,10 +40,7 @@ impl Expected {
     }
 
     /// Checks that the token's audience includes this API (RFC 7519 §4.1.3).
-    pub(super) fn check_audience<'f>(
-        &self,
-        audience: impl Iterator<Item = &'f str> + Clone,
-    ) -> Result<(), AuthError> {
+    pub(super) fn check_audience<'f>(&self, audience: impl Iterator<Item = &'f str> + Clone) -> Result<(), AuthError> {
         let mut named = audience.clone();
         if named.by_ref().any(|named| self.audience.iter().any(|ours| ours == named)) {
             return Ok(());

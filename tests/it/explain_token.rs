@@ -265,13 +265,16 @@ async fn set_up_10_the_token_is_opaque() {
 
 #[test]
 fn the_program_names_every_wrong_setting_and_prints_its_usage() {
-    let setup = Setup::right().with("OAUTH_PRESET", "keycloack").with("OAUTH_ACCEPT", "plain-type,typo").without("OAUTH_AUDIENCE");
-    let Some(output) = setup.explain("a.b.c") else { return };
+    let setup = Setup::right()
+        .with("OAUTH_PRESET", "keycloack")
+        .with("OAUTH_ACCEPT", "plain-type,typo")
+        .without("OAUTH_AUDIENCE");
+    let Some(output) = setup.explain("AT-4711") else { return };
     assert_eq!(output.status, Some(2));
     for name in ["OAUTH_PRESET", "OAUTH_ACCEPT", "OAUTH_AUDIENCE"] {
         assert!(output.text.contains(name), "{}", output.text);
     }
-    let without_keys = Setup { keys: json!({}), ..Setup::right() }.explain("a.b.c").unwrap();
+    let without_keys = Setup { keys: json!({}), ..Setup::right() }.explain("AT-4711").unwrap();
     assert!(without_keys.status == Some(2) && without_keys.text.contains("--jwks"), "{}", without_keys.text);
 }
 
@@ -309,7 +312,8 @@ async fn makes_every_check_and_does_not_stop_at_the_first_defect() {
 #[tokio::test]
 async fn agrees_with_the_verifier_about_every_forged_token() {
     let verifier = issuer().verifier(API);
-    let mut forgeries: Vec<String> = valid_token().forgeries().iter().map(|forgery| forgery.token().to_owned()).collect();
+    let mut forgeries: Vec<String> =
+        valid_token().forgeries().iter().map(|forgery| forgery.token().to_owned()).collect();
     forgeries.push(valid_token().sign());
     let mut accepted = 0;
     for token in forgeries {
@@ -376,7 +380,7 @@ async fn an_untrusted_text_is_quoted_and_shortened() {
     let long = "x\n".repeat(500);
     let token = TokenBuilder::clone(&valid_token()).claim("iss", long.clone()).audience(&long).header("kid", long);
     let text = issuer().verifier(API).explain(&token.sign()).await.to_string();
-    assert!(!text.contains("x\nx") && text.len() < 4_000, "{text}");
+    assert!(!text.contains("x\nx") && text.len() < 6_000, "{text}");
 }
 
 #[test]

@@ -45,6 +45,7 @@ mod properties;
 mod readme;
 #[cfg(feature = "token-endpoint")]
 mod real_clients;
+mod refusals;
 mod remote_keys;
 mod remote_keys_clocks;
 mod remote_keys_rotation;

@@ -18,12 +18,12 @@ use std::{borrow::Cow, fmt, iter, sync::Arc};
 
 use arc_swap::ArcSwapOption;
 
+pub(super) use self::findings::not_a_jws;
+pub(crate) use self::token_types::TokenTypes;
 pub use self::{
     builder::JwtVerifierBuilder,
     explain::{Check, Cure, Explanation},
 };
-pub(super) use self::findings::not_a_jws;
-pub(crate) use self::token_types::TokenTypes;
 use super::{
     CacheKey, PresentedToken, Verdict, Verify,
     expected::{Expected, wrong_issuer},

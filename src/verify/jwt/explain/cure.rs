@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::error::quoted;
+
 /// A change that would make a token pass a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cure {
@@ -12,10 +14,21 @@ pub struct Cure {
 }
 
 impl Cure {
-    /// A call of a method of the builder, or of another constructor.
-    pub(super) fn call(method: &'static str, argument: Option<String>, cost: &'static str) -> Self {
-        let shown = argument.as_ref().map(|argument| format!("{argument:?}")).unwrap_or_default();
-        Self { method: Some(method), text: format!("{method}({shown})"), argument, cost }
+    /// A call of a method of the builder, or of another constructor, without arguments.
+    pub(super) fn call(method: &'static str, cost: &'static str) -> Self {
+        Self { method: Some(method), argument: None, text: format!("{method}()"), cost }
+    }
+
+    /// A call with a text of the token. It is shortened if it is too long for a setting.
+    pub(super) fn call_with(method: &'static str, argument: &str, cost: &'static str) -> Self {
+        let text = format!("{method}({})", quoted(argument));
+        let usable = argument.len() <= MAX_ARGUMENT_BYTES && !argument.chars().any(char::is_control);
+        Self { method: Some(method), argument: usable.then(|| argument.to_owned()), text, cost }
+    }
+
+    /// A call with an argument that is not a text: `text` is how it is written in Rust.
+    pub(super) fn call_as(method: &'static str, argument: String, text: String, cost: &'static str) -> Self {
+        Self { method: Some(method), argument: Some(argument), text: format!("{method}({text})"), cost }
     }
 
     /// Something to do that is no call.
@@ -29,7 +42,8 @@ impl Cure {
         self.method
     }
 
-    /// Returns the method's argument: the issuer, the audience, the name of a claim, or a number of seconds.
+    /// Returns the method's argument: the issuer, the audience, the name of a claim or an algorithm, or a number of seconds.
+    /// `None` if there is none, or if it is too long or has control characters.
     #[must_use]
     pub fn argument(&self) -> Option<&str> {
         self.argument.as_deref()
@@ -47,3 +61,5 @@ impl fmt::Display for Cure {
         f.write_str(&self.text)
     }
 }
+
+const MAX_ARGUMENT_BYTES: usize = 512;

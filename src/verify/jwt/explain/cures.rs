@@ -5,7 +5,12 @@
 use serde_json::{Map, Value};
 
 use super::{Check, Cure};
-use crate::{claims::Facts, error::Reason, verify::jwt::JwtRules};
+use crate::{
+    claims::Facts,
+    error::Reason,
+    keys::Algorithm,
+    verify::jwt::{JwtRules, OptionalClaim},
+};
 
 /// Returns the cures of a check. `facts` are the claims, if they can be read.
 pub(super) fn cures(check: &Check, rules: &JwtRules, facts: Option<&Facts>) -> Vec<Cure> {
@@ -29,7 +34,6 @@ pub(super) fn cures(check: &Check, rules: &JwtRules, facts: Option<&Facts>) -> V
             Cure::action("let the client send the access token, not the ID token"),
             Cure::call(
                 "danger_accept_id_tokens",
-                None,
                 "a token that only identifies a user to a client is accepted as a permission",
             ),
         ],
@@ -40,19 +44,20 @@ pub(super) fn cures(check: &Check, rules: &JwtRules, facts: Option<&Facts>) -> V
 }
 
 fn form(check: &Check) -> Vec<Cure> {
-    let introspect = Cure::call("IntrospectionVerifier::new", None, "a request to the issuer for each new token");
+    let introspect = Cure::call("IntrospectionVerifier::new", "a request to the issuer for each new token");
     if check.found().contains("encrypted") {
         let unencrypted = Cure::action("let the issuer turn off the encryption of access tokens for this API");
         return vec![unencrypted, introspect];
     }
-    let jwt = Cure::action("let the issuer issue JWTs for this API; many do so only if the client asks for its audience");
+    let jwt =
+        Cure::action("let the issuer issue JWTs for this API; many do so only if the client asks for its audience");
     vec![introspect, jwt]
 }
 
 fn typ(check: &Check) -> Vec<Cure> {
     if matches!(check.found().to_ascii_lowercase().as_str(), "no typ" | r#"typ "jwt""# | r#"typ "application/jwt""#) {
         let cost = "an ID token of the issuer is refused only by its audience, and by nonce, at_hash and c_hash";
-        return vec![Cure::call("accept_plain_jwt_type", None, cost)];
+        return vec![Cure::call("accept_plain_jwt_type", cost)];
     }
     vec![Cure::action("let the client send an access token; this type of token has another purpose")]
 }
@@ -62,15 +67,15 @@ fn algorithm(check: &Check) -> Vec<Cure> {
     if name.starts_with("HS") {
         return vec![
             Cure::action("let the issuer sign with a key pair: RS256, ES256 or EdDSA"),
-            Cure::call("JwtVerifier::builder_from_secret", None, "every API that can verify a token can also issue one"),
+            Cure::call("JwtVerifier::builder_from_secret", "every API that can verify a token can also issue one"),
         ];
     }
     if name.eq_ignore_ascii_case("none") {
         return vec![Cure::action("let the issuer sign its tokens; an unsigned token is never accepted")];
     }
     let mut cures = vec![Cure::action("let the issuer sign with an accepted algorithm")];
-    if name.parse::<crate::keys::Algorithm>().is_ok() {
-        cures.push(Cure::call("algorithms", Some(name.to_owned()), ""));
+    if name.parse::<Algorithm>().is_ok() {
+        cures.push(Cure::call_as("algorithms", name.to_owned(), format!("[Algorithm::{name}]"), ""));
     }
     cures
 }
@@ -88,49 +93,54 @@ fn key(check: &Check) -> Vec<Cure> {
 }
 
 fn issuer(facts: Option<&Facts>) -> Vec<Cure> {
-    let found = facts.and_then(|facts| facts.text(facts.issuer.as_ref())).map(str::to_owned);
-    let trusted = Cure::call("Issuer::builder", found, "this server is trusted to issue tokens for this API");
-    vec![trusted, Cure::action("let the issuer use one public address in all tokens, and the client this address")]
+    let found = facts.and_then(|facts| facts.text(facts.issuer.as_ref()));
+    let cost = "this server is trusted to issue tokens for this API";
+    let trusted = found.map(|found| Cure::call_with("Issuer::builder", found, cost));
+    let address = Cure::action("let the issuer use one public address in all tokens, and the client this address");
+    trusted.into_iter().chain([address]).collect()
 }
 
 fn audience(facts: Option<&Facts>) -> Vec<Cure> {
     let named = facts.and_then(|facts| facts.audience.iter().find_map(|text| facts.text(Some(text))));
     let cost = "a token that a client got for another API with this audience is accepted here";
-    vec![
-        Cure::action("let the client ask for a token for this API, or let the issuer add this API to aud"),
-        Cure::call("audience", named.map(str::to_owned), cost),
-    ]
+    let ask = Cure::action("let the client ask for a token for this API, or let the issuer add this API to aud");
+    [ask].into_iter().chain(named.map(|named| Cure::call_with("audience", named, cost))).collect()
 }
 
 /// `difference` is the number of seconds by which the token misses its time.
 fn clocks(difference: Option<f64>) -> Vec<Cure> {
     let mut cures = vec![Cure::action("set the clocks of this machine and of the issuer")];
-    if let Some(seconds) = difference.map(|difference| difference.ceil() + 1.0).filter(|seconds| *seconds <= MAX_LEEWAY) {
+    if let Some(seconds) = difference.map(|difference| difference.ceil() + 1.0).filter(|seconds| *seconds <= MAX_LEEWAY)
+    {
         let cost = "every token is accepted for this time after its expiry and before its first use";
-        cures.push(Cure::call("leeway", Some(format!("{seconds:.0}")), cost));
+        let seconds = format!("{seconds:.0}");
+        let text = format!("Duration::from_secs({seconds})");
+        cures.push(Cure::call_as("leeway", seconds, text, cost));
     }
     cures
 }
 
 fn missing_claim(name: &str, facts: Option<&Facts>) -> Vec<Cure> {
-    let without = |cost| Cure::call("accept_without", Some(name.to_owned()), cost);
+    let without = |claim: OptionalClaim, cost| {
+        let text = format!("OptionalClaim::{claim:?}");
+        vec![Cure::call_as("accept_without", claim.name().to_owned(), text, cost)]
+    };
     match name {
         "aud" => vec![
             Cure::action("let the issuer write this API's identifier into aud"),
             Cure::call(
                 "danger_accept_missing_audience",
-                None,
                 "a token that a client got for another API of this issuer is accepted here",
             ),
         ],
         "client_id" => {
-            let named = facts.and_then(client_claim).map(|name| Cure::call("client_claim", Some(name.to_owned()), ""));
-            let without = without("a token of a user can't be distinguished from one of a client");
-            named.into_iter().chain([without]).collect()
+            let named = facts.and_then(client_claim).map(|name| Cure::call_with("client_claim", name, ""));
+            let cost = "a token of a user can't be distinguished from one of a client";
+            named.into_iter().chain(without(OptionalClaim::ClientId, cost)).collect()
         }
-        "sub" => vec![without("a token without sub acts for its client")],
-        "jti" => vec![without("a single token can't be identified, in a log or to refuse it")],
-        "iat" => vec![without("the age of a token is unknown")],
+        "sub" => without(OptionalClaim::Subject, "a token without sub acts for its client"),
+        "jti" => without(OptionalClaim::JwtId, "a single token can't be identified, in a log or to refuse it"),
+        "iat" => without(OptionalClaim::IssuedAt, "the age of a token is unknown"),
         _ => vec![Cure::action("let the issuer write this claim into its access tokens")],
     }
 }

@@ -83,7 +83,7 @@ fn judge_claims(rules: &JwtRules, facts: &Facts) -> Vec<Check> {
     let (not_before, issued_at) =
         (rules.expected.check_not_before(facts, now), rules.expected.check_issued_at(facts, now));
     let date = |date: Option<NumericDate>| date.map_or_else(|| "absent".to_owned(), |date| relative(date, now));
-    let bound = if facts.confirmation { Err(Reason::SenderConstrained.into()) } else { Ok(()) };
+    let bound = if facts.confirmation { Err(AuthError::sender_constrained()) } else { Ok(()) };
     let mut checks = vec![
         Check::of("iss", rules.check_issuer(facts), format!("iss {}", quoted(issuer)), quoted(ours)),
         Check::of("aud", rules.check_audience(facts), "this API", rules.expected.description()),

@@ -89,9 +89,7 @@ impl JwtVerifier {
     fn suitable_presets(&self, token: &str, checks: &[Check]) -> Vec<Preset> {
         let suits = |preset: &Preset| {
             let verifier = JwtVerifierBuilder::from_rules(&self.rules).preset(*preset).build();
-            verifier.is_ok_and(|verifier| {
-                !judge(&verifier.rules, token).checks.iter().any(Check::may_depend_on_preset)
-            })
+            verifier.is_ok_and(|verifier| !judge(&verifier.rules, token).checks.iter().any(Check::may_depend_on_preset))
         };
         if checks.iter().any(Check::may_depend_on_preset) {
             Preset::all().iter().copied().filter(suits).collect()
@@ -143,7 +141,6 @@ impl Explanation {
     pub(in crate::verify) fn of(check: Check) -> Self {
         Self { checks: vec![check], presets: Vec::new(), acts_for: None, scopes: Vec::new() }
     }
-
 }
 
 impl Check {
@@ -185,10 +182,7 @@ impl Check {
 
     /// True if the check fails, and with a preset it might pass.
     fn may_depend_on_preset(&self) -> bool {
-        matches!(
-            self.reason,
-            Some(Reason::TypeNotAccepted | Reason::NotAnAccessToken | Reason::MissingClaim(_))
-        )
+        matches!(self.reason, Some(Reason::TypeNotAccepted | Reason::NotAnAccessToken | Reason::MissingClaim(_)))
     }
 
     fn passed(name: &'static str, found: impl Into<String>, expected: impl Into<String>) -> Self {
