@@ -9,14 +9,15 @@ use std::{error::Error, fmt};
 /// Every mistake in a configuration, reported at once.
 ///
 /// Its `Display` has one line for each mistake. The texts are for people and may change between versions; a program that
-/// needs to know which setting is wrong uses [`mistakes`](Self::mistakes).
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// needs to know which setting is wrong uses [`mistakes`](Self::mistakes). Its `Debug` is the same text, because `main` prints
+/// the `Debug` of an error.
+#[derive(Clone, PartialEq, Eq)]
 pub struct ConfigError {
     mistakes: Vec<ConfigMistake>,
 }
 
 /// One mistake: which setting is wrong, what was found, and what to change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ConfigMistake {
     setting: &'static str,
     found: String,
@@ -53,6 +54,12 @@ impl fmt::Display for ConfigMistake {
     }
 }
 
+impl fmt::Debug for ConfigMistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl ConfigError {
     /// Returns the mistakes, in the order in which the builder checks its settings.
     #[must_use]
@@ -74,6 +81,12 @@ impl fmt::Display for ConfigError {
             write!(f, "{separator}{mistake}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
