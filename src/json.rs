@@ -2,7 +2,7 @@
 //!
 //! *In*: JSON from another party. *Out*: values that borrow from it. A duplicate member is an error (RFC 7519 §4).
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, str::Utf8Error};
 
 use serde::{
     Deserialize, Deserializer,
@@ -40,6 +40,11 @@ impl<'de> OtherNames<'de> {
         self.0.push(name);
         Ok(())
     }
+}
+
+/// Returns the text of JSON from an issuer, without a byte order mark (RFC 8259 §8.1). Some servers write one.
+pub(crate) fn issuer_text(json: &[u8]) -> Result<&str, Utf8Error> {
+    str::from_utf8(json).map(|text| text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
 /// Parses an object. serde alone would also accept an array of the members' values.

@@ -1,14 +1,24 @@
 //! JSON Web Keys (RFC 7517 §4, RFC 7518 §6).
 //!
 //! *In*: the JSON of a JWK set. *Out*: each key, or why it is not used.
+//!
+//! The parser is lenient where issuers err and no other key can result: `=` padding, leading zeros, empty optional members.
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::Deserialize;
+use std::fmt;
+
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose::URL_SAFE_NO_PAD},
+};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, SeqAccess, Visitor},
+};
 use serde_json::{Value, json, value::RawValue};
 
 use super::LoadedKey;
 use crate::{
-    json::{Skip, Str},
+    json::{Skip, Str, issuer_text, object},
     jws::{Curve, KeyMaterial, SignatureAlgorithm},
 };
 
@@ -42,13 +52,13 @@ struct PublicJwk<'j> {
     #[serde(borrow)]
     y: Option<Str<'j>>,
     /// Private members (RFC 7518 §6.2.2, §6.3.2). A key that was published with them is not secret any more.
-    d: Option<Skip>,
-    p: Option<Skip>,
-    q: Option<Skip>,
-    dp: Option<Skip>,
-    dq: Option<Skip>,
-    qi: Option<Skip>,
-    oth: Option<Skip>,
+    d: Option<PrivateMember>,
+    p: Option<PrivateMember>,
+    q: Option<PrivateMember>,
+    dp: Option<PrivateMember>,
+    dq: Option<PrivateMember>,
+    qi: Option<PrivateMember>,
+    oth: Option<PrivateMember>,
 }
 
 /// Returns the public members of a key (RFC 7518 §6). They are an allow-list, so no private member can be among them.
@@ -69,24 +79,33 @@ pub(crate) fn public_members(key: &KeyMaterial) -> Value {
     }
 }
 
+/// Parses a key set of an issuer or a configuration. This lenient parser must never read the key of a DPoP proof (RFC 9449
+/// §4.2), because it accepts several forms of one key.
 pub(super) fn parse_set(json: &[u8]) -> Result<Vec<Result<LoadedKey, &'static str>>, String> {
-    let text = str::from_utf8(json).map_err(|_| "it is not UTF-8".to_owned())?;
-    let set: PublicJwkSet<'_> = serde_json::from_str(text)
-        .map_err(|error| format!("it is not a JWK set (line {}, column {})", error.line(), error.column()))?;
+    let text = issuer_text(json).map_err(|_| "it is not UTF-8".to_owned())?;
+    let set: PublicJwkSet<'_> = object(text).map_err(|error| {
+        if text.contains("-----BEGIN CERTIFICATE-----") {
+            return CERTIFICATES.to_owned();
+        }
+        // A text that is not an object has no place of the mistake.
+        let (line, column) = (error.line().max(1), error.column());
+        format!("it is not a JWK set (line {line}, column {column})")
+    })?;
     Ok(set.keys.into_iter().map(|key| parse_key(key.get())).collect())
 }
 
 fn parse_key(json: &str) -> Result<LoadedKey, &'static str> {
-    let jwk: PublicJwk<'_> = serde_json::from_str(json).map_err(|_| "it is malformed")?;
+    let jwk: PublicJwk<'_> = object(json).map_err(|_| "it is malformed")?;
     if &*jwk.kty.0 == "oct" {
         return Err("a symmetric key");
     }
-    if [&jwk.d, &jwk.p, &jwk.q, &jwk.dp, &jwk.dq, &jwk.qi, &jwk.oth].iter().any(|member| member.is_some()) {
+    let private = [&jwk.d, &jwk.p, &jwk.q, &jwk.dp, &jwk.dq, &jwk.qi, &jwk.oth];
+    if private.into_iter().flatten().any(|member| *member == PrivateMember::Published) {
         return Err("it has private members, so it is not secret any more");
     }
     check_purpose(&jwk)?;
-    let algorithm = match &jwk.alg {
-        Some(Str(name)) => {
+    let algorithm = match not_empty(jwk.alg.as_ref()) {
+        Some(name) => {
             Some(SignatureAlgorithm::from_name(name).ok_or("its alg is not a supported signature algorithm")?)
         }
         None => None,
@@ -94,12 +113,17 @@ fn parse_key(json: &str) -> Result<LoadedKey, &'static str> {
     Ok(LoadedKey { algorithm, material: material(&jwk)?.into(), id: jwk.kid.map(|Str(id)| id.into_owned()) })
 }
 
+/// Returns the text of an optional member. An empty one says nothing, as if the member were absent.
+fn not_empty<'j>(member: Option<&'j Str<'_>>) -> Option<&'j str> {
+    member.map(|Str(text)| &**text).filter(|text| !text.is_empty())
+}
+
 /// Checks `use` (§4.2) and `key_ops` (§4.3).
 fn check_purpose(jwk: &PublicJwk<'_>) -> Result<(), &'static str> {
-    if jwk.public_key_use.as_ref().is_some_and(|Str(purpose)| purpose != "sig") {
+    if not_empty(jwk.public_key_use.as_ref()).is_some_and(|purpose| purpose != "sig") {
         return Err("its use is not sig");
     }
-    let Some(operations) = &jwk.key_ops else { return Ok(()) };
+    let Some(operations) = jwk.key_ops.as_ref().filter(|operations| !operations.is_empty()) else { return Ok(()) };
     let mut names: Vec<&str> = operations.iter().map(|Str(name)| &**name).collect();
     if !names.contains(&"verify") {
         return Err("its key_ops have no verify");
@@ -126,12 +150,23 @@ fn material(jwk: &PublicJwk<'_>) -> Result<KeyMaterial, &'static str> {
 }
 
 fn ec(curve: Curve, jwk: &PublicJwk<'_>) -> Result<KeyMaterial, &'static str> {
-    Ok(KeyMaterial::Ec { curve, x: bytes(jwk.x.as_ref())?, y: bytes(jwk.y.as_ref())? })
+    Ok(KeyMaterial::Ec { curve, x: coordinate(curve, jwk.x.as_ref())?, y: coordinate(curve, jwk.y.as_ref())? })
 }
 
+/// Decodes a coordinate to the length of the curve's field. RFC 7518 §6.2.1.2 requires that length, but some libraries leave
+/// out leading zeros or add one.
+fn coordinate(curve: Curve, member: Option<&Str<'_>>) -> Result<Vec<u8>, &'static str> {
+    let digits = number(member)?;
+    match curve.field_bytes().checked_sub(digits.len()) {
+        Some(zeros) if !digits.is_empty() => Ok([vec![0; zeros], digits].concat()),
+        _ => Ok(digits),
+    }
+}
+
+/// Decodes base64url. Accepts `=` padding, which RFC 7515 §2 forbids.
 fn bytes(member: Option<&Str<'_>>) -> Result<Vec<u8>, &'static str> {
     let Str(text) = member.ok_or("it lacks a member of its kind of key")?;
-    URL_SAFE_NO_PAD.decode(&**text).map_err(|_| "a member is not base64url without padding")
+    URL_SAFE.decode(&**text).map_err(|_| "a member is not base64url")
 }
 
 /// Decodes a number. Accepts and removes leading zeros: RFC 7518 §2 forbids them, but some libraries write them.
@@ -140,3 +175,67 @@ fn number(member: Option<&Str<'_>>) -> Result<Vec<u8>, &'static str> {
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
     Ok(bytes.into_iter().skip(zeros).collect())
 }
+
+/// A private member of a published key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PrivateMember {
+    /// An empty string or array, as `oth` of a key with two primes (RFC 7518 §6.3.2.7).
+    Empty,
+    Published,
+}
+
+impl<'de> Deserialize<'de> for PrivateMember {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PrivateMemberVisitor)
+    }
+}
+
+struct PrivateMemberVisitor;
+
+impl<'de> Visitor<'de> for PrivateMemberVisitor {
+    type Value = PrivateMember;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<PrivateMember, E> {
+        Ok(PrivateMember::Published)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<PrivateMember, E> {
+        Ok(PrivateMember::Published)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<PrivateMember, E> {
+        Ok(PrivateMember::Published)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<PrivateMember, E> {
+        Ok(PrivateMember::Published)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<PrivateMember, E> {
+        Ok(if text.is_empty() { PrivateMember::Empty } else { PrivateMember::Published })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<PrivateMember, A::Error> {
+        let mut member = PrivateMember::Empty;
+        while seq.next_element::<Skip>()?.is_some() {
+            member = PrivateMember::Published;
+        }
+        Ok(member)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<PrivateMember, A::Error> {
+        Skip.visit_map(map).map(|Skip| PrivateMember::Published)
+    }
+}
+
+const CERTIFICATES: &str = "it has certificates and no keys, like Firebase's map of certificates; the issuer publishes its \
+                            JWK set at another URL";
+/// base64url with or without padding.
+const URL_SAFE: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);

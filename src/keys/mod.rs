@@ -115,6 +115,9 @@ impl fmt::Display for SkippedKey {
 impl KeySet {
     /// Parses a JWK set (RFC 7517 §5).
     ///
+    /// Mistakes of issuers that can't change which key is meant are accepted: a byte order mark, `=` padding, missing or added
+    /// leading zeros of RSA numbers and EC coordinates, and optional members that are `null` or empty.
+    ///
     /// # Errors
     /// The text is not a JWK set, or no key in it is usable. The message has the reason for each key.
     pub fn from_json(json: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
@@ -133,8 +136,8 @@ impl KeySet {
         Self::from_loaded(keys).map_err(|error| error.to_string())
     }
 
-    /// Parses a public key in PEM: `PUBLIC KEY` (RFC 7468 §13) or `RSA PUBLIC KEY`. The key has no `kid`, so it is tried for
-    /// every `kid`.
+    /// Parses a public key in PEM: `PUBLIC KEY` (RFC 7468 §13) or `RSA PUBLIC KEY`, or the base64 of such a block without its
+    /// `BEGIN` and `END` lines. The key has no `kid`, so it is tried for every `kid`.
     ///
     /// # Errors
     /// The text is anything else, such as a private key or a certificate, or the key is too weak.
@@ -150,7 +153,7 @@ impl KeySet {
         Self::from_loaded([der::from_der(der.as_ref())])
     }
 
-    /// Reads a JWK set, PEM or DER from a file. The first character decides which of them it is.
+    /// Reads a JWK set, PEM, base64 or DER from a file. The first character decides which of them it is.
     ///
     /// # Errors
     /// The file can't be read, or the constructor for its format returns an error.
@@ -163,9 +166,11 @@ impl KeySet {
                 "name a file that this process can read",
             )
         })?;
-        match content.trim_ascii_start() {
-            [b'{', ..] => Self::from_json(content),
-            [b'-', ..] => Self::from_pem(content),
+        let text = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&content);
+        match text.trim_ascii_start() {
+            [b'{', ..] => Self::from_json(text),
+            // `M` begins the base64 of every key; DER begins with `0`.
+            [b'-' | b'M', ..] => Self::from_pem(text),
             _ => Self::from_der(content),
         }
     }

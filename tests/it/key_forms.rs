@@ -83,6 +83,9 @@ fn loads_a_file_with_a_key_set_pem_or_der() {
         ("pretty.json", format!("\n {:#}\n", issuer.jwks()).into_bytes()),
         ("key.pem", issuer.public_key_pem().into_bytes()),
         ("rsa.pem", pem_block("RSA PUBLIC KEY", &pkcs1).into_bytes()),
+        ("mark.pem", format!("\u{feff}{}", issuer.public_key_pem()).into_bytes()),
+        ("mark.json", format!("\u{feff}{}", issuer.jwks()).into_bytes()),
+        ("key.txt", STANDARD.encode(issuer.public_key_der()).into_bytes()),
         ("key.der", issuer.public_key_der()),
         ("rsa.der", pkcs1),
     ];
@@ -115,6 +118,33 @@ fn from_file_reports_files_that_are_unreadable_or_have_no_key() {
     }
 }
 
+const CERTIFICATE: &str = "a certificate; give its public key (openssl x509 -pubkey -noout)";
+/// The first bytes of an X.509 certificate.
+const CERTIFICATE_DER: [u8; 16] = [0x30, 0x82, 2, 0x9f, 0x30, 0x82, 1, 0x87, 0xa0, 3, 2, 1, 2, 2, 1, 1];
+
+#[test]
+fn from_pem_accepts_lines_of_any_length_and_base64_without_a_frame() {
+    for algorithm in [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA] {
+        let base64 = STANDARD.encode(issuer_of(algorithm).public_key_der());
+        for length in [1, 63, 64, 76, 1000] {
+            let lines: Vec<&str> = base64.as_bytes().chunks(length).map(|line| str::from_utf8(line).unwrap()).collect();
+            for end in ["\n", "\r\n"] {
+                let lines = lines.join(end);
+                let framed = format!("-----BEGIN PUBLIC KEY-----{end}{lines}{end}-----END PUBLIC KEY-----{end}");
+                for text in [framed, format!("{lines}{end}")] {
+                    assert!(accepts(KeySet::from_pem(&text).unwrap(), &token_of(algorithm)), "{algorithm}: {text}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn from_der_calls_a_certificate_by_its_name() {
+    let error = KeySet::from_der(CERTIFICATE_DER).unwrap_err().to_string();
+    assert!(error.contains(CERTIFICATE), "{error}");
+}
+
 #[test]
 fn from_pem_refuses_everything_except_one_public_key() {
     let issuer = issuer_of(Algorithm::ES256);
@@ -126,13 +156,20 @@ fn from_pem_refuses_everything_except_one_public_key() {
         (pem_block("RSA PRIVATE KEY", &der), private),
         (pem_block("EC PRIVATE KEY", &der), private),
         (pem_block("ENCRYPTED PRIVATE KEY", &der), private),
-        (pem_block("CERTIFICATE", &der), "a certificate; give its public key (openssl x509 -pubkey -noout)"),
+        (pem_block("CERTIFICATE", &der), CERTIFICATE),
+        (pem_block("CERTIFICATE", &der).replace('\n', "\\n"), CERTIFICATE),
+        (pem.replace('\n', "\\n"), "its line breaks are written as \\n; give the text with real line breaks"),
         (pem_block("EC PARAMETERS", &der), "a PEM block that is not a public key"),
         (pem_block("PUBLIC KEY", b"nothing"), "it is not a public key in DER"),
         (pem_block("PUBLIC KEY", &[]), "it is not"),
         (format!("{pem}{pem}"), "it is not one PEM block"),
         (pem.replace("END PUBLIC", "END PRIVATE"), "it is not one PEM block"),
         (pem.replace('=', ""), "it is not one PEM block"),
+        (STANDARD.encode(&der).replace('=', ""), "it is not one PEM block"),
+        (STANDARD.encode(b"nothing"), "it is not a public key in DER"),
+        (STANDARD.encode(&CERTIFICATE_DER), CERTIFICATE),
+        (pem.replace("-----BEGIN PUBLIC KEY-----", ""), "it is not one PEM block"),
+        (format!("{pem}{}", pem_block("CERTIFICATE", &der)), "it is not one PEM block"),
         (String::new(), "it is not one PEM block"),
         ("-----BEGIN PUBLIC KEY-----\n\u{e4}\n-----END PUBLIC KEY-----".to_owned(), "it is not one PEM block"),
     ];

@@ -1,10 +1,15 @@
 //! Key sets: which keys are loaded, which are skipped, and why (RFC 7517, RFC 7518 §6, RFC 8725 §3.4, §3.5; THREATS J1,
 //! J2, J5, S7, S10 to S13).
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower_oauth::keys::{Algorithm, KeySet};
 
-use crate::material::{accepts, b64, issuer_of, jwk_of, odd_number, rsa, set, token_of, unb64, with, without};
+use crate::{
+    material::{accepts, b64, issuer_of, jwk_of, odd_number, rsa, set, token_of, unb64, with, without},
+    properties::check,
+};
 
 /// Loads `bad` between two valid keys, and checks that only `bad` is skipped, with exactly this reason.
 fn assert_skipped(bad: &Value, reason: &str) {
@@ -130,11 +135,114 @@ fn skips_keys_with_private_members() {
 }
 
 #[test]
+fn an_empty_private_member_is_not_a_published_one() {
+    for algorithm in [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA] {
+        for member in ["d", "p", "q", "dp", "dq", "qi", "oth"] {
+            for empty in [json!([]), json!(""), Value::Null] {
+                let key = with(jwk_of(algorithm), member, empty.clone());
+                assert!(accepts(set([key]), &token_of(algorithm)), "{algorithm} {member}: {empty}");
+            }
+            for published in [json!(" "), json!([""]), json!([{}]), json!([null]), json!({}), json!(0), json!(false)] {
+                let private = with(jwk_of(algorithm), member, published);
+                assert_skipped(&private, "it has private members, so it is not secret any more");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_empty_optional_member_is_as_good_as_none() {
+    let empty = [
+        ("alg", json!("")),
+        ("use", json!("")),
+        ("key_ops", json!([])),
+        ("x5c", json!([])),
+        ("x5t", json!("")),
+        ("x5u", json!("")),
+    ];
+    for &algorithm in Algorithm::supported() {
+        let mut all = jwk_of(algorithm);
+        for (member, value) in &empty {
+            for value in [value.clone(), Value::Null] {
+                let key = with(jwk_of(algorithm), member, value.clone());
+                assert!(accepts(set([key]), &token_of(algorithm)), "{algorithm} {member}: {value}");
+            }
+            all = with(all, member, value.clone());
+        }
+        assert!(accepts(set([with(all, "kid", Value::Null)]), &token_of(algorithm)), "{algorithm}");
+    }
+    // An empty `alg` says nothing about the algorithm, so each one of the kind of key is accepted.
+    let key = with(jwk_of(Algorithm::RS256), "alg", "");
+    assert!(accepts(set([key]), &token_of(Algorithm::RS256)));
+}
+
+#[test]
+fn padding_and_leading_zeros_never_change_which_key_is_read() {
+    let members = [(Algorithm::RS256, ["n", "e"]), (Algorithm::ES256, ["x", "y"]), (Algorithm::ES384, ["x", "y"])];
+    let strategy = (0..members.len(), any::<[(u8, bool, bool); 2]>());
+    check(200, strategy, |(index, changes)| {
+        let (algorithm, names) = members[index];
+        let mut key = jwk_of(algorithm);
+        for (name, (zeros, strip, padded)) in names.into_iter().zip(changes) {
+            let bytes = unb64(&key[name]);
+            let digits = bytes.iter().skip_while(|byte| strip && **byte == 0).copied();
+            let bytes: Vec<u8> = std::iter::repeat_n(0, usize::from(zeros % 4)).chain(digits).collect();
+            key = with(key, name, if padded { URL_SAFE.encode(bytes) } else { b64(bytes) });
+        }
+        prop_assert!(accepts(set([key.clone()]), &token_of(algorithm)), "{key}");
+        Ok(())
+    });
+}
+
+#[test]
+fn loads_coordinates_without_their_leading_zeros() {
+    // The x of this P-256 point begins with a zero byte.
+    let (x, y) = ("Xd3Ckhu8NvWjWMeOBIsDYIahMMxLhguQRe3wXbcWPA", "jjle_7piLbY11-7Tps1wlVXjylJkXl9AI3ycwp9GDJs");
+    assert_eq!(unb64(&json!(x)).len(), 31);
+    let key = json!({"kty": "EC", "crv": "P-256", "x": x, "y": y});
+    assert_eq!(set([key.clone()]).len(), 1);
+    let whole = b64([&[0], &*unb64(&json!(x))].concat());
+    assert_eq!(set([with(key.clone(), "x", whole)]).len(), 1);
+    // A coordinate that lost its last byte is another number.
+    let cut = b64(&unb64(&json!(y))[..31]);
+    assert!(KeySet::from_json(json!({"keys": [with(key, "y", cut)]}).to_string()).is_err());
+}
+
+#[test]
+fn the_point_of_an_ed25519_key_has_no_leading_zeros_to_add_or_leave_out() {
+    let key = jwk_of(Algorithm::EdDSA);
+    let point = unb64(&key["x"]);
+    assert!(accepts(set([with(key.clone(), "x", URL_SAFE.encode(&point))]), &token_of(Algorithm::EdDSA)));
+    for other in [[&[0], &*point].concat(), point[1..].to_vec()] {
+        assert_skipped(&with(key.clone(), "x", b64(other)), "an Ed25519 point has 32 bytes");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_before_a_key_set_is_ignored() {
+    let document = format!("\u{feff}{{\"keys\":[{}]}}", jwk_of(Algorithm::ES256));
+    assert!(accepts(KeySet::from_json(document).unwrap(), &token_of(Algorithm::ES256)));
+}
+
+#[test]
+fn a_map_of_certificates_is_called_by_its_name() {
+    let certificate = "-----BEGIN CERTIFICATE-----\nMIIC\n-----END CERTIFICATE-----\n";
+    for document in [json!({"k1": certificate, "k2": certificate}), json!([certificate])] {
+        let error = KeySet::from_json(document.to_string()).unwrap_err().to_string();
+        assert!(error.starts_with("key set: it has certificates and no keys"), "{error}");
+        assert!(error.contains("JWK set at another URL"), "{error}");
+    }
+    // A key set that also mentions a certificate is a key set.
+    let document = json!({"keys": [jwk_of(Algorithm::ES256)], "note": certificate});
+    assert!(accepts(KeySet::from_json(document.to_string()).unwrap(), &token_of(Algorithm::ES256)));
+}
+
+#[test]
 fn skips_keys_for_other_uses() {
-    for purpose in ["enc", "SIG", "", "sig "] {
+    for purpose in ["enc", "SIG", " ", "sig "] {
         assert_skipped(&with(jwk_of(Algorithm::RS256), "use", purpose), "its use is not sig");
     }
-    for operations in [json!([]), json!(["sign"]), json!(["encrypt", "wrapKey"]), json!(["Verify"])] {
+    for operations in [json!([""]), json!(["sign"]), json!(["encrypt", "wrapKey"]), json!(["Verify"])] {
         assert_skipped(&with(jwk_of(Algorithm::RS256), "key_ops", operations), "its key_ops have no verify");
     }
     for operations in [json!(["verify", "verify"]), json!(["verify", "sign", "sign"])] {
@@ -147,7 +255,7 @@ fn skips_keys_for_other_uses() {
 
 #[test]
 fn skips_a_key_whose_alg_is_unknown_or_does_not_fit_its_kty() {
-    for alg in ["RSA-OAEP", "RSA1_5", "ECDH-ES", "ES521", "ES256K", "none", "", "rs256", "ML-DSA-44"] {
+    for alg in ["RSA-OAEP", "RSA1_5", "ECDH-ES", "ES521", "ES256K", "none", " ", "rs256", "ML-DSA-44"] {
         let changed = with(jwk_of(Algorithm::RS256), "alg", alg);
         assert_skipped(&changed, "its alg is not a supported signature algorithm");
     }
@@ -196,10 +304,15 @@ fn skips_keys_with_missing_or_badly_encoded_members() {
         for name in names {
             assert_skipped(&without(jwk_of(algorithm), name), "it lacks a member of its kind of key");
             let text = jwk_of(algorithm)[name].as_str().unwrap().to_owned();
-            for changed in
-                [format!("{text}="), format!(" {text}"), format!("{text}\n"), format!("{text}!"), "+/8".to_owned()]
-            {
-                assert_skipped(&with(jwk_of(algorithm), name, changed), "a member is not base64url without padding");
+            for changed in [
+                format!("{text}==="),
+                format!("={text}"),
+                format!(" {text}"),
+                format!("{text}\n"),
+                format!("{text}!"),
+                "+/8".to_owned(),
+            ] {
+                assert_skipped(&with(jwk_of(algorithm), name, changed), "a member is not base64url");
             }
             for value in [json!(1), json!([text]), json!(true)] {
                 assert_skipped(&with(jwk_of(algorithm), name, value), "it is malformed");
@@ -219,7 +332,8 @@ fn skips_keys_that_are_no_objects_or_have_members_of_a_wrong_type() {
     for value in [json!("verify"), json!([1]), json!([["verify"]]), json!({"verify": true})] {
         assert_skipped(&with(jwk_of(Algorithm::ES256), "key_ops", value), "it is malformed");
     }
-    for value in [json!(1), json!("key"), Value::Null, json!([]), json!({})] {
+    let as_array = json!(["OKP", null, null, null, null, "Ed25519", null, null, jwk_of(Algorithm::EdDSA)["x"]]);
+    for value in [json!(1), json!("key"), Value::Null, json!([]), json!({}), as_array] {
         assert_skipped(&value, "it is malformed");
     }
 }
@@ -264,7 +378,7 @@ fn skips_keys_with_coordinates_of_a_wrong_length() {
         for member in ["x", "y"] {
             let jwk = jwk_of(algorithm);
             let bytes = unb64(&jwk[member]);
-            for other in [bytes[1..].to_vec(), [&[0], &*bytes].concat(), [&*bytes, &[0]].concat(), Vec::new()] {
+            for other in [[&[1], &*bytes].concat(), [&*bytes, &[0]].concat(), vec![0; bytes.len()], Vec::new()] {
                 assert_skipped(&with(jwk.clone(), member, b64(other)), reason);
             }
         }
@@ -293,7 +407,9 @@ fn refuses_documents_that_are_not_key_sets() {
         json!({"Keys": [jwk]}).to_string(),
         format!("{{\"keys\":[],\"keys\":[{jwk}]}}"),
         format!("{{\"keys\":[{jwk}]}} x"),
-        format!("\u{feff}{{\"keys\":[{jwk}]}}"),
+        format!("[[{jwk}]]"),
+        format!("\u{feff}\u{feff}{{\"keys\":[{jwk}]}}"),
+        format!("{{\u{feff}\"keys\":[{jwk}]}}"),
         "<html>404</html>".to_owned(),
         "{\"keys\":".repeat(100_000),
     ];

@@ -16,7 +16,7 @@ use spki::{
 use super::{GIVE_ANOTHER, NOT_RSA, mistake, pem};
 use crate::{
     config_error::ConfigMistake,
-    json::{Skip, Str},
+    json::{Skip, Str, object},
     jws::{Algorithm, Curve, KeyMaterial},
     keys::der,
 };
@@ -72,7 +72,7 @@ pub(super) fn parse(json: &[u8]) -> Result<PrivateJwkMembers, ConfigMistake> {
     // The message of serde_json is not used, because it may quote a value.
     let malformed = "it is not a JSON object, or a member of the JWK has a wrong type or a duplicate";
     let text = str::from_utf8(json).map_err(|_| mistake(malformed, GIVE))?;
-    let jwk: PrivateJwk<'_> = serde_json::from_str(text).map_err(|_| mistake(malformed, GIVE))?;
+    let jwk: PrivateJwk<'_> = object(text).map_err(|_| mistake(malformed, GIVE))?;
     if jwk.keys.is_some() {
         return Err(mistake("a JWK set", "give one private key of it"));
     }

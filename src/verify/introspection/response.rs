@@ -15,7 +15,7 @@ use crate::{
     claims::{NumericDate, TokenOrigin},
     error::{AuthError, Reason},
     fetch::FetchError,
-    json::{OneOrMany, object},
+    json::{OneOrMany, issuer_text, object},
     jws::Compact,
     token::Token,
     verify::jwt::{Fault, TokenTypes, check_signature},
@@ -40,7 +40,7 @@ struct IntrospectionStatus {
 impl IntrospectionRules {
     /// Parses a plain JSON response.
     pub(super) fn parse_response(&self, body: &[u8]) -> Result<IntrospectionResult, FetchError> {
-        let text = str::from_utf8(body).map_err(|_| FetchError::new("the response is not UTF-8"))?;
+        let text = issuer_text(body).map_err(|_| FetchError::new("the response is not UTF-8"))?;
         // The message of serde_json may quote the response, so only the column is reported.
         let status: IntrospectionStatus = object(text).map_err(|error| {
             FetchError::new(format!("the response is not an introspection response (column {})", error.column()))
