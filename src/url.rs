@@ -14,27 +14,54 @@ use crate::config_error::{ConfigError, ConfigMistake};
 /// Where plain `http` is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PlainHttp {
+    /// Nowhere, unless `danger_accept_plain_http` is called.
     Nowhere,
+    /// For a loopback address, unless `danger_accept_plain_http` is called.
+    LoopbackByDefault,
+    /// For a loopback address. No setting accepts more.
     Loopback,
     Anywhere,
 }
 
-/// Checks an identifier that is only compared with others: an absolute URL without query and fragment (RFC 8414 §2).
-pub(crate) fn check_identifier(setting: &'static str, url: &str, plain: PlainHttp) -> Result<(), ConfigError> {
-    if url.contains(['?', '#']) {
-        return Err(bad_url(setting, url, "has a query or a fragment, which an identifier must not have"));
+impl PlainHttp {
+    fn accepts(self, host: &str) -> bool {
+        match self {
+            Self::Nowhere => false,
+            Self::LoopbackByDefault | Self::Loopback => is_loopback(host),
+            Self::Anywhere => true,
+        }
     }
-    check_syntax(setting, url, plain)
+
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Nowhere | Self::LoopbackByDefault => {
+                "give an absolute https URL; in a closed test network, IssuerBuilder::danger_accept_plain_http accepts it"
+            }
+            Self::Loopback | Self::Anywhere => CHANGE,
+        }
+    }
 }
 
-/// Checks an identifier that is also looked up, such as that of an issuer whose metadata is fetched. It must be its own normal
-/// form, because the HTTP client fetches the normal form: two identifiers would name one server.
+/// Checks an identifier that is only compared with the tokens' `iss`: any text (RFC 7519 §4.1.1).
+pub(crate) fn check_name(setting: &'static str, name: &str) -> Result<(), ConfigMistake> {
+    if name.trim().is_empty() {
+        return Err(ConfigMistake::new(setting, "it is empty", "give the value of the tokens' iss"));
+    }
+    Ok(())
+}
+
+/// Checks an identifier that is also looked up, such as that of an issuer whose metadata is fetched: an absolute URL without
+/// query and fragment (RFC 8414 §2). It must be its own normal form, because the HTTP client fetches the normal form: two
+/// identifiers would name one server.
 pub(crate) fn check_resolvable_identifier(
     setting: &'static str,
     url: &str,
     plain: PlainHttp,
 ) -> Result<(), ConfigError> {
-    check_identifier(setting, url, plain)?;
+    if url.contains(['?', '#']) {
+        return Err(bad_url(setting, url, "has a query or a fragment, which an identifier must not have"));
+    }
+    check_syntax(setting, url, plain)?;
     let Ok(parsed) = Url::parse(url) else { return Err(bad_url(setting, url, "is not a URL")) };
     let normal = parsed.as_str();
     // The path of `https://host` is `/` (RFC 3986 §6.2.3), and most identifiers leave it out.
@@ -43,6 +70,16 @@ pub(crate) fn check_resolvable_identifier(
     }
     let found = format!("{url:?} is not in the normal form, which is {normal:?}");
     Err(ConfigMistake::new(setting, found, "give the URL in its normal form").into())
+}
+
+/// True for a plain `http` URL of a loopback address.
+pub(crate) fn is_loopback_http(url: &str) -> bool {
+    url.starts_with("http://") && check_syntax("url", url, PlainHttp::Loopback).is_ok()
+}
+
+/// True if one identifier is the other with a slash at its end.
+pub(crate) fn differ_by_trailing_slash(one: &str, other: &str) -> bool {
+    one.strip_suffix('/') == Some(other) || other.strip_suffix('/') == Some(one)
 }
 
 /// Checks an absolute `https` URL.
@@ -87,11 +124,10 @@ fn check_syntax(setting: &'static str, url: &str, plain: PlainHttp) -> Result<()
         }
         (_, Some(authority)) if !is_complete(authority) => "has no host, or an invalid port",
         (Some("https"), Some(_)) => return Ok(()),
-        (Some("http"), Some(_)) if plain == PlainHttp::Anywhere => return Ok(()),
-        (Some("http"), Some(authority)) if plain == PlainHttp::Loopback && is_loopback(authority.host()) => {
-            return Ok(());
+        (Some("http"), Some(authority)) if plain.accepts(authority.host()) => return Ok(()),
+        (Some("http"), Some(_)) => {
+            return Err(ConfigMistake::new(setting, format!("{url:?} is plain http"), plain.advice()).into());
         }
-        (Some("http"), Some(_)) => "is plain http",
         _ => "is not an absolute https URL",
     };
     Err(bad_url(setting, url, found))

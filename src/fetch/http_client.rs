@@ -2,19 +2,32 @@
 //!
 //! *In*: a request. *Out*: its whole response, or an error without the request's URL.
 
-use std::{fmt, time::Duration};
+use std::{
+    cell::Cell,
+    error::Error,
+    fmt, io,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use reqwest::{Certificate, Proxy, redirect};
+use tower_layer::Layer;
+use tower_service::Service;
 
 use super::{Fetch, FetchError, FetchFuture, MAX_BODY_BYTES};
 use crate::config_error::{ConfigError, ConfigMistake, MistakeCollector};
 
 /// An HTTP and HTTPS client with limits of time and size. Clones share its open connections.
+///
+/// A server may close an idle connection at the moment at which a request is sent over it. Such a request is sent once more if
+/// the connection was reused and no response arrived, within the same [`timeout`](HttpClientBuilder::timeout). This includes
+/// POST requests, so send no request that must not arrive twice.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     client: reqwest::Client,
+    timeout: Duration,
 }
 
 impl HttpClient {
@@ -79,7 +92,7 @@ impl HttpClientBuilder {
         Self { connect_timeout: timeout, ..self }
     }
 
-    /// Maximum time from sending a request to the end of its response. Default: 5 s.
+    /// Maximum time from sending a request to the end of its response, with a second attempt. Default: 5 s.
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
@@ -101,7 +114,7 @@ impl HttpClientBuilder {
             .no_deflate()
             .pool_idle_timeout(IDLE_TIMEOUT)
             .connect_timeout(self.connect_timeout)
-            .timeout(self.timeout)
+            .connector_layer(ConnectionMarkLayer)
             .user_agent(concat!("tower-oauth/", env!("CARGO_PKG_VERSION")));
         for pem in &self.root_certificates {
             if let Some(certificates) = mistakes.check(certificates(pem)) {
@@ -120,7 +133,7 @@ impl HttpClientBuilder {
         let client = client.build().map_err(|error| {
             ConfigMistake::new("http client", error.to_string(), "check the TLS configuration of the machine")
         })?;
-        Ok(HttpClient { client })
+        Ok(HttpClient { client, timeout: self.timeout })
     }
 }
 
@@ -154,20 +167,26 @@ impl fmt::Debug for HttpClientBuilder {
 
 impl Fetch for HttpClient {
     fn fetch(&self, request: Request<Bytes>) -> FetchFuture {
-        let client = self.client.clone();
-        FetchFuture::new(async move { send(&client, request).await })
+        let (client, timeout) = (self.client.clone(), self.timeout);
+        FetchFuture::new(async move {
+            let late = |_| Err(FetchError::new(LATE));
+            tokio::time::timeout(timeout, send(&client, request)).await.unwrap_or_else(late)
+        })
     }
 }
 
 async fn send(client: &reqwest::Client, request: Request<Bytes>) -> Result<Response<Bytes>, FetchError> {
-    let fetch_error = |description: &str, error: reqwest::Error| {
-        let description = if error.is_timeout() { "no response in time" } else { description };
-        // Without the URL, whose query may contain a secret.
-        FetchError::new(description).with_source(error.without_url())
-    };
     let request =
         reqwest::Request::try_from(request).map_err(|error| fetch_error("the request is malformed", error))?;
-    let mut incoming = client.execute(request).await.map_err(|error| fetch_error("the connection failed", error))?;
+    let incoming = match (request.try_clone(), execute(client, request).await) {
+        (Some(again), (Err(error), ConnectionUse::Reused)) if is_lost(&error) => execute(client, again).await.0,
+        (_, (response, _)) => response,
+    };
+    read(incoming.map_err(|error| fetch_error("the connection failed", error))?).await
+}
+
+/// Reads the whole response.
+async fn read(mut incoming: reqwest::Response) -> Result<Response<Bytes>, FetchError> {
     if incoming.content_length().is_some_and(|length| length > MAX_BODY_BYTES as u64) {
         return Err(FetchError::oversized());
     }
@@ -186,6 +205,92 @@ async fn send(client: &reqwest::Client, request: Request<Bytes>) -> Result<Respo
     Ok(response)
 }
 
+fn fetch_error(description: &str, error: reqwest::Error) -> FetchError {
+    let description = if error.is_timeout() { LATE } else { description };
+    // Without the URL, whose query may contain a secret.
+    FetchError::new(description).with_source(error.without_url())
+}
+
+/// Sends the request once. Returns also whether it was sent over a reused connection.
+async fn execute(
+    client: &reqwest::Client,
+    request: reqwest::Request,
+) -> (Result<reqwest::Response, reqwest::Error>, ConnectionUse) {
+    let sending = async {
+        let response = client.execute(request).await;
+        (response, CONNECTION.with(Cell::get))
+    };
+    CONNECTION.scope(Cell::new(ConnectionUse::Reused), sending).await
+}
+
+/// True if the server closed the connection before the end of the response's head. hyper has no code for that which reqwest
+/// passes on, so its text is compared.
+fn is_lost(error: &reqwest::Error) -> bool {
+    if !error.is_request() || error.is_timeout() || error.is_connect() {
+        return false;
+    }
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if let Some(error) = cause.downcast_ref::<io::Error>() {
+            use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+            return matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof);
+        }
+        if cause.to_string() == "connection closed before message completed" {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
+}
+
+tokio::task_local! {
+    /// The connection of the request that this task sends.
+    static CONNECTION: Cell<ConnectionUse>;
+}
+
+/// Whether a request opened a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ConnectionUse {
+    Reused,
+    /// The request opened a connection. Perhaps another one became free earlier and was used.
+    Opened,
+}
+
+/// Marks each request that opens a connection. reqwest does not return whether a connection was reused.
+#[derive(Debug, Clone, Copy)]
+struct ConnectionMarkLayer;
+
+/// The service of [`ConnectionMarkLayer`].
+#[derive(Debug, Clone)]
+struct ConnectionMark<S> {
+    connector: S,
+}
+
+impl<S> Layer<S> for ConnectionMarkLayer {
+    type Service = ConnectionMark<S>;
+
+    fn layer(&self, connector: S) -> ConnectionMark<S> {
+        ConnectionMark { connector }
+    }
+}
+
+impl<S: Service<R>, R> Service<R> for ConnectionMark<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.connector.poll_ready(cx)
+    }
+
+    fn call(&mut self, target: R) -> S::Future {
+        // The request's own task calls the connector, and only if no idle connection is there.
+        CONNECTION.try_with(|connection| connection.set(ConnectionUse::Opened)).ok();
+        self.connector.call(target)
+    }
+}
+
+const LATE: &str = "no response in time";
 /// Some servers, among them Node's, close a connection that was idle for five seconds. A request that is sent at that moment
-/// is lost, and a POST is not repeated automatically.
+/// is lost.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);

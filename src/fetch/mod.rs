@@ -3,7 +3,10 @@
 //! *In*: a request to an authorization server. *Out*: its whole response, within limits of time and size.
 //!
 //! [`HttpClient`] (feature `http-client`) follows no redirect, uses no proxy from the environment, decodes no compression,
-//! and reads at most 512 KiB within five seconds. The caller decides which URLs may be fetched.
+//! and reads at most 512 KiB within five seconds. It repeats a request once if the server closed a reused connection without
+//! a response. The caller decides which URLs may be fetched.
+//!
+//! The crate's requests have `Accept-Encoding: identity`. A compressed response is an error that names its `Content-Encoding`.
 
 #[cfg(feature = "http-client")]
 mod http_client;
@@ -22,9 +25,12 @@ use http::{HeaderMap, HeaderValue, Request, Response, header};
 
 #[cfg(feature = "http-client")]
 pub use self::http_client::{HttpClient, HttpClientBuilder};
+use crate::error::quoted;
 
 /// Maximum size of a response body, in bytes.
 pub(crate) const MAX_BODY_BYTES: usize = 512 * 1024;
+/// Maximum length of another issuer's identifier in an error.
+const MAX_ISSUER_CHARS: usize = 200;
 
 /// Sends HTTP requests to an authorization server.
 ///
@@ -73,14 +79,24 @@ impl<F: Fetch + ?Sized> Fetch for Arc<F> {
 pub struct FetchError {
     description: String,
     source: Option<Arc<dyn Error + Send + Sync>>,
-    retry_after: Option<Duration>,
-    oversized: bool,
+    mark: Option<FetchMark>,
+}
+
+/// What distinguishes an error for its caller.
+#[derive(Debug, Clone)]
+enum FetchMark {
+    /// The server asked not to repeat the request for this time.
+    RetryAfter(Duration),
+    /// The server responded, with a body that can't be read: too large, or compressed.
+    Unreadable,
+    /// The metadata names this issuer, and not the expected one.
+    OtherIssuer(Arc<str>),
 }
 
 impl FetchError {
     /// Returns an error with a short description, which is logged and must not contain a secret.
     pub fn new(description: impl Into<String>) -> Self {
-        Self { description: description.into(), source: None, retry_after: None, oversized: false }
+        Self { description: description.into(), source: None, mark: None }
     }
 
     /// Returns the error with its cause, for logs.
@@ -91,21 +107,53 @@ impl FetchError {
 
     /// Returns the error with the time for which the server asked not to repeat the request.
     pub(crate) fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
-        Self { retry_after, ..self }
+        Self { mark: retry_after.map(FetchMark::RetryAfter).or(self.mark), ..self }
     }
 
     /// Returns the error for a response of more than [`MAX_BODY_BYTES`].
     pub(crate) fn oversized() -> Self {
-        Self { oversized: true, ..Self::new("the response is too large") }
+        Self { mark: Some(FetchMark::Unreadable), ..Self::new("the response is too large") }
     }
 
-    /// True if the server responded, with too large a body.
-    pub(crate) fn is_oversized(&self) -> bool {
-        self.oversized
+    /// Returns the error for a response in a content coding that was not requested.
+    fn encoded(coding: &str) -> Self {
+        let found =
+            format!("the response has the Content-Encoding {}, although identity was requested", quoted(coding));
+        Self { mark: Some(FetchMark::Unreadable), ..Self::new(found) }
+    }
+
+    /// Returns the error for metadata that names the issuer `found`.
+    pub(crate) fn with_other_issuer(self, found: &str) -> Self {
+        let found: String = found.chars().take(MAX_ISSUER_CHARS).collect();
+        Self { mark: Some(FetchMark::OtherIssuer(found.into())), ..self }
+    }
+
+    /// Returns the error with the mark of the first of `causes` that has one. A `Retry-After` comes first: what the server
+    /// would have sent is not known then.
+    pub(crate) fn with_mark_of<'e>(self, causes: impl Iterator<Item = &'e Self> + Clone) -> Self {
+        let retry_after = causes.clone().filter_map(Self::retry_after).max().map(FetchMark::RetryAfter);
+        let other_issuer = || causes.clone().find(|cause| cause.other_issuer().is_some())?.mark.clone();
+        Self { mark: retry_after.or_else(other_issuer), ..self }
+    }
+
+    /// True if the server responded, with a body that can't be read.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        matches!(self.mark, Some(FetchMark::Unreadable))
     }
 
     pub(crate) fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+        match self.mark {
+            Some(FetchMark::RetryAfter(pause)) => Some(pause),
+            _ => None,
+        }
+    }
+
+    /// Returns the issuer that the metadata names, if it is not the expected one.
+    pub(crate) fn other_issuer(&self) -> Option<&str> {
+        match &self.mark {
+            Some(FetchMark::OtherIssuer(found)) => Some(found),
+            _ => None,
+        }
     }
 }
 
@@ -118,6 +166,25 @@ impl fmt::Display for FetchError {
 impl Error for FetchError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// Sends a request that asks for a response without compression (RFC 9110 §12.5.3), and checks that the body of a successful
+/// response can be read. Not every `Fetch` has a limit of the size.
+pub(crate) async fn exchange(fetch: &dyn Fetch, mut request: Request<Bytes>) -> Result<Response<Bytes>, FetchError> {
+    request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    let response = fetch.fetch(request).await?;
+    if !response.status().is_success() {
+        return Ok(response);
+    }
+    if response.body().len() > MAX_BODY_BYTES {
+        return Err(FetchError::oversized());
+    }
+    let codings = response.headers().get_all(header::CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
+    match codings.map(<[u8]>::trim_ascii).find(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
+    {
+        Some(coding) => Err(FetchError::encoded(&String::from_utf8_lossy(coding))),
+        None => Ok(response),
     }
 }
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::{
-    Issuer,
+    DiscoveryError, Issuer,
     client::{EndpointLocator, IssuerClient, default_fetch, no_fetch},
     discovery::{self, EndpointKind},
     trusted::IssuerKeys,
@@ -21,8 +21,6 @@ use super::{
 use crate::{
     clock::{Clock, SystemClock},
     config_error::{ConfigError, MistakeCollector},
-    error::AuthError,
-    error::causes,
     fetch::{Fetch, FetchError, seconds},
     keys::{
         KeySet,
@@ -30,7 +28,7 @@ use crate::{
     },
     log::IssuerLabel,
     sync::lock,
-    url::{PlainHttp, check_resolvable_identifier, check_url},
+    url::{PlainHttp, check_name, check_resolvable_identifier, check_url, is_loopback_http},
 };
 
 /// Builder for an [`Issuer`](crate::Issuer) whose keys are fetched. [`build`](Self::build) reports every mistake at once.
@@ -85,12 +83,13 @@ impl IssuerBuilder {
             clock: Arc::new(SystemClock::new()),
             policy: RefreshPolicy::default(),
             initial_keys: None,
-            plain: PlainHttp::Loopback,
+            plain: PlainHttp::LoopbackByDefault,
             in_metrics: true,
         }
     }
 
-    /// URL of the key set. Default: the `jwks_uri` of the issuer's metadata (RFC 8414 §3).
+    /// URL of the key set. Default: the `jwks_uri` of the issuer's metadata (RFC 8414 §3). With this setting the metadata is not
+    /// needed, and the identifier need not be a URL (RFC 7519 §4.1.1).
     pub fn jwks_uri(self, url: impl Into<String>) -> Self {
         Self { jwks_uri: Some(url.into()), ..self }
     }
@@ -159,18 +158,23 @@ impl IssuerBuilder {
     ///
     /// # Errors
     /// Every mistake at once: a URL that is not `https`, an identifier that is not in its normal form (`https://auth.test` and not
-    /// `HTTPS://AUTH.test:443/a/..`), a minimum above its maximum, a time of zero, no HTTP client.
+    /// `HTTPS://AUTH.test:443/a/..`) or, with a [`jwks_uri`](Self::jwks_uri), is blank, a minimum above its maximum, a time of zero, no HTTP client.
     pub fn build(self) -> Result<Issuer, ConfigError> {
         let mut mistakes = MistakeCollector::new();
-        mistakes.check(check_resolvable_identifier("issuer", &self.identifier, self.plain));
         // Plain http for the keys only if the issuer itself is on this machine.
-        let plain = if self.plain == PlainHttp::Loopback && self.identifier.starts_with("https:") {
-            PlainHttp::Nowhere
-        } else {
-            self.plain
+        let plain = match self.plain {
+            PlainHttp::LoopbackByDefault if !is_loopback_http(&self.identifier) => PlainHttp::Nowhere,
+            plain => plain,
         };
-        if let Some(url) = &self.jwks_uri {
-            mistakes.check(check_url("jwks_uri", url, plain));
+        match &self.jwks_uri {
+            // The identifier is then only compared.
+            Some(url) => {
+                mistakes.check(check_name("issuer", &self.identifier));
+                mistakes.check(check_url("jwks_uri", url, plain));
+            }
+            None => {
+                mistakes.check(check_resolvable_identifier("issuer", &self.identifier, self.plain));
+            }
         }
         self.policy.check(&mut mistakes);
         let fetch = mistakes.check(self.fetch.map_or_else(default_fetch, Ok));
@@ -190,53 +194,13 @@ impl IssuerBuilder {
     /// Builds the issuer and fetches its keys.
     ///
     /// # Errors
-    /// Those of [`build`](Self::build) as [`DiscoveryError::Config`]. [`DiscoveryError::Unavailable`] if the issuer can't be
-    /// reached or has no usable keys now.
+    /// Those of [`build`](Self::build) as [`DiscoveryError::Config`]. [`DiscoveryError::OtherIssuer`] if the metadata names
+    /// another issuer. [`DiscoveryError::Unavailable`] if the issuer can't be reached or has no usable keys now.
     pub async fn discover(self) -> Result<Issuer, DiscoveryError> {
         let issuer = self.build().map_err(DiscoveryError::Config)?;
         match issuer.warm_up().await {
             Ok(()) => Ok(issuer),
-            Err(cause) => Err(DiscoveryError::Unavailable { issuer: issuer.identifier().to_owned(), cause }),
-        }
-    }
-}
-
-/// Why [`discover`](IssuerBuilder::discover) failed: correct the configuration, or try again.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum DiscoveryError {
-    /// The configuration has mistakes.
-    Config(ConfigError),
-    /// The issuer can't be reached, or has no usable metadata or keys now.
-    #[non_exhaustive]
-    Unavailable {
-        /// The issuer's identifier.
-        issuer: String,
-        /// The cause.
-        cause: AuthError,
-    },
-}
-
-impl fmt::Display for DiscoveryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(error) => error.fmt(f),
-            Self::Unavailable { issuer, cause } => {
-                write!(f, "no keys could be fetched for {issuer:?}")?;
-                if let Some(causes) = causes(cause) {
-                    write!(f, ": {causes}")?;
-                }
-                f.write_str("; check the URL and that the issuer is up, or start without it (`IssuerBuilder::build`)")
-            }
-        }
-    }
-}
-
-impl std::error::Error for DiscoveryError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Config(error) => Some(error),
-            Self::Unavailable { cause, .. } => Some(cause),
+            Err(cause) => Err(DiscoveryError::of(issuer.identifier(), cause)),
         }
     }
 }

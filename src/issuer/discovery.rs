@@ -3,7 +3,8 @@
 //! *In*: an issuer's identifier. *Out*: the URL of one endpoint, from a document that names exactly this issuer (RFC 8414
 //! §3.3).
 //!
-//! Nothing else of the document is used. A document that names another issuer is ignored.
+//! Nothing else of the document is used. A document that names another issuer is ignored. The error lists the URLs that were
+//! tried, each with its result.
 
 use std::time::Duration;
 
@@ -13,9 +14,10 @@ use serde::Deserialize;
 
 use crate::{
     clock::Clock,
-    fetch::{Fetch, FetchError, MAX_BODY_BYTES, retry_after},
-    json::object,
-    url::{PlainHttp, check_url},
+    error::{causes, quoted},
+    fetch::{Fetch, FetchError, exchange, retry_after},
+    json::{issuer_text, object},
+    url::{PlainHttp, check_url, differ_by_trailing_slash},
 };
 
 /// The endpoint to find in the metadata.
@@ -50,36 +52,50 @@ pub(crate) async fn locate(
     endpoint: EndpointKind,
     plain: PlainHttp,
 ) -> Result<String, FetchError> {
-    let mut last_error = FetchError::new("the issuer has no metadata at its well-known URLs");
+    let mut failures = Vec::new();
     for url in well_known(issuer) {
         let fetched = tokio::select! {
             fetched = get(fetch, &url, None) => fetched,
             () = clock.sleep(METADATA_TIMEOUT) => Err(FetchError::new("the metadata did not arrive in time")),
         };
-        match fetched {
-            Ok(response) if response.status() == StatusCode::OK => {
-                match parse_endpoint(response.body(), issuer, endpoint, plain) {
-                    Ok(url) => return Ok(url),
-                    Err(error) => last_error = error,
-                }
-            }
-            Ok(response) if asks_for_pause(&response) => last_error = status_error("the metadata's URL", &response),
-            Ok(_) => {}
-            Err(error) => last_error = error,
+        match fetched.and_then(|response| read_endpoint(&response, issuer, endpoint, plain)) {
+            Ok(url) => return Ok(url),
+            Err(error) => failures.push((url, error)),
         }
     }
-    Err(last_error)
+    Err(no_metadata(&failures))
+}
+
+/// Returns the error with the result of each URL.
+fn no_metadata(failures: &[(String, FetchError)]) -> FetchError {
+    let results = failures.iter().map(|(url, error)| match causes(error) {
+        Some(causes) => format!("{url}: {error}: {causes}"),
+        None => format!("{url}: {error}"),
+    });
+    let results = results.collect::<Vec<_>>().join("; ");
+    FetchError::new(format!("the issuer has no usable metadata at its well-known URLs ({results})"))
+        .with_mark_of(failures.iter().map(|(_, error)| error))
+}
+
+fn read_endpoint(
+    response: &Response<Bytes>,
+    issuer: &str,
+    endpoint: EndpointKind,
+    plain: PlainHttp,
+) -> Result<String, FetchError> {
+    if response.status() == StatusCode::OK {
+        parse_endpoint(response.body(), issuer, endpoint, plain)
+    } else {
+        Err(status_error("it", response))
+    }
 }
 
 fn parse_endpoint(body: &[u8], issuer: &str, endpoint: EndpointKind, plain: PlainHttp) -> Result<String, FetchError> {
     let malformed = || FetchError::new("the issuer's metadata is malformed");
-    let text = str::from_utf8(body).map_err(|_| malformed())?;
+    let text = issuer_text(body).map_err(|_| malformed())?;
     let metadata: DiscoveredMetadata = object(text).map_err(|_| malformed())?;
     if metadata.issuer != issuer {
-        let named: String = metadata.issuer.chars().take(200).collect();
-        return Err(FetchError::new(format!(
-            "the metadata names the issuer {named:?} (RFC 8414 §3.3: it must be identical)"
-        )));
+        return Err(foreign(&metadata.issuer, issuer));
     }
     let member = endpoint.member();
     let url = match endpoint {
@@ -90,6 +106,13 @@ fn parse_endpoint(body: &[u8], issuer: &str, endpoint: EndpointKind, plain: Plai
     check_url(member, &url, plain)
         .map_err(|error| FetchError::new(format!("the {member} is not an https URL")).with_source(error))?;
     Ok(url)
+}
+
+/// Returns the error for metadata of another issuer (RFC 8414 §3.3: the identifiers must be identical).
+fn foreign(found: &str, issuer: &str) -> FetchError {
+    let hint = if differ_by_trailing_slash(found, issuer) { "; they differ by a trailing slash only" } else { "" };
+    let text = format!("it names the issuer {}, not {}{hint}", quoted(found), quoted(issuer));
+    FetchError::new(text).with_other_issuer(found)
 }
 
 /// Returns the URLs at which metadata can be. RFC 8414 §3.1 inserts the well-known path before the issuer's path. OpenID
@@ -108,7 +131,7 @@ fn well_known(issuer: &str) -> Vec<String> {
     urls
 }
 
-/// Fetches one document. The maximum size is checked here too, because not every `Fetch` has one.
+/// Fetches one document.
 pub(crate) async fn get(
     fetch: &dyn Fetch,
     url: &str,
@@ -119,11 +142,7 @@ pub(crate) async fn get(
         request = request.header(header::IF_NONE_MATCH, etag);
     }
     let request = request.body(Bytes::new()).map_err(|error| FetchError::new("not a URL").with_source(error))?;
-    let response = fetch.fetch(request).await?;
-    if response.body().len() > MAX_BODY_BYTES {
-        return Err(FetchError::oversized());
-    }
-    Ok(response)
+    exchange(fetch, request).await
 }
 
 /// Returns the error for a response with an unexpected status, with its `Retry-After` if that counts.

@@ -9,7 +9,8 @@
 mod builder;
 pub(crate) mod client;
 pub(crate) mod discovery;
+mod discovery_error;
 pub(crate) mod trusted;
 
-pub use self::builder::{DiscoveryError, IssuerBuilder};
 pub(crate) use self::trusted::Issuer;
+pub use self::{builder::IssuerBuilder, discovery_error::DiscoveryError};

@@ -9,14 +9,14 @@ use bytes::Bytes;
 
 use super::{IssuerBuilder, client::IssuerClient};
 use crate::{
-    config_error::{ConfigError, ConfigMistake},
+    config_error::ConfigError,
     error::AuthError,
     keys::{
         KeySet,
         remote::{KeyWait, MissingKey, RemoteKeys, Snapshot},
     },
     log::IssuerLabel,
-    url::{PlainHttp, check_identifier},
+    url::{check_name, check_resolvable_identifier},
 };
 
 /// An authorization server whose tokens are accepted. Clones share the keys.
@@ -68,24 +68,10 @@ impl Issuer {
     /// ```
     ///
     /// # Errors
-    /// The identifier is not an `https` URL without query and fragment (RFC 8414 §2). Plain `http` is accepted for a
-    /// loopback address, for tests. It need not be in its normal form, because it is never fetched.
+    /// The identifier is blank. It need not be a URL (RFC 7519 §4.1.1), because nothing is fetched.
     pub fn from_keys(identifier: impl Into<String>, keys: KeySet) -> Result<Self, ConfigError> {
         let identifier = identifier.into();
-        check_identifier("issuer", &identifier, PlainHttp::Loopback)?;
-        Ok(Self {
-            identifier: identifier.into(),
-            keys: IssuerKeys::Known(Arc::new(keys)),
-            client: None,
-            in_metrics: true,
-        })
-    }
-
-    /// Returns an issuer for a shared secret. Its name need not be a URL (RFC 7519 §4.1.1).
-    pub(crate) fn named(identifier: String, keys: KeySet) -> Result<Self, ConfigError> {
-        if identifier.trim().is_empty() {
-            return Err(ConfigMistake::new("issuer", "it is empty", "give the value of the tokens' iss").into());
-        }
+        check_name("issuer", &identifier)?;
         Ok(Self {
             identifier: identifier.into(),
             keys: IssuerKeys::Known(Arc::new(keys)),
@@ -107,7 +93,8 @@ impl Issuer {
     /// Returns an issuer whose key set is at a known URL. The keys are fetched when the first token needs them.
     ///
     /// # Errors
-    /// The identifier is not an `https` URL in its normal form, or the other URL is not an `https` URL.
+    /// The identifier is blank, or `jwks_uri` is not an `https` URL. The identifier need not be a URL (RFC 7519 §4.1.1),
+    /// because it is never fetched.
     #[cfg(feature = "http-client")]
     pub fn from_jwks_uri(identifier: impl Into<String>, jwks_uri: impl Into<String>) -> Result<Self, ConfigError> {
         IssuerBuilder::new(identifier).jwks_uri(jwks_uri).build()
@@ -163,6 +150,17 @@ impl Issuer {
     /// Returns how to send requests to the issuer, or `None` if nothing is fetched from it.
     pub(crate) fn client(&self) -> Option<&Arc<IssuerClient>> {
         self.client.as_ref()
+    }
+
+    /// True if the issuer's metadata can be fetched: its identifier is a URL in its normal form.
+    pub(crate) fn is_resolvable(&self) -> bool {
+        let plain = self.client.as_ref().map(|client| client.plain);
+        plain.is_some_and(|plain| check_resolvable_identifier("issuer", &self.identifier, plain).is_ok())
+    }
+
+    /// True unless keys are fetched for an issuer whose identifier is not a URL in its normal form.
+    pub(crate) fn is_fixed_or_resolvable(&self) -> bool {
+        self.client.is_none() || self.is_resolvable()
     }
 
     /// Returns the current usable keys. If they are stale, starts a refresh in the background.

@@ -657,7 +657,7 @@ fn an_issuer_must_use_https_except_on_the_loopback_address() {
         "http://[::1]:9",
     ];
     for identifier in good {
-        let issuer = Issuer::from_keys(identifier, issuer().key_set()).unwrap();
+        let issuer = Issuer::builder(identifier).build().unwrap();
         assert_eq!(issuer.identifier(), identifier, "must be unchanged");
     }
     let bad = [
@@ -676,7 +676,7 @@ fn an_issuer_must_use_https_except_on_the_loopback_address() {
         "http://localhost@auth.test",
     ];
     for identifier in bad {
-        let error = Issuer::from_keys(identifier, issuer().key_set()).unwrap_err();
+        let error = Issuer::builder(identifier).build().unwrap_err();
         assert_eq!(error.mistakes()[0].setting(), "issuer", "{identifier}");
     }
 }

@@ -1,7 +1,9 @@
 //! Finding an issuer's keys (RFC 8414 §3, OpenID Connect Discovery §4).
 
+use std::error::Error as _;
+
 use serde_json::{Value, json};
-use tower_oauth::Issuer;
+use tower_oauth::{AuthError, Issuer, error::AuthErrorKind, issuer::DiscoveryError};
 
 use crate::fake_issuer::{Answer, FakeIssuer};
 
@@ -162,4 +164,126 @@ async fn build_reports_all_invalid_settings_at_once() {
 fn the_error_does_not_contain_a_password_of_the_url() {
     let error = Issuer::builder("https://user:hush@auth.test").build().unwrap_err().to_string();
     assert!(error.contains("user name") && !error.contains("hush"), "{error}");
+}
+
+const WELL_KNOWN: [&str; 2] = ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"];
+
+fn cause(error: &AuthError) -> String {
+    error.source().unwrap().to_string()
+}
+
+#[tokio::test]
+async fn the_error_lists_every_well_known_url_with_its_result() {
+    let fake = FakeIssuer::start_with_path("/realms/x").await;
+    fake.without_metadata();
+    let urls = [
+        format!("{}{}/realms/x", fake.origin(), WELL_KNOWN[0]),
+        format!("{}{}/realms/x", fake.origin(), WELL_KNOWN[1]),
+        format!("{}{}", fake.identifier, WELL_KNOWN[1]),
+    ];
+    fake.metadata_answer(&format!("{}/realms/x", WELL_KNOWN[0]), Answer::Status(403));
+    fake.metadata(&format!("{}/realms/x", WELL_KNOWN[1]), json!({"issuer": fake.identifier}));
+    let error = discover(&fake).await.unwrap_err();
+    for (url, result) in urls.iter().zip([
+        "it responded with status 403",
+        "the metadata has no jwks_uri",
+        "it responded with status 404",
+    ]) {
+        assert!(error.contains(&format!("{url}: {result}")), "{url}: {error}");
+    }
+    fake.metadata(&format!("{}/realms/x", WELL_KNOWN[1]), json!({"issuer": format!("{}/", fake.identifier)}));
+    fake.metadata_answer("/realms/x/.well-known/openid-configuration", Answer::Reset);
+    let error = discover(&fake).await.unwrap_err();
+    let named = format!("{}: it names the issuer \"{}/\", not \"{}\"", urls[1], fake.identifier, fake.identifier);
+    assert!(error.contains(&named), "{error}");
+    assert!(error.contains(&format!("{}: the connection failed", urls[2])), "{error}");
+}
+
+#[tokio::test]
+async fn metadata_of_another_issuer_is_an_error_of_its_own_that_names_both() {
+    for (suffix, slash_only) in [("/", true), ("/other", false)] {
+        let fake = FakeIssuer::start().await;
+        let named = format!("{}{suffix}", fake.identifier);
+        fake.metadata(WELL_KNOWN[0], json!({"issuer": named, "jwks_uri": fake.jwks_uri()}));
+        let error = Issuer::discover(&fake.identifier).await.unwrap_err();
+        let DiscoveryError::OtherIssuer { issuer, found, .. } = &error else { panic!("{error}") };
+        assert_eq!((issuer, found), (&fake.identifier, &named));
+        let text = error.to_string();
+        assert!(text.contains(&format!("{:?}", fake.identifier)) && text.contains(&format!("{named:?}")), "{text}");
+        assert_eq!(text.contains("differs by a trailing slash only"), slash_only, "{text}");
+        assert_eq!(format!("{error:?}"), text);
+
+        // A verifier that was built without I/O can't check a token: 503, and the log names both.
+        let lazy = fake.builder().build().unwrap().warm_up().await.unwrap_err();
+        assert_eq!(lazy.kind(), AuthErrorKind::Unavailable);
+        assert!(cause(&lazy).contains(&format!("names the issuer {named:?}, not {:?}", fake.identifier)), "{lazy}");
+    }
+    let fake = FakeIssuer::start().await;
+    fake.without_metadata();
+    let error = Issuer::discover(&fake.identifier).await.unwrap_err();
+    assert!(matches!(error, DiscoveryError::Unavailable { .. }));
+    assert_eq!(format!("{error:?}"), error.to_string());
+}
+
+#[tokio::test]
+async fn a_long_identifier_of_another_issuer_is_cut_off_in_the_error() {
+    let fake = FakeIssuer::start().await;
+    fake.metadata(WELL_KNOWN[0], json!({"issuer": "x\n".repeat(100_000), "jwks_uri": fake.jwks_uri()}));
+    let error = discover(&fake).await.unwrap_err();
+    assert!(error.len() < 2000 && !error.contains('\n'), "{} bytes", error.len());
+}
+
+#[tokio::test]
+async fn a_jwks_uri_on_plain_http_is_refused_with_the_method_that_accepts_it() {
+    let fake = FakeIssuer::start().await;
+    fake.metadata(WELL_KNOWN[0], json!({"issuer": fake.identifier, "jwks_uri": "http://auth.test/jwks"}));
+    let error = discover(&fake).await.unwrap_err();
+    assert!(error.contains("is plain http") && error.contains("IssuerBuilder::danger_accept_plain_http"), "{error}");
+}
+
+#[tokio::test]
+async fn metadata_and_key_sets_with_a_byte_order_mark_are_read() {
+    let fake = FakeIssuer::start().await;
+    fake.metadata_answer(WELL_KNOWN[0], Answer::Body(format!("\u{feff}{}", fake.document())));
+    let keys = json!({"keys": [fake.signer(tower_oauth::keys::Algorithm::ES256).jwk()]});
+    fake.answer(Answer::Body(format!("\u{feff}{keys}")));
+    let issuer = Issuer::discover(&fake.identifier).await.unwrap();
+    let saved = tower_oauth::keys::KeySet::from_json(issuer.key_set_json().unwrap()).unwrap();
+    assert_eq!(saved.len(), 1, "the saved set can be read again");
+}
+
+#[tokio::test]
+async fn requests_no_compression_and_names_the_coding_of_a_compressed_response() {
+    let fake = FakeIssuer::start().await;
+    assert!(discover(&fake).await.is_ok());
+    let requests = fake.requests();
+    assert_eq!(requests.len(), 2);
+    for request in requests {
+        assert_eq!(request.matches("accept-encoding: identity\r\n").count(), 1, "{request}");
+        assert_eq!(request.to_ascii_lowercase().matches("accept-encoding").count(), 1, "{request}");
+    }
+    for coding in ["gzip", "br", "GZIP, identity"] {
+        let compressed = || Answer::Whole(200, format!("Content-Encoding: {coding}\r\n"), vec![0x1f, 0x8b, 8, 0]);
+        fake.answer(compressed());
+        let error = discover(&fake).await.unwrap_err();
+        assert!(error.contains(&format!("Content-Encoding {coding:?}")), "{error}");
+        fake.metadata_answer(WELL_KNOWN[0], compressed());
+        let error = discover(&fake).await.unwrap_err();
+        assert!(
+            error.contains(&format!("{}: the response has the Content-Encoding {coding:?}", WELL_KNOWN[0])),
+            "{error}"
+        );
+        fake.metadata(WELL_KNOWN[0], fake.document());
+    }
+    let keys = json!({"keys": [fake.signer(tower_oauth::keys::Algorithm::ES256).jwk()]}).to_string();
+    fake.answer(Answer::Whole(200, "Content-Encoding: Identity\r\n".to_owned(), keys.into_bytes()));
+    assert!(discover(&fake).await.is_ok());
+}
+
+#[tokio::test]
+async fn certificates_at_the_jwks_uri_are_called_by_their_name() {
+    let fake = FakeIssuer::start().await;
+    fake.answer(Answer::Body(json!({"k1": "-----BEGIN CERTIFICATE-----\nMIIC\n"}).to_string()));
+    let error = discover(&fake).await.unwrap_err();
+    assert!(error.contains("certificates") && error.contains("JWK set at another URL"), "{error}");
 }

@@ -21,7 +21,7 @@ pub(crate) struct FakeIssuer {
 
 struct State {
     keys: Vec<Value>,
-    metadata: HashMap<String, Value>,
+    metadata: HashMap<String, Answer>,
     jwks: Answer,
     jwks_headers: String,
     introspection: Answer,
@@ -215,7 +215,12 @@ impl FakeIssuer {
     }
 
     pub(crate) fn metadata(&self, path: &str, document: Value) {
-        self.state.lock().unwrap().metadata.insert(path.to_owned(), document);
+        self.metadata_answer(path, Answer::Body(document.to_string()));
+    }
+
+    /// Sets what a URL of metadata returns.
+    pub(crate) fn metadata_answer(&self, path: &str, answer: Answer) {
+        self.state.lock().unwrap().metadata.insert(path.to_owned(), answer);
     }
 
     pub(crate) fn without_metadata(&self) {
@@ -271,7 +276,11 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>, connection: usiz
             (state.jwks.clone(), state.jwks_headers.clone(), keys, state.metadata.get(&path).cloned())
         };
         match (path.as_str(), metadata) {
-            (_, Some(document)) => respond(&mut stream, 200, CLOSE, document.to_string().as_bytes()).await,
+            (_, Some(answer)) => {
+                if send_answer(&mut stream, answer, CLOSE).await.is_none() {
+                    return;
+                }
+            }
             ("/jwks", None) => {
                 let etag = jwks_headers.lines().find_map(|line| line.strip_prefix("ETag: "));
                 let unchanged = etag.is_some_and(|etag| head.contains(&format!("if-none-match: {etag}")));

@@ -1,8 +1,17 @@
 //! The identifiers and URLs of a configuration: what is looked up must be in its normal form (RFC 3986 §6.2, RFC 8414 §2).
 
-use tower_oauth::{Issuer, ResourceServer, error::ConfigMistake};
+use std::time::Duration;
 
-use crate::support::{API, issuer};
+use tower_oauth::{
+    IntrospectionVerifier, Issuer, JwtVerifier, ResourceServer, error::ConfigMistake, issuer::DiscoveryError,
+    testing::MockIssuer, verify::ClientAuthentication,
+};
+
+use crate::{
+    fake_issuer::FakeIssuer,
+    material::authenticate,
+    support::{API, issuer},
+};
 
 /// Identifiers that one parser reads in another way than the next one, or for which the HTTP client fetches another URL.
 const NOT_NORMAL: [&str; 22] = [
@@ -124,13 +133,102 @@ fn the_issuer_of_a_token_endpoint_must_be_in_its_normal_form() {
     }
 }
 
+/// Identifiers that can be the value of `iss` (RFC 7519 §4.1.1), but not be looked up.
+const ONLY_COMPARED: [&str; 10] = [
+    "HTTPS://AUTH.test",
+    "https://auth.test/tenants/../x",
+    "https://auth.test:443",
+    "https://127.1",
+    "https://auth.test/?tenant=a",
+    "http://adfs.test/adfs/services/trust",
+    "accounts.test",
+    "sa@project.iam.gserviceaccount.test",
+    "urn:example:issuer",
+    " ada ",
+];
+
 #[test]
-fn an_issuer_that_is_only_compared_need_not_be_in_its_normal_form() {
-    for identifier in ["HTTPS://AUTH.test", "https://auth.test/tenants/../x", "https://auth.test:443", "https://127.1"]
-    {
+fn an_issuer_whose_identifier_is_only_compared_may_have_any_identifier() {
+    for identifier in ONLY_COMPARED {
         let issuer = Issuer::from_keys(identifier, issuer().key_set()).unwrap();
         assert_eq!(issuer.identifier(), identifier);
+        let signer = MockIssuer::new(identifier);
+        let verifier = || JwtVerifier::new(Issuer::from_keys(identifier, signer.key_set()).unwrap(), API).unwrap();
+        assert!(authenticate(verifier(), &signer.token("ada").sign()).is_ok(), "{identifier}");
+        for other in [format!("{identifier}/"), identifier.to_ascii_uppercase() + "x"] {
+            let other = signer.token("ada").claim("iss", other).sign();
+            assert!(authenticate(verifier(), &other).is_err(), "compared byte for byte: {identifier}");
+        }
     }
+    for blank in ["", " ", "\n"] {
+        assert_eq!(settings(&Issuer::from_keys(blank, issuer().key_set()).unwrap_err()), ["issuer"]);
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_with_a_jwks_uri_may_have_any_identifier_because_it_is_never_looked_up() {
+    for identifier in ONLY_COMPARED {
+        let issuer = Issuer::from_jwks_uri(identifier, "https://auth.test/jwks").unwrap();
+        assert_eq!(issuer.identifier(), identifier);
+        let error = Issuer::builder(identifier).build().unwrap_err();
+        assert_eq!(settings(&error), ["issuer"], "{identifier}");
+        // Its name gives no plain http to its keys.
+        let error = Issuer::from_jwks_uri(identifier, "http://127.0.0.1:1/jwks").unwrap_err();
+        assert_eq!(settings(&error), ["jwks_uri"], "{identifier}");
+    }
+    assert_eq!(settings(&Issuer::from_jwks_uri(" ", "https://auth.test/jwks").unwrap_err()), ["issuer"]);
+    let fake = FakeIssuer::start().await;
+    let keys = Issuer::builder("accounts.test").jwks_uri(fake.jwks_uri()).danger_accept_plain_http().build();
+    keys.unwrap().warm_up().await.unwrap();
+    assert_eq!(fake.requests().len(), 1, "no metadata was fetched");
+}
+
+#[test]
+fn introspection_needs_an_endpoint_if_the_issuer_can_have_no_metadata() {
+    let build = |identifier: &str, endpoint: Option<&str>| {
+        let issuer = Issuer::from_jwks_uri(identifier, "https://auth.test/jwks").unwrap();
+        let client = ClientAuthentication::secret_basic("api", "secret");
+        let builder = IntrospectionVerifier::builder(issuer, client, API);
+        match endpoint {
+            Some(url) => builder.endpoint(url).build(),
+            None => builder.build(),
+        }
+    };
+    for identifier in ONLY_COMPARED {
+        let error = build(identifier, None).unwrap_err();
+        assert_eq!(settings(&error), ["endpoint"], "{identifier}");
+        assert!(error.to_string().contains("so it has no metadata; give the introspection endpoint's URL"), "{error}");
+        assert!(build(identifier, Some("https://auth.test/introspect")).is_ok(), "{identifier}");
+    }
+    assert!(build("https://auth.test", None).is_ok());
+}
+
+#[test]
+fn a_refusal_of_plain_http_names_the_method_that_accepts_it() {
+    let method = "IssuerBuilder::danger_accept_plain_http";
+    let errors = [
+        Issuer::builder("http://auth.test").build().unwrap_err(),
+        Issuer::from_jwks_uri("https://auth.test", "http://auth.test/jwks").unwrap_err(),
+    ];
+    for error in errors {
+        assert!(error.to_string().contains("is plain http") && error.to_string().contains(method), "{error}");
+    }
+    // No method accepts it here.
+    let error = ResourceServer::builder(issuer().verifier(API)).resource_metadata("http://api.test").build();
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("is plain http") && !error.contains(method), "{error}");
+}
+
+#[test]
+fn debug_of_a_configuration_error_is_its_text() {
+    let error =
+        Issuer::builder("ftp://auth.test").jwks_uri("file:///keys").max_stale(Duration::ZERO).build().unwrap_err();
+    assert_eq!(format!("{error:?}"), error.to_string());
+    assert_eq!(format!("{error:#?}").lines().count(), 2, "one line for each mistake: {error}");
+    for mistake in error.mistakes() {
+        assert_eq!(format!("{mistake:?}"), mistake.to_string());
+    }
+    assert_eq!(format!("{:?}", DiscoveryError::Config(error.clone())), error.to_string());
 }
 
 #[test]

@@ -266,14 +266,28 @@ fn gzip(data: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn requests_no_compressed_response_and_decompresses_none() {
+async fn requests_no_compressed_response_and_names_the_coding_of_one() {
     let fixture = IntrospectionFixture::new().await;
     let compressed = gzip(fixture.active().to_string().as_bytes());
     for headers in ["Content-Encoding: gzip\r\n", "", "Content-Type: application/gzip\r\n"] {
         fixture.fake.introspection(Answer::Whole(200, headers.to_owned(), compressed.clone()));
         fixture.assert_unavailable("5", headers).await;
+        if headers.contains("Encoding") {
+            let error = fixture.authenticate("opaque").await.unwrap_err();
+            let cause = std::error::Error::source(&error).unwrap().to_string();
+            assert!(cause.contains("Content-Encoding \"gzip\""), "{cause}");
+        }
     }
-    assert_eq!(fixture.fake.introspection_requests()[0].header("accept-encoding"), None);
+    for request in fixture.fake.introspection_requests() {
+        assert_eq!(request.header("accept-encoding"), Some("identity"));
+    }
+}
+
+#[tokio::test]
+async fn ignores_a_byte_order_mark_before_the_response() {
+    let fixture = IntrospectionFixture::new().await;
+    fixture.fake.introspection(Answer::Body(format!("\u{feff}{}", fixture.active())));
+    assert_eq!(fixture.kind("opaque").await, None);
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ mod extractors;
 mod fake_issuer;
 mod floors;
 mod forged_tokens;
+mod http_client;
 mod identifiers;
 #[cfg(all(feature = "postgres", feature = "redis"))]
 mod instances;

@@ -29,7 +29,7 @@ use super::{
     inquiry::{IssuerInquiry, NamedIssuer},
     known_issuers::{ApprovedIssuer, DecisionSettings, IssuerPlace, IssuerState, KnownIssuers},
 };
-use crate::{clock::Clock, error::AuthError, verify::JwtVerifier};
+use crate::{clock::Clock, error::AuthError, issuer::Issuer, verify::JwtVerifier};
 
 /// The callback.
 pub(super) trait DecideIssuer: Send + Sync {
@@ -195,7 +195,9 @@ impl IssuerDecider {
         let Some(answer) = answer else {
             return IssuerDecision { result: Err(AuthError::unavailable(RETRY_AFTER)), head };
         };
-        let answer = answer.filter(|verifier| verifier.issuer().identifier() == &*named.issuer);
+        // Two identifiers of one server must not be two issuers, so what is fetched must be named in its normal form.
+        let names = |issuer: &Issuer| issuer.identifier() == &*named.issuer && issuer.is_fixed_or_resolvable();
+        let answer = answer.filter(|verifier| names(verifier.issuer()));
         IssuerDecision { result: self.known.store(&named.issuer, &before, answer, by_head), head }
     }
 }

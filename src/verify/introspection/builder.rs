@@ -163,7 +163,7 @@ impl IntrospectionVerifierBuilder {
     /// # Errors
     /// All mistakes at once: an empty audience, client id or secret; a leeway of more than 5 min; an empty name of a member;
     /// an endpoint that is not an `https` URL (plain `http` is accepted for a loopback address); no endpoint for an issuer
-    /// whose metadata is never fetched; a maximum of 0 or over 1000 calls; no HTTP client.
+    /// whose metadata is never fetched, because its keys are fixed or its identifier is not an `https` URL; a maximum of 0 or over 1000 calls; no HTTP client.
     pub fn build(self) -> Result<IntrospectionVerifier, ConfigError> {
         let mut mistakes = MistakeCollector::new();
         self.client.check(&mut mistakes);
@@ -209,13 +209,23 @@ impl IntrospectionVerifierBuilder {
     fn check_endpoint(&self, mistakes: &mut MistakeCollector) {
         if let Some(url) = &self.endpoint {
             // The application sets this URL, so a loopback address is accepted whatever the issuer is.
-            let plain = if self.plain_http() == PlainHttp::Nowhere { PlainHttp::Loopback } else { self.plain_http() };
+            let plain = match self.plain_http() {
+                PlainHttp::Nowhere => PlainHttp::LoopbackByDefault,
+                plain => plain,
+            };
             mistakes.check(check_url("endpoint", url, plain));
         } else if self.issuer.client().is_none() {
             mistakes.add(
                 "endpoint",
                 "the metadata of an issuer with fixed keys is never fetched, so it can't name the endpoint",
                 "give the introspection endpoint's URL, or use Issuer::builder",
+            );
+        } else if !self.issuer.is_resolvable() {
+            let identifier = self.issuer.identifier();
+            mistakes.add(
+                "endpoint",
+                format!("the issuer {identifier:?} is not an https URL in its normal form, so it has no metadata"),
+                "give the introspection endpoint's URL",
             );
         }
     }

@@ -17,7 +17,7 @@ use http::{HeaderMap, Request, StatusCode, header};
 use super::{IntrospectionRules, SIGNED_RESPONSE, response::IntrospectionResult};
 use crate::{
     clock::Moment,
-    fetch::{FetchError, MAX_BODY_BYTES, retry_after},
+    fetch::{FetchError, exchange, retry_after},
     sync::lock,
 };
 
@@ -102,8 +102,8 @@ impl IntrospectionRules {
     pub(super) async fn call_endpoint(&self, token: &str) -> Result<IntrospectionResult, IntrospectionFailure> {
         let url = self.locate().await?;
         let request = self.make_request(&url, token).await?;
-        let response = self.issuer_client.fetch.fetch(request).await.map_err(|error| {
-            if error.is_oversized() { IntrospectionFailure::unreadable(error) } else { error.into() }
+        let response = exchange(&*self.issuer_client.fetch, request).await.map_err(|error| {
+            if error.is_unreadable() { IntrospectionFailure::unreadable(error) } else { error.into() }
         })?;
         if response.status() != StatusCode::OK {
             let failure = self.failure(response.status(), response.headers());
@@ -112,9 +112,6 @@ impl IntrospectionRules {
                 self.locate().await.ok();
             }
             return Err(failure);
-        }
-        if response.body().len() > MAX_BODY_BYTES {
-            return Err(IntrospectionFailure::unreadable(FetchError::oversized()));
         }
         let result = match (self.signed, is_signed(response.headers())) {
             (false, false) => self.parse_response(response.body()),

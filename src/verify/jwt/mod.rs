@@ -135,7 +135,7 @@ impl JwtVerifier {
         audience: impl Into<String>,
     ) -> JwtVerifierBuilder {
         let algorithm = SignatureAlgorithm::Hmac(secret.algorithm());
-        let issuer = KeySet::from_secret(secret).and_then(|keys| Issuer::named(issuer.into(), keys));
+        let issuer = KeySet::from_secret(secret).and_then(|keys| Issuer::from_keys(issuer, keys));
         JwtVerifierBuilder::new(issuer, audience.into(), Some(algorithm))
     }
 

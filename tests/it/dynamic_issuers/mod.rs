@@ -20,6 +20,7 @@ use tower_oauth::{
     Issuer, JwtVerifier, OAuthLayer, Token,
     clock::Clock,
     error::AuthErrorKind,
+    keys::Algorithm,
     testing::{ManualClock, MockIssuer, TestRequest},
     verify::{DynamicIssuers, DynamicIssuersBuilder, IssuerInquiry, Verify},
 };
@@ -116,6 +117,23 @@ async fn settle() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn keys_are_fetched_only_for_identifiers_in_their_normal_form() {
+    let fake = FakeIssuer::start().await;
+    let jwks_uri = fake.jwks_uri();
+    let verifier = DynamicIssuers::new(move |inquiry: IssuerInquiry| {
+        let issuer = Issuer::builder(inquiry.issuer()).jwks_uri(jwks_uri.clone()).danger_accept_plain_http().build();
+        ready(Some(JwtVerifier::new(issuer.unwrap(), API).unwrap()))
+    });
+    let names = |identifier: &str| fake.signer(Algorithm::ES256).token("ada").claim("iss", identifier).sign();
+    for identifier in ["https://AUTH.test", "https://auth.test:443", "https://auth.test/a/../b", "auth.test", "urn:a"] {
+        assert_eq!(present(&verifier, &names(identifier)).await.unwrap_err(), AuthErrorKind::InvalidToken);
+    }
+    assert_eq!(fake.fetches(), 0);
+    assert!(accepts(&verifier, &names("https://auth.test/b")).await);
+    assert_eq!(fake.fetches(), 1);
 }
 
 #[tokio::test]
