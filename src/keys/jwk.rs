@@ -156,11 +156,13 @@ fn ec(curve: Curve, jwk: &PublicJwk<'_>) -> Result<KeyMaterial, &'static str> {
 /// Decodes a coordinate to the length of the curve's field. RFC 7518 §6.2.1.2 requires that length, but some libraries leave
 /// out leading zeros or add one.
 fn coordinate(curve: Curve, member: Option<&Str<'_>>) -> Result<Vec<u8>, &'static str> {
-    let digits = number(member)?;
-    match curve.field_bytes().checked_sub(digits.len()) {
-        Some(zeros) if !digits.is_empty() => Ok([vec![0; zeros], digits].concat()),
-        _ => Ok(digits),
+    let bytes = bytes(member)?;
+    if bytes.is_empty() {
+        return Ok(bytes);
     }
+    let digits = without_leading_zeros(&bytes);
+    let missing = curve.field_bytes().saturating_sub(digits.len());
+    Ok([&*vec![0; missing], digits].concat())
 }
 
 /// Decodes base64url. Accepts `=` padding, which RFC 7515 §2 forbids.
@@ -171,9 +173,12 @@ fn bytes(member: Option<&Str<'_>>) -> Result<Vec<u8>, &'static str> {
 
 /// Decodes a number. Accepts and removes leading zeros: RFC 7518 §2 forbids them, but some libraries write them.
 fn number(member: Option<&Str<'_>>) -> Result<Vec<u8>, &'static str> {
-    let bytes = bytes(member)?;
+    Ok(without_leading_zeros(&bytes(member)?).to_vec())
+}
+
+fn without_leading_zeros(bytes: &[u8]) -> &[u8] {
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-    Ok(bytes.into_iter().skip(zeros).collect())
+    bytes.get(zeros..).unwrap_or_default()
 }
 
 /// A private member of a published key.

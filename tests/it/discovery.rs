@@ -131,7 +131,7 @@ async fn finds_a_new_jwks_uri_after_the_old_one_fails() {
 
 #[tokio::test]
 async fn build_reports_all_invalid_settings_at_once() {
-    let error = Issuer::builder("ftp://auth.test")
+    let error = Issuer::builder(" ")
         .jwks_uri("file:///keys")
         .unknown_kid_cooldown(std::time::Duration::ZERO)
         .lifetime_bounds(std::time::Duration::from_secs(9), std::time::Duration::from_secs(3))

@@ -74,6 +74,7 @@ async fn sends_the_token_in_the_form_and_nowhere_else() {
     assert!(request.head.starts_with("POST /introspect HTTP/1.1\r\n"), "{request:?}");
     assert_eq!(request.header("content-type"), Some("application/x-www-form-urlencoded"));
     assert_eq!(request.header("accept"), Some("application/json"));
+    assert_eq!(request.header("accept-encoding"), Some("identity"));
     assert_eq!(request.body, "token=a-b._%7Ec%2B%2Fd1%3D%3D&token_type_hint=access_token");
     assert_eq!(request.header("content-length"), Some(&*request.body.len().to_string()));
     assert_eq!(request.parameter("token").as_deref(), Some(token));
@@ -81,7 +82,8 @@ async fn sends_the_token_in_the_form_and_nowhere_else() {
         assert!(!request.head.contains(trace), "{request:?}");
     }
     let names: HashSet<_> = request.head.lines().skip(1).filter_map(|line| Some(line.split_once(':')?.0)).collect();
-    let expected = ["content-type", "accept", "authorization", "user-agent", "host", "content-length"];
+    let expected =
+        ["content-type", "accept", "accept-encoding", "authorization", "user-agent", "host", "content-length"];
     assert_eq!(names, HashSet::from(expected), "no other headers are sent");
 }
 

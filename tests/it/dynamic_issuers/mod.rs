@@ -234,7 +234,7 @@ async fn invalidate_holds_against_a_token_that_is_being_verified() {
         let issuer = || Issuer::builder(inquiry.issuer()).build().ok();
         ready(approved.then(issuer).flatten().and_then(|issuer| JwtVerifier::new(issuer, API).ok()))
     });
-    let forged = fake.signer(tower_oauth::keys::Algorithm::ES256).token("eve").sign_with(&issuer());
+    let forged = fake.signer(Algorithm::ES256).token("eve").sign_with(&issuer());
     // Waits for the keys, because the verdict is `Later`. The issuer is then approved but not established.
     let token = fake.valid_token();
     let verifying = TestRequest::new(token.clone()).with_presented(|presented| verifier.verify(presented));
