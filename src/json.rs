@@ -2,7 +2,7 @@
 //!
 //! *In*: JSON from another party. *Out*: values that borrow from it. A duplicate member is an error (RFC 7519 §4).
 
-use std::{borrow::Cow, fmt, str::Utf8Error};
+use std::{borrow::Cow, collections::HashSet, fmt, str::Utf8Error};
 
 use serde::{
     Deserialize, Deserializer,
@@ -22,25 +22,43 @@ pub(crate) fn is_duplicate(error: &impl fmt::Display) -> bool {
 const DUPLICATE: &str = "duplicate member";
 
 /// The names of the members that have no field of their own, to find duplicates. Names are compared after unescaping.
-#[derive(Default)]
-pub(crate) struct OtherNames<'de>(Vec<Cow<'de, str>>);
+pub(crate) struct OtherNames<'de> {
+    /// Compared one by one, which is faster than hashing for so few names.
+    few: Vec<Cow<'de, str>>,
+    /// The names after the first [`FEW_NAMES`]. Its hash function has a random key, so the cost of `n` names is bounded by `n`.
+    more: HashSet<Cow<'de, str>>,
+    max_names: usize,
+}
 
 impl<'de> OtherNames<'de> {
+    pub(crate) fn unbounded() -> Self {
+        Self::at_most(usize::MAX)
+    }
+
+    pub(crate) fn at_most(max_names: usize) -> Self {
+        Self { few: Vec::new(), more: HashSet::new(), max_names }
+    }
+
     pub(crate) fn add<E: serde::de::Error>(&mut self, name: Cow<'de, str>) -> Result<(), E> {
-        if self.0.contains(&name) {
+        if self.few.contains(&name) || self.more.contains(&name) {
             return Err(E::custom(DUPLICATE));
         }
-        // A header is parsed before a signature is checked, so its cost is bounded here.
-        if self.0.len() >= 128 {
+        if self.few.len() + self.more.len() >= self.max_names {
             return Err(E::custom("too many members"));
         }
-        if self.0.is_empty() {
-            self.0.reserve(16);
+        if self.few.len() < FEW_NAMES {
+            if self.few.is_empty() {
+                self.few.reserve(16);
+            }
+            self.few.push(name);
+        } else {
+            self.more.insert(name);
         }
-        self.0.push(name);
         Ok(())
     }
 }
+
+const FEW_NAMES: usize = 64;
 
 /// Returns the text of JSON from an issuer, without a byte order mark (RFC 8259 §8.1). Some servers write one.
 pub(crate) fn issuer_text(json: &[u8]) -> Result<&str, Utf8Error> {
@@ -128,7 +146,7 @@ impl<'de> Visitor<'de> for Skip {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
         while let Some(Str(name)) = map.next_key()? {
             if name == NUMBER_MEMBER {
-                map.next_value::<SkipNumber>()?;
+                map.next_value::<FiniteNumber>()?;
             } else {
                 map.next_value::<Self>()?;
             }
@@ -144,13 +162,93 @@ pub(crate) const NUMBER_MEMBER: &str = "$serde_json::private::Number";
 
 /// The member [`NUMBER_MEMBER`]: the text of a number. Without that feature a number beyond the range of an `f64` is malformed,
 /// so it is malformed with it too.
-struct SkipNumber;
+struct FiniteNumber(f64);
 
-impl<'de> Deserialize<'de> for SkipNumber {
+impl<'de> Deserialize<'de> for FiniteNumber {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Str(number) = Str::deserialize(deserializer)?;
-        let finite = number.parse().is_ok_and(f64::is_finite);
-        if finite { Ok(Self) } else { Err(serde::de::Error::custom("number out of range")) }
+        let finite = number.parse().ok().filter(|number: &f64| number.is_finite());
+        finite.map(Self).ok_or_else(|| serde::de::Error::custom("number out of range"))
+    }
+}
+
+/// A value of any type, for a member that may have another type than expected. Reading it fails only at malformed JSON.
+pub(crate) enum AnyValue<'de> {
+    Null,
+    Text(Str<'de>),
+    Number(f64),
+    /// An array of strings.
+    Texts(Vec<Str<'de>>),
+    Other,
+}
+
+impl<'de: 's, 's> Deserialize<'de> for AnyValue<'s> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyValueVisitor)
+    }
+}
+
+struct AnyValueVisitor;
+
+impl<'de> Visitor<'de> for AnyValueVisitor {
+    type Value = AnyValue<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(AnyValue::Null)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(AnyValue::Other)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "serde reads an f64 from an integer in the same way")]
+    fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(AnyValue::Number(number as f64))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "serde reads an f64 from an integer in the same way")]
+    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(AnyValue::Number(number as f64))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
+        Ok(AnyValue::Number(number))
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(AnyValue::Text(Str(Cow::Borrowed(text))))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(AnyValue::Text(Str(Cow::Owned(text.to_owned()))))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut texts = Vec::new();
+        while let Some(element) = seq.next_element()? {
+            let AnyValue::Text(text) = element else {
+                while seq.next_element::<Skip>()?.is_some() {}
+                return Ok(AnyValue::Other);
+            };
+            texts.push(text);
+        }
+        Ok(AnyValue::Texts(texts))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut value = AnyValue::Other;
+        while let Some(Str(name)) = map.next_key()? {
+            if name == NUMBER_MEMBER {
+                value = AnyValue::Number(map.next_value::<FiniteNumber>()?.0);
+            } else {
+                map.next_value::<Skip>()?;
+            }
+        }
+        Ok(value)
     }
 }
 
@@ -198,5 +296,35 @@ impl OneOrMany<'_> {
         }
         .iter()
         .map(|one| &*one.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Added = Result<(), serde_json::Error>;
+
+    #[test]
+    fn compares_a_name_with_few_others_however_many_there_are() {
+        let mut names = OtherNames::unbounded();
+        for number in 0..50_000 {
+            let added: Added = names.add(Cow::Owned(number.to_string()));
+            added.unwrap();
+        }
+        assert_eq!(names.few.len(), FEW_NAMES, "only these are compared one by one");
+        for duplicate in ["0", "63", "64", "49999"] {
+            let added: Added = names.add(Cow::Borrowed(duplicate));
+            assert!(is_duplicate(&added.unwrap_err()), "{duplicate}");
+        }
+    }
+
+    #[test]
+    fn refuses_more_names_than_the_bound() {
+        for bound in [2, FEW_NAMES, FEW_NAMES + 2] {
+            let mut names = OtherNames::at_most(bound);
+            let added = (0..=bound).map(|number| -> Added { names.add(Cow::Owned(number.to_string())) });
+            assert_eq!(added.map(|added| added.is_ok()).filter(|added| *added).count(), bound);
+        }
     }
 }

@@ -3,8 +3,8 @@
 //! *In*: a JSON object. *Out*: its standard members, typed, as ranges of the JSON text. So reading them allocates nothing,
 //! and the application can deserialize a type of its own from the same text later.
 //!
-//! A member with a wrong type is an error and never counts as absent (CVE-2026-25537). A repeated member is an error. The
-//! values are *not* checked here; the verifier does that, for example compares `exp` with the clock.
+//! A member that is used and has a wrong type is an error and never counts as absent (CVE-2026-25537). Null counts as absent. A
+//! repeated member is an error. The values are *not* checked here; the verifier does that, for example compares `exp` with the clock.
 
 pub(crate) mod acting;
 mod parse;
@@ -144,7 +144,7 @@ pub(crate) enum Text {
     Copy(Box<str>),
 }
 
-/// `aud`: a string or an array of strings (RFC 7519 §4.1.3).
+/// `aud`: a string or an array of strings (RFC 7519 §4.1.3). An empty array is `Absent`.
 #[derive(Default)]
 pub(crate) enum Audience {
     #[default]
@@ -166,20 +166,21 @@ impl Audience {
 
 impl Facts {
     pub(crate) fn parse(origin: TokenOrigin, claims: String, names: &ClaimNames) -> Result<Self, ClaimsError> {
-        let members = parse::read_members(&claims, names)?;
+        let mut members = parse::read_members(&claims, names)?;
         let id_token_claim = members.id_token_claim();
+        let (client_id, scope) = (members.take_client(), members.take_scope());
         Ok(Self {
-            issuer: members.issuer,
-            subject: members.subject,
-            client_id: members.client.map(|(_, text)| text),
-            jwt_id: members.jwt_id,
-            audience: members.audience.unwrap_or_default(),
-            scope: members.scope.map(|(_, text)| text),
-            acr: members.acr,
-            expires_at: members.expires_at,
-            not_before: members.not_before,
-            issued_at: members.issued_at,
-            auth_time: members.auth_time,
+            issuer: members.issuer.flatten(),
+            subject: members.subject.flatten(),
+            client_id,
+            jwt_id: members.jwt_id.flatten(),
+            audience: members.audience.flatten().unwrap_or_default(),
+            scope,
+            acr: members.acr.flatten(),
+            expires_at: members.expires_at.flatten(),
+            not_before: members.not_before.flatten(),
+            issued_at: members.issued_at.flatten(),
+            auth_time: members.auth_time.flatten(),
             confirmation: members.confirmation.is_some(),
             id_token_claim,
             rules: names.rules.clone(),

@@ -2,7 +2,8 @@
 //!
 //! *In*: a JSON object, and the names of the configured claims. *Out*: the members that are used, or which one is malformed.
 //!
-//! Nothing is checked here but the types.
+//! Null counts as absent, except in `cnf`. A wrong type is an error, with two exceptions: `auth_time` and `acr`, which only some
+//! operations use, count as absent, and so does a configured claim if a better-ranked one is present. Nothing else is checked.
 
 use std::{borrow::Cow, cell::Cell, fmt};
 
@@ -11,11 +12,8 @@ use serde::{
     de::{DeserializeSeed, MapAccess, Visitor},
 };
 
-use super::{Audience, ClaimNames, NumericDate, Text};
-use crate::{
-    error::quoted,
-    json::{OneOrMany, OtherNames, Skip, Str, is_duplicate, once},
-};
+use super::{Audience, ClaimNames, NumericDate, REGISTERED, Text};
+use crate::json::{AnyValue, OneOrMany, OtherNames, Skip, Str, is_duplicate, once};
 
 /// Parses the claims.
 pub(super) fn read_members(text: &str, names: &ClaimNames) -> Result<ParsedMembers, ClaimsError> {
@@ -28,7 +26,8 @@ pub(super) fn read_members(text: &str, names: &ClaimNames) -> Result<ParsedMembe
     members.map_err(|error| ClaimsError::new(&error, fault.take(), names))
 }
 
-/// Which claim is malformed, and how. Contains no value.
+/// Which claim is malformed, and how. Contains no value, and only names that this crate or the application chose: the issuer can
+/// give any text as a name.
 #[derive(Debug)]
 pub(crate) struct ClaimsError {
     claim: Option<Box<str>>,
@@ -37,7 +36,7 @@ pub(crate) struct ClaimsError {
 
 #[derive(Debug)]
 enum Problem {
-    Duplicate,
+    Duplicate { column: usize },
     WrongType { expected: &'static str },
     Syntax { column: usize },
 }
@@ -52,27 +51,21 @@ impl ClaimsError {
     #[cold]
     fn new(error: &serde_json::Error, fault: Option<ClaimFault>, names: &ClaimNames) -> Self {
         let column = error.column();
-        let (claim, problem) = match fault {
-            Some(ClaimFault { claim, duplicate: true }) => (Some(claim), Problem::Duplicate),
-            Some(ClaimFault { claim, .. }) if error.is_data() => match expected_type(&claim, names) {
-                Some(expected) => (Some(claim), Problem::WrongType { expected }),
-                None => (Some(claim), Problem::Syntax { column }),
-            },
-            Some(ClaimFault { claim, .. }) => (Some(claim), Problem::Syntax { column }),
-            None => (None, Problem::Syntax { column }),
+        let duplicate = fault.as_ref().is_some_and(|fault| fault.duplicate);
+        let claim = fault.map(|fault| fault.claim).filter(|claim| is_read(claim, names));
+        let expected = claim.as_deref().filter(|_| error.is_data()).and_then(|claim| expected_type(claim, names));
+        let problem = match expected {
+            _ if duplicate => Problem::Duplicate { column },
+            Some(expected) => Problem::WrongType { expected },
+            None => Problem::Syntax { column },
         };
         Self { claim, problem }
-    }
-
-    /// Returns the name of the malformed claim. `None` if the JSON text ends or breaks outside of a claim.
-    pub(crate) fn claim(&self) -> Option<&str> {
-        self.claim.as_deref()
     }
 
     /// Returns what the claim must be.
     pub(crate) fn expected(&self) -> &'static str {
         match self.problem {
-            Problem::Duplicate => "each claim once",
+            Problem::Duplicate { .. } => "each claim once",
             Problem::WrongType { expected } => expected,
             Problem::Syntax { .. } => "a JSON object",
         }
@@ -81,10 +74,9 @@ impl ClaimsError {
 
 impl fmt::Display for ClaimsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A name that the issuer chose may have any characters.
-        let claim = self.claim().map(|claim| if is_plain(claim) { claim.to_owned() } else { quoted(claim) });
-        match (&self.problem, claim.as_deref()) {
-            (Problem::Duplicate, claim) => write!(f, "the claim {} is a duplicate", claim.unwrap_or_default()),
+        match (&self.problem, self.claim.as_deref()) {
+            (Problem::Duplicate { .. }, Some(claim)) => write!(f, "the claim {claim} is a duplicate"),
+            (Problem::Duplicate { column }, None) => write!(f, "a claim is a duplicate (column {column})"),
             (Problem::WrongType { expected }, claim) => {
                 write!(f, "the claim {} is not {expected}", claim.unwrap_or_default())
             }
@@ -98,9 +90,8 @@ impl fmt::Display for ClaimsError {
 
 impl std::error::Error for ClaimsError {}
 
-/// True if a name can be shown without quotes.
-fn is_plain(claim: &str) -> bool {
-    !claim.is_empty() && claim.len() <= MAX_PLAIN_NAME && claim.bytes().all(|byte| byte.is_ascii_graphic())
+fn is_read(claim: &str, names: &ClaimNames) -> bool {
+    REGISTERED.contains(&claim) || names.scopes.iter().chain(&names.client).any(|name| name == claim)
 }
 
 /// Returns the type of a claim that is read.
@@ -115,28 +106,51 @@ fn expected_type(claim: &str, names: &ClaimNames) -> Option<&'static str> {
     }
 }
 
-const MAX_PLAIN_NAME: usize = 80;
-
+/// The members that are used. The outer `Option` is `None` if the member is missing, the inner one if it is null.
 #[derive(Default)]
 pub(super) struct ParsedMembers {
-    pub(super) issuer: Option<Text>,
-    pub(super) subject: Option<Text>,
-    pub(super) client: Option<(usize, Text)>,
-    pub(super) jwt_id: Option<Text>,
-    pub(super) audience: Option<Audience>,
-    pub(super) scope: Option<(usize, Text)>,
-    pub(super) acr: Option<Text>,
-    pub(super) expires_at: Option<NumericDate>,
-    pub(super) not_before: Option<NumericDate>,
-    pub(super) issued_at: Option<NumericDate>,
-    pub(super) auth_time: Option<NumericDate>,
+    pub(super) issuer: Option<Option<Text>>,
+    pub(super) subject: Option<Option<Text>>,
+    pub(super) jwt_id: Option<Option<Text>>,
+    pub(super) audience: Option<Option<Audience>>,
+    pub(super) expires_at: Option<Option<NumericDate>>,
+    pub(super) not_before: Option<Option<NumericDate>>,
+    pub(super) issued_at: Option<Option<NumericDate>>,
+    /// The inner `Option` is `None` for a wrong type too: a rule that needs the claim then refuses the token.
+    pub(super) acr: Option<Option<Text>>,
+    pub(super) auth_time: Option<Option<NumericDate>>,
+    /// Present even if it is null.
     pub(super) confirmation: Option<Skip>,
+    client: Option<Ranked>,
+    scope: Option<Ranked>,
     nonce: Option<Option<Skip>>,
     at_hash: Option<Option<Skip>>,
     c_hash: Option<Option<Skip>>,
 }
 
+/// The value of the configured claim with the best rank so far. `None` if it has a wrong type.
+struct Ranked {
+    rank: usize,
+    text: Option<Text>,
+}
+
+impl Ranked {
+    fn keep_best(best: &mut Option<Self>, found: Self) {
+        if best.as_ref().is_none_or(|best| found.rank < best.rank) {
+            *best = Some(found);
+        }
+    }
+}
+
 impl ParsedMembers {
+    pub(super) fn take_client(&mut self) -> Option<Text> {
+        self.client.take()?.text
+    }
+
+    pub(super) fn take_scope(&mut self) -> Option<Text> {
+        self.scope.take()?.text
+    }
+
     /// Returns the first claim of an ID token that is present and not null.
     pub(super) fn id_token_claim(&self) -> Option<&'static str> {
         let marks = [("nonce", &self.nonce), ("at_hash", &self.at_hash), ("c_hash", &self.c_hash)];
@@ -168,7 +182,7 @@ impl<'de> Visitor<'de> for ReadMembers<'de> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ParsedMembers, A::Error> {
         let mut members = ParsedMembers::default();
-        let mut others = OtherNames::default();
+        let mut others = OtherNames::unbounded();
         while let Some(Str(name)) = map.next_key()? {
             match self.read_member(&name, &mut map, &mut members) {
                 Ok(Membership::Read) => {}
@@ -182,6 +196,7 @@ impl<'de> Visitor<'de> for ReadMembers<'de> {
                 }
             }
         }
+        self.check_types(&members)?;
         Ok(members)
     }
 }
@@ -203,15 +218,17 @@ impl<'de> ReadMembers<'de> {
         members: &mut ParsedMembers,
     ) -> Result<Membership, A::Error> {
         match name {
-            "iss" => once(&mut members.issuer, self.locate(&map.next_value()?))?,
-            "sub" => once(&mut members.subject, self.locate(&map.next_value()?))?,
-            "jti" => once(&mut members.jwt_id, self.locate(&map.next_value()?))?,
-            "acr" => once(&mut members.acr, self.locate(&map.next_value()?))?,
-            "aud" => once(&mut members.audience, self.audience(map.next_value()?))?,
+            "iss" => once(&mut members.issuer, self.text(map.next_value()?))?,
+            "sub" => once(&mut members.subject, self.text(map.next_value()?))?,
+            "jti" => once(&mut members.jwt_id, self.text(map.next_value()?))?,
+            "acr" => once(&mut members.acr, self.text_or_absent(map.next_value()?))?,
+            "aud" => {
+                once(&mut members.audience, map.next_value::<Option<_>>()?.map(|audience| self.audience(audience)))?
+            }
             "exp" => once(&mut members.expires_at, map.next_value()?)?,
             "nbf" => once(&mut members.not_before, map.next_value()?)?,
             "iat" => once(&mut members.issued_at, map.next_value()?)?,
-            "auth_time" => once(&mut members.auth_time, map.next_value()?)?,
+            "auth_time" => once(&mut members.auth_time, date_or_absent(&map.next_value()?))?,
             "cnf" => once(&mut members.confirmation, map.next_value::<Skip>()?)?,
             "nonce" => once(&mut members.nonce, map.next_value()?)?,
             "at_hash" => once(&mut members.at_hash, map.next_value()?)?,
@@ -238,19 +255,39 @@ impl<'de> ReadMembers<'de> {
         members: &mut ParsedMembers,
     ) -> Result<(), A::Error> {
         if let Some(rank) = self.names.scopes.iter().position(|known| known == name) {
-            let text = self.scope(map.next_value()?)?;
-            if members.scope.as_ref().is_none_or(|(best, _)| rank < *best) {
-                members.scope = Some((rank, text));
+            let value = map.next_value()?;
+            if !matches!(value, AnyValue::Null) {
+                Ranked::keep_best(&mut members.scope, Ranked { rank, text: self.scope(value) });
             }
         } else if let Some(rank) = self.names.client.iter().position(|known| known == name) {
-            let text = self.locate(&map.next_value()?);
-            if members.client.as_ref().is_none_or(|(best, _)| rank < *best) {
-                members.client = Some((rank, text));
+            let value = map.next_value()?;
+            if !matches!(value, AnyValue::Null) {
+                Ranked::keep_best(&mut members.client, Ranked { rank, text: self.text_or_absent(value) });
             }
         } else {
             map.next_value::<Skip>()?;
         }
         Ok(())
+    }
+
+    /// Checks the types of the configured claims that are used. Another one, of a lower rank, may have any type.
+    fn check_types<E: serde::de::Error>(&self, members: &ParsedMembers) -> Result<(), E> {
+        for (names, found) in [(&self.names.scopes, &members.scope), (&self.names.client, &members.client)] {
+            if let Some(Ranked { rank, text: None }) = found {
+                let error = E::custom("wrong type");
+                self.note(names.get(*rank).map_or("", String::as_str), &error);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn text(&self, text: Option<Str<'de>>) -> Option<Text> {
+        text.map(|text| self.locate(&text))
+    }
+
+    fn text_or_absent(&self, value: AnyValue<'de>) -> Option<Text> {
+        if let AnyValue::Text(text) = value { Some(self.locate(&text)) } else { None }
     }
 
     /// Returns the range of the string in the JSON text, or a copy if the text has escapes.
@@ -268,21 +305,28 @@ impl<'de> ReadMembers<'de> {
     fn audience(&self, audience: OneOrMany<'de>) -> Audience {
         match audience {
             OneOrMany::One(one) => Audience::One(self.locate(&one)),
+            // A token for no API is as one that names none.
+            OneOrMany::Many(many) if many.is_empty() => Audience::Absent,
             OneOrMany::Many(many) => Audience::Many(many.iter().map(|one| self.locate(one)).collect()),
         }
     }
 
-    /// Reads a string of names (RFC 8693 §4.2), or an array with one name per element, as some servers write it.
-    fn scope<E: serde::de::Error>(&self, scope: OneOrMany<'de>) -> Result<Text, E> {
+    /// Reads a string of names (RFC 8693 §4.2), or an array with one name per element, as some servers write it. `None` for
+    /// anything else.
+    fn scope(&self, scope: AnyValue<'de>) -> Option<Text> {
         match scope {
-            OneOrMany::One(list) => Ok(self.locate(&list)),
-            OneOrMany::Many(names) if names.iter().all(|name| crate::scope::is_scope_name(&name.0)) => {
+            AnyValue::Text(list) => Some(self.locate(&list)),
+            AnyValue::Texts(names) if names.iter().all(|name| crate::scope::is_scope_name(&name.0)) => {
                 let names: Vec<&str> = names.iter().map(|name| &*name.0).collect();
-                Ok(Text::Copy(names.join(" ").into()))
+                Some(Text::Copy(names.join(" ").into()))
             }
-            OneOrMany::Many(_) => Err(E::custom("an element is not a scope name")),
+            _ => None,
         }
     }
+}
+
+fn date_or_absent(value: &AnyValue<'_>) -> Option<NumericDate> {
+    if let AnyValue::Number(seconds) = value { Some(NumericDate(*seconds)) } else { None }
 }
 
 #[cfg(test)]
@@ -305,8 +349,8 @@ mod tests {
             (r#"{"scope":["a b"]}"#, "the claim scope is not a string or an array of scope names"),
             (r#"{"client_id":["secret"]}"#, "the claim client_id is not a string"),
             (r#"{"sub":"secret","sub":"secret"}"#, "the claim sub is a duplicate"),
-            (r#"{"tenant":"secret","tenant":"secret"}"#, "the claim tenant is a duplicate"),
-            (r#"{"a\nb":1,"a\nb":1}"#, r#"the claim "a\nb" is a duplicate"#),
+            (r#"{"cnf":{},"cnf":"secret"}"#, "the claim cnf is a duplicate"),
+            (r#"{"secret":1,"secret":1}"#, "a claim is a duplicate (column 21)"),
             (r#"{"sub":secret}"#, "malformed claims at column 8, in the claim sub"),
             (r#"["secret"]"#, "malformed claims at column 0"),
         ] {

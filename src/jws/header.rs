@@ -50,7 +50,8 @@ impl<'de> Visitor<'de> for HeaderVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let (mut algorithm, mut key_id, mut typ) = (None, None, None);
         let mut critical = false;
-        let mut others = OtherNames::default();
+        // A header is parsed before a signature is checked, so its cost is bounded here.
+        let mut others = OtherNames::at_most(128);
         while let Some(Str(name)) = map.next_key()? {
             match &*name {
                 "alg" => once(&mut algorithm, map.next_value::<Str<'de>>()?.0)?,

@@ -381,12 +381,12 @@ async fn refuses_a_weak_or_old_authentication_and_names_the_requirements() {
         ("no acr", token().claim("auth_time", now).sign()),
         ("no auth_time", token().claim("acr", "urn:mfa").sign()),
         ("neither", token().sign()),
+        ("auth_time is not a number", token().claim("acr", "urn:mfa").claim("auth_time", now.to_string()).sign()),
+        ("acr is not a string", token().claim("acr", vec!["urn:mfa"]).claim("auth_time", now).sign()),
     ];
     for (what, lacking) in lacking {
         assert_answer(&get_with_token(&app, "/transfer", &lacking).await, 401, Some(&challenge), what);
     }
-    let malformed = token().claim("acr", "urn:mfa").claim("auth_time", "now").sign();
-    assert!(get_with_token(&app, "/transfer", &malformed).await.is_refusal(401, "invalid_token"));
 }
 
 #[test]

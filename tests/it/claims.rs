@@ -10,6 +10,7 @@ use tower_oauth::{
     acts_for::ActsFor,
     error::AuthErrorKind,
     keys::{Algorithm, HmacAlgorithm, SharedSecret},
+    step_up::StepUp,
     testing::{ManualClock, MockIssuer, TokenBuilder},
     verify::{JwtVerifierBuilder, OptionalClaim},
 };
@@ -103,12 +104,85 @@ async fn refuses_a_token_whose_exp_is_missing_past_or_not_a_number() {
 async fn refuses_nbf_and_iat_of_a_wrong_type() {
     let fixture = fixture();
     for name in ["nbf", "iat"] {
-        let wrong =
-            [json!("0"), json!(format!("{NOW}")), json!("9999999999"), Value::Null, json!(true), json!([]), json!({})];
+        let wrong = [json!("0"), json!(format!("{NOW}")), json!("9999999999"), json!(true), json!([]), json!({})];
         fixture.refuses_all(name, wrong).await;
         assert!(fixture.accepts(&fixture.token().claim(name, NOW)).await, "{name}");
     }
     assert!(fixture.accepts(&fixture.token().without_claim("nbf")).await);
+}
+
+#[tokio::test]
+async fn null_is_absent_where_a_claim_is_optional_and_refused_where_it_is_required() {
+    let fixture = fixture();
+    let token = ["scope", "nbf", "auth_time", "acr", "nonce"]
+        .iter()
+        .fold(fixture.token(), |token, name| token.claim(name, Value::Null));
+    let token = fixture.authenticate(&token.sign()).await.unwrap();
+    assert!(token.scopes().is_empty() && token.authenticated_at().is_none());
+    assert!(token.authentication_context().is_none());
+    for name in ["iss", "aud", "exp", "sub", "client_id", "iat", "jti"] {
+        let error = fixture.authenticate(&fixture.token().claim(name, Value::Null).sign()).await.unwrap_err();
+        assert_eq!(error.reason(), "missing_claim", "{name}");
+    }
+    let error = fixture.authenticate(&fixture.token().claim("cnf", Value::Null).sign()).await.unwrap_err();
+    assert_eq!(error.reason(), "sender_constrained", "null in cnf is present");
+}
+
+#[tokio::test]
+async fn auth_time_and_acr_of_a_wrong_type_are_absent_and_a_step_up_rule_refuses_them() {
+    let fixture = fixture();
+    let recent = StepUp::builder().max_age(Duration::from_secs(3600)).clock(fixture.clock.clone()).build().unwrap();
+    let strong = StepUp::builder().acr("gold").build().unwrap();
+    let good = fixture.token().claim("auth_time", NOW).claim("acr", "gold");
+    let token = fixture.authenticate(&good.sign()).await.unwrap();
+    assert!(recent.check(&token).is_ok() && strong.check(&token).is_ok());
+    let wrong =
+        [json!("2020-03-14T18:52:01.180Z"), json!(NOW.to_string()), json!(true), json!([NOW]), json!({"a": [1]})];
+    for value in wrong {
+        let token = fixture.authenticate(&fixture.token().claim("auth_time", value.clone()).sign()).await.unwrap();
+        let kind = recent.check(&token).unwrap_err().kind();
+        assert_eq!(kind, AuthErrorKind::InsufficientUserAuthentication, "auth_time {value}");
+    }
+    for value in [json!(1), json!(1.5), json!(["gold"]), json!({"gold": true}), json!([["gold"], {}])] {
+        let token = fixture.authenticate(&fixture.token().claim("acr", value.clone()).sign()).await.unwrap();
+        let kind = strong.check(&token).unwrap_err().kind();
+        assert_eq!(kind, AuthErrorKind::InsufficientUserAuthentication, "acr {value}");
+    }
+    for fraction in ["1800000000.5", "18e8"] {
+        let token = fixture.authenticate(&fixture.sign_with_raw_claim("auth_time", fraction)).await.unwrap();
+        assert!(token.authenticated_at().is_some(), "{fraction}");
+    }
+    for malformed in ["1e999", "[1e999]", "01", "{\"a\":}"] {
+        let error = fixture.authenticate(&fixture.sign_with_raw_claim("auth_time", malformed)).await.unwrap_err();
+        assert_eq!(error.reason(), "malformed_claims", "{malformed}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_in_the_claims_names_the_claim_and_no_value() {
+    let fixture = fixture();
+    for (name, value, found) in [
+        ("sub", json!(471_147), "the claim sub is not a string"),
+        ("exp", json!("471147"), "the claim exp is not a number"),
+        ("aud", json!([471_147]), "the claim aud is not a string or an array of strings"),
+        ("scope", json!(["471147 x"]), "the claim scope is not a string or an array of scope names"),
+    ] {
+        let error = fixture.authenticate(&fixture.token().claim(name, value).sign()).await.unwrap_err();
+        assert_eq!(error.reason(), "malformed_claims");
+        assert_eq!(error.finding().unwrap().found(), found);
+    }
+}
+
+#[tokio::test]
+async fn accepts_a_token_with_any_number_of_claims_and_finds_a_duplicate_among_them() {
+    let fixture = fixture();
+    let many = (0..600).fold(fixture.token(), |token, number| token.claim(&format!("c{number}"), number));
+    assert!(fixture.accepts(&many).await);
+    for name in ["c0", "c63", "c64", "c127", "c128", "c599", "c\\u0035"] {
+        let claims = many.claims_json().replacen('{', &format!("{{\"{name}\":0,"), 1);
+        let error = fixture.authenticate(&many.sign_raw(many.header_json(), claims)).await.unwrap_err();
+        assert!(error.finding().unwrap().found().starts_with("a claim is a duplicate"), "{name}: {error:?}");
+    }
 }
 
 #[tokio::test]
@@ -562,7 +636,14 @@ async fn reads_scopes_from_the_first_configured_claim_that_is_present() {
         let token = fixture.authenticate(&token.sign_raw(token.header_json(), claims)).await.unwrap();
         assert_eq!(token.scopes().to_string(), "scp");
     }
-    fixture.refuses_all("scp", [json!(1), Value::Null, json!(["a b"]), json!({})]).await;
+    for wrong in [json!(1), json!(["a b"]), json!({}), json!([["a"]])] {
+        let token = fixture.token().claim("scp", wrong.clone());
+        assert!(!fixture.accepts(&token.clone().without_claim("scope")).await, "{wrong}");
+        let token = fixture.authenticate(&token.sign()).await.unwrap();
+        assert_eq!(token.scopes().to_string(), "orders:read", "a claim that is not used may have any type");
+    }
+    assert_eq!(scopes(&[("scp", Value::Null), ("roles", json!("r"))]).await, "r", "null is absent");
+    assert_eq!(scopes(&[("scp", json!("s")), ("roles", json!({"x": 1}))]).await, "s");
 }
 
 #[tokio::test]
@@ -578,7 +659,15 @@ async fn reads_the_client_from_the_first_configured_claim_that_is_present() {
     assert_eq!(client(other(&fixture).client_id("own")).await.as_deref(), Some("own"));
     let own = fixture.authenticate(&other(&fixture).claim("sub", "z").sign()).await.unwrap();
     assert_eq!(own.acts_for(), ActsFor::Client, "acts_for must compare sub with the client in azp");
-    fixture.refuses_all("azp", [json!(1), Value::Null, json!(["z"])]).await;
+    for wrong in [json!(1), json!(["z"]), json!({})] {
+        let token = fixture.token().claim("azp", wrong.clone());
+        assert!(!fixture.accepts(&token.clone().without_claim("client_id")).await, "{wrong}");
+        assert!(!fixture.accepts(&token.clone().without_claim("client_id").claim("cid", "c")).await, "{wrong}");
+        assert_eq!(client(token.client_id("own")).await.as_deref(), Some("own"), "{wrong}");
+    }
+    let null = fixture.token().without_claim("client_id").claim("azp", Value::Null);
+    assert!(!fixture.accepts(&null).await);
+    assert_eq!(client(null.claim("cid", "c")).await.as_deref(), Some("c"));
     assert!(!fixture.accepts(&fixture.token().without_claim("client_id").claim("clientId", "c")).await);
 }
 

@@ -107,10 +107,13 @@ fn is_valid(claim: &str, value: &Value) -> bool {
         "sub" | "client_id" | "jti" => not_blank(),
         "exp" => value.as_f64().is_some_and(|exp| exp > now - LEEWAY && exp <= 253_402_300_799.0),
         "iat" => value.as_f64().is_some_and(|iat| (0.0..=now + LEEWAY).contains(&iat)),
-        "nbf" => value.as_f64().is_some_and(|nbf| nbf <= now + LEEWAY),
-        "scope" => value.is_string() || (strings() && value.as_array().unwrap().iter().all(is_scope)),
-        "acr" => value.is_string(),
-        "auth_time" => value.is_number(),
+        // Null is absent.
+        "nbf" => value.is_null() || value.as_f64().is_some_and(|nbf| nbf <= now + LEEWAY),
+        "scope" => {
+            value.is_null() || value.is_string() || (strings() && value.as_array().unwrap().iter().all(is_scope))
+        }
+        // Only step-up rules use them.
+        "acr" | "auth_time" => true,
         "cnf" => false,
         _ => true,
     }

@@ -120,16 +120,7 @@ pub(super) fn claims(valid: &TokenBuilder, into: &mut Vec<Forgery>) {
             values.map(|value| Forgery::new(format!("{name} {value}"), valid.clone().claim(name, value).sign())),
         );
     }
-    for scope in [
-        Value::Null,
-        json!(1),
-        json!({}),
-        json!([["orders:read"]]),
-        json!([1]),
-        json!(["a b"]),
-        json!([""]),
-        json!(true),
-    ] {
+    for scope in [json!(1), json!({}), json!([["orders:read"]]), json!([1]), json!(["a b"]), json!([""]), json!(true)] {
         into.push(Forgery::new(format!("scope {scope}"), valid.clone().claim("scope", scope).sign()));
     }
     for cnf in [
