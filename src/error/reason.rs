@@ -33,6 +33,7 @@ pub(crate) enum Reason {
     UnsuitableClaims,
     RefusedByVerifier,
     Inactive,
+    UnsupportedTokenType,
     NotAnAccessToken,
     Scope,
     Role,
@@ -87,6 +88,7 @@ impl Reason {
             Self::UnsuitableClaims => "unsuitable_claims",
             Self::RefusedByVerifier => "refused_by_verifier",
             Self::Inactive => "inactive",
+            Self::UnsupportedTokenType => "unsupported_token_type",
             Self::NotAnAccessToken => "not_an_access_token",
             Self::Scope => "scope",
             Self::Role => "role",
@@ -143,6 +145,7 @@ impl Reason {
             Self::NotAnAccessToken => "the provider's claims mark this as not an access token",
             Self::UnsuitableClaims => "the claims do not deserialize into the handler's type",
             Self::Inactive => "the issuer reports that the token is not active",
+            Self::UnsupportedTokenType => "the issuer does not introspect tokens of this kind",
             Self::RefusedByVerifier => "the verifier refused the token",
             Self::IssuedInTheFuture => "the token was issued in the future",
             Self::CrossSite => "another site made the request, and its token is in a cookie",
@@ -162,6 +165,7 @@ impl Reason {
                 | Self::AlgorithmNotAccepted
                 | Self::MissingClaim(_)
                 | Self::UnsupportedScheme
+                | Self::UnsupportedTokenType
         )
     }
 }

@@ -14,7 +14,10 @@ use bytes::Bytes;
 use form_urlencoded::Serializer;
 use http::{HeaderMap, Request, StatusCode, header};
 
-use super::{IntrospectionRules, SIGNED_RESPONSE, response::IntrospectionResult};
+use super::{
+    IntrospectionRules, SIGNED_RESPONSE,
+    response::{IntrospectionResult, is_unsupported_token_type},
+};
 use crate::{
     clock::Moment,
     fetch::{FetchError, exchange, retry_after},
@@ -38,7 +41,7 @@ pub(super) enum FailureCause {
     ClientRejected,
     /// 404, 405 or 410.
     NoEndpoint,
-    /// Another status, except 200.
+    /// Another status, except 200, and except 400 with `unsupported_token_type`, which is a verdict.
     Status,
     /// 200 with a body that is not an introspection response.
     Unreadable,
@@ -105,6 +108,9 @@ impl IntrospectionRules {
         let response = exchange(&*self.issuer_client.fetch, request).await.map_err(|error| {
             if error.is_unreadable() { IntrospectionFailure::unreadable(error) } else { error.into() }
         })?;
+        if response.status() == StatusCode::BAD_REQUEST && is_unsupported_token_type(response.body()) {
+            return Ok(IntrospectionResult::Unsupported);
+        }
         if response.status() != StatusCode::OK {
             let failure = self.failure(response.status(), response.headers());
             if failure.cause == FailureCause::NoEndpoint {

@@ -5,7 +5,8 @@
 //! The server decides whether the token is active. The verifier also checks `iss`, `aud`, `exp` and `nbf` of the response,
 //! with the same rules as for a JWT. A response without `aud` is refused, because the token of any API would be accepted.
 //!
-//! The status depends on which party failed. An inactive token gets 401. If the server rejects *our* credentials, fails,
+//! The status depends on which party failed. An inactive token gets 401, and so does one that the server doesn't introspect (400
+//! `unsupported_token_type`, RFC 7009 §2.2.1). If the server rejects *our* credentials, fails,
 //! doesn't respond or sends a malformed response, the request gets 503 with `Retry-After`: nothing is known about the token
 //! then.
 //!
@@ -47,7 +48,7 @@ use crate::{
         Issuer,
         client::{EndpointLocator, IssuerClient},
     },
-    jws::SignatureAlgorithm,
+    jws::{Compact, SignatureAlgorithm},
     log::{self, Outage},
     token::Token,
 };
@@ -165,6 +166,7 @@ impl IntrospectionRules {
             Ok(IntrospectionResult::Active(token)) => self.check_claims(token.facts()).map(|()| token),
             Ok(IntrospectionResult::NotBearer(error)) => Err(error),
             Ok(IntrospectionResult::Inactive) => Err(inactive()),
+            Ok(IntrospectionResult::Unsupported) => Err(unsupported_token_type(&token)),
             Err(IntrospectionFailure { error, retry_after, .. }) => {
                 return Err(AuthError::unavailable(retry_after.unwrap_or(RETRY_AFTER)).with_source(error));
             }
@@ -195,7 +197,9 @@ impl IntrospectionRules {
             }
             None => (permit.succeeded(), self.outage.succeeded(&now)),
         };
-        let active = result.as_ref().map(|result| !matches!(result, IntrospectionResult::Inactive));
+        let active = result
+            .as_ref()
+            .map(|result| !matches!(result, IntrospectionResult::Inactive | IntrospectionResult::Unsupported));
         log::introspected(issuer, active.map_err(|failure| &failure.error), began.age(&now), line);
         if let Some(failure) = failure.filter(|failure| line.is_none() && self.reported.is_first(failure.cause, known))
         {
@@ -211,7 +215,6 @@ impl IntrospectionRules {
         if let Some(issuer) = facts.text(facts.issuer.as_ref()).filter(|issuer| *issuer != self.issuer.identifier()) {
             return Err(wrong_issuer(issuer, iter::once(self.issuer.identifier())));
         }
-        // An empty list differs from a missing `aud`: the token is for no API.
         if !(self.missing_audience_accepted && matches!(facts.audience, Audience::Absent)) {
             self.expected.check_audience(facts.audience.iter().filter_map(|text| facts.text(Some(text))))?;
         }
@@ -223,6 +226,16 @@ fn inactive() -> AuthError {
     let change = "let the client get a new token; if new tokens are inactive too, check that this API introspects at the server \
                   that issued them, and may introspect the tokens of this client";
     Reason::Inactive.because("active: false in the introspection response", "an active token", change)
+}
+
+/// Returns the refusal of a token that the endpoint doesn't introspect.
+fn unsupported_token_type(token: &str) -> AuthError {
+    let found = match Compact::split(token.as_bytes()) {
+        Some(_) => "a JWT, and the introspection endpoint responded 400 unsupported_token_type",
+        None => "an opaque token, and the introspection endpoint responded 400 unsupported_token_type",
+    };
+    let change = "verify JWTs with JwtVerifier, or with JwtOrOpaque if both kinds arrive";
+    Reason::UnsupportedTokenType.because(found, "a token of a kind that the endpoint introspects", change)
 }
 
 impl fmt::Debug for IntrospectionVerifier {

@@ -2,8 +2,9 @@
 //!
 //! *In*: the body of a response. *Out*: a token, or that it is inactive, or an error if the response is malformed.
 //!
-//! The parser is strict: `active` must be a boolean, and a member of a wrong type or a duplicate one makes the response
-//! malformed. The token's issuer, audience and times are *not* checked here.
+//! The parser is strict: `active` must be a boolean, and a member that is used and has a wrong type, or a duplicate one, makes
+//! the response malformed. Null counts as absent (RFC 7662 §2.2: all members but `active` are optional). The token's issuer,
+//! audience and times are *not* checked here.
 
 use std::time::Duration;
 
@@ -27,14 +28,42 @@ pub(super) enum IntrospectionResult {
     /// Active, but not an access token that may be used as a plain bearer token.
     NotBearer(AuthError),
     Inactive,
+    /// The endpoint doesn't introspect tokens of this kind (RFC 7009 §2.2.1).
+    Unsupported,
 }
 
-/// The members that are checked before the claims.
+/// The members that are checked before the claims, as JSON texts, so that an error names the member.
 #[derive(Deserialize)]
+struct StatusMembers<'r> {
+    #[serde(borrow)]
+    active: Option<&'r RawValue>,
+    #[serde(borrow)]
+    token_type: Option<&'r RawValue>,
+    #[serde(borrow)]
+    token_use: Option<&'r RawValue>,
+}
+
 struct IntrospectionStatus {
     active: bool,
     token_type: Option<String>,
     token_use: Option<String>,
+}
+
+impl StatusMembers<'_> {
+    fn parse(&self) -> Result<IntrospectionStatus, FetchError> {
+        let active = match self.active.map(RawValue::get) {
+            Some("true") => true,
+            Some("false") => false,
+            Some(_) => return Err(FetchError::new("active in the response is not a boolean (RFC 7662 §2.2)")),
+            None => return Err(FetchError::new("the response has no active (RFC 7662 §2.2)")),
+        };
+        let text = |name: &str, member: Option<&RawValue>| {
+            let text = member.map(|value| serde_json::from_str(value.get())).transpose();
+            text.map_err(|_| FetchError::new(format!("{name} in the response is not a string")))
+        };
+        let (token_type, token_use) = (text("token_type", self.token_type)?, text("token_use", self.token_use)?);
+        Ok(IntrospectionStatus { active, token_type, token_use })
+    }
 }
 
 impl IntrospectionRules {
@@ -42,9 +71,10 @@ impl IntrospectionRules {
     pub(super) fn parse_response(&self, body: &[u8]) -> Result<IntrospectionResult, FetchError> {
         let text = issuer_text(body).map_err(|_| FetchError::new("the response is not UTF-8"))?;
         // The message of serde_json may quote the response, so only the column is reported.
-        let status: IntrospectionStatus = object(text).map_err(|error| {
+        let members: StatusMembers<'_> = object(text).map_err(|error| {
             FetchError::new(format!("the response is not an introspection response (column {})", error.column()))
         })?;
+        let status = members.parse()?;
         if !status.active {
             return Ok(IntrospectionResult::Inactive);
         }
@@ -134,10 +164,31 @@ impl IntrospectionStatus {
         if self.token_type.as_ref().is_some_and(|kind| kind.eq_ignore_ascii_case("DPoP")) {
             return Some(Reason::SenderConstrained.into());
         }
-        // RFC 6749 §7.1. Some servers send the kind of token instead.
-        let bearer = is_any(&self.token_type, &["Bearer", "access_token"]);
+        let bearer = is_any(&self.token_type, &BEARER_TYPES);
         (!bearer || !is_any(&self.token_use, &["access", "access_token"])).then(|| Reason::NotAnAccessToken.into())
     }
+}
+
+/// The values of `token_type` of a bearer token: its type (RFC 6749 §7.1), or the kind of token, which some servers send
+/// instead (RFC 8693 §3, RFC 9068 §2.1).
+const BEARER_TYPES: [&str; 7] = [
+    "Bearer",
+    "access_token",
+    "JWT",
+    "at+jwt",
+    "",
+    "urn:ietf:params:oauth:token-type:access_token",
+    "urn:ietf:params:oauth:token-type:jwt",
+];
+
+/// True if the server says in an error response that it does not introspect tokens of this kind (RFC 7009 §2.2.1).
+pub(super) fn is_unsupported_token_type(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct ErrorResponse {
+        error: String,
+    }
+    let error = str::from_utf8(body).ok().and_then(|text| object::<ErrorResponse>(text).ok());
+    error.is_some_and(|response| response.error == "unsupported_token_type")
 }
 
 /// Maximum age of a signed response, by its `iat`. It was requested a moment ago.
