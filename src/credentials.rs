@@ -21,7 +21,7 @@ use crate::{
 /// The token of a request and its bearer method. `Debug` hides the token.
 #[derive(Clone)]
 pub(crate) struct Credentials<'r> {
-    /// ASCII, because `is_b64token` accepts nothing else.
+    /// ASCII, because `check` accepts nothing else.
     token: Cow<'r, [u8]>,
     method: BearerMethod,
 }
@@ -32,7 +32,8 @@ pub(crate) struct Credentials<'r> {
 pub enum BearerMethod {
     /// The `Authorization` header.
     Authorization,
-    /// A header that the application chose.
+    /// A header that the application chose. Its value may be any printable ASCII; for the other methods it is a `b64token` (RFC
+    /// 6750 §2.1).
     Header,
     /// A cookie.
     Cookie,
@@ -156,7 +157,12 @@ impl<'r> Credentials<'r> {
         if self.token.len() > accepted.max_token_bytes {
             return Err(Reason::TooLarge.into());
         }
-        if !is_b64token(&self.token) {
+        let well_formed = match self.method {
+            // The application chose the header, so its verifier defines the syntax.
+            BearerMethod::Header => is_printable(&self.token),
+            _ => is_b64token(&self.token),
+        };
+        if !well_formed {
             return Err(Reason::MalformedCredentials.into());
         }
         Ok(self)
@@ -276,6 +282,11 @@ fn is_b64token(value: &[u8]) -> bool {
     };
     // A fold without an early exit, which the compiler vectorizes to 16 bytes per step.
     !core.is_empty() && core.iter().fold(true, |all, byte| all & allowed(byte))
+}
+
+/// True for printable ASCII that is not blank.
+fn is_printable(value: &[u8]) -> bool {
+    value.iter().all(|byte| matches!(byte, b' '..=b'~')) && !value.trim_ascii().is_empty()
 }
 
 impl fmt::Debug for Credentials<'_> {

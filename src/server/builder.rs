@@ -121,7 +121,8 @@ impl ResourceServerBuilder {
         self
     }
 
-    /// Also reads the token from this header, without a scheme.
+    /// Also reads the token from this header, without a scheme. The verifier gets the value as it is: any printable ASCII that
+    /// is not blank, such as a JWT whose parts are padded.
     ///
     /// The cost: caches, proxies and logs know that `Authorization` is secret. They don't know this header.
     pub fn accept_header(self, name: impl Into<String>) -> Self {

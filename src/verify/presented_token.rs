@@ -65,8 +65,8 @@ impl<'r> PresentedToken<'r> {
         }
     }
 
-    /// Returns the token exactly as it was sent. It has only the characters of RFC 6750 §2.1 and at most the server's
-    /// maximum length.
+    /// Returns the token exactly as it was sent, with at most the server's maximum length. It has only the characters of RFC
+    /// 6750 §2.1, unless it is from a header that the server accepts by name: then it is printable ASCII.
     #[must_use]
     pub fn token(&self) -> &str {
         self.credentials.token()

@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    sync::{Arc, Mutex},
     task::{Context, Poll},
     time::Duration,
 };
@@ -9,11 +10,14 @@ use std::{
 use axum::{Router, body::Body, routing::any};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, header};
-use tower_oauth::{OAuthLayer, ResourceServer, Token, server::ResourceServerBuilder, testing::ManualClock};
+use serde_json::json;
+use tower_oauth::{
+    OAuthLayer, ResourceServer, Token, server::ResourceServerBuilder, testing::ManualClock, verify::Verdict,
+};
 
 use crate::support::{
     API, Answer, DEFAULT_CHALLENGE, app, get_with, get_with_headers, get_with_token, get_without_token, issuer,
-    layer_with, router, send, serve, valid_token, write_raw,
+    layer_with, router, send, serve, valid_token, verifier_from, write_raw,
 };
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -302,13 +306,45 @@ async fn reads_the_token_from_another_header_if_enabled() {
         get_with_headers(&app, "/me", &headers).await
     };
     assert_eq!(get_with_values(&[token.as_bytes()]).await.body, "\"ada\"");
-    let with_scheme = format!("Bearer {token}");
     let latin1 = [token.as_bytes(), b"\xe4"].concat();
-    for malformed in [&[token.as_bytes(), token.as_bytes()][..], &[with_scheme.as_bytes()], &[&latin1], &[b""]] {
+    let tab = [token.as_bytes(), b"\t"].concat();
+    for malformed in [&[token.as_bytes(), token.as_bytes()][..], &[&latin1], &[&tab], &[b""], &[b"  "]] {
         let answer = get_with_values(malformed).await;
         assert!(answer.is_refusal(400, "invalid_request"), "{answer:?}");
     }
     assert!(get_with_values(&[]).await.is_refusal(401, ""));
+    // The verifier gets every other value. This one accepts only JWTs.
+    let with_scheme = format!("Bearer {token}");
+    let padded = token.replacen('.', "==.", 1);
+    for foreign in [with_scheme, padded, "=".to_owned(), "{\"json\": 1}".to_owned()] {
+        let answer = get_with_values(&[foreign.as_bytes()]).await;
+        assert!(answer.is_refusal(401, "invalid_token"), "{foreign}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_verifier_gets_the_value_of_an_accepted_header_as_it_is() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let stored = Arc::clone(&seen);
+    let verifier = verifier_from(move |presented| {
+        stored.lock().unwrap().push(presented.token().to_owned());
+        Verdict::Now(presented.permit().token(&json!({"sub": "ada"})))
+    });
+    let server = ResourceServer::builder(verifier).accept_header("x-token").accept_cookie("session");
+    let app = router().layer(OAuthLayer::from_server(server.max_token_bytes(1024).build().unwrap()));
+    let all: String = (' '..='~').collect();
+    let accepted = ["eyJhIjoxfQ==.e30=.AA==", "a b", "=", &format!("x{all}x"), &"x".repeat(1024)];
+    for value in accepted {
+        assert_eq!(get_with_headers(&app, "/me", &[("x-token", value.as_bytes())]).await.body, "\"ada\"", "{value}");
+    }
+    assert_eq!(*seen.lock().unwrap(), accepted);
+    assert!(get_with_headers(&app, "/me", &[("x-token", &[b'x'; 1025])]).await.is_refusal(401, "invalid_token"));
+    // The grammar of the other bearer methods does not change.
+    for (name, value) in [("authorization", "Bearer a=.b"), ("cookie", "session=a=.b")] {
+        let answer = get_with_headers(&app, "/me", &[(name, value.as_bytes())]).await;
+        assert!(answer.is_refusal(400, "invalid_request"), "{name}: {answer:?}");
+    }
+    assert_eq!(seen.lock().unwrap().len(), accepted.len());
 }
 
 #[tokio::test]
