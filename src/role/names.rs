@@ -18,8 +18,8 @@ impl Token {
     /// Returns the subject's roles: `roles` (RFC 9068 §2.2.3.1), or the claim that
     /// [`roles_claim`](crate::verify::JwtVerifierBuilder::roles_claim) or a [`Preset`](crate::Preset) names.
     ///
-    /// A name is a string, or an object with a `value` (RFC 7643 §2.4). A claim of another form counts as an empty
-    /// list. The first call parses the claims; clones of the token share the result.
+    /// A name is a string, or an object with a `value` (RFC 7643 §2.4). A claim that is a string is one name; if it is empty, it
+    /// is none. A claim of another form counts as an empty list. The first call parses the claims; clones of the token share the result.
     #[must_use]
     pub fn roles(&self) -> &[String] {
         let path = self.facts().rules.as_ref().and_then(|rules| rules.roles.as_deref());
@@ -86,6 +86,14 @@ impl<'de, N: AsRef<str>> Visitor<'de> for NamesAt<'_, N> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of names")
+    }
+
+    /// A string is one name, and an empty string none.
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Vec<String>, E> {
+        if self.keyed || !self.path.is_empty() {
+            return Err(E::custom("a string in place of an object"));
+        }
+        Ok(if name.is_empty() { Vec::new() } else { vec![name.to_owned()] })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<String>, A::Error> {

@@ -32,9 +32,27 @@ fn reads_roles_groups_and_entitlements_of_rfc_9068() {
 }
 
 #[test]
+fn a_claim_that_is_a_string_is_one_name_and_an_empty_string_is_none() {
+    for (claim, names) in [
+        ("accountant", ["accountant"].as_slice()),
+        ("accountant auditor", &["accountant auditor"]),
+        (" ", &[" "]),
+        ("\u{e9}\n", &["\u{e9}\n"]),
+        ("", &[]),
+    ] {
+        assert_eq!(token("roles", json!(claim)).roles(), names);
+        assert_eq!(token("groups", json!(claim)).groups(), names);
+        assert_eq!(token("entitlements", json!(claim)).entitlements(), names);
+        let access = json!({"api": {"roles": claim}});
+        assert_eq!(token("resource_access", access).keycloak_client_roles("api"), names);
+    }
+    assert!(token("roles", json!("accountant")).require_role::<Accountant>().is_ok());
+    assert!(token("roles", json!("accountant auditor")).require_role::<Accountant>().is_err());
+}
+
+#[test]
 fn a_claim_of_another_form_gives_no_roles() {
     let forms = [
-        json!("accountant"),
         json!(["accountant", 1]),
         json!(["accountant", null]),
         json!(["accountant", ["x"]]),
@@ -65,7 +83,7 @@ fn a_claim_of_another_form_gives_no_roles() {
     }
     let access = [
         json!({"api": ["accountant"]}),
-        json!({"api": {"roles": "accountant"}}),
+        json!({"api": "accountant"}),
         json!({"api": {"roles": {"accountant": {"a": 1}}}}),
         json!({"API": {"roles": ["accountant"]}}),
         json!(["api"]),
