@@ -51,6 +51,7 @@ mod remote_keys;
 mod remote_keys_clocks;
 mod remote_keys_rotation;
 mod remote_keys_times;
+mod reports;
 mod requests;
 mod roles;
 mod root;
