@@ -1,4 +1,4 @@
-//! Reads the file with the clients: an array of objects with the members of RFC 7591 §2 and two further ones.
+//! Reads the file with the clients: an array of objects with the members of RFC 7591 §2 and a few further ones.
 //!
 //! | member | |
 //! |---|---|
@@ -8,7 +8,10 @@
 //! | `jwks` | The public keys for `private_key_jwt`. |
 //! | `grant_types` | Any of `authorization_code`, `client_credentials` and `refresh_token`. Default: `authorization_code`. `[]` for an API that only introspects. |
 //! | `redirect_uris` | The URIs to which a code may be sent. |
+//! | `any_localhost_port` | `true`: redirect URIs that begin with `http://localhost` match any port. Default: `false`. |
+//! | `accept_private_schemes` | Schemes without a dot that redirect URIs may have, such as `["cursor"]`. Default: none. |
 //! | `scope` | The scopes, separated by spaces. A token request without `scope` gets all of them. |
+//! | `grant_less_than_asked` | `true`: requested scopes that the client may not have are dropped. Default: `false`, they are refused with `invalid_scope`. |
 //! | `client_name` | Shown to the user. |
 //! | `audiences` | An object from the URL of an API to `"jwt"` or `"opaque"`. The first is used if a request names none. |
 //! | `introspect` | `true`: the client may introspect any token. Default: `false`. |
@@ -93,7 +96,8 @@ impl ClientReader<'_> {
         for (index, (name, _)) in members.iter().enumerate() {
             let base = name.split('#').next().unwrap_or_default(); // RFC 7591 §2.2: a language tag may follow
             if !REGISTERED.contains(&base) && !OWN.contains(&&**name) {
-                self.add(name, "there is no such member in RFC 7591 §2 nor in this program (audiences, introspect)");
+                let own = OWN.join(", ");
+                self.add(name, format_args!("there is no such member in RFC 7591 §2 nor in this program ({own})"));
             }
             if members.iter().take(index).any(|(other, _)| other == name) {
                 self.add(name, "it occurs twice");
@@ -107,10 +111,13 @@ impl ClientReader<'_> {
         let scopes: String = scopes.unwrap_or_default();
         let scopes: Vec<String> = scopes.split(' ').filter(|name| !name.is_empty()).map(str::to_owned).collect();
         let mut builder = builder.default_scopes(&scopes);
+        if self.flag("grant_less_than_asked", &get) {
+            builder = builder.grant_less_than_asked();
+        }
         for (audience, format) in self.audiences(get("audiences")) {
             builder = builder.audience(audience, format);
         }
-        if self.value("introspect", get("introspect"), "true or false").unwrap_or(false) {
+        if self.flag("introspect", &get) {
             builder = builder.introspects_any_token();
         }
         let name = self.value("client_name", get("client_name"), "a string");
@@ -205,7 +212,15 @@ impl ClientReader<'_> {
             self.add("response_types", "this server supports only code");
         }
         let uris: Vec<String> = self.value("redirect_uris", get("redirect_uris"), TEXTS).unwrap_or_default();
-        uris.into_iter().fold(builder.grant_types(grants), ClientBuilder::redirect_uri)
+        let builder = uris.into_iter().fold(builder.grant_types(grants), ClientBuilder::redirect_uri);
+        let schemes: Option<Vec<String>> = self.value(PRIVATE_SCHEMES, get(PRIVATE_SCHEMES), TEXTS);
+        let builder = schemes.unwrap_or_default().into_iter().fold(builder, ClientBuilder::accept_private_scheme);
+        if self.flag("any_localhost_port", get) { builder.any_localhost_port() } else { builder }
+    }
+
+    /// Returns a member that is true or false. Default: false.
+    fn flag<'v>(&mut self, name: &str, get: &impl Fn(&str) -> Option<&'v RawValue>) -> bool {
+        self.value(name, get(name), "true or false").unwrap_or(false)
     }
 
     /// Returns the audiences, in the order of the file.
@@ -249,6 +264,7 @@ fn member_of(setting: &'static str) -> &'static str {
         "audience" => "audiences",
         "redirect_uri" => "redirect_uris",
         "introspects" => "introspect",
+        "accept_private_scheme" => PRIVATE_SCHEMES,
         other => other,
     }
 }
@@ -281,7 +297,8 @@ impl<'de> Deserialize<'de> for Members<'de> {
 
 const GRANTS: [&str; 3] = ["authorization_code", "client_credentials", "refresh_token"];
 /// Members that only this program defines.
-const OWN: [&str; 2] = ["audiences", "introspect"];
+const OWN: [&str; 5] = ["audiences", "introspect", "any_localhost_port", PRIVATE_SCHEMES, "grant_less_than_asked"];
+const PRIVATE_SCHEMES: &str = "accept_private_schemes";
 /// Members that RFC 7591 §2 and §3.2.1 and RFC 7592 §3 define.
 const REGISTERED: [&str; 21] = [
     "redirect_uris",

@@ -55,7 +55,8 @@ pub(crate) async fn read() -> Result<Settings, Mistakes> {
     let key = key.or_else(|| PrivateKey::generate(Algorithm::ES256).ok());
     let builder = key.zip(clients).map(|(key, clients)| TokenEndpoint::builder(issuer, key, clients));
     let endpoint = builder.and_then(|builder| {
-        let builder = store.add_to(builder).scopes_supported(scopes);
+        // Many clients look for the metadata only at this address.
+        let builder = store.add_to(builder).scopes_supported(scopes).metadata_at_openid_configuration();
         let builder = builder.grant(ClientCredentialsGrant::new()).grant(AuthorizationCodeGrant::new(page));
         let endpoint = builder.grant(RefreshTokenGrant::new()).build();
         mistakes.check(|_| "ISSUER", endpoint)

@@ -15,7 +15,7 @@ use super::{
         throttle::Throttle,
     },
     endpoints::{
-        EndpointPaths, ServerState,
+        EndpointPaths, OpenIdConfiguration, ServerState,
         token::{ExtraParameters, Issuance},
     },
     grant::{ErasedGrant, Grant, RefreshTokenGrant},
@@ -48,6 +48,7 @@ pub struct TokenEndpointBuilder {
     scopes_supported: Vec<String>,
     extra_parameters: Option<ExtraParameters>,
     assertion_audiences: Vec<String>,
+    openid_configuration: OpenIdConfiguration,
 }
 
 impl TokenEndpointBuilder {
@@ -66,6 +67,7 @@ impl TokenEndpointBuilder {
             scopes_supported: Vec::new(),
             extra_parameters: None,
             assertion_audiences: Vec::new(),
+            openid_configuration: OpenIdConfiguration::NotFound,
         }
     }
 
@@ -129,6 +131,19 @@ impl TokenEndpointBuilder {
         self
     }
 
+    /// Publishes the metadata also at `/.well-known/openid-configuration`, where many clients look for it only (RFC 8414 §5).
+    /// Default: only at `/.well-known/oauth-authorization-server`.
+    ///
+    /// If the issuer has a path, it is published in both forms of RFC 8414 §5: `/.well-known/openid-configuration/path` and
+    /// `/path/.well-known/openid-configuration`. All addresses have the same document.
+    ///
+    /// This does not make the server an OpenID provider. It issues no ID tokens and has no userinfo endpoint, and the document
+    /// has no members that only OpenID Connect Discovery requires, such as `subject_types_supported`. A client that needs them,
+    /// or the scope `openid`, gets an error.
+    pub fn metadata_at_openid_configuration(self) -> Self {
+        Self { openid_configuration: OpenIdConfiguration::Metadata, ..self }
+    }
+
     /// Adds parameters of the application to every token response. Default: none.
     ///
     /// `make` returns a value that serializes to an object. Parameters that a specification defines, and parameters with the
@@ -181,7 +196,7 @@ impl TokenEndpointBuilder {
         let (max, window) = self.max_failures;
         Ok(TokenEndpoint {
             inner: Arc::new(ServerState {
-                paths: EndpointPaths::new(&self.issuer),
+                paths: EndpointPaths::new(&self.issuer, self.openid_configuration),
                 issuer: self.issuer,
                 services: Services { registry: self.registry, store: self.store, clock: self.clock },
                 authenticator: Authenticator { throttle: Throttle::new(max, window), audiences, decoy: Decoy::new()? },

@@ -1,6 +1,6 @@
 //! Issues tokens (feature `token-endpoint`): a minimal authorization server without users, pages or registration.
 //!
-//! *In*: requests to five paths below the issuer's identifier. *Out*: tokens, and what APIs need to check them.
+//! *In*: requests to a few paths below the issuer's identifier. *Out*: tokens, and what APIs need to check them.
 //!
 //! | path | specification | purpose |
 //! |---|---|---|
@@ -9,6 +9,7 @@
 //! | `POST /revoke` | RFC 7009 | revokes a token |
 //! | `GET /jwks.json` | RFC 7517 §5 | publishes the keys that verify JWTs |
 //! | `GET /.well-known/oauth-authorization-server` | RFC 8414 | publishes the metadata; this path precedes the issuer's own path |
+//! | `GET /.well-known/openid-configuration` | RFC 8414 §5 | the same document, [if configured](TokenEndpointBuilder::metadata_at_openid_configuration) |
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

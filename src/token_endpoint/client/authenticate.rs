@@ -59,7 +59,7 @@ impl Decoy {
 enum PresentedCredential<'r> {
     Secret { client_id: String, secret: String },
     Assertion { client_id: Option<&'r str>, assertion: &'r str },
-    ClientIdOnly { client_id: &'r str },
+    ClientIdOnly { client_id: Cow<'r, str> },
 }
 
 impl Authenticator {
@@ -75,7 +75,7 @@ impl Authenticator {
                 self.by_assertion(services, client_id, assertion).await
             }
             PresentedCredential::ClientIdOnly { client_id } => {
-                let client = services.find_client(client_id).await?;
+                let client = services.find_client(&client_id).await?;
                 client.filter(|client| client.is_public()).ok_or_else(failed)
             }
         }
@@ -184,6 +184,11 @@ impl<'r> PresentedCredential<'r> {
             if client_id.is_some_and(|client_id| client_id != basic_id) {
                 return Err(invalid("The client_id differs from that of the authenticated client"));
             }
+            // §2.3.1: an empty secret is the same as none, so only a public client can send it. No client has one, so this is no
+            // guess, and isn't counted as one.
+            if secret.is_empty() {
+                return Ok(Self::ClientIdOnly { client_id: basic_id.into() });
+            }
             return Ok(Self::Secret { client_id: basic_id, secret });
         }
         if asserts {
@@ -194,7 +199,7 @@ impl<'r> PresentedCredential<'r> {
             (Some(client_id), Some(secret)) => {
                 Ok(Self::Secret { client_id: client_id.to_owned(), secret: secret.to_owned() })
             }
-            (Some(client_id), None) => Ok(Self::ClientIdOnly { client_id }),
+            (Some(client_id), None) => Ok(Self::ClientIdOnly { client_id: client_id.into() }),
             (None, Some(_)) => Err(invalid("The client_id is missing")),
             (None, None) => Err(failed()),
         }
@@ -211,7 +216,7 @@ fn parse_basic(value: &HeaderValue) -> Option<(String, String)> {
     let colon = decoded.iter().position(|byte| *byte == b':')?;
     let (id, secret) = decoded.split_at(colon);
     let (id, secret) = (decode(id)?, decode(secret.get(1..)?)?);
-    (!id.is_empty() && !secret.is_empty()).then_some((id, secret))
+    (!id.is_empty()).then_some((id, secret))
 }
 
 /// Decodes one value of a form. A parser of whole forms would split a text that the client did not encode at its `&` and `=`.

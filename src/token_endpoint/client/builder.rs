@@ -4,17 +4,22 @@
 
 use std::{collections::HashSet, fmt, time::Duration};
 
-use super::{Client, ClientCredential, Introspects, TokenFormat};
+use super::{Client, ClientCredential, ExcessScopes, Introspects, TokenFormat};
 use crate::{
     config_error::{ConfigError, MistakeCollector},
     scope::is_scope_name,
-    token_endpoint::{http::redirect::check_redirect_uri, signer::MAX_LIFETIME},
+    token_endpoint::{
+        http::redirect::{LocalhostPort, check_redirect_uri, is_private_scheme},
+        signer::MAX_LIFETIME,
+    },
 };
 
 /// Builder for a [`Client`]. [`build`](Self::build) reports every mistake at once.
 #[must_use]
 pub struct ClientBuilder {
     client: Client,
+    /// Schemes of redirect URIs without a dot.
+    private_schemes: Vec<String>,
 }
 
 impl ClientBuilder {
@@ -25,13 +30,16 @@ impl ClientBuilder {
                 credential,
                 grant_types: Vec::new(),
                 redirect_uris: Vec::new(),
+                localhost_port: LocalhostPort::Fixed,
                 default_scopes: Vec::new(),
                 optional_scopes: Vec::new(),
+                excess: ExcessScopes::Refuse,
                 audiences: Vec::new(),
                 lifetime: None,
                 max_active_tokens: None,
                 introspects: Introspects::Audiences(Vec::new()),
             },
+            private_schemes: Vec::new(),
         }
     }
 
@@ -41,10 +49,38 @@ impl ClientBuilder {
         self
     }
 
-    /// Adds a URI to which a code may be sent. It is compared byte for byte, except for the port of a loopback address
-    /// (RFC 8252 §7.3).
+    /// Adds a URI to which a code may be sent. It is compared byte for byte, except for the port of a loopback address:
+    /// `http://127.0.0.1/cb` and `http://[::1]/cb` match any port, because an app can't know its port in advance (RFC 8252
+    /// §7.3). There are no wildcards (RFC 9700 §2.1).
+    ///
+    /// The URI is `https`, `http` with one of these addresses or `localhost`, or has a private scheme:
+    /// - The port of `localhost` is fixed, because the name can resolve to another machine (RFC 8252 §8.3).
+    ///   [`any_localhost_port`](Self::any_localhost_port) changes this.
+    /// - A private scheme is a domain name in reverse, such as `com.example.app:/cb` (RFC 8252 §7.1), so that no two apps choose
+    ///   the same. [`accept_private_scheme`](Self::accept_private_scheme) accepts one without a dot.
     pub fn redirect_uri(mut self, uri: impl Into<String>) -> Self {
         self.client.redirect_uris.push(uri.into());
+        self
+    }
+
+    /// Lets a [redirect URI](Self::redirect_uri) that begins with `http://localhost` match any port, as those with a loopback
+    /// address do. Default: only the registered port. It changes nothing for other hosts.
+    ///
+    /// The cost: RFC 8252 §8.3 recommends against `localhost`. Where the name resolves to another machine, or another program
+    /// listens on the port, the code is sent there. Without the PKCE verifier it can't be redeemed.
+    pub fn any_localhost_port(mut self) -> Self {
+        self.client.localhost_port = LocalhostPort::Any;
+        self
+    }
+
+    /// Accepts [redirect URIs](Self::redirect_uri) with this private scheme, which has no dot: `cursor` for
+    /// `cursor://auth/callback`. Default: a scheme is a domain name in reverse.
+    ///
+    /// The cost: a name without a domain belongs to no one. Another app on the user's device can register the same scheme and
+    /// receive the code (RFC 8252 §8.4). Without the PKCE verifier it can't redeem it, but it can request a code of its own and
+    /// so act as this client.
+    pub fn accept_private_scheme(mut self, scheme: impl Into<String>) -> Self {
+        self.private_schemes.push(scheme.into());
         self
     }
 
@@ -60,8 +96,23 @@ impl ClientBuilder {
         self
     }
 
+    /// Grants a request the scopes that the client may have, and drops the others, instead of refusing it with `invalid_scope`
+    /// (RFC 6749 §3.3). This helps clients that always request `offline_access`, or everything in `scopes_supported`. Default:
+    /// a request is refused if it exceeds what may be granted.
+    ///
+    /// It applies to every grant. `scope` in the token response has what was granted, and
+    /// [`AuthorizationRequest::scopes`](crate::token_endpoint::AuthorizationRequest::scopes) what the user can approve. A request
+    /// of which nothing is left is refused with `invalid_scope`.
+    pub fn grant_less_than_asked(mut self) -> Self {
+        self.client.excess = ExcessScopes::Drop;
+        self
+    }
+
     /// Adds an API that tokens may be for, and their format there. The first one is used if a request has neither `resource`
     /// (RFC 8707 §2) nor `audience`.
+    ///
+    /// A request must name it byte for byte, except that `https://api.example.com` and `https://api.example.com/` are the same
+    /// (RFC 3986 §6.2.3). `aud` of the token is always the text that is given here.
     pub fn audience(mut self, audience: impl Into<String>, format: TokenFormat) -> Self {
         self.client.audiences.push((audience.into(), format));
         self
@@ -103,9 +154,10 @@ impl ClientBuilder {
     /// Every mistake at once: an empty id, secret or audience; a scope that is malformed or named twice; a lifetime of 0, or
     /// longer than a day; a maximum of 0 tokens; grants without an audience; a public client with `client_credentials`
     /// (RFC 6749 §4.4) or introspection; `authorization_code` without a redirect URI; a redirect URI that is relative, has a
-    /// fragment, or is plain `http` to another machine.
+    /// fragment, is plain `http` to another machine, or can never match, because it has a `*` or a port over 65535; a private
+    /// scheme that is no scheme in lower case, or that belongs to no app, such as `javascript`.
     pub fn build(self) -> Result<Client, ConfigError> {
-        let client = self.client;
+        let Self { client, private_schemes } = self;
         let mut mistakes = ClientMistakes { id: &client.id, mistakes: MistakeCollector::new() };
         if client.id.is_empty() {
             mistakes.add("client_id", "the id is empty", "give each client an id");
@@ -123,7 +175,7 @@ impl ClientBuilder {
         }
         client.check_audiences(&mut mistakes);
         client.check_public(&mut mistakes);
-        client.check_redirect_uris(&mut mistakes);
+        client.check_redirect_uris(&private_schemes, &mut mistakes);
         mistakes.mistakes.finish()?;
         Ok(client)
     }
@@ -182,16 +234,23 @@ impl Client {
         }
     }
 
-    fn check_redirect_uris(&self, mistakes: &mut ClientMistakes<'_>) {
+    fn check_redirect_uris(&self, private_schemes: &[String], mistakes: &mut ClientMistakes<'_>) {
         if self.may_use("authorization_code") && self.redirect_uris.is_empty() {
             let found = "authorization_code without a redirect URI";
             mistakes.add("redirect_uri", found, "register where the code may be sent");
         }
         for uri in &self.redirect_uris {
-            if let Err(found) = check_redirect_uri(uri) {
-                let change = "give an absolute URI: https, loopback http, or a scheme with a dot";
-                mistakes.add("redirect_uri", found, change);
+            if let Err(found) = check_redirect_uri(uri, private_schemes) {
+                // Not quoted if it may contain a password.
+                let shown = if uri.contains('@') { String::new() } else { format!(": {uri:?}") };
+                let change = "give an absolute URI without wildcards: https, loopback http, or a scheme with a dot";
+                mistakes.add("redirect_uri", &format!("{found}{shown}"), change);
             }
+        }
+        for scheme in private_schemes.iter().filter(|scheme| !is_private_scheme(scheme)) {
+            let found = format!("{scheme:?} is no scheme of an app");
+            let change = "give the scheme of the redirect URI in lower case, without the colon, such as cursor";
+            mistakes.add("accept_private_scheme", &found, change);
         }
     }
 }

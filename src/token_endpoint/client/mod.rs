@@ -13,7 +13,10 @@ pub(crate) mod throttle;
 use std::{fmt, time::Duration};
 
 use self::{builder::ClientBuilder, secret::ClientSecret};
-use super::http::error::{TokenError, TokenErrorKind};
+use super::http::{
+    error::{TokenError, TokenErrorKind},
+    redirect::{LocalhostPort, matching_redirect_uri},
+};
 use crate::{keys::KeySet, scope::is_scope_name};
 
 /// A registered client.
@@ -45,9 +48,11 @@ pub struct Client {
     id: String,
     pub(crate) credential: ClientCredential,
     grant_types: Vec<String>,
-    pub(crate) redirect_uris: Vec<String>,
+    redirect_uris: Vec<String>,
+    localhost_port: LocalhostPort,
     default_scopes: Vec<String>,
     optional_scopes: Vec<String>,
+    excess: ExcessScopes,
     audiences: Vec<(String, TokenFormat)>,
     pub(crate) lifetime: Option<Duration>,
     pub(crate) max_active_tokens: Option<u32>,
@@ -62,7 +67,8 @@ pub enum ClientCredential {
     Secret(ClientSecret),
     /// Keys, one of which signs the client's assertions: `private_key_jwt` (RFC 7523 §2.2).
     Keys(KeySet),
-    /// None: a public client, such as an app or a web page, which can't keep a secret (RFC 6749 §2.1).
+    /// None: a public client, such as an app or a web page, which can't keep a secret (RFC 6749 §2.1). It sends only its id. An
+    /// empty secret counts as none (§2.3.1).
     None,
 }
 
@@ -76,6 +82,13 @@ impl From<KeySet> for ClientCredential {
     fn from(keys: KeySet) -> Self {
         Self::Keys(keys)
     }
+}
+
+/// What happens to requested scopes that may not be granted (RFC 6749 §3.3 allows both).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ExcessScopes {
+    Refuse,
+    Drop,
 }
 
 /// The tokens that a client may introspect, besides its own.
@@ -125,10 +138,19 @@ impl Client {
         matches!(self.credential, ClientCredential::None)
     }
 
+    /// Returns where to send the response to an authorization request (RFC 6749 §3.1.2.3).
+    ///
+    /// # Errors
+    /// The requested URI is not registered, or none is requested and several are registered. The error is a text for the user.
+    pub(crate) fn redirect_uri<'u>(&'u self, requested: Option<&'u str>) -> Result<&'u str, &'static str> {
+        matching_redirect_uri(&self.redirect_uris, requested, self.localhost_port)
+    }
+
     /// Returns the scopes to grant (RFC 6749 §3.3): the requested scopes, or the default scopes if none are requested.
     ///
     /// # Errors
-    /// A requested scope is malformed or not registered for the client, or there is no default scope.
+    /// A requested scope is malformed, one that is not registered for the client must be refused or none is left, or there is
+    /// no default scope.
     pub(crate) fn scopes(&self, requested: Option<&str>) -> Result<String, TokenError> {
         let Some(requested) = requested else {
             // A client with scopes, none of which is a default, must request some.
@@ -140,7 +162,15 @@ impl Client {
             }
             return Ok(self.default_scopes.join(" "));
         };
-        subset(requested, |name| self.may_have(name))
+        self.subset(requested, |name| self.may_have(name))
+    }
+
+    /// Returns the names of a `scope` parameter that are allowed. The client's registration decides whether others are dropped.
+    ///
+    /// # Errors
+    /// A scope is malformed, another one must be refused, or none is left.
+    pub(crate) fn subset(&self, requested: &str, allowed: impl Fn(&str) -> bool) -> Result<String, TokenError> {
+        subset(requested, self.excess, allowed)
     }
 
     /// True if the scope is registered, as default or optional.
@@ -154,11 +184,11 @@ impl Client {
     /// # Errors
     /// The requested audience is not registered for the client, or several are requested.
     pub(crate) fn audience(&self, requested: &[&str]) -> Result<&str, TokenError> {
-        let own = |name: &str| self.audiences.iter().find(|(audience, _)| audience == name);
+        let mut own = self.audiences.iter().map(|(audience, _)| audience.as_str());
         let found = match requested {
-            [] => self.audiences.first(),
+            [] => own.next(),
             // One resource per token, so that the meaning of its scopes is unambiguous (RFC 9068 §5).
-            [first, rest @ ..] if rest.iter().all(|other| other == first) => own(first),
+            [first, rest @ ..] if rest.iter().all(|other| is_same_resource(other, first)) => find_resource(own, first),
             _ => {
                 return Err(TokenError::new(
                     TokenErrorKind::InvalidTarget,
@@ -166,7 +196,7 @@ impl Client {
                 ));
             }
         };
-        found.map(|(audience, _)| audience.as_str()).ok_or_else(invalid_target)
+        found.ok_or_else(invalid_target)
     }
 
     pub(crate) fn format(&self, audience: &str) -> TokenFormat {
@@ -199,8 +229,10 @@ impl Client {
             credential: ClientCredential::Secret(secret),
             grant_types: self.grant_types.clone(),
             redirect_uris: self.redirect_uris.clone(),
+            localhost_port: self.localhost_port,
             default_scopes: self.default_scopes.clone(),
             optional_scopes: self.optional_scopes.clone(),
+            excess: self.excess,
             audiences: self.audiences.clone(),
             lifetime: self.lifetime,
             max_active_tokens: self.max_active_tokens,
@@ -215,25 +247,57 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Returns the names of a `scope` parameter, each once, if all of them are allowed. Only U+0020 separates names (RFC 6749
-/// §3.3).
-pub(crate) fn subset(requested: &str, allowed: impl Fn(&str) -> bool) -> Result<String, TokenError> {
-    let mut names: Vec<&str> = Vec::new();
-    for name in requested.split(' ') {
+/// Returns the allowed names of a `scope` parameter, each once. Only U+0020 separates names (RFC 6749 §3.3).
+///
+/// # Errors
+/// A name is malformed, or is not allowed and must be refused, or no name is left.
+pub(crate) fn subset(
+    requested: &str,
+    excess: ExcessScopes,
+    allowed: impl Fn(&str) -> bool,
+) -> Result<String, TokenError> {
+    let refuse = |description| Err(TokenError::new(TokenErrorKind::InvalidScope, description));
+    let (mut names, mut exceeds): (Vec<&str>, bool) = (Vec::new(), false);
+    // The grammar has one space between two names. Some clients send more, which changes no name.
+    for name in requested.split(' ').filter(|name| !name.is_empty()) {
         if !is_scope_name(name) {
-            return Err(TokenError::new(TokenErrorKind::InvalidScope, "The scope is malformed"));
+            return refuse("The scope is malformed");
         }
         if !allowed(name) {
-            return Err(TokenError::new(
-                TokenErrorKind::InvalidScope,
-                "The requested scope exceeds what may be granted",
-            ));
-        }
-        if !names.contains(&name) {
+            exceeds = true;
+        } else if !names.contains(&name) {
             names.push(name);
         }
     }
+    if exceeds && (excess == ExcessScopes::Refuse || names.is_empty()) {
+        return refuse("The requested scope exceeds what may be granted");
+    }
+    if names.is_empty() {
+        return refuse("The scope has only spaces");
+    }
     Ok(names.join(" "))
+}
+
+/// Returns the resource that is requested: the same text, or else the same resource. The result is the text in `resources`.
+pub(crate) fn find_resource<'r>(resources: impl Iterator<Item = &'r str> + Clone, requested: &str) -> Option<&'r str> {
+    let mut same = resources.clone().filter(|own| is_same_resource(own, requested));
+    resources.clone().find(|own| *own == requested).or_else(|| same.next())
+}
+
+/// True if two identifiers of resources differ at most in an empty path or the path `/`, which many clients add to a URL
+/// (RFC 3986 §6.2.3).
+fn is_same_resource(one: &str, other: &str) -> bool {
+    one == other || origin_only(one).is_some_and(|origin| origin_only(other) == Some(origin))
+}
+
+/// Returns an `https` or `http` URL without the slash at its end, if it has neither another path nor a query.
+fn origin_only(url: &str) -> Option<&str> {
+    let authority = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    if authority.is_empty() || authority.contains(['/', '?', '#', '\\']) {
+        return None;
+    }
+    Some(url.strip_suffix('/').unwrap_or(url))
 }
 
 pub(crate) fn invalid_target() -> TokenError {

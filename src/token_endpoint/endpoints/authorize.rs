@@ -12,6 +12,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{Response, Uri};
 
 use super::{
@@ -23,12 +24,12 @@ use crate::{
     token_endpoint::{
         TokenEndpoint,
         client::{
-            Client,
-            secret::{TokenHash, random_text},
+            Client, ExcessScopes,
+            secret::{RANDOM_TEXT_LENGTH, TokenHash, random_text},
             subset,
         },
         grant::pkce::is_challenge,
-        http::{error::TokenError, redirect::matching_redirect_uri, request::Parameters, response::ResponseBody},
+        http::{error::TokenError, request::Parameters, response::ResponseBody},
         store::{CodeRecord, Family},
     },
 };
@@ -59,7 +60,7 @@ pub struct AuthorizationRequest {
     inner: Arc<ServerState>,
     client: Arc<Client>,
     redirect: ClientRedirect,
-    /// The parameter. If the request had it, the token request must have it too (RFC 6749 §4.1.3).
+    /// The parameter. If the token request has it, it must be equal (RFC 6749 §4.1.3).
     redirect_uri: Option<String>,
     scope: String,
     audiences: Vec<String>,
@@ -81,8 +82,7 @@ impl TokenEndpoint {
         let client = self.inner.services.find_client(client_id).await.map_err(AuthorizationError::unavailable)?;
         let client = client.ok_or_else(|| AuthorizationError::for_the_user("The client is unknown"))?;
         let requested = parameters.get("redirect_uri").map_err(malformed)?;
-        let chosen = matching_redirect_uri(&client.redirect_uris, requested)
-            .ok_or_else(|| AuthorizationError::for_the_user("The redirect_uri is not registered for the client"))?;
+        let chosen = client.redirect_uri(requested).map_err(AuthorizationError::for_the_user)?;
         let mut redirect =
             ClientRedirect { issuer: self.inner.issuer.clone(), redirect_uri: chosen.to_owned(), state: None };
         match RequestedAccess::from_parameters(&self.inner, &client, &parameters, &mut redirect.state) {
@@ -179,7 +179,8 @@ impl AuthorizationRequest {
         self.client.id()
     }
 
-    /// Returns the requested scopes, or the client's default scopes. All of them are registered for the client.
+    /// Returns the requested scopes, or the client's default scopes. All of them are registered for the client; others were
+    /// refused, or dropped if [`grant_less_than_asked`](crate::token_endpoint::ClientBuilder::grant_less_than_asked) is set.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
         self.scope.split(' ').filter(|name| !name.is_empty())
     }
@@ -214,7 +215,11 @@ impl AuthorizationRequest {
         let names: Vec<N> = scopes.into_iter().collect();
         let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
         let requested = |name: &str| self.scopes().any(|scope| scope == name);
-        let scope = if names.is_empty() { Ok(String::new()) } else { subset(&names.join(" "), requested) };
+        let scope = if names.is_empty() {
+            Ok(String::new())
+        } else {
+            subset(&names.join(" "), ExcessScopes::Refuse, requested)
+        };
         let issued = match scope {
             Ok(scope) => self.make_code(subject.into(), scope).await,
             Err(error) => Err(error),
@@ -243,10 +248,10 @@ impl AuthorizationRequest {
             return Err(TokenError::unavailable(InvalidSubject));
         }
         let now = services.unix_seconds();
-        let code = random_text().map_err(TokenError::unavailable)?;
+        let code = bind_code(random_text().map_err(TokenError::unavailable)?, self.redirect_uri.as_deref());
         let (epoch, expires_at) = (SystemTime::UNIX_EPOCH, now + CODE_LIFETIME.as_secs());
         let record = CodeRecord {
-            binding: binding(self.client.id(), self.redirect_uri.as_deref(), &self.challenge),
+            binding: binding(self.client.id(), &self.challenge),
             family: Family {
                 id: random_text().map_err(TokenError::unavailable)?,
                 client_id: self.client.id().to_owned(),
@@ -282,9 +287,22 @@ impl fmt::Display for InvalidSubject {
 
 impl std::error::Error for InvalidSubject {}
 
-/// Returns the hash of what a code is bound to (RFC 6749 §4.1.2, RFC 7636 §4.4).
-pub(crate) fn binding(client_id: &str, redirect_uri: Option<&str>, challenge: &str) -> TokenHash {
-    TokenHash::of_all(&["code", client_id, redirect_uri.unwrap_or_default(), challenge])
+/// Returns the hash of what every token request with a code must prove (RFC 6749 §4.1.2, RFC 7636 §4.4).
+pub(crate) fn binding(client_id: &str, challenge: &str) -> TokenHash {
+    TokenHash::of_all(&["code", client_id, challenge])
+}
+
+/// Returns the code: a random text, and a hash of it with the redirect URI. So a token request can leave the redirect URI out,
+/// and one that is sent is checked without a store. The store finds only whole codes, so the hash can't be replaced.
+fn bind_code(random: String, redirect_uri: Option<&str>) -> String {
+    let hash = TokenHash::of_all(&["redirect_uri", &random, redirect_uri.unwrap_or_default()]);
+    random + &URL_SAFE_NO_PAD.encode(hash.as_bytes())
+}
+
+/// True if the code was issued for this redirect URI.
+pub(crate) fn is_code_for(code: &str, redirect_uri: &str) -> bool {
+    let random = code.get(..RANDOM_TEXT_LENGTH).unwrap_or_default();
+    bind_code(random.to_owned(), Some(redirect_uri)) == code
 }
 
 /// Lifetime of a code. RFC 6749 §4.1.2 allows ten minutes; a browser needs about a second.

@@ -61,8 +61,15 @@ pub(crate) enum Endpoint {
     Metadata,
 }
 
-/// The path of each endpoint.
-pub(crate) struct EndpointPaths([(Endpoint, String); 5]);
+/// What is published at `/.well-known/openid-configuration`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OpenIdConfiguration {
+    NotFound,
+    Metadata,
+}
+
+/// The paths of the endpoints.
+pub(crate) struct EndpointPaths(Vec<(Endpoint, String)>);
 
 /// A request whose client is authenticated.
 pub(crate) struct ClientRequest {
@@ -155,16 +162,24 @@ impl Endpoint {
 
 impl EndpointPaths {
     /// Returns the paths below the issuer's own path. The well-known path of the metadata precedes it (RFC 8414 §3.1).
-    pub(crate) fn new(issuer: &str) -> Self {
+    pub(crate) fn new(issuer: &str, openid_configuration: OpenIdConfiguration) -> Self {
         let uri: Uri = issuer.parse().unwrap_or_default();
         let base = uri.path().trim_end_matches('/');
-        Self([
+        let mut paths = vec![
             (Endpoint::Token, format!("{base}/token")),
             (Endpoint::Introspect, format!("{base}/introspect")),
             (Endpoint::Revoke, format!("{base}/revoke")),
             (Endpoint::Jwks, format!("{base}/jwks.json")),
             (Endpoint::Metadata, format!("/.well-known/oauth-authorization-server{base}")),
-        ])
+        ];
+        if openid_configuration == OpenIdConfiguration::Metadata {
+            paths.push((Endpoint::Metadata, format!("/.well-known/openid-configuration{base}")));
+            // OpenID Connect Discovery §4 appends the path. Without a path of the issuer, both forms are equal.
+            if !base.is_empty() {
+                paths.push((Endpoint::Metadata, format!("{base}/.well-known/openid-configuration")));
+            }
+        }
+        Self(paths)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {

@@ -4,13 +4,16 @@
 
 use super::{Grant, Granted, Refresh, TokenRequest, pkce::challenge_of};
 use crate::token_endpoint::{
-    client::{Client, invalid_target, secret::TokenHash, subset},
-    endpoints::authorize::binding,
+    client::{Client, find_resource, invalid_target, secret::TokenHash},
+    endpoints::authorize::{binding, is_code_for},
     http::error::{TokenError, TokenErrorKind},
     store::{CodeTaken, Family},
 };
 
 /// The grant `authorization_code`, with PKCE (RFC 7636). The only `code_challenge_method` is `S256`.
+///
+/// The token request may leave out `redirect_uri`, as in OAuth 2.1 §4.1.3. If it is sent, it must be that of the authorization
+/// request (RFC 6749 §4.1.3).
 ///
 /// ```
 /// use tower_oauth::token_endpoint::{AuthorizationCodeGrant, RefreshTokenGrant, TokenEndpointBuilder};
@@ -50,13 +53,17 @@ impl Grant for AuthorizationCodeGrant {
         let (client, now) = (request.client(), request.seconds());
         let code = request.required("code")?;
         let redirect_uri = request.parameter("redirect_uri")?;
-        // A missing verifier is treated as a wrong one.
+        // A missing verifier is treated as a wrong one. Every code has a challenge.
         let challenge = request.parameter("code_verifier")?.and_then(challenge_of).ok_or_else(invalid)?;
+        // §4.1.3: if it is sent, it is that of the authorization request. OAuth 2.1 §4.1.3 leaves it out, because the verifier
+        // protects against a code that was issued for another redirect URI. A code without a challenge would need it.
+        if redirect_uri.is_some_and(|redirect_uri| !is_code_for(code, redirect_uri)) {
+            return Err(invalid());
+        }
         // Checked before the code is consumed: a wrong resource must not cost the client its code.
         client.audience(&request.resources())?;
-        // The code was issued to this client, for this redirect URI (§4.1.3) and this verifier (RFC 7636 §4.6). A request with
-        // another binding finds no code, so a thief of the code can't revoke the tokens of the valid client.
-        let binding = binding(client.id(), redirect_uri, &challenge);
+        // The code was issued to this client (§4.1.3) and for this verifier (RFC 7636 §4.6). A request with another binding finds no code, so a thief of the code can't revoke the tokens of the valid client.
+        let binding = binding(client.id(), &challenge);
         let taken = request.store().take_code(&TokenHash::of(code), &binding, now).await?;
         let CodeTaken::First(family) = taken else { return Err(invalid()) };
         if family.credential != client.credential_fingerprint() {
@@ -71,16 +78,17 @@ impl Grant for AuthorizationCodeGrant {
 
 /// Returns the audience of the token: one that the user approved (RFC 8707 §2.2) and that the client still may have.
 pub(super) fn audience(family: &Family, client: &Client, requested: &[&str]) -> Result<String, TokenError> {
-    let approved = match requested {
-        [] => family.audiences.first(),
-        [first, ..] => family.audiences.iter().find(|audience| audience == first),
+    let mut approved = family.audiences.iter().map(String::as_str);
+    let found = match requested {
+        [] => approved.next(),
+        [first, ..] => find_resource(approved, first),
     };
-    let approved = approved.ok_or_else(invalid_target)?.as_str();
+    let approved = found.ok_or_else(invalid_target)?;
     client.audience(&[&[approved], requested].concat()).map(str::to_owned)
 }
 
 /// Returns the requested scopes, if the user approved them (RFC 6749 §6) and the client still may have them; all such scopes
-/// if none are requested. The scopes of the family don't change, so a later refresh can request all of them again.
+/// if none are requested. Others are refused or dropped, as the client is registered. The scopes of the family don't change, so a later refresh can request all of them again.
 pub(super) fn scope(family: &Family, client: &Client, requested: Option<&str>) -> Result<String, TokenError> {
     let allowed: Vec<&str> = family.scope.split(' ').filter(|name| client.may_have(name)).collect();
     match requested {
@@ -89,7 +97,7 @@ pub(super) fn scope(family: &Family, client: &Client, requested: Option<&str>) -
             Err(TokenError::new(TokenErrorKind::InvalidScope, "The requested scope exceeds what may be granted"))
         }
         None => Ok(allowed.join(" ")),
-        Some(requested) => subset(requested, |name| allowed.contains(&name)),
+        Some(requested) => client.subset(requested, |name| allowed.contains(&name)),
     }
 }
 

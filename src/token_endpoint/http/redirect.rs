@@ -4,13 +4,25 @@
 //!
 //! Whether the host of a URI belongs to the client is not checked here.
 
-use http::{HeaderValue, Response, StatusCode, Uri, header};
+use http::{HeaderValue, Response, StatusCode, Uri, header, uri::Authority};
 
 use super::response::{ResponseBody, empty};
 
-/// Checks a redirect URI for the registration (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §2.1). The error is what was found.
-pub(crate) fn check_redirect_uri(uri: &str) -> Result<(), &'static str> {
+/// Whether the port of a registered redirect URI with the host `localhost` may vary in requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LocalhostPort {
+    Fixed,
+    Any,
+}
+
+/// Checks a redirect URI for the registration (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §2.1). `private_schemes` are the schemes
+/// without a dot that the registration accepts. The error is what was found.
+pub(crate) fn check_redirect_uri(uri: &str, private_schemes: &[String]) -> Result<(), &'static str> {
     let Some((scheme, rest)) = uri.split_once(':') else { return Err("a redirect URI is relative") };
+    // Valid in a URI, but a request never has it: its author expects a wildcard.
+    if uri.contains('*') {
+        return Err("a redirect URI has a *, which is not a wildcard, so no request would match");
+    }
     if uri.contains('#') || !uri.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("a redirect URI has a fragment, or a character that is invalid in URIs");
     }
@@ -21,6 +33,9 @@ pub(crate) fn check_redirect_uri(uri: &str) -> Result<(), &'static str> {
             if authority.host().is_empty() || authority.as_str().contains('@') {
                 return Err("a redirect URI has no host, or has a user name");
             }
+            if !has_valid_port(authority) {
+                return Err("a redirect URI has a port that is not a number up to 65535, so no request would match");
+            }
             if scheme == "http" && !is_loopback(authority.host()) {
                 return Err("a redirect URI is plain http to another machine");
             }
@@ -28,8 +43,31 @@ pub(crate) fn check_redirect_uri(uri: &str) -> Result<(), &'static str> {
         }
         // RFC 8252 §7.1: a domain name in reverse. This excludes `javascript:` and similar schemes.
         own if is_scheme(own) && own.contains('.') && !rest.is_empty() => Ok(()),
+        own if is_private_scheme(own) && private_schemes.iter().any(|scheme| scheme == own) && !rest.is_empty() => {
+            Ok(())
+        }
+        own if is_private_scheme(own) && rest.starts_with('/') => {
+            Err("a redirect URI's scheme is not a domain name in reverse, and is not accepted by accept_private_scheme")
+        }
         _ => Err("a redirect URI's scheme is not a domain name in reverse"),
     }
+}
+
+/// True if the authority has no port, an empty one, or one that exists.
+fn has_valid_port(authority: &Authority) -> bool {
+    let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+    match port.strip_prefix(':') {
+        Some("") => true,
+        Some(number) => number.bytes().all(|byte| byte.is_ascii_digit()) && number.parse::<u16>().is_ok(),
+        None => port.is_empty(),
+    }
+}
+
+/// True for a scheme in lower case that an app can have for itself (RFC 8252 §7.1). False for schemes that browsers, operating
+/// systems and mail programs use: a redirect to them could run a script or reach another program.
+pub(crate) fn is_private_scheme(scheme: &str) -> bool {
+    let is_public = PUBLIC_SCHEMES.contains(&scheme) || PUBLIC_PREFIXES.iter().any(|prefix| scheme.starts_with(prefix));
+    is_scheme(scheme) && !scheme.contains(char::is_uppercase) && !is_public
 }
 
 /// True for a loopback address, and for the name used in development (RFC 8252 §7.3, §8.3).
@@ -44,16 +82,24 @@ fn is_scheme(text: &str) -> bool {
 }
 
 /// Returns the redirect URI of a request, if the client registered it. The comparison is byte for byte, except for the port
-/// of a loopback address, which an app can't know in advance. A request without one uses the only registered one.
-pub(crate) fn matching_redirect_uri<'u>(registered: &'u [String], requested: Option<&'u str>) -> Option<&'u str> {
-    match (requested, registered) {
-        (None, [only]) => Some(only),
-        (None, _) => None,
-        (Some(requested), _) => {
-            let same = |own: &String| own == requested || differs_only_in_port(own, requested);
-            registered.iter().any(same).then_some(requested)
-        }
+/// of a loopback address, which an app can't know in advance. A request without one uses the only registered one. The error is
+/// a text for the user.
+pub(crate) fn matching_redirect_uri<'u>(
+    registered: &'u [String],
+    requested: Option<&'u str>,
+    localhost: LocalhostPort,
+) -> Result<&'u str, &'static str> {
+    let requested = match (requested, registered) {
+        (Some(requested), _) => requested,
+        (None, [only]) => return Ok(only),
+        (None, _) => return Err(NOT_REGISTERED),
+    };
+    let matches =
+        |localhost| registered.iter().any(|own| own == requested || differs_only_in_port(own, requested, localhost));
+    if matches(localhost) {
+        return Ok(requested);
     }
+    Err(if matches(LocalhostPort::Any) { LOCALHOST_PORT_IS_FIXED } else { NOT_REGISTERED })
 }
 
 /// Redirects the browser with these parameters. The status is 303: 307 would forward the user's password (RFC 9700 §4.12).
@@ -71,15 +117,16 @@ pub(crate) fn redirect(uri: &str, parameters: &[(&str, &str)]) -> Response<Respo
     response
 }
 
-fn differs_only_in_port(registered: &str, requested: &str) -> bool {
-    without_port(registered).is_some_and(|own| without_port(requested) == Some(own))
+fn differs_only_in_port(registered: &str, requested: &str, localhost: LocalhostPort) -> bool {
+    without_port(registered, localhost).is_some_and(|own| without_port(requested, localhost) == Some(own))
 }
 
-/// Returns a loopback URI without its port: what is before and after it. Addresses only, because a name may resolve to
-/// another machine (RFC 8252 §8.3).
-fn without_port(uri: &str) -> Option<(&str, &str)> {
-    let hosts = ["http://127.0.0.1", "http://[::1]"];
-    let (host, rest) = hosts.iter().find_map(|host| Some((*host, uri.strip_prefix(host)?)))?;
+/// Returns a loopback URI without its port: what is before and after it. By default addresses only, because a name may resolve
+/// to another machine (RFC 8252 §8.3).
+fn without_port(uri: &str, localhost: LocalhostPort) -> Option<(&str, &str)> {
+    let name = (localhost == LocalhostPort::Any).then_some("http://localhost");
+    let mut hosts = ["http://127.0.0.1", "http://[::1]"].into_iter().chain(name);
+    let (host, rest) = hosts.find_map(|host| Some((host, uri.strip_prefix(host)?)))?;
     let rest = match rest.strip_prefix(':') {
         Some(rest) => {
             let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
@@ -92,14 +139,70 @@ fn without_port(uri: &str) -> Option<(&str, &str)> {
     (rest.is_empty() || rest.starts_with(['/', '?'])).then_some((host, rest))
 }
 
+const NOT_REGISTERED: &str = "The redirect_uri is not registered for the client";
+const LOCALHOST_PORT_IS_FIXED: &str = "The redirect_uri has a port of localhost that is not registered for the client. Only 127.0.0.1 \
+    and [::1] may have any port, because the name localhost can resolve to another machine (RFC 8252 section 8.3). The server can \
+    be configured to accept any port of localhost for this client";
+/// Schemes of browsers, operating systems and protocols, which belong to no app.
+const PUBLIC_SCHEMES: [&str; 42] = [
+    "about",
+    "blob",
+    "bluetooth",
+    "callto",
+    "chrome",
+    "chrome-extension",
+    "cid",
+    "content",
+    "data",
+    "dav",
+    "dns",
+    "facetime",
+    "feed",
+    "file",
+    "filesystem",
+    "ftp",
+    "ftps",
+    "geo",
+    "git",
+    "http",
+    "https",
+    "intent",
+    "irc",
+    "jar",
+    "javascript",
+    "ldap",
+    "mailto",
+    "market",
+    "news",
+    "nfs",
+    "resource",
+    "sftp",
+    "sip",
+    "sms",
+    "smb",
+    "ssh",
+    "tel",
+    "telnet",
+    "urn",
+    "vbscript",
+    "ws",
+    "wss",
+];
+/// What the names of further such schemes begin with. A web page can register itself for `web+…`.
+const PUBLIC_PREFIXES: [&str; 3] = ["ms-", "view-source", "web+"];
+
 #[cfg(test)]
 mod tests {
-    use super::matching_redirect_uri;
+    use super::{LOCALHOST_PORT_IS_FIXED, LocalhostPort, NOT_REGISTERED, check_redirect_uri, is_private_scheme};
 
     #[test]
     fn accepts_a_registered_redirect_uri_byte_for_byte() {
         let registered = ["https://app.test/cb?x=1".to_owned(), "http://127.0.0.1/cb".to_owned()];
         let [only, loopback] = &registered;
+        let matching_redirect_uri = |registered, requested| {
+            let found = super::matching_redirect_uri(registered, requested, LocalhostPort::Fixed);
+            found.map_err(|error| assert_eq!(error, NOT_REGISTERED)).ok()
+        };
         assert_eq!(matching_redirect_uri(&registered, Some(only)), Some(only.as_str()));
         assert_eq!(matching_redirect_uri(&registered[..1], None), Some(only.as_str()));
         assert_eq!(matching_redirect_uri(&registered, None), None, "ambiguous without redirect_uri");
@@ -130,6 +233,78 @@ mod tests {
             "https://127.0.0.1:1/cb",
         ] {
             assert_eq!(matching_redirect_uri(&registered, Some(bad)), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_port_of_localhost_may_vary_only_if_configured() {
+        let registered = ["http://localhost/cb".to_owned(), "http://localhost:3000/x?y".to_owned()];
+        let matches = |uri, localhost| super::matching_redirect_uri(&registered, Some(uri), localhost);
+        for uri in ["http://localhost/cb", "http://localhost:3000/x?y"] {
+            assert_eq!(matches(uri, LocalhostPort::Fixed), Ok(uri));
+            assert_eq!(matches(uri, LocalhostPort::Any), Ok(uri));
+        }
+        for uri in
+            ["http://localhost:1/cb", "http://localhost:65535/cb", "http://localhost/x?y", "http://localhost:2/x?y"]
+        {
+            assert_eq!(matches(uri, LocalhostPort::Fixed), Err(LOCALHOST_PORT_IS_FIXED), "{uri}");
+            assert_eq!(matches(uri, LocalhostPort::Any), Ok(uri));
+        }
+        for uri in [
+            "https://localhost:1/cb",
+            "http://LOCALHOST:1/cb",
+            "http://localhost.:1/cb",
+            "http://localhost.evil.test/cb",
+            "http://localhost:1.evil.test/cb",
+            "http://localhost:1@evil.test/cb",
+            "http://localhost:65536/cb",
+            "http://localhost:/cb",
+            "http://localhost:+1/cb",
+            "http://localhost:1/other",
+            "http://localhost:1/cb/",
+            "http://localhost:1/cb#x",
+            "http://127.0.0.1:1/cb",
+            "http://[::1]:1/cb",
+        ] {
+            assert_eq!(matches(uri, LocalhostPort::Any), Err(NOT_REGISTERED), "{uri}");
+            assert_eq!(matches(uri, LocalhostPort::Fixed), Err(NOT_REGISTERED), "{uri}");
+        }
+    }
+
+    #[test]
+    fn the_port_of_a_public_host_never_varies() {
+        let registered = ["http://localhost.test/cb", "https://app.test/cb", "https://localhost/cb"].map(str::to_owned);
+        for uri in
+            ["http://localhost.test:1/cb", "https://app.test:1/cb", "https://localhost:1/cb", "http://localhost:1/cb"]
+        {
+            assert_eq!(super::matching_redirect_uri(&registered, Some(uri), LocalhostPort::Any), Err(NOT_REGISTERED));
+        }
+    }
+
+    #[test]
+    fn a_private_scheme_belongs_to_no_browser_and_no_protocol() {
+        for scheme in ["cursor", "vscode", "vscode-insiders", "myapp", "x+y", "github", "msal", "com.example.app"] {
+            assert!(is_private_scheme(scheme), "{scheme}");
+        }
+        for scheme in [
+            "javascript",
+            "data",
+            "https",
+            "view-source",
+            "web+x",
+            "ms-word",
+            "Cursor",
+            "JavaScript",
+            "1a",
+            "",
+            "a:b",
+            "a/b",
+            "ä",
+        ] {
+            assert!(!is_private_scheme(scheme), "{scheme}");
+            assert!(
+                check_redirect_uri(&format!("{scheme}://x/cb"), &[scheme.to_owned()]).is_err() || scheme == "https"
+            );
         }
     }
 }

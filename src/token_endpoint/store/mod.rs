@@ -169,7 +169,7 @@ impl fmt::Debug for Family {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a store reads it back")]
 pub struct CodeRecord {
-    /// The hash of client, redirect URI and PKCE challenge, to which the code is bound.
+    /// The hash of client and PKCE challenge, to which the code is bound.
     pub binding: TokenHash,
     /// The family that the code starts.
     pub family: Family,

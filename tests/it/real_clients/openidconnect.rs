@@ -1,8 +1,8 @@
 //! The crate openidconnect 4.
 //!
 //! It is a client for `OpenID` providers. The token endpoint is not one: it has no ID tokens and no user info. The crate's discovery
-//! requests `/.well-known/openid-configuration`, which is not served. It can read the document of RFC 8414 as `ProviderMetadata` if
-//! two members are added, which `OpenID` Discovery requires and RFC 8414 does not have. The rest works: codes with PKCE, refresh,
+//! requests `/.well-known/openid-configuration`, which is not served by default. It can read the document of RFC 8414 as
+//! `ProviderMetadata` if two members are added, which `OpenID` Discovery requires and RFC 8414 does not have. The rest works: codes with PKCE, refresh,
 //! introspection, revocation, and its JWK set verifies our tokens.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};

@@ -43,7 +43,7 @@ async fn a_code_is_requested_approved_and_redeemed() {
     let sent = sent(&response);
     let code = sent[0].1.clone();
     assert_eq!(sent, pairs(&[("code", &code), ("state", "s t&te"), ("iss", ISSUER)]));
-    assert_eq!(code.len(), 43);
+    assert_eq!(code.len(), 86);
     assert!(response.headers()["location"].to_str().unwrap().contains("&state=s+t%26te&iss=https%3A%2F%2Fas.test"));
 
     let answer = world.redeem(&code, &[]).await;
@@ -161,9 +161,10 @@ async fn a_code_is_bound_to_its_client_and_redirect_uri() {
     let world = World::with_users();
     let code = world.code(&[]).await;
     for wrong in [
-        vec![("redirect_uri", "")],
         vec![("redirect_uri", "https://app.test/cb/")],
+        vec![("redirect_uri", "http://127.0.0.1/cb")],
         vec![("client_id", "native")],
+        vec![("client_id", "native"), ("redirect_uri", "")],
         vec![("client_id", "web"), ("client_secret", "web-secret")],
         vec![("code", "x")],
     ] {

@@ -3,12 +3,14 @@
 mod any_store;
 mod clients;
 mod codes;
+mod compatibility;
 mod configuration;
 mod introspection;
 mod keys;
 mod model;
 mod properties;
 mod refresh;
+mod reports;
 mod requests;
 mod resource_server;
 mod revocation;

@@ -66,6 +66,8 @@ async fn scopes_are_granted_within_the_registration() {
         ("orders:write", "orders:write"),
         ("orders:read orders:write", "orders:read orders:write"),
         ("orders:read orders:read", "orders:read"),
+        ("orders:read ", "orders:read"),
+        ("  orders:write   orders:read  ", "orders:write orders:read"),
     ] {
         let answer = world.token("reports", &[("scope", asked)]).await;
         answer.is_ok();
@@ -76,9 +78,12 @@ async fn scopes_are_granted_within_the_registration() {
         "orders:read admin",
         "ORDERS:READ",
         "orders",
-        "orders:read  orders:write",
-        " orders:read",
+        " ",
+        "   ",
+        "orders:read ORDERS:READ",
         "orders:read\torders:write",
+        "orders:read\t",
+        "orders:read\u{a0}",
         "orders:read,orders:write",
         "orders:read\"",
         "*",
@@ -111,7 +116,7 @@ async fn a_token_is_for_one_resource_that_the_client_may_request() {
         assert_eq!(world.introspect("watch", &opaque).await["aud"], OPAQUE);
         let jwt = world.access_token("reports", &[(name, API)]).await;
         assert_eq!(part(&jwt, 1)["aud"], API);
-        for other in ["https://other.test", "https://api.test/", "HTTPS://API.TEST", "https://api.test#x", "x"] {
+        for other in ["https://other.test", "https://api.test//", "HTTPS://API.TEST", "https://api.test#x", "x"] {
             world.token("reports", &[(name, other)]).await.is_error(400, "invalid_target");
         }
         world.token("reports", &[(name, API), (name, OPAQUE)]).await.is_error(400, "invalid_target");
