@@ -62,7 +62,8 @@ impl Grant for AuthorizationCodeGrant {
         }
         // Checked before the code is consumed: a wrong resource must not cost the client its code.
         client.audience(&request.resources())?;
-        // The code was issued to this client (§4.1.3) and for this verifier (RFC 7636 §4.6). A request with another binding finds no code, so a thief of the code can't revoke the tokens of the valid client.
+        // The code was issued to this client (§4.1.3) and for this verifier (RFC 7636 §4.6). A request with another binding finds
+        // no code, so a thief of the code can't revoke the tokens of the valid client.
         let binding = binding(client.id(), &challenge);
         let taken = request.store().take_code(&TokenHash::of(code), &binding, now).await?;
         let CodeTaken::First(family) = taken else { return Err(invalid()) };
@@ -88,7 +89,8 @@ pub(super) fn audience(family: &Family, client: &Client, requested: &[&str]) -> 
 }
 
 /// Returns the requested scopes, if the user approved them (RFC 6749 §6) and the client still may have them; all such scopes
-/// if none are requested. Others are refused or dropped, as the client is registered. The scopes of the family don't change, so a later refresh can request all of them again.
+/// if none are requested. Others are refused or dropped, as the client is registered. The scopes of the family don't change, so
+/// a later refresh can request all of them again.
 pub(super) fn scope(family: &Family, client: &Client, requested: Option<&str>) -> Result<String, TokenError> {
     let allowed: Vec<&str> = family.scope.split(' ').filter(|name| client.may_have(name)).collect();
     match requested {

@@ -140,9 +140,9 @@ fn without_port(uri: &str, localhost: LocalhostPort) -> Option<(&str, &str)> {
 }
 
 const NOT_REGISTERED: &str = "The redirect_uri is not registered for the client";
-const LOCALHOST_PORT_IS_FIXED: &str = "The redirect_uri has a port of localhost that is not registered for the client. Only 127.0.0.1 \
-    and [::1] may have any port, because the name localhost can resolve to another machine (RFC 8252 section 8.3). The server can \
-    be configured to accept any port of localhost for this client";
+const LOCALHOST_PORT_IS_FIXED: &str = "The redirect_uri has a port of localhost that is not registered for the client. \
+    Only 127.0.0.1 and [::1] may have any port, because the name localhost can resolve to another machine (RFC 8252 section \
+    8.3). The server can be configured to accept any port of localhost for this client";
 /// Schemes of browsers, operating systems and protocols, which belong to no app.
 const PUBLIC_SCHEMES: [&str; 42] = [
     "about",
