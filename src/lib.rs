@@ -34,7 +34,8 @@
 //! | The layer, anonymous routes, bodies of refusals, access logs | [`OAuthLayer`], [`layer`] |
 //! | Realm, other bearer methods, scopes that include others, use without tower | [`ResourceServer`], [`server`] |
 //! | Handlers: tokens, scopes, roles, claims, users and clients | [`extract`](extract/index.html), [`scope`], [`role`] |
-//! | JWTs of Auth0, Okta, Entra ID, Cognito, Keycloak, Zitadel and others | [`Preset`], [`verify::JwtVerifierBuilder`] |
+//! | JWTs of Auth0, Entra ID, Keycloak, Supabase, Firebase, Clerk and other providers | [`Preset`], [`guide::providers`], [`verify::JwtVerifierBuilder`] |
+//! | Users and clients of an issuer without a preset | [`acts_for::ActingRule`] |
 //! | Opaque tokens | [`IntrospectionVerifier`] |
 //! | Both kinds of tokens; several issuers; tenants | [`JwtOrOpaque`], [`verify::TrustedIssuers`], [`verify::DynamicIssuers`] |
 //! | A token of one tenant refused at the paths of another | [`verify::DynamicIssuers`], `examples/tenants.rs` |
@@ -151,12 +152,16 @@ pub mod guide {
     //!
     //! - [`operations`]: log events and metrics
     //! - [`refusals`]: why 401, 403 or 503, and what to do
+    //! - [`providers`]: the preset, the audience and the settings for each provider
 
     #[doc = include_str!("guide/operations.md")]
     pub mod operations {}
 
     #[doc = include_str!("guide/refusals.md")]
     pub mod refusals {}
+
+    #[doc = include_str!("guide/providers.md")]
+    pub mod providers {}
 }
 
 // What most programs need. Everything else is in the public modules; each type has one public path.

@@ -154,8 +154,9 @@ impl Token {
         self.facts.text(self.facts.acr.as_ref())
     }
 
-    /// Returns for whom the token acts, a user or the client itself, by the rule of RFC 9068 or of the issuer's
-    /// [`Preset`](crate::Preset). The first call computes the result; clones share it.
+    /// Returns for whom the token acts, a user or the client itself: by the rule of RFC 9068, of the issuer's
+    /// [`Preset`](crate::Preset), or of [`acting_rule`](crate::verify::JwtVerifierBuilder::acting_rule). The first call
+    /// computes the result; clones share it.
     #[must_use]
     pub fn acts_for(&self) -> ActsFor {
         self.facts.acts_for()

@@ -41,12 +41,14 @@ mod names;
 mod oidc_provider;
 mod outage_log;
 mod presets;
+mod presets_more;
 mod private_keys;
 mod properties;
 mod readme;
 #[cfg(feature = "token-endpoint")]
 mod real_clients;
 mod refusals;
+mod relaxations;
 mod remote_keys;
 mod remote_keys_clocks;
 mod remote_keys_rotation;

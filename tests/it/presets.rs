@@ -1,6 +1,6 @@
 //! Presets: tokens with the claims that well-known providers put into them.
 //!
-//! The important ones are in this file. `PROVIDER_FIXTURES` names a file with more of them, which is not in this
+//! The important ones are in this file and in `presets_more.rs`. `PROVIDER_FIXTURES` names a file with more of them, which is not in this
 //! repository. Without the variable, that test prints that it did not run.
 
 use std::{
@@ -23,12 +23,12 @@ use tower_oauth::{
 
 use crate::support::{API, issuer};
 
-const NOW: u64 = 1_800_000_000;
+pub(crate) const NOW: u64 = 1_800_000_000;
 
 /// A token with exactly these members, and the issuer that it names.
-struct Shape {
-    header: Value,
-    claims: Value,
+pub(crate) struct Shape {
+    pub(crate) header: Value,
+    pub(crate) claims: Value,
 }
 
 impl Shape {
@@ -42,7 +42,7 @@ impl Shape {
     }
 
     /// An issuer with the identifier and the `kid` that the token names.
-    fn issuer(&self) -> Issuer {
+    pub(crate) fn issuer(&self) -> Issuer {
         let mut jwk = self.signer().jwk();
         jwk["kid"] = self.header["kid"].clone();
         let keys = KeySet::from_json(json!({ "keys": [jwk] }).to_string()).unwrap();
@@ -50,7 +50,7 @@ impl Shape {
     }
 
     /// The verdict one second after the token was issued.
-    async fn verify(
+    pub(crate) async fn verify(
         &self,
         audience: &str,
         configure: impl FnOnce(JwtVerifierBuilder) -> JwtVerifierBuilder,
@@ -58,7 +58,7 @@ impl Shape {
         self.verify_with(configure(JwtVerifier::builder(self.issuer(), audience))).await
     }
 
-    async fn verify_with(&self, verifier: JwtVerifierBuilder) -> Result<Token, AuthError> {
+    pub(crate) async fn verify_with(&self, verifier: JwtVerifierBuilder) -> Result<Token, AuthError> {
         let issued = self.claims["iat"].as_u64().unwrap();
         let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(issued + 1));
         let verifier = verifier.clock(clock).build().unwrap();
@@ -71,12 +71,12 @@ impl Shape {
         verdict
     }
 
-    async fn verify_with_preset(&self, preset: Preset, audience: &str) -> Result<Token, AuthError> {
+    pub(crate) async fn verify_with_preset(&self, preset: Preset, audience: &str) -> Result<Token, AuthError> {
         self.verify(audience, |verifier| verifier.preset(preset)).await
     }
 
     /// The same token with some members changed; `null` removes a member.
-    fn with(&self, changes: &Value) -> Self {
+    pub(crate) fn with(&self, changes: &Value) -> Self {
         let mut claims = self.claims.clone();
         for (name, value) in changes.as_object().unwrap() {
             let members = claims.as_object_mut().unwrap();
@@ -90,7 +90,7 @@ impl Shape {
     }
 }
 
-fn shape(typ: Option<&str>, claims: &Value) -> Shape {
+pub(crate) fn shape(typ: Option<&str>, claims: &Value) -> Shape {
     let mut header = json!({"alg": "ES256", "kid": "k1"});
     if let Some(typ) = typ {
         header["typ"] = typ.into();
@@ -238,7 +238,9 @@ async fn each_preset_refuses_an_id_token_for_the_same_audience() {
         (Preset::Auth0, API, auth0().with(&json!({"at_hash": "h"}))),
         (Preset::Okta, "api://default", okta().with(&json!({"cid": null, "scp": null}))),
         (Preset::EntraId, "api", entra_id_v2().with(&json!({"azp": null, "scp": null, "roles": ["admin"]}))),
-        (Preset::EntraId, "api", entra_id_v2().with(&json!({"nonce": "n"}))),
+        (Preset::EntraId, "api", entra_id_v2().with(&json!({"nonce": "n", "at_hash": "h"}))),
+        (Preset::EntraId, "api", entra_id_v2().with(&json!({"c_hash": "h"}))),
+        (Preset::EntraId, "api", entra_id_v1().with(&json!({"nonce": "n"}))),
         (Preset::Cognito, "web", cognito().with(&json!({"token_use": "id", "aud": "web"}))),
         (Preset::Cognito, "web", cognito().with(&json!({"token_use": "id"}))),
         (Preset::Cognito, "web", cognito().with(&json!({"token_use": null}))),
@@ -274,8 +276,10 @@ async fn cognito_compares_client_id_with_the_audience_only_if_aud_is_missing() {
     let several = cognito().verify("mobile", |verifier| verifier.audience("web").preset(Preset::Cognito)).await;
     assert!(several.is_ok());
     for (preset, audience, shape) in all().into_iter().filter(|(preset, ..)| *preset != Preset::Cognito) {
-        let shape = shape.with(&json!({"aud": null, "client_id": audience, "token_use": "access"}));
-        assert!(shape.verify_with_preset(preset, audience).await.is_err(), "{preset:?}");
+        for missing in [json!(null), json!([])] {
+            let shape = shape.with(&json!({"aud": missing, "client_id": audience, "token_use": "access"}));
+            assert!(shape.verify_with_preset(preset, audience).await.is_err(), "{preset:?}");
+        }
     }
 }
 

@@ -30,6 +30,19 @@ pub(super) struct ProviderClaims {
     pub(super) username: Option<Value>,
     pub(super) preferred_username: Option<Value>,
     pub(super) sid: Option<Value>,
+    pub(super) session_id: Option<Value>,
+    pub(super) role: Option<Value>,
+    pub(super) firebase: Option<Value>,
+    pub(super) sts: Option<Value>,
+    #[serde(rename = "type")]
+    pub(super) kind: Option<Value>,
+    pub(super) email: Option<Value>,
+    #[serde(rename = "kubernetes.io")]
+    pub(super) kubernetes: Option<Value>,
+    pub(super) repository: Option<Value>,
+    #[serde(rename = "authenticationType")]
+    pub(super) authentication_type: Option<Value>,
+    pub(super) permissions: Option<Value>,
     pub(super) client_id: Option<Value>,
     #[serde(rename = "clientId")]
     pub(super) legacy_client_id: Option<Value>,
@@ -45,9 +58,12 @@ impl ProviderClaims {
     }
 }
 
-/// Returns an error unless the provider's claims show that the token is an access token.
-pub(super) fn require(is_access_token: bool) -> Result<(), AuthError> {
-    if is_access_token { Ok(()) } else { Err(Reason::NotAnAccessToken.into()) }
+/// Returns an error unless the provider's claims show that the token is of the expected kind.
+pub(super) fn require(is_of_kind: bool, expected: &'static str) -> Result<(), AuthError> {
+    if is_of_kind {
+        return Ok(());
+    }
+    Err(Reason::NotAnAccessToken.because("a token of another kind", expected, OTHER_KIND))
 }
 
 /// True if the claim has exactly this text.
@@ -63,3 +79,29 @@ pub(super) fn user_or_client(user_claim: Option<&Value>, is_client: bool) -> Act
         _ => ActsFor::Unknown,
     }
 }
+
+/// The rule for a provider whose tokens are all those of users.
+pub(super) fn user_with_subject(facts: &Facts) -> ActsFor {
+    if names(facts.subject()) { ActsFor::User } else { ActsFor::Unknown }
+}
+
+/// True for a name that is not blank.
+pub(super) fn names(name: Option<&str>) -> bool {
+    name.is_some_and(|name| !name.trim().is_empty())
+}
+
+/// True for a claim that is a string and not blank.
+pub(super) fn has_text(claim: Option<&Value>) -> bool {
+    names(claim.and_then(Value::as_str))
+}
+
+/// True if the name begins with the prefix, and is longer.
+pub(super) fn has_prefix(name: &str, prefix: &str) -> bool {
+    name.strip_prefix(prefix).is_some_and(|rest| !rest.trim().is_empty())
+}
+
+/// What to change if the token is of another kind than the preset accepts.
+pub(super) const OTHER_KIND: &str =
+    "send the token that the preset's documentation names, or use the preset of the issuer";
+/// The end of the email of each service account.
+pub(super) const GOOGLE_SERVICE_ACCOUNT: &str = ".gserviceaccount.com";

@@ -10,7 +10,10 @@ use crate::{
 
 pub(super) const PROFILE: Profile = Profile {
     relax: |builder| builder.accept_plain_jwt_type(),
-    check: |facts| claims::require(claims::is(claims::ProviderClaims::of(facts)?.token_use.as_ref(), "access")),
+    check: |facts| {
+        let provider = claims::ProviderClaims::of(facts)?;
+        claims::require(claims::is(provider.token_use.as_ref(), "access"), "the claim token_use with the value access")
+    },
     recognizes_id_tokens: true,
     acts_for,
     groups: Some(&["cognito:groups"]),

@@ -14,7 +14,10 @@ use crate::{
 pub(super) const PROFILE: Profile = Profile {
     relax: |builder| builder.accept_plain_jwt_type().client_claim("azp"),
     // Versions before 25 put `nonce` into access tokens as well, so the claim `typ` decides.
-    check: |facts| claims::require(claims::is(claims::ProviderClaims::of(facts)?.typ.as_ref(), "Bearer")),
+    check: |facts| {
+        let provider = claims::ProviderClaims::of(facts)?;
+        claims::require(claims::is(provider.typ.as_ref(), "Bearer"), "the claim typ with the value Bearer")
+    },
     recognizes_id_tokens: true,
     acts_for,
     roles: Some(&["realm_access", "roles"]),

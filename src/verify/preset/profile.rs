@@ -2,7 +2,11 @@
 //!
 //! *In*: the preset. *Out*: the calls of the builder's methods, and the checks that the verifier makes for each token.
 
-use super::{JwtVerifierBuilder, Preset, auth0, cognito, entra_id, keycloak, okta, openid_connect, zitadel};
+use super::{
+    JwtVerifierBuilder, Preset, auth0, authentik, better_auth, clerk, cloudflare_access, cognito, entra_id, firebase,
+    fusionauth, github_actions, google_iap, google_service_account, keycloak, kubernetes, okta, openid_connect,
+    supabase, workos, zitadel,
+};
 use crate::{
     acts_for::ActsFor,
     claims::{
@@ -51,6 +55,18 @@ impl Preset {
             Self::Cognito => &cognito::PROFILE,
             Self::Keycloak => &keycloak::PROFILE,
             Self::Zitadel => &zitadel::PROFILE,
+            Self::Supabase => &supabase::PROFILE,
+            Self::Firebase => &firebase::PROFILE,
+            Self::Clerk => &clerk::PROFILE,
+            Self::WorkOs => &workos::PROFILE,
+            Self::BetterAuth => &better_auth::PROFILE,
+            Self::CloudflareAccess => &cloudflare_access::PROFILE,
+            Self::GoogleIap => &google_iap::PROFILE,
+            Self::GoogleServiceAccount => &google_service_account::PROFILE,
+            Self::Kubernetes => &kubernetes::PROFILE,
+            Self::GitHubActions => &github_actions::PROFILE,
+            Self::FusionAuth => &fusionauth::PROFILE,
+            Self::Authentik => &authentik::PROFILE,
             Self::OpenIdConnect => &openid_connect::PROFILE,
         }
     }
