@@ -37,7 +37,8 @@ fn check(facts: &Facts) -> Result<(), AuthError> {
         }
     }
     if !has_value(provider.scp.as_ref()) && !has_value(provider.roles.as_ref()) {
-        return Err(Reason::MissingClaim("scp or roles").into());
+        let change = "grant the client a delegated permission (scp) or an application permission (roles) of this API";
+        return Err(Reason::MissingClaim("scp or roles").because("neither scp nor roles", "one of them", change));
     }
     if provider.nonce.is_some() && !has_value(provider.azp.as_ref()) {
         return Err(id_token_error("nonce"));
