@@ -37,9 +37,8 @@ impl ActingRule {
                 Some(_) => ActsFor::User,
             },
             ActingBasis::ClientValue { claim, value } => match claim_named(facts, claim) {
-                None => ActsFor::User,
                 Some(Value::String(found)) if *found == **value => ActsFor::Client,
-                Some(Value::String(_)) => ActsFor::User,
+                None | Some(Value::String(_)) => ActsFor::User,
                 Some(Value::Array(found)) if found.iter().any(|found| found == &**value) => ActsFor::Client,
                 Some(Value::Array(found)) if found.iter().all(Value::is_string) => ActsFor::User,
                 Some(_) => ActsFor::Unknown,

@@ -296,8 +296,7 @@ pub enum Preset {
     /// - Reads the client from `azp`.
     ///
     /// A token acts for a user if it has `sid`, which only a login has. It acts for a client if it has no `sid` and
-    /// `preferred_username` is `ak-…-client_credentials` (request the scope `profile`). In between it acts for
-    /// [`Unknown`](crate::acts_for::ActsFor::Unknown).
+    /// `preferred_username` is `ak-…-client_credentials` (request the scope `profile`).
     ///
     /// [`roles`](crate::Token::roles) reads `groups`. Give the provider a signing key: without one it signs with the client secret.
     Authentik,
