@@ -245,9 +245,9 @@ async fn each_preset_checks_issuer_audience_times_type_and_binding() {
             json!({"sub": " ", "common_name": null}),
         ];
         for change in changes {
-            let changed = shape.with(&change);
+            let token = shape.with(&change);
             let verifier = tower_oauth::JwtVerifier::builder(shape.issuer(), row.audience).preset(preset);
-            assert!(changed.verify_with(verifier).await.is_err(), "{preset} {change}");
+            assert!(token.verify_with(verifier).await.is_err(), "{preset} {change}");
         }
         let mut other_type = shape.with(&json!({}));
         other_type.header["typ"] = "JOSE".into();
