@@ -208,7 +208,7 @@ fn presets() -> impl Iterator<Item = Preset> {
 }
 
 #[tokio::test]
-async fn each_fixture_is_accepted_with_its_preset_only() {
+async fn each_fixture_is_accepted_with_its_preset_and_not_without() {
     for fixture in fixtures() {
         let provider = fixture["provider"].as_str().unwrap();
         assert!(FIXTURES.iter().any(|row| row.provider == provider), "{provider}: no row for this fixture");

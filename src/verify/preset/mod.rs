@@ -168,8 +168,9 @@ pub enum Preset {
     /// A token acts for a user, unless `role` is `anon`, `service_role` or `supabase_admin`. An anonymous sign-in is a user too:
     /// its token has `is_anonymous: true`.
     ///
-    /// [`roles`](crate::Token::roles) reads `role`. Projects with the legacy secret sign with HS256: migrate the project to
-    /// signing keys. No API key (`anon`, `service_role`) is accepted.
+    /// [`roles`](crate::Token::roles) reads `role`. A project with the legacy secret signs with HS256: move it to signing keys,
+    /// or use [`builder_from_secret`](crate::JwtVerifier::builder_from_secret) with this preset. No API key (`anon`,
+    /// `service_role`) is accepted.
     Supabase,
     /// Firebase Authentication or Google Identity Platform, with a project. Clients send the ID token, by design. Its issuer is
     /// `https://securetoken.google.com/{project}`, and the audience is the project's id. Set the issuer's `jwks_uri` to
@@ -212,7 +213,8 @@ pub enum Preset {
     /// `permissions` are not scopes. To use them as roles, call `roles_claim(["permissions"])`.
     WorkOs,
     /// better-auth, with its JWT plugin or its OAuth provider. Issuer and audience of the JWT plugin are the base URL; the keys are
-    /// at `{base URL}/api/auth/jwks`, so set `jwks_uri`. An access token of the OAuth provider has the requested resource as audience.
+    /// at `{base URL}/api/auth/jwks`, so set `jwks_uri`. The issuer of the OAuth provider's access tokens is
+    /// `{base URL}/api/auth`, unless the plugin's settings name one, and their audience is the requested resource.
     ///
     /// - Accepts `typ: JWT` or a missing `typ`. The cost: as for [`Clerk`](Self::Clerk).
     /// - Accepts tokens without `jti` and without a client, and without `sub` if there is a client. The cost: as for
