@@ -128,12 +128,20 @@ impl FetchError {
         Self { mark: Some(FetchMark::OtherIssuer(found.into())), ..self }
     }
 
-    /// Returns the error with the mark of the first of `causes` that has one. A `Retry-After` comes first: what the server
-    /// would have sent is not known then.
-    pub(crate) fn with_mark_of<'e>(self, causes: impl Iterator<Item = &'e Self> + Clone) -> Self {
-        let retry_after = causes.clone().filter_map(Self::retry_after).max().map(FetchMark::RetryAfter);
-        let other_issuer = || causes.clone().find(|cause| cause.other_issuer().is_some())?.mark.clone();
-        Self { mark: retry_after.or_else(other_issuer), ..self }
+    /// Returns the error with the longest `Retry-After` of `causes`, or else the first of the other issuers. The `Retry-After`
+    /// comes first: what the server would have sent is not known then.
+    pub(crate) fn with_mark_of<'e>(mut self, causes: impl Iterator<Item = &'e Self>) -> Self {
+        for cause in causes {
+            self.mark = match (self.mark.take(), &cause.mark) {
+                (Some(FetchMark::RetryAfter(one)), Some(FetchMark::RetryAfter(other))) => {
+                    Some(FetchMark::RetryAfter(one.max(*other)))
+                }
+                (_, Some(FetchMark::RetryAfter(pause))) => Some(FetchMark::RetryAfter(*pause)),
+                (None, Some(FetchMark::OtherIssuer(found))) => Some(FetchMark::OtherIssuer(Arc::clone(found))),
+                (mark, _) => mark,
+            };
+        }
+        self
     }
 
     /// True if the server responded, with a body that can't be read.

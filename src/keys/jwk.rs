@@ -79,7 +79,7 @@ pub(crate) fn public_members(key: &KeyMaterial) -> Value {
     }
 }
 
-/// Parses a key set of an issuer or a configuration. This lenient parser must never read the key of a DPoP proof (RFC 9449
+/// Parses a key set of an issuer or a configuration. This lenient parser must never read the key of a proof (RFC 9449
 /// §4.2), because it accepts several forms of one key.
 pub(super) fn parse_set(json: &[u8]) -> Result<Vec<Result<LoadedKey, &'static str>>, String> {
     let text = issuer_text(json).map_err(|_| "it is not UTF-8".to_owned())?;

@@ -48,6 +48,8 @@ pub(crate) enum Answer {
     /// This status, with the published key set as the body.
     StatusWithKeys(u16),
     Body(String),
+    /// A JSON document.
+    Document(Value),
     Redirect(String),
     /// A status, complete header lines (each with its line end) and a body.
     Whole(u16, String, Vec<u8>),
@@ -215,7 +217,7 @@ impl FakeIssuer {
     }
 
     pub(crate) fn metadata(&self, path: &str, document: Value) {
-        self.metadata_answer(path, Answer::Body(document.to_string()));
+        self.metadata_answer(path, Answer::Document(document));
     }
 
     /// Sets what a URL of metadata returns.
@@ -347,6 +349,7 @@ async fn send_answer(stream: &mut TcpStream, answer: Answer, headers: &str) -> O
         }
         Answer::Status(status) => respond(stream, status, headers, b"").await,
         Answer::Body(body) => respond(stream, 200, headers, body.as_bytes()).await,
+        Answer::Document(document) => respond(stream, 200, headers, document.to_string().as_bytes()).await,
         Answer::Redirect(to) => respond(stream, 302, &format!("{headers}Location: {to}\r\n"), b"").await,
         Answer::Whole(status, more, body) => respond(stream, status, &format!("{headers}{more}"), &body).await,
         Answer::Endless => {

@@ -167,7 +167,7 @@ fn from_pem_refuses_everything_except_one_public_key() {
         (pem.replace('=', ""), "it is not one PEM block"),
         (STANDARD.encode(&der).replace('=', ""), "it is not one PEM block"),
         (STANDARD.encode(b"nothing"), "it is not a public key in DER"),
-        (STANDARD.encode(&CERTIFICATE_DER), CERTIFICATE),
+        (STANDARD.encode(CERTIFICATE_DER), CERTIFICATE),
         (pem.replace("-----BEGIN PUBLIC KEY-----", ""), "it is not one PEM block"),
         (format!("{pem}{}", pem_block("CERTIFICATE", &der)), "it is not one PEM block"),
         (String::new(), "it is not one PEM block"),

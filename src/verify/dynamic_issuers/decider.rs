@@ -196,8 +196,8 @@ impl IssuerDecider {
             return IssuerDecision { result: Err(AuthError::unavailable(RETRY_AFTER)), head };
         };
         // Two identifiers of one server must not be two issuers, so what is fetched must be named in its normal form.
-        let names = |issuer: &Issuer| issuer.identifier() == &*named.issuer && issuer.is_fixed_or_resolvable();
-        let answer = answer.filter(|verifier| names(verifier.issuer()));
+        let fits = |issuer: &Issuer| issuer.identifier() == &*named.issuer && issuer.is_fixed_or_resolvable();
+        let answer = answer.filter(|verifier| fits(verifier.issuer()));
         IssuerDecision { result: self.known.store(&named.issuer, &before, answer, by_head), head }
     }
 }
