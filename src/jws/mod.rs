@@ -137,13 +137,19 @@ pub(crate) fn unverified_payload(token: &str) -> Option<Vec<u8>> {
 /// True if a token has the form of a JWS or JWE: its first segment, before a dot, encodes a JSON object.
 ///
 /// This also holds for many malformed headers: other base64, white space or a byte order mark before the object, an object
-/// that does not end. So no malformed JWT counts as an opaque token.
+/// that does not end, other text around it, which a header that the server accepts by name may have. So no malformed JWT counts as
+/// an opaque token.
 pub(crate) fn has_jwt_form(token: &str) -> bool {
     let Some((header, _)) = token.split_once('.') else { return false };
     let header = header.replace('+', "-").replace('/', "_");
-    let Ok(header) = ANY_BASE64.decode(header) else { return false };
-    let header = header.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&header);
-    header.trim_ascii_start().starts_with(b"{")
+    let is_base64 = |byte: char| byte.is_ascii_alphanumeric() || matches!(byte, '-' | '_');
+    header.split(|byte| !is_base64(byte)).any(is_encoded_object)
+}
+
+fn is_encoded_object(base64: &str) -> bool {
+    let Ok(text) = ANY_BASE64.decode(base64) else { return false };
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+    text.trim_ascii_start().starts_with(b"{")
 }
 
 /// Base64 with or without padding and with any bits at the end. Only to recognize what a strict decoder refuses.

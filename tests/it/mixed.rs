@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tower_oauth::{
-    IntrospectionVerifier, JwtOrOpaque, JwtVerifier,
+    IntrospectionVerifier, JwtOrOpaque, JwtVerifier, OAuthLayer, ResourceServer,
     error::AuthErrorKind,
     keys::Algorithm,
     testing::{Forgery, ManualClock, MockIssuer, TokenBuilder},
@@ -15,7 +15,7 @@ use tower_oauth::{
 use crate::{
     fake_issuer::{Answer, FakeIssuer},
     introspection::{IntrospectionFixture, NOW, client, soon},
-    support::{API, issuer, verifier_from},
+    support::{API, get_with_headers, issuer, router, verifier_from},
 };
 
 /// An API that verifies the fake issuer's JWTs locally and introspects opaque tokens.
@@ -189,6 +189,30 @@ async fn never_introspects_a_forgery_that_names_a_known_issuer() {
         let introspected: Vec<_> = introspected.iter().map(Forgery::name).collect();
         assert!(introspected.is_empty(), "{introspected:#?}");
         assert!(refused_locally > 200, "{refused_locally}");
+    }
+}
+
+#[tokio::test]
+async fn never_passes_on_a_jwt_with_other_text_around_it_in_an_accepted_header() {
+    let accept_all = verifier_from(|presented| Verdict::Now(presented.permit().token(&json!({"sub": "opaque"}))));
+    let verifier = JwtOrOpaque::new(issuer().verifier(API), accept_all);
+    let server = ResourceServer::builder(verifier).accept_header("x-token").build().unwrap();
+    let app = router().layer(OAuthLayer::from_server(server));
+    let get = async |value: &str| get_with_headers(&app, "/me", &[("x-token", value.as_bytes())]).await;
+    let expired = issuer().token("ada").claim("exp", 1).sign();
+    let (header, rest) = expired.split_once('.').unwrap();
+    let padded = format!("{header}{}.{rest}==", "=".repeat((4 - header.len() % 4) % 4));
+    for jwt in [&expired, &padded] {
+        for before in ["", " ", "Bearer ", "JWT:", "\"", "{", "token=", "a=\"", "Bearer  \"", "<a> ; "] {
+            for after in ["", " ", "\"", ", x"] {
+                let value = format!("{before}{jwt}{after}");
+                assert!(get(&value).await.is_refusal(401, "invalid_token"), "{value}");
+            }
+        }
+    }
+    assert_eq!(get(&issuer().token("ada").sign()).await.body, "\"ada\"");
+    for opaque in ["opaque", "a b.c", "{\"user\": \"x.y\"}", "a=b; c=d.e"] {
+        assert_eq!(get(opaque).await.body, "\"opaque\"", "{opaque}");
     }
 }
 
