@@ -108,6 +108,7 @@ fn expected_type(claim: &str, names: &ClaimNames) -> Option<&'static str> {
 
 /// The members that are used. The outer `Option` is `None` if the member is missing, the inner one if it is null.
 #[derive(Default)]
+#[expect(clippy::option_option, reason = "a second value is a duplicate, also if the first one is null")]
 pub(super) struct ParsedMembers {
     pub(super) issuer: Option<Option<Text>>,
     pub(super) subject: Option<Option<Text>>,
@@ -223,7 +224,7 @@ impl<'de> ReadMembers<'de> {
             "jti" => once(&mut members.jwt_id, self.text(map.next_value()?))?,
             "acr" => once(&mut members.acr, self.text_or_absent(map.next_value()?))?,
             "aud" => {
-                once(&mut members.audience, map.next_value::<Option<_>>()?.map(|audience| self.audience(audience)))?
+                once(&mut members.audience, map.next_value::<Option<_>>()?.map(|audience| self.audience(audience)))?;
             }
             "exp" => once(&mut members.expires_at, map.next_value()?)?,
             "nbf" => once(&mut members.not_before, map.next_value()?)?,

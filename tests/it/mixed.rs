@@ -331,7 +331,7 @@ async fn the_second_verifier_gets_the_parts_of_the_request() {
     let authorization = format!("Bearer {token}");
     let headers = [("authorization", authorization.as_bytes()), ("x-tenant", b"acme".as_slice())];
     for key_cache in ["no key cached", "key cached"] {
-        let answer = crate::support::get_with_headers(&fixture.app, "/me", &headers).await;
+        let answer = get_with_headers(&fixture.app, "/me", &headers).await;
         assert_eq!(answer.body, format!("\"acme Authorization {}\"", token.len()), "{key_cache}");
     }
 }

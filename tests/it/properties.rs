@@ -112,9 +112,8 @@ fn is_valid(claim: &str, value: &Value) -> bool {
         "scope" => {
             value.is_null() || value.is_string() || (strings() && value.as_array().unwrap().iter().all(is_scope))
         }
-        // Only step-up rules use them.
-        "acr" | "auth_time" => true,
         "cnf" => false,
+        // Only step-up rules use `acr` and `auth_time`.
         _ => true,
     }
 }

@@ -86,7 +86,7 @@ async fn run<F: Future<Output = Outcome>>(file: &str, count: usize, case: impl F
         match (case(value).await, owner) {
             (Ok(()), None) | (Err(_), Some(_)) => {}
             (Ok(()), Some((_, owner))) => {
-                writeln!(wrong, "{id}: passes now, remove it from NOT_YET ({owner})").unwrap()
+                writeln!(wrong, "{id}: passes now, remove it from NOT_YET ({owner})").unwrap();
             }
             (Err(why), None) => writeln!(wrong, "{id}: {why}").unwrap(),
         }
