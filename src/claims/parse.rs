@@ -351,7 +351,7 @@ mod tests {
             (r#"{"client_id":["secret"]}"#, "the claim client_id is not a string"),
             (r#"{"sub":"secret","sub":"secret"}"#, "the claim sub is a duplicate"),
             (r#"{"cnf":{},"cnf":"secret"}"#, "the claim cnf is a duplicate"),
-            (r#"{"secret":1,"secret":1}"#, "a claim is a duplicate (column 21)"),
+            (r#"{"secret":1,"secret":1}"#, "a claim is a duplicate (column 23)"),
             (r#"{"sub":secret}"#, "malformed claims at column 8, in the claim sub"),
             (r#"["secret"]"#, "malformed claims at column 0"),
         ] {

@@ -144,8 +144,8 @@ impl<A: Verify, B: Verify> JwtOrOpaqueBuilder<A, B> {
     /// Verifies a JWT with the second verifier too, so that a revoked JWT is refused. The handler gets the token of the
     /// second verifier. A JWT that the first verifier refuses is still not passed on.
     ///
-    /// The cost: a call of the issuer for every JWT. Some servers, such as npm's oidc-provider, can't introspect JWTs and
-    /// respond with an error; such a token gets 503. A [`Cached`](crate::Cached) around this verifier never hits, because a
+    /// The cost: a call of the issuer for every JWT. Some servers, such as npm's oidc-provider, can't introspect JWTs: all
+    /// of them are refused with the reason `unsupported_token_type`. A [`Cached`](crate::Cached) around this verifier never hits, because a
     /// combined verdict can't be checked again. Wrap the two verifiers instead.
     pub fn require_both(self) -> Self {
         Self { require_both: true, ..self }

@@ -247,9 +247,10 @@ async fn one_server_accepts_opaque_tokens_and_jwts() {
     assert_eq!(provider.introspections().await, 1);
     assert_eq!(kind(&both, "garbage").await, Some(AuthErrorKind::InvalidToken));
 
-    // It responds with 400 to an introspection request for a JWT, so the token can't be checked.
+    // It responds to an introspection request for a JWT with 400 and `unsupported_token_type`, which is a verdict.
     let critical = ResourceServer::new(JwtOrOpaque::builder(jwt_verifier, introspection).require_both().build());
-    assert_eq!(kind(&critical, &jwt).await, Some(AuthErrorKind::Unavailable));
+    let error = authenticate(&critical, &jwt).await.unwrap_err();
+    assert_eq!((error.kind(), error.reason()), (AuthErrorKind::InvalidToken, "unsupported_token_type"));
     assert_eq!(kind(&critical, &opaque).await, None);
 
     provider.stop();
