@@ -10,16 +10,20 @@
 //! | `BIND` | Address to listen on. Required. |
 //! | `OAUTH_ISSUER`, `OAUTH_AUDIENCE` | Issuer of the tokens, and identifier of this API. Required. |
 //! | `OAUTH_JWKS_URI` | URL of the key set, for an issuer without metadata. |
+//! | `OAUTH_PRESET` | The provider, by the name of its [`Preset`](tower_oauth::Preset), such as `keycloak` or `better-auth`. |
+//! | `OAUTH_ACCEPT` | What to accept beyond RFC 9068 and the preset, separated by commas or spaces; each weakens a check: `plain-type`, `missing-audience` (also in introspection responses), `id-tokens`, `plain-http`, `without-sub`, `without-client-id`, `without-iat`, `without-jti`. The names of the crate's methods are accepted too. |
+//! | `OAUTH_LEEWAY` | Tolerance for the difference of the clocks, in seconds. Default: 30. Maximum: 300. |
+//! | `OAUTH_HEADER` | A header that may contain the token, without a scheme, beside `Authorization`. Default: none; with the presets `cloudflare-access` and `google-iap`, the header in which they send it. |
 //! | `OAUTH_MODE` | `jwt` (default); `introspection`: introspects every token; `mixed`: introspects every token that is not a JWT of the issuer. |
 //! | `OAUTH_CLIENT_ID`, `OAUTH_CLIENT_SECRET` | Credentials of this API at the introspection endpoint. |
 //! | `OAUTH_INTROSPECTION_URL` | Introspection endpoint, which implies `mixed`. Default: from the issuer's metadata. |
 //! | `OAUTH_INTROSPECTION_CACHE_SECONDS` | How long a verdict by introspection is cached. Default: 30. |
 //! | `RUST_LOG` | Filter of the log, with the crate's own events. Default: `info`. |
 //!
-//! The program exits at once if a variable is wrong. It starts and serves while the issuer is down. After SIGTERM or Ctrl-C it
+//! `--help` prints the variables. The program exits at once if a variable is wrong. It starts and serves while the issuer is down. After SIGTERM or Ctrl-C it
 //! completes the requests that are under way.
 
-use std::{io, process};
+use std::{env, io, process};
 
 use axum::{Json, Router, routing::get};
 use serde_json::{Value, json};
@@ -28,6 +32,8 @@ use tracing::info;
 
 use crate::settings::Settings;
 
+#[path = "../support/jwt_settings.rs"]
+mod jwt_settings;
 #[path = "../support/log.rs"]
 mod log;
 #[path = "../support/mistakes.rs"]
@@ -57,10 +63,26 @@ fn app(protect: OAuthLayer) -> Router {
         .route("/public", get(async || "open to all"))
 }
 
+/// Ends the program if it has an argument: with the help, or because the argument is unknown.
+fn read_arguments() {
+    match env::args_os().nth(1) {
+        None => {}
+        Some(argument) if argument == "--help" || argument == "-h" => {
+            println!("{}", settings::help());
+            process::exit(0)
+        }
+        Some(argument) => {
+            eprintln!("protected_api has no argument {argument:?}; --help prints its settings");
+            process::exit(2)
+        }
+    }
+}
+
 #[tokio::main]
 async fn main() -> io::Result<()> {
+    read_arguments();
     let stop = tokio::spawn(stop::requested());
-    let Settings { listener, issuer, mode, verifier } = settings::read().await.unwrap_or_else(|mistakes| {
+    let Settings { listener, issuer, mode, server } = settings::read().await.unwrap_or_else(|mistakes| {
         eprintln!("protected_api cannot start:\n{mistakes}");
         process::exit(2)
     });
@@ -77,5 +99,5 @@ async fn main() -> io::Result<()> {
         stop.await.ok();
         info!("stopping");
     };
-    axum::serve(listener, app(OAuthLayer::new(verifier))).with_graceful_shutdown(stop).await
+    axum::serve(listener, app(OAuthLayer::from_server(server))).with_graceful_shutdown(stop).await
 }

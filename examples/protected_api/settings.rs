@@ -4,11 +4,15 @@ use std::{env, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 use tower_oauth::{
-    Cached, IntrospectionVerifier, Issuer, JwtOrOpaque, JwtVerifier,
+    Cached, IntrospectionVerifier, Issuer, JwtOrOpaque, JwtVerifier, Preset, ResourceServer,
     verify::{ClientAuthentication, Verify},
 };
 
-use crate::{log::start_log, mistakes::Mistakes};
+use crate::{
+    jwt_settings::{self, JwtSettings},
+    log::start_log,
+    mistakes::Mistakes,
+};
 
 /// Everything that the environment decides.
 pub(crate) struct Settings {
@@ -16,7 +20,29 @@ pub(crate) struct Settings {
     pub(crate) issuer: Issuer,
     /// The value of `OAUTH_MODE`.
     pub(crate) mode: String,
-    pub(crate) verifier: Arc<dyn Verify>,
+    pub(crate) server: ResourceServer,
+}
+
+/// Returns the text of `--help`.
+pub(crate) fn help() -> String {
+    format!(
+        "An API that is protected by OAuth 2.0 access tokens. It has no arguments; these variables configure it:
+
+  BIND              Address to listen on. Required.
+{}
+  OAUTH_HEADER      A header that may contain the token, without a scheme, beside Authorization. Default: none;
+                    with a preset, the header in which the provider sends its token.
+  OAUTH_MODE        jwt (default); introspection: introspects every token; mixed: introspects every token that is
+                    not a JWT of the issuer.
+  OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET
+                    Credentials of this API at the introspection endpoint.
+  OAUTH_INTROSPECTION_URL
+                    Introspection endpoint, which implies mixed. Default: from the issuer's metadata.
+  OAUTH_INTROSPECTION_CACHE_SECONDS
+                    How long a verdict by introspection is cached. Default: 30.
+  RUST_LOG          Filter of the log, with the crate's own events. Default: info.",
+        jwt_settings::HELP
+    )
 }
 
 /// Reads all settings, or returns every mistake in them.
@@ -26,33 +52,55 @@ pub(crate) async fn read() -> Result<Settings, Mistakes> {
     let bind = mistakes.required("BIND", "127.0.0.1:3000").unwrap_or_else(|| "127.0.0.1:0".to_owned());
     let listener = TcpListener::bind(&bind).await;
     let listener = listener.map_err(|error| mistakes.add("BIND", format_args!("cannot listen on {bind:?}: {error}")));
+    let jwt = JwtSettings::read(&mut mistakes);
     // A placeholder for each wrong setting, so that the other settings are checked too.
-    let placeholder = || "http://127.0.0.1".to_owned();
-    let issuer = mistakes.required("OAUTH_ISSUER", "https://auth.example.com").unwrap_or_else(placeholder);
-    let mut issuer = Issuer::builder(issuer);
-    if let Some(jwks_uri) = mistakes.optional("OAUTH_JWKS_URI") {
-        issuer = issuer.jwks_uri(jwks_uri);
-    }
-    let audience = mistakes.required("OAUTH_AUDIENCE", "https://api.example.com").unwrap_or_else(|| "-".to_owned());
-    let issuer = mistakes.check(variable, issuer.build()).or_else(|| Issuer::builder(placeholder()).build().ok());
-    let verifier = issuer.as_ref().and_then(|issuer| verifier(&mut mistakes, issuer, &audience));
-    match (listener, issuer, verifier) {
-        (Ok(listener), Some(issuer), Some((mode, verifier))) if mistakes.is_empty() => {
-            Ok(Settings { listener, issuer, mode, verifier })
+    let placeholder = || Issuer::builder("http://127.0.0.1").build().ok();
+    let issuer = mistakes.check(variable, jwt.issuer().build()).or_else(placeholder);
+    let verifier = issuer.as_ref().and_then(|issuer| verifier(&mut mistakes, &jwt, issuer));
+    let placeholder =
+        |issuer: &Issuer| JwtVerifier::new(issuer.clone(), "-").ok().map(|jwt| (String::new(), boxed(jwt)));
+    let verifier = verifier.or_else(|| issuer.as_ref().and_then(placeholder));
+    let server = verifier.map(|(mode, verifier)| (mode, server(&mut mistakes, jwt.preset, verifier)));
+    match (listener, issuer, server) {
+        (Ok(listener), Some(issuer), Some((mode, Some(server)))) if mistakes.is_empty() => {
+            Ok(Settings { listener, issuer, mode, server })
         }
         _ => Err(mistakes),
     }
 }
 
+/// Returns the server that reads the tokens from the accepted headers.
+fn server(mistakes: &mut Mistakes, preset: Option<Preset>, verifier: Arc<dyn Verify>) -> Option<ResourceServer> {
+    let of_preset = || preset.and_then(header).map(str::to_owned);
+    let mut builder = ResourceServer::builder(verifier);
+    if let Some(header) = mistakes.optional("OAUTH_HEADER").or_else(of_preset) {
+        builder = builder.accept_header(header);
+    }
+    mistakes.check(|_| "OAUTH_HEADER", builder.build())
+}
+
+fn boxed(verifier: impl Verify) -> Arc<dyn Verify> {
+    Arc::new(verifier)
+}
+
+/// Returns the header in which the provider sends its token to the API, if it is not `Authorization`.
+fn header(preset: Preset) -> Option<&'static str> {
+    match preset.as_str() {
+        "cloudflare-access" => Some("Cf-Access-Jwt-Assertion"),
+        "google-iap" => Some("X-Goog-Iap-Jwt-Assertion"),
+        _ => None,
+    }
+}
+
 /// Returns the mode and its verifier.
-fn verifier(mistakes: &mut Mistakes, issuer: &Issuer, audience: &str) -> Option<(String, Arc<dyn Verify>)> {
+fn verifier(mistakes: &mut Mistakes, settings: &JwtSettings, issuer: &Issuer) -> Option<(String, Arc<dyn Verify>)> {
+    let jwt = mistakes.check(variable, settings.verifier(issuer.clone()).build());
     let implied = if env::var_os("OAUTH_INTROSPECTION_URL").is_some() { "mixed" } else { "jwt" };
     let mode = mistakes.optional("OAUTH_MODE").unwrap_or_else(|| implied.to_owned());
     if !["jwt", "introspection", "mixed"].contains(&&*mode) {
         mistakes.add("OAUTH_MODE", "it is none of jwt, introspection and mixed");
         return None;
     }
-    let jwt = mistakes.check(variable, JwtVerifier::new(issuer.clone(), audience))?;
     if mode == "jwt" {
         for name in ["INTROSPECTION_URL", "CLIENT_ID", "CLIENT_SECRET", "INTROSPECTION_CACHE_SECONDS"] {
             let name = format!("OAUTH_{name}");
@@ -61,29 +109,37 @@ fn verifier(mistakes: &mut Mistakes, issuer: &Issuer, audience: &str) -> Option<
                     .add(&name, "mode jwt never calls the introspection endpoint; unset it, or set OAUTH_MODE=mixed");
             }
         }
-        return Some((mode, Arc::new(jwt)));
+        return Some((mode, boxed(jwt?)));
     }
+    if mode == "introspection" && settings.preset.is_some() {
+        mistakes.add("OAUTH_PRESET", "mode introspection never verifies a JWT; unset it, or set OAUTH_MODE=mixed");
+    }
+    let opaque = introspection(mistakes, settings, issuer)?;
+    let verifier = if mode == "mixed" { boxed(JwtOrOpaque::new(jwt?, opaque)) } else { boxed(opaque) };
+    Some((mode, verifier))
+}
+
+/// Returns the verifier that introspects tokens.
+fn introspection(mistakes: &mut Mistakes, settings: &JwtSettings, issuer: &Issuer) -> Option<impl Verify + use<>> {
     let id = mistakes.required("OAUTH_CLIENT_ID", "orders-api").unwrap_or_else(|| "-".to_owned());
     let secret = mistakes.required("OAUTH_CLIENT_SECRET", "the secret that the issuer has for this client");
     let client = ClientAuthentication::secret_basic(id, secret.unwrap_or_else(|| "-".to_owned()));
     let seconds = mistakes.optional("OAUTH_INTROSPECTION_CACHE_SECONDS").map_or(Ok(30), |seconds| seconds.parse());
     let seconds = seconds.map_err(|_| mistakes.add("OAUTH_INTROSPECTION_CACHE_SECONDS", "it is no number of seconds"));
-    let mut builder = IntrospectionVerifier::builder(issuer.clone(), client, audience);
+    let mut builder = IntrospectionVerifier::builder(issuer.clone(), client, &settings.audience);
+    if settings.accepts_missing_audience() {
+        builder = builder.danger_accept_missing_audience();
+    }
+    if let Some(leeway) = settings.leeway {
+        builder = builder.leeway(leeway);
+    }
     if let Some(endpoint) = mistakes.optional("OAUTH_INTROSPECTION_URL") {
         builder = builder.endpoint(endpoint);
     }
-    let opaque = Cached::new(mistakes.check(variable, builder.build())?, Duration::from_secs(seconds.ok()?));
-    let verifier: Arc<dyn Verify> =
-        if mode == "mixed" { Arc::new(JwtOrOpaque::new(jwt, opaque)) } else { Arc::new(opaque) };
-    Some((mode, verifier))
+    Some(Cached::new(mistakes.check(variable, builder.build())?, Duration::from_secs(seconds.ok()?)))
 }
 
 /// Returns the variable for one of the crate's settings.
 fn variable(setting: &str) -> &'static str {
-    match setting {
-        "issuer" => "OAUTH_ISSUER",
-        "jwks_uri" => "OAUTH_JWKS_URI",
-        "endpoint" => "OAUTH_INTROSPECTION_URL",
-        _ => "OAUTH_AUDIENCE",
-    }
+    if setting == "endpoint" { "OAUTH_INTROSPECTION_URL" } else { jwt_settings::variable(setting) }
 }

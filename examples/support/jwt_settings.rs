@@ -11,15 +11,14 @@ use tower_oauth::{
 use crate::mistakes::Mistakes;
 
 /// The variables that [`JwtSettings::read`] reads, for the text of `--help`.
-pub(crate) const HELP: &str = "\
-  OAUTH_ISSUER      Issuer of the tokens. Required.
+pub(crate) const HELP: &str = "  OAUTH_ISSUER      Issuer of the tokens. Required.
   OAUTH_AUDIENCE    Identifier of this API. Required.
   OAUTH_JWKS_URI    URL of the key set, for an issuer without metadata.
   OAUTH_PRESET      The provider, such as keycloak. Default: none, for tokens that follow RFC 9068.
   OAUTH_ACCEPT      What to accept beyond that, separated by commas or spaces. Each weakens a check.
                       plain-type         typ JWT, or none
                       missing-audience   tokens without aud, and introspection responses without it
-                      id-tokens          with plain-type: tokens with nonce, at_hash or c_hash
+                      id-tokens          with plain-type or a preset: tokens with nonce, at_hash or c_hash
                       plain-http         http URLs of an issuer that is not on a loopback address
                       without-sub, without-client-id, without-iat, without-jti
                     The names of the crate's methods are accepted too, such as accept_plain_jwt_type.
@@ -91,6 +90,7 @@ pub(crate) fn variable(setting: &str) -> &'static str {
         "jwks_uri" => "OAUTH_JWKS_URI",
         "preset" => "OAUTH_PRESET",
         "leeway" => "OAUTH_LEEWAY",
+        "danger_accept_id_tokens" => "OAUTH_ACCEPT",
         _ => "OAUTH_AUDIENCE",
     }
 }

@@ -44,6 +44,7 @@ mod presets;
 mod presets_more;
 mod private_keys;
 mod properties;
+mod protected_api;
 mod readme;
 #[cfg(feature = "token-endpoint")]
 mod real_clients;
