@@ -48,6 +48,7 @@ mod protected_api;
 mod readme;
 #[cfg(feature = "token-endpoint")]
 mod real_clients;
+mod real_issuers;
 mod refusals;
 mod relaxations;
 mod remote_keys;
