@@ -172,7 +172,7 @@ async fn scopes_can_be_narrowed_and_never_widened_and_the_refresh_token_still_ha
     let world = World::with_users();
     let answer = first(&world).await;
     let token = answer.text("refresh_token");
-    for wider in ["admin", "orders:read admin", "orders:read  orders:write"] {
+    for wider in ["admin", "orders:read admin", "orders:read\torders:write"] {
         again(&world, token, &[("scope", wider)]).await.is_error(400, "invalid_scope");
     }
     // A refused request does not use up the token.

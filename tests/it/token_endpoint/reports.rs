@@ -111,7 +111,7 @@ async fn run(case: &Value) {
             assert_eq!(answer.text("scope"), "read");
         }
         "public-client-with-an-empty-password" => {
-            assert_eq!(case["authorization"], "Basic app:");
+            assert_eq!(case["request"]["authorization"], "Basic app:");
             let trial = usual(case, same);
             let post = async |credentials| {
                 trial.world.post("/token", &raw_basic(credentials), &trial.form("POST /token")).await
