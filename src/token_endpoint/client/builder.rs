@@ -257,6 +257,6 @@ impl Client {
 
 impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientBuilder").field("client", &self.client).finish()
+        f.debug_struct("ClientBuilder").field("client", &self.client).finish_non_exhaustive()
     }
 }

@@ -279,9 +279,12 @@ pub(crate) fn subset(
 }
 
 /// Returns the resource that is requested: the same text, or else the same resource. The result is the text in `resources`.
-pub(crate) fn find_resource<'r>(resources: impl Iterator<Item = &'r str> + Clone, requested: &str) -> Option<&'r str> {
-    let mut same = resources.clone().filter(|own| is_same_resource(own, requested));
-    resources.clone().find(|own| *own == requested).or_else(|| same.next())
+pub(crate) fn find_resource<'r>(
+    mut resources: impl Iterator<Item = &'r str> + Clone,
+    requested: &str,
+) -> Option<&'r str> {
+    let same = resources.clone().find(|own| is_same_resource(own, requested));
+    resources.find(|own| *own == requested).or(same)
 }
 
 /// True if two identifiers of resources differ at most in an empty path or the path `/`, which many clients add to a URL
