@@ -72,7 +72,7 @@ fn read_arguments() {
             process::exit(0)
         }
         Some(argument) => {
-            eprintln!("protected_api has no argument {argument:?}; --help prints its settings");
+            eprintln!("protected_api has no argument {:?}; --help prints its settings", argument.to_string_lossy());
             process::exit(2)
         }
     }

@@ -108,8 +108,8 @@ impl AuthError {
         Self { source: Some(Arc::new(source)), ..self }
     }
 
-    pub(crate) fn with_finding(self, finding: Finding) -> Self {
-        Self { finding: Some(Arc::new(finding)), ..self }
+    pub(crate) fn with_finding(self, finding: impl Into<Arc<Finding>>) -> Self {
+        Self { finding: Some(finding.into()), ..self }
     }
 
     /// Returns the error with the trusted issuer whose verifier refused the token.

@@ -78,7 +78,7 @@ pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for character in text.chars() {
         if quoted.len() >= MAX_QUOTED_BYTES {
-            quoted.push_str("…");
+            quoted.push('…');
             break;
         }
         quoted.extend(character.escape_debug());

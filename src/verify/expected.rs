@@ -54,8 +54,8 @@ impl Expected {
                           tokens without it (danger_accept_missing_audience)";
             return Reason::MissingClaim("aud").because("no aud", self.description(), change);
         }
-        let pairs = named.iter().flat_map(|named| self.audience.iter().map(move |ours| (*named, ours)));
-        let change = pairs.filter_map(|(named, ours)| likely_slip(named, ours)).next().unwrap_or(
+        let mut pairs = named.iter().flat_map(|named| self.audience.iter().map(move |ours| (*named, ours)));
+        let change = pairs.find_map(|(named, ours)| likely_slip(named, ours)).unwrap_or(
             "let the client ask for a token for this API, or add the audience if it is an identifier of this API (audience)",
         );
         let found = format!("aud {}", quoted_list(named.iter().copied()));

@@ -2,6 +2,8 @@
 //!
 //! *In*: the header of a token, and the set that was searched. *Out*: what to look for in a newer set.
 
+use std::sync::Arc;
+
 use crate::{
     error::{AuthError, Finding, Reason},
     keys::KeySet,
@@ -15,14 +17,14 @@ pub(crate) struct MissingKey {
     /// The serial number of the searched set.
     searched: Option<u64>,
     /// What was searched, for the log.
-    finding: Finding,
+    finding: Arc<Finding>,
 }
 
 impl MissingKey {
     /// No key has this `kid`, or there is no set.
     pub(crate) fn unknown(key_id: Option<&str>, searched: Option<&KeySet>, finding: Finding) -> Self {
         let searched = searched.map(KeySet::serial);
-        Self { key_id: key_id.map(str::to_owned), mismatch: None, searched, finding }
+        Self { key_id: key_id.map(str::to_owned), mismatch: None, searched, finding: Arc::new(finding) }
     }
 
     /// The keys that the header selects don't verify the token. The issuer may have a new key under the same `kid`, or one
@@ -45,12 +47,12 @@ impl MissingKey {
     pub(crate) fn error_or(&self, error: AuthError) -> AuthError {
         match self.mismatch {
             Some(reason) => self.refused_as(reason),
-            None if error.is_unknown_key() => error.with_finding(self.finding.clone()),
+            None if error.is_unknown_key() => error.with_finding(Arc::clone(&self.finding)),
             None => error,
         }
     }
 
     fn refused_as(&self, reason: Reason) -> AuthError {
-        AuthError::from(reason).with_finding(self.finding.clone())
+        AuthError::from(reason).with_finding(Arc::clone(&self.finding))
     }
 }

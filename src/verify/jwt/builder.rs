@@ -110,9 +110,9 @@ impl JwtVerifierBuilder {
     /// Where plain types are accepted, also accepts tokens with `nonce`, `at_hash` or `c_hash`. For issuers whose access
     /// token is an ID token, such as Dex.
     ///
-    /// What is lost: an ID token says to a client who logged in, and grants no access to an API. The client's own server, and
-    /// everything that logs or forwards its ID tokens, can call this API with them. Configure an audience that only clients
-    /// of this API use.
+    /// What is lost: an ID token identifies a user to a client, and grants no access to an API. The client's own server, and
+    /// every program that logs or forwards its ID tokens, can call this API with them. Configure an audience that only
+    /// clients of this API use.
     ///
     /// Without effect for presets that recognize ID tokens by the provider's own claims: [`Keycloak`](Preset::Keycloak),
     /// [`Cognito`](Preset::Cognito), [`EntraId`](Preset::EntraId) and [`Authentik`](Preset::Authentik).

@@ -27,7 +27,7 @@ impl Cure {
     }
 
     /// A call with an argument that is not a text: `text` is how it is written in Rust.
-    pub(super) fn call_as(method: &'static str, argument: String, text: String, cost: &'static str) -> Self {
+    pub(super) fn call_as(method: &'static str, argument: String, text: &str, cost: &'static str) -> Self {
         Self { method: Some(method), argument: Some(argument), text: format!("{method}({text})"), cost }
     }
 

@@ -75,7 +75,7 @@ fn algorithm(check: &Check) -> Vec<Cure> {
     }
     let mut cures = vec![Cure::action("let the issuer sign with an accepted algorithm")];
     if name.parse::<Algorithm>().is_ok() {
-        cures.push(Cure::call_as("algorithms", name.to_owned(), format!("[Algorithm::{name}]"), ""));
+        cures.push(Cure::call_as("algorithms", name.to_owned(), &format!("[Algorithm::{name}]"), ""));
     }
     cures
 }
@@ -115,7 +115,7 @@ fn clocks(difference: Option<f64>) -> Vec<Cure> {
         let cost = "every token is accepted for this time after its expiry and before its first use";
         let seconds = format!("{seconds:.0}");
         let text = format!("Duration::from_secs({seconds})");
-        cures.push(Cure::call_as("leeway", seconds, text, cost));
+        cures.push(Cure::call_as("leeway", seconds, &text, cost));
     }
     cures
 }
@@ -123,7 +123,7 @@ fn clocks(difference: Option<f64>) -> Vec<Cure> {
 fn missing_claim(name: &str, facts: Option<&Facts>) -> Vec<Cure> {
     let without = |claim: OptionalClaim, cost| {
         let text = format!("OptionalClaim::{claim:?}");
-        vec![Cure::call_as("accept_without", claim.name().to_owned(), text, cost)]
+        vec![Cure::call_as("accept_without", claim.name().to_owned(), &text, cost)]
     };
     match name {
         "aud" => vec![
