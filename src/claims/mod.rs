@@ -167,7 +167,7 @@ impl Audience {
 impl Facts {
     pub(crate) fn parse(origin: TokenOrigin, claims: String, names: &ClaimNames) -> Result<Self, ClaimsError> {
         let mut members = parse::read_members(&claims, names)?;
-        let id_token_claim = members.id_token_claim();
+        let id_token_claim = members.id_token_claim;
         let (client_id, scope) = (members.take_client(), members.take_scope());
         Ok(Self {
             issuer: members.issuer.flatten(),

@@ -8,7 +8,7 @@
 use std::{borrow::Cow, cell::Cell, fmt};
 
 use serde::{
-    Deserializer,
+    Deserialize, Deserializer,
     de::{DeserializeSeed, MapAccess, Visitor},
 };
 
@@ -16,14 +16,21 @@ use super::{Audience, ClaimNames, NumericDate, REGISTERED, Text};
 use crate::json::{AnyValue, OneOrMany, OtherNames, Skip, Str, is_duplicate, once};
 
 /// Parses the claims.
+///
+/// The first pass expects that no claim is null or has an unexpected type, and is fast. Only if it fails, a second one decides, and
+/// finds the claim that is malformed.
 pub(super) fn read_members(text: &str, names: &ClaimNames) -> Result<ParsedMembers, ClaimsError> {
-    let fault = Cell::new(None);
-    let mut json = serde_json::Deserializer::from_str(text);
-    let members = ReadMembers { text, names, fault: &fault }.deserialize(&mut json).and_then(|members| {
-        json.end()?;
-        Ok(members)
-    });
-    members.map_err(|error| ClaimsError::new(&error, fault.take(), names))
+    let (mut members, fault) = (ParsedMembers::default(), Cell::new(None));
+    let fast = ReadMembers::<false> { text, names, members: &mut members, fault: &fault };
+    if fast.read().is_ok() {
+        return Ok(members);
+    }
+    members = ParsedMembers::default();
+    let lenient = ReadMembers::<true> { text, names, members: &mut members, fault: &fault };
+    match lenient.read() {
+        Ok(()) => Ok(members),
+        Err(error) => Err(ClaimsError::new(&error, fault.take(), names)),
+    }
 }
 
 /// Which claim is malformed, and how. Contains no value, and only names that this crate or the application chose: the issuer can
@@ -124,9 +131,8 @@ pub(super) struct ParsedMembers {
     pub(super) confirmation: Option<Skip>,
     client: Option<Ranked>,
     scope: Option<Ranked>,
-    nonce: Option<Option<Skip>>,
-    at_hash: Option<Option<Skip>>,
-    c_hash: Option<Option<Skip>>,
+    /// The first claim of an ID token that is present and not null.
+    pub(super) id_token_claim: Option<&'static str>,
 }
 
 /// The value of the configured claim with the best rank so far. `None` if it has a wrong type.
@@ -151,58 +157,53 @@ impl ParsedMembers {
     pub(super) fn take_scope(&mut self) -> Option<Text> {
         self.scope.take()?.text
     }
-
-    /// Returns the first claim of an ID token that is present and not null.
-    pub(super) fn id_token_claim(&self) -> Option<&'static str> {
-        let marks = [("nonce", &self.nonce), ("at_hash", &self.at_hash), ("c_hash", &self.c_hash)];
-        marks.into_iter().find(|(_, value)| matches!(value, Some(Some(Skip)))).map(|(name, _)| name)
-    }
 }
 
-struct ReadMembers<'c> {
+/// With `LENIENT`, a claim may be null, and one that is not used may have any type.
+struct ReadMembers<'c, 'm, const LENIENT: bool> {
     text: &'c str,
     names: &'c ClaimNames,
+    members: &'m mut ParsedMembers,
     /// Set only if a claim is malformed.
-    fault: &'c Cell<Option<ClaimFault>>,
+    fault: &'m Cell<Option<ClaimFault>>,
 }
 
-impl<'de> DeserializeSeed<'de> for ReadMembers<'de> {
-    type Value = ParsedMembers;
+impl<'de, const LENIENT: bool> DeserializeSeed<'de> for ReadMembers<'de, '_, LENIENT> {
+    type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<ParsedMembers, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for ReadMembers<'de> {
-    type Value = ParsedMembers;
+impl<'de, const LENIENT: bool> Visitor<'de> for ReadMembers<'de, '_, LENIENT> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ParsedMembers, A::Error> {
-        let mut members = ParsedMembers::default();
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         let mut others = OtherNames::unbounded();
         while let Some(Str(name)) = map.next_key()? {
-            match self.read_member(&name, &mut map, &mut members) {
-                Ok(Membership::Read) => {}
-                Ok(Membership::Other) => {
-                    let listed = others.add(name.clone());
-                    listed.inspect_err(|error: &A::Error| self.note(&name, error))?;
+            if !LENIENT {
+                if self.read_member(&name, &mut map)? == Membership::Other {
+                    others.add(name)?;
                 }
-                Err(error) => {
-                    self.note(&name, &error);
-                    return Err(error);
-                }
+                continue;
             }
+            let read = self.read_member(&name, &mut map).and_then(|membership| match membership {
+                Membership::Read => Ok(()),
+                Membership::Other => others.add(name.clone()),
+            });
+            read.inspect_err(|error| self.note(&name, error))?;
         }
-        self.check_types(&members)?;
-        Ok(members)
+        self.check_types()
     }
 }
 
 /// How the names of a member are compared, to find a duplicate.
+#[derive(PartialEq, Eq)]
 enum Membership {
     /// The member has a field of its own.
     Read,
@@ -210,36 +211,59 @@ enum Membership {
     Other,
 }
 
-impl<'de> ReadMembers<'de> {
+impl<'de, const LENIENT: bool> ReadMembers<'de, '_, LENIENT> {
+    /// Reads the whole text.
+    fn read(self) -> serde_json::Result<()> {
+        let mut json = serde_json::Deserializer::from_str(self.text);
+        self.deserialize(&mut json)?;
+        json.end()
+    }
+
     #[inline]
-    fn read_member<A: MapAccess<'de>>(
-        &self,
-        name: &str,
-        map: &mut A,
-        members: &mut ParsedMembers,
-    ) -> Result<Membership, A::Error> {
+    fn read_member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<Membership, A::Error> {
         match name {
-            "iss" => once(&mut members.issuer, self.text(map.next_value()?))?,
-            "sub" => once(&mut members.subject, self.text(map.next_value()?))?,
-            "jti" => once(&mut members.jwt_id, self.text(map.next_value()?))?,
-            "acr" => once(&mut members.acr, self.text_or_absent(map.next_value()?))?,
-            "aud" => {
-                once(&mut members.audience, map.next_value::<Option<_>>()?.map(|audience| self.audience(audience)))?;
+            "iss" => {
+                let value = self.text(Self::next(map)?);
+                once(&mut self.members.issuer, value)?;
             }
-            "exp" => once(&mut members.expires_at, map.next_value()?)?,
-            "nbf" => once(&mut members.not_before, map.next_value()?)?,
-            "iat" => once(&mut members.issued_at, map.next_value()?)?,
-            "auth_time" => once(&mut members.auth_time, date_or_absent(&map.next_value()?))?,
-            "cnf" => once(&mut members.confirmation, map.next_value::<Skip>()?)?,
-            "nonce" => once(&mut members.nonce, map.next_value()?)?,
-            "at_hash" => once(&mut members.at_hash, map.next_value()?)?,
-            "c_hash" => once(&mut members.c_hash, map.next_value()?)?,
+            "sub" => {
+                let value = self.text(Self::next(map)?);
+                once(&mut self.members.subject, value)?;
+            }
+            "jti" => {
+                let value = self.text(Self::next(map)?);
+                once(&mut self.members.jwt_id, value)?;
+            }
+            "acr" => {
+                let value = self.next_text_or_absent(map)?;
+                once(&mut self.members.acr, value)?;
+            }
+            "aud" => {
+                let value = Self::next(map)?.map(|audience| self.audience(audience));
+                once(&mut self.members.audience, value)?;
+            }
+            "exp" => once(&mut self.members.expires_at, Self::next(map)?)?,
+            "nbf" => once(&mut self.members.not_before, Self::next(map)?)?,
+            "iat" => once(&mut self.members.issued_at, Self::next(map)?)?,
+            "auth_time" => once(&mut self.members.auth_time, date_or_absent(&map.next_value()?))?,
+            "cnf" => once(&mut self.members.confirmation, map.next_value::<Skip>()?)?,
+            "nonce" => return self.read_mark("nonce", map),
+            "at_hash" => return self.read_mark("at_hash", map),
+            "c_hash" => return self.read_mark("c_hash", map),
             other => {
-                self.read_configured(other, map, members)?;
+                self.read_configured(other, map)?;
                 return Ok(Membership::Other);
             }
         }
         Ok(Membership::Read)
+    }
+
+    /// Reads a claim that only ID tokens have.
+    fn read_mark<A: MapAccess<'de>>(&mut self, name: &'static str, map: &mut A) -> Result<Membership, A::Error> {
+        if map.next_value::<Option<Skip>>()?.is_some() {
+            self.members.id_token_claim.get_or_insert(name);
+        }
+        Ok(Membership::Other)
     }
 
     /// Stores which claim is malformed.
@@ -249,21 +273,23 @@ impl<'de> ReadMembers<'de> {
     }
 
     /// Reads a member whose name is configured, and skips an unknown one.
-    fn read_configured<A: MapAccess<'de>>(
-        &self,
-        name: &str,
-        map: &mut A,
-        members: &mut ParsedMembers,
-    ) -> Result<(), A::Error> {
+    fn read_configured<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         if let Some(rank) = self.names.scopes.iter().position(|known| known == name) {
             let value = map.next_value()?;
             if !matches!(value, AnyValue::Null) {
-                Ranked::keep_best(&mut members.scope, Ranked { rank, text: self.scope(value) });
+                let text = self.scope(value);
+                Ranked::keep_best(&mut self.members.scope, Ranked { rank, text });
             }
         } else if let Some(rank) = self.names.client.iter().position(|known| known == name) {
+            if !LENIENT {
+                let text = Some(self.locate(&map.next_value()?));
+                Ranked::keep_best(&mut self.members.client, Ranked { rank, text });
+                return Ok(());
+            }
             let value = map.next_value()?;
             if !matches!(value, AnyValue::Null) {
-                Ranked::keep_best(&mut members.client, Ranked { rank, text: self.text_or_absent(value) });
+                let text = self.text_or_absent(value);
+                Ranked::keep_best(&mut self.members.client, Ranked { rank, text });
             }
         } else {
             map.next_value::<Skip>()?;
@@ -272,8 +298,8 @@ impl<'de> ReadMembers<'de> {
     }
 
     /// Checks the types of the configured claims that are used. Another one, of a lower rank, may have any type.
-    fn check_types<E: serde::de::Error>(&self, members: &ParsedMembers) -> Result<(), E> {
-        for (names, found) in [(&self.names.scopes, &members.scope), (&self.names.client, &members.client)] {
+    fn check_types<E: serde::de::Error>(&self) -> Result<(), E> {
+        for (names, found) in [(&self.names.scopes, &self.members.scope), (&self.names.client, &self.members.client)] {
             if let Some(Ranked { rank, text: None }) = found {
                 let error = E::custom("wrong type");
                 self.note(names.get(*rank).map_or("", String::as_str), &error);
@@ -285,6 +311,15 @@ impl<'de> ReadMembers<'de> {
 
     fn text(&self, text: Option<Str<'de>>) -> Option<Text> {
         text.map(|text| self.locate(&text))
+    }
+
+    /// Reads a value that may be null only in the lenient pass.
+    fn next<T: Deserialize<'de>, A: MapAccess<'de>>(map: &mut A) -> Result<Option<T>, A::Error> {
+        if LENIENT { map.next_value() } else { map.next_value().map(Some) }
+    }
+
+    fn next_text_or_absent<A: MapAccess<'de>>(&self, map: &mut A) -> Result<Option<Text>, A::Error> {
+        if LENIENT { Ok(self.text_or_absent(map.next_value()?)) } else { Ok(Some(self.locate(&map.next_value()?))) }
     }
 
     fn text_or_absent(&self, value: AnyValue<'de>) -> Option<Text> {

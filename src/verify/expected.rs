@@ -81,6 +81,7 @@ impl Expected {
         NumericDate::of(self.clock.now()).0
     }
 
+    #[inline]
     pub(super) fn check_expiry(&self, facts: &Facts, now: f64) -> Result<(), AuthError> {
         match facts.expires_at {
             Some(expires) if expires > LAST_DATE => Err(not_a_date("exp after the year 9999")),
@@ -94,6 +95,7 @@ impl Expected {
         }
     }
 
+    #[inline]
     pub(super) fn check_not_before(&self, facts: &Facts, now: f64) -> Result<(), AuthError> {
         match facts.not_before {
             Some(NumericDate(from)) if now < from - self.leeway.as_secs_f64() => {
@@ -104,6 +106,7 @@ impl Expected {
         }
     }
 
+    #[inline]
     pub(super) fn check_issued_at(&self, facts: &Facts, now: f64) -> Result<(), AuthError> {
         match facts.issued_at {
             Some(NumericDate(issued)) if issued < 0.0 => Err(not_a_date("iat before 1970")),
