@@ -211,24 +211,6 @@ async fn r1_09_no_named_preset_turns_a_machine_into_a_user() {
     assert!(wrong.is_empty(), "{wrong:?} of {:?}", explanation.presets());
 }
 
-/// The claim of one warning says nothing about another.
-#[test]
-fn r1_10_two_missing_claims_of_one_issuer_are_two_warnings() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let log = crate::secrets::Log::default();
-        let issuer = MockIssuer::new("https://r1-ten.test");
-        let app = crate::support::router().layer(tower_oauth::OAuthLayer::new(issuer.verifier(API)));
-        let mut warned = Vec::new();
-        for claim in ["jti", "client_id"] {
-            let token = issuer.token("ada").scope("orders:read").claim(claim, Value::Null).sign();
-            log.capture(crate::support::get_with_token(&app, "/me", &token)).await;
-            warned.push(log.text().lines().filter(|line| line.contains(" WARN ") && line.contains(claim)).count() > 0);
-        }
-        assert_eq!(warned, [true, true], "{}", log.text());
-    });
-}
-
 /// The keys are stale, but usable, and the issuer is down for a while.
 #[tokio::test]
 async fn r1_13_explain_accepts_with_stale_keys_what_a_request_is_accepted_with() {
