@@ -3,7 +3,9 @@
 //!
 //! *In*: the facts of a token. *Out*: [`ActsFor`]. No rule refuses a token.
 
-use serde_json::{Map, Value};
+use std::collections::HashMap;
+
+use serde_json::{Value, value::RawValue};
 
 use super::Facts;
 use crate::acts_for::{ActingBasis, ActingRule, ActsFor};
@@ -32,16 +34,17 @@ impl ActingRule {
             ActingBasis::Users => ActsFor::User,
             ActingBasis::Clients => ActsFor::Client,
             ActingBasis::UserClaim(claim) => match claim_named(facts, claim) {
-                None => ActsFor::Client,
-                Some(Value::String(text)) if text.trim().is_empty() => ActsFor::Unknown,
-                Some(_) => ActsFor::User,
+                Ok(None) => ActsFor::Client,
+                Ok(Some(Value::String(text))) if text.trim().is_empty() => ActsFor::Unknown,
+                Ok(Some(_)) => ActsFor::User,
+                Err(_) => ActsFor::Unknown,
             },
             ActingBasis::ClientValue { claim, value } => match claim_named(facts, claim) {
-                Some(Value::String(found)) if *found == **value => ActsFor::Client,
-                None | Some(Value::String(_)) => ActsFor::User,
-                Some(Value::Array(found)) if found.iter().any(|found| found == &**value) => ActsFor::Client,
-                Some(Value::Array(found)) if found.iter().all(Value::is_string) => ActsFor::User,
-                Some(_) => ActsFor::Unknown,
+                Ok(Some(Value::String(found))) if *found == **value => ActsFor::Client,
+                Ok(None | Some(Value::String(_))) => ActsFor::User,
+                Ok(Some(Value::Array(found))) if found.iter().any(|found| found == &**value) => ActsFor::Client,
+                Ok(Some(Value::Array(found))) if found.iter().all(Value::is_string) => ActsFor::User,
+                Ok(Some(_)) | Err(_) => ActsFor::Unknown,
             },
         };
         let has_subject = facts.subject().is_some_and(|subject| !subject.trim().is_empty());
@@ -49,10 +52,12 @@ impl ActingRule {
     }
 }
 
-/// Returns the value of a claim. `null` counts as absent.
-fn claim_named(facts: &Facts, name: &str) -> Option<Value> {
-    let mut claims: Map<String, Value> = serde_json::from_str(facts.claims()).ok()?;
-    claims.remove(name).filter(|claim| !claim.is_null())
+/// Returns the value of a claim. `null` counts as absent. Reads no other claim: a user may have chosen its content, and
+/// `serde_json` gives some names of members a meaning of their own in a `Value`.
+fn claim_named(facts: &Facts, name: &str) -> serde_json::Result<Option<Value>> {
+    let claims: HashMap<String, &RawValue> = serde_json::from_str(facts.claims())?;
+    let value = claims.get(name).map(|value| serde_json::from_str(value.get())).transpose()?;
+    Ok(value.filter(|value: &Value| !value.is_null()))
 }
 
 /// The rule of RFC 9068 §2.2: the subject is the client, or a user.
