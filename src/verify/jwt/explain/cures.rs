@@ -9,7 +9,7 @@ use crate::{
     claims::Facts,
     error::Reason,
     keys::Algorithm,
-    verify::jwt::{JwtRules, OptionalClaim},
+    verify::jwt::{JwtRules, OptionalClaim, TokenTypes},
 };
 
 /// Returns the cures of a check. `facts` are the claims, if they can be read.
@@ -30,17 +30,26 @@ pub(super) fn cures(check: &Check, rules: &JwtRules, facts: Option<&Facts>) -> V
         }
         Reason::NotYetValid => clocks(facts.and_then(|facts| facts.not_before).map(|from| from.0 - now)),
         Reason::IssuedInTheFuture => clocks(facts.and_then(|facts| facts.issued_at).map(|issued| issued.0 - now)),
-        Reason::NotAnAccessToken => vec![
-            Cure::action("let the client send the access token, not the ID token"),
-            Cure::call(
-                "danger_accept_id_tokens",
-                "a token that only identifies a user to a client is accepted as a permission",
-            ),
-        ],
-        Reason::MissingClaim(name) => missing_claim(name, facts),
+        Reason::NotAnAccessToken => kind(rules, facts),
+        // The preset requires one of two claims, and no method relaxes that.
+        Reason::MissingClaim(_) if check.name == "kind" => vec![Cure::action(OTHER_TOKEN)],
+        Reason::MissingClaim(name) => missing_claim(name, rules, facts),
         Reason::SenderConstrained => vec![Cure::action("let the client ask for a token that is not bound to a key")],
         _ => vec![Cure::action("let the client send the token exactly as it got it from the issuer")],
     }
+}
+
+/// `danger_accept_id_tokens` helps only if nothing but a claim of an ID token is in the way.
+fn kind(rules: &JwtRules, facts: Option<&Facts>) -> Vec<Cure> {
+    let Some(facts) = facts.filter(|facts| rules.refuses_id_tokens && facts.id_token_claim.is_some()) else {
+        return vec![Cure::action(OTHER_TOKEN)];
+    };
+    let mut cures = vec![Cure::action("let the client send the access token, not the ID token")];
+    if rules.preset.is_none_or(|preset| preset.check(facts).is_ok()) {
+        let cost = "a token that only identifies a user to a client is accepted as a permission";
+        cures.push(Cure::call("danger_accept_id_tokens", cost));
+    }
+    cures
 }
 
 fn form(check: &Check) -> Vec<Cure> {
@@ -101,7 +110,10 @@ fn issuer(facts: Option<&Facts>) -> Vec<Cure> {
 }
 
 fn audience(facts: Option<&Facts>) -> Vec<Cure> {
-    let named = facts.and_then(|facts| facts.audience.iter().find_map(|text| facts.text(Some(text))));
+    let named = facts.and_then(|facts| {
+        let mut named = facts.audience.iter().filter_map(|text| facts.text(Some(text)));
+        named.find(|named| !named.trim().is_empty())
+    });
     let cost = "a token that a client got for another API with this audience is accepted here";
     let ask = Cure::action("let the client ask for a token for this API, or let the issuer add this API to aud");
     [ask].into_iter().chain(named.map(|named| Cure::call_with("audience", named, cost))).collect()
@@ -120,7 +132,9 @@ fn clocks(difference: Option<f64>) -> Vec<Cure> {
     cures
 }
 
-fn missing_claim(name: &str, facts: Option<&Facts>) -> Vec<Cure> {
+fn missing_claim(name: &str, rules: &JwtRules, facts: Option<&Facts>) -> Vec<Cure> {
+    // ID tokens of some providers lack these claims, and nothing else may keep them out.
+    let by_type = rules.types == TokenTypes::AccessToken;
     let without = |claim: OptionalClaim, cost| {
         let text = format!("OptionalClaim::{claim:?}");
         vec![Cure::call_as("accept_without", claim.name().to_owned(), &text, cost)]
@@ -135,11 +149,23 @@ fn missing_claim(name: &str, facts: Option<&Facts>) -> Vec<Cure> {
         ],
         "client_id" => {
             let named = facts.and_then(client_claim).map(|name| Cure::call_with("client_claim", name, ""));
-            let cost = "a token of a user can't be distinguished from one of a client";
+            let cost = if by_type {
+                "a token of a user can't be distinguished from one of a client"
+            } else {
+                "a token of a user can't be distinguished from one of a client, and an ID token, which may lack the client, \
+                 passes as an access token"
+            };
             named.into_iter().chain(without(OptionalClaim::ClientId, cost)).collect()
         }
         "sub" => without(OptionalClaim::Subject, "a token without sub acts for its client"),
-        "jti" => without(OptionalClaim::JwtId, "a single token can't be identified, in a log or to refuse it"),
+        "jti" if by_type => {
+            without(OptionalClaim::JwtId, "a single token can't be identified, in a log or to refuse it")
+        }
+        "jti" => without(
+            OptionalClaim::JwtId,
+            "a single token can't be identified, in a log or to refuse it, and an ID token, which may lack jti, passes as an \
+             access token",
+        ),
         "iat" => without(OptionalClaim::IssuedAt, "the age of a token is unknown"),
         _ => vec![Cure::action("let the issuer write this claim into its access tokens")],
     }
@@ -148,8 +174,11 @@ fn missing_claim(name: &str, facts: Option<&Facts>) -> Vec<Cure> {
 /// Returns the name of a claim that looks like the client.
 fn client_claim(facts: &Facts) -> Option<&'static str> {
     let claims: Map<String, Value> = serde_json::from_str(facts.claims()).ok()?;
-    ["azp", "cid", "appid", "clientId"].into_iter().find(|name| claims.get(*name).is_some_and(Value::is_string))
+    let has_text = |name: &&str| claims.get(*name).and_then(Value::as_str).is_some_and(|text| !text.trim().is_empty());
+    // A configured claim that is present counts more, even if it is blank.
+    ["azp", "cid", "appid", "clientId"].into_iter().find(has_text).filter(|_| facts.client_id().is_none())
 }
 
+const OTHER_TOKEN: &str = "let the client send the kind of token that the preset's documentation names";
 /// Maximum leeway, in seconds.
 const MAX_LEEWAY: f64 = 300.0;

@@ -77,7 +77,12 @@ impl JwtVerifier {
 
     /// Fetches the keys that are needed for a token.
     async fn fetch_keys(&self, token: &str) -> Result<(), AuthError> {
-        self.rules.issuer.warm_up().await?;
+        // A request is verified with old keys too, while new ones can't be fetched.
+        if let Err(error) = self.rules.issuer.warm_up().await
+            && self.rules.issuer.current_keys().set().is_none()
+        {
+            return Err(error);
+        }
         if let Err(Fault::NoKey(missing)) = self.rules.check_token(token.as_bytes()) {
             // If no refresh may start now, the token is explained with the known keys.
             self.wait_for_key(token, &missing).resolve().await.ok();

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Check, Explanation};
-use crate::verify::Preset;
+use crate::{error::quoted, verify::Preset};
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,7 +38,7 @@ impl fmt::Display for Explanation {
             writeln!(f, "\nPresets that accept the token's type and claims: {}", names.join(", "))?;
         }
         if let Some(acts_for) = self.acts_for {
-            writeln!(f, "\nThe token acts for: {acts_for:?}. Its scopes: {}", self.scopes.join(" "))?;
+            writeln!(f, "\nThe token acts for: {acts_for:?}. Its scopes: {}", quoted(&self.scopes.join(" ")))?;
         }
         Ok(())
     }
