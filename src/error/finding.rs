@@ -97,11 +97,14 @@ pub(crate) fn quoted_list<'t>(texts: impl IntoIterator<Item = &'t str>) -> Strin
 
 /// Returns how two identifiers differ, if they look like the same one.
 pub(crate) fn likely_slip(found: &str, expected: &str) -> Option<&'static str> {
-    let without_slash = |text: &str| text.strip_suffix('/').unwrap_or(text).to_owned();
-    let path = |text: &str| {
+    // Without copies: any client chooses the length of the text, and it is compared with every trusted issuer.
+    fn without_slash(text: &str) -> &str {
+        text.strip_suffix('/').unwrap_or(text)
+    }
+    fn path(text: &str) -> Option<&str> {
         let (_, rest) = text.split_once("://")?;
-        rest.find('/').map(|slash| rest.split_at(slash).1.to_owned())
-    };
+        rest.find('/').map(|slash| rest.split_at(slash).1)
+    }
     if found == expected {
         None
     } else if without_slash(found) == without_slash(expected) {
