@@ -345,12 +345,12 @@ fn parse_header<'b>(
     types: TokenTypes,
 ) -> Result<(SignatureAlgorithm, Option<Cow<'b, str>>), AuthError> {
     let header = jws.header_bytes(buffer).and_then(JoseHeader::parse).ok_or_else(findings::malformed_header)?;
-    if header.critical {
-        return Err(findings::critical_header());
-    }
-    // The header of a JWE has another `typ` and `alg`, but its form says more.
+    // The header of a JWE has another `typ` and `alg`, and may have `zip`, but its form says more.
     if header.algorithm.is_none() && jws.has_more_segments() {
         return Err(not_a_jws(jws.token()));
+    }
+    if header.critical {
+        return Err(findings::critical_header());
     }
     if !types.accept(header.typ.as_deref()) {
         return Err(findings::type_not_accepted(header.typ.as_deref(), types));
