@@ -32,7 +32,7 @@ async fn main() -> ExitCode {
     let arguments = match Arguments::parse(env::args().skip(1)) {
         Ok(Some(arguments)) => arguments,
         Ok(None) => {
-            println!("{USAGE}\n\nEnvironment:\n{}", jwt_settings::HELP);
+            println!("{USAGE}\n\nEnvironment:\n{}", jwt_settings::help());
             return ExitCode::SUCCESS;
         }
         Err(mistake) => {
@@ -54,7 +54,16 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let explanation = verifier.explain(bare(&token)).await;
+    let token = bare(&token);
+    if token.is_empty() {
+        eprintln!("there is no token: give it on standard input or as an argument");
+        return ExitCode::from(2);
+    }
+    if token.len() > MAX_TOKEN_BYTES {
+        println!("The token has {} bytes, and a server accepts {MAX_TOKEN_BYTES} (max_token_bytes).", token.len());
+        return ExitCode::FAILURE;
+    }
+    let explanation = verifier.explain(token).await;
     print!("{explanation}{}", suggestions::settings(&explanation));
     if explanation.is_accepted() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -98,7 +107,7 @@ fn verifier(jwks: Option<&str>) -> Result<JwtVerifier, Mistakes> {
 
 fn read_token() -> io::Result<String> {
     let mut token = String::new();
-    io::stdin().take(MAX_TOKEN_BYTES).read_to_string(&mut token)?;
+    io::stdin().take(MAX_INPUT_BYTES).read_to_string(&mut token)?;
     Ok(token)
 }
 
@@ -116,4 +125,6 @@ const USAGE: &str = "usage: explain_token [--jwks FILE] [TOKEN]
 
 Without TOKEN, or with -, the token is read from standard input.
   --jwks FILE       Read the issuer's keys from this file (JWK set, PEM or DER), and fetch nothing.";
-const MAX_TOKEN_BYTES: u64 = 64 * 1024;
+const MAX_INPUT_BYTES: u64 = 1024 * 1024;
+/// The default of `ResourceServerBuilder::max_token_bytes`.
+const MAX_TOKEN_BYTES: usize = 16 * 1024;

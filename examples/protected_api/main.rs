@@ -14,7 +14,7 @@
 //! | `OAUTH_ACCEPT` | What to accept beyond RFC 9068 and the preset, separated by commas or spaces; each weakens a check: `plain-type`, `missing-audience` (also in introspection responses), `id-tokens`, `plain-http`, `without-sub`, `without-client-id`, `without-iat`, `without-jti`. The names of the crate's methods are accepted too. |
 //! | `OAUTH_LEEWAY` | Tolerance for the difference of the clocks, in seconds. Default: 30. Maximum: 300. |
 //! | `OAUTH_HEADER` | A header that may contain the token, without a scheme, beside `Authorization`. Default: none; with the presets `cloudflare-access` and `google-iap`, the header in which they send it. |
-//! | `OAUTH_MODE` | `jwt` (default); `introspection`: introspects every token; `mixed`: introspects every token that is not a JWT of the issuer. |
+//! | `OAUTH_MODE` | `jwt` (default); `introspection`: introspects every token; `mixed`: introspects every opaque token. |
 //! | `OAUTH_CLIENT_ID`, `OAUTH_CLIENT_SECRET` | Credentials of this API at the introspection endpoint. |
 //! | `OAUTH_INTROSPECTION_URL` | Introspection endpoint, which implies `mixed`. Default: from the issuer's metadata. |
 //! | `OAUTH_INTROSPECTION_CACHE_SECONDS` | How long a verdict by introspection is cached. Default: 30. |

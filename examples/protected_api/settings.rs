@@ -32,8 +32,7 @@ pub(crate) fn help() -> String {
 {}
   OAUTH_HEADER      A header that may contain the token, without a scheme, beside Authorization. Default: none;
                     with a preset, the header in which the provider sends its token.
-  OAUTH_MODE        jwt (default); introspection: introspects every token; mixed: introspects every token that is
-                    not a JWT of the issuer.
+  OAUTH_MODE        jwt (default); introspection: introspects every token; mixed: introspects every opaque token.
   OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET
                     Credentials of this API at the introspection endpoint.
   OAUTH_INTROSPECTION_URL
@@ -41,7 +40,7 @@ pub(crate) fn help() -> String {
   OAUTH_INTROSPECTION_CACHE_SECONDS
                     How long a verdict by introspection is cached. Default: 30.
   RUST_LOG          Filter of the log, with the crate's own events. Default: info.",
-        jwt_settings::HELP
+        jwt_settings::help()
     )
 }
 

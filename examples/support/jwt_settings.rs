@@ -10,11 +10,17 @@ use tower_oauth::{
 
 use crate::mistakes::Mistakes;
 
-/// The variables that [`JwtSettings::read`] reads, for the text of `--help`.
-pub(crate) const HELP: &str = "  OAUTH_ISSUER      Issuer of the tokens. Required.
+/// Returns the text of `--help` about the variables that [`JwtSettings::read`] reads.
+pub(crate) fn help() -> String {
+    let presets: Vec<_> = Preset::all().iter().map(|preset| preset.as_str()).collect();
+    HELP.replace("{presets}", &presets.join(" "))
+}
+
+const HELP: &str = "  OAUTH_ISSUER      Issuer of the tokens. Required.
   OAUTH_AUDIENCE    Identifier of this API. Required.
   OAUTH_JWKS_URI    URL of the key set, for an issuer without metadata.
-  OAUTH_PRESET      The provider, such as keycloak. Default: none, for tokens that follow RFC 9068.
+  OAUTH_PRESET      The provider, such as keycloak. Default: none, for tokens that follow RFC 9068. One of:
+                    {presets}
   OAUTH_ACCEPT      What to accept beyond that, separated by commas or spaces. Each weakens a check.
                       plain-type         typ JWT, or none
                       missing-audience   tokens without aud, and introspection responses without it

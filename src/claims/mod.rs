@@ -110,6 +110,8 @@ pub(crate) struct TokenOrigin {
     pub(crate) verifier: Option<VerifierId>,
     /// Epoch of the key set that the signature was checked with. 0 if no key set was used.
     pub(crate) key_epoch: u64,
+    /// True if the header's `typ` says that it is an access token (RFC 9068 §2.1).
+    pub(crate) typed: bool,
 }
 
 /// Identifies a verifier of this crate within the process. Clones of a verifier have the same id.

@@ -140,7 +140,11 @@ pub(crate) fn unverified_payload(token: &str) -> Option<Vec<u8>> {
 /// that does not end, other text around it, which a header that the server accepts by name may have. So no malformed JWT counts as
 /// an opaque token.
 pub(crate) fn has_jwt_form(token: &str) -> bool {
-    let Some((header, _)) = token.split_once('.') else { return false };
+    token.split_ascii_whitespace().any(is_word_with_jwt_form)
+}
+
+fn is_word_with_jwt_form(word: &str) -> bool {
+    let Some((header, _)) = word.split_once('.') else { return false };
     let header = header.replace('+', "-").replace('/', "_");
     let is_base64 = |byte: char| byte.is_ascii_alphanumeric() || matches!(byte, '-' | '_');
     header.split(|byte| !is_base64(byte)).any(is_encoded_object)

@@ -35,7 +35,7 @@ pub use self::{
     cached::{CacheKey, CachedBuilder},
     dynamic_issuers::{DynamicIssuers, DynamicIssuersBuilder, IssuerInquiry},
     introspection::{ClientAuthentication, IntrospectionVerifierBuilder},
-    jwt::{Check, Cure, Explanation, JwtVerifierBuilder, OptionalClaim},
+    jwt::{Check, Cure, Explanation, JwtVerifierBuilder, OptionalClaim, SuitablePreset},
     jwt_or_opaque::JwtOrOpaqueBuilder,
     presented_token::{PresentedToken, TokenPermit},
     preset::UnknownPreset,

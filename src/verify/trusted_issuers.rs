@@ -36,6 +36,8 @@ use crate::{
 pub struct TrustedIssuers {
     id: VerifierId,
     verifiers: Arc<HashMap<Box<str>, JwtVerifier>>,
+    /// The first identifiers in the order of the alphabet. Any client can cause a refusal that lists them.
+    shown: Arc<[Box<str>]>,
 }
 
 impl TrustedIssuers {
@@ -56,7 +58,10 @@ impl TrustedIssuers {
             mistakes.add("issuers", "the list is empty", "give at least one verifier");
         }
         mistakes.finish()?;
-        Ok(Self { id: VerifierId::new(), verifiers: Arc::new(by_issuer) })
+        let mut shown: Vec<Box<str>> = by_issuer.keys().cloned().collect();
+        shown.sort_unstable();
+        shown.truncate(MAX_SHOWN);
+        Ok(Self { id: VerifierId::new(), verifiers: Arc::new(by_issuer), shown: shown.into() })
     }
 }
 
@@ -76,9 +81,7 @@ impl TrustedIssuers {
     }
 
     fn wrong_issuer(&self, found: &str) -> AuthError {
-        let mut trusted: Vec<&str> = self.verifiers.keys().map(|issuer| &**issuer).collect();
-        trusted.sort_unstable();
-        wrong_issuer(found, trusted.into_iter())
+        wrong_issuer(found, self.shown.iter().map(|issuer| &**issuer))
     }
 }
 
@@ -120,6 +123,9 @@ pub(super) fn unverified_token_issuer(token: &str) -> Result<String, AuthError> 
         Reason::WrongIssuer.because("claims without a readable iss", "the iss of a trusted issuer", change)
     })
 }
+
+/// Maximum number of issuers with which the `iss` of a refused token is compared for the log.
+const MAX_SHOWN: usize = 16;
 
 impl fmt::Debug for TrustedIssuers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

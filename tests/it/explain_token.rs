@@ -117,7 +117,7 @@ impl Setup {
 
     /// Adds the settings that the program names.
     fn with_named_settings(mut self, output: &Output) -> Self {
-        let named = output.text.lines().filter_map(|line| line.split_whitespace().nth(1)?.split_once('='));
+        let named = output.text.lines().filter_map(|line| line.split_whitespace().next()?.split_once('='));
         for (name, value) in named.filter(|(name, _)| name.starts_with("OAUTH_")) {
             self.settings.insert(name.to_owned(), value.to_owned());
         }
@@ -264,6 +264,38 @@ async fn set_up_10_the_token_is_opaque() {
 }
 
 #[test]
+fn all_relaxations_are_in_one_setting() {
+    let setup = Setup::right().without("OAUTH_PRESET");
+    let mut claims = claims();
+    claims["client_id"] = "web".into();
+    claims.as_object_mut().unwrap().remove("jti");
+    let header = json!({"alg": "ES256", "kid": realm().key_id(), "typ": "JWT"});
+    let token = realm().token("unused").sign_raw(header.to_string(), claims.to_string());
+    let Some(refused) = setup.explain(&token) else { return };
+    assert!(refused.text.contains("\n  OAUTH_ACCEPT=plain-type,without-jti\n"), "{}", refused.text);
+    let refused = Output { text: refused.text.replace("OAUTH_PRESET", "IGNORED"), ..refused };
+    assert_eq!(setup.with_named_settings(&refused).explain(&token).unwrap().status, Some(0));
+}
+
+#[test]
+fn a_value_of_the_token_is_quoted_for_a_shell() {
+    let token = signed(&json!({"iss": "https://x.test/$(id)'; touch y", "aud": "a b\u{1b}[2J"}));
+    let Some(output) = Setup::right().explain(&token) else { return };
+    assert!(output.text.contains(r"OAUTH_ISSUER='https://x.test/$(id)\'\''; touch y'"), "{}", output.text);
+    assert!(!output.text.contains('\u{1b}'), "{}", output.text);
+}
+
+#[test]
+fn no_setting_is_named_that_accepts_an_id_token() {
+    let setup = Setup::right().without("OAUTH_PRESET").with("OAUTH_AUDIENCE", "web");
+    let token = signed(&json!({"aud": "web", "nonce": "n", "at_hash": "h", "client_id": "web", "typ": "ID"}));
+    let Some(output) = setup.explain(&token) else { return };
+    assert!(output.text.contains("not_an_access_token"), "{}", output.text);
+    assert!(output.text.contains("let the client send the access token, not the ID token"), "{}", output.text);
+    assert!(!output.text.contains("plain-type") && !output.text.contains("accept_plain_jwt_type"), "{}", output.text);
+}
+
+#[test]
 fn the_program_names_every_wrong_setting_and_prints_its_usage() {
     let setup = Setup::right()
         .with("OAUTH_PRESET", "keycloack")
@@ -275,6 +307,10 @@ fn the_program_names_every_wrong_setting_and_prints_its_usage() {
         assert!(output.text.contains(name), "{}", output.text);
     }
     let without_keys = Setup { keys: json!({}), ..Setup::right() }.explain("AT-4711").unwrap();
+    let empty = Setup::right().explain("").unwrap();
+    assert!(empty.status == Some(2) && empty.text.contains("there is no token"), "{}", empty.text);
+    let large = Setup::right().explain(&"x".repeat(17_000)).unwrap();
+    assert!(large.status == Some(1) && large.text.contains("max_token_bytes"), "{}", large.text);
     assert!(without_keys.status == Some(2) && without_keys.text.contains("--jwks"), "{}", without_keys.text);
 }
 
@@ -333,12 +369,13 @@ async fn names_the_presets_that_accept_the_token_and_only_those() {
     let verifier = JwtVerifier::new(issuer.clone(), AUDIENCE).unwrap();
     let token = signed(&json!({}));
     let explanation = verifier.explain(&token).await;
-    assert!(explanation.presets().contains(&Preset::Keycloak), "{explanation}");
+    assert!(explanation.presets().iter().any(|suitable| suitable.preset == Preset::Keycloak), "{explanation}");
     assert_eq!(explanation.acts_for(), Some(ActsFor::Unknown));
     for preset in Preset::all() {
         let with_preset = JwtVerifier::builder(issuer.clone(), AUDIENCE).preset(*preset).build().unwrap();
         let accepts = is_accepted(with_preset, &token).await;
-        assert_eq!(accepts, explanation.presets().contains(preset), "{preset}");
+        let named = explanation.presets().iter().any(|suitable| suitable.preset == *preset);
+        assert_eq!(accepts, named, "{preset}");
     }
     let accepted = JwtVerifier::builder(issuer, AUDIENCE).preset(Preset::Keycloak).build().unwrap();
     let explanation = accepted.explain(&token).await;

@@ -5,7 +5,7 @@ mod material;
 mod support;
 
 mod answers;
-mod attack_r1;
+mod attacks;
 mod backends;
 mod cached;
 mod claims;

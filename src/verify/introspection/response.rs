@@ -81,7 +81,7 @@ impl IntrospectionRules {
         if let Some(error) = status.refusal() {
             return Ok(IntrospectionResult::NotBearer(error));
         }
-        let origin = TokenOrigin { verifier: Some(self.id), key_epoch: 0 };
+        let origin = TokenOrigin { verifier: Some(self.id), ..TokenOrigin::default() };
         let token = Token::from_claims(origin, text.to_owned(), &self.names)
             .map_err(|error| FetchError::new("a member of the response is malformed").with_source(error))?;
         Ok(IntrospectionResult::Active(token))

@@ -223,7 +223,7 @@ impl JwtVerifierBuilder {
 
     /// True if a token with a claim that only ID tokens have is refused. Some presets recognize ID tokens in another way.
     fn refuses_id_tokens(&self) -> bool {
-        self.plain_type && !self.id_tokens_accepted && !self.presets.iter().any(|preset| preset.recognizes_id_tokens())
+        !self.id_tokens_accepted && !self.presets.iter().any(|preset| preset.recognizes_id_tokens())
     }
 
     fn check_algorithms(&self, mistakes: &mut MistakeCollector) -> Vec<SignatureAlgorithm> {

@@ -17,6 +17,10 @@ pub(in crate::verify) fn not_a_jws(token: &[u8]) -> AuthError {
             "an encrypted token (JWE)".to_owned(),
             "let the issuer turn off the encryption of access tokens, or introspect the tokens (IntrospectionVerifier)",
         ),
+        3 if token.ends_with(b".") => (
+            "a JWT without a signature".to_owned(),
+            "let the issuer sign its tokens; an unsigned token is never accepted",
+        ),
         3 => ("a JWT with an empty segment".to_owned(), "let the client send the token exactly as it got it"),
         1 => (
             "an opaque token".to_owned(),
@@ -93,7 +97,7 @@ pub(super) fn bad_signature(keys: &KeySet, key_id: Option<&str>, algorithm: Sign
     let selected = keys.candidate_count(key_id, algorithm);
     let tried = selected.min(MAX_CANDIDATES);
     let (kid, algorithm) = (shown("kid", key_id), algorithm.as_str());
-    let found = format!("a signature ({kid}, alg {algorithm}) that none of the {tried} tried keys fits");
+    let found = format!("a signature ({kid}, alg {algorithm}) that no key fits; keys tried: {tried}");
     if tried < selected {
         let expected = format!("a key among the first {MAX_CANDIDATES}; not all {selected} keys were tried");
         return Finding::new(found, expected, "let the issuer write a kid into its tokens and its keys");
@@ -107,9 +111,12 @@ pub(super) fn missing_claim(name: &'static str) -> AuthError {
     let change = match name {
         "client_id" => {
             "name the claim with the client (client_claim), give the preset of the provider, or accept tokens without it \
-             (accept_without)"
+             (accept_without), if the ID tokens of the issuer are still refused then"
         }
-        "sub" | "iat" | "jti" => "give the preset of the provider, or accept tokens without it (accept_without)",
+        "sub" | "iat" | "jti" => {
+            "give the preset of the provider, or accept tokens without it (accept_without), if the ID tokens of the issuer \
+             are still refused then"
+        }
         _ => "let the issuer write it into its access tokens",
     };
     Reason::MissingClaim(name).because(format!("no {name}"), format!("{name} (RFC 9068 §2.2)"), change)

@@ -12,17 +12,20 @@
 mod builder;
 mod explain;
 mod findings;
+mod header;
 mod token_types;
 
-use std::{borrow::Cow, fmt, iter, sync::Arc};
+use std::{fmt, iter, sync::Arc};
 
 use arc_swap::ArcSwapOption;
 
 pub(super) use self::findings::not_a_jws;
+pub(crate) use self::header::check_signature;
+use self::header::{CheckedHeader, parse_header, verify_signature};
 pub(crate) use self::token_types::TokenTypes;
 pub use self::{
     builder::JwtVerifierBuilder,
-    explain::{Check, Cure, Explanation},
+    explain::{Check, Cure, Explanation, SuitablePreset},
 };
 use super::{
     CacheKey, PresentedToken, Verdict, Verify,
@@ -36,7 +39,7 @@ use crate::{
     config_error::ConfigError,
     error::{AuthError, Reason},
     issuer::Issuer,
-    jws::{Compact, HeaderBuffer, JoseHeader, SignatureAlgorithm},
+    jws::{Compact, HeaderBuffer, SignatureAlgorithm},
     keys::{KeySet, SharedSecret, remote::MissingKey},
     token::Token,
 };
@@ -54,7 +57,7 @@ struct JwtRules {
     expected: Expected,
     algorithms: Vec<SignatureAlgorithm>,
     types: TokenTypes,
-    /// True if a claim that only ID tokens have is refused.
+    /// True if a claim that only ID tokens have is refused, in a token whose type may be that of an ID token.
     refuses_id_tokens: bool,
     missing_audience_accepted: bool,
     optional_claims: Vec<OptionalClaim>,
@@ -69,6 +72,7 @@ struct KnownHeader {
     text: Box<[u8]>,
     algorithm: SignatureAlgorithm,
     key_id: Option<Box<str>>,
+    typed: bool,
 }
 
 /// A claim that RFC 9068 §2.2 requires and some servers leave out. `iss`, `aud` and `exp` are always required.
@@ -170,7 +174,7 @@ impl Verify for JwtVerifier {
     /// claims and the settings can't have changed.
     fn is_still_valid(&self, token: &Token) -> bool {
         let facts = token.facts();
-        let TokenOrigin { verifier, key_epoch } = facts.origin;
+        let TokenOrigin { verifier, key_epoch, .. } = facts.origin;
         if verifier != Some(self.rules.id) {
             return false;
         }
@@ -242,34 +246,37 @@ impl JwtRules {
 
     fn check_token(&self, token: &[u8]) -> Result<Token, Fault> {
         let jws = Compact::split(token).ok_or_else(|| not_a_jws(token))?;
-        let key_epoch = self.check_signature(&jws)?;
+        let (key_epoch, typed) = self.check_signature(&jws)?;
         // A JWT is UTF-8 (RFC 8725 §3.7).
         let claims = jws.payload().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(Reason::MalformedClaims)?;
-        let origin = TokenOrigin { verifier: Some(self.id), key_epoch };
+        let origin = TokenOrigin { verifier: Some(self.id), key_epoch, typed };
         let token = Token::from_claims(origin, claims, &self.names)?;
         self.check_claims(token.facts())?;
         Ok(token)
     }
 
-    /// Returns the epoch of the key set that the signature was checked with.
-    fn check_signature(&self, jws: &Compact<'_>) -> Result<u64, Fault> {
+    /// Returns the epoch of the key set that the signature was checked with, and whether `typ` says that it is an access token.
+    fn check_signature(&self, jws: &Compact<'_>) -> Result<(u64, bool), Fault> {
         let keys = self.issuer.current_keys();
+        let epoch = keys.set().map_or(0, KeySet::epoch);
         let known = self.known_header.load();
         if let Some(known) = known.as_ref().filter(|known| *known.text == *jws.header()) {
             verify_signature(jws, keys.set(), known.algorithm, known.key_id.as_deref())?;
+            Ok((epoch, known.typed))
         } else {
             let mut buffer = HeaderBuffer::new();
-            let (algorithm, key_id) = parse_header(jws, &mut buffer, &self.algorithms, self.types)?;
+            let header = parse_header(jws, &mut buffer, &self.algorithms, self.types)?;
+            let CheckedHeader { algorithm, key_id, typed } = header;
             verify_signature(jws, keys.set(), algorithm, key_id.as_deref())?;
             let withdrawn = |id: &str| !keys.set().is_some_and(|keys| keys.has_key_id(id));
             // Caches the first header until its key is withdrawn. If tokens with two headers alternate, a cache of the latest
             // header would never hit.
             if known.as_ref().is_none_or(|known| known.key_id.as_deref().is_some_and(withdrawn)) {
                 let (text, key_id) = (jws.header().into(), key_id.as_deref().map(Into::into));
-                self.known_header.store(Some(Arc::new(KnownHeader { text, algorithm, key_id })));
+                self.known_header.store(Some(Arc::new(KnownHeader { text, algorithm, key_id, typed })));
             }
+            Ok((epoch, typed))
         }
-        Ok(keys.set().map_or(0, KeySet::epoch))
     }
 
     /// True if the unverified `iss` is our issuer.
@@ -294,7 +301,7 @@ impl JwtRules {
 
     /// Checks the claims that distinguish access tokens from other kinds of tokens.
     fn check_kind(&self, facts: &Facts) -> Result<(), AuthError> {
-        if self.refuses_id_tokens {
+        if self.refuses_id_tokens && !facts.origin.typed {
             refuse_id_token(facts)?;
         }
         self.preset.map_or(Ok(()), |preset| preset.check(facts))
@@ -323,67 +330,6 @@ impl JwtRules {
         }
         self.expected.check_audience(audience)
     }
-}
-
-/// Checks the header and the signature, but no claims. `testing` uses it for published test vectors.
-pub(crate) fn check_signature(
-    jws: &Compact<'_>,
-    keys: Option<&KeySet>,
-    algorithms: &[SignatureAlgorithm],
-    types: TokenTypes,
-) -> Result<(), Fault> {
-    let mut buffer = HeaderBuffer::new();
-    let (algorithm, key_id) = parse_header(jws, &mut buffer, algorithms, types)?;
-    verify_signature(jws, keys, algorithm, key_id.as_deref())
-}
-
-/// Checks the header. Returns its algorithm and `kid`.
-fn parse_header<'b>(
-    jws: &Compact<'_>,
-    buffer: &'b mut HeaderBuffer,
-    algorithms: &[SignatureAlgorithm],
-    types: TokenTypes,
-) -> Result<(SignatureAlgorithm, Option<Cow<'b, str>>), AuthError> {
-    let header = jws.header_bytes(buffer).and_then(JoseHeader::parse).ok_or_else(findings::malformed_header)?;
-    // The header of a JWE has another `typ` and `alg`, and may have `zip`, but its form says more.
-    if header.algorithm.is_none() && jws.has_more_segments() {
-        return Err(not_a_jws(jws.token()));
-    }
-    if header.critical {
-        return Err(findings::critical_header());
-    }
-    if !types.accept(header.typ.as_deref()) {
-        return Err(findings::type_not_accepted(header.typ.as_deref(), types));
-    }
-    match header.algorithm.filter(|algorithm| algorithms.contains(algorithm)) {
-        Some(algorithm) => Ok((algorithm, header.key_id)),
-        None => Err(findings::algorithm_not_accepted(&header, algorithms)),
-    }
-}
-
-/// Checks the signature with the keys that the header selects.
-fn verify_signature(
-    jws: &Compact<'_>,
-    keys: Option<&KeySet>,
-    algorithm: SignatureAlgorithm,
-    key_id: Option<&str>,
-) -> Result<(), Fault> {
-    let no_key = || findings::no_key(keys, key_id, algorithm);
-    let Some(keys) = keys else { return Err(Fault::NoKey(MissingKey::unknown(key_id, None, no_key()))) };
-    let mut candidates = keys.candidates(key_id, algorithm).peekable();
-    let has_candidates = candidates.peek().is_some();
-    if jws.is_signed_by(candidates) {
-        return Ok(());
-    }
-    // At most keys without a `kid` were tried if this one is unknown. The issuer may have published it since.
-    Err(Fault::NoKey(if key_id.is_some_and(|key_id| !keys.has_key_id(key_id)) {
-        MissingKey::unknown(key_id, Some(keys), no_key())
-    } else if has_candidates {
-        let finding = findings::bad_signature(keys, key_id, algorithm);
-        MissingKey::mismatched(key_id, keys, Reason::BadSignature, finding)
-    } else {
-        MissingKey::mismatched(key_id, keys, Reason::UnknownKey, no_key())
-    }))
 }
 
 impl fmt::Debug for JwtVerifier {

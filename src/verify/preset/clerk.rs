@@ -25,7 +25,11 @@ pub(super) const PROFILE: Profile = Profile {
 fn check(facts: &Facts) -> Result<(), AuthError> {
     let provider = claims::ProviderClaims::of(facts)?;
     let is_active = provider.sts.is_none() || claims::is(provider.sts.as_ref(), "active");
-    claims::require(is_active, "the session status sts: active, which a session has when the login is complete")
+    claims::require(is_active, "the session status sts: active, which a session has when the login is complete")?;
+    // The ID token of an OAuth application has none of these marks.
+    let has_mark = provider.sid.is_some() || provider.azp.is_some() || facts.client_id().is_some();
+    let is_machine = facts.subject().is_some_and(|subject| claims::has_prefix(subject, "mch_"));
+    claims::require(has_mark || is_machine, "one of the claims sid, azp and client_id, or a sub that is a machine")
 }
 
 /// The origin of the web application replaces `aud` in a session token, and the client in an OAuth access token. A custom

@@ -187,8 +187,8 @@ pub enum Preset {
     /// the keys are at `{issuer}/.well-known/jwks.json`. The audiences are the origins of the web applications, such as
     /// `https://app.example.com`, and the ids of the OAuth applications.
     ///
-    /// - Accepts `typ: JWT` or a missing `typ`. The cost: an ID token is refused only by its audience, or if it has `nonce`,
-    ///   `at_hash` or `c_hash`.
+    /// - Accepts `typ: JWT` or a missing `typ`, and requires `sid`, `azp`, `client_id` or a machine as `sub`. The cost: an ID
+    ///   token is refused only if it has none of these, or `nonce`, `at_hash` or `c_hash`.
     /// - Accepts a token without `aud` if `azp` (the origin) is a configured audience, or, where there is neither `azp` nor `sid`,
     ///   `client_id`. The cost: the token is bound to an application, not to an API. A native application sends no origin, so its
     ///   session token is refused: give it a JWT template with an `aud`.
@@ -202,7 +202,7 @@ pub enum Preset {
     /// WorkOS AuthKit, with an environment. Its issuer is `https://api.workos.com`, or a URL below it with the client id, or the
     /// AuthKit domain. Set `jwks_uri` to `https://api.workos.com/sso/jwks/{client id}`. The audience is the client id.
     ///
-    /// - Accepts `typ: JWT` or a missing `typ`. The cost: as for [`Clerk`](Self::Clerk).
+    /// - Accepts `typ: JWT` or a missing `typ`, and requires `sid` or a client as `sub`, which ID tokens lack. No cost.
     /// - Accepts a token without `aud`. If it has a `client_id`, that must be a configured audience. The cost: every session token
     ///   of the environment is accepted, whatever application it was issued to.
     /// - Accepts tokens without `jti` and without a client. The cost: as for [`Supabase`](Self::Supabase).

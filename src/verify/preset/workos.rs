@@ -6,7 +6,7 @@
 //! header, and that the `sub` of a machine-to-machine application is its client id, which begins with `client_`.
 
 use super::{Profile, claims};
-use crate::{acts_for::ActsFor, claims::Facts, verify::OptionalClaim};
+use crate::{acts_for::ActsFor, claims::Facts, error::AuthError, verify::OptionalClaim};
 
 pub(super) const PROFILE: Profile = Profile {
     relax: |builder| {
@@ -16,10 +16,18 @@ pub(super) const PROFILE: Profile = Profile {
             .accept_without(OptionalClaim::ClientId)
             .danger_accept_missing_audience()
     },
+    check,
     acts_for,
     audience: |facts| facts.client_id().map(str::to_owned),
     ..Profile::RFC9068
 };
+
+/// An ID token has neither `sid` nor the client as `sub`.
+fn check(facts: &Facts) -> Result<(), AuthError> {
+    let provider = claims::ProviderClaims::of(facts)?;
+    let is_machine = facts.subject().is_some_and(|subject| claims::has_prefix(subject, "client_"));
+    claims::require(claims::has_text(provider.sid.as_ref()) || is_machine, "the claim sid, or a sub that is a client")
+}
 
 fn acts_for(facts: &Facts) -> ActsFor {
     let Ok(provider) = claims::ProviderClaims::of(facts) else { return ActsFor::Unknown };

@@ -18,7 +18,7 @@ pub(super) fn cures(check: &Check, rules: &JwtRules, facts: Option<&Facts>) -> V
     let now = rules.expected.now();
     match reason {
         Reason::NotAJws => form(check),
-        Reason::TypeNotAccepted => typ(check),
+        Reason::TypeNotAccepted => typ(check, facts),
         Reason::AlgorithmNotAccepted => algorithm(check),
         Reason::UnknownKey | Reason::BadSignature => key(check),
         Reason::Unavailable => vec![Cure::action("check that this program can reach the issuer")],
@@ -53,6 +53,9 @@ fn kind(rules: &JwtRules, facts: Option<&Facts>) -> Vec<Cure> {
 }
 
 fn form(check: &Check) -> Vec<Cure> {
+    if check.found().contains("without a signature") {
+        return vec![Cure::action("let the issuer sign its tokens; an unsigned token is never accepted")];
+    }
     let introspect = Cure::call("IntrospectionVerifier::new", "a request to the issuer for each new token");
     if check.found().contains("encrypted") {
         let unencrypted = Cure::action("let the issuer turn off the encryption of access tokens for this API");
@@ -63,7 +66,10 @@ fn form(check: &Check) -> Vec<Cure> {
     vec![introspect, jwt]
 }
 
-fn typ(check: &Check) -> Vec<Cure> {
+fn typ(check: &Check, facts: Option<&Facts>) -> Vec<Cure> {
+    if facts.is_some_and(|facts| facts.id_token_claim.is_some()) {
+        return vec![Cure::action("let the client send the access token, not the ID token")];
+    }
     if matches!(check.found().to_ascii_lowercase().as_str(), "no typ" | r#"typ "jwt""# | r#"typ "application/jwt""#) {
         let cost = "an ID token of the issuer is refused only by its audience, and by nonce, at_hash and c_hash";
         return vec![Cure::call("accept_plain_jwt_type", cost)];
@@ -84,7 +90,12 @@ fn algorithm(check: &Check) -> Vec<Cure> {
     }
     let mut cures = vec![Cure::action("let the issuer sign with an accepted algorithm")];
     if name.parse::<Algorithm>().is_ok() {
-        cures.push(Cure::call_as("algorithms", name.to_owned(), &format!("[Algorithm::{name}]"), ""));
+        cures.push(Cure::call_as(
+            "algorithms",
+            name.to_owned(),
+            &format!("[Algorithm::{name}]"),
+            "the list replaces the current one",
+        ));
     }
     cures
 }

@@ -4,12 +4,12 @@
 
 use super::Check;
 use crate::{
-    claims::{Facts, NumericDate, TokenOrigin},
+    claims::{Audience, Facts, NumericDate, TokenOrigin},
     error::{AuthError, Reason, quoted},
     jws::{Compact, HeaderBuffer, JoseHeader},
     keys::KeySet,
     token::Token,
-    verify::jwt::{Fault, JwtRules, OptionalClaim, findings, not_a_jws, verify_signature},
+    verify::jwt::{Fault, JwtRules, OptionalClaim, TokenTypes, findings, header::verify_signature, not_a_jws},
 };
 
 /// The checks of a token, and its claims if they can be read. The claims are not verified.
@@ -23,13 +23,16 @@ pub(super) fn judge(rules: &JwtRules, token: &str) -> Judgement {
     let malformed = || Judgement { checks: vec![Check::failed("form", &not_a_jws(token.as_bytes()))], claims: None };
     let Some(jws) = Compact::split(token.as_bytes()) else { return malformed() };
     let mut checks = vec![Check::passed("form", "three segments", "three segments")];
-    let mut buffer = HeaderBuffer::new();
+    let (mut buffer, mut typed) = (HeaderBuffer::new(), false);
     match jws.header_bytes(&mut buffer).and_then(JoseHeader::parse) {
         Some(header) if header.algorithm.is_none() && jws.has_more_segments() => return malformed(),
-        Some(header) => checks.extend(judge_header(rules, &jws, &header)),
+        Some(header) => {
+            typed = TokenTypes::AccessToken.accept(header.typ.as_deref());
+            checks.extend(judge_header(rules, &jws, &header));
+        }
         None => checks.push(Check::failed("header", &findings::malformed_header())),
     }
-    let claims = match read_claims(rules, &jws) {
+    let claims = match read_claims(rules, &jws, typed) {
         Ok(token) => Some(token),
         Err(error) => {
             checks.push(Check::failed("claims", &error));
@@ -42,9 +45,9 @@ pub(super) fn judge(rules: &JwtRules, token: &str) -> Judgement {
     Judgement { checks, claims }
 }
 
-fn read_claims(rules: &JwtRules, jws: &Compact<'_>) -> Result<Token, AuthError> {
+fn read_claims(rules: &JwtRules, jws: &Compact<'_>, typed: bool) -> Result<Token, AuthError> {
     let claims = jws.payload().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(Reason::MalformedClaims)?;
-    Token::from_claims(TokenOrigin::default(), claims, &rules.names)
+    Token::from_claims(TokenOrigin { typed, ..TokenOrigin::default() }, claims, &rules.names)
 }
 
 fn judge_header(rules: &JwtRules, jws: &Compact<'_>, header: &JoseHeader<'_>) -> Vec<Check> {
@@ -83,27 +86,31 @@ fn judge_claims(rules: &JwtRules, facts: &Facts) -> Vec<Check> {
     let (not_before, issued_at) =
         (rules.expected.check_not_before(facts, now), rules.expected.check_issued_at(facts, now));
     let date = |date: Option<NumericDate>| date.map_or_else(|| "absent".to_owned(), |date| relative(date, now));
+    let required = |claim: OptionalClaim| match claim.missing_in(facts) {
+        Some(name) if !rules.optional_claims.contains(&claim) => Err(findings::missing_claim(name)),
+        _ => Ok(()),
+    };
     let bound = if facts.confirmation { Err(AuthError::sender_constrained()) } else { Ok(()) };
     let mut checks = vec![
         Check::of("iss", rules.check_issuer(facts), format!("iss {}", quoted(issuer)), quoted(ours)),
-        Check::of("aud", rules.check_audience(facts), "this API", rules.expected.description()),
+        Check::of("aud", rules.check_audience(facts), audience(facts), rules.expected.description()),
         Check::of("exp", expiry, date(facts.expires_at), "a time in the future"),
         Check::of("nbf", not_before, date(facts.not_before), "absent, or a time in the past"),
-        Check::of("iat", issued_at, date(facts.issued_at), "a time in the past"),
+        Check::of("iat", required(OptionalClaim::IssuedAt).and(issued_at), date(facts.issued_at), "a time in the past"),
         Check::of("kind", rules.check_kind(facts), "an access token", "an access token"),
         Check::of("cnf", bound, "absent", "absent: a bearer token"),
     ];
-    for claim in OptionalClaim::ALL {
-        let (name, required) = (claim.name(), !rules.optional_claims.contains(&claim));
-        match claim.missing_in(facts) {
-            Some(name) if required => checks.push(Check::failed(name, &findings::missing_claim(name))),
-            Some(_) => checks.push(Check::passed(name, "absent", "not required")),
-            // `iat` has a row already.
-            None if claim == OptionalClaim::IssuedAt => {}
-            None => checks.push(Check::passed(name, "present", "present")),
-        }
+    // `iat` has a row already.
+    for claim in OptionalClaim::ALL.into_iter().filter(|claim| *claim != OptionalClaim::IssuedAt) {
+        let found = if claim.missing_in(facts).is_none() { "present" } else { "absent" };
+        checks.push(Check::of(claim.name(), required(claim), found, "present, unless it is not required"));
     }
     checks
+}
+
+/// Returns what to show of an accepted `aud`.
+fn audience(facts: &Facts) -> &'static str {
+    if matches!(facts.audience, Audience::Absent) { "absent" } else { "this API" }
 }
 
 fn relative(NumericDate(date): NumericDate, now: f64) -> String {

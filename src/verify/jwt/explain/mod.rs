@@ -28,10 +28,20 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Explanation {
     checks: Vec<Check>,
-    presets: Vec<Preset>,
+    presets: Vec<SuitablePreset>,
     /// `None` if the claims could not be read.
     acts_for: Option<ActsFor>,
     scopes: Vec<String>,
+}
+
+/// A preset that accepts the type and the claims of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SuitablePreset {
+    /// The preset. Use it only if it is that of the issuer's provider.
+    pub preset: Preset,
+    /// For whom the token would act with it.
+    pub acts_for: ActsFor,
 }
 
 /// One check of a token.
@@ -91,16 +101,17 @@ impl JwtVerifier {
     }
 
     /// Returns the presets with which no check of the token's type or claims fails, if one fails without them.
-    fn suitable_presets(&self, token: &str, checks: &[Check]) -> Vec<Preset> {
-        let suits = |preset: &Preset| {
-            let verifier = JwtVerifierBuilder::from_rules(&self.rules).preset(*preset).build();
-            verifier.is_ok_and(|verifier| !judge(&verifier.rules, token).checks.iter().any(Check::may_depend_on_preset))
-        };
-        if checks.iter().any(Check::may_depend_on_preset) {
-            Preset::all().iter().copied().filter(suits).collect()
-        } else {
-            Vec::new()
+    fn suitable_presets(&self, token: &str, checks: &[Check]) -> Vec<SuitablePreset> {
+        if !checks.iter().any(Check::may_depend_on_preset) {
+            return Vec::new();
         }
+        let suitable = |preset: &Preset| {
+            let verifier = JwtVerifierBuilder::from_rules(&self.rules).preset(*preset).build().ok()?;
+            let Judgement { checks, claims } = judge(&verifier.rules, token);
+            let suits = !checks.iter().any(Check::may_depend_on_preset);
+            suits.then_some(SuitablePreset { preset: *preset, acts_for: claims?.acts_for() })
+        };
+        Preset::all().iter().filter_map(suitable).collect()
     }
 }
 
@@ -124,8 +135,11 @@ impl Explanation {
 
     /// Returns the presets that accept what this verifier refuses: the token's type, and missing or other claims. Empty if the
     /// verifier accepts them without another preset.
+    ///
+    /// Several presets may accept a token, and some of them accept much. Use one only if it is that of the issuer's provider;
+    /// the docs of [`Preset`] state the cost of each.
     #[must_use]
-    pub fn presets(&self) -> &[Preset] {
+    pub fn presets(&self) -> &[SuitablePreset] {
         &self.presets
     }
 

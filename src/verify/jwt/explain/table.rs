@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::{Check, Explanation};
-use crate::{error::quoted, verify::Preset};
+use super::{Check, Explanation, SuitablePreset};
+use crate::error::quoted;
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,8 +34,13 @@ impl fmt::Display for Explanation {
             }
         }
         if !self.presets.is_empty() {
-            let names: Vec<_> = self.presets.iter().copied().map(Preset::as_str).collect();
-            writeln!(f, "\nPresets that accept the token's type and claims: {}", names.join(", "))?;
+            writeln!(
+                f,
+                "\nPresets that accept the token's type and claims. Use one only if it is that of your provider:"
+            )?;
+            for SuitablePreset { preset, acts_for } in &self.presets {
+                writeln!(f, "  - {preset} (the token then acts for: {acts_for:?})")?;
+            }
         }
         if let Some(acts_for) = self.acts_for {
             writeln!(f, "\nThe token acts for: {acts_for:?}. Its scopes: {}", quoted(&self.scopes.join(" ")))?;
