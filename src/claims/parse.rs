@@ -399,7 +399,7 @@ mod tests {
     fn names_the_first_claim_of_an_id_token_that_is_not_null() {
         for (claims, found) in [
             (r#"{"nonce":"n"}"#, Some("nonce")),
-            (r#"{"c_hash":"c","at_hash":{"any":1}}"#, Some("at_hash")),
+            (r#"{"c_hash":"c","at_hash":{"any":1}}"#, Some("c_hash")),
             (r#"{"nonce":null,"c_hash":false}"#, Some("c_hash")),
             (r#"{"nonce":null,"at_hash":null,"c_hash":null}"#, None),
             (r#"{"sub":"ada"}"#, None),

@@ -140,7 +140,8 @@ pub(crate) fn unverified_payload(token: &str) -> Option<Vec<u8>> {
 /// that does not end, other text around it, which a header that the server accepts by name may have. So no malformed JWT counts as
 /// an opaque token.
 pub(crate) fn has_jwt_form(token: &str) -> bool {
-    token.split_ascii_whitespace().any(is_word_with_jwt_form)
+    let is_b64token = |character: char| character.is_ascii_alphanumeric() || "-._~+/=".contains(character);
+    token.split(|character| !is_b64token(character)).any(is_word_with_jwt_form)
 }
 
 fn is_word_with_jwt_form(word: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    time::{Duration, Instant, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -13,7 +13,7 @@ use tower_oauth::{
     acts_for::{ActingRule, ActsFor},
     keys::{Algorithm, KeySet},
     testing::{ManualClock, MockIssuer},
-    verify::{Check, Explanation, JwtVerifierBuilder, OptionalClaim, TrustedIssuers, Verify},
+    verify::{Check, Explanation, JwtVerifierBuilder, OptionalClaim, Verify},
 };
 
 use crate::{introspection::IntrospectionFixture, support::API};
@@ -125,33 +125,6 @@ async fn an_explanation_has_no_control_characters_of_the_token() {
     let long = claims(&json!({"sub": "ada", "aud": "other", "scope": "x".repeat(9000)}));
     let shown = verifier.explain(&signed(&header("JWT"), &long)).await.to_string();
     assert!(shown.len() < 8000, "{} bytes", shown.len());
-}
-
-/// Before any signature is checked: the length of a foreign `iss` is not multiplied by the number of trusted issuers.
-#[tokio::test]
-async fn a_long_foreign_issuer_costs_little_more_than_a_short_one() {
-    let verifiers = (0..2000).map(|number| {
-        let keys = KeySet::from_json(json!({ "keys": [signer().jwk()] }).to_string()).unwrap();
-        JwtVerifier::new(Issuer::from_keys(format!("https://t{number}.test/realms/{number}"), keys).unwrap(), API)
-            .unwrap()
-    });
-    let verifier = TrustedIssuers::new(verifiers).unwrap();
-    let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
-    let mut times = Vec::new();
-    for length in [1, 11_000] {
-        let iss = format!("https://evil.test/{}", "a".repeat(length));
-        let token = format!("{}.{}.QUJD", encode(r#"{"alg":"ES256"}"#), encode(&json!({ "iss": iss }).to_string()));
-        assert!(token.len() < 16 * 1024);
-        let mut best = Duration::MAX;
-        for _ in 0..40 {
-            let start = Instant::now();
-            assert_eq!(verify(verifier.clone(), &token).await.unwrap_err().reason(), "wrong_issuer");
-            best = best.min(start.elapsed());
-        }
-        times.push(best);
-    }
-    println!("r1_05: {times:?}");
-    assert!(times[1] < times[0] * 2, "{times:?}");
 }
 
 #[tokio::test]

@@ -45,7 +45,9 @@ fn kind(rules: &JwtRules, facts: Option<&Facts>) -> Vec<Cure> {
         return vec![Cure::action(OTHER_TOKEN)];
     };
     let mut cures = vec![Cure::action("let the client send the access token, not the ID token")];
-    if rules.preset.is_none_or(|preset| preset.check(facts).is_ok()) {
+    // The method is a mistake where plain types are not accepted.
+    let is_plain = rules.types == TokenTypes::AccessTokenOrPlain;
+    if is_plain && rules.preset.is_none_or(|preset| preset.check(facts).is_ok()) {
         let cost = "a token that only identifies a user to a client is accepted as a permission";
         cures.push(Cure::call("danger_accept_id_tokens", cost));
     }
