@@ -409,7 +409,9 @@ async fn fetches_the_keys_that_the_token_needs_and_says_if_that_fails() {
     let token = MockIssuer::new("http://127.0.0.1:1").token("ada").sign();
     let explanation = verifier.explain(&token).await;
     assert_eq!(failed(&explanation), ["signature"], "{explanation}");
-    assert_eq!(explanation.failed().next().unwrap().reason(), Some("unavailable"));
+    let check = explanation.failed().next().unwrap();
+    assert_eq!(check.reason(), Some("unavailable"));
+    assert!(check.found().starts_with("no keys: ") && check.found().contains("http://127.0.0.1:1/"), "{check:?}");
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use self::{
 use super::{Fault, JwtVerifier, JwtVerifierBuilder};
 use crate::{
     acts_for::ActsFor,
-    error::{AuthError, Finding, Reason},
+    error::{AuthError, Finding, Reason, causes},
     token::Token,
     verify::Preset,
 };
@@ -74,6 +74,8 @@ impl JwtVerifier {
         if let Some(error) = unavailable
             && let Some(check) = checks.iter_mut().find(|check| check.name == "signature")
         {
+            let found = causes(&error).map_or_else(|| error.to_string(), |causes| format!("no keys: {causes}"));
+            let error = error.with_finding(Finding::new(found, "the issuer's keys", ""));
             *check = Check::failed("signature", &error);
         }
         let facts = claims.as_ref().map(Token::facts);
