@@ -460,7 +460,7 @@ async fn sub_client_id_iat_and_jti_are_required_by_default() {
 }
 
 #[tokio::test]
-async fn no_setting_makes_iss_aud_or_exp_optional() {
+async fn no_relaxation_of_another_claim_makes_iss_aud_or_exp_optional() {
     let fixture = fixture_with(|verifier| {
         let all = [OptionalClaim::Subject, OptionalClaim::ClientId, OptionalClaim::IssuedAt, OptionalClaim::JwtId];
         all.into_iter().fold(verifier.accept_plain_jwt_type(), JwtVerifierBuilder::accept_without)
@@ -468,6 +468,11 @@ async fn no_setting_makes_iss_aud_or_exp_optional() {
     for name in ["iss", "aud", "exp"] {
         assert!(!fixture.accepts(&fixture.token().without_claim(name)).await, "{name}");
     }
+    let fixture = fixture_with(JwtVerifierBuilder::danger_accept_missing_audience);
+    for name in ["iss", "exp"] {
+        assert!(!fixture.accepts(&fixture.token().without_claim(name)).await, "{name}");
+    }
+    assert!(fixture.accepts(&fixture.token().without_claim("aud")).await);
 }
 
 #[tokio::test]
