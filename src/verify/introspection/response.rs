@@ -187,7 +187,7 @@ pub(super) fn is_unsupported_token_type(body: &[u8]) -> bool {
     struct ErrorResponse {
         error: String,
     }
-    let error = str::from_utf8(body).ok().and_then(|text| object::<ErrorResponse>(text).ok());
+    let error = issuer_text(body).ok().and_then(|text| object::<ErrorResponse>(text).ok());
     error.is_some_and(|response| response.error == "unsupported_token_type")
 }
 
