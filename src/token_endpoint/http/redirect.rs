@@ -66,7 +66,9 @@ fn has_valid_port(authority: &Authority) -> bool {
 /// True for a scheme in lower case that an app can have for itself (RFC 8252 §7.1). False for schemes that browsers, operating
 /// systems and mail programs use: a redirect to them could run a script or reach another program.
 pub(crate) fn is_private_scheme(scheme: &str) -> bool {
-    let is_public = PUBLIC_SCHEMES.contains(&scheme) || PUBLIC_PREFIXES.iter().any(|prefix| scheme.starts_with(prefix));
+    let is_public = PUBLIC_SCHEMES.contains(&scheme)
+        || PUBLIC_PREFIXES.iter().any(|prefix| scheme.starts_with(prefix))
+        || scheme.ends_with(PUBLIC_SUFFIX);
     is_scheme(scheme) && !scheme.contains(char::is_uppercase) && !is_public
 }
 
@@ -144,52 +146,81 @@ const LOCALHOST_PORT_IS_FIXED: &str = "The redirect_uri has a port of localhost 
     Only 127.0.0.1 and [::1] may have any port, because the name localhost can resolve to another machine (RFC 8252 section \
     8.3). The server can be configured to accept any port of localhost for this client";
 /// Schemes of browsers, operating systems and protocols, which belong to no app.
-const PUBLIC_SCHEMES: [&str; 42] = [
+const PUBLIC_SCHEMES: [&str; 69] = [
     "about",
+    "afp",
+    "android-app",
     "blob",
     "bluetooth",
+    "brave",
     "callto",
     "chrome",
-    "chrome-extension",
     "cid",
     "content",
     "data",
     "dav",
     "dns",
+    "ed2k",
+    "edge",
     "facetime",
+    "facetime-audio",
     "feed",
     "file",
     "filesystem",
+    "firefox",
     "ftp",
     "ftps",
     "geo",
     "git",
+    "help",
     "http",
     "https",
+    "imap",
     "intent",
     "irc",
+    "ircs",
+    "itms",
     "jar",
     "javascript",
     "ldap",
+    "ldaps",
+    "livescript",
+    "magnet",
     "mailto",
     "market",
+    "mhtml",
+    "microsoft-edge",
+    "mk",
+    "mocha",
     "news",
     "nfs",
+    "nntp",
+    "opera",
+    "pop",
     "resource",
+    "rtsp",
+    "search",
+    "search-ms",
     "sftp",
+    "shell",
     "sip",
-    "sms",
+    "sips",
     "smb",
+    "sms",
     "ssh",
     "tel",
     "telnet",
     "urn",
     "vbscript",
+    "view-source",
+    "webcal",
     "ws",
     "wss",
 ];
 /// What the names of further such schemes begin with. A web page can register itself for `web+…`.
-const PUBLIC_PREFIXES: [&str; 3] = ["ms-", "view-source", "web+"];
+const PUBLIC_PREFIXES: [&str; 5] = ["itms-", "microsoft-edge-", "ms-", "web+", "x-apple-"];
+/// What the names of further such schemes end with: those of the extensions of browsers.
+const PUBLIC_SUFFIX: &str = "-extension";
 
 #[cfg(test)]
 mod tests {
@@ -293,6 +324,22 @@ mod tests {
             "view-source",
             "web+x",
             "ms-word",
+            "ms-settings",
+            "search",
+            "search-ms",
+            "microsoft-edge",
+            "microsoft-edge-holographic",
+            "itms-services",
+            "itms-apps",
+            "magnet",
+            "chrome-extension",
+            "moz-extension",
+            "safari-web-extension",
+            "shell",
+            "x-apple-systempreferences",
+            "blob",
+            "filesystem",
+            "intent",
             "Cursor",
             "JavaScript",
             "1a",

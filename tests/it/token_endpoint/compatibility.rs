@@ -329,6 +329,18 @@ async fn a_private_scheme_without_a_dot_is_accepted_only_by_its_name() {
         assert_eq!(found.len(), 1, "{scheme}");
         assert_eq!(found[0].0, "accept_private_scheme");
     }
+    for scheme in [
+        "search-ms",
+        "microsoft-edge",
+        "itms-services",
+        "magnet",
+        "moz-extension",
+        "shell",
+        "x-apple-systempreferences",
+    ] {
+        let client = public("x").redirect_uri(format!("{scheme}://cb")).accept_private_scheme(scheme);
+        assert_eq!(mistakes(client).len(), 2, "{scheme}");
+    }
     for uri in ["javascript:alert(1)", "javascript://x/%0aalert(1)"] {
         assert!(mistakes(public("x").redirect_uri(uri).accept_private_scheme("javascript")).len() == 2);
     }
