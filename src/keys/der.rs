@@ -36,7 +36,7 @@ fn from_block(text: &str) -> Result<LoadedKey, &'static str> {
         "PUBLIC KEY" | "RSA PUBLIC KEY" => {}
         "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => return Err(CERTIFICATE),
         label if label.ends_with("PRIVATE KEY") => {
-            return Err("a private key; give its public key (openssl pkey -pubout)");
+            return Err(PRIVATE);
         }
         _ => return Err("a PEM block that is not a public key"),
     }
@@ -56,7 +56,7 @@ pub(super) fn from_der(der: &[u8]) -> Result<LoadedKey, &'static str> {
     let material = match SubjectPublicKeyInfoRef::from_der(der) {
         Ok(info) => from_info(&info)?,
         Err(_) if is_certificate(der) => return Err(CERTIFICATE),
-        Err(_) => rsa(der)?,
+        Err(_) => rsa(der).map_err(|error| if is_private(der) { PRIVATE } else { error })?,
     };
     Ok(LoadedKey { id: None, algorithm: None, material: material.into() })
 }
@@ -64,6 +64,17 @@ pub(super) fn from_der(der: &[u8]) -> Result<LoadedKey, &'static str> {
 /// True for the start of an X.509 certificate: two sequences, then `[0]` with the version (RFC 5280 §4.1).
 fn is_certificate(der: &[u8]) -> bool {
     der.starts_with(&[0x30]) && der.windows(4).take(9).any(|bytes| bytes == [0xa0, 3, 2, 1])
+}
+
+/// True for the start of a private key in PKCS#8 (RFC 5208 §5, RFC 5958 §2), PKCS#1 (RFC 8017 A.1.2) or SEC 1 (RFC 5915 §3):
+/// a sequence whose first element is the version 0 or 1.
+fn is_private(der: &[u8]) -> bool {
+    let content = match der {
+        [0x30, length, content @ ..] if *length < 0x80 => content,
+        [0x30, 0x81, _, content @ ..] | [0x30, 0x82, _, _, content @ ..] => content,
+        _ => return false,
+    };
+    matches!(content, [2, 1, 0 | 1, ..])
 }
 
 fn from_info(info: &SubjectPublicKeyInfoRef<'_>) -> Result<KeyMaterial, &'static str> {
@@ -96,4 +107,5 @@ fn rsa(der: &[u8]) -> Result<KeyMaterial, &'static str> {
 }
 
 const NOT_PEM: &str = "it is not one PEM block";
+const PRIVATE: &str = "a private key; give its public key (openssl pkey -pubout)";
 const CERTIFICATE: &str = "a certificate; give its public key (openssl x509 -pubkey -noout)";

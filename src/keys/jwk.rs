@@ -89,9 +89,25 @@ pub(super) fn parse_set(json: &[u8]) -> Result<Vec<Result<LoadedKey, &'static st
         }
         // A text that is not an object has no place of the mistake.
         let (line, column) = (error.line().max(1), error.column());
-        format!("it is not a JWK set (line {line}, column {column})")
+        format!("it is not a JWK set (line {line}, column {column}){}", other_form(text))
     })?;
     Ok(set.keys.into_iter().map(|key| parse_key(key.get())).collect())
+}
+
+/// Returns what a text is that is not a JWK set, if it is one of the usual mistakes.
+fn other_form(text: &str) -> &'static str {
+    #[derive(Deserialize)]
+    struct SingleJwk {
+        #[serde(rename = "kty")]
+        _kty: Skip,
+    }
+    if text.trim_ascii_start().starts_with('[') {
+        ", but an array without the object around it, which is {\"keys\": […]}"
+    } else if object::<SingleJwk>(text).is_ok() {
+        ", but one JWK without the set around it, which is {\"keys\": [{…}]}"
+    } else {
+        ""
+    }
 }
 
 fn parse_key(json: &str) -> Result<LoadedKey, &'static str> {
@@ -110,7 +126,8 @@ fn parse_key(json: &str) -> Result<LoadedKey, &'static str> {
         }
         None => None,
     };
-    Ok(LoadedKey { algorithm, material: material(&jwk)?.into(), id: jwk.kid.map(|Str(id)| id.into_owned()) })
+    let id = not_empty(jwk.kid.as_ref()).map(str::to_owned);
+    Ok(LoadedKey { algorithm, material: material(&jwk)?.into(), id })
 }
 
 /// Returns the text of an optional member. An empty one says nothing, as if the member were absent.

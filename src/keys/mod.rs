@@ -168,7 +168,8 @@ impl KeySet {
         })?;
         let text = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&content);
         match text.trim_ascii_start() {
-            [b'{', ..] => Self::from_json(text),
+            // An array is not a JWK set either, and the error of this constructor says so.
+            [b'{' | b'[', ..] => Self::from_json(text),
             // `M` begins the base64 of every key; DER begins with `0`.
             [b'-' | b'M', ..] => Self::from_pem(text),
             _ => Self::from_der(content),

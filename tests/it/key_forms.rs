@@ -105,7 +105,12 @@ fn from_file_reports_files_that_are_unreadable_or_have_no_key() {
     let error = KeySet::from_file("/nowhere/keys.json").unwrap_err().to_string();
     assert!(error.starts_with("key set: /nowhere/keys.json: No such file"), "{error}");
     assert!(error.ends_with("name a file that this process can read"), "{error}");
+    let jwk = jwk_of(Algorithm::ES256);
+    let (single, array) = (jwk.to_string(), format!("\n[{jwk}]"));
     for (content, message) in [
+        (&*single, "one JWK without the set around it"),
+        (&*array, "an array without the object around it"),
+        (PKCS8, PRIVATE),
         ("", "it is not a public key in DER"),
         ("{}", "it is not a JWK set"),
         ("-----BEGIN", "it is not one PEM block"),
@@ -115,6 +120,26 @@ fn from_file_reports_files_that_are_unreadable_or_have_no_key() {
         fs::write(&path, content).unwrap();
         let error = KeySet::from_file(&path).unwrap_err().to_string();
         assert!(error.contains(message), "{content:?}: {error}");
+    }
+}
+
+const PRIVATE: &str = "a private key; give its public key (openssl pkey -pubout)";
+/// An EC key in PKCS#8, and the first bytes of keys in SEC 1, PKCS#1 and PKCS#8.
+const PKCS8: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgevZzL1gdAFr88hb2OF/2NxApJCzGCEDdfSp6VQO30hyhRANCAAQRWz+j\
+    n65BtOMvdyHKcvjBeBSDZH2r1RTwjmYSi9R/zpBnuQ4EiMnCqfMPWiZqB4QdbAd0E7oH50VpuZ1P087G";
+const PRIVATE_DER: [&[u8]; 4] = [
+    &[0x30, 0x77, 2, 1, 1, 4, 32, 7],
+    &[0x30, 0x82, 4, 0xa4, 2, 1, 0, 2, 0x82, 1, 1, 0],
+    &[0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22],
+    &[0x30, 0x81, 0x87, 2, 1, 0, 0x30, 0x13],
+];
+
+#[test]
+fn a_private_key_without_a_pem_frame_is_called_by_its_name() {
+    let errors = PRIVATE_DER.map(|der| [KeySet::from_der(der), KeySet::from_pem(STANDARD.encode(der))]);
+    for error in errors.into_iter().flatten() {
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(PRIVATE), "{error}");
     }
 }
 
@@ -150,12 +175,12 @@ fn from_pem_refuses_everything_except_one_public_key() {
     let issuer = issuer_of(Algorithm::ES256);
     let pem = issuer.public_key_pem();
     let der = issuer.public_key_der();
-    let private = "a private key; give its public key (openssl pkey -pubout)";
     let cases = [
-        (pem_block("PRIVATE KEY", &der), private),
-        (pem_block("RSA PRIVATE KEY", &der), private),
-        (pem_block("EC PRIVATE KEY", &der), private),
-        (pem_block("ENCRYPTED PRIVATE KEY", &der), private),
+        (pem_block("PRIVATE KEY", &der), PRIVATE),
+        (pem_block("RSA PRIVATE KEY", &der), PRIVATE),
+        (pem_block("EC PRIVATE KEY", &der), PRIVATE),
+        (pem_block("ENCRYPTED PRIVATE KEY", &der), PRIVATE),
+        (PKCS8.to_owned(), PRIVATE),
         (pem_block("CERTIFICATE", &der), CERTIFICATE),
         (pem_block("CERTIFICATE", &der).replace('\n', "\\n"), CERTIFICATE),
         (pem.replace('\n', "\\n"), "its line breaks are written as \\n; give the text with real line breaks"),

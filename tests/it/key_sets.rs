@@ -159,6 +159,7 @@ fn an_empty_private_member_is_not_a_published_one() {
 fn an_empty_optional_member_is_as_good_as_none() {
     let empty = [
         ("alg", json!("")),
+        ("kid", json!("")),
         ("use", json!("")),
         ("key_ops", json!([])),
         ("x5c", json!([])),
@@ -240,6 +241,24 @@ fn a_map_of_certificates_is_called_by_its_name() {
     // A key set that also mentions a certificate is a key set.
     let document = json!({"keys": [jwk_of(Algorithm::ES256)], "note": certificate});
     assert!(accepts(KeySet::from_json(document.to_string()).unwrap(), &token_of(Algorithm::ES256)));
+}
+
+#[test]
+fn one_jwk_and_an_array_of_keys_are_called_by_their_names() {
+    let jwk = jwk_of(Algorithm::ES256);
+    for (document, name) in [
+        (jwk.to_string(), "one JWK without the set"),
+        (format!("\u{feff} {jwk}"), "one JWK without the set"),
+        (format!(" [{jwk}]"), "an array without the object"),
+        (json!([jwk, jwk]).to_string(), "an array without the object"),
+    ] {
+        let error = KeySet::from_json(&document).unwrap_err().to_string();
+        assert!(error.contains(name), "{document}: {error}");
+    }
+    for other in ["{}", "{\"keys\":1}", "<html>"] {
+        let error = KeySet::from_json(other).unwrap_err().to_string();
+        assert!(!error.contains("without"), "{other}: {error}");
+    }
 }
 
 #[test]
