@@ -9,7 +9,10 @@ use std::net::IpAddr;
 use ::url::Url;
 use http::{Uri, uri::Authority};
 
-use crate::config_error::{ConfigError, ConfigMistake};
+use crate::{
+    config_error::{ConfigError, ConfigMistake},
+    error::quoted,
+};
 
 /// Where plain `http` is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,12 +45,19 @@ impl PlainHttp {
     }
 }
 
-/// Checks an identifier that is only compared with the tokens' `iss`: any text (RFC 7519 §4.1.1).
+/// Checks an identifier that is only compared with the tokens' `iss`: any text (RFC 7519 §4.1.1). White space around it and
+/// control characters are not from the issuer: a line break at the end comes from a file or an environment variable.
 pub(crate) fn check_name(setting: &'static str, name: &str) -> Result<(), ConfigMistake> {
-    if name.trim().is_empty() {
-        return Err(ConfigMistake::new(setting, "it is empty", "give the value of the tokens' iss"));
-    }
-    Ok(())
+    let found = if name.trim().is_empty() {
+        "it is empty".to_owned()
+    } else if name.trim() != name {
+        format!("{} has white space around it", quoted(name))
+    } else if name.contains(char::is_control) {
+        format!("{} has a control character", quoted(name))
+    } else {
+        return Ok(());
+    };
+    Err(ConfigMistake::new(setting, found, "give the value of the tokens' iss"))
 }
 
 /// Checks an identifier that is also looked up, such as that of an issuer whose metadata is fetched: an absolute URL without

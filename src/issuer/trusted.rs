@@ -68,7 +68,8 @@ impl Issuer {
     /// ```
     ///
     /// # Errors
-    /// The identifier is blank. It need not be a URL (RFC 7519 §4.1.1), because nothing is fetched.
+    /// The identifier is blank, or has white space around it or a control character. It need not be a URL (RFC 7519 §4.1.1),
+    /// because nothing is fetched.
     pub fn from_keys(identifier: impl Into<String>, keys: KeySet) -> Result<Self, ConfigError> {
         let identifier = identifier.into();
         check_name("issuer", &identifier)?;
@@ -93,8 +94,8 @@ impl Issuer {
     /// Returns an issuer whose key set is at a known URL. The keys are fetched when the first token needs them.
     ///
     /// # Errors
-    /// The identifier is blank, or `jwks_uri` is not an `https` URL. The identifier need not be a URL (RFC 7519 §4.1.1),
-    /// because it is never fetched.
+    /// The identifier is blank, or has white space around it or a control character; or `jwks_uri` is not an `https` URL. The
+    /// identifier need not be a URL (RFC 7519 §4.1.1), because it is never fetched.
     #[cfg(feature = "http-client")]
     pub fn from_jwks_uri(identifier: impl Into<String>, jwks_uri: impl Into<String>) -> Result<Self, ConfigError> {
         IssuerBuilder::new(identifier).jwks_uri(jwks_uri).build()

@@ -144,7 +144,7 @@ const ONLY_COMPARED: [&str; 10] = [
     "accounts.test",
     "sa@project.iam.gserviceaccount.test",
     "urn:example:issuer",
-    " ada ",
+    "ada lovelace",
 ];
 
 #[test]
@@ -162,6 +162,28 @@ fn an_issuer_whose_identifier_is_only_compared_may_have_any_identifier() {
     }
     for blank in ["", " ", "\n"] {
         assert_eq!(settings(&Issuer::from_keys(blank, issuer().key_set()).unwrap_err()), ["issuer"]);
+    }
+}
+
+#[test]
+fn an_identifier_with_white_space_around_it_or_a_control_character_is_a_mistake_that_is_named() {
+    for (identifier, named) in [
+        ("https://auth.test\n", "white space around it"),
+        ("https://auth.test\r\n", "white space around it"),
+        (" https://auth.test", "white space around it"),
+        ("https://auth.test\u{a0}", "white space around it"),
+        ("https://auth\n.test", "a control character"),
+        ("https://auth.test\0", "a control character"),
+        ("\u{1b}[31mhttps://auth.test", "a control character"),
+    ] {
+        let from_uri = Issuer::from_jwks_uri(identifier, "https://auth.test/jwks");
+        for error in [Issuer::from_keys(identifier, issuer().key_set()), from_uri] {
+            let error = error.unwrap_err();
+            assert_eq!(settings(&error), ["issuer"], "{identifier:?}");
+            let text = error.to_string();
+            assert!(text.contains(named) && !text.contains(char::is_control), "{text}");
+        }
+        assert!(Issuer::builder(identifier).build().is_err(), "{identifier:?}");
     }
 }
 
