@@ -3,8 +3,9 @@
 //! *In*: a request to an authorization server. *Out*: its whole response, within limits of time and size.
 //!
 //! [`HttpClient`] (feature `http-client`) follows no redirect, uses no proxy from the environment, decodes no compression,
-//! and reads at most 512 KiB within five seconds. It repeats a request once if the server closed a reused connection without
-//! a response. The caller decides which URLs may be fetched.
+//! and reads at most 512 KiB within five seconds. It repeats a request once if the server closed a reused connection before the
+//! head of a response was complete, unless the request has a client assertion that the server may accept only once. The caller
+//! decides which URLs may be fetched.
 //!
 //! The crate's requests have `Accept-Encoding: identity`. A compressed response is an error that names its `Content-Encoding`.
 
@@ -36,13 +37,19 @@ const MAX_ISSUER_CHARS: usize = 200;
 ///
 /// Implement it for another HTTP client, or to present a client certificate. An implementation must not follow redirects:
 /// otherwise the target of a redirect could send keys or responses instead of the issuer. It should limit the time and
-/// the size of a response.
+/// the size of a response. It should not repeat a POST request: with
+/// [`private_key_jwt`](crate::verify::ClientAuthentication::private_key_jwt) a server may accept each
+/// request only once.
 pub trait Fetch: Send + Sync + 'static {
     /// Sends one request and reads the whole response.
     ///
     /// The future returns an error if there is no complete response. A response with an error status is not an error.
     fn fetch(&self, request: Request<Bytes>) -> FetchFuture;
 }
+
+/// Marks a request, by its extensions, that must not be sent twice: the server accepts its client assertion once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SentOnce;
 
 /// The future of [`Fetch::fetch`].
 pub struct FetchFuture(Pin<Box<dyn Future<Output = Result<Response<Bytes>, FetchError>> + Send>>);
@@ -87,6 +94,8 @@ pub struct FetchError {
 enum FetchMark {
     /// The server asked not to repeat the request for this time.
     RetryAfter(Duration),
+    /// There was no response, or one that says that the server failed. A later one may be different.
+    Temporary,
     /// The server responded, with a body that can't be read: too large, or compressed.
     Unreadable,
     /// The metadata names this issuer, and not the expected one.
@@ -105,9 +114,19 @@ impl FetchError {
         Self { source: Some(Arc::new(source)), ..self }
     }
 
+    /// Returns the error with the URL or place that it is about.
+    pub(crate) fn at(self, place: &str) -> Self {
+        Self { description: format!("{place}: {}", self.description), ..self }
+    }
+
     /// Returns the error with the time for which the server asked not to repeat the request.
     pub(crate) fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
         Self { mark: retry_after.map(FetchMark::RetryAfter).or(self.mark), ..self }
+    }
+
+    /// Returns the error as one that says nothing about a later response, unless it is marked already.
+    pub(crate) fn temporary(self) -> Self {
+        Self { mark: self.mark.or(Some(FetchMark::Temporary)), ..self }
     }
 
     /// Returns the error for a response of more than [`MAX_BODY_BYTES`].
@@ -128,8 +147,8 @@ impl FetchError {
         Self { mark: Some(FetchMark::OtherIssuer(found.into())), ..self }
     }
 
-    /// Returns the error with the longest `Retry-After` of `causes`, or else the first of the other issuers. The `Retry-After`
-    /// comes first: what the server would have sent is not known then.
+    /// Returns the error with the longest `Retry-After` of `causes`, or else as temporary if one of them is, or else with the first
+    /// of the other issuers. That comes last: what the server would have sent is not known before.
     pub(crate) fn with_mark_of<'e>(mut self, causes: impl Iterator<Item = &'e Self>) -> Self {
         for cause in causes {
             self.mark = match (self.mark.take(), &cause.mark) {
@@ -137,6 +156,7 @@ impl FetchError {
                     Some(FetchMark::RetryAfter(one.max(*other)))
                 }
                 (_, Some(FetchMark::RetryAfter(pause))) => Some(FetchMark::RetryAfter(*pause)),
+                (None | Some(FetchMark::OtherIssuer(_)), Some(FetchMark::Temporary)) => Some(FetchMark::Temporary),
                 (None, Some(FetchMark::OtherIssuer(found))) => Some(FetchMark::OtherIssuer(Arc::clone(found))),
                 (mark, _) => mark,
             };

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     clock::{Clock, SystemClock},
     config_error::{ConfigError, MistakeCollector},
+    error::quoted,
     fetch::{Fetch, FetchError, seconds},
     keys::{
         KeySet,
@@ -241,8 +242,10 @@ impl FetchKeys for KeySource {
             let etag = etag.filter(|_| lock(&self.fetched_from).as_ref() == Some(&url));
             // Stale until this fetch succeeds, so that after a failure the metadata is read again: the key set may have moved.
             let mark = self.locator.mark_stale();
-            let response = discovery::get(&*self.client.fetch, &url, etag.as_ref()).await?;
-            let fetched = parse_response(&response, etag.is_some())?;
+            let response = discovery::get(&*self.client.fetch, &url, etag.as_ref())
+                .await
+                .map_err(|error| error.at(&key_set_url(&url)))?;
+            let fetched = parse_response(&response, &url, etag.is_some())?;
             self.locator.confirm(mark);
             *lock(&self.fetched_from) = Some(url);
             Ok(fetched)
@@ -250,18 +253,24 @@ impl FetchKeys for KeySource {
     }
 }
 
-fn parse_response(response: &Response<Bytes>, sent_etag: bool) -> Result<FetchedKeys, FetchError> {
+fn parse_response(response: &Response<Bytes>, url: &str, sent_etag: bool) -> Result<FetchedKeys, FetchError> {
     let max_age = max_age(response.headers()).map(|max_age| max_age.saturating_sub(age(response.headers())));
     match response.status() {
         StatusCode::NOT_MODIFIED if sent_etag => Ok(FetchedKeys::Unchanged { max_age }),
         StatusCode::OK => {
-            let keys = KeySet::from_fetched(response.body(), MAX_KEYS)
-                .map_err(|reason| FetchError::new(format!("the key set is unusable: {reason}")))?;
+            let keys = KeySet::from_fetched(response.body(), MAX_KEYS).map_err(|reason| {
+                FetchError::new(format!("the key set is unusable: {reason} ({})", key_set_url(url)))
+            })?;
             let etag = response.headers().get(header::ETAG).cloned();
             Ok(FetchedKeys::New { keys, json: response.body().clone(), etag, max_age })
         }
-        _ => Err(discovery::status_error("the key set's URL", response)),
+        _ => Err(discovery::status_error(&key_set_url(url), response)),
     }
+}
+
+/// Names the URL of a key set in an error, without its query, which may contain a secret.
+fn key_set_url(url: &str) -> String {
+    format!("the key set's URL {}", quoted(url.split(['?', '#']).next().unwrap_or_default()))
 }
 
 /// Returns the `max-age` of `Cache-Control` (RFC 9111 §5.2.2), or zero for `no-store` and `no-cache`. The caller applies its

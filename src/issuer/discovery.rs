@@ -55,8 +55,8 @@ pub(crate) async fn locate(
     let mut failures = Vec::new();
     for url in well_known(issuer) {
         let fetched = tokio::select! {
-            fetched = get(fetch, &url, None) => fetched,
-            () = clock.sleep(METADATA_TIMEOUT) => Err(FetchError::new("the metadata did not arrive in time")),
+            fetched = get(fetch, &url, None) => fetched.map_err(FetchError::temporary),
+            () = clock.sleep(METADATA_TIMEOUT) => Err(FetchError::new("the metadata did not arrive in time").temporary()),
         };
         match fetched.and_then(|response| read_endpoint(&response, issuer, endpoint, plain)) {
             Ok(url) => return Ok(url),
@@ -148,8 +148,14 @@ pub(crate) async fn get(
 /// Returns the error for a response with an unexpected status, with its `Retry-After` if that counts.
 pub(crate) fn status_error(place: &str, response: &Response<Bytes>) -> FetchError {
     let pause = asks_for_pause(response).then(|| retry_after(response.headers(), MAX_RETRY_AFTER)).flatten();
-    let status = response.status().as_u16();
-    FetchError::new(format!("{place} responded with status {status}")).with_retry_after(pause)
+    let status = response.status();
+    let error = FetchError::new(format!("{place} responded with status {}", status.as_u16())).with_retry_after(pause);
+    if is_temporary(status) { error.temporary() } else { error }
+}
+
+/// True for the statuses that say that the server could not process the request now (RFC 9110 §15.5.9, §15.6, RFC 6585 §4).
+fn is_temporary(status: StatusCode) -> bool {
+    status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
 }
 
 /// True for the statuses whose `Retry-After` is about later requests (RFC 6585 §4, RFC 9110 §15.6.4).

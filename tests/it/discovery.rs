@@ -225,6 +225,57 @@ async fn metadata_of_another_issuer_is_an_error_of_its_own_that_names_both() {
     assert_eq!(format!("{error:?}"), error.to_string());
 }
 
+/// Another tenant's document at one address says nothing while another address fails for a moment.
+#[tokio::test]
+async fn metadata_of_another_issuer_is_no_mistake_while_another_address_fails() {
+    let fake = FakeIssuer::start_with_path("/realms/a").await;
+    let places = [
+        format!("{}/realms/a", WELL_KNOWN[0]),
+        format!("{}/realms/a", WELL_KNOWN[1]),
+        format!("/realms/a{}", WELL_KNOWN[1]),
+    ];
+    let other = || Answer::Document(json!({"issuer": fake.origin(), "jwks_uri": fake.jwks_uri()}));
+    for (answer, temporary) in [
+        (Answer::Status(500), true),
+        (Answer::Status(503), true),
+        (Answer::Status(429), true),
+        (Answer::Status(408), true),
+        (Answer::Reset, true),
+        (Answer::Hang, true),
+        (Answer::Status(404), false),
+        (Answer::Status(403), false),
+        (Answer::Body("<html>".to_owned()), false),
+    ] {
+        for failing in [0, 2] {
+            fake.without_metadata();
+            fake.metadata_answer(&places[1], other());
+            fake.metadata_answer(&places[failing], answer.clone());
+            let error = Issuer::discover(&fake.identifier).await.unwrap_err();
+            assert_eq!(matches!(error, DiscoveryError::Unavailable { .. }), temporary, "{error}");
+            assert_eq!(matches!(error, DiscoveryError::OtherIssuer { .. }), !temporary, "{error}");
+            assert!(error.to_string().contains("it names the issuer"), "both are in the text: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_the_key_set_names_its_url_without_its_query() {
+    let fake = FakeIssuer::start().await;
+    let url = format!("{}?key=hush", fake.jwks_uri());
+    fake.metadata(WELL_KNOWN[0], json!({"issuer": fake.identifier, "jwks_uri": url}));
+    for (answer, found) in [
+        (Answer::Status(404), "responded with status 404"),
+        (Answer::Status(500), "responded with status 500"),
+        (Answer::Reset, "the connection failed"),
+        (Answer::Body("<html>".to_owned()), "it is not a JWK set"),
+    ] {
+        fake.answer(answer);
+        let error = discover(&fake).await.unwrap_err();
+        let named = format!("the key set's URL {:?}", fake.jwks_uri());
+        assert!(error.contains(&named) && error.contains(found) && !error.contains("hush"), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn a_long_identifier_of_another_issuer_is_cut_off_in_the_error() {
     let fake = FakeIssuer::start().await;
