@@ -16,14 +16,20 @@ use reqwest::{Certificate, Proxy, redirect};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Fetch, FetchError, FetchFuture, MAX_BODY_BYTES};
+use super::{Fetch, FetchError, FetchFuture, MAX_BODY_BYTES, SentOnce};
 use crate::config_error::{ConfigError, ConfigMistake, MistakeCollector};
 
 /// An HTTP and HTTPS client with limits of time and size. Clones share its open connections.
 ///
 /// A server may close an idle connection at the moment at which a request is sent over it. Such a request is sent once more if
-/// the connection was reused and no response arrived, within the same [`timeout`](HttpClientBuilder::timeout). This includes
-/// POST requests, so send no request that must not arrive twice.
+/// the connection was reused and ended before the head of the response (its status line and all header lines) was complete,
+/// within the same [`timeout`](HttpClientBuilder::timeout). Part of the head may have arrived, and the server may have processed
+/// the request. This includes POST requests, so send no request that must not arrive twice. A response whose head is complete is
+/// never requested again.
+///
+/// The crate's own introspection requests with a client assertion of
+/// [`private_key_jwt`](crate::verify::ClientAuthentication::private_key_jwt) are sent once, because a server may accept each assertion only
+/// once. With [`with_reused_assertions`](crate::verify::ClientAuthentication::with_reused_assertions) they are repeated too.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     client: reqwest::Client,
@@ -176,9 +182,11 @@ impl Fetch for HttpClient {
 }
 
 async fn send(client: &reqwest::Client, request: Request<Bytes>) -> Result<Response<Bytes>, FetchError> {
+    let once = request.extensions().get::<SentOnce>().is_some();
     let request =
         reqwest::Request::try_from(request).map_err(|error| fetch_error("the request is malformed", error))?;
-    let incoming = match (request.try_clone(), execute(client, request).await) {
+    let again = if once { None } else { request.try_clone() };
+    let incoming = match (again, execute(client, request).await) {
         (Some(again), (Err(error), ConnectionUse::Reused)) if is_lost(&error) => execute(client, again).await.0,
         (_, (response, _)) => response,
     };

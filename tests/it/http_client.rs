@@ -1,6 +1,7 @@
 //! The HTTP client over real sockets: which requests it sends twice, and responses in a content coding (RFC 9110 §8.4, §9.2.2).
 
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -11,7 +12,14 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
-use tower_oauth::fetch::{Fetch as _, FetchError, HttpClient};
+use tower_oauth::{
+    IntrospectionVerifier, Issuer, ResourceServer,
+    fetch::{Fetch as _, FetchError, HttpClient},
+    keys::{Algorithm, PrivateKey},
+    verify::ClientAuthentication,
+};
+
+use crate::support::{API, issuer};
 
 /// What the server does with one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +39,8 @@ enum Reaction {
 struct Server {
     url: String,
     reactions: Arc<Mutex<Vec<Reaction>>>,
+    /// The client assertions of the requests.
+    assertions: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
@@ -39,13 +49,14 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/introspect", listener.local_addr().unwrap());
         let reactions = Arc::<Mutex<Vec<Reaction>>>::default();
-        let log = Arc::clone(&reactions);
+        let assertions = Arc::<Mutex<Vec<String>>>::default();
+        let (log, sent) = (Arc::clone(&reactions), Arc::clone(&assertions));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, react.clone(), Arc::clone(&log)));
+                tokio::spawn(serve(stream, react.clone(), Arc::clone(&log), Arc::clone(&sent)));
             }
         });
-        Self { url, reactions }
+        Self { url, reactions, assertions }
     }
 
     /// Reactions to requests, except the ordinary responses.
@@ -79,9 +90,12 @@ async fn serve(
     mut stream: TcpStream,
     react: impl Fn(usize, usize) -> Reaction,
     log: Arc<Mutex<Vec<Reaction>>>,
+    assertions: Arc<Mutex<Vec<String>>>,
 ) -> Option<()> {
     for number in 1.. {
-        read_request(&mut stream).await?;
+        let body = read_request(&mut stream).await?;
+        let assertion = form_urlencoded::parse(&body).find(|(name, _)| name == "client_assertion");
+        assertions.lock().unwrap().extend(assertion.map(|(_, value)| value.into_owned()));
         let reaction = {
             let mut log = log.lock().unwrap();
             let faults = log.iter().filter(|reaction| **reaction != Reaction::Respond).count();
@@ -105,16 +119,17 @@ async fn serve(
     None
 }
 
-/// Reads the head and the body of a request.
-async fn read_request(stream: &mut TcpStream) -> Option<()> {
+/// Reads the head and the body of a request. Returns the body.
+async fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
     }
     let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
-    stream.read_exact(&mut vec![0; length.unwrap_or_default()]).await.ok()?;
-    Some(())
+    let mut body = vec![0; length.unwrap_or_default()];
+    stream.read_exact(&mut body).await.ok()?;
+    Some(body)
 }
 
 const METHODS: [Method; 2] = [Method::GET, Method::POST];
@@ -141,6 +156,34 @@ async fn a_request_is_sent_at_most_twice() {
         assert_eq!(error.to_string(), "the connection failed");
         assert_eq!(server.faults(), [Reaction::Close; 2], "{method}");
     }
+}
+
+/// The client assertions that a server gets, until it closes a reused connection in response to one.
+async fn assertions_until_fault(client: ClientAuthentication) -> Vec<String> {
+    let react = |number, faults| if number == 2 && faults == 0 { Reaction::Close } else { Reaction::Respond };
+    let server = Server::start(react).await;
+    let keys = issuer().key_set();
+    let issuer = Issuer::from_keys("https://auth.test", keys).unwrap();
+    let verifier = IntrospectionVerifier::builder(issuer, client, API).endpoint(&*server.url).build().unwrap();
+    let api = ResourceServer::builder(verifier).build().unwrap();
+    for number in 0..1000 {
+        api.authenticate_token(&format!("opaque-{number}")).await.unwrap_err();
+        if !server.faults().is_empty() {
+            return server.assertions.lock().unwrap().clone();
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("the client reused no connection");
+}
+
+/// RFC 7523 §3: the server may accept each `jti` only once.
+#[tokio::test]
+async fn a_request_with_a_client_assertion_for_one_use_is_sent_once() {
+    let client = || ClientAuthentication::private_key_jwt("api", PrivateKey::generate(Algorithm::ES256).unwrap());
+    let sent = assertions_until_fault(client()).await;
+    assert_eq!(sent.iter().collect::<HashSet<_>>().len(), sent.len(), "an assertion was sent twice");
+    let sent = assertions_until_fault(client().with_reused_assertions()).await;
+    assert!(sent.len() > 2 && sent.iter().all(|assertion| *assertion == sent[0]), "{sent:?}");
 }
 
 #[tokio::test]

@@ -222,6 +222,80 @@ async fn cancelling_the_request_that_looks_up_the_endpoint_affects_no_other() {
     assert!(soon(second).await.is_ok());
 }
 
+/// Waits until the issuer got this number of requests for metadata.
+async fn wait_for_look_ups(fake: &FakeIssuer, places: &[String], count: usize) {
+    let enough = async {
+        while places.iter().map(|place| fake.hits(place)).sum::<usize>() < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(enough).await;
+}
+
+/// An issuer with a path, behind a proxy that drops requests for the first two of its three well-known addresses.
+async fn issuer_with_two_hanging_addresses() -> (IntrospectionFixture, [String; 3]) {
+    let fake = FakeIssuer::start_with_path("/realms/x").await;
+    let places = [
+        "/.well-known/oauth-authorization-server/realms/x",
+        "/.well-known/openid-configuration/realms/x",
+        "/realms/x/.well-known/openid-configuration",
+    ]
+    .map(str::to_owned);
+    fake.metadata_answer(&places[0], Answer::Hang);
+    fake.metadata_answer(&places[1], Answer::Hang);
+    fake.metadata(&places[2], fake.document());
+    (IntrospectionFixture::with_parts(fake, client(), |verifier| verifier), places)
+}
+
+#[tokio::test]
+async fn a_token_waits_two_seconds_for_the_endpoint_and_the_search_goes_on_without_it() {
+    let (fixture, places) = issuer_with_two_hanging_addresses().await;
+    let mut first = Box::pin(fixture.kind("opaque"));
+    tokio::select! {
+        kind = &mut first => panic!("{kind:?}"),
+        () = wait_for_look_ups(&fixture.fake, &places, 1) => {}
+    }
+    fixture.clock.advance(Duration::from_millis(1500));
+    tokio::select! {
+        kind = &mut first => panic!("{kind:?}"),
+        () = wait_for_look_ups(&fixture.fake, &places, 2) => {}
+    }
+    fixture.clock.advance(Duration::from_millis(499));
+    assert!(poll_immediate(&mut first).await.is_none(), "too early");
+    fixture.clock.advance(Duration::from_millis(1));
+    assert_eq!(soon(first).await, Some(AuthErrorKind::Unavailable));
+    for _ in 0..20 {
+        let kind = soon(fixture.kind("opaque")).await;
+        assert_eq!(kind, Some(AuthErrorKind::Unavailable), "no other token waits for the rest of the search");
+    }
+    fixture.clock.advance(SECOND);
+    wait_for_look_ups(&fixture.fake, &places, 3).await;
+    let found = async {
+        while fixture.kind("opaque").await.is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(found).await;
+    assert_eq!(places.each_ref().map(|place| fixture.fake.hits(place)), [1; 3], "one search found it");
+}
+
+#[tokio::test]
+async fn the_search_for_the_endpoint_goes_on_if_its_request_is_cancelled() {
+    let (fixture, places) = issuer_with_two_hanging_addresses().await;
+    let mut first = Box::pin(fixture.kind("opaque"));
+    tokio::select! {
+        kind = &mut first => panic!("{kind:?}"),
+        () = wait_for_look_ups(&fixture.fake, &places, 1) => {}
+    }
+    drop(first);
+    for count in [2, 3] {
+        fixture.clock.advance(Duration::from_millis(1500));
+        wait_for_look_ups(&fixture.fake, &places, count).await;
+    }
+    assert_eq!(soon(fixture.kind("opaque")).await, None);
+    assert_eq!(places.each_ref().map(|place| fixture.fake.hits(place)), [1; 3], "one search found it");
+}
+
 #[tokio::test]
 async fn ignores_metadata_of_another_issuer_or_with_an_invalid_endpoint() {
     let fixture = IntrospectionFixture::new().await;

@@ -56,7 +56,9 @@ impl ClientAuthentication {
 
     /// `private_key_jwt`: sends an assertion that is signed with this API's own key. Each assertion is valid for 60 s and one
     /// use, and its only audience is the issuer (RFC 7523 §3, RFC 7523bis). It is signed only for a request that is sent, after
-    /// the limit of concurrent calls. See also [`with_reused_assertions`](Self::with_reused_assertions).
+    /// the limit of concurrent calls. `HttpClient` never repeats such a request, so a token gets 503 if the
+    /// server closes an idle connection at the moment at which the request is sent. See also
+    /// [`with_reused_assertions`](Self::with_reused_assertions).
     #[must_use]
     pub fn private_key_jwt(id: impl Into<String>, key: PrivateKey) -> Self {
         Self { method: AuthenticationMethod::PrivateKeyJwt { id: id.into(), key: Arc::new(key), reused: None } }
@@ -138,6 +140,7 @@ impl ClientAuthentication {
             }
             AuthenticationMethod::PrivateKeyJwt { id, key, reused } => {
                 proof.add("client_id", id);
+                proof.single_use = reused.is_none();
                 proof.add("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
                 let sign = || assertion(id, key, issuer, now.time_of_day());
                 proof.add(
@@ -180,6 +183,8 @@ impl ReusedAssertion {
 pub(super) struct ClientProof {
     pub(super) authorization: Option<HeaderValue>,
     pub(super) form: Vec<(&'static str, String)>,
+    /// True if the server may accept it only once.
+    pub(super) single_use: bool,
 }
 
 impl ClientProof {

@@ -4,7 +4,7 @@
 
 use std::{
     sync::{
-        Mutex,
+        Arc,
         atomic::{AtomicU16, Ordering},
     },
     time::Duration,
@@ -20,8 +20,7 @@ use super::{
 };
 use crate::{
     clock::Moment,
-    fetch::{FetchError, exchange, retry_after},
-    sync::lock,
+    fetch::{FetchError, SentOnce, exchange, retry_after},
 };
 
 /// The reason why there is no usable response.
@@ -72,22 +71,6 @@ impl ReportedFailures {
     }
 }
 
-/// The search for the endpoint in the issuer's metadata.
-#[derive(Default)]
-pub(super) struct LocationState {
-    /// Held by the request that reads the metadata.
-    running: tokio::sync::Mutex<()>,
-    /// The last failure and its time.
-    failed: Mutex<Option<(Moment, FetchError)>>,
-}
-
-impl LocationState {
-    /// Returns the last failure if it is younger than `age`.
-    fn failure_within(&self, age: Duration, now: &Moment) -> Option<FetchError> {
-        lock(&self.failed).as_ref().filter(|(since, _)| since.age(now) < age).map(|(_, error)| error.clone())
-    }
-}
-
 impl From<FetchError> for IntrospectionFailure {
     fn from(error: FetchError) -> Self {
         Self { error, retry_after: None, cause: FailureCause::Outage }
@@ -102,7 +85,10 @@ impl IntrospectionFailure {
 
 impl IntrospectionRules {
     /// Sends one request, and parses the response in the requested form.
-    pub(super) async fn call_endpoint(&self, token: &str) -> Result<IntrospectionResult, IntrospectionFailure> {
+    pub(super) async fn call_endpoint(
+        self: &Arc<Self>,
+        token: &str,
+    ) -> Result<IntrospectionResult, IntrospectionFailure> {
         let url = self.locate().await?;
         let request = self.make_request(&url, token).await?;
         let response = exchange(&*self.issuer_client.fetch, request).await.map_err(|error| {
@@ -140,6 +126,9 @@ impl IntrospectionRules {
         if let Some(authorization) = proof.authorization {
             request = request.header(header::AUTHORIZATION, authorization);
         }
+        if proof.single_use {
+            request = request.extension(SentOnce);
+        }
         request
             .body(Bytes::from(form.finish()))
             .map_err(|error| FetchError::new("the endpoint is not a URL").with_source(error))
@@ -155,7 +144,7 @@ impl IntrospectionRules {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => FailureCause::ClientRejected,
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE => {
                 // The endpoint may have a new URL.
-                self.locator.mark_stale_unless_new(&Moment::now(&*self.issuer_client.clock), LOCATING_PAUSE);
+                self.locator.mark_stale_unless_new(&Moment::now(&*self.issuer_client.clock), MOVED_PAUSE);
                 FailureCause::NoEndpoint
             }
             _ => FailureCause::Status,
@@ -168,44 +157,6 @@ impl IntrospectionRules {
         let error = FetchError::new(format!("the introspection endpoint responded {}{hint}", status.as_u16()));
         IntrospectionFailure { error, retry_after: retry_after(headers, MAX_RETRY_AFTER), cause }
     }
-
-    /// Returns the endpoint's URL. One request at a time reads the metadata. The others wait for it, unless the last attempt
-    /// failed.
-    async fn locate(&self) -> Result<String, FetchError> {
-        if let Some(url) = self.locator.known(&Moment::now(&*self.issuer_client.clock)) {
-            return Ok(url);
-        }
-        if self.location.running.try_lock().is_err() {
-            // Another request reads the metadata.
-            if let Some(url) = self.locator.stale() {
-                return Ok(url);
-            }
-            if let Some(error) = self.location.failure_within(RECENT_FAILURE, &Moment::now(&*self.issuer_client.clock))
-            {
-                return Err(error);
-            }
-        }
-        let late = || FetchError::new("the issuer's metadata did not arrive in time");
-        let timeout = || self.issuer_client.clock.sleep(LOCATING_TIMEOUT);
-        let _one_at_a_time = tokio::select! {
-            biased;
-            guard = self.location.running.lock() => guard,
-            () = timeout() => return Err(late()),
-        };
-        let now = || Moment::now(&*self.issuer_client.clock);
-        if let Some(url) = self.locator.known(&now()) {
-            return Ok(url);
-        }
-        if let Some(error) = self.location.failure_within(LOCATING_PAUSE, &now()) {
-            return Err(error);
-        }
-        let located = tokio::select! {
-            located = self.locator.locate(&self.issuer_client) => located,
-            () = timeout() => Err(late()),
-        };
-        *lock(&self.location.failed) = located.as_ref().err().map(|error| (now(), error.clone()));
-        located
-    }
 }
 
 fn is_signed(headers: &HeaderMap) -> bool {
@@ -214,9 +165,5 @@ fn is_signed(headers: &HeaderMap) -> bool {
 }
 
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
-/// Minimum time between two attempts to locate the endpoint.
-const LOCATING_PAUSE: Duration = Duration::from_secs(1);
-/// For how long a failure also refuses the tokens that would wait for the next attempt.
-const RECENT_FAILURE: Duration = Duration::from_secs(10);
-/// Maximum time to locate the endpoint: less than a whole introspection may take.
-const LOCATING_TIMEOUT: Duration = Duration::from_secs(2);
+/// Minimum age of the metadata before it is read again because the endpoint is not found.
+const MOVED_PAUSE: Duration = Duration::from_secs(1);

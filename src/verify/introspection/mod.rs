@@ -21,6 +21,7 @@ mod call_limit;
 mod client;
 mod endpoint;
 mod known_tokens;
+mod location;
 mod response;
 
 use std::{fmt, iter, sync::Arc, time::Duration};
@@ -28,8 +29,9 @@ use std::{fmt, iter, sync::Arc, time::Duration};
 use self::{
     breaker::{Breaker, BreakerChange, FailureEffect, Permit},
     call_limit::{Call, CallLimit},
-    endpoint::{FailureCause, IntrospectionFailure, LocationState, ReportedFailures},
+    endpoint::{FailureCause, IntrospectionFailure, ReportedFailures},
     known_tokens::KnownTokens,
+    location::LocationState,
     response::IntrospectionResult,
 };
 pub use self::{builder::IntrospectionVerifierBuilder, client::ClientAuthentication};
@@ -48,7 +50,7 @@ use crate::{
         Issuer,
         client::{EndpointLocator, IssuerClient},
     },
-    jws::{Compact, SignatureAlgorithm},
+    jws::{SignatureAlgorithm, has_jwt_form},
     log::{self, Outage},
     token::Token,
 };
@@ -230,11 +232,17 @@ fn inactive() -> AuthError {
 
 /// Returns the refusal of a token that the endpoint doesn't introspect.
 fn unsupported_token_type(token: &str) -> AuthError {
-    let found = match Compact::split(token.as_bytes()) {
-        Some(_) => "a JWT, and the introspection endpoint responded 400 unsupported_token_type",
-        None => "an opaque token, and the introspection endpoint responded 400 unsupported_token_type",
+    let (found, change) = if has_jwt_form(token) {
+        (
+            "a JWT, and the introspection endpoint responded 400 unsupported_token_type",
+            "verify JWTs with JwtVerifier, or with JwtOrOpaque if both kinds arrive",
+        )
+    } else {
+        (
+            "an opaque token, and the introspection endpoint responded 400 unsupported_token_type",
+            "check that the endpoint is that of the server that issued the token, and that the client sends its access token",
+        )
     };
-    let change = "verify JWTs with JwtVerifier, or with JwtOrOpaque if both kinds arrive";
     Reason::UnsupportedTokenType.because(found, "a token of a kind that the endpoint introspects", change)
 }
 
