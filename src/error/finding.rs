@@ -2,8 +2,8 @@
 //!
 //! *In*: the checked value and the setting that it was compared with. *Out*: texts for logs, never for the client.
 //!
-//! A text may contain an issuer, an audience, a `typ`, an `alg`, a `kid`, the name of a claim and a length of time. It never
-//! contains a token, a secret or the value of any other claim.
+//! A text may contain an issuer, an audience, a `typ`, an `alg`, a `kid`, a `token_type`, a `token_use`, the name of a claim and a
+//! length of time. It never contains a token, a secret or the value of any other claim.
 
 use std::{fmt, sync::Arc};
 

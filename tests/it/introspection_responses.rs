@@ -208,8 +208,31 @@ async fn a_token_type_that_the_server_does_not_introspect_is_refused_with_401_an
     let error = fixture.authenticate(&issuer().token("ada").sign()).await.unwrap_err();
     let finding = error.finding().unwrap();
     assert!(finding.found().contains("JWT") && finding.change().contains("JwtVerifier"), "{finding}");
+    for (token, is_jwt) in [("a.b.c", false), ("eyJhbGciOiJkaXIifQ.a.b.c.d", true), ("eyJhbGciOiJub25lIn0.e30.", true)]
+    {
+        let error = fixture.authenticate(token).await.unwrap_err();
+        let finding = error.finding().unwrap();
+        assert_eq!(finding.found().starts_with("a JWT"), is_jwt, "{token}: {finding}");
+        assert_eq!(finding.change().contains("JwtVerifier"), is_jwt, "{token}: {finding}");
+    }
     assert_eq!(fixture.kind("good").await, None, "the breaker is closed");
     assert!(!log.text().contains("be introspected"), "neither an outage nor a wrong response: {}", log.text());
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_before_unsupported_token_type_is_ignored() {
+    let fixture = IntrospectionFixture::new().await;
+    fixture.fake.introspection(unsupported(400, "\u{feff}{\"error\":\"unsupported_token_type\"}"));
+    assert_eq!(fixture.authenticate("opaque").await.unwrap_err().reason(), "unsupported_token_type");
+}
+
+#[tokio::test]
+async fn the_finding_of_a_missing_audience_names_only_methods_of_this_verifier() {
+    let fixture = IntrospectionFixture::new().await;
+    fixture.respond_with(&fixture.active_with("aud", Value::Null));
+    let error = fixture.authenticate("opaque").await.unwrap_err();
+    let change = error.finding().unwrap().change();
+    assert!(change.contains("danger_accept_missing_audience") && !change.contains("preset"), "{change}");
 }
 
 #[tokio::test]
@@ -427,6 +450,8 @@ async fn refuses_a_sender_constrained_token() {
     assert_eq!(fixture.kind("opaque").await, Some(AuthErrorKind::InvalidToken));
     for kind in ["DPoP", "dpop", "DPOP"] {
         fixture.assert_refused(&fixture.active_with("token_type", json!(kind)), BOUND).await;
+        let error = fixture.authenticate("opaque").await.unwrap_err();
+        assert!(error.finding().unwrap().found().contains(&format!("token_type {kind:?}")), "{:?}", error.finding());
     }
 }
 
@@ -469,6 +494,9 @@ async fn refuses_an_active_token_that_is_no_access_token() {
     ] {
         for kind in refused {
             fixture.assert_refused(&fixture.active_with(member, json!(kind)), INVALID).await;
+            let error = fixture.authenticate("opaque").await.unwrap_err();
+            let named = format!("{member} {kind:?} in the introspection response");
+            assert_eq!(error.finding().unwrap().found(), named, "{member} {kind}");
         }
         for kind in accepted {
             fixture.assert_accepted(&fixture.active_with(member, json!(kind))).await;

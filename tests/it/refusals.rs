@@ -225,6 +225,24 @@ async fn an_introspection_response_without_aud_is_a_warning_that_names_the_metho
     assert_line(&refusals(&log), "DEBUG", &["missing_claim", "count=2"]);
 }
 
+#[test]
+fn the_guide_names_every_reason_whose_first_refusal_is_a_warning() {
+    let guide = include_str!("../../src/guide/operations.md").split_whitespace().collect::<Vec<_>>().join(" ");
+    let (_, warned) = guide.split_once("The first refusal for each of").unwrap();
+    let (warned, _) = warned.split_once("is a warning").unwrap();
+    for reason in [
+        "wrong_issuer",
+        "wrong_audience",
+        "type_not_accepted",
+        "algorithm_not_accepted",
+        "missing_claim",
+        "unsupported_scheme",
+        "unsupported_token_type",
+    ] {
+        assert!(warned.contains(&format!("`{reason}`")), "{reason}: {warned}");
+    }
+}
+
 #[tokio::test]
 async fn no_finding_quotes_more_than_a_few_short_texts() {
     let shop = Shop::new("https://short-texts.test");

@@ -48,7 +48,7 @@ impl IntrospectionVerifierBuilder {
         Self {
             issuer,
             client,
-            expected: Expected::new(audience),
+            expected: Expected::new(audience, MISSING_AUDIENCE),
             missing_audience_accepted: false,
             names,
             endpoint: None,
@@ -255,6 +255,9 @@ impl std::fmt::Debug for IntrospectionVerifierBuilder {
     }
 }
 
+/// What to change if responses have no audience.
+const MISSING_AUDIENCE: &str = "let the server write this API's identifier into aud of its introspection responses, or accept \
+                                responses without it (danger_accept_missing_audience)";
 const MAX_CONCURRENT_CALLS: usize = 100;
 /// Each waiting call may look at each running one.
 const MAX_CALLS: usize = 1000;

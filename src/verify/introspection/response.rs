@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use super::IntrospectionRules;
 use crate::{
     claims::{NumericDate, TokenOrigin},
-    error::{AuthError, Reason},
+    error::{AuthError, Reason, quoted},
     fetch::FetchError,
     json::{OneOrMany, issuer_text, object},
     jws::Compact,
@@ -157,16 +157,35 @@ impl IntrospectionStatus {
     /// Returns the refusal of an active token that is not a bearer access token: a refresh token, or a token that is bound to
     /// a key.
     fn refusal(&self) -> Option<AuthError> {
-        let is_any = |member: &Option<String>, accepted: &[&str]| {
-            member.as_ref().is_none_or(|value| accepted.iter().any(|name| value.eq_ignore_ascii_case(name)))
-        };
+        let (token_type, token_use) = (self.token_type.as_deref(), self.token_use.as_deref());
         // RFC 9449 §6.2.
-        if self.token_type.as_ref().is_some_and(|kind| kind.eq_ignore_ascii_case("DPoP")) {
-            return Some(Reason::SenderConstrained.into());
+        if let Some(dpop) = token_type.filter(|kind| kind.eq_ignore_ascii_case("DPoP")) {
+            let change = "let the client ask for a token that is not bound to a key";
+            return Some(Reason::SenderConstrained.because(
+                member("token_type", dpop),
+                "token_type \"Bearer\"",
+                change,
+            ));
         }
-        let bearer = is_any(&self.token_type, &BEARER_TYPES);
-        (!bearer || !is_any(&self.token_use, &["access", "access_token"])).then(|| Reason::NotAnAccessToken.into())
+        let not_access = |name, value, expected| {
+            let change = "let the client send its access token, and no refresh token or ID token";
+            Some(Reason::NotAnAccessToken.because(member(name, value), expected, change))
+        };
+        if let Some(kind) = token_type.filter(|kind| !is_any(kind, &BEARER_TYPES)) {
+            return not_access("token_type", kind, "token_type \"Bearer\", or none");
+        }
+        let other_use = token_use.filter(|purpose| !is_any(purpose, &ACCESS_USES))?;
+        not_access("token_use", other_use, "token_use \"access_token\", or none")
     }
+}
+
+fn is_any(value: &str, accepted: &[&str]) -> bool {
+    accepted.iter().any(|name| value.eq_ignore_ascii_case(name))
+}
+
+/// Returns a member of the response with its value, for logs.
+fn member(name: &str, value: &str) -> String {
+    format!("{name} {} in the introspection response", quoted(value))
 }
 
 /// The values of `token_type` of a bearer token: its type (RFC 6749 §7.1), or the kind of token, which some servers send
@@ -180,6 +199,9 @@ const BEARER_TYPES: [&str; 7] = [
     "urn:ietf:params:oauth:token-type:access_token",
     "urn:ietf:params:oauth:token-type:jwt",
 ];
+
+/// The values of `token_use` of an access token.
+const ACCESS_USES: [&str; 2] = ["access", "access_token"];
 
 /// True if the server says in an error response that it does not introspect tokens of this kind (RFC 7009 §2.2.1).
 pub(super) fn is_unsupported_token_type(body: &[u8]) -> bool {

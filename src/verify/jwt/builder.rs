@@ -45,7 +45,7 @@ impl JwtVerifierBuilder {
     ) -> Self {
         Self {
             issuer,
-            expected: Expected::new(audience),
+            expected: Expected::new(audience, MISSING_AUDIENCE),
             algorithms: SUPPORTED.to_vec(),
             secret_algorithm,
             plain_type: false,
@@ -248,3 +248,7 @@ impl JwtVerifierBuilder {
         algorithms
     }
 }
+
+/// What to change if tokens have no audience.
+const MISSING_AUDIENCE: &str = "let the issuer write this API's identifier into aud, give the preset of the provider, or accept \
+                                tokens without it (danger_accept_missing_audience)";
