@@ -691,7 +691,9 @@ async fn gives_the_expected_verdict_for_recorded_responses_of_providers() {
             fixture.fake.introspection(Answer::Whole(status, String::new(), response.to_string().into_bytes()));
         }
         let flat = signed && provider.contains("glewlwyd");
-        let expected = if flat || inner["error"].is_string() {
+        let expected = if inner["error"] == "unsupported_token_type" {
+            Some(AuthErrorKind::InvalidToken)
+        } else if flat || inner["error"].is_string() {
             Some(AuthErrorKind::Unavailable)
         } else if inner["active"] == true && inner["cnf"].is_null() {
             None
