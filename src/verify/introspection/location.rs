@@ -87,7 +87,11 @@ impl IntrospectionRules {
 }
 
 /// A search that goes on in the background if the request that began it ends earlier.
-struct Search(Option<Pin<Box<dyn Future<Output = Result<String, FetchError>> + Send>>>);
+struct Search(Option<Pin<Box<dyn SearchFuture>>>);
+
+trait SearchFuture: Future<Output = Result<String, FetchError>> + Send {}
+
+impl<F: Future<Output = Result<String, FetchError>> + Send> SearchFuture for F {}
 
 impl Future for Search {
     type Output = Result<String, FetchError>;
