@@ -208,8 +208,11 @@ async fn a_token_type_that_the_server_does_not_introspect_is_refused_with_401_an
     let error = fixture.authenticate(&issuer().token("ada").sign()).await.unwrap_err();
     let finding = error.finding().unwrap();
     assert!(finding.found().contains("JWT") && finding.change().contains("JwtVerifier"), "{finding}");
-    for (token, is_jwt) in [("a.b.c", false), ("eyJhbGciOiJkaXIifQ.a.b.c.d", true), ("eyJhbGciOiJub25lIn0.e30.", true)]
-    {
+    for (token, is_jwt) in [
+        ("a.b.c", false),
+        ("eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0.a.b.c.d", true),
+        ("eyJhbGciOiJub25lIn0.e30.", true),
+    ] {
         let error = fixture.authenticate(token).await.unwrap_err();
         let finding = error.finding().unwrap();
         assert_eq!(finding.found().starts_with("a JWT"), is_jwt, "{token}: {finding}");

@@ -4,7 +4,8 @@
 //!
 //! The steps, in this order; the first one that fails ends the verification: three segments; a strict header; `crit`;
 //! `typ`; `alg` on the allow-list; a key of the issuer for this `alg` and `kid`; the signature; UTF-8 and JSON; `iss`,
-//! `aud`, `exp`, `nbf`, `iat`; the rules of the preset; the claims that RFC 9068 §2.2 requires.
+//! `aud`, `exp`, `nbf`, `iat`; the claims of ID tokens, unless `typ` is `at+jwt`; the rules of the preset; the claims that RFC
+//! 9068 §2.2 requires.
 //!
 //! Revocation, scopes and `cnf` are *not* checked here. The server checks `cnf`, handlers the scopes, and
 //! [`introspection`](crate::IntrospectionVerifier) the revocation.
