@@ -144,7 +144,7 @@ async fn an_outage_of_the_key_set_is_logged_when_it_begins_and_when_it_ends() {
     }
 }
 
-/// A metadata URL that hangs: the first request waits for two seconds, and the others are refused while it is tried again.
+/// Metadata URLs that hang: the first request waits for two seconds, and the others are refused while they are tried again.
 #[tokio::test]
 async fn a_metadata_url_that_hangs_does_not_make_each_request_wait_for_five_seconds() {
     use tower_oauth::fetch::{Fetch, FetchFuture};
@@ -163,6 +163,11 @@ async fn a_metadata_url_that_hangs_does_not_make_each_request_wait_for_five_seco
     assert_eq!(crate::introspection::soon(&mut first).await, Some(AuthErrorKind::Unavailable));
     assert_eq!(crate::introspection::soon(&mut second).await, Some(AuthErrorKind::Unavailable));
     for _ in 0..3 {
+        // The search goes on after its request has given up, and meanwhile no request waits.
+        assert_eq!(crate::introspection::soon(fixture.kind("early")).await, Some(AuthErrorKind::Unavailable));
+        tokio::task::yield_now().await;
+        fixture.clock.advance(2 * SECOND);
+        tokio::task::yield_now().await;
         // While one request tries again, the others don't wait.
         fixture.clock.advance(SECOND);
         let mut trying = Box::pin(fixture.kind("trying"));
