@@ -91,7 +91,7 @@ fn algorithm(check: &Check) -> Vec<Cure> {
         return vec![Cure::action("let the issuer sign its tokens; an unsigned token is never accepted")];
     }
     let mut cures = vec![Cure::action("let the issuer sign with an accepted algorithm")];
-    if name.parse::<Algorithm>().is_ok() {
+    if name.parse::<Algorithm>().is_ok_and(|algorithm| Algorithm::supported().contains(&algorithm)) {
         cures.push(Cure::call_as(
             "algorithms",
             name.to_owned(),
