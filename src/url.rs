@@ -87,11 +87,6 @@ pub(crate) fn is_loopback_http(url: &str) -> bool {
     url.starts_with("http://") && check_syntax("url", url, PlainHttp::Loopback).is_ok()
 }
 
-/// True if one identifier is the other with a slash at its end.
-pub(crate) fn differ_by_trailing_slash(one: &str, other: &str) -> bool {
-    one.strip_suffix('/') == Some(other) || other.strip_suffix('/') == Some(one)
-}
-
 /// Checks an absolute `https` URL.
 pub(crate) fn check_url(setting: &'static str, url: &str, plain: PlainHttp) -> Result<(), ConfigError> {
     check_syntax(setting, url, plain)?;

@@ -28,7 +28,7 @@ pub(crate) fn settings(explanation: &Explanation) -> String {
     format!("\nAs settings of protected_api and of this program. Read the cost of each above:{lines}\n")
 }
 
-/// Returns the setting for a cure. `None` if there is none.
+/// Returns the setting for a cure. `None` if no variable does it.
 fn setting(cure: &Cure) -> Option<String> {
     let value = || cure.argument().map(quoted);
     Some(match cure.method()? {

@@ -95,19 +95,21 @@ pub(crate) fn quoted_list<'t>(texts: impl IntoIterator<Item = &'t str>) -> Strin
     shown.join(", ") + more
 }
 
+/// True if one identifier is the other with a slash at its end.
+pub(crate) fn differ_by_trailing_slash(one: &str, other: &str) -> bool {
+    one.strip_suffix('/') == Some(other) || other.strip_suffix('/') == Some(one)
+}
+
 /// Returns how two identifiers differ, if they look like the same one.
 pub(crate) fn likely_slip(found: &str, expected: &str) -> Option<&'static str> {
     // Without copies: any client chooses the length of the text, and it is compared with every trusted issuer.
-    fn without_slash(text: &str) -> &str {
-        text.strip_suffix('/').unwrap_or(text)
-    }
     fn path(text: &str) -> Option<&str> {
         let (_, rest) = text.split_once("://")?;
         rest.find('/').map(|slash| rest.split_at(slash).1)
     }
     if found == expected {
         None
-    } else if without_slash(found) == without_slash(expected) {
+    } else if differ_by_trailing_slash(found, expected) {
         Some("they differ by a trailing slash only: configure exactly the text in the tokens")
     } else if found.eq_ignore_ascii_case(expected) {
         Some("they differ in upper and lower case only: configure exactly the text in the tokens")

@@ -16,7 +16,7 @@ use std::fmt;
 pub use self::finding::Finding;
 pub(crate) use self::{
     auth_error::{AuthError, causes},
-    finding::{likely_slip, quoted, quoted_list},
+    finding::{differ_by_trailing_slash, likely_slip, quoted, quoted_list},
     reason::Reason,
 };
 pub use crate::config_error::ConfigMistake;

@@ -14,10 +14,10 @@ use serde::Deserialize;
 
 use crate::{
     clock::Clock,
-    error::{causes, quoted},
+    error::{causes, differ_by_trailing_slash, quoted},
     fetch::{Fetch, FetchError, exchange, retry_after},
     json::{issuer_text, object},
-    url::{PlainHttp, check_url, differ_by_trailing_slash},
+    url::{PlainHttp, check_url},
 };
 
 /// The endpoint to find in the metadata.

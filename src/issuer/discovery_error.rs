@@ -6,9 +6,8 @@ use std::{error::Error, fmt};
 
 use crate::{
     config_error::ConfigError,
-    error::{AuthError, causes, quoted},
+    error::{AuthError, causes, differ_by_trailing_slash, quoted},
     fetch::FetchError,
-    url::differ_by_trailing_slash,
 };
 
 /// Why [`discover`](super::IssuerBuilder::discover) failed: correct the configuration, or try again.

@@ -271,18 +271,6 @@ impl KeySet {
         self.by_id.keys().map(|id| &**id)
     }
 
-    /// Returns the algorithms that the keys can verify, each once.
-    #[expect(dead_code, reason = "for the reason of a refusal: which algorithms the issuer's keys have")]
-    pub(crate) fn algorithms(&self) -> Vec<SignatureAlgorithm> {
-        let mut algorithms = Vec::new();
-        for entry in &self.entries {
-            if !algorithms.contains(&entry.algorithm) {
-                algorithms.push(entry.algorithm);
-            }
-        }
-        algorithms
-    }
-
     /// Returns this set as the successor of `old`. It has the same epoch if no key of `old` was withdrawn.
     pub(crate) fn succeeding(self, old: &Self) -> Self {
         let epoch = if self.has_keys_of(old) { old.epoch } else { self.epoch };

@@ -18,8 +18,9 @@ impl Token {
     /// Returns the subject's roles: `roles` (RFC 9068 §2.2.3.1), or the claim that
     /// [`roles_claim`](crate::verify::JwtVerifierBuilder::roles_claim) or a [`Preset`](crate::Preset) names.
     ///
-    /// A name is a string, or an object with a `value` (RFC 7643 §2.4). A claim that is a string is one name; if it is empty, it
-    /// is none. A claim of another form counts as an empty list. The first call parses the claims; clones of the token share the result.
+    /// A name is a string, or an object with a `value` (RFC 7643 §2.4). A claim that is a string is one name. An
+    /// empty string and a claim of another form count as an empty list. The first call parses the claims; clones of the token share
+    /// the result.
     #[must_use]
     pub fn roles(&self) -> &[String] {
         let path = self.facts().rules.as_ref().and_then(|rules| rules.roles.as_deref());

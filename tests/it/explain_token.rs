@@ -388,11 +388,11 @@ async fn explains_with_the_verifier_of_the_tokens_issuer() {
     let (shop, other) = (realm(), issuer());
     let issuers = TrustedIssuers::new([shop.verifier(AUDIENCE), other.verifier(API)]).unwrap();
     assert!(issuers.explain(&valid_token().sign()).await.is_accepted());
-    let untrusted = valid_token().claim("iss", "https://nobody.test").sign();
+    let untrusted = valid_token().claim("iss", "https://untrusted.test").sign();
     let explanation = issuers.explain(&untrusted).await;
     assert_eq!(failed(&explanation), ["iss"]);
     let text = explanation.to_string();
-    assert!(text.contains(ISSUER) && text.contains("https://nobody.test"), "both sides are named: {text}");
+    assert!(text.contains(ISSUER) && text.contains("https://untrusted.test"), "both sides are named: {text}");
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ impl Cure {
     }
 
     /// Returns the method's argument: the issuer, the audience, the name of a claim or an algorithm, or a number of seconds.
-    /// `None` if there is none, or if it is too long or has control characters.
+    /// `None` if the method has no argument, or if it is too long or has control characters.
     #[must_use]
     pub fn argument(&self) -> Option<&str> {
         self.argument.as_deref()
