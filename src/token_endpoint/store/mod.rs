@@ -1,382 +1,124 @@
-//! Stores keep codes and tokens between requests.
+//! Stores keep codes, sessions and tokens between requests.
 //!
-//! *In*: hashes of codes and tokens, and the records that belong to them. *Out*: the result of one atomic operation.
+//! *In*: hashes of codes and tokens, and the records that belong to them. *Out*: what was found, or the result of one atomic
+//! operation.
 //!
-//! Every operation is atomic: of all requests with the same code, on any instance, one gets [`CodeTaken::First`]. There is
-//! no operation that reads a code and one that deletes it later. A store never gets the text of a secret, a code or a token.
+//! A *session* is a user's approval of a client, and everything that is issued from it. It is one row, from the code on. An
+//! access token that a client gets for itself belongs to no session.
 //!
-//! Times are whole seconds since 1970-01-01 (UTC). The caller passes them, from the endpoint's
-//! [`Clock`](crate::clock::Clock), so a store needs no clock. An entry is valid while `now < expires_at`; a store may delete it
-//! afterwards. Whether the client may use a token is not checked here.
+//! The endpoint reads first: `find_code`, `find_session`. What was read does not change, so the endpoint finds every mistake in a
+//! request before anything is used up. Then one write decides: `redeem`, `refresh`, `issue`.
+//!
+//! A store never gets the text of a secret, a code or a token. All hashes differ for each issuer, so two issuers can share a
+//! store.
 
+mod erased;
+mod error;
+mod ids;
 mod memory;
+mod outcomes;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
+mod requests;
 
-use std::{error::Error, fmt, pin::Pin, sync::Arc};
-
-use serde::{Deserialize, Serialize};
-
-pub use self::memory::{MemoryStore, MemoryStoreBuilder};
+pub(crate) use self::erased::ErasedStore;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisStore, RedisStoreBuilder};
-use super::client::secret::TokenHash;
+pub use self::{
+    error::StoreError,
+    ids::{Partition, Record, SessionId, SessionIndex, Timestamp},
+    memory::{MemoryStore, MemoryStoreBuilder},
+    outcomes::{
+        FoundAccess, FoundCode, FoundSession, Issued, KeyPublished, ListedSession, Presented, PublishedKey, Redeemed,
+        Refreshed, Written,
+    },
+    requests::{
+        AddCode, EndSession, FindAccess, FindCode, FindSession, FirstRefresh, InsertSeen, Issue, ListKeys,
+        ListSessions, NewAccess, PublishKey, Redeem, Refresh, RevokeAccess, Seen, Successor, WithdrawKey,
+    },
+};
 
-/// Stores authorization codes, tokens and their grants.
+/// Stores authorization codes, sessions, tokens and public keys.
 ///
+/// Every operation is atomic: of all requests with the same code, on any instance, one gets [`Redeemed::Done`].
 /// `tower_oauth::testing::store_conformance` (feature `test-util`) has the tests that every store passes.
+///
+/// # Time
+/// Each request has `now`, from the endpoint's [`Clock`](crate::clock::Clock), so a store needs no clock for what it keeps. An
+/// entry is valid while `now < expires_at`; a store may delete it afterwards.
+///
+/// A write also has a `deadline`, a moment of this process. If it has passed when the store gets to the operation, by the clock
+/// of the machine that executes it, the store does nothing and answers `Late`. So a request whose client has given up uses
+/// nothing up. A store waits for the answer to a write that it has sent for some seconds longer than the deadline, because an
+/// unknown outcome costs a user the session.
+///
+/// # Errors
+/// An error of a write means that its outcome is unknown, unless it is
+/// [`not_executed`](StoreError::not_executed). The endpoint answers 503 in both cases.
 pub trait Store: Send + Sync + 'static {
     /// Stores an unused code.
+    fn add_code(&self, request: &AddCode) -> impl Future<Output = Result<Written, StoreError>> + Send;
+
+    /// Returns the code with this hash. `None` if there is none, it has expired unused, or its session has expired or ended.
+    fn find_code(&self, request: &FindCode) -> impl Future<Output = Result<Option<FoundCode>, StoreError>> + Send;
+
+    /// Uses a code, and starts its session with the first tokens.
     ///
-    /// # Errors
-    /// The code was not stored; the caller must not issue it.
-    fn add_code(
+    /// Of all calls with the same code, exactly one gets [`Redeemed::Done`]. Every other one ends the session in the same step.
+    fn redeem(&self, request: &Redeem) -> impl Future<Output = Result<Redeemed, StoreError>> + Send;
+
+    /// Returns the session, if its refresh token has not expired: with any refresh token, also one that was used or never
+    /// existed. `None` for a session without a refresh token, and for an unused code.
+    fn find_session(
         &self,
-        code: &TokenHash,
-        record: &CodeRecord,
-        now: u64,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+        request: &FindSession,
+    ) -> impl Future<Output = Result<Option<FoundSession>, StoreError>> + Send;
 
-    /// Consumes a code. `binding` must be the one that the code was stored with; otherwise the result is
-    /// [`CodeTaken::Unknown`], and the code stays as it is.
+    /// Uses a refresh token, and stores an access token.
     ///
-    /// Of all calls with the same code and the right binding, on any instance, exactly one gets [`CodeTaken::First`]; from then
-    /// on the family is active. Every other one revokes the family in the same step.
-    ///
-    /// # Errors
-    /// The outcome is unknown; the code may have been consumed.
-    fn take_code(
+    /// - The session's current token: its successor becomes the current one, and the presented one the last. Without a successor,
+    ///   the token stays the current one.
+    /// - The last token, within `grace` seconds of its use: the answer is [`Refreshed::Again`].
+    /// - Any other token ends the session in the same step.
+    fn refresh(&self, request: &Refresh) -> impl Future<Output = Result<Refreshed, StoreError>> + Send;
+
+    /// Stores an access token that belongs to no session.
+    fn issue(&self, request: &Issue) -> impl Future<Output = Result<Issued, StoreError>> + Send;
+
+    /// Returns the access token, if neither it nor its session has expired or was revoked.
+    fn find_access(&self, request: &FindAccess)
+    -> impl Future<Output = Result<Option<FoundAccess>, StoreError>> + Send;
+
+    /// Revokes an access token.
+    fn revoke_access(&self, request: &RevokeAccess) -> impl Future<Output = Result<Written, StoreError>> + Send;
+
+    /// Ends a session, or removes an unused code. From then on nothing that belongs to it is found. The places that it needed are
+    /// free.
+    fn end_session(&self, request: &EndSession) -> impl Future<Output = Result<Written, StoreError>> + Send;
+
+    /// Lists sessions and unused codes that have not expired or ended.
+    fn list_sessions(
         &self,
-        code: &TokenHash,
-        binding: &TokenHash,
-        now: u64,
-    ) -> impl Future<Output = Result<CodeTaken, StoreError>> + Send;
+        request: &ListSessions,
+    ) -> impl Future<Output = Result<Vec<ListedSession>, StoreError>> + Send;
 
-    /// Stores an access token, and the first refresh token of its family if there is one. Stores neither if the family is not
-    /// active. If the client has `limit` active access tokens for the subject already, the oldest of them are revoked in the
-    /// same step.
-    ///
-    /// # Errors
-    /// The outcome is unknown; the caller must not issue the tokens.
-    fn issue(
-        &self,
-        access: &NewAccess,
-        refresh: Option<&NewRefresh>,
-        limit: Option<u32>,
-        now: u64,
-    ) -> impl Future<Output = Result<Issued, StoreError>> + Send;
+    /// Stores a value. Of all calls with the same value, [`redeem`](Self::redeem), [`refresh`](Self::refresh) and
+    /// [`issue`](Self::issue) included, exactly one gets `Done`.
+    fn insert_seen(&self, request: &InsertSeen) -> impl Future<Output = Result<Issued, StoreError>> + Send;
 
-    /// Returns the access token with this hash, if it is active: neither the token nor its family has expired or was revoked.
-    ///
-    /// # Errors
-    /// The store is unavailable.
-    fn find_access(
-        &self,
-        token: &TokenHash,
-        now: u64,
-    ) -> impl Future<Output = Result<Option<AccessRecord>, StoreError>> + Send;
+    /// Publishes a key, or prolongs its publication.
+    fn publish_key(&self, request: &PublishKey) -> impl Future<Output = Result<KeyPublished, StoreError>> + Send;
 
-    /// Returns the family of the refresh token with this hash, also if the token was used. Returns `None` if the token or its
-    /// family has expired or was revoked. With the family, the caller checks the request before it calls
-    /// [`rotate`](Self::rotate), which decides.
-    ///
-    /// # Errors
-    /// The store is unavailable.
-    fn find_refresh(
-        &self,
-        token: &TokenHash,
-        now: u64,
-    ) -> impl Future<Output = Result<Option<Family>, StoreError>> + Send;
+    /// Ends the publication of a key, also of one that is not published yet.
+    fn withdraw_key(&self, request: &WithdrawKey) -> impl Future<Output = Result<Written, StoreError>> + Send;
 
-    /// Consumes a refresh token of this client, and stores its successor.
-    ///
-    /// Of all calls with the same token, exactly one gets [`Rotated::First`]. Every other one gets [`Rotated::Again`] within
-    /// `grace` seconds and while the successor is unused; after that, it revokes the family in the same step. A token of
-    /// another client is [`Rotated::Unknown`], and stays as it is.
-    ///
-    /// # Errors
-    /// The outcome is unknown; the token may have been consumed.
-    fn rotate(
-        &self,
-        token: &TokenHash,
-        client_id: &str,
-        successor: &Successor,
-        grace: u64,
-        now: u64,
-    ) -> impl Future<Output = Result<Rotated, StoreError>> + Send;
+    /// Lists the published keys of an issuer.
+    fn list_keys(&self, request: &ListKeys) -> impl Future<Output = Result<Vec<PublishedKey>, StoreError>> + Send;
 
-    /// Revokes the token with this hash, if it was issued to this client (RFC 7009 §2.1): only the access token, or the whole
-    /// family of a refresh token.
-    ///
-    /// # Errors
-    /// The outcome is unknown; the token may have been revoked.
-    fn revoke(
-        &self,
-        token: &TokenHash,
-        client_id: &str,
-        now: u64,
-    ) -> impl Future<Output = Result<Revoked, StoreError>> + Send;
-
-    /// Stores `key` until `expires_at`. Returns whether it was new: of all calls with the same key, exactly one gets `true`.
-    ///
-    /// # Errors
-    /// The outcome is unknown; the caller must refuse the request.
-    fn insert_if_absent(
-        &self,
-        key: &TokenHash,
-        expires_at: u64,
-        now: u64,
-    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
-}
-
-/// Everything that was issued from one approval of a user. All of it expires and is revoked together.
-///
-/// The stores in this crate keep it as JSON. An unknown member is an error: an older instance must not accept a token as less
-/// restricted than a newer instance issued it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(clippy::exhaustive_structs, reason = "a store reads it back")]
-pub struct Family {
-    /// A random id.
-    pub id: String,
-    /// `client_id`.
-    pub client_id: String,
-    /// The fingerprint of the client's credential at that time.
-    pub credential: String,
-    /// `sub`: the user that approved.
-    pub subject: String,
-    /// The scopes that were approved, separated by spaces; may be empty.
-    pub scope: String,
-    /// The resources that were approved; at least one.
-    pub audiences: Vec<String>,
-    /// `auth_time`, if the application set it.
-    pub auth_time: Option<u64>,
-    /// When everything in the family expires.
-    pub expires_at: u64,
-}
-
-impl fmt::Debug for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Family").field("client_id", &self.client_id).finish_non_exhaustive()
-    }
-}
-
-/// A code, without its text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a store reads it back")]
-pub struct CodeRecord {
-    /// The hash of client and PKCE challenge, to which the code is bound.
-    pub binding: TokenHash,
-    /// The family that the code starts.
-    pub family: Family,
-    /// When the unused code expires. A used code is kept until the family expires, to detect a replay.
-    pub expires_at: u64,
-}
-
-/// The result of [`Store::take_code`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "a store decides it")]
-pub enum CodeTaken {
-    /// The code is consumed now, and starts this family.
-    First(Family),
-    /// The code was used before; its family is revoked now.
-    Again,
-    /// There is no such code, it has expired, or it has another binding.
-    Unknown,
-}
-
-/// An access token, without its text. It is stored as [`Family`] is.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(clippy::exhaustive_structs, reason = "a store reads it back")]
-pub struct AccessRecord {
-    /// `jti`.
-    pub id: String,
-    /// [`Family::id`]; `None` if no user was involved.
-    pub family: Option<String>,
-    /// `client_id`.
-    pub client_id: String,
-    /// The fingerprint of the client's credential at that time.
-    pub credential: String,
-    /// `sub`: the client itself, or a user.
-    pub subject: String,
-    /// `scope`: names separated by spaces; may be empty.
-    pub scope: String,
-    /// `aud`.
-    pub audience: String,
-    /// `auth_time`, if the application set it.
-    pub auth_time: Option<u64>,
-    /// `iat`.
-    pub issued_at: u64,
-    /// `exp`.
-    pub expires_at: u64,
-}
-
-impl fmt::Debug for AccessRecord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AccessRecord").field("client_id", &self.client_id).finish_non_exhaustive()
-    }
-}
-
-/// An access token to store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a store's tests make one")]
-pub struct NewAccess {
-    /// The hash of the token.
-    pub hash: TokenHash,
-    /// Everything else.
-    pub record: AccessRecord,
-}
-
-/// The first refresh token of the family that the access token's record names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a store's tests make one")]
-pub struct NewRefresh {
-    /// The hash of the token.
-    pub hash: TokenHash,
-    /// When the token expires.
-    pub expires_at: u64,
-}
-
-/// The result of [`Store::issue`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "a store decides it")]
-pub enum Issued {
-    /// The tokens were stored.
-    Stored,
-    /// Nothing was stored: the family was revoked in the meantime, or has expired.
-    FamilyRevoked,
-}
-
-/// A refresh token that replaces another one.
-#[derive(Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a store's tests make one")]
-pub struct Successor {
-    /// The hash of the token.
-    pub hash: TokenHash,
-    /// Random bytes. The successor's text is derived from them and the predecessor's text, which no store has.
-    pub salt: [u8; 32],
-    /// When the token expires.
-    pub expires_at: u64,
-}
-
-impl fmt::Debug for Successor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Successor")
-            .field("hash", &self.hash)
-            .field("expires_at", &self.expires_at)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The result of [`Store::rotate`].
-#[derive(Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "a store decides it")]
-pub enum Rotated {
-    /// The token is consumed now, and the successor is stored.
-    First(Family),
-    /// The token was used within the grace period. The caller derives the same successor again, with its salt.
-    Again {
-        /// The family of the token.
-        family: Family,
-        /// [`Successor::salt`] of the first use.
-        salt: [u8; 32],
-    },
-    /// The token was used before; its family is revoked now.
-    Reused,
-    /// There is no such token, it has expired or was revoked, or it was issued to another client.
-    Unknown,
-}
-
-impl fmt::Debug for Rotated {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::First(family) => f.debug_tuple("First").field(family).finish(),
-            Self::Again { family, .. } => f.debug_struct("Again").field("family", family).finish_non_exhaustive(),
-            Self::Reused => f.write_str("Reused"),
-            Self::Unknown => f.write_str("Unknown"),
-        }
-    }
-}
-
-/// The result of [`Store::revoke`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "a store decides it")]
-pub enum Revoked {
-    /// The token is not active any more. It was revoked now, or was inactive or unknown before (RFC 7009 §2.2).
-    Gone,
-    /// The token was issued to another client, and stays as it is.
-    NotYours,
-}
-
-/// A failure of a store. The request is refused with 503, and nothing is issued.
-#[derive(Clone)]
-pub struct StoreError {
-    what: &'static str,
-    source: Option<Arc<dyn Error + Send + Sync>>,
-}
-
-impl StoreError {
-    /// Returns an error with a short text, which is logged.
-    #[must_use]
-    pub fn new(what: &'static str) -> Self {
-        Self { what, source: None }
-    }
-
-    /// Adds the cause.
-    #[must_use]
-    pub fn with_source(self, source: impl Error + Send + Sync + 'static) -> Self {
-        Self { source: Some(Arc::new(source)), ..self }
-    }
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.what)
-    }
-}
-
-impl fmt::Debug for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoreError").field("what", &self.what).finish_non_exhaustive()
-    }
-}
-
-impl Error for StoreError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
-    }
-}
-
-/// The future of an operation of [`ErasedStore`].
-pub(crate) type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
-
-/// Defines `ErasedStore`: [`Store`] as a trait object.
-macro_rules! erased {
-    ($($name:ident($($argument:ident: $type:ty),+) -> $result:ty;)+) => {
-        pub(crate) trait ErasedStore: Send + Sync {
-            $(fn $name<'a>(&'a self, $($argument: $type),+) -> StoreFuture<'a, $result>;)+
-        }
-
-        impl<S: Store> ErasedStore for S {
-            $(fn $name<'a>(&'a self, $($argument: $type),+) -> StoreFuture<'a, $result> {
-                Box::pin(Store::$name(self, $($argument),+))
-            })+
-        }
-    };
-}
-
-erased! {
-    add_code(code: &'a TokenHash, record: &'a CodeRecord, now: u64) -> ();
-    take_code(code: &'a TokenHash, binding: &'a TokenHash, now: u64) -> CodeTaken;
-    issue(access: &'a NewAccess, refresh: Option<&'a NewRefresh>, limit: Option<u32>, now: u64) -> Issued;
-    find_access(token: &'a TokenHash, now: u64) -> Option<AccessRecord>;
-    find_refresh(token: &'a TokenHash, now: u64) -> Option<Family>;
-    rotate(token: &'a TokenHash, client_id: &'a str, successor: &'a Successor, grace: u64, now: u64) -> Rotated;
-    revoke(token: &'a TokenHash, client_id: &'a str, now: u64) -> Revoked;
-    insert_if_absent(key: &'a TokenHash, expires_at: u64, now: u64) -> bool;
+    /// Checks that the store can read and write now.
+    fn check(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
