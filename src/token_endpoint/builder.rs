@@ -23,6 +23,7 @@ use super::{
     services::Services,
     signer::{MAX_LIFETIME, Signer, SigningKeys},
     store::{ErasedStore, MemoryStore, Store},
+    texts::Texts,
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -197,8 +198,13 @@ impl TokenEndpointBuilder {
         Ok(TokenEndpoint {
             inner: Arc::new(ServerState {
                 paths: EndpointPaths::new(&self.issuer, self.openid_configuration),
+                services: Services {
+                    registry: self.registry,
+                    store: self.store,
+                    clock: self.clock,
+                    texts: Texts::new(&self.issuer),
+                },
                 issuer: self.issuer,
-                services: Services { registry: self.registry, store: self.store, clock: self.clock },
                 authenticator: Authenticator { throttle: Throttle::new(max, window), audiences, decoy: Decoy::new()? },
                 signer: Signer::new(self.keys),
                 grants: self.grants,

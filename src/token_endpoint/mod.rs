@@ -52,9 +52,12 @@ mod client;
 mod endpoints;
 mod grant;
 mod http;
+mod record;
 mod services;
+mod sessions;
 mod signer;
 mod store;
+mod texts;
 
 use std::{
     convert::Infallible,
@@ -81,16 +84,20 @@ pub use self::{
         registry::{ClientRegistry, Clients},
         secret::{ClientSecret, TokenHash},
     },
-    endpoints::{authorization_error::AuthorizationError, authorize::AuthorizationRequest, token::Issuance},
+    endpoints::{authorization_error::{AuthorizationError, DenialReason}, authorize::AuthorizationRequest, token::Issuance},
     grant::{AuthorizationCodeGrant, ClientCredentialsGrant, Grant, Granted, RefreshTokenGrant, TokenRequest},
     http::{
         error::{TokenError, TokenErrorKind},
         response::ResponseBody,
     },
+    sessions::Session,
     signer::SigningKeys,
     store::{
-        AccessRecord, CodeRecord, CodeTaken, Family, Issued, MemoryStore, MemoryStoreBuilder, NewAccess, NewRefresh,
-        Revoked, Rotated, Store, StoreError, Successor,
+        AddCode, EndSession, FindAccess, FindCode, FindSession, FirstRefresh, FoundAccess, FoundCode, FoundSession,
+        InsertSeen, Issue, Issued, KeyPublished, ListKeys, ListSessions, ListedSession, MemoryStore,
+        MemoryStoreBuilder, NewAccess, Partition, Presented, PublishKey, PublishedKey, Record, Redeem, Redeemed,
+        Refresh, Refreshed, RevokeAccess, Seen, SessionId, SessionIndex, Store, StoreError, Successor, Timestamp,
+        WithdrawKey, Written,
     },
 };
 use crate::{config_error::ConfigError, keys::PrivateKey};

@@ -32,6 +32,7 @@ use crate::{
             request::Parameters,
         },
         services::Services,
+        store::{Seen, Timestamp},
     },
 };
 
@@ -55,6 +56,14 @@ impl Decoy {
     }
 }
 
+/// A client that has authenticated.
+pub(crate) struct Authenticated {
+    pub(crate) client: Arc<Client>,
+    /// The `jti` of its assertion, which must be new. The request uses it up together with what it does, so that a client can
+    /// repeat a request that failed with 503.
+    pub(crate) assertion: Option<Seen>,
+}
+
 /// The credential of a request: exactly one (RFC 6749 §2.3).
 enum PresentedCredential<'r> {
     Secret { client_id: String, secret: String },
@@ -68,17 +77,20 @@ impl Authenticator {
         services: &Services,
         headers: &HeaderMap,
         parameters: &Parameters,
-    ) -> Result<Arc<Client>, TokenError> {
-        match PresentedCredential::from_request(headers, parameters)? {
-            PresentedCredential::Secret { client_id, secret } => self.by_secret(services, &client_id, &secret).await,
+    ) -> Result<Authenticated, TokenError> {
+        let client = match PresentedCredential::from_request(headers, parameters)? {
+            PresentedCredential::Secret { client_id, secret } => self.by_secret(services, &client_id, &secret).await?,
             PresentedCredential::Assertion { client_id, assertion } => {
-                self.by_assertion(services, client_id, assertion).await
+                let (client, mut seen) = self.by_assertion(services, client_id, assertion).await?;
+                seen.attempt = services.texts.attempt(parameters.iter());
+                return Ok(Authenticated { client, assertion: Some(seen) });
             }
             PresentedCredential::ClientIdOnly { client_id } => {
                 let client = services.find_client(&client_id).await?;
-                client.filter(|client| client.is_public()).ok_or_else(failed)
+                client.filter(|client| client.is_public()).ok_or_else(not_authenticated)?
             }
-        }
+        };
+        Ok(Authenticated { client, assertion: None })
     }
 
     async fn by_secret(&self, services: &Services, client_id: &str, secret: &str) -> Result<Arc<Client>, TokenError> {
@@ -93,7 +105,7 @@ impl Authenticator {
         self.throttle
             .record_attempt(client_id, client.is_some(), is_right, now)
             .map_err(TokenError::too_many_attempts)?;
-        client.filter(|_| is_right).ok_or_else(failed)
+        client.filter(|_| is_right).ok_or_else(not_authenticated)
     }
 
     /// Checks a client assertion (RFC 7523 §3).
@@ -102,14 +114,17 @@ impl Authenticator {
         services: &Services,
         client_id: Option<&str>,
         assertion: &str,
-    ) -> Result<Arc<Client>, TokenError> {
-        let compact = Compact::split(assertion.as_bytes()).ok_or_else(failed)?;
+    ) -> Result<(Arc<Client>, Seen), TokenError> {
+        let compact = Compact::split(assertion.as_bytes()).ok_or_else(not_authenticated)?;
         let mut buffer = HeaderBuffer::new();
-        let header = compact.header_bytes(&mut buffer).and_then(JoseHeader::parse).ok_or_else(failed)?;
-        let claims = compact.payload().and_then(|payload| String::from_utf8(payload).ok()).ok_or_else(failed)?;
-        let claims = Facts::parse(TokenOrigin::default(), claims, &ClaimNames::default()).map_err(|_| failed())?;
+        let header = compact.header_bytes(&mut buffer).and_then(JoseHeader::parse).ok_or_else(not_authenticated)?;
+        let claims =
+            compact.payload().and_then(|payload| String::from_utf8(payload).ok()).ok_or_else(not_authenticated)?;
+        let claims =
+            Facts::parse(TokenOrigin::default(), claims, &ClaimNames::default()).map_err(|_| not_authenticated())?;
         // The subject only selects the keys. It is trusted after the signature was verified with them.
-        let subject = claims.text(claims.subject.as_ref()).filter(|subject| !subject.is_empty()).ok_or_else(failed)?;
+        let subject =
+            claims.text(claims.subject.as_ref()).filter(|subject| !subject.is_empty()).ok_or_else(not_authenticated)?;
         let client = services.find_client(subject).await?;
         let keys = match client.as_deref().map(|client| &client.credential) {
             Some(ClientCredential::Keys(keys)) => Some(keys),
@@ -120,10 +135,10 @@ impl Authenticator {
         let same_client = client_id.is_none_or(|client_id| client_id == subject);
         let issued_by_client = claims.text(claims.issuer.as_ref()) == Some(subject);
         if !(signed && has_type && same_client && issued_by_client) {
-            return Err(failed());
+            return Err(not_authenticated());
         }
-        self.check_claims(services, &claims, subject).await?;
-        client.ok_or_else(failed)
+        let seen = self.check_claims(services, &claims, subject)?;
+        Ok((client.ok_or_else(not_authenticated)?, seen))
     }
 
     /// True if one of the client's keys signed the assertion.
@@ -139,14 +154,14 @@ impl Authenticator {
         false
     }
 
-    /// Checks audience, times and single use.
-    async fn check_claims(&self, services: &Services, claims: &Facts, client_id: &str) -> Result<(), TokenError> {
+    /// Checks audience and times. Returns the value that must be new.
+    fn check_claims(&self, services: &Services, claims: &Facts, client_id: &str) -> Result<Seen, TokenError> {
         // rfc7523bis: exactly one audience, so that an assertion for another server is refused here.
         let mut audience = claims.audience.iter().map(|text| claims.text(Some(text)));
-        let (Some(Some(audience)), None) = (audience.next(), audience.next()) else { return Err(failed()) };
-        let now = services.unix_seconds();
-        let jwt_id = claims.text(claims.jwt_id.as_ref()).filter(|id| !id.is_empty()).ok_or_else(failed)?;
-        let expires = claims.expires_at.ok_or_else(failed)?.0;
+        let (Some(Some(audience)), None) = (audience.next(), audience.next()) else { return Err(not_authenticated()) };
+        let now = services.timestamp().as_secs();
+        let jwt_id = claims.text(claims.jwt_id.as_ref()).filter(|id| !id.is_empty()).ok_or_else(not_authenticated)?;
+        let expires = claims.expires_at.ok_or_else(not_authenticated)?.0;
         #[expect(clippy::cast_precision_loss, reason = "seconds of our own clock")]
         let (earliest, latest) = (now.saturating_sub(LEEWAY) as f64, (now + MAX_ASSERTION_LIFETIME + LEEWAY) as f64);
         #[expect(clippy::cast_precision_loss, reason = "seconds of our own clock")]
@@ -156,12 +171,12 @@ impl Authenticator {
         // `NaN` fails both comparisons.
         let is_in_time = expires > earliest && expires <= latest;
         if !(is_for_us && is_in_time && is_begun) {
-            return Err(failed());
+            return Err(not_authenticated());
         }
-        let key = TokenHash::of_all(&["client_assertion", client_id, jwt_id]);
         // Later than the last moment at which the assertion is accepted.
-        let until = now + MAX_ASSERTION_LIFETIME + 2 * LEEWAY;
-        if services.store.insert_if_absent(&key, until, now).await? { Ok(()) } else { Err(failed()) }
+        let expires_at = Timestamp::from_secs(now + MAX_ASSERTION_LIFETIME + 2 * LEEWAY);
+        let key = services.texts.seen(client_id, jwt_id);
+        Ok(Seen { key, client: services.texts.client(client_id), attempt: key, expires_at })
     }
 }
 
@@ -180,7 +195,7 @@ impl<'r> PresentedCredential<'r> {
             return Err(invalid("Use only one client authentication method"));
         }
         if let Some(value) = header {
-            let (basic_id, secret) = parse_basic(value).ok_or_else(failed)?;
+            let (basic_id, secret) = parse_basic(value).ok_or_else(not_authenticated)?;
             if client_id.is_some_and(|client_id| client_id != basic_id) {
                 return Err(invalid("The client_id differs from that of the authenticated client"));
             }
@@ -192,7 +207,7 @@ impl<'r> PresentedCredential<'r> {
             return Ok(Self::Secret { client_id: basic_id, secret });
         }
         if asserts {
-            let assertion = assertion.filter(|_| assertion_type == Some(JWT_BEARER)).ok_or_else(failed)?;
+            let assertion = assertion.filter(|_| assertion_type == Some(JWT_BEARER)).ok_or_else(not_authenticated)?;
             return Ok(Self::Assertion { client_id, assertion });
         }
         match (client_id, secret) {
@@ -201,7 +216,7 @@ impl<'r> PresentedCredential<'r> {
             }
             (Some(client_id), None) => Ok(Self::ClientIdOnly { client_id: client_id.into() }),
             (None, Some(_)) => Err(invalid("The client_id is missing")),
-            (None, None) => Err(failed()),
+            (None, None) => Err(not_authenticated()),
         }
     }
 }
@@ -235,7 +250,7 @@ fn is_assertion_type(typ: Option<&str>) -> bool {
 }
 
 /// Returns the refusal (RFC 6749 §5.2). Its text is equal for every cause.
-fn failed() -> TokenError {
+pub(crate) fn not_authenticated() -> TokenError {
     TokenError::new(TokenErrorKind::InvalidClient, "Client authentication failed")
 }
 

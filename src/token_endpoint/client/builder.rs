@@ -38,6 +38,8 @@ impl ClientBuilder {
                 lifetime: None,
                 max_active_tokens: None,
                 introspects: Introspects::Audiences(Vec::new()),
+                max_sessions: None,
+                credential_generation: 0,
             },
             private_schemes: Vec::new(),
         }

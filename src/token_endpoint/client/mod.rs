@@ -56,7 +56,9 @@ pub struct Client {
     audiences: Vec<(String, TokenFormat)>,
     pub(crate) lifetime: Option<Duration>,
     pub(crate) max_active_tokens: Option<u32>,
+    pub(crate) max_sessions: Option<u32>,
     introspects: Introspects,
+    credential_generation: u32,
 }
 
 /// The credential that a client authenticates with.
@@ -212,14 +214,9 @@ impl Client {
         }
     }
 
-    /// Returns the fingerprint of the current credential. Tokens that were issued under another one are invalid.
-    pub(crate) fn credential_fingerprint(&self) -> String {
-        match &self.credential {
-            ClientCredential::Secret(secret) => secret.fingerprint().to_owned(),
-            // Key rotation doesn't invalidate tokens; becoming a public client does.
-            ClientCredential::Keys(_) => "keys".to_owned(),
-            ClientCredential::None => String::new(),
-        }
+    /// Returns the generation of the credential. What was issued under another one is invalid.
+    pub(crate) fn credential_generation(&self) -> u32 {
+        self.credential_generation
     }
 
     /// Returns a copy with another secret.
@@ -237,6 +234,8 @@ impl Client {
             lifetime: self.lifetime,
             max_active_tokens: self.max_active_tokens,
             introspects: self.introspects.clone(),
+            max_sessions: self.max_sessions,
+            credential_generation: self.credential_generation,
         }
     }
 }

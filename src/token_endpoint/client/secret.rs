@@ -113,9 +113,6 @@ impl fmt::Debug for ClientSecret {
     }
 }
 
-/// Length of a [`random_text`], in bytes.
-pub(crate) const RANDOM_TEXT_LENGTH: usize = 43;
-
 /// Returns 32 random bytes as text: 43 characters that need no encoding in a form, a `Basic` header or a URL.
 pub(crate) fn random_text() -> Result<String, NoRandomness> {
     Ok(URL_SAFE_NO_PAD.encode(random::<32>()?))

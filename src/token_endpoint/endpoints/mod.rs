@@ -8,6 +8,8 @@
 pub(crate) mod authorization_error;
 pub(crate) mod authorize;
 pub(crate) mod introspect;
+pub(crate) mod issue;
+mod requested_access;
 pub(crate) mod revoke;
 pub(crate) mod token;
 
@@ -19,7 +21,10 @@ use http_body::Body;
 
 use self::token::ExtraParameters;
 use super::{
-    client::{Client, authenticate::Authenticator},
+    client::{
+        Client,
+        authenticate::{Authenticated, Authenticator, not_authenticated},
+    },
     grant::{ErasedGrant, RefreshTokenGrant},
     http::{
         error::{TokenError, TokenErrorKind},
@@ -28,6 +33,7 @@ use super::{
     },
     services::Services,
     signer::Signer,
+    store::{InsertSeen, Issued, Seen},
 };
 
 /// Everything that the clones of one [`TokenEndpoint`](super::TokenEndpoint) share.
@@ -74,6 +80,8 @@ pub(crate) struct EndpointPaths(Vec<(Endpoint, String)>);
 /// A request whose client is authenticated.
 pub(crate) struct ClientRequest {
     pub(crate) client: Arc<Client>,
+    /// The `jti` of the client's assertion, which the request uses up unless it fails with 503.
+    pub(crate) assertion: Option<Seen>,
     pub(crate) parameters: Parameters,
 }
 
@@ -113,8 +121,20 @@ impl ServerState {
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
         let parameters = Parameters::from_body(headers, body, self.bodies).await?;
-        let client = self.authenticator.authenticate(&self.services, headers, &parameters).await?;
-        Ok(ClientRequest { client, parameters })
+        let Authenticated { client, assertion } =
+            self.authenticator.authenticate(&self.services, headers, &parameters).await?;
+        Ok(ClientRequest { client, assertion, parameters })
+    }
+
+    /// Uses up the request's client assertion.
+    pub(crate) async fn use_assertion(&self, assertion: Option<Seen>) -> Result<(), TokenError> {
+        let Some(seen) = assertion else { return Ok(()) };
+        let insert = InsertSeen { seen, now: self.services.timestamp(), deadline: self.services.deadline() };
+        match self.services.write(|store| store.insert_seen(&insert)).await? {
+            Issued::Done => Ok(()),
+            Issued::Seen => Err(not_authenticated()),
+            Issued::Late => Err(TokenError::late()),
+        }
     }
 
     fn metadata(&self) -> Response<ResponseBody> {
@@ -130,8 +150,8 @@ impl ServerState {
         self.refresh.as_ref().filter(|_| client.may_use("refresh_token"))
     }
 
-    /// Returns the maximum lifetime of everything that is issued from one approval.
-    pub(crate) fn family_lifetime(&self, client: &Client) -> Duration {
+    /// Returns the maximum lifetime of a session.
+    pub(crate) fn session_lifetime(&self, client: &Client) -> Duration {
         let access = client.lifetime.unwrap_or(self.lifetime);
         self.refresh_tokens(client).map_or(access, |refresh| refresh.absolute)
     }

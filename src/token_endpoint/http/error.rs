@@ -101,6 +101,16 @@ impl TokenError {
         Self { source: Some(Arc::new(source)), ..error }
     }
 
+    /// Returns the refusal of a request that the store got too late. Nothing was done, so the client may repeat it.
+    pub(crate) fn late() -> Self {
+        Self::unavailable(StoreError::not_executed("the store got to the operation after its deadline"))
+    }
+
+    /// Removes `Retry-After`, if a repeated request could end the client's session.
+    pub(crate) fn without_retry(self) -> Self {
+        Self { retry_after: None, ..self }
+    }
+
     pub(crate) fn too_many_attempts(retry_after: Duration) -> Self {
         let error = Self::new(TokenErrorKind::TooManyAttempts, "Too many failed authentications");
         Self { retry_after: Some(retry_after), ..error }

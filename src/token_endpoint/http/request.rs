@@ -81,6 +81,11 @@ impl Parameters {
         Ok(())
     }
 
+    /// Returns all names and values.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()])
+    }
+
     /// Returns an optional parameter, which must not be repeated.
     pub(crate) fn get(&self, name: &str) -> Result<Option<&str>, TokenError> {
         let mut values = self.0.iter().filter(|(other, _)| other == name);
