@@ -47,8 +47,6 @@ pub(crate) struct ServerState {
     pub(crate) bodies: Bodies,
     /// Lifetime of access tokens, unless the client has its own.
     pub(crate) lifetime: Duration,
-    /// Time between the publication of a key and its first signature.
-    pub(crate) prepublication: Duration,
     pub(crate) extra_parameters: Option<ExtraParameters>,
     /// The metadata document, as JSON.
     pub(crate) metadata: Bytes,
@@ -110,7 +108,7 @@ impl ServerState {
             Endpoint::Token => self.token(&self.client_request(headers, body).await?).await,
             Endpoint::Introspect => self.introspect(&self.client_request(headers, body).await?).await,
             Endpoint::Revoke => self.revoke(&self.client_request(headers, body).await?).await,
-            Endpoint::Jwks => Ok(cacheable_json(&self.signer.jwk_set(self.services.now()), CACHEABLE)),
+            Endpoint::Jwks => Ok(cacheable_json(&self.signer.key_set(&self.services).await, CACHEABLE)),
             Endpoint::Metadata => Ok(self.metadata()),
         }
     }
