@@ -18,11 +18,12 @@ use super::{
         EndpointPaths, OpenIdConfiguration, ServerState,
         token::{ExtraParameters, Issuance},
     },
+    events::{Event, Observers},
     grant::{ErasedGrant, Grant, RefreshTokenGrant},
     http::{metadata::ServerMetadata, request::Bodies},
     services::Services,
     signer::{MAX_LIFETIME, Signer, SigningKeys},
-    store::{ErasedStore, MemoryStore, Store},
+    store::{ErasedStore, MemoryStore, Store, WatchedStore},
     texts::Texts,
 };
 use crate::{
@@ -50,6 +51,7 @@ pub struct TokenEndpointBuilder {
     extra_parameters: Option<ExtraParameters>,
     assertion_audiences: Vec<String>,
     openid_configuration: OpenIdConfiguration,
+    observers: Observers,
 }
 
 impl TokenEndpointBuilder {
@@ -69,6 +71,7 @@ impl TokenEndpointBuilder {
             extra_parameters: None,
             assertion_audiences: Vec::new(),
             openid_configuration: OpenIdConfiguration::NotFound,
+            observers: Observers::default(),
         }
     }
 
@@ -145,6 +148,15 @@ impl TokenEndpointBuilder {
         Self { openid_configuration: OpenIdConfiguration::Metadata, ..self }
     }
 
+    /// Calls `observer` with every [`Event`], for instance for an audit trail. It may be called several times. Default: only log
+    /// events (feature `tracing`) and metrics (feature `metrics`).
+    ///
+    /// Requests wait for it, so it must return at once.
+    pub fn observe(mut self, observer: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.observers.add(Box::new(observer));
+        self
+    }
+
     /// Adds parameters of the application to every token response. Default: none.
     ///
     /// `make` returns a value that serializes to an object. Parameters that a specification defines, and parameters with the
@@ -195,12 +207,14 @@ impl TokenEndpointBuilder {
         let mut audiences = self.assertion_audiences;
         audiences.push(self.issuer.clone());
         let (max, window) = self.max_failures;
+        let observers = Arc::new(self.observers);
         Ok(TokenEndpoint {
             inner: Arc::new(ServerState {
                 paths: EndpointPaths::new(&self.issuer, self.openid_configuration),
                 services: Services {
                     registry: self.registry,
-                    store: self.store,
+                    store: WatchedStore::new(self.store, Arc::clone(&observers)),
+                    observers,
                     clock: self.clock,
                     texts: Texts::new(&self.issuer),
                 },

@@ -1,7 +1,7 @@
 //! The services that every endpoint uses.
 //!
 //! *In*: the registry, the store and the clock from the builder. *Out*: look-ups of clients, operations of the store that end in
-//! time, and the time.
+//! time, events, and the time.
 
 use std::{
     sync::Arc,
@@ -10,8 +10,9 @@ use std::{
 
 use super::{
     client::{Client, registry::ErasedRegistry},
+    events::{Event, Observers},
     http::error::TokenError,
-    store::{ErasedStore, StoreError, StoreFuture, Timestamp},
+    store::{StoreError, Timestamp, WatchedStore},
     texts::Texts,
 };
 use crate::clock::{Clock, unix_seconds};
@@ -19,7 +20,8 @@ use crate::clock::{Clock, unix_seconds};
 /// The client registry, the store and the clock of one token endpoint.
 pub(crate) struct Services {
     pub(crate) registry: Box<dyn ErasedRegistry>,
-    pub(crate) store: Box<dyn ErasedStore>,
+    pub(crate) store: WatchedStore,
+    pub(crate) observers: Arc<Observers>,
     pub(crate) clock: Box<dyn Clock>,
     pub(crate) texts: Texts,
 }
@@ -30,24 +32,22 @@ impl Services {
         if client_id.len() > MAX_CLIENT_ID_BYTES {
             return Ok(None);
         }
-        Ok(in_time(self.registry.find(client_id), STORE_TIMEOUT, "the client registry did not answer in time").await?)
+        Ok(self.ask_registry(client_id).await?)
     }
 
-    /// Waits for an operation that only reads.
-    pub(crate) async fn read<'a, T>(
-        &'a self,
-        operation: impl FnOnce(&'a dyn ErasedStore) -> StoreFuture<'a, T>,
-    ) -> Result<T, StoreError> {
-        in_time(operation(&*self.store), READ_LIMIT, TOO_SLOW).await
+    /// Checks that the registry answers.
+    pub(crate) async fn check_registry(&self) -> Result<(), StoreError> {
+        self.ask_registry("tower-oauth asks whether you are ready").await.map(drop)
     }
 
-    /// Waits for an operation that writes, for some seconds longer than its deadline: a client whose write has an unknown outcome
-    /// may lose its session.
-    pub(crate) async fn write<'a, T>(
-        &'a self,
-        operation: impl FnOnce(&'a dyn ErasedStore) -> StoreFuture<'a, T>,
-    ) -> Result<T, StoreError> {
-        in_time(operation(&*self.store), WRITE_LIMIT, TOO_SLOW).await
+    async fn ask_registry(&self, client_id: &str) -> Result<Option<Arc<Client>>, StoreError> {
+        let found = tokio::time::timeout(STORE_TIMEOUT, self.registry.find(client_id)).await;
+        found.unwrap_or_else(|_| Err(StoreError::not_executed("the client registry did not answer in time")))
+    }
+
+    /// Reports an event.
+    pub(crate) fn emit(&self, event: &Event<'_>) {
+        self.observers.emit(event);
     }
 
     /// Returns the moment after which the store must not execute a write that begins now.
@@ -67,15 +67,7 @@ impl Services {
     }
 }
 
-async fn in_time<T>(operation: StoreFuture<'_, T>, limit: Duration, what: &'static str) -> Result<T, StoreError> {
-    tokio::time::timeout(limit, operation).await.unwrap_or_else(|_| Err(StoreError::new(what)))
-}
-
-const TOO_SLOW: &str = "the store did not answer in time";
 /// Maximum length of a client's id. A longer one is never looked up.
 const MAX_CLIENT_ID_BYTES: usize = 1024;
 /// Time until the deadline of a write, and for the answer of a registry.
 const STORE_TIMEOUT: Duration = Duration::from_secs(2);
-/// A store has its own timeout, so these limits matter only for one that does not.
-const READ_LIMIT: Duration = Duration::from_secs(3);
-const WRITE_LIMIT: Duration = Duration::from_secs(5);

@@ -250,8 +250,13 @@ fn is_assertion_type(typ: Option<&str>) -> bool {
 }
 
 /// Returns the refusal (RFC 6749 §5.2). Its text is equal for every cause.
-pub(crate) fn not_authenticated() -> TokenError {
+fn not_authenticated() -> TokenError {
     TokenError::new(TokenErrorKind::InvalidClient, "Client authentication failed")
+}
+
+/// Returns the refusal of an assertion that was used before.
+pub(crate) fn used_assertion() -> TokenError {
+    not_authenticated().because("the client assertion was used before")
 }
 
 fn invalid(description: &'static str) -> TokenError {

@@ -23,8 +23,9 @@ use self::token::ExtraParameters;
 use super::{
     client::{
         Client,
-        authenticate::{Authenticated, Authenticator, not_authenticated},
+        authenticate::{Authenticated, Authenticator, used_assertion},
     },
+    events::Event,
     grant::{ErasedGrant, RefreshTokenGrant},
     http::{
         error::{TokenError, TokenErrorKind},
@@ -75,7 +76,11 @@ pub(crate) enum OpenIdConfiguration {
 }
 
 /// The paths of the endpoints.
-pub(crate) struct EndpointPaths(Vec<(Endpoint, String)>);
+pub(crate) struct EndpointPaths {
+    /// The issuer's own path, without a slash at its end.
+    base: String,
+    paths: Vec<(Endpoint, String)>,
+}
 
 /// A request whose client is authenticated.
 pub(crate) struct ClientRequest {
@@ -107,9 +112,19 @@ impl ServerState {
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
         match endpoint {
-            Endpoint::Token => self.token(&self.client_request(headers, body).await?).await,
-            Endpoint::Introspect => self.introspect(&self.client_request(headers, body).await?).await,
-            Endpoint::Revoke => self.revoke(&self.client_request(headers, body).await?).await,
+            Endpoint::Token | Endpoint::Introspect | Endpoint::Revoke => {
+                let request = self.client_request(headers, body).await.inspect_err(|error| {
+                    self.services.emit(&Event::refused(error));
+                })?;
+                let answer = match endpoint {
+                    Endpoint::Introspect => self.introspect(&request).await,
+                    Endpoint::Revoke => self.revoke(&request).await,
+                    _ => self.token(&request).await,
+                };
+                answer.inspect_err(|error| {
+                    self.services.emit(&Event { client_id: Some(request.client.id()), ..Event::refused(error) });
+                })
+            }
             Endpoint::Jwks => Ok(cacheable_json(&self.signer.jwk_set(self.services.now()), CACHEABLE)),
             Endpoint::Metadata => Ok(self.metadata()),
         }
@@ -130,9 +145,9 @@ impl ServerState {
     pub(crate) async fn use_assertion(&self, assertion: Option<Seen>) -> Result<(), TokenError> {
         let Some(seen) = assertion else { return Ok(()) };
         let insert = InsertSeen { seen, now: self.services.timestamp(), deadline: self.services.deadline() };
-        match self.services.write(|store| store.insert_seen(&insert)).await? {
+        match self.services.store.insert_seen(&insert).await? {
             Issued::Done => Ok(()),
-            Issued::Seen => Err(not_authenticated()),
+            Issued::Seen => Err(used_assertion()),
             Issued::Late => Err(TokenError::late()),
         }
     }
@@ -184,7 +199,7 @@ impl EndpointPaths {
     /// Returns the paths below the issuer's own path. The well-known path of the metadata precedes it (RFC 8414 §3.1).
     pub(crate) fn new(issuer: &str, openid_configuration: OpenIdConfiguration) -> Self {
         let uri: Uri = issuer.parse().unwrap_or_default();
-        let base = uri.path().trim_end_matches('/');
+        let base = uri.path().trim_end_matches('/').to_owned();
         let mut paths = vec![
             (Endpoint::Token, format!("{base}/token")),
             (Endpoint::Introspect, format!("{base}/introspect")),
@@ -199,15 +214,17 @@ impl EndpointPaths {
                 paths.push((Endpoint::Metadata, format!("{base}/.well-known/openid-configuration")));
             }
         }
-        Self(paths)
+        Self { base, paths }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(_, path)| path.as_str())
+        self.paths.iter().map(|(_, path)| path.as_str())
     }
 
     fn find(&self, path: &str) -> Option<Endpoint> {
-        self.0.iter().find(|(_, other)| other == path).map(|(endpoint, _)| *endpoint)
+        // A router that nests the service at the issuer's own path has removed that path.
+        let is_it = |other: &str| other == path || other.strip_prefix(&self.base) == Some(path);
+        self.paths.iter().find(|(_, other)| is_it(other)).map(|(endpoint, _)| *endpoint)
     }
 }
 

@@ -25,6 +25,8 @@ use crate::{log, token_endpoint::store::StoreError};
 pub struct TokenError {
     kind: TokenErrorKind,
     description: &'static str,
+    /// The exact reason, for events.
+    reason: Option<&'static str>,
     retry_after: Option<Duration>,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
@@ -93,12 +95,22 @@ impl TokenError {
     #[must_use]
     pub fn new(kind: TokenErrorKind, description: &'static str) -> Self {
         let retry_after = (kind.status().as_u16() >= 429).then_some(RETRY_AFTER);
-        Self { kind, description, retry_after, source: None }
+        Self { kind, description, reason: None, retry_after, source: None }
     }
 
     pub(crate) fn unavailable(source: impl Error + Send + Sync + 'static) -> Self {
         let error = Self::new(TokenErrorKind::Unavailable, "The server is temporarily unavailable");
         Self { source: Some(Arc::new(source)), ..error }
+    }
+
+    /// Sets the exact reason, which events have and the client doesn't get.
+    pub(crate) fn because(self, reason: &'static str) -> Self {
+        Self { reason: Some(reason), ..self }
+    }
+
+    /// Returns the exact reason.
+    pub(crate) fn reason(&self) -> &'static str {
+        self.reason.unwrap_or(self.description)
     }
 
     /// Returns the refusal of a request that the store got too late. Nothing was done, so the client may repeat it.
