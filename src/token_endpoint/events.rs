@@ -26,7 +26,7 @@ use crate::log;
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Event<'e> {
-    kind: EventKind,
+    pub(crate) kind: EventKind,
     pub(crate) client_id: Option<&'e str>,
     pub(crate) subject: Option<&'e str>,
     pub(crate) grant_type: Option<&'e str>,
