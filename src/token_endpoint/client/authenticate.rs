@@ -18,7 +18,7 @@ use percent_encoding::percent_decode;
 
 use super::{
     Client, ClientCredential,
-    secret::{ClientSecret, TokenHash},
+    secret::{ClientSecret, SecretHash, TokenHash},
     throttle::Throttle,
 };
 use crate::{
@@ -83,17 +83,21 @@ impl Authenticator {
 
     async fn by_secret(&self, services: &Services, client_id: &str, secret: &str) -> Result<Arc<Client>, TokenError> {
         let client = services.find_client(client_id).await?;
-        let presented = TokenHash::of(secret);
-        let registered = match client.as_deref().map(|client| &client.credential) {
-            Some(ClientCredential::Secret(secret)) => Some(secret),
-            _ => None,
-        };
-        let is_right = registered.unwrap_or(&self.decoy.secret).matches(&presented) && registered.is_some();
+        let is_right = self.matching_secret(client.as_deref(), secret).is_some();
         let now = services.clock.elapsed();
         self.throttle
             .record_attempt(client_id, client.is_some(), is_right, now)
             .map_err(TokenError::too_many_attempts)?;
         client.filter(|_| is_right).ok_or_else(failed)
+    }
+
+    /// Returns the secret of the client that equals the presented one.
+    fn matching_secret<'c>(&self, client: Option<&'c Client>, presented: &str) -> Option<&'c ClientSecret> {
+        let presented = SecretHash::of(presented);
+        let secrets = [client.and_then(Client::secret), client.and_then(Client::previous_secret)];
+        // Two comparisons for every id, also for that of no client.
+        let matches = secrets.map(|secret| secret.unwrap_or(&self.decoy.secret).matches(&presented));
+        secrets.into_iter().zip(matches).find_map(|(secret, matches)| secret.filter(|_| matches))
     }
 
     /// Checks a client assertion (RFC 7523 §3).
