@@ -3,8 +3,7 @@
 //! *In*: a request's headers and parameters. *Out*: the client, or a refusal that doesn't reveal its cause.
 //!
 //! A response doesn't reveal whether a `client_id` exists: an unknown one is refused with the same text, after the same work
-//! and the same number of attempts as a wrong secret. `throttle` documents an exception. Whether the client may use a grant is
-//! not checked here.
+//! and the same number of attempts as a wrong secret. Whether the client may use a grant is not checked here.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -18,6 +17,7 @@ use percent_encoding::percent_decode;
 
 use super::{
     Client, ClientCredential,
+    peer::Peer,
     secret::{ClientSecret, SecretHash, TokenHash},
     throttle::Throttle,
 };
@@ -67,10 +67,13 @@ impl Authenticator {
         &self,
         services: &Services,
         headers: &HeaderMap,
+        peer: Option<&Peer>,
         parameters: &Parameters,
     ) -> Result<Arc<Client>, TokenError> {
         match PresentedCredential::from_request(headers, parameters)? {
-            PresentedCredential::Secret { client_id, secret } => self.by_secret(services, &client_id, &secret).await,
+            PresentedCredential::Secret { client_id, secret } => {
+                self.by_secret(services, &client_id, peer, &secret).await
+            }
             PresentedCredential::Assertion { client_id, assertion } => {
                 self.by_assertion(services, client_id, assertion).await
             }
@@ -81,13 +84,21 @@ impl Authenticator {
         }
     }
 
-    async fn by_secret(&self, services: &Services, client_id: &str, secret: &str) -> Result<Arc<Client>, TokenError> {
+    async fn by_secret(
+        &self,
+        services: &Services,
+        client_id: &str,
+        peer: Option<&Peer>,
+        secret: &str,
+    ) -> Result<Arc<Client>, TokenError> {
         let client = services.find_client(client_id).await?;
-        let is_right = self.matching_secret(client.as_deref(), secret).is_some();
-        let now = services.clock.elapsed();
-        self.throttle
-            .record_attempt(client_id, client.is_some(), is_right, now)
-            .map_err(TokenError::too_many_attempts)?;
+        let right = self.matching_secret(client.as_deref(), secret);
+        let attempt = self.throttle.record_attempt(client_id, peer, right, services.clock.elapsed());
+        if let Err(wait) = attempt {
+            self.throttle.delay(&*services.clock, wait).await;
+            return Err(TokenError::too_many_attempts(wait));
+        }
+        let is_right = right.is_some();
         client.filter(|_| is_right).ok_or_else(failed)
     }
 

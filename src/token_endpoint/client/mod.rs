@@ -6,6 +6,7 @@
 
 pub(crate) mod authenticate;
 pub(crate) mod builder;
+pub(crate) mod peer;
 pub(crate) mod registry;
 pub(crate) mod secret;
 pub(crate) mod throttle;
