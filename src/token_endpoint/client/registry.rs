@@ -20,7 +20,9 @@ use crate::{
 /// When a client is no longer found, or its [generation](super::ClientBuilder::credential_generation) has changed, everything
 /// that was issued to it before is refused and reported as inactive.
 pub trait ClientRegistry: Send + Sync + 'static {
-    /// Returns the client with this id, compared byte for byte.
+    /// Returns the client with this id, compared byte for byte. It is never called with an id of more than 1024 bytes.
+    ///
+    /// If it isn't ready within two seconds, the request is refused with 503.
     ///
     /// # Errors
     /// The registry is unavailable; the request is refused with 503.
