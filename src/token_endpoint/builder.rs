@@ -12,7 +12,7 @@ use super::{
     client::{
         authenticate::{Authenticator, Decoy},
         registry::{ClientRegistry, ErasedRegistry},
-        throttle::Throttle,
+        throttle::{RightSecrets, Throttle},
     },
     endpoints::{
         EndpointPaths, OpenIdConfiguration, ServerState,
@@ -47,6 +47,7 @@ pub struct TokenEndpointBuilder {
     prepublication: Duration,
     /// Maximum number of failed authentications, and the window in which they are counted.
     max_failures: (u32, Duration),
+    right_secrets: RightSecrets,
     scopes_supported: Vec<String>,
     extra_parameters: Option<ExtraParameters>,
     assertion_audiences: Vec<String>,
@@ -67,6 +68,7 @@ impl TokenEndpointBuilder {
             lifetime: Duration::from_secs(15 * 60),
             prepublication: Duration::from_secs(3600),
             max_failures: (10, Duration::from_secs(60)),
+            right_secrets: RightSecrets::Pass,
             scopes_supported: Vec::new(),
             extra_parameters: None,
             assertion_audiences: Vec::new(),
@@ -104,13 +106,24 @@ impl TokenEndpointBuilder {
         Self { prepublication: time, ..self }
     }
 
-    /// Maximum number of failed authentications of a client in any `window`. Default: 10 in 60 seconds.
+    /// Maximum number of failed authentications in any `window`, for each client id and [`Peer`](super::Peer). Default: 10 in 60
+    /// seconds.
     ///
-    /// After that, the client gets 429 with `Retry-After`, even with the right secret. One more attempt is possible after each
-    /// `window / max`. An attacker who knows a client's id can therefore lock it out. Clients with keys aren't affected. Each
-    /// instance has its own count.
+    /// A further wrong secret gets 429 with `Retry-After`, up to a second later. One more 401 is possible after each `window / max`.
+    /// The right secret is always accepted, so an attacker can't lock a client out. Without a `Peer` in the request's extensions,
+    /// failures are counted by client id only. Clients with keys aren't affected. Each instance has its own count.
     pub fn max_failed_authentications(self, max: u32, window: Duration) -> Self {
         Self { max_failures: (max, window), ..self }
+    }
+
+    /// Also refuses the right secret with 429, when client id and [`Peer`](super::Peer) have used up the
+    /// [failed authentications](Self::max_failed_authentications), unless it was [generated](super::ClientSecret::generate).
+    /// Default: the right secret is always accepted.
+    ///
+    /// This protects secrets that a person chose, because an attacker can't continue to guess. The cost: without a `Peer`, an
+    /// attacker who knows a client's id can lock the client out.
+    pub fn throttle_right_secrets(self) -> Self {
+        Self { right_secrets: RightSecrets::Throttle, ..self }
     }
 
     /// Also reads bodies of type `application/json`: an object with strings.
@@ -219,7 +232,11 @@ impl TokenEndpointBuilder {
                     texts: Texts::new(&self.issuer),
                 },
                 issuer: self.issuer,
-                authenticator: Authenticator { throttle: Throttle::new(max, window), audiences, decoy: Decoy::new()? },
+                authenticator: Authenticator {
+                    throttle: Throttle::new(max, window, self.right_secrets),
+                    audiences,
+                    decoy: Decoy::new()?,
+                },
                 signer: Signer::new(self.keys),
                 grants: self.grants,
                 bodies: self.bodies,

@@ -82,6 +82,7 @@ pub use self::{
     client::{
         Client, ClientCredential, TokenFormat,
         builder::ClientBuilder,
+        peer::Peer,
         registry::{ClientRegistry, Clients},
         secret::{ClientSecret, TokenHash},
     },

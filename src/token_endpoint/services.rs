@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    client::{Client, registry::ErasedRegistry},
+    client::{Client, builder::MAX_CLIENT_ID_BYTES, registry::ErasedRegistry},
     events::{Event, Observers},
     http::error::TokenError,
     store::{StoreError, Timestamp, WatchedStore},
@@ -28,7 +28,11 @@ pub(crate) struct Services {
 
 impl Services {
     /// Returns the registered client with this id.
+    ///
+    /// # Errors
+    /// The registry is unavailable, or doesn't respond within [`TIMEOUT`].
     pub(crate) async fn find_client(&self, client_id: &str) -> Result<Option<Arc<Client>>, TokenError> {
+        // No client has such an id, so the registry is not asked.
         if client_id.len() > MAX_CLIENT_ID_BYTES {
             return Ok(None);
         }
@@ -41,8 +45,14 @@ impl Services {
     }
 
     async fn ask_registry(&self, client_id: &str) -> Result<Option<Arc<Client>>, StoreError> {
-        let found = tokio::time::timeout(STORE_TIMEOUT, self.registry.find(client_id)).await;
-        found.unwrap_or_else(|_| Err(StoreError::not_executed("the client registry did not answer in time")))
+        tokio::select! {
+            biased;
+            found = self.registry.find(client_id) => found,
+            // In a block, so that no timer is created for a registry that responds at once.
+            () = async { self.clock.sleep(TIMEOUT).await } => {
+                Err(StoreError::not_executed("the client registry did not respond within 2 s"))
+            }
+        }
     }
 
     /// Reports an event.
@@ -53,7 +63,7 @@ impl Services {
     /// Returns the moment after which the store must not execute a write that begins now.
     #[expect(clippy::unused_self, reason = "a setting may come")]
     pub(crate) fn deadline(&self) -> Instant {
-        Instant::now() + STORE_TIMEOUT
+        Instant::now() + TIMEOUT
     }
 
     /// Returns the time of day.
@@ -67,7 +77,5 @@ impl Services {
     }
 }
 
-/// Maximum length of a client's id. A longer one is never looked up.
-const MAX_CLIENT_ID_BYTES: usize = 1024;
 /// Time until the deadline of a write, and for the answer of a registry.
-const STORE_TIMEOUT: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);

@@ -12,7 +12,7 @@ use crate::token_endpoint::{
     client::{Client, TokenFormat, authenticate::used_assertion, secret::TokenHash},
     events::{Event, EventKind},
     grant::{Granted, PlannedRedeem, PlannedRefresh, PlannedWrite, invalid_grant},
-    http::error::TokenError,
+    http::error::{TokenError, TokenErrorKind},
     record::{self, AccessRecord, OwnerRecord, SessionRecord},
     store::{
         FirstRefresh, Issue, Issued, NewAccess, Partition, Redeem, Redeemed, Refresh, Refreshed, Seen, SessionId,
@@ -84,6 +84,7 @@ impl ServerState {
         let services = &self.services;
         let (now, deadline) = (services.timestamp(), services.deadline());
         let Granted { subject, scope, audience, write } = granted;
+        let scope = scope_at(client, &audience, scope)?;
         let owner = services.texts.owner(client.id(), &subject);
         let partition = write.partition(client, owner, seen)?;
         let facts = self.facts(client, &write, (subject, scope, audience), partition, now)?;
@@ -300,6 +301,16 @@ impl PlannedWrite {
         }
         Ok(random::<16>().map_err(TokenError::unavailable)?.into())
     }
+}
+
+/// Returns the granted scopes that belong to this API.
+fn scope_at(client: &Client, audience: &str, granted: String) -> Result<String, TokenError> {
+    let scope = client.scope_at(audience, &granted);
+    // A response without `scope` means all requested scopes (RFC 6749 §5.1).
+    if scope.is_empty() && !granted.is_empty() {
+        return Err(TokenError::new(TokenErrorKind::InvalidScope, "The resource has none of the granted scopes"));
+    }
+    Ok(scope)
 }
 
 /// Returns the refusal after a write with an unknown outcome. `may_repeat`: a repeated request does no harm.

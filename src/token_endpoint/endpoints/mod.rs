@@ -16,7 +16,7 @@ pub(crate) mod token;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, request::Parts};
+use http::{HeaderValue, Method, Response, StatusCode, Uri, header, request::Parts};
 use http_body::Body;
 
 use self::token::ExtraParameters;
@@ -99,21 +99,16 @@ impl ServerState {
         if !endpoint.allows(&parts.method) {
             return endpoint.refuse_method();
         }
-        self.handle(endpoint, &parts.headers, body).await.unwrap_or_else(TokenError::into_response)
+        self.handle(endpoint, &parts, body).await.unwrap_or_else(TokenError::into_response)
     }
 
-    async fn handle<B>(
-        &self,
-        endpoint: Endpoint,
-        headers: &HeaderMap,
-        body: B,
-    ) -> Result<Response<ResponseBody>, TokenError>
+    async fn handle<B>(&self, endpoint: Endpoint, parts: &Parts, body: B) -> Result<Response<ResponseBody>, TokenError>
     where
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
         match endpoint {
             Endpoint::Token | Endpoint::Introspect | Endpoint::Revoke => {
-                let request = self.client_request(headers, body).await.inspect_err(|error| {
+                let request = self.client_request(parts, body).await.inspect_err(|error| {
                     self.services.emit(&Event::refused(error));
                 })?;
                 let answer = match endpoint {
@@ -131,13 +126,14 @@ impl ServerState {
     }
 
     /// Reads a request and authenticates its client.
-    async fn client_request<B>(&self, headers: &HeaderMap, body: B) -> Result<ClientRequest, TokenError>
+    async fn client_request<B>(&self, parts: &Parts, body: B) -> Result<ClientRequest, TokenError>
     where
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
-        let parameters = Parameters::from_body(headers, body, self.bodies).await?;
+        let (headers, peer) = (&parts.headers, parts.extensions.get());
+        let parameters = Parameters::from_body(headers, body, self.bodies, &*self.services.clock).await?;
         let Authenticated { client, assertion } =
-            self.authenticator.authenticate(&self.services, headers, &parameters).await?;
+            self.authenticator.authenticate(&self.services, headers, peer, &parameters).await?;
         Ok(ClientRequest { client, assertion, parameters })
     }
 

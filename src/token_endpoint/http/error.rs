@@ -37,6 +37,8 @@ pub struct TokenError {
 pub enum TokenErrorKind {
     /// A parameter is missing, repeated or malformed: 400 (RFC 6749 §5.2).
     InvalidRequest,
+    /// The request's body did not arrive within ten seconds: 408. The code is `invalid_request`.
+    RequestTimeout,
     /// The client is unknown, or its authentication is missing or wrong: 401 with `WWW-Authenticate` (RFC 6749 §5.2).
     InvalidClient,
     /// The code or refresh token is unknown, expired, used, revoked, or was issued to another client: 400 (RFC 6749 §5.2).
@@ -60,7 +62,7 @@ impl TokenErrorKind {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::InvalidRequest => "invalid_request",
+            Self::InvalidRequest | Self::RequestTimeout => "invalid_request",
             Self::InvalidClient => "invalid_client",
             Self::InvalidGrant => "invalid_grant",
             Self::UnauthorizedClient => "unauthorized_client",
@@ -73,6 +75,7 @@ impl TokenErrorKind {
 
     fn status(self) -> StatusCode {
         match self {
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::InvalidClient => StatusCode::UNAUTHORIZED,
             Self::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
