@@ -23,16 +23,6 @@ impl TokenHash {
         Self(sha256([text.as_bytes()]))
     }
 
-    /// Returns the hash of several texts, each with its length, so that different lists have different hashes.
-    pub(crate) fn of_all(texts: &[&str]) -> Self {
-        let mut bytes = Vec::new();
-        for text in texts {
-            bytes.extend_from_slice(&(text.len() as u64).to_be_bytes());
-            bytes.extend_from_slice(text.as_bytes());
-        }
-        Self(sha256([bytes.as_slice()]))
-    }
-
     /// Returns the bytes of the hash, for a store to write.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
