@@ -35,13 +35,14 @@
 //! # }
 //! ```
 //!
-//! The endpoint compares the whole path of a request. Mount it as a fallback, or at each of [`TokenEndpoint::paths`]; don't
-//! nest it, because nesting removes a part of the path. TLS, CORS (for pages of other origins, RFC 9700 §2.6) and load
+//! Mount the endpoint as a fallback, or at each of [`TokenEndpoint::paths`]. If the issuer has a path, it can also be nested
+//! there (`nest_service`), which removes that path from requests; then mount the path of the metadata, which is not below it,
+//! too. TLS, CORS (for pages of other origins, RFC 9700 §2.6) and load
 //! limits are layers of the application.
 //!
 //! A [`Store`] stores codes and tokens. Default: [`MemoryStore`]. Use `RedisStore` (feature `redis`) or `PostgresStore`
-//! (feature `postgres`) for several instances of one issuer, and to keep tokens across restarts. Each
-//! instance publishes its [`SigningKeys`] in the store, so instances may sign with different keys.
+//! (feature `postgres`) for several instances of one issuer, and to keep tokens across restarts. Each instance
+//! publishes its [`SigningKeys`] in the store, so instances may sign with different keys.
 //!
 //! Not included: login, consent, users, dynamic registration. The grants `password` and `implicit` are never offered, and
 //! refused with `unsupported_grant_type`. A client that asks for a user's password trains users to reveal it, and bypasses a
@@ -50,6 +51,7 @@
 mod builder;
 mod client;
 mod endpoints;
+mod events;
 mod grant;
 mod http;
 mod keys;
@@ -82,6 +84,7 @@ pub use self::{
     client::{
         Client, ClientCredential, TokenFormat,
         builder::ClientBuilder,
+        peer::Peer,
         registry::{ClientRegistry, Clients},
         secret::{ClientSecret, TokenHash},
     },
@@ -90,6 +93,7 @@ pub use self::{
         authorize::AuthorizationRequest,
         token::Issuance,
     },
+    events::{Event, EventKind},
     grant::{AuthorizationCodeGrant, ClientCredentialsGrant, Grant, Granted, RefreshTokenGrant, TokenRequest},
     http::{
         error::{TokenError, TokenErrorKind},

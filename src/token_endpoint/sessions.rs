@@ -8,6 +8,7 @@ use std::{fmt, time::SystemTime};
 
 use super::{
     TokenEndpoint,
+    events::{Event, EventKind},
     record::{self, SessionRecord},
     store::{EndSession, ListSessions, ListedSession, SessionId, SessionIndex, StoreError, Timestamp, Written},
 };
@@ -101,8 +102,11 @@ impl TokenEndpoint {
     pub async fn end_session(&self, session: SessionId) -> Result<(), StoreError> {
         let services = &self.inner.services;
         let end = EndSession { session, now: services.timestamp(), deadline: services.deadline() };
-        match services.write(|store| store.end_session(&end)).await? {
-            Written::Done => Ok(()),
+        match services.store.end_session(&end).await? {
+            Written::Done => {
+                services.emit(&Event { session: Some(session), ..Event::new(EventKind::SessionEnded) });
+                Ok(())
+            }
             Written::Late => Err(StoreError::not_executed("the store got to the operation after its deadline")),
         }
     }
@@ -125,6 +129,15 @@ impl TokenEndpoint {
         self.end_all(SessionIndex::Client(self.inner.services.texts.client(client_id))).await
     }
 
+    /// Checks that requests can be answered: that the store can read and write, and that the registry answers. For a health check.
+    ///
+    /// # Errors
+    /// The store or the registry is unavailable.
+    pub async fn is_ready(&self) -> Result<(), StoreError> {
+        self.inner.services.store.check().await?;
+        self.inner.services.check_registry().await
+    }
+
     async fn end_all(&self, index: SessionIndex) -> Result<usize, StoreError> {
         let mut count = 0;
         loop {
@@ -143,7 +156,7 @@ impl TokenEndpoint {
     async fn list(&self, index: SessionIndex, after: Option<SessionId>) -> Result<Vec<ListedSession>, StoreError> {
         let services = &self.inner.services;
         let list = ListSessions { index, after, limit: PAGE, now: services.timestamp() };
-        services.read(|store| store.list_sessions(&list)).await
+        services.store.list_sessions(&list).await
     }
 }
 

@@ -3,8 +3,7 @@
 //! *In*: a request's headers and parameters. *Out*: the client, or a refusal that doesn't reveal its cause.
 //!
 //! A response doesn't reveal whether a `client_id` exists: an unknown one is refused with the same text, after the same work
-//! and the same number of attempts as a wrong secret. `throttle` documents an exception. Whether the client may use a grant is
-//! not checked here.
+//! and the same number of attempts as a wrong secret. Whether the client may use a grant is not checked here.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -18,7 +17,8 @@ use percent_encoding::percent_decode;
 
 use super::{
     Client, ClientCredential,
-    secret::{ClientSecret, TokenHash},
+    peer::Peer,
+    secret::{ClientSecret, SecretHash},
     throttle::Throttle,
 };
 use crate::{
@@ -27,6 +27,7 @@ use crate::{
     jws::{Compact, HeaderBuffer, JoseHeader, SignatureAlgorithm},
     keys::KeySet,
     token_endpoint::{
+        events::{Event, EventKind},
         http::{
             error::{TokenError, TokenErrorKind},
             request::Parameters,
@@ -76,10 +77,13 @@ impl Authenticator {
         &self,
         services: &Services,
         headers: &HeaderMap,
+        peer: Option<&Peer>,
         parameters: &Parameters,
     ) -> Result<Authenticated, TokenError> {
         let client = match PresentedCredential::from_request(headers, parameters)? {
-            PresentedCredential::Secret { client_id, secret } => self.by_secret(services, &client_id, &secret).await?,
+            PresentedCredential::Secret { client_id, secret } => {
+                self.by_secret(services, &client_id, peer, &secret).await?
+            }
             PresentedCredential::Assertion { client_id, assertion } => {
                 let (client, mut seen) = self.by_assertion(services, client_id, assertion).await?;
                 seen.attempt = services.texts.attempt(parameters.iter());
@@ -93,19 +97,38 @@ impl Authenticator {
         Ok(Authenticated { client, assertion: None })
     }
 
-    async fn by_secret(&self, services: &Services, client_id: &str, secret: &str) -> Result<Arc<Client>, TokenError> {
+    async fn by_secret(
+        &self,
+        services: &Services,
+        client_id: &str,
+        peer: Option<&Peer>,
+        secret: &str,
+    ) -> Result<Arc<Client>, TokenError> {
         let client = services.find_client(client_id).await?;
-        let presented = TokenHash::of(secret);
-        let registered = match client.as_deref().map(|client| &client.credential) {
-            Some(ClientCredential::Secret(secret)) => Some(secret),
-            _ => None,
-        };
-        let is_right = registered.unwrap_or(&self.decoy.secret).matches(&presented) && registered.is_some();
-        let now = services.clock.elapsed();
-        self.throttle
-            .record_attempt(client_id, client.is_some(), is_right, now)
-            .map_err(TokenError::too_many_attempts)?;
-        client.filter(|_| is_right).ok_or_else(not_authenticated)
+        let right = self.matching_secret(client.as_deref(), secret);
+        let attempt = self.throttle.record_attempt(client_id, peer, right, services.clock.elapsed());
+        if let Err(wait) = attempt {
+            if let Some(client) = &client {
+                services.emit(&Event { client_id: Some(client.id()), ..Event::new(EventKind::HeldOff) });
+            }
+            self.throttle.delay(&*services.clock, wait).await;
+            return Err(TokenError::too_many_attempts(wait));
+        }
+        let is_right = right.is_some();
+        match (client, is_right) {
+            (Some(client), true) => Ok(client),
+            (Some(_), false) => Err(not_authenticated().because("the client secret is wrong")),
+            (None, _) => Err(not_authenticated().because("the client is unknown")),
+        }
+    }
+
+    /// Returns the secret of the client that equals the presented one.
+    fn matching_secret<'c>(&self, client: Option<&'c Client>, presented: &str) -> Option<&'c ClientSecret> {
+        let presented = SecretHash::of(presented);
+        let secrets = [client.and_then(Client::secret), client.and_then(Client::previous_secret)];
+        // Two comparisons for every id, also for that of no client.
+        let matches = secrets.map(|secret| secret.unwrap_or(&self.decoy.secret).matches(&presented));
+        secrets.into_iter().zip(matches).find_map(|(secret, matches)| secret.filter(|_| matches))
     }
 
     /// Checks a client assertion (RFC 7523 §3).
@@ -250,8 +273,13 @@ fn is_assertion_type(typ: Option<&str>) -> bool {
 }
 
 /// Returns the refusal (RFC 6749 §5.2). Its text is equal for every cause.
-pub(crate) fn not_authenticated() -> TokenError {
+fn not_authenticated() -> TokenError {
     TokenError::new(TokenErrorKind::InvalidClient, "Client authentication failed")
+}
+
+/// Returns the refusal of an assertion that was used before.
+pub(crate) fn used_assertion() -> TokenError {
+    not_authenticated().because("the client assertion was used before")
 }
 
 fn invalid(description: &'static str) -> TokenError {

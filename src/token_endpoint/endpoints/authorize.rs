@@ -24,6 +24,7 @@ use crate::{
     token_endpoint::{
         TokenEndpoint,
         client::{Client, ExcessScopes, subset},
+        events::EventKind,
         http::{error::TokenError, request::Parameters, response::ResponseBody},
         record::{self, OwnerRecord, SessionRecord},
         store::{AddCode, Timestamp, Written},
@@ -237,8 +238,11 @@ impl AuthorizationRequest {
             now,
             deadline,
         };
-        match services.write(|store| store.add_code(&add)).await? {
-            Written::Done => Ok(code.text),
+        match services.store.add_code(&add).await? {
+            Written::Done => {
+                self.inner.report(EventKind::Approved, &record, code.id);
+                Ok(code.text)
+            }
             Written::Late => Err(TokenError::late()),
         }
     }

@@ -92,7 +92,7 @@ impl ServerState {
         let services = &self.services;
         let Some((partition, token)) = services.texts.read_access(token) else { return Ok(None) };
         let find = FindAccess { partition, token, now: services.timestamp() };
-        let Some(found) = services.read(|store| store.find_access(&find)).await? else { return Ok(None) };
+        let Some(found) = services.store.find_access(&find).await? else { return Ok(None) };
         let session: Option<SessionRecord> = match found.session.as_ref().map(record::read) {
             Some(None) => return Ok(None),
             Some(session) => session,

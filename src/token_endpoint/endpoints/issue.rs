@@ -7,14 +7,16 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::ServerState;
+use crate::jws::random;
 use crate::token_endpoint::{
-    client::{Client, TokenFormat, authenticate::not_authenticated, secret::TokenHash},
+    client::{Client, TokenFormat, authenticate::used_assertion, secret::TokenHash},
+    events::{Event, EventKind},
     grant::{Granted, PlannedRedeem, PlannedRefresh, PlannedWrite, invalid_grant},
-    http::error::TokenError,
+    http::error::{TokenError, TokenErrorKind},
     record::{self, AccessRecord, OwnerRecord, SessionRecord},
     store::{
-        FirstRefresh, Issue, Issued, NewAccess, Partition, Redeem, Redeemed, Refresh, Refreshed, Seen, StoreError,
-        Timestamp,
+        FirstRefresh, Issue, Issued, NewAccess, Partition, Redeem, Redeemed, Refresh, Refreshed, Seen, SessionId,
+        StoreError, Timestamp,
     },
 };
 
@@ -23,6 +25,7 @@ pub(crate) struct IssuedTokens {
     pub(crate) access_token: String,
     pub(crate) refresh_token: Option<String>,
     pub(crate) facts: TokenFacts,
+    pub(crate) session: Option<SessionId>,
 }
 
 /// What an access token says.
@@ -80,6 +83,7 @@ impl ServerState {
     ) -> Result<IssuedTokens, TokenError> {
         let services = &self.services;
         let Granted { subject, scope, audience, write } = granted;
+        let scope = scope_at(client, &audience, scope)?;
         if client.format(&audience) == TokenFormat::Jwt {
             self.signer.prepare(services).await?;
         }
@@ -89,13 +93,14 @@ impl ServerState {
         let facts = self.facts(client, &write, (subject, scope, audience), partition, now)?;
         let (access_token, access) = self.access_token(client, &write, &facts, partition)?;
         let client_hash = services.texts.client(client.id());
+        let session = write.session_id();
         let tokens = TokenWrite { client, client_hash, owner, access, seen, now, deadline };
         let refresh_token = match write {
             PlannedWrite::Issue => self.issue_alone(tokens).await.map(|()| None),
             PlannedWrite::Redeem(planned) => self.redeem(tokens, *planned).await,
             PlannedWrite::Refresh(planned) => self.refresh(tokens, *planned).await.map(Some),
         }?;
-        Ok(IssuedTokens { access_token, refresh_token, facts })
+        Ok(IssuedTokens { access_token, refresh_token, facts, session })
     }
 
     fn facts(
@@ -133,7 +138,7 @@ impl ServerState {
         let texts = &self.services.texts;
         let text = match client.format(&facts.audience) {
             TokenFormat::Opaque => texts.new_access(partition).map_err(TokenError::unavailable)?.text,
-            TokenFormat::Jwt => self.signer.sign(&self.claims(facts), facts.issued_at)?,
+            TokenFormat::Jwt => self.signer.sign(&self.services, &self.claims(facts), facts.issued_at)?,
         };
         let owner = write.session().is_none().then(|| OwnerRecord::new(client, facts.subject.clone()));
         let record = record::write(&AccessRecord {
@@ -167,11 +172,11 @@ impl ServerState {
         let TokenWrite { client, client_hash, owner, access, seen, now, deadline } = tokens;
         let token_limit = client.max_active_tokens;
         let issue = Issue { client: client_hash, owner, access, token_limit, seen, now, deadline };
-        let issued = self.services.write(|store| store.issue(&issue)).await;
+        let issued = self.services.store.issue(&issue).await;
         // Without an assertion, a repeated request only gets another token.
         match issued.map_err(|error| failed_write(error, seen.is_none()))? {
             Issued::Done => Ok(()),
-            Issued::Seen => Err(not_authenticated()),
+            Issued::Seen => Err(used_assertion()),
             Issued::Late => Err(TokenError::late()),
         }
     }
@@ -201,23 +206,29 @@ impl ServerState {
             now,
             deadline,
         };
-        let redeemed = self.services.write(|store| store.redeem(&redeem)).await;
+        let redeemed = self.services.store.redeem(&redeem).await;
         // A code that is used again ends the session.
         match redeemed.map_err(|error| failed_write(error, false))? {
             Redeemed::Done => Ok(refresh.map(|refresh| refresh.text)),
-            Redeemed::Replayed | Redeemed::Unknown => Err(invalid_grant()),
-            Redeemed::Seen => Err(not_authenticated()),
+            Redeemed::Replayed => {
+                self.report(EventKind::CodeReplayed, &record, session);
+                Err(invalid_grant("the code was used before"))
+            }
+            Redeemed::Unknown => Err(invalid_grant("the session has ended")),
+            Redeemed::Seen => Err(used_assertion()),
             Redeemed::Late => Err(TokenError::late()),
         }
     }
 
     async fn refresh(&self, tokens: TokenWrite<'_>, planned: PlannedRefresh) -> Result<String, TokenError> {
         let TokenWrite { client, client_hash, owner, access, seen, now, deadline } = tokens;
-        let PlannedRefresh { presented, text, expires_at, .. } = planned;
+        let PlannedRefresh { presented, text, record, expires_at } = planned;
         let texts = &self.services.texts;
-        let settings = self.refresh_tokens(client).ok_or_else(invalid_grant)?;
+        let settings = self
+            .refresh_tokens(client)
+            .ok_or_else(|| invalid_grant("the client may have no refresh tokens any more"))?;
         let next = if settings.rotates(client) {
-            let salt = crate::jws::random().map_err(TokenError::unavailable)?;
+            let salt = random().map_err(TokenError::unavailable)?;
             Some(texts.successor(&presented, salt))
         } else {
             None
@@ -237,14 +248,30 @@ impl ServerState {
             deadline,
         };
         let may_repeat = seen.is_none() && (next.is_none() || settings.grace_seconds() > 0);
-        let refreshed = self.services.write(|store| store.refresh(&refresh)).await;
+        let refreshed = self.services.store.refresh(&refresh).await;
         match refreshed.map_err(|error| failed_write(error, may_repeat))? {
             Refreshed::Done => Ok(next.map_or(text, |(next, _)| next.text)),
             Refreshed::Again { salt } => Ok(texts.successor(&presented, salt).0.text),
-            Refreshed::Reused | Refreshed::Unknown => Err(invalid_grant()),
-            Refreshed::Seen => Err(not_authenticated()),
+            Refreshed::Reused => {
+                self.report(EventKind::ReuseDetected, &record, presented.session);
+                Err(invalid_grant("the refresh token was used before"))
+            }
+            Refreshed::Unknown => Err(invalid_grant("the session has ended")),
+            Refreshed::Seen => Err(used_assertion()),
             Refreshed::Late => Err(TokenError::late()),
         }
+    }
+}
+
+impl ServerState {
+    /// Reports what has happened to a session.
+    pub(crate) fn report(&self, kind: EventKind, record: &SessionRecord, session: SessionId) {
+        self.services.emit(&Event {
+            client_id: Some(&record.owner.client_id),
+            subject: Some(&record.owner.subject),
+            session: Some(session),
+            ..Event::new(kind)
+        });
     }
 }
 
@@ -258,16 +285,35 @@ impl PlannedWrite {
         }
     }
 
-    /// Returns where the access token is stored.
-    fn partition(&self, client: &Client, owner: TokenHash, seen: Option<Seen>) -> Result<Partition, TokenError> {
+    fn session_id(&self) -> Option<SessionId> {
         match self {
-            Self::Redeem(planned) => Ok(planned.session.partition()),
-            Self::Refresh(planned) => Ok(planned.presented.session.partition()),
-            // What is counted or checked in the same step must be in one partition. Everything else is spread.
-            Self::Issue if client.max_active_tokens.is_some() || seen.is_some() => Ok(owner.into()),
-            Self::Issue => Ok(crate::jws::random::<16>().map_err(TokenError::unavailable)?.into()),
+            Self::Issue => None,
+            Self::Redeem(planned) => Some(planned.session),
+            Self::Refresh(planned) => Some(planned.presented.session),
         }
     }
+
+    /// Returns where the access token is stored.
+    fn partition(&self, client: &Client, owner: TokenHash, seen: Option<Seen>) -> Result<Partition, TokenError> {
+        if let Some(session) = self.session_id() {
+            return Ok(session.partition());
+        }
+        // What is counted or checked in the same step must be in one partition. Everything else is spread.
+        if client.max_active_tokens.is_some() || seen.is_some() {
+            return Ok(owner.into());
+        }
+        Ok(random::<16>().map_err(TokenError::unavailable)?.into())
+    }
+}
+
+/// Returns the granted scopes that belong to this API.
+fn scope_at(client: &Client, audience: &str, granted: String) -> Result<String, TokenError> {
+    let scope = client.scope_at(audience, &granted);
+    // A response without `scope` means all requested scopes (RFC 6749 §5.1).
+    if scope.is_empty() && !granted.is_empty() {
+        return Err(TokenError::new(TokenErrorKind::InvalidScope, "The resource has none of the granted scopes"));
+    }
+    Ok(scope)
 }
 
 /// Returns the refusal after a write with an unknown outcome. `may_repeat`: a repeated request does no harm.

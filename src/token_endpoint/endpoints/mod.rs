@@ -16,15 +16,16 @@ pub(crate) mod token;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, request::Parts};
+use http::{HeaderValue, Method, Response, StatusCode, Uri, header, request::Parts};
 use http_body::Body;
 
 use self::token::ExtraParameters;
 use super::{
     client::{
         Client,
-        authenticate::{Authenticated, Authenticator, not_authenticated},
+        authenticate::{Authenticated, Authenticator, used_assertion},
     },
+    events::Event,
     grant::{ErasedGrant, RefreshTokenGrant},
     http::{
         error::{TokenError, TokenErrorKind},
@@ -73,7 +74,11 @@ pub(crate) enum OpenIdConfiguration {
 }
 
 /// The paths of the endpoints.
-pub(crate) struct EndpointPaths(Vec<(Endpoint, String)>);
+pub(crate) struct EndpointPaths {
+    /// The issuer's own path, without a slash at its end.
+    base: String,
+    paths: Vec<(Endpoint, String)>,
+}
 
 /// A request whose client is authenticated.
 pub(crate) struct ClientRequest {
@@ -92,35 +97,41 @@ impl ServerState {
         if !endpoint.allows(&parts.method) {
             return endpoint.refuse_method();
         }
-        self.handle(endpoint, &parts.headers, body).await.unwrap_or_else(TokenError::into_response)
+        self.handle(endpoint, &parts, body).await.unwrap_or_else(TokenError::into_response)
     }
 
-    async fn handle<B>(
-        &self,
-        endpoint: Endpoint,
-        headers: &HeaderMap,
-        body: B,
-    ) -> Result<Response<ResponseBody>, TokenError>
+    async fn handle<B>(&self, endpoint: Endpoint, parts: &Parts, body: B) -> Result<Response<ResponseBody>, TokenError>
     where
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
         match endpoint {
-            Endpoint::Token => self.token(&self.client_request(headers, body).await?).await,
-            Endpoint::Introspect => self.introspect(&self.client_request(headers, body).await?).await,
-            Endpoint::Revoke => self.revoke(&self.client_request(headers, body).await?).await,
+            Endpoint::Token | Endpoint::Introspect | Endpoint::Revoke => {
+                let request = self.client_request(parts, body).await.inspect_err(|error| {
+                    self.services.emit(&Event::refused(error));
+                })?;
+                let answer = match endpoint {
+                    Endpoint::Introspect => self.introspect(&request).await,
+                    Endpoint::Revoke => self.revoke(&request).await,
+                    _ => self.token(&request).await,
+                };
+                answer.inspect_err(|error| {
+                    self.services.emit(&Event { client_id: Some(request.client.id()), ..Event::refused(error) });
+                })
+            }
             Endpoint::Jwks => Ok(cacheable_json(&self.signer.key_set(&self.services).await, CACHEABLE)),
             Endpoint::Metadata => Ok(self.metadata()),
         }
     }
 
     /// Reads a request and authenticates its client.
-    async fn client_request<B>(&self, headers: &HeaderMap, body: B) -> Result<ClientRequest, TokenError>
+    async fn client_request<B>(&self, parts: &Parts, body: B) -> Result<ClientRequest, TokenError>
     where
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
-        let parameters = Parameters::from_body(headers, body, self.bodies).await?;
+        let (headers, peer) = (&parts.headers, parts.extensions.get());
+        let parameters = Parameters::from_body(headers, body, self.bodies, &*self.services.clock).await?;
         let Authenticated { client, assertion } =
-            self.authenticator.authenticate(&self.services, headers, &parameters).await?;
+            self.authenticator.authenticate(&self.services, headers, peer, &parameters).await?;
         Ok(ClientRequest { client, assertion, parameters })
     }
 
@@ -128,9 +139,9 @@ impl ServerState {
     pub(crate) async fn use_assertion(&self, assertion: Option<Seen>) -> Result<(), TokenError> {
         let Some(seen) = assertion else { return Ok(()) };
         let insert = InsertSeen { seen, now: self.services.timestamp(), deadline: self.services.deadline() };
-        match self.services.write(|store| store.insert_seen(&insert)).await? {
+        match self.services.store.insert_seen(&insert).await? {
             Issued::Done => Ok(()),
-            Issued::Seen => Err(not_authenticated()),
+            Issued::Seen => Err(used_assertion()),
             Issued::Late => Err(TokenError::late()),
         }
     }
@@ -182,7 +193,7 @@ impl EndpointPaths {
     /// Returns the paths below the issuer's own path. The well-known path of the metadata precedes it (RFC 8414 §3.1).
     pub(crate) fn new(issuer: &str, openid_configuration: OpenIdConfiguration) -> Self {
         let uri: Uri = issuer.parse().unwrap_or_default();
-        let base = uri.path().trim_end_matches('/');
+        let base = uri.path().trim_end_matches('/').to_owned();
         let mut paths = vec![
             (Endpoint::Token, format!("{base}/token")),
             (Endpoint::Introspect, format!("{base}/introspect")),
@@ -197,15 +208,17 @@ impl EndpointPaths {
                 paths.push((Endpoint::Metadata, format!("{base}/.well-known/openid-configuration")));
             }
         }
-        Self(paths)
+        Self { base, paths }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(_, path)| path.as_str())
+        self.paths.iter().map(|(_, path)| path.as_str())
     }
 
     fn find(&self, path: &str) -> Option<Endpoint> {
-        self.0.iter().find(|(_, other)| other == path).map(|(endpoint, _)| *endpoint)
+        // A router that nests the service at the issuer's own path has removed that path.
+        let is_it = |other: &str| other == path || other.strip_prefix(&self.base) == Some(path);
+        self.paths.iter().find(|(_, other)| is_it(other)).map(|(endpoint, _)| *endpoint)
     }
 }
 

@@ -8,6 +8,7 @@ use http::{Response, StatusCode};
 
 use super::{ClientRequest, ServerState};
 use crate::token_endpoint::{
+    events::{Event, EventKind},
     http::{
         error::TokenError,
         response::{ResponseBody, json},
@@ -19,7 +20,7 @@ use crate::token_endpoint::{
 /// What a text in a revocation request is.
 enum Revocable {
     /// A refresh token, with which its session ends.
-    Session(SessionId),
+    Session(SessionId, Box<SessionRecord>),
     Access(Partition),
 }
 
@@ -29,12 +30,13 @@ impl ServerState {
         self.use_assertion(request.assertion).await?;
         if let Some(found) = found {
             // A repeated request would present a used assertion.
-            let revoked = self.revoke_found(request, found).await.map_err(TokenError::from);
+            let revoked = self.revoke_found(request, &found).await.map_err(TokenError::from);
             let revoked =
                 revoked.map_err(|error| if request.assertion.is_some() { error.without_retry() } else { error });
             if revoked? == Written::Late {
                 return Err(TokenError::late());
             }
+            self.report_revoked(request, &found);
         }
         // Some clients expect JSON, although the specification ignores the body.
         Ok(json(StatusCode::OK, &serde_json::Map::new()))
@@ -48,11 +50,11 @@ impl ServerState {
         if let Some(refresh) = services.texts.read_refresh(text) {
             let session = refresh.session;
             let find = FindSession { session, presented: refresh.hash, now: services.timestamp() };
-            if let Some(found) = services.read(|store| store.find_session(&find)).await? {
+            if let Some(found) = services.store.find_session(&find).await? {
                 let record: Option<SessionRecord> = record::read(&found.record);
                 // A record that this version can't read is not the client's as far as it knows.
-                let is_its_own = record.is_some_and(|record| record.owner.client_id == client.id());
-                return Ok(is_its_own.then_some(Revocable::Session(session)));
+                let record = record.filter(|record| record.owner.client_id == client.id());
+                return Ok(record.map(|record| Revocable::Session(session, Box::new(record))));
             }
         }
         let Some((partition, _)) = services.texts.read_access(text) else { return Ok(None) };
@@ -61,18 +63,28 @@ impl ServerState {
         Ok(is_its_own.then_some(Revocable::Access(partition)))
     }
 
-    async fn revoke_found(&self, request: &ClientRequest, found: Revocable) -> Result<Written, StoreError> {
+    async fn revoke_found(&self, request: &ClientRequest, found: &Revocable) -> Result<Written, StoreError> {
         let services = &self.services;
         let (now, deadline) = (services.timestamp(), services.deadline());
         match found {
-            Revocable::Session(session) => {
-                let end = EndSession { session, now, deadline };
-                services.write(|store| store.end_session(&end)).await
+            Revocable::Session(session, _) => {
+                let end = EndSession { session: *session, now, deadline };
+                services.store.end_session(&end).await
             }
             Revocable::Access(partition) => {
                 let text = request.parameters.required("token").unwrap_or_default();
-                let revoke = RevokeAccess { partition, token: services.texts.access_hash(text), now, deadline };
-                services.write(|store| store.revoke_access(&revoke)).await
+                let revoke =
+                    RevokeAccess { partition: *partition, token: services.texts.access_hash(text), now, deadline };
+                services.store.revoke_access(&revoke).await
+            }
+        }
+    }
+
+    fn report_revoked(&self, request: &ClientRequest, found: &Revocable) {
+        match found {
+            Revocable::Session(session, record) => self.report(EventKind::SessionEnded, record, *session),
+            Revocable::Access(_) => {
+                self.services.emit(&Event { client_id: Some(request.client.id()), ..Event::new(EventKind::Revoked) });
             }
         }
     }

@@ -15,6 +15,7 @@ use super::{
     issue::{IssuedTokens, TokenFacts},
 };
 use crate::token_endpoint::{
+    events::{Event, EventKind},
     grant::TokenRequest,
     http::{
         error::{TokenError, TokenErrorKind},
@@ -112,11 +113,18 @@ impl ServerState {
         }
         let granted = grant.decide(&TokenRequest::new(client, parameters, self)).await?;
         let issued = self.issue(client, granted, assertion).await?;
+        self.services.emit(&Event {
+            client_id: Some(client.id()),
+            subject: Some(&issued.facts.subject),
+            grant_type: Some(grant_type),
+            session: issued.session,
+            ..Event::new(EventKind::Issued)
+        });
         self.token_response(&issued, grant_type)
     }
 
     fn token_response(&self, issued: &IssuedTokens, grant_type: &str) -> Result<Response<ResponseBody>, TokenError> {
-        let IssuedTokens { access_token, refresh_token, facts } = issued;
+        let IssuedTokens { access_token, refresh_token, facts, .. } = issued;
         let extra = self.extra_parameters(&Issuance { facts, grant_type })?;
         Ok(json(
             StatusCode::OK,

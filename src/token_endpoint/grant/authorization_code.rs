@@ -8,6 +8,7 @@ use super::{Grant, Granted, PlannedRedeem, PlannedWrite, TokenRequest, pkce::cha
 use crate::token_endpoint::{
     client::{Client, find_resource, invalid_target},
     endpoints::authorize::CODE_LIFETIME,
+    events::EventKind,
     http::error::{TokenError, TokenErrorKind},
     record::{self, SessionRecord},
     store::{EndSession, FindCode, SessionId, Timestamp, Written},
@@ -56,24 +57,30 @@ impl Grant for AuthorizationCodeGrant {
     async fn decide(&self, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
         let (client, services) = (request.client(), request.services());
         let (code, redirect_uri) = (request.required("code")?, request.parameter("redirect_uri")?);
-        // A missing verifier is treated as a wrong one. Every code has a challenge.
-        let challenge = request.parameter("code_verifier")?.and_then(challenge_of).ok_or_else(invalid)?;
-        let (session, code) = services.texts.read_code(code).ok_or_else(invalid)?;
+        // Every code has a challenge.
+        let verifier = request.parameter("code_verifier")?;
+        let (session, code) = services.texts.read_code(code).ok_or_else(|| invalid("this is not a code"))?;
         let find = FindCode { session, code, now: services.timestamp() };
-        let found = services.read(|store| store.find_code(&find)).await?.ok_or_else(invalid)?;
-        let record: SessionRecord = record::read(&found.record).ok_or_else(invalid)?;
+        let unknown = || invalid("the code is unknown or has expired, or its session has ended");
+        let found = services.store.find_code(&find).await?.ok_or_else(unknown)?;
+        let record: SessionRecord = record::read(&found.record).ok_or_else(unreadable)?;
         // The code was issued to this client (§4.1.3), for this verifier (RFC 7636 §4.6) and this redirect URI. OAuth 2.1 §4.1.3
         // leaves the redirect URI out, because the verifier protects against a code for another one. A code without a challenge
         // would need it. A request that fails here can't end the session, so the thief of a code can't revoke the valid client's
         // tokens (OAuth 2.1 §7.5.2).
-        let is_its_uri = redirect_uri.is_none_or(|sent| sent == record.redirect_uri.as_deref().unwrap_or_default());
-        if !(record.owner.belongs_to(client) && is_same(&record.challenge, &challenge) && is_its_uri) {
-            return Err(invalid());
+        if !record.owner.belongs_to(client) {
+            return Err(invalid("the code was issued to another client, or before its secret leaked"));
+        }
+        if !verifier.and_then(challenge_of).is_some_and(|challenge| is_same(&record.challenge, &challenge)) {
+            return Err(invalid("the code_verifier is missing or wrong"));
+        }
+        if redirect_uri.is_some_and(|sent| sent != record.redirect_uri.as_deref().unwrap_or_default()) {
+            return Err(invalid("the redirect_uri differs from that of the authorization request"));
         }
         if found.is_used {
-            return Err(request.end_replayed(session).await);
+            return Err(request.end_replayed(EventKind::CodeReplayed, &record, session).await);
         }
-        let handle = record.handle.as_deref().and_then(Handle::from_text).ok_or_else(invalid)?;
+        let handle = record.handle.as_deref().and_then(Handle::from_text).ok_or_else(unreadable)?;
         // A mistake in the rest of the request must not cost the client its code.
         let audience = audience(&record, client, &request.resources())?;
         let scope = scope(&record, client, None)?;
@@ -119,8 +126,13 @@ pub(super) fn scope(record: &SessionRecord, client: &Client, requested: Option<&
     }
 }
 
-pub(crate) fn invalid() -> TokenError {
-    TokenError::new(TokenErrorKind::InvalidGrant, "The code or refresh token is invalid")
+/// Returns the refusal. Its text is equal for every reason; events have the reason.
+pub(crate) fn invalid(reason: &'static str) -> TokenError {
+    TokenError::new(TokenErrorKind::InvalidGrant, "The code or refresh token is invalid").because(reason)
+}
+
+pub(super) fn unreadable() -> TokenError {
+    invalid("the record needs a newer version of tower-oauth")
 }
 
 /// Compares in constant time.
@@ -130,11 +142,14 @@ fn is_same(one: &str, other: &str) -> bool {
 
 impl TokenRequest<'_> {
     /// Ends a session whose code or refresh token was used again. Returns the refusal.
-    pub(super) async fn end_replayed(&self, session: SessionId) -> TokenError {
+    pub(super) async fn end_replayed(&self, kind: EventKind, record: &SessionRecord, session: SessionId) -> TokenError {
         let services = self.services();
         let end = EndSession { session, now: services.timestamp(), deadline: services.deadline() };
-        match services.write(|store| store.end_session(&end)).await {
-            Ok(Written::Done) => invalid(),
+        match services.store.end_session(&end).await {
+            Ok(Written::Done) => {
+                self.server.report(kind, record, session);
+                invalid("it was used before")
+            }
             Ok(Written::Late) => TokenError::late(),
             Err(error) => error.into(),
         }

@@ -130,11 +130,6 @@ impl<'r> TokenRequest<'r> {
     fn services(&self) -> &'r Services {
         &self.server.services
     }
-
-    /// Returns the settings of refresh tokens, if this client may have any.
-    fn refresh_tokens(&self) -> Option<&'r RefreshTokenGrant> {
-        self.server.refresh_tokens(self.client)
-    }
 }
 
 impl fmt::Debug for TokenRequest<'_> {

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use super::{
     Grant, Granted, PlannedRefresh, PlannedWrite, TokenRequest,
-    authorization_code::{audience, invalid, scope},
+    authorization_code::{audience, invalid, scope, unreadable},
 };
 use crate::token_endpoint::{
     client::Client,
+    events::EventKind,
     http::error::TokenError,
     record::{self, SessionRecord},
     store::{FindSession, Presented, Timestamp},
@@ -122,16 +123,17 @@ impl Grant for RefreshTokenGrant {
     async fn decide(&self, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
         let (client, services) = (request.client(), request.services());
         let text = request.required("refresh_token")?;
-        let presented = services.texts.read_refresh(text).ok_or_else(invalid)?;
+        let presented = services.texts.read_refresh(text).ok_or_else(|| invalid("this is not a refresh token"))?;
         let find = FindSession { session: presented.session, presented: presented.hash, now: services.timestamp() };
-        let found = services.read(|store| store.find_session(&find)).await?.ok_or_else(invalid)?;
-        let record: SessionRecord = record::read(&found.record).ok_or_else(invalid)?;
+        let unknown = || invalid("the session is unknown, has expired or has ended");
+        let found = services.store.find_session(&find).await?.ok_or_else(unknown)?;
+        let record: SessionRecord = record::read(&found.record).ok_or_else(unreadable)?;
         // Another client can't end the session.
         if !record.owner.belongs_to(client) {
-            return Err(invalid());
+            return Err(invalid("the refresh token was issued to another client, or before its secret leaked"));
         }
         if found.presented == Presented::Other {
-            return Err(request.end_replayed(presented.session).await);
+            return Err(request.end_replayed(EventKind::ReuseDetected, &record, presented.session).await);
         }
         // A mistake in the rest of the request must not cost the client its token.
         let scope = scope(&record, client, request.parameter("scope")?)?;

@@ -28,6 +28,7 @@ use self::{
     signing_keys::{KeyStart, OwnKey},
 };
 use super::{
+    events::{Event, EventKind},
     http::error::TokenError,
     services::Services,
     store::{KeyPublished, ListKeys, PublishKey, PublishedKey, StoreError, Timestamp, WithdrawKey, Written},
@@ -123,10 +124,19 @@ impl Signer {
     }
 
     /// Signs with the key that is current at this time.
-    pub(crate) fn sign(&self, claims: &impl Serialize, now: Timestamp) -> Result<String, TokenError> {
+    pub(crate) fn sign(
+        &self,
+        services: &Services,
+        claims: &impl Serialize,
+        now: Timestamp,
+    ) -> Result<String, TokenError> {
         let state = self.state.load();
-        let signed = state.own.signing(now).map_or(Err(CannotSign), |key| key.private.sign_jws("at+jwt", claims));
-        signed.map_err(TokenError::unavailable)
+        let key = state.own.signing(now).ok_or_else(|| TokenError::unavailable(CannotSign))?;
+        // Read first, because a write would move the flag between the processors for each token.
+        if !key.is_used.load(Ordering::Relaxed) && !key.is_used.swap(true, Ordering::Relaxed) {
+            services.emit(&Event { key_id: Some(&key.id), ..Event::new(EventKind::KeyUsed) });
+        }
+        key.private.sign_jws("at+jwt", claims).map_err(TokenError::unavailable)
     }
 
     /// Returns the JWK set to publish: the keys of all instances, as the store lists them now. While the store fails, those that
@@ -175,7 +185,7 @@ impl Signer {
             now,
             deadline: services.deadline(),
         };
-        if services.write(|store| store.withdraw_key(&request)).await? == Written::Late {
+        if services.store.withdraw_key(&request).await? == Written::Late {
             return Err(late());
         }
         let mut state = KeyState::clone(&self.state.load());
@@ -184,6 +194,7 @@ impl Signer {
         // The next request asks the store again, and publishes the key that signs now.
         state.last = None;
         self.state.store(Arc::new(state));
+        services.emit(&Event { key_id: Some(id), ..Event::new(EventKind::KeyWithdrawn) });
         Ok(())
     }
 
@@ -224,9 +235,16 @@ impl KeyState {
             now,
             deadline: services.deadline(),
         };
-        match services.write(|store| store.publish_key(&request)).await? {
-            KeyPublished::Done { since } => self.own.set_published(&key.id, since, until, now),
-            KeyPublished::Withdrawn => self.own.remove(&key.id),
+        match services.store.publish_key(&request).await? {
+            KeyPublished::Done { since } => {
+                if self.own.set_published(&key.id, since, until, now) {
+                    services.emit(&Event { key_id: Some(&key.id), ..Event::new(EventKind::KeyAdded) });
+                }
+            }
+            KeyPublished::Withdrawn => {
+                self.own.remove(&key.id);
+                services.emit(&Event { key_id: Some(&key.id), ..Event::new(EventKind::KeyWithdrawn) });
+            }
             KeyPublished::Late => return Err(late()),
         }
         Ok(())
@@ -269,7 +287,7 @@ impl KeyState {
 /// Returns the published keys of all instances, the oldest first.
 pub(crate) async fn list(services: &Services) -> Result<Vec<PublishedKey>, StoreError> {
     let request = ListKeys { issuer: services.texts.issuer(), now: services.timestamp() };
-    let mut keys = services.read(|store| store.list_keys(&request)).await?;
+    let mut keys = services.store.list_keys(&request).await?;
     keys.sort_by(|a, b| (a.since, &a.key_id).cmp(&(b.since, &b.key_id)));
     Ok(keys)
 }

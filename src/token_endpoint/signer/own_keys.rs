@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     MAX_LIFETIME,
-    signing_keys::{OwnKey, SigningKeys},
+    signing_keys::{KeyStart, OwnKey, SigningKeys},
 };
 use crate::token_endpoint::store::Timestamp;
 
@@ -109,10 +109,8 @@ impl OwnKeys {
         now.saturating_add(wait).saturating_add(MAX_LIFETIME).saturating_add(MARGIN)
     }
 
-    /// Notes that the store has published a key.
-    pub(super) fn set_published(&mut self, id: &str, since: Timestamp, until: Timestamp, now: Timestamp) {
-        use super::signing_keys::KeyStart;
-
+    /// Notes that the store has published a key. Returns whether this is the first time.
+    pub(super) fn set_published(&mut self, id: &str, since: Timestamp, until: Timestamp, now: Timestamp) -> bool {
         let prepublication = self.prepublication;
         let mut newest = SystemTime::UNIX_EPOCH;
         for own in &mut self.keys {
@@ -129,13 +127,13 @@ impl OwnKeys {
                 if own.key.start == KeyStart::WhenPublished {
                     own.rank = start;
                 }
-                own.publication = Some(Publication { since, start, renewed_at: now, until });
-                return;
+                return own.publication.replace(Publication { since, start, renewed_at: now, until }).is_none();
             }
             if own.key.start == KeyStart::WhenPublished {
                 newest = newest.max(own.rank);
             }
         }
+        false
     }
 
     /// Returns from when on the key signs: now, if it is the one that signs.

@@ -2,7 +2,11 @@
 //!
 //! *In*: private keys. *Out*: keys with a `kid` each, the oldest first.
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+    time::SystemTime,
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
@@ -43,6 +47,8 @@ pub(super) struct OwnKey {
     /// The public key as a JWK.
     pub(super) jwk: Value,
     pub(super) start: KeyStart,
+    /// Whether this process has signed with it.
+    pub(super) is_used: AtomicBool,
 }
 
 /// When a key begins to sign.
@@ -113,7 +119,7 @@ impl OwnKey {
         let id = key.key_id().map_or_else(|| thumbprint(&key), str::to_owned);
         let private = key.with_key_id(&id);
         let jwk = serde_json::from_str(&private.public_jwk()).unwrap_or_default();
-        Arc::new(Self { private, id, jwk, start })
+        Arc::new(Self { private, id, jwk, start, is_used: AtomicBool::new(false) })
     }
 }
 
