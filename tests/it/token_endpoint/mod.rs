@@ -7,6 +7,7 @@ mod compatibility;
 mod configuration;
 mod introspection;
 mod keys;
+mod keys_of_instances;
 mod model;
 mod properties;
 mod refresh;
