@@ -94,8 +94,6 @@ impl RefreshState {
 impl State {
     pub(super) fn add_code(&mut self, request: &AddCode) -> Result<(), StoreError> {
         let AddCode { session: id, code, record, client, subject, expires_at, now, .. } = request;
-        // A repeated call stores the same code.
-        self.end_session(*id);
         let number = self.next_number();
         let session = Session {
             code: *code,
@@ -109,6 +107,8 @@ impl State {
             redeemed: None,
         };
         self.places.check(session.holder(), session.places())?;
+        // A repeated call stores the same code.
+        self.end_session(*id);
         self.places.take(session.holder(), session.places());
         self.by_client.insert((*client, *id));
         self.by_subject.insert((*subject, *id));
