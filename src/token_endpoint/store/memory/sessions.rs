@@ -14,7 +14,7 @@ use super::{
 };
 use crate::token_endpoint::client::secret::TokenHash;
 
-pub(super) struct Session {
+pub(super) struct SessionRow {
     code: TokenHash,
     pub(super) record: Record,
     client: TokenHash,
@@ -46,7 +46,7 @@ struct LastToken {
     used_at: Timestamp,
 }
 
-impl Session {
+impl SessionRow {
     pub(super) fn holder(&self) -> Holder {
         Holder { client: self.client, subject: Some(self.subject) }
     }
@@ -95,7 +95,7 @@ impl State {
     pub(super) fn add_code(&mut self, request: &AddCode) -> Result<(), StoreError> {
         let AddCode { session: id, code, record, client, subject, expires_at, now, .. } = request;
         let number = self.next_number();
-        let session = Session {
+        let session = SessionRow {
             code: *code,
             record: record.clone(),
             client: *client,
@@ -195,7 +195,7 @@ impl State {
         let ids = index.range((first, Bound::Included((hash, SessionId::from([u8::MAX; 16]))))).map(|(_, id)| *id);
         let listed = ids.filter_map(|id| {
             let found = self.sessions.get(&id).filter(|found| request.now < found.expires_at)?;
-            let Session { record, last_used_at, .. } = found;
+            let SessionRow { record, last_used_at, .. } = found;
             let is_redeemed = found.redeemed.is_some();
             Some(ListedSession { id, record: record.clone(), is_redeemed, last_used_at: *last_used_at })
         });
