@@ -127,7 +127,12 @@ impl ServerState {
     ) -> Result<Response<ResponseBody>, TokenError> {
         let (time, now) = (self.services.now(), self.services.unix_seconds());
         let lifetime = client.lifetime.unwrap_or(self.lifetime).as_secs();
-        let Granted { subject, scope, audience, family, refresh } = granted;
+        let Granted { subject, scope: granted, audience, family, refresh } = granted;
+        let scope = client.scope_at(&audience, &granted);
+        if scope.is_empty() && !granted.is_empty() {
+            let description = "No granted scope belongs to the requested resource";
+            return Err(TokenError::new(TokenErrorKind::InvalidScope, description));
+        }
         // No token outlives the user's approval.
         let family_end = family.as_ref().map_or(u64::MAX, |family| family.expires_at);
         let record = AccessRecord {
