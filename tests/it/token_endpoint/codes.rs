@@ -355,7 +355,7 @@ async fn the_port_of_a_loopback_redirect_uri_may_vary() {
 }
 
 #[tokio::test]
-async fn a_client_without_refresh_tokens_gets_none_and_a_renewed_secret_ends_its_codes() {
+async fn a_client_without_refresh_tokens_gets_none_and_a_leaked_secret_ends_its_codes() {
     let world = World::with_users();
     let once = confidential("web").grant_types(["authorization_code"]).redirect_uri(CB).default_scopes(["orders:read"]);
     world.clients.insert(once.audience(API, TokenFormat::Jwt).build().unwrap());
@@ -365,7 +365,7 @@ async fn a_client_without_refresh_tokens_gets_none_and_a_renewed_secret_ends_its
     assert!(answer.json.get("refresh_token").is_none());
 
     let code = world.code(&proof[..1]).await;
-    let secret = world.clients.renew_secret("web").unwrap();
+    let secret = world.clients.replace_leaked_secret("web").unwrap();
     let proof = [("client_id", "web"), ("client_secret", &*secret)];
     world.redeem(&code, &proof).await.is_error(400, "invalid_grant");
     assert!(!world.is_active(answer.text("access_token")).await);

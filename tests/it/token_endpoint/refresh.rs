@@ -335,13 +335,13 @@ async fn revoking_a_refresh_token_ends_its_session_and_revoking_an_access_token_
 }
 
 #[tokio::test]
-async fn a_client_that_was_removed_or_got_a_new_secret_has_no_refresh_tokens() {
+async fn a_client_that_was_removed_or_whose_secret_leaked_has_no_refresh_tokens() {
     let world = World::with_users();
     let ask = [("client_id", "web"), ("redirect_uri", "https://web.test/2")];
     let code = world.code(&ask).await;
     let answer = world.redeem(&code, &[&ask[..], &[("client_secret", "web-secret")]].concat()).await;
     let token = answer.text("refresh_token");
-    let secret = world.clients.renew_secret("web").unwrap();
+    let secret = world.clients.replace_leaked_secret("web").unwrap();
     let proof = [("client_id", "web"), ("client_secret", &*secret)];
     world.refresh(token, &proof).await.is_error(400, "invalid_grant");
     assert!(!world.is_active(answer.text("access_token")).await);

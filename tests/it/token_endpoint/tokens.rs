@@ -344,6 +344,30 @@ async fn with_a_full_store_the_response_is_503_and_nothing_is_issued() {
     world.token("reports", &[]).await.is_error(503, "temporarily_unavailable");
 }
 
+#[tokio::test]
+async fn a_token_has_only_the_scopes_that_belong_to_its_api() {
+    let world = World::new();
+    let client = machine("shop").audience_scopes(API, ["orders:write"]).audience("https://all.test", TokenFormat::Jwt);
+    world.clients.insert(client.audience_scopes(OPAQUE, ["orders:read", "orders:write"]).build().unwrap());
+    for (resource, asked, granted) in [
+        (API, "orders:write", "orders:write"),
+        (API, "orders:read orders:write", "orders:write"),
+        (OPAQUE, "", "orders:read"),
+        (OPAQUE, "orders:write orders:read", "orders:write orders:read"),
+        ("https://all.test", "orders:read orders:write", "orders:read orders:write"),
+    ] {
+        let answer = world.token("shop", &[("resource", resource), ("scope", asked)]).await;
+        answer.is_ok();
+        assert_eq!(answer.text("scope"), granted, "{resource}: {asked}");
+        let seen = world.introspect("watch", answer.text("access_token")).await;
+        assert_eq!(seen["scope"], granted, "{resource}: {asked}");
+    }
+    for asked in ["", "orders:read"] {
+        world.token("shop", &[("resource", API), ("scope", asked)]).await.is_error(400, "invalid_scope");
+    }
+    world.token("shop", &[("resource", API), ("scope", "admin")]).await.is_error(400, "invalid_scope");
+}
+
 #[test]
 fn every_mistake_of_a_client_is_reported_at_once() {
     let client = Client::builder("", ClientCredential::None)
@@ -352,6 +376,10 @@ fn every_mistake_of_a_client_is_reported_at_once() {
         .optional_scopes(["c"])
         .access_token_lifetime(Duration::from_millis(1))
         .max_active_tokens(0)
+        .max_sessions(0)
+        .audience_scopes(API, ["c"])
+        .audience_scopes(API, ["d"])
+        .audience_scopes(OPAQUE, [""; 0])
         .introspects_any_token();
     let error = client.build().unwrap_err();
     let settings: Vec<_> = error.mistakes().iter().map(ConfigMistake::setting).collect();
@@ -363,7 +391,12 @@ fn every_mistake_of_a_client_is_reported_at_once() {
             "scope",
             "access_token_lifetime",
             "max_active_tokens",
+            "max_sessions",
             "audience",
+            "audience_scopes",
+            "audience_scopes",
+            "audience_scopes",
+            "audience_scopes",
             "grant_types",
             "introspects",
             "redirect_uri"
