@@ -49,7 +49,7 @@ async fn a_code_is_requested_approved_and_redeemed() {
     let answer = world.redeem(&code, &[]).await;
     answer.is_ok();
     assert_eq!(answer.text("scope"), "orders:read");
-    assert_eq!(answer.text("refresh_token").len(), 43);
+    assert_eq!(answer.text("refresh_token").len(), 64);
     let claims = part(answer.text("access_token"), 1);
     assert_eq!((&claims["sub"], &claims["client_id"], &claims["aud"]), (&"ada".into(), &"app".into(), &API.into()));
     let since = login.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
