@@ -260,10 +260,6 @@ impl Client {
         (self.generation << 2) | kind
     }
 
-    pub(crate) fn credential_fingerprint(&self) -> String {
-        self.credential_generation().to_string()
-    }
-
     /// Returns a copy with other secrets.
     pub(crate) fn with_secrets(&self, secret: ClientSecret, previous: Option<ClientSecret>) -> Self {
         Self {

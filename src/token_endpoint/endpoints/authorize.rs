@@ -255,7 +255,7 @@ impl AuthorizationRequest {
             family: Family {
                 id: random_text().map_err(TokenError::unavailable)?,
                 client_id: self.client.id().to_owned(),
-                credential: self.client.credential_fingerprint(),
+                credential: self.client.credential_generation().to_string(),
                 subject,
                 scope,
                 audiences: self.audiences.clone(),

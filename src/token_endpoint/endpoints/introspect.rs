@@ -82,7 +82,7 @@ impl ServerState {
         let now = self.services.unix_seconds();
         let Some(record) = self.services.store.find_access(&TokenHash::of(token), now).await? else { return Ok(None) };
         let owner = self.services.find_client(&record.client_id).await?;
-        Ok(owner.is_some_and(|owner| owner.credential_fingerprint() == record.credential).then_some(record))
+        Ok(owner.is_some_and(|owner| owner.credential_generation().to_string() == record.credential).then_some(record))
     }
 }
 

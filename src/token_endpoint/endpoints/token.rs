@@ -140,7 +140,7 @@ impl ServerState {
             auth_time: family.as_ref().and_then(|family| family.auth_time),
             family: family.map(|family| family.id),
             client_id: client.id().to_owned(),
-            credential: client.credential_fingerprint(),
+            credential: client.credential_generation().to_string(),
             subject,
             scope,
             audience,

@@ -67,7 +67,7 @@ impl Grant for AuthorizationCodeGrant {
         let binding = binding(client.id(), &challenge);
         let taken = request.store().take_code(&TokenHash::of(code), &binding, now).await?;
         let CodeTaken::First(family) = taken else { return Err(invalid()) };
-        if family.credential != client.credential_fingerprint() {
+        if family.credential != client.credential_generation().to_string() {
             return Err(invalid());
         }
         let audience = audience(&family, client, &request.resources())?;

@@ -102,7 +102,7 @@ impl Grant for RefreshTokenGrant {
         let hash = TokenHash::of(token);
         // Check everything else before the token is consumed, so that a mistake in the request costs no token.
         let family = request.store().find_refresh(&hash, now).await?.ok_or_else(invalid)?;
-        if family.client_id != client.id() || family.credential != client.credential_fingerprint() {
+        if family.client_id != client.id() || family.credential != client.credential_generation().to_string() {
             return Err(invalid());
         }
         let scope = scope(&family, client, request.parameter("scope")?)?;

@@ -145,7 +145,7 @@ pub struct Family {
     pub id: String,
     /// `client_id`.
     pub client_id: String,
-    /// The fingerprint of the client's credential at that time.
+    /// Generation and kind of the client's credential at that time.
     pub credential: String,
     /// `sub`: the user that approved.
     pub subject: String,
@@ -200,7 +200,7 @@ pub struct AccessRecord {
     pub family: Option<String>,
     /// `client_id`.
     pub client_id: String,
-    /// The fingerprint of the client's credential at that time.
+    /// Generation and kind of the client's credential at that time.
     pub credential: String,
     /// `sub`: the client itself, or a user.
     pub subject: String,
