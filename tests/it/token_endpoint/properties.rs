@@ -239,17 +239,11 @@ fn an_endless_body_and_a_broken_body_are_refused() {
         let request = Request::post("/token").header("authorization", usual("reports")).header("content-type", FORM);
         runtime.block_on(world.send(request.body(body).unwrap())).is_error(400, "invalid_request");
     }
-    // As many parameters as fit into a body; each one is compared with the others.
+    // As many parameters as fit into a body.
     for filler in ["a&", "scope=&", "resource=x&", "%&", "=&"] {
         let many = format!("{}grant_type=client_credentials", filler.repeat(65_000 / filler.len()));
         let request = Request::post("/token").header("authorization", usual("reports")).header("content-type", FORM);
-        let code = match filler {
-            "scope=&" => "invalid_request",
-            "resource=x&" => "invalid_target",
-            _ => "",
-        };
-        let answer = runtime.block_on(world.send(request.body(Body::from(many)).unwrap()));
-        if code.is_empty() { answer.is_ok() } else { answer.is_error(400, code) }
+        runtime.block_on(world.send(request.body(Body::from(many)).unwrap())).is_error(400, "invalid_request");
     }
 }
 
