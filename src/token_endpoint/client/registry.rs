@@ -93,12 +93,12 @@ impl Clients {
     /// There is no client with this id and a secret, it has two secrets already, or the system provides no random bytes.
     pub fn add_secret(&self, client_id: &str) -> Result<String, ConfigError> {
         let (secret, text) = ClientSecret::generate()?;
-        self.change(client_id, |client, current| match client.previous_secret() {
-            None => Ok(client.with_secrets(secret.clone(), Some(current.clone()))),
-            Some(_) => {
-                let found = format!("the client {client_id:?} has two secrets");
-                Err(ConfigMistake::new("client_secret", found, "remove the old one first").into())
+        self.change(client_id, |client, current| {
+            if client.previous_secret().is_none() {
+                return Ok(client.with_secrets(secret.clone(), Some(current.clone())));
             }
+            let found = format!("the client {client_id:?} has two secrets");
+            Err(ConfigMistake::new("client_secret", found, "remove the old one first").into())
         })?;
         Ok(text)
     }

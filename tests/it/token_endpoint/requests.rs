@@ -172,14 +172,13 @@ fn slow(clock: &ManualClock, pause: Duration) -> Body {
 #[tokio::test]
 async fn a_body_that_is_not_complete_after_ten_seconds_gets_408() {
     let world = World::with(TokenEndpointBuilder::accept_json);
-    let begin = world.clock.elapsed();
-    let took = || world.clock.elapsed() - begin;
+    let took = || world.clock.elapsed();
     for content_type in [FORM, "application/json"] {
         let before = took();
         let never = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
         let answer = world.send_and_wait(request(Method::POST, content_type, "/token", never)).await;
         answer.is_error(408, "invalid_request");
-        assert_eq!(took() - before, Duration::from_secs(10));
+        assert_eq!(took(), before + Duration::from_secs(10));
     }
     // Each byte arrives in time, but the whole body doesn't.
     let body = slow(&world.clock, Duration::from_millis(500));
@@ -187,34 +186,31 @@ async fn a_body_that_is_not_complete_after_ten_seconds_gets_408() {
     let body = slow(&world.clock, Duration::from_millis(200));
     let before = took();
     world.send_and_wait(request(Method::POST, FORM, "/token", body)).await.is_ok();
-    assert!(took() - before > Duration::from_secs(5), "{:?}", took() - before);
+    assert!(took() > before + Duration::from_secs(5), "{:?}", took());
 }
 
 #[tokio::test]
 async fn more_than_a_hundred_parameters_are_refused() {
     let world = World::with(|builder| builder.accept_json().grant(AuthorizationCodeGrant::new(AUTHORIZE)));
-    for (number, is_accepted) in [(99, true), (100, false), (10_000, false)] {
+    for (number, status) in [(99, 200), (100, 400), (10_000, 400)] {
         for more in ["&a", "&", "&a=b"] {
             let form = encode(&[CC]) + &more.repeat(number);
             let answer = world.send(request(Method::POST, FORM, "/token", form)).await;
-            if is_accepted { answer.is_ok() } else { answer.is_error(400, "invalid_request") }
+            assert_eq!(answer.status(), status, "{answer:?}");
         }
-        let members: String = (0..number).map(|member| format!(r#","x{member}":[1,"y"]"#)).collect();
+        let members: Vec<_> = (0..number).map(|member| format!(r#""x{member}":[1,"y"]"#)).collect();
         let values = vec![r#""https://api.example.test""#; number].join(",");
-        let json = format!(r#"{{"grant_type":"client_credentials"{members}}}"#);
+        let json = format!(r#"{{"grant_type":"client_credentials",{}}}"#, members.join(","));
         let answer = world.send(request(Method::POST, "application/json", "/token", json)).await;
-        if is_accepted {
-            answer.is_ok()
-        } else {
-            answer.is_error(400, "invalid_request")
-        }
+        assert_eq!(answer.status(), status, "{answer:?}");
         let json = format!(r#"{{"grant_type":"client_credentials","resource":[{values}]}}"#);
         let answer = world.send(request(Method::POST, "application/json", "/token", json)).await;
-        answer.is_error(400, if is_accepted { "invalid_target" } else { "invalid_request" });
+        answer.is_error(400, if status == 200 { "invalid_target" } else { "invalid_request" });
     }
     // The query of an authorization request.
-    let query = "client_id=app&".to_owned() + &"a&".repeat(100);
-    assert!(world.endpoint.authorize(&format!("/authorize?{query}").parse().unwrap()).await.is_err());
+    let more = vec![("a", "b"); 95];
+    assert!(world.ask(&more[1..]).await.is_ok(), "100 parameters");
+    assert!(world.ask(&more).await.is_err(), "101 parameters");
 }
 
 #[tokio::test]
@@ -281,7 +277,7 @@ async fn a_registry_that_does_not_respond_within_two_seconds_is_unavailable() {
         let before = world.clock.elapsed();
         let answer = world.post_and_wait("/token", &authorization, form).await;
         answer.is_error(503, "temporarily_unavailable");
-        assert_eq!(world.clock.elapsed() - before, Duration::from_secs(2));
+        assert_eq!(world.clock.elapsed(), before + Duration::from_secs(2));
     }
     world.post("/token", &usual("reports"), &[CC]).await.is_ok();
 }
