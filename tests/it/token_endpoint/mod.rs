@@ -1,6 +1,5 @@
 //! The token endpoint, driven over HTTP through its tower service.
 
-mod any_store;
 mod client_secrets;
 mod clients;
 mod codes;
