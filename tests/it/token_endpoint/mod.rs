@@ -5,6 +5,7 @@ mod clients;
 mod codes;
 mod compatibility;
 mod configuration;
+mod faulty_store;
 mod guessing;
 mod introspection;
 mod keys;
