@@ -1,5 +1,7 @@
 //! The token endpoint, driven over HTTP through its tower service.
 
+mod administration;
+mod any_store;
 mod client_secrets;
 mod clients;
 mod codes;
@@ -17,6 +19,7 @@ mod reports;
 mod requests;
 mod resource_server;
 mod revocation;
+mod stored_faults;
 mod stores;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod stores_on_servers;

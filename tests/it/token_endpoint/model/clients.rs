@@ -30,4 +30,3 @@ pub(super) fn client(model: &Model, which: usize) -> Client {
     let client = MAX_TOKENS[which].into_iter().fold(client, |client, most| client.max_active_tokens(limit(most)));
     client.build().unwrap()
 }
-

@@ -2,7 +2,7 @@
 //! three kinds, users, thieves, an operator, time, and a store that fails before or after a write.
 //!
 //! Each response is predicted. A client repeats a request exactly if the response has `Retry-After`, and then only. A failure
-//! prints the seed; `PROPTEST_RNG_SEED=<seed>` repeats it. `MODEL_CASES` is the number of sequences; default: 24 in each test.
+//! prints the seed; `PROPTEST_RNG_SEED=<seed>` repeats it. `MODEL_CASES` is the number of sequences; default: 16 in each test.
 
 mod clients;
 mod expected;
@@ -149,7 +149,7 @@ fn any_change() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Runs sequences of at least 300 steps with this store. `is_shared`: the store outlives a sequence.
+/// Runs sequences of at least 300 steps with this store.
 pub(crate) fn agrees_with_the_model<S: Store + Clone>(cases: u32, rotates_all: bool, store: impl Fn() -> S) {
     let cases = env::var("MODEL_CASES").map_or(cases, |cases| cases.parse().unwrap());
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
@@ -167,10 +167,10 @@ pub(crate) fn agrees_with_the_model<S: Store + Clone>(cases: u32, rotates_all: b
 
 #[test]
 fn each_response_is_the_one_that_a_simple_model_predicts() {
-    agrees_with_the_model(24, false, MemoryStore::new);
+    agrees_with_the_model(16, false, MemoryStore::new);
 }
 
 #[test]
 fn each_response_is_predicted_if_the_refresh_tokens_of_all_clients_rotate() {
-    agrees_with_the_model(24, true, MemoryStore::new);
+    agrees_with_the_model(16, true, MemoryStore::new);
 }

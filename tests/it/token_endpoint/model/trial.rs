@@ -68,6 +68,8 @@ impl<S: Store + Clone> Trial<S> {
                 .grant(AuthorizationCodeGrant::new(AUTHORIZE))
                 .grant(refresh)
                 .clock(clock.clone())
+                // The model has no throttle, so this limit is never reached.
+                .max_failed_authentications(1_000_000, Duration::from_secs(60))
                 .store(store.clone())
                 .build()
                 .unwrap(),
