@@ -10,9 +10,10 @@ const ABSOLUTE: u64 = 30 * 86_400;
 pub(super) const GRACE: u64 = 60;
 /// The scopes that a client requests and is registered for: `read`, `write`, both.
 pub(super) const SCOPES: [&str; 3] = ["read", "write", "read write"];
-/// A public client, which may have few sessions; one with a secret; one with a secret, which may have few tokens.
+/// A public client, which may have two sessions; one with a secret, which may have one; one with a secret, which may have few
+/// tokens.
 pub(super) const CLIENTS: usize = 3;
-pub(super) const MAX_SESSIONS: [Option<usize>; CLIENTS] = [Some(2), None, None];
+pub(super) const MAX_SESSIONS: [Option<usize>; CLIENTS] = [Some(2), Some(1), None];
 pub(super) const MAX_TOKENS: [Option<usize>; CLIENTS] = [None, None, Some(3)];
 pub(super) const PUBLIC: usize = 0;
 

@@ -33,6 +33,11 @@ enum Step {
         scopes: usize,
         failure: Failure,
     },
+    /// A user approves, and the client redeems the code at once.
+    LogIn {
+        client: usize,
+        user: usize,
+    },
     /// A client redeems the code of a session that it has not redeemed yet.
     Redeem {
         at: u8,
@@ -115,6 +120,7 @@ fn any_request() -> impl Strategy<Value = Step> {
         4 => (client(), 0..USERS.len(), 0..SCOPES.len(), any_failure())
             .prop_map(|(client, user, scopes, failure)| Step::Approve { client, user, scopes, failure }),
         5 => (any::<u8>(), any_failure()).prop_map(|(at, failure)| Step::Redeem { at, failure }),
+        4 => (client(), 0..USERS.len()).prop_map(|(client, user)| Step::LogIn { client, user }),
         8 => (any::<u8>(), 0..8usize, prop::collection::vec(any_failure(), 1..4))
             .prop_map(|(at, scope, failures)| Step::Refresh { at, scope, failures }),
         1 => any_failure().prop_map(|failure| Step::Own { failure }),

@@ -109,6 +109,11 @@ impl<S: Store + Clone> Trial<S> {
         let session = |at: u8| usize::from(at).checked_rem(self.codes.len());
         match *step {
             Step::Approve { client, user, scopes, failure } => self.approve(client, user, scopes, failure).await,
+            Step::LogIn { client, user } => {
+                let scopes = self.model.clients[client].scopes;
+                self.approve(client, user, scopes, Failure::None).await;
+                self.redeem_own(0, Failure::None).await;
+            }
             Step::Redeem { at, failure } => self.redeem_own(at, failure).await,
             Step::MisuseCode { at, sender, verified, failure } => {
                 if let Some(session) = session(at) {
