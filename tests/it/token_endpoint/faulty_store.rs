@@ -3,6 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tower_oauth::token_endpoint::{
@@ -40,6 +41,7 @@ struct Plan {
     next_write: Option<Fault>,
     next_read_fails: bool,
     is_down: bool,
+    delay: Option<Duration>,
     rewrite: Option<Arc<Rewrite>>,
 }
 
@@ -75,6 +77,11 @@ impl<S> FaultyStore<S> {
         plan.next_write.take().is_some() | std::mem::take(&mut plan.next_read_fails)
     }
 
+    /// Lets each write wait for this time.
+    pub(crate) fn delay(&self, time: Duration) {
+        self.plan.lock().unwrap().delay = Some(time);
+    }
+
     pub(crate) fn set_down(&self, is_down: bool) {
         self.plan.lock().unwrap().is_down = is_down;
     }
@@ -86,6 +93,13 @@ impl<S> FaultyStore<S> {
 
     pub(crate) fn rewrite_nothing(&self) {
         self.plan.lock().unwrap().rewrite = None;
+    }
+
+    async fn wait(&self) {
+        let delay = self.plan.lock().unwrap().delay;
+        if let Some(delay) = delay {
+            tokio::time::sleep(delay).await;
+        }
     }
 
     fn write_fault(&self) -> Option<Fault> {
@@ -117,6 +131,7 @@ impl<S> FaultyStore<S> {
 macro_rules! writes {
     ($($name:ident($request:ty) -> $answer:ty;)+) => {$(
         async fn $name(&self, request: &$request) -> Result<$answer, StoreError> {
+            self.wait().await;
             match self.write_fault() {
                 None => self.inner.$name(request).await,
                 Some(Fault::Late) => Ok(<$answer>::Late),

@@ -7,6 +7,7 @@ mod clients;
 mod codes;
 mod compatibility;
 mod configuration;
+mod events;
 mod faulty_store;
 mod guessing;
 mod introspection;
