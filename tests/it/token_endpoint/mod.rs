@@ -1,7 +1,6 @@
 //! The token endpoint, driven over HTTP through its tower service.
 
 mod administration;
-mod any_store;
 mod client_secrets;
 mod clients;
 mod codes;
