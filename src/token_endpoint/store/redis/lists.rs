@@ -164,10 +164,10 @@ impl RedisStore {
         let mut found = Vec::new();
         while found.len() < limit && number < parts {
             let ids = self.read_ids(request, number, after).await?;
-            match ids.last() {
-                Some(last) => after = Some(*last),
-                None => number += 1,
+            if ids.len() < usize::from(READ_AT_A_TIME) {
+                number += 1;
             }
+            after = ids.last().copied().or(after);
             found.extend(self.read_rows(ids, request.now).await?);
         }
         found.truncate(limit);
