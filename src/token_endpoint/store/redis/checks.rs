@@ -174,10 +174,9 @@ pub(super) fn mistake(error: &RedisError, server: &str, timeout: Duration) -> Co
         (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => {
             (format!("{server} is a read-only replica"), "name the primary")
         }
-        (ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask), _) => (
-            format!("{server} is a node of a cluster, and another one has the slot: {error}"),
-            USE_CLUSTER,
-        ),
+        (ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask), _) => {
+            (format!("{server} is a node of a cluster, and another one has the slot: {error}"), USE_CLUSTER)
+        }
         (ErrorKind::Io, _) if error.is_timeout() => {
             (format!("{server} did not reply within {timeout:?}"), "check the server, or increase the timeout")
         }

@@ -94,14 +94,13 @@ impl Connection {
         let link = shared.get();
         let mut reply = Box::pin(self.execute(&link, call, node));
         let soon = (Instant::now() + self.timeout).min(end);
-        let reply = match timeout_at(soon.into(), &mut reply).await {
-            Ok(reply) => reply,
-            Err(_) => {
-                // Later calls get a new connection. This one may still be executed.
-                shared.replace(&link, call);
-                let late = |_| Failure::Final(StoreError::new("Redis did not reply in time"));
-                timeout_at(end.into(), reply).await.map_err(late)?
-            }
+        let reply = if let Ok(reply) = timeout_at(soon.into(), &mut reply).await {
+            reply
+        } else {
+            // Later calls get a new connection. This one may still be executed.
+            shared.replace(&link, call);
+            let late = |_| Failure::Final(StoreError::new("Redis did not reply in time"));
+            timeout_at(end.into(), reply).await.map_err(late)?
         };
         reply.map_err(|problem| match problem {
             Problem::Redis(error) => {

@@ -87,11 +87,12 @@ impl Tag {
 
     /// The slot of the keys in a cluster: CRC-16 (XMODEM) of the tag, modulo 16384.
     pub(super) fn slot(&self) -> u16 {
-        let sum = self.0.bytes().fold(0_u16, |sum, byte| {
-            (0..8).fold(sum ^ (u16::from(byte) << 8), |sum, _| {
-                if sum & 0x8000 == 0 { sum << 1 } else { (sum << 1) ^ 0x1021 }
-            })
-        });
+        let sum =
+            self.0.bytes().fold(0_u16, |sum, byte| {
+                (0..8).fold(sum ^ (u16::from(byte) << 8), |sum, _| {
+                    if sum & 0x8000 == 0 { sum << 1 } else { (sum << 1) ^ 0x1021 }
+                })
+            });
         sum % SLOTS
     }
 }

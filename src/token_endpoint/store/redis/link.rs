@@ -26,7 +26,7 @@ use super::script::Call;
 #[derive(Clone)]
 pub(super) enum Target {
     Server(Client),
-    Cluster(ClusterClient),
+    Cluster(Box<ClusterClient>),
 }
 
 /// The connection to a server, or those to all nodes of a cluster.
@@ -73,7 +73,11 @@ impl SharedLink {
             Target::Cluster(client) => {
                 if !self.is_replacing.swap(true, Ordering::AcqRel) {
                     let probe = (call.by_hash(None), call.slot);
-                    tokio::spawn(Arc::clone(self).replace_cluster(client.clone(), Arc::clone(used), probe));
+                    tokio::spawn(Arc::clone(self).replace_cluster(
+                        ClusterClient::clone(client),
+                        Arc::clone(used),
+                        probe,
+                    ));
                 }
             }
         }
@@ -147,9 +151,7 @@ impl Link {
     /// Sends a command to each master of a cluster, or to the server. Returns the address of each with its reply.
     pub(super) async fn ask_masters(&self, command: Cmd) -> Result<Vec<(String, Value)>, RedisError> {
         match self {
-            Self::Server(manager) => {
-                Ok(vec![(String::new(), manager.clone().req_packed_command(&command).await?)])
-            }
+            Self::Server(manager) => Ok(vec![(String::new(), manager.clone().req_packed_command(&command).await?)]),
             Self::Cluster(connection) => {
                 let every = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
                 let Value::Map(replies) = connection.clone().route_command(command, every).await? else {

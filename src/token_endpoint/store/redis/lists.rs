@@ -11,7 +11,7 @@ use super::{
     RedisStore,
     keys::{Kind, PARTS, Tag, part},
     record,
-    script::{self, Limit, Reply},
+    script::{self, Call, Limit, Reply},
     time, unreadable, written,
 };
 use crate::token_endpoint::client::secret::TokenHash;
@@ -35,12 +35,7 @@ impl RedisStore {
     }
 
     /// Removes a session that has ended from all lists: `ended` is what the script has returned.
-    pub(super) async fn forget(
-        &self,
-        session: &SessionId,
-        ended: &[&[u8]],
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    pub(super) async fn forget(&self, session: &SessionId, ended: &[&[u8]], now: Timestamp) -> Result<(), StoreError> {
         let [client, subject, owner, tokens @ ..] = ended else { return Err(unreadable()) };
         let remove = |hash: Option<TokenHash>, of: fn(TokenHash) -> SessionIndex| async move {
             let Some(hash) = hash else { return Ok(()) };
@@ -62,7 +57,7 @@ impl RedisStore {
         let call = self.call(&script::UNLIST, Tag::owner(owner), now, Limit::FollowUp);
         let call = call.key(Kind::AccessOrder).key(Kind::AccessExpiry);
         let call = call.key(Kind::SessionOrder).key(Kind::SessionExpiry);
-        self.run(members.into_iter().fold(call, |call, member| call.arg(member))).await.map(drop)
+        self.run(members.into_iter().fold(call, Call::arg)).await.map(drop)
     }
 
     /// Adds an access token of a session to the list of its owner, and revokes the oldest ones beyond the limit.

@@ -20,13 +20,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use self::connect::RedisStoreBuilder;
 use self::{
     checks::Kind as ServerKind,
     connection::Connection,
     keys::{Kind, Tag, owner_partition},
     script::{Call, Limit, LuaScript, Reply},
 };
-pub use self::connect::RedisStoreBuilder;
 use super::{
     AddCode, EndSession, FindAccess, FindCode, FindSession, FoundAccess, FoundCode, FoundSession, InsertSeen, Issue,
     Issued, KeyPublished, ListKeys, ListSessions, ListedSession, Presented, PublishKey, PublishedKey, Record, Redeem,
@@ -347,7 +347,8 @@ impl RedisStore {
         let call = self.call(&script::ISSUE, tag, *now, Limit::Write(*deadline));
         let call = call.key(Kind::Access).key(Kind::AccessOrder).key(Kind::AccessExpiry);
         let call = call.arg(access.hash.as_bytes()).time(access.expires_at).arg(access.record.as_str());
-        let reply = self.run(call.number(u8::from(has_list)).number(token_limit.map_or(0, |limit| limit.max(1)))).await?;
+        let reply =
+            self.run(call.number(u8::from(has_list)).number(token_limit.map_or(0, |limit| limit.max(1)))).await?;
         match reply.parts().as_slice() {
             [b"done", beyond @ ..] => {
                 self.revoke_beyond(owner, beyond, *now).await?;

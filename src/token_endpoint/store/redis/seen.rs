@@ -90,7 +90,12 @@ impl RedisStore {
     }
 
     /// Stores a value for good.
-    pub(super) async fn store_seen(&self, seen: &Seen, now: Timestamp, deadline: Instant) -> Result<Issued, StoreError> {
+    pub(super) async fn store_seen(
+        &self,
+        seen: &Seen,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Result<Issued, StoreError> {
         Ok(match self.begin(seen, "", now, deadline).await? {
             Begun::New => Issued::Done,
             Begun::Known => Issued::Seen,
@@ -98,13 +103,7 @@ impl RedisStore {
         })
     }
 
-    async fn begin(
-        &self,
-        seen: &Seen,
-        until: &str,
-        now: Timestamp,
-        deadline: Instant,
-    ) -> Result<Begun, StoreError> {
+    async fn begin(&self, seen: &Seen, until: &str, now: Timestamp, deadline: Instant) -> Result<Begun, StoreError> {
         loop {
             let call = self.call(&script::BEGIN_SEEN, Tag::of(&seen.client), now, Limit::Write(deadline));
             let call = call.key(Kind::Seen(seen.key)).arg(seen.attempt.as_bytes()).time(seen.expires_at);
