@@ -15,7 +15,7 @@ use super::{
         throttle::{RightSecrets, Throttle},
     },
     endpoints::{
-        EndpointPaths, OpenIdConfiguration, ServerState,
+        EndpointPaths, Mount, OpenIdConfiguration, ServerState,
         token::{ExtraParameters, Issuance},
     },
     events::{Event, Observers},
@@ -222,6 +222,7 @@ impl TokenEndpointBuilder {
         let (max, window) = self.max_failures;
         let observers = Arc::new(self.observers);
         Ok(TokenEndpoint {
+            mount: Mount::Whole,
             inner: Arc::new(ServerState {
                 paths: EndpointPaths::new(&self.issuer, self.openid_configuration),
                 services: Services {

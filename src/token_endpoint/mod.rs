@@ -35,9 +35,8 @@
 //! # }
 //! ```
 //!
-//! Mount the endpoint as a fallback, or at each of [`TokenEndpoint::paths`]. If the issuer has a path, it can also be nested
-//! there (`nest_service`), which removes that path from requests; then mount the path of the metadata, which is not below it,
-//! too. TLS, CORS (for pages of other origins, RFC 9700 §2.6) and load
+//! The endpoint compares the whole path of a request. Mount it as a fallback, or at each of [`TokenEndpoint::paths`]. To nest
+//! it, which removes a part of the path, use [`TokenEndpoint::nested`]. TLS, CORS (for pages of other origins, RFC 9700 §2.6) and load
 //! limits are layers of the application.
 //!
 //! A [`Store`] stores codes and tokens. Default: [`MemoryStore`]. Use `RedisStore` (feature `redis`) or `PostgresStore`
@@ -72,7 +71,7 @@ use ::http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use self::endpoints::ServerState;
+use self::endpoints::{Mount, ServerState};
 #[cfg(feature = "postgres")]
 pub use self::store::{PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]
@@ -114,6 +113,7 @@ use crate::{config_error::ConfigError, keys::PrivateKey};
 #[derive(Clone)]
 pub struct TokenEndpoint {
     inner: Arc<ServerState>,
+    mount: Mount,
 }
 
 impl TokenEndpoint {
@@ -132,6 +132,23 @@ impl TokenEndpoint {
     /// Returns the paths of the endpoints. Each path is complete.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.inner.paths.iter()
+    }
+
+    /// Returns the same endpoint for a router that removes the issuer's own path from requests, as axum's `nest_service` does.
+    ///
+    /// The path of the metadata is not below the issuer's path (RFC 8414 §3.1), so mount it too:
+    ///
+    /// ```
+    /// # fn example(endpoint: tower_oauth::token_endpoint::TokenEndpoint) -> axum::Router {
+    /// // The issuer is https://example.com/auth
+    /// axum::Router::new()
+    ///     .nest_service("/auth", endpoint.nested())
+    ///     .route_service("/.well-known/oauth-authorization-server/auth", endpoint)
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn nested(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), mount: Mount::Nested }
     }
 
     /// Publishes the key `next` at once, and signs with it after the
@@ -169,7 +186,8 @@ where
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
         let inner = Arc::clone(&self.inner);
         let (parts, body) = request.into_parts();
-        ResponseFuture(Box::pin(async move { inner.respond(parts, body).await }))
+        let mount = self.mount;
+        ResponseFuture(Box::pin(async move { inner.respond(parts, body, mount).await }))
     }
 }
 
