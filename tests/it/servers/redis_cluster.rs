@@ -90,6 +90,14 @@ impl RedisCluster {
         });
     }
 
+    /// Starts a killed server again, and waits until it has the data of its master.
+    pub(crate) fn restart(&mut self, killed: usize) {
+        self.servers[killed].restart();
+        wait_until("the server is a replica", || {
+            self.servers[killed].cli(&["info", "replication"]).contains("master_link_status:up")
+        });
+    }
+
     /// Moves slots from a master to another one.
     pub(crate) fn move_slots(&self, number: u32) {
         let masters = self.masters();

@@ -17,7 +17,7 @@ use tower_oauth::testing::{StoreRequests, store_conformance};
 use tower_oauth::token_endpoint::{Issued, Redeemed, RedisStore, Refreshed, Store, StoreError, Written};
 
 use super::{
-    OPAQUE, World, any_store,
+    OPAQUE, World,
     resource_server::accepts_every_token,
     stores_on_servers::{issue_all_secrets, works_again, world},
     usual,
@@ -439,12 +439,6 @@ async fn a_refresh_is_two_round_trips_and_introspection_is_one() {
     assert_eq!(statistic(&mut redis, "calls").await, 10.0);
     let all: String = cmd("INFO").arg("commandstats").query_async(&mut redis).await.unwrap();
     assert!(!all.contains("cmdstat_eval:") && !all.contains("cmdstat_wait:"), "{all}");
-}
-
-#[tokio::test]
-async fn the_store_in_redis_behaves_like_any_store() {
-    let Some(server) = RedisServer::start("any store, in Redis") else { return };
-    any_store::behaves_like_any_store(&connect(server.url()).await).await;
 }
 
 #[tokio::test]

@@ -185,7 +185,7 @@ pub(super) fn mistake(error: &RedisError, server: &str, timeout: Duration) -> Co
             "start Redis there or correct the URL; with TLS, the system or the file in SSL_CERT_FILE must trust its certificate \
              authority",
         ),
-        (ErrorKind::Server(ServerErrorKind::ClusterDown), _) => (
+        (ErrorKind::Server(ServerErrorKind::ClusterDown) | ErrorKind::ClusterConnectionNotFound, _) => (
             format!("the cluster of {server} does not work: {error}"),
             "repair it: each slot needs a master that the others reach",
         ),

@@ -51,7 +51,8 @@ impl RedisStoreBuilder {
     /// Maximum time that each write waits for this number of replicas of its master to have it (`WAIT`). If fewer have it in
     /// time, the request is refused with 503, though the write may stay. Default: writes wait for no replica.
     ///
-    /// The cost: one more message to a replica and back for each write. [Durability](RedisStore#durability) says what it prevents.
+    /// The cost: one more message to a replica and back for each write. If a master has too few replicas, each write to it waits
+    /// for this time, one after another, and fails. So choose a short time, such as 500 ms. [Durability](RedisStore#durability) says what it prevents.
     pub fn wait_for_replicas(self, count: u32, timeout: Duration) -> Self {
         Self { replicas: Some(Replicas { count, timeout }), ..self }
     }
