@@ -40,7 +40,8 @@
 //! limits are layers of the application.
 //!
 //! A [`Store`] stores codes and tokens. Default: [`MemoryStore`]. Use `RedisStore` (feature `redis`) or `PostgresStore`
-//! (feature `postgres`) for several instances of one issuer, and to keep tokens across restarts.
+//! (feature `postgres`) for several instances of one issuer, and to keep tokens across restarts. Each instance
+//! publishes its [`SigningKeys`] in the store, so instances may sign with different keys.
 //!
 //! Not included: login, consent, users, dynamic registration. The grants `password` and `implicit` are never offered, and
 //! refused with `unsupported_grant_type`. A client that asks for a user's password trains users to reveal it, and bypasses a
@@ -52,6 +53,7 @@ mod endpoints;
 mod events;
 mod grant;
 mod http;
+mod keys;
 mod record;
 mod services;
 mod sessions;
@@ -96,6 +98,7 @@ pub use self::{
         error::{TokenError, TokenErrorKind},
         response::ResponseBody,
     },
+    keys::KeyRotationError,
     sessions::Session,
     signer::SigningKeys,
     store::{
@@ -106,8 +109,6 @@ pub use self::{
         WithdrawKey, Written,
     },
 };
-use crate::{config_error::ConfigError, keys::PrivateKey};
-
 /// A token endpoint and the endpoints that belong to it, as a tower service. See the [module docs](self). Clones share all
 /// state.
 #[derive(Clone)]
@@ -149,19 +150,6 @@ impl TokenEndpoint {
     #[must_use]
     pub fn nested(&self) -> Self {
         Self { inner: Arc::clone(&self.inner), mount: Mount::Nested }
-    }
-
-    /// Publishes the key `next` at once, and signs with it after the
-    /// [prepublication time](TokenEndpointBuilder::key_prepublication), when every API has fetched it. The previous key stays
-    /// published until its last token has expired.
-    ///
-    /// Rotates the key of this process only. Every instance of the issuer needs the same keys at the same times.
-    ///
-    /// # Errors
-    /// The `kid` of `next` is that of a published key.
-    pub fn rotate_key(&self, next: PrivateKey) -> Result<(), ConfigError> {
-        let now = self.inner.services.now();
-        self.inner.signer.rotate(next, now + self.inner.prepublication, now)
     }
 }
 

@@ -49,8 +49,6 @@ pub(crate) struct ServerState {
     pub(crate) bodies: Bodies,
     /// Lifetime of access tokens, unless the client has its own.
     pub(crate) lifetime: Duration,
-    /// Time between the publication of a key and its first signature.
-    pub(crate) prepublication: Duration,
     pub(crate) extra_parameters: Option<ExtraParameters>,
     /// The metadata document, as JSON.
     pub(crate) metadata: Bytes,
@@ -141,7 +139,7 @@ impl ServerState {
                     self.services.emit(&Event { client_id: Some(request.client.id()), ..Event::refused(error) });
                 })
             }
-            Endpoint::Jwks => Ok(cacheable_json(&self.signer.jwk_set(self.services.now()), CACHEABLE)),
+            Endpoint::Jwks => Ok(cacheable_json(&self.signer.key_set(&self.services).await, CACHEABLE)),
             Endpoint::Metadata => Ok(self.metadata()),
         }
     }

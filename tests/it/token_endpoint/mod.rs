@@ -1,6 +1,5 @@
 //! The token endpoint, driven over HTTP through its tower service.
 
-mod any_store;
 mod client_secrets;
 mod clients;
 mod codes;
@@ -9,6 +8,7 @@ mod configuration;
 mod guessing;
 mod introspection;
 mod keys;
+mod keys_of_instances;
 mod model;
 mod properties;
 mod refresh;
