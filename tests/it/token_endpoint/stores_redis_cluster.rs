@@ -23,7 +23,7 @@ fn builder(cluster: &RedisCluster, prefix: &str) -> RedisStoreBuilder {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_store_in_a_cluster_conforms() {
     let Some(cluster) = RedisCluster::shared("conformance of the store in a cluster") else { return };
-    store_conformance(async || builder(&cluster, "conforms").connect().await.unwrap()).await;
+    Box::pin(store_conformance(async || builder(&cluster, "conforms").connect().await.unwrap())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -31,7 +31,7 @@ async fn the_store_in_a_cluster_conforms_if_it_waits_for_replicas() {
     let Some(cluster) = RedisCluster::shared("conformance of the store with replicas") else { return };
     let open =
         async || builder(&cluster, "waits").wait_for_replicas(1, Duration::from_secs(5)).connect().await.unwrap();
-    store_conformance(open).await;
+    Box::pin(store_conformance(open)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

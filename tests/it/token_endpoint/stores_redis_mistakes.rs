@@ -93,14 +93,14 @@ async fn a_user_with_the_documented_permissions_is_enough() {
         user.arg(format!("+{command}"));
     }
     user.exec_async(&mut redis).await.unwrap();
-    store_conformance(async || connect(&url).await).await;
+    Box::pin(store_conformance(async || connect(&url).await)).await;
 }
 
 /// Runs in a process of its own, whose environment names the certificate authority.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn rediss_checks_the_certificate() {
     if let Ok(url) = env::var("REDIS_TLS_URL") {
-        store_conformance(async || connect(&url).await).await;
+        Box::pin(store_conformance(async || connect(&url).await)).await;
         return;
     }
     let folder = env::temp_dir().join(format!("tower-oauth-redis-tls-{}", std::process::id()));

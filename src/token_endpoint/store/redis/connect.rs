@@ -79,7 +79,7 @@ impl RedisStoreBuilder {
         let server = first.addr().to_string();
         let wrong = |error: RedisError| ConfigError::from(checks::mistake(&error, &server, self.timeout));
         let target = match self.kind {
-            Kind::Server => Target::Server(Client::open(first.clone()).map_err(wrong)?),
+            Kind::Server => Target::Server(Box::new(Client::open(first.clone()).map_err(wrong)?)),
             Kind::Cluster => Target::Cluster(Box::new(cluster(infos.clone()).map_err(wrong)?)),
         };
         let link = SharedLink::new(target.clone(), self.timeout).map_err(wrong)?.get();

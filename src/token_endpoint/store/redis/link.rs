@@ -25,7 +25,7 @@ use super::script::Call;
 /// What connections are made to.
 #[derive(Clone)]
 pub(super) enum Target {
-    Server(Client),
+    Server(Box<Client>),
     Cluster(Box<ClusterClient>),
 }
 
