@@ -4,5 +4,7 @@
 pub(crate) mod postgres;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+#[cfg(feature = "redis")]
+pub(crate) mod redis_cluster;
 
 pub(crate) use crate::support::not_run;
