@@ -9,6 +9,8 @@
 mod outage;
 #[cfg(feature = "tracing")]
 mod refusal_counts;
+#[cfg(feature = "token-endpoint")]
+mod token_endpoint;
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -19,6 +21,8 @@ use std::{
 pub(crate) use self::outage::{Outage, OutageLine};
 #[cfg(feature = "tracing")]
 use self::refusal_counts::RefusalCounts;
+#[cfg(feature = "token-endpoint")]
+pub(crate) use self::token_endpoint::{EventLevel, TokenEndpointEvent, store_operation, token_endpoint_event};
 #[cfg(feature = "tracing")]
 use crate::error::{Finding, causes};
 use crate::{

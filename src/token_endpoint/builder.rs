@@ -12,17 +12,19 @@ use super::{
     client::{
         authenticate::{Authenticator, Decoy},
         registry::{ClientRegistry, ErasedRegistry},
-        throttle::Throttle,
+        throttle::{RightSecrets, Throttle},
     },
     endpoints::{
         EndpointPaths, OpenIdConfiguration, ServerState,
         token::{ExtraParameters, Issuance},
     },
+    events::{Event, Observers},
     grant::{ErasedGrant, Grant, RefreshTokenGrant},
     http::{metadata::ServerMetadata, request::Bodies},
     services::Services,
     signer::{MAX_LIFETIME, Signer, SigningKeys},
-    store::{ErasedStore, MemoryStore, Store},
+    store::{ErasedStore, MemoryStore, Store, WatchedStore},
+    texts::Texts,
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -45,10 +47,12 @@ pub struct TokenEndpointBuilder {
     prepublication: Duration,
     /// Maximum number of failed authentications, and the window in which they are counted.
     max_failures: (u32, Duration),
+    right_secrets: RightSecrets,
     scopes_supported: Vec<String>,
     extra_parameters: Option<ExtraParameters>,
     assertion_audiences: Vec<String>,
     openid_configuration: OpenIdConfiguration,
+    observers: Observers,
 }
 
 impl TokenEndpointBuilder {
@@ -64,10 +68,12 @@ impl TokenEndpointBuilder {
             lifetime: Duration::from_secs(15 * 60),
             prepublication: Duration::from_secs(3600),
             max_failures: (10, Duration::from_secs(60)),
+            right_secrets: RightSecrets::Pass,
             scopes_supported: Vec::new(),
             extra_parameters: None,
             assertion_audiences: Vec::new(),
             openid_configuration: OpenIdConfiguration::NotFound,
+            observers: Observers::default(),
         }
     }
 
@@ -100,13 +106,24 @@ impl TokenEndpointBuilder {
         Self { prepublication: time, ..self }
     }
 
-    /// Maximum number of failed authentications of a client in any `window`. Default: 10 in 60 seconds.
+    /// Maximum number of failed authentications in any `window`, for each client id and [`Peer`](super::Peer). Default: 10 in 60
+    /// seconds.
     ///
-    /// After that, the client gets 429 with `Retry-After`, even with the right secret. One more attempt is possible after each
-    /// `window / max`. An attacker who knows a client's id can therefore lock it out. Clients with keys aren't affected. Each
-    /// instance has its own count.
+    /// A further wrong secret gets 429 with `Retry-After`, up to a second later. One more 401 is possible after each `window / max`.
+    /// The right secret is always accepted, so an attacker can't lock a client out. Without a `Peer` in the request's extensions,
+    /// failures are counted by client id only. Clients with keys aren't affected. Each instance has its own count.
     pub fn max_failed_authentications(self, max: u32, window: Duration) -> Self {
         Self { max_failures: (max, window), ..self }
+    }
+
+    /// Also refuses the right secret with 429, when client id and [`Peer`](super::Peer) have used up the
+    /// [failed authentications](Self::max_failed_authentications), unless it was [generated](super::ClientSecret::generate).
+    /// Default: the right secret is always accepted.
+    ///
+    /// This protects secrets that a person chose, because an attacker can't continue to guess. The cost: without a `Peer`, an
+    /// attacker who knows a client's id can lock the client out.
+    pub fn throttle_right_secrets(self) -> Self {
+        Self { right_secrets: RightSecrets::Throttle, ..self }
     }
 
     /// Also reads bodies of type `application/json`: an object with strings.
@@ -142,6 +159,15 @@ impl TokenEndpointBuilder {
     /// or the scope `openid`, gets an error.
     pub fn metadata_at_openid_configuration(self) -> Self {
         Self { openid_configuration: OpenIdConfiguration::Metadata, ..self }
+    }
+
+    /// Calls `observer` with every [`Event`], for instance for an audit trail. It may be called several times. Default: only log
+    /// events (feature `tracing`) and metrics (feature `metrics`).
+    ///
+    /// Requests wait for it, so it must return at once.
+    pub fn observe(mut self, observer: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.observers.add(Box::new(observer));
+        self
     }
 
     /// Adds parameters of the application to every token response. Default: none.
@@ -194,12 +220,23 @@ impl TokenEndpointBuilder {
         let mut audiences = self.assertion_audiences;
         audiences.push(self.issuer.clone());
         let (max, window) = self.max_failures;
+        let observers = Arc::new(self.observers);
         Ok(TokenEndpoint {
             inner: Arc::new(ServerState {
                 paths: EndpointPaths::new(&self.issuer, self.openid_configuration),
+                services: Services {
+                    registry: self.registry,
+                    store: WatchedStore::new(self.store, Arc::clone(&observers)),
+                    observers,
+                    clock: self.clock,
+                    texts: Texts::new(&self.issuer),
+                },
                 issuer: self.issuer,
-                services: Services { registry: self.registry, store: self.store, clock: self.clock },
-                authenticator: Authenticator { throttle: Throttle::new(max, window), audiences, decoy: Decoy::new()? },
+                authenticator: Authenticator {
+                    throttle: Throttle::new(max, window, self.right_secrets),
+                    audiences,
+                    decoy: Decoy::new()?,
+                },
                 signer: Signer::new(self.keys),
                 grants: self.grants,
                 bodies: self.bodies,

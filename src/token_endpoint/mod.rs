@@ -35,13 +35,13 @@
 //! # }
 //! ```
 //!
-//! The endpoint compares the whole path of a request. Mount it as a fallback, or at each of [`TokenEndpoint::paths`]; don't
-//! nest it, because nesting removes a part of the path. TLS, CORS (for pages of other origins, RFC 9700 §2.6) and load
+//! Mount the endpoint as a fallback, or at each of [`TokenEndpoint::paths`]. If the issuer has a path, it can also be nested
+//! there (`nest_service`), which removes that path from requests; then mount the path of the metadata, which is not below it,
+//! too. TLS, CORS (for pages of other origins, RFC 9700 §2.6) and load
 //! limits are layers of the application.
 //!
 //! A [`Store`] stores codes and tokens. Default: [`MemoryStore`]. Use `RedisStore` (feature `redis`) or `PostgresStore`
-//! (feature `postgres`) for several instances of one issuer, and to keep tokens across restarts. All instances must sign with
-//! the same [`SigningKeys`].
+//! (feature `postgres`) for several instances of one issuer, and to keep tokens across restarts.
 //!
 //! Not included: login, consent, users, dynamic registration. The grants `password` and `implicit` are never offered, and
 //! refused with `unsupported_grant_type`. A client that asks for a user's password trains users to reveal it, and bypasses a
@@ -50,11 +50,15 @@
 mod builder;
 mod client;
 mod endpoints;
+mod events;
 mod grant;
 mod http;
+mod record;
 mod services;
+mod sessions;
 mod signer;
 mod store;
+mod texts;
 
 use std::{
     convert::Infallible,
@@ -78,19 +82,29 @@ pub use self::{
     client::{
         Client, ClientCredential, TokenFormat,
         builder::ClientBuilder,
+        peer::Peer,
         registry::{ClientRegistry, Clients},
         secret::{ClientSecret, TokenHash},
     },
-    endpoints::{authorization_error::AuthorizationError, authorize::AuthorizationRequest, token::Issuance},
+    endpoints::{
+        authorization_error::{AuthorizationError, DenialReason},
+        authorize::AuthorizationRequest,
+        token::Issuance,
+    },
+    events::{Event, EventKind},
     grant::{AuthorizationCodeGrant, ClientCredentialsGrant, Grant, Granted, RefreshTokenGrant, TokenRequest},
     http::{
         error::{TokenError, TokenErrorKind},
         response::ResponseBody,
     },
+    sessions::Session,
     signer::SigningKeys,
     store::{
-        AccessRecord, CodeRecord, CodeTaken, Family, Issued, MemoryStore, MemoryStoreBuilder, NewAccess, NewRefresh,
-        Revoked, Rotated, Store, StoreError, Successor,
+        AddCode, EndSession, FindAccess, FindCode, FindSession, FirstRefresh, FoundAccess, FoundCode, FoundSession,
+        InsertSeen, Issue, Issued, KeyPublished, ListKeys, ListSessions, ListedSession, MemoryStore,
+        MemoryStoreBuilder, NewAccess, Partition, Presented, PublishKey, PublishedKey, Record, Redeem, Redeemed,
+        Refresh, Refreshed, RevokeAccess, Seen, SessionId, SessionIndex, Store, StoreError, Successor, Timestamp,
+        WithdrawKey, Written,
     },
 };
 use crate::{config_error::ConfigError, keys::PrivateKey};

@@ -1,27 +1,69 @@
 //! The services that every endpoint uses.
 //!
-//! *In*: the registry, the store and the clock from the builder. *Out*: look-ups of clients, and the time.
+//! *In*: the registry, the store and the clock from the builder. *Out*: look-ups of clients, operations of the store that end in
+//! time, events, and the time.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use super::{
-    client::{Client, registry::ErasedRegistry},
+    client::{Client, builder::MAX_CLIENT_ID_BYTES, registry::ErasedRegistry},
+    events::{Event, Observers},
     http::error::TokenError,
-    store::ErasedStore,
+    store::{StoreError, Timestamp, WatchedStore},
+    texts::Texts,
 };
 use crate::clock::{Clock, unix_seconds};
 
 /// The client registry, the store and the clock of one token endpoint.
 pub(crate) struct Services {
     pub(crate) registry: Box<dyn ErasedRegistry>,
-    pub(crate) store: Box<dyn ErasedStore>,
+    pub(crate) store: WatchedStore,
+    pub(crate) observers: Arc<Observers>,
     pub(crate) clock: Box<dyn Clock>,
+    pub(crate) texts: Texts,
 }
 
 impl Services {
     /// Returns the registered client with this id.
+    ///
+    /// # Errors
+    /// The registry is unavailable, or doesn't respond within [`TIMEOUT`].
     pub(crate) async fn find_client(&self, client_id: &str) -> Result<Option<Arc<Client>>, TokenError> {
-        Ok(self.registry.find(client_id).await?)
+        // No client has such an id, so the registry is not asked.
+        if client_id.len() > MAX_CLIENT_ID_BYTES {
+            return Ok(None);
+        }
+        Ok(self.ask_registry(client_id).await?)
+    }
+
+    /// Checks that the registry answers.
+    pub(crate) async fn check_registry(&self) -> Result<(), StoreError> {
+        self.ask_registry("tower-oauth asks whether you are ready").await.map(drop)
+    }
+
+    async fn ask_registry(&self, client_id: &str) -> Result<Option<Arc<Client>>, StoreError> {
+        tokio::select! {
+            biased;
+            found = self.registry.find(client_id) => found,
+            // In a block, so that no timer is created for a registry that responds at once.
+            () = async { self.clock.sleep(TIMEOUT).await } => {
+                Err(StoreError::not_executed("the client registry did not respond within 2 s"))
+            }
+        }
+    }
+
+    /// Reports an event.
+    pub(crate) fn emit(&self, event: &Event<'_>) {
+        self.observers.emit(event);
+    }
+
+    /// Returns the moment after which the store must not execute a write that begins now.
+    #[expect(clippy::unused_self, reason = "a setting may come")]
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + TIMEOUT
     }
 
     /// Returns the time of day.
@@ -30,7 +72,10 @@ impl Services {
     }
 
     /// Returns the time of day in whole seconds, as the store counts it.
-    pub(crate) fn unix_seconds(&self) -> u64 {
-        unix_seconds(&*self.clock)
+    pub(crate) fn timestamp(&self) -> Timestamp {
+        Timestamp::from_secs(unix_seconds(&*self.clock))
     }
 }
+
+/// Time until the deadline of a write, and for the answer of a registry.
+const TIMEOUT: Duration = Duration::from_secs(2);

@@ -3,8 +3,7 @@
 //! *In*: a request's headers and parameters. *Out*: the client, or a refusal that doesn't reveal its cause.
 //!
 //! A response doesn't reveal whether a `client_id` exists: an unknown one is refused with the same text, after the same work
-//! and the same number of attempts as a wrong secret. `throttle` documents an exception. Whether the client may use a grant is
-//! not checked here.
+//! and the same number of attempts as a wrong secret. Whether the client may use a grant is not checked here.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -18,7 +17,8 @@ use percent_encoding::percent_decode;
 
 use super::{
     Client, ClientCredential,
-    secret::{ClientSecret, TokenHash},
+    peer::Peer,
+    secret::{ClientSecret, SecretHash},
     throttle::Throttle,
 };
 use crate::{
@@ -27,11 +27,13 @@ use crate::{
     jws::{Compact, HeaderBuffer, JoseHeader, SignatureAlgorithm},
     keys::KeySet,
     token_endpoint::{
+        events::{Event, EventKind},
         http::{
             error::{TokenError, TokenErrorKind},
             request::Parameters,
         },
         services::Services,
+        store::{Seen, Timestamp},
     },
 };
 
@@ -55,6 +57,14 @@ impl Decoy {
     }
 }
 
+/// A client that has authenticated.
+pub(crate) struct Authenticated {
+    pub(crate) client: Arc<Client>,
+    /// The `jti` of its assertion, which must be new. The request uses it up together with what it does, so that a client can
+    /// repeat a request that failed with 503.
+    pub(crate) assertion: Option<Seen>,
+}
+
 /// The credential of a request: exactly one (RFC 6749 §2.3).
 enum PresentedCredential<'r> {
     Secret { client_id: String, secret: String },
@@ -67,33 +77,58 @@ impl Authenticator {
         &self,
         services: &Services,
         headers: &HeaderMap,
+        peer: Option<&Peer>,
         parameters: &Parameters,
-    ) -> Result<Arc<Client>, TokenError> {
-        match PresentedCredential::from_request(headers, parameters)? {
-            PresentedCredential::Secret { client_id, secret } => self.by_secret(services, &client_id, &secret).await,
+    ) -> Result<Authenticated, TokenError> {
+        let client = match PresentedCredential::from_request(headers, parameters)? {
+            PresentedCredential::Secret { client_id, secret } => {
+                self.by_secret(services, &client_id, peer, &secret).await?
+            }
             PresentedCredential::Assertion { client_id, assertion } => {
-                self.by_assertion(services, client_id, assertion).await
+                let (client, mut seen) = self.by_assertion(services, client_id, assertion).await?;
+                seen.attempt = services.texts.attempt(parameters.iter());
+                return Ok(Authenticated { client, assertion: Some(seen) });
             }
             PresentedCredential::ClientIdOnly { client_id } => {
                 let client = services.find_client(&client_id).await?;
-                client.filter(|client| client.is_public()).ok_or_else(failed)
+                client.filter(|client| client.is_public()).ok_or_else(not_authenticated)?
             }
+        };
+        Ok(Authenticated { client, assertion: None })
+    }
+
+    async fn by_secret(
+        &self,
+        services: &Services,
+        client_id: &str,
+        peer: Option<&Peer>,
+        secret: &str,
+    ) -> Result<Arc<Client>, TokenError> {
+        let client = services.find_client(client_id).await?;
+        let right = self.matching_secret(client.as_deref(), secret);
+        let attempt = self.throttle.record_attempt(client_id, peer, right, services.clock.elapsed());
+        if let Err(wait) = attempt {
+            if let Some(client) = &client {
+                services.emit(&Event { client_id: Some(client.id()), ..Event::new(EventKind::HeldOff) });
+            }
+            self.throttle.delay(&*services.clock, wait).await;
+            return Err(TokenError::too_many_attempts(wait));
+        }
+        let is_right = right.is_some();
+        match (client, is_right) {
+            (Some(client), true) => Ok(client),
+            (Some(_), false) => Err(not_authenticated().because("the client secret is wrong")),
+            (None, _) => Err(not_authenticated().because("the client is unknown")),
         }
     }
 
-    async fn by_secret(&self, services: &Services, client_id: &str, secret: &str) -> Result<Arc<Client>, TokenError> {
-        let client = services.find_client(client_id).await?;
-        let presented = TokenHash::of(secret);
-        let registered = match client.as_deref().map(|client| &client.credential) {
-            Some(ClientCredential::Secret(secret)) => Some(secret),
-            _ => None,
-        };
-        let is_right = registered.unwrap_or(&self.decoy.secret).matches(&presented) && registered.is_some();
-        let now = services.clock.elapsed();
-        self.throttle
-            .record_attempt(client_id, client.is_some(), is_right, now)
-            .map_err(TokenError::too_many_attempts)?;
-        client.filter(|_| is_right).ok_or_else(failed)
+    /// Returns the secret of the client that equals the presented one.
+    fn matching_secret<'c>(&self, client: Option<&'c Client>, presented: &str) -> Option<&'c ClientSecret> {
+        let presented = SecretHash::of(presented);
+        let secrets = [client.and_then(Client::secret), client.and_then(Client::previous_secret)];
+        // Two comparisons for every id, also for that of no client.
+        let matches = secrets.map(|secret| secret.unwrap_or(&self.decoy.secret).matches(&presented));
+        secrets.into_iter().zip(matches).find_map(|(secret, matches)| secret.filter(|_| matches))
     }
 
     /// Checks a client assertion (RFC 7523 §3).
@@ -102,14 +137,17 @@ impl Authenticator {
         services: &Services,
         client_id: Option<&str>,
         assertion: &str,
-    ) -> Result<Arc<Client>, TokenError> {
-        let compact = Compact::split(assertion.as_bytes()).ok_or_else(failed)?;
+    ) -> Result<(Arc<Client>, Seen), TokenError> {
+        let compact = Compact::split(assertion.as_bytes()).ok_or_else(not_authenticated)?;
         let mut buffer = HeaderBuffer::new();
-        let header = compact.header_bytes(&mut buffer).and_then(JoseHeader::parse).ok_or_else(failed)?;
-        let claims = compact.payload().and_then(|payload| String::from_utf8(payload).ok()).ok_or_else(failed)?;
-        let claims = Facts::parse(TokenOrigin::default(), claims, &ClaimNames::default()).map_err(|_| failed())?;
+        let header = compact.header_bytes(&mut buffer).and_then(JoseHeader::parse).ok_or_else(not_authenticated)?;
+        let claims =
+            compact.payload().and_then(|payload| String::from_utf8(payload).ok()).ok_or_else(not_authenticated)?;
+        let claims =
+            Facts::parse(TokenOrigin::default(), claims, &ClaimNames::default()).map_err(|_| not_authenticated())?;
         // The subject only selects the keys. It is trusted after the signature was verified with them.
-        let subject = claims.text(claims.subject.as_ref()).filter(|subject| !subject.is_empty()).ok_or_else(failed)?;
+        let subject =
+            claims.text(claims.subject.as_ref()).filter(|subject| !subject.is_empty()).ok_or_else(not_authenticated)?;
         let client = services.find_client(subject).await?;
         let keys = match client.as_deref().map(|client| &client.credential) {
             Some(ClientCredential::Keys(keys)) => Some(keys),
@@ -120,10 +158,10 @@ impl Authenticator {
         let same_client = client_id.is_none_or(|client_id| client_id == subject);
         let issued_by_client = claims.text(claims.issuer.as_ref()) == Some(subject);
         if !(signed && has_type && same_client && issued_by_client) {
-            return Err(failed());
+            return Err(not_authenticated());
         }
-        self.check_claims(services, &claims, subject).await?;
-        client.ok_or_else(failed)
+        let seen = self.check_claims(services, &claims, subject)?;
+        Ok((client.ok_or_else(not_authenticated)?, seen))
     }
 
     /// True if one of the client's keys signed the assertion.
@@ -139,14 +177,14 @@ impl Authenticator {
         false
     }
 
-    /// Checks audience, times and single use.
-    async fn check_claims(&self, services: &Services, claims: &Facts, client_id: &str) -> Result<(), TokenError> {
+    /// Checks audience and times. Returns the value that must be new.
+    fn check_claims(&self, services: &Services, claims: &Facts, client_id: &str) -> Result<Seen, TokenError> {
         // rfc7523bis: exactly one audience, so that an assertion for another server is refused here.
         let mut audience = claims.audience.iter().map(|text| claims.text(Some(text)));
-        let (Some(Some(audience)), None) = (audience.next(), audience.next()) else { return Err(failed()) };
-        let now = services.unix_seconds();
-        let jwt_id = claims.text(claims.jwt_id.as_ref()).filter(|id| !id.is_empty()).ok_or_else(failed)?;
-        let expires = claims.expires_at.ok_or_else(failed)?.0;
+        let (Some(Some(audience)), None) = (audience.next(), audience.next()) else { return Err(not_authenticated()) };
+        let now = services.timestamp().as_secs();
+        let jwt_id = claims.text(claims.jwt_id.as_ref()).filter(|id| !id.is_empty()).ok_or_else(not_authenticated)?;
+        let expires = claims.expires_at.ok_or_else(not_authenticated)?.0;
         #[expect(clippy::cast_precision_loss, reason = "seconds of our own clock")]
         let (earliest, latest) = (now.saturating_sub(LEEWAY) as f64, (now + MAX_ASSERTION_LIFETIME + LEEWAY) as f64);
         #[expect(clippy::cast_precision_loss, reason = "seconds of our own clock")]
@@ -156,12 +194,12 @@ impl Authenticator {
         // `NaN` fails both comparisons.
         let is_in_time = expires > earliest && expires <= latest;
         if !(is_for_us && is_in_time && is_begun) {
-            return Err(failed());
+            return Err(not_authenticated());
         }
-        let key = TokenHash::of_all(&["client_assertion", client_id, jwt_id]);
         // Later than the last moment at which the assertion is accepted.
-        let until = now + MAX_ASSERTION_LIFETIME + 2 * LEEWAY;
-        if services.store.insert_if_absent(&key, until, now).await? { Ok(()) } else { Err(failed()) }
+        let expires_at = Timestamp::from_secs(now + MAX_ASSERTION_LIFETIME + 2 * LEEWAY);
+        let key = services.texts.seen(client_id, jwt_id);
+        Ok(Seen { key, client: services.texts.client(client_id), attempt: key, expires_at })
     }
 }
 
@@ -180,7 +218,7 @@ impl<'r> PresentedCredential<'r> {
             return Err(invalid("Use only one client authentication method"));
         }
         if let Some(value) = header {
-            let (basic_id, secret) = parse_basic(value).ok_or_else(failed)?;
+            let (basic_id, secret) = parse_basic(value).ok_or_else(not_authenticated)?;
             if client_id.is_some_and(|client_id| client_id != basic_id) {
                 return Err(invalid("The client_id differs from that of the authenticated client"));
             }
@@ -192,7 +230,7 @@ impl<'r> PresentedCredential<'r> {
             return Ok(Self::Secret { client_id: basic_id, secret });
         }
         if asserts {
-            let assertion = assertion.filter(|_| assertion_type == Some(JWT_BEARER)).ok_or_else(failed)?;
+            let assertion = assertion.filter(|_| assertion_type == Some(JWT_BEARER)).ok_or_else(not_authenticated)?;
             return Ok(Self::Assertion { client_id, assertion });
         }
         match (client_id, secret) {
@@ -201,7 +239,7 @@ impl<'r> PresentedCredential<'r> {
             }
             (Some(client_id), None) => Ok(Self::ClientIdOnly { client_id: client_id.into() }),
             (None, Some(_)) => Err(invalid("The client_id is missing")),
-            (None, None) => Err(failed()),
+            (None, None) => Err(not_authenticated()),
         }
     }
 }
@@ -235,8 +273,13 @@ fn is_assertion_type(typ: Option<&str>) -> bool {
 }
 
 /// Returns the refusal (RFC 6749 §5.2). Its text is equal for every cause.
-fn failed() -> TokenError {
+fn not_authenticated() -> TokenError {
     TokenError::new(TokenErrorKind::InvalidClient, "Client authentication failed")
+}
+
+/// Returns the refusal of an assertion that was used before.
+pub(crate) fn used_assertion() -> TokenError {
+    not_authenticated().because("the client assertion was used before")
 }
 
 fn invalid(description: &'static str) -> TokenError {

@@ -4,7 +4,7 @@
 
 use std::{collections::HashSet, fmt, time::Duration};
 
-use super::{Client, ClientCredential, ExcessScopes, Introspects, TokenFormat};
+use super::{Client, ClientCredential, ClientSecret, ExcessScopes, Introspects, TokenFormat};
 use crate::{
     config_error::{ConfigError, MistakeCollector},
     scope::is_scope_name,
@@ -28,6 +28,8 @@ impl ClientBuilder {
             client: Client {
                 id,
                 credential,
+                previous_secret: None,
+                credential_generation: 0,
                 grant_types: Vec::new(),
                 redirect_uris: Vec::new(),
                 localhost_port: LocalhostPort::Fixed,
@@ -35,12 +37,30 @@ impl ClientBuilder {
                 optional_scopes: Vec::new(),
                 excess: ExcessScopes::Refuse,
                 audiences: Vec::new(),
+                audience_scopes: Vec::new(),
                 lifetime: None,
                 max_active_tokens: None,
+                max_sessions: None,
                 introspects: Introspects::Audiences(Vec::new()),
             },
             private_schemes: Vec::new(),
         }
+    }
+
+    /// Also accepts the client's old secret, while the client changes to the new one. Default: none.
+    pub fn previous_secret(mut self, secret: ClientSecret) -> Self {
+        self.client.previous_secret = Some(secret);
+        self
+    }
+
+    /// Generation of the client's credential. Default: 0.
+    ///
+    /// Increase it when the client's secret has leaked, and when the client gets another kind of credential: every code, session
+    /// and token that was issued under another generation is refused and reported as inactive. A new secret or key alone
+    /// invalidates none.
+    pub fn credential_generation(mut self, generation: u32) -> Self {
+        self.client.credential_generation = generation;
+        self
     }
 
     /// Adds grants that the client may use, by their `grant_type`. Default: none.
@@ -118,6 +138,37 @@ impl ClientBuilder {
         self
     }
 
+    /// Adds scopes that belong to the API `audience`, which [`audience`](Self::audience) names with the same text. A token for
+    /// this API has only those of its granted scopes that belong to it. Default: all scopes belong to each API.
+    ///
+    /// A request of which no granted scope belongs to the API is refused with `invalid_scope`.
+    ///
+    /// ```
+    /// # fn example(client: tower_oauth::token_endpoint::ClientBuilder) {
+    /// use tower_oauth::token_endpoint::TokenFormat;
+    ///
+    /// let client = client
+    ///     .default_scopes(["orders:read", "stock:read"])
+    ///     .audience("https://orders.example.com", TokenFormat::Jwt)
+    ///     .audience_scopes("https://orders.example.com", ["orders:read"])
+    ///     .audience("https://stock.example.com", TokenFormat::Jwt)
+    ///     .audience_scopes("https://stock.example.com", ["stock:read"]);
+    /// # let _ = client;
+    /// # }
+    /// ```
+    pub fn audience_scopes<N: Into<String>>(
+        mut self,
+        audience: impl Into<String>,
+        names: impl IntoIterator<Item = N>,
+    ) -> Self {
+        let (audience, names) = (audience.into(), names.into_iter().map(Into::into));
+        match self.client.audience_scopes.iter_mut().find(|(own, _)| *own == audience) {
+            Some((_, own)) => own.extend(names),
+            None => self.client.audience_scopes.push((audience, names.collect())),
+        }
+        self
+    }
+
     /// Lifetime of the client's access tokens, in whole seconds. Default:
     /// [the endpoint's](crate::token_endpoint::TokenEndpointBuilder::access_token_lifetime). Maximum: one day.
     pub fn access_token_lifetime(mut self, lifetime: Duration) -> Self {
@@ -129,6 +180,13 @@ impl ClientBuilder {
     /// that; an API that verifies JWTs itself doesn't. Default: no limit.
     pub fn max_active_tokens(mut self, max: u32) -> Self {
         self.client.max_active_tokens = Some(max);
+        self
+    }
+
+    /// Maximum number of sessions of each subject with this client. A session begins when the client redeems a code. One more
+    /// session ends the oldest one, with its tokens. Default: no limit.
+    pub fn max_sessions(mut self, max: u32) -> Self {
+        self.client.max_sessions = Some(max);
         self
     }
 
@@ -151,20 +209,17 @@ impl ClientBuilder {
     /// Builds the client.
     ///
     /// # Errors
-    /// Every mistake at once: an empty id, secret or audience; a scope that is malformed or named twice; a lifetime of 0, or
-    /// longer than a day; a maximum of 0 tokens; grants without an audience; a public client with `client_credentials`
+    /// Every mistake at once: an empty id, secret or audience; an id of more than 1024 bytes; a previous secret of a client without
+    /// a secret; a scope that is malformed or named twice; a lifetime of 0, or longer than a day; a maximum of 0 tokens or 0
+    /// sessions; grants without an audience; scopes of an audience that the client doesn't have, a scope of an audience that the
+    /// client may not have, or an audience with an empty list of scopes; a public client with `client_credentials`
     /// (RFC 6749 §4.4) or introspection; `authorization_code` without a redirect URI; a redirect URI that is relative, has a
     /// fragment, is plain `http` to another machine, or can never match, because it has a `*` or a port over 65535; a private
     /// scheme that is no scheme in lower case, or that belongs to no app, such as `javascript`.
     pub fn build(self) -> Result<Client, ConfigError> {
         let Self { client, private_schemes } = self;
         let mut mistakes = ClientMistakes { id: &client.id, mistakes: MistakeCollector::new() };
-        if client.id.is_empty() {
-            mistakes.add("client_id", "the id is empty", "give each client an id");
-        }
-        if matches!(&client.credential, ClientCredential::Secret(secret) if secret.is_empty()) {
-            mistakes.add("client_secret", "the secret is empty", "generate one with ClientSecret::generate");
-        }
+        client.check_identity(&mut mistakes);
         client.check_scopes(&mut mistakes);
         if client.lifetime.is_some_and(|lifetime| lifetime.as_secs() == 0 || lifetime > MAX_LIFETIME) {
             let found = "less than a second, or more than a day";
@@ -173,7 +228,11 @@ impl ClientBuilder {
         if client.max_active_tokens == Some(0) {
             mistakes.add("max_active_tokens", "0", "allow at least one, or give the client no grants");
         }
+        if client.max_sessions == Some(0) {
+            mistakes.add("max_sessions", "0", "allow at least one, or give the client no grants");
+        }
         client.check_audiences(&mut mistakes);
+        client.check_audience_scopes(&mut mistakes);
         client.check_public(&mut mistakes);
         client.check_redirect_uris(&private_schemes, &mut mistakes);
         mistakes.mistakes.finish()?;
@@ -194,6 +253,22 @@ impl ClientMistakes<'_> {
 }
 
 impl Client {
+    fn check_identity(&self, mistakes: &mut ClientMistakes<'_>) {
+        if self.id.is_empty() {
+            mistakes.add("client_id", "the id is empty", "give each client an id");
+        }
+        if self.id.len() > MAX_CLIENT_ID_BYTES {
+            mistakes.add("client_id", "the id has more than 1024 bytes", "give the client a shorter id");
+        }
+        if self.secret().into_iter().chain(self.previous_secret()).any(ClientSecret::is_empty) {
+            mistakes.add("client_secret", "the secret is empty", "generate one with ClientSecret::generate");
+        }
+        if self.secret().is_none() && self.previous_secret.is_some() {
+            let found = "a previous secret, but no secret";
+            mistakes.add("previous_secret", found, "remove it, or give the client a secret too");
+        }
+    }
+
     fn check_scopes(&self, mistakes: &mut ClientMistakes<'_>) {
         let mut scopes = HashSet::new();
         for name in self.default_scopes.iter().chain(&self.optional_scopes) {
@@ -213,6 +288,23 @@ impl Client {
         }
         if self.audiences.iter().any(|(audience, _)| audience.is_empty()) {
             mistakes.add("audience", "an audience is empty", change);
+        }
+    }
+
+    fn check_audience_scopes(&self, mistakes: &mut ClientMistakes<'_>) {
+        for (audience, names) in &self.audience_scopes {
+            if self.audiences.iter().all(|(own, _)| own != audience) {
+                let found = format!("scopes of {audience:?}, which is no audience of the client");
+                mistakes.add("audience_scopes", &found, "also name it with audience, byte for byte");
+            }
+            if names.is_empty() {
+                let found = format!("no scope belongs to {audience:?}");
+                mistakes.add("audience_scopes", &found, "name at least one scope");
+            }
+            if let Some(name) = names.iter().find(|name| !self.may_have(name)) {
+                let found = format!("{name:?} belongs to {audience:?}, but the client may not have it");
+                mistakes.add("audience_scopes", &found, "also name it as a default or an optional scope");
+            }
         }
     }
 
@@ -260,3 +352,6 @@ impl fmt::Debug for ClientBuilder {
         f.debug_struct("ClientBuilder").field("client", &self.client).finish_non_exhaustive()
     }
 }
+
+/// Maximum length of a client's id.
+pub(crate) const MAX_CLIENT_ID_BYTES: usize = 1024;

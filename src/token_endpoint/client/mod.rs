@@ -6,6 +6,7 @@
 
 pub(crate) mod authenticate;
 pub(crate) mod builder;
+pub(crate) mod peer;
 pub(crate) mod registry;
 pub(crate) mod secret;
 pub(crate) mod throttle;
@@ -47,6 +48,9 @@ use crate::{keys::KeySet, scope::is_scope_name};
 pub struct Client {
     id: String,
     pub(crate) credential: ClientCredential,
+    /// The old secret, while the client changes to the new one.
+    previous_secret: Option<ClientSecret>,
+    credential_generation: u32,
     grant_types: Vec<String>,
     redirect_uris: Vec<String>,
     localhost_port: LocalhostPort,
@@ -54,8 +58,11 @@ pub struct Client {
     optional_scopes: Vec<String>,
     excess: ExcessScopes,
     audiences: Vec<(String, TokenFormat)>,
+    /// The scopes that belong to an audience. An audience without an entry has all scopes.
+    audience_scopes: Vec<(String, Vec<String>)>,
     pub(crate) lifetime: Option<Duration>,
     pub(crate) max_active_tokens: Option<u32>,
+    pub(crate) max_sessions: Option<u32>,
     introspects: Introspects,
 }
 
@@ -134,6 +141,27 @@ impl Client {
         &self.grant_types
     }
 
+    /// Returns the client's secret, if it has one. Its [`hash`](ClientSecret::hash) can be stored.
+    #[must_use]
+    pub fn secret(&self) -> Option<&ClientSecret> {
+        match &self.credential {
+            ClientCredential::Secret(secret) => Some(secret),
+            ClientCredential::Keys(_) | ClientCredential::None => None,
+        }
+    }
+
+    /// Returns the [previous secret](ClientBuilder::previous_secret), if it is still valid.
+    #[must_use]
+    pub fn previous_secret(&self) -> Option<&ClientSecret> {
+        self.previous_secret.as_ref()
+    }
+
+    /// Returns the [generation](ClientBuilder::credential_generation) of the client's credential.
+    #[must_use]
+    pub fn credential_generation(&self) -> u32 {
+        self.credential_generation
+    }
+
     pub(crate) fn is_public(&self) -> bool {
         matches!(self.credential, ClientCredential::None)
     }
@@ -199,6 +227,16 @@ impl Client {
         found.ok_or_else(invalid_target)
     }
 
+    /// Returns those of the scopes that [belong to this audience](ClientBuilder::audience_scopes): all if the audience has no
+    /// scopes of its own.
+    pub(crate) fn scope_at(&self, audience: &str, scope: &str) -> String {
+        let Some((_, own)) = self.audience_scopes.iter().find(|(other, _)| other == audience) else {
+            return scope.to_owned();
+        };
+        let names = scope.split(' ').filter(|name| own.iter().any(|own| own == name));
+        names.collect::<Vec<_>>().join(" ")
+    }
+
     pub(crate) fn format(&self, audience: &str) -> TokenFormat {
         let found = self.audiences.iter().find(|(own, _)| own == audience);
         found.map_or(TokenFormat::Jwt, |(_, format)| *format)
@@ -212,21 +250,13 @@ impl Client {
         }
     }
 
-    /// Returns the fingerprint of the current credential. Tokens that were issued under another one are invalid.
-    pub(crate) fn credential_fingerprint(&self) -> String {
-        match &self.credential {
-            ClientCredential::Secret(secret) => secret.fingerprint().to_owned(),
-            // Key rotation doesn't invalidate tokens; becoming a public client does.
-            ClientCredential::Keys(_) => "keys".to_owned(),
-            ClientCredential::None => String::new(),
-        }
-    }
-
-    /// Returns a copy with another secret.
-    pub(crate) fn with_secret(&self, secret: ClientSecret) -> Self {
+    /// Returns a copy with other secrets.
+    pub(crate) fn with_secrets(&self, secret: ClientSecret, previous: Option<ClientSecret>) -> Self {
         Self {
             id: self.id.clone(),
             credential: ClientCredential::Secret(secret),
+            previous_secret: previous,
+            credential_generation: self.credential_generation,
             grant_types: self.grant_types.clone(),
             redirect_uris: self.redirect_uris.clone(),
             localhost_port: self.localhost_port,
@@ -234,10 +264,17 @@ impl Client {
             optional_scopes: self.optional_scopes.clone(),
             excess: self.excess,
             audiences: self.audiences.clone(),
+            audience_scopes: self.audience_scopes.clone(),
             lifetime: self.lifetime,
             max_active_tokens: self.max_active_tokens,
+            max_sessions: self.max_sessions,
             introspects: self.introspects.clone(),
         }
+    }
+
+    /// Returns a copy with the next generation of its credential.
+    pub(crate) fn with_next_generation(self) -> Self {
+        Self { credential_generation: self.credential_generation.wrapping_add(1), ..self }
     }
 }
 

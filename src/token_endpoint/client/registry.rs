@@ -9,7 +9,7 @@ use std::{collections::HashMap, fmt, pin::Pin, sync::Arc};
 
 use arc_swap::ArcSwap;
 
-use super::{Client, ClientCredential, secret::ClientSecret};
+use super::{Client, secret::ClientSecret};
 use crate::{
     config_error::{ConfigError, ConfigMistake, MistakeCollector},
     token_endpoint::store::StoreError,
@@ -17,10 +17,12 @@ use crate::{
 
 /// Looks up clients.
 ///
-/// When a client is no longer found, or its secret has changed, everything that was issued to it before is refused and
-/// reported as inactive.
+/// When a client is no longer found, or its [generation](super::ClientBuilder::credential_generation) has changed, everything
+/// that was issued to it before is refused and reported as inactive.
 pub trait ClientRegistry: Send + Sync + 'static {
-    /// Returns the client with this id, compared byte for byte.
+    /// Returns the client with this id, compared byte for byte. It is never called with an id of more than 1024 bytes.
+    ///
+    /// If it isn't ready within two seconds, the request is refused with 503.
     ///
     /// # Errors
     /// The registry is unavailable; the request is refused with 503.
@@ -62,8 +64,8 @@ impl Clients {
 
     /// Removes a client. Everything that was issued to it becomes invalid.
     ///
-    /// If a client with the same id is added later, the unexpired tokens are valid again, unless the secret or the kind of
-    /// credential differs. Therefore never give the id to a different client.
+    /// If a client with the same id is added later, the unexpired tokens are valid again, unless the
+    /// [generation](super::ClientBuilder::credential_generation) differs. Therefore never give the id to a different client.
     pub fn remove(&self, client_id: &str) {
         self.by_id.rcu(|by_id| {
             let mut by_id = HashMap::clone(by_id);
@@ -72,31 +74,89 @@ impl Clients {
         });
     }
 
-    /// Replaces a client's secret. Returns the text of the new one, which can't be read again. The old secret, and every code
-    /// and token that was issued under it, are invalid immediately.
+    /// Replaces a client's secret. Returns the text of the new one, which can't be read again. Every old secret is invalid
+    /// immediately. Codes, sessions and tokens stay valid; see [`replace_leaked_secret`](Self::replace_leaked_secret).
     ///
     /// # Errors
     /// There is no client with this id and a secret, or the system provides no random bytes.
     pub fn renew_secret(&self, client_id: &str) -> Result<String, ConfigError> {
         let (secret, text) = ClientSecret::generate()?;
-        let mut renewed = false;
+        self.change(client_id, |client, _| Ok(client.with_secrets(secret.clone(), None)))?;
+        Ok(text)
+    }
+
+    /// Adds a second secret to a client. Returns its text, which can't be read again. Both secrets are valid until
+    /// [`remove_old_secret`](Self::remove_old_secret), so the client can change to the new one without an outage.
+    ///
+    /// # Errors
+    /// There is no client with this id and a secret, it has two secrets already, or the system provides no random bytes.
+    pub fn add_secret(&self, client_id: &str) -> Result<String, ConfigError> {
+        let (secret, text) = ClientSecret::generate()?;
+        self.change(client_id, |client, current| match client.previous_secret() {
+            None => Ok(client.with_secrets(secret.clone(), Some(current.clone()))),
+            Some(_) => {
+                let found = format!("the client {client_id:?} has two secrets");
+                Err(ConfigMistake::new("client_secret", found, "remove the old one first").into())
+            }
+        })?;
+        Ok(text)
+    }
+
+    /// Removes the older one of a client's two secrets, which is invalid immediately. Has no effect if there is only one.
+    ///
+    /// # Errors
+    /// There is no client with this id and a secret.
+    pub fn remove_old_secret(&self, client_id: &str) -> Result<(), ConfigError> {
+        self.change(client_id, |client, current| Ok(client.with_secrets(current.clone(), None)))
+    }
+
+    /// Replaces a client's secret after it has leaked. Returns the text of the new one, which can't be read again. Every old
+    /// secret, and everything that was issued to the client before, is invalid immediately.
+    ///
+    /// It increases the [generation](super::ClientBuilder::credential_generation) by one. Write the new secret and the new
+    /// generation to the configuration: with the old generation, a restart makes the unexpired tokens valid again.
+    ///
+    /// # Errors
+    /// There is no client with this id and a secret, or the system provides no random bytes.
+    pub fn replace_leaked_secret(&self, client_id: &str) -> Result<String, ConfigError> {
+        let (secret, text) = ClientSecret::generate()?;
+        self.change(client_id, |client, _| Ok(client.with_secrets(secret.clone(), None).with_next_generation()))?;
+        Ok(text)
+    }
+
+    /// Replaces a client that has a secret by the result of `change`, which gets the client and its secret.
+    fn change(
+        &self,
+        client_id: &str,
+        change: impl Fn(&Client, &ClientSecret) -> Result<Client, ConfigError>,
+    ) -> Result<(), ConfigError> {
+        let mut result = Ok(());
         // In one step, so that a client that is removed at the same time is not added again.
         self.by_id.rcu(|by_id| {
-            let mut by_id = HashMap::clone(by_id);
-            let client =
-                by_id.get_mut(client_id).filter(|client| matches!(client.credential, ClientCredential::Secret(_)));
-            renewed = client.is_some();
-            if let Some(client) = client {
-                *client = Arc::new(client.with_secret(secret.clone()));
+            let changed = by_id
+                .get(client_id)
+                .and_then(|client| client.secret().map(|secret| change(client, secret)))
+                .unwrap_or_else(|| Err(without_secret(client_id)));
+            match changed {
+                Ok(client) => {
+                    result = Ok(());
+                    let mut by_id = HashMap::clone(by_id);
+                    by_id.insert(client_id.to_owned(), Arc::new(client));
+                    Arc::new(by_id)
+                }
+                Err(error) => {
+                    result = Err(error);
+                    Arc::clone(by_id)
+                }
             }
-            by_id
         });
-        if renewed {
-            return Ok(text);
-        }
-        let found = format!("there is no client {client_id:?} with a secret");
-        Err(ConfigMistake::new("client_id", found, "name a registered client that has a secret").into())
+        result
     }
+}
+
+fn without_secret(client_id: &str) -> ConfigError {
+    let found = format!("there is no client {client_id:?} with a secret");
+    ConfigMistake::new("client_id", found, "name a registered client that has a secret").into()
 }
 
 impl ClientRegistry for Clients {

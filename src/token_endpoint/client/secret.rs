@@ -23,16 +23,6 @@ impl TokenHash {
         Self(sha256([text.as_bytes()]))
     }
 
-    /// Returns the hash of several texts, each with its length, so that different lists have different hashes.
-    pub(crate) fn of_all(texts: &[&str]) -> Self {
-        let mut bytes = Vec::new();
-        for text in texts {
-            bytes.extend_from_slice(&(text.len() as u64).to_be_bytes());
-            bytes.extend_from_slice(text.as_bytes());
-        }
-        Self(sha256([bytes.as_slice()]))
-    }
-
     /// Returns the bytes of the hash, for a store to write.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
@@ -62,11 +52,31 @@ impl fmt::Debug for TokenHash {
 ///
 /// The hash is fast. That is enough for 32 random bytes, but not for a password that a person chose: an attacker who reads
 /// the hash could guess the password. Generate secrets with [`generate`](Self::generate).
+///
+/// ```
+/// # fn main() -> Result<(), tower_oauth::ConfigError> {
+/// use tower_oauth::token_endpoint::ClientSecret;
+///
+/// let (secret, text) = ClientSecret::generate()?;
+/// let stored = secret.hash(); // for the database; `text` is for the client only
+/// let secret = ClientSecret::from_hash(&stored)?;
+/// # let _ = (secret, text);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct ClientSecret {
-    hash: TokenHash,
-    fingerprint: String,
-    empty: bool,
+    hash: SecretHash,
+    origin: SecretOrigin,
+}
+
+/// Where the text of a secret comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SecretOrigin {
+    /// 32 random bytes, which can't be guessed.
+    Generated,
+    /// The application. Its entropy is unknown.
+    Given,
 }
 
 impl ClientSecret {
@@ -76,10 +86,7 @@ impl ClientSecret {
     /// [`ClientBuilder::build`]: crate::token_endpoint::ClientBuilder::build
     #[must_use]
     pub fn new(text: impl AsRef<str>) -> Self {
-        let hash = TokenHash::of(text.as_ref());
-        let fingerprint = sha256([b"tower-oauth client credential".as_slice(), &hash.0]);
-        let fingerprint = URL_SAFE_NO_PAD.encode(fingerprint.get(..8).unwrap_or_default());
-        Self { hash, fingerprint, empty: text.as_ref().is_empty() }
+        Self { hash: SecretHash::of(text.as_ref()), origin: SecretOrigin::Given }
     }
 
     /// Generates a secret of 32 random bytes. Returns it with its text, which can't be read again.
@@ -90,20 +97,50 @@ impl ClientSecret {
         let text = random_text().map_err(|error| {
             ConfigMistake::new("client_secret", error.to_string(), "check the system's source of random bytes")
         })?;
-        Ok((Self::new(&text), text))
+        Ok((Self { hash: SecretHash::of(&text), origin: SecretOrigin::Generated }, text))
     }
 
-    pub(crate) fn matches(&self, presented: &TokenHash) -> bool {
+    /// Returns the secret with this hash, which [`hash`](Self::hash) returned.
+    ///
+    /// # Errors
+    /// The text has another form.
+    pub fn from_hash(hash: &str) -> Result<Self, ConfigError> {
+        let parse = |encoded: &str, origin| {
+            let hash = URL_SAFE_NO_PAD.decode(encoded).ok()?.try_into().ok()?;
+            Some(Self { hash: SecretHash(hash), origin })
+        };
+        let secret = match (hash.strip_prefix(GENERATED), hash.strip_prefix(GIVEN)) {
+            (Some(encoded), _) => parse(encoded, SecretOrigin::Generated),
+            (None, Some(encoded)) => parse(encoded, SecretOrigin::Given),
+            (None, None) => None,
+        };
+        // The text is not quoted, because it may be a secret.
+        let change = "give a text that ClientSecret::hash returned, or a plain secret to ClientSecret::new";
+        secret.ok_or_else(|| ConfigMistake::new("client_secret", "a text that is no hash of a secret", change).into())
+    }
+
+    /// Returns the SHA-256 hash as text, to store it in a database and read it again with [`from_hash`](Self::from_hash). The
+    /// text also contains whether the secret was [generated](Self::generate).
+    ///
+    /// Store it like a password hash. An attacker who reads it can't guess a generated secret, but can guess one that a person
+    /// chose.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        let prefix = if self.is_generated() { GENERATED } else { GIVEN };
+        prefix.to_owned() + &URL_SAFE_NO_PAD.encode(self.hash.0)
+    }
+
+    pub(crate) fn matches(&self, presented: &SecretHash) -> bool {
         self.hash.matches(presented)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.empty
+        self.matches(&SecretHash::of(""))
     }
 
-    /// Returns 64 bits of a hash of the hash: enough to detect that the secret has changed.
-    pub(crate) fn fingerprint(&self) -> &str {
-        &self.fingerprint
+    /// True if the secret has 32 random bytes.
+    pub(crate) fn is_generated(&self) -> bool {
+        self.origin == SecretOrigin::Generated
     }
 }
 
@@ -113,9 +150,25 @@ impl fmt::Debug for ClientSecret {
     }
 }
 
-/// Length of a [`random_text`], in bytes.
-pub(crate) const RANDOM_TEXT_LENGTH: usize = 43;
+/// The SHA-256 hash of a registered or a presented secret.
+#[derive(Clone)]
+pub(crate) struct SecretHash([u8; 32]);
 
+impl SecretHash {
+    pub(crate) fn of(text: &str) -> Self {
+        Self(sha256([text.as_bytes()]))
+    }
+
+    /// True if the two hashes are equal, in constant time.
+    fn matches(&self, other: &Self) -> bool {
+        bool::from(self.0.ct_eq(&other.0))
+    }
+}
+
+/// Begin of the text of a generated secret's hash.
+const GENERATED: &str = "sha256-generated:";
+/// Begin of the text of another secret's hash.
+const GIVEN: &str = "sha256:";
 /// Returns 32 random bytes as text: 43 characters that need no encoding in a form, a `Basic` header or a URL.
 pub(crate) fn random_text() -> Result<String, NoRandomness> {
     Ok(URL_SAFE_NO_PAD.encode(random::<32>()?))

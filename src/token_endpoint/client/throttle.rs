@@ -1,88 +1,152 @@
 //! Limits how often a client's secret can be guessed (RFC 6749 §2.3.1).
 //!
-//! *In*: whether the secret was right. *Out*: whether the attempt is allowed, or the time to wait.
+//! *In*: failed authentications. *Out*: whether the failure is within the budget, or the time to wait.
 //!
-//! Failures are counted for each client, in this process. While a client's budget is used up, its right secret is refused
-//! too; otherwise an attacker could continue to guess. An attacker who knows a client's id can lock it out in this way.
+//! Failures are counted for each client id and [`Peer`], in this process. A right secret is not counted and not refused, unless
+//! the application asks for it. Otherwise an attacker who knows a client's id, which is no secret, could lock the client out.
 //! Clients that sign assertions are not throttled, because there is nothing to guess.
-//!
-//! Unknown ids are counted separately, in a bounded table. An attacker who fills this table with thousands of ids can find
-//! out which ids belong to clients; an id is not a secret (RFC 6749 §2.2).
 
-use std::{collections::HashMap, sync::Mutex, time::Duration};
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Mutex,
+    time::Duration,
+};
 
-use super::secret::TokenHash;
-use crate::sync::lock;
+use tokio::sync::Semaphore;
 
-/// The budgets, by the generic cell rate algorithm (GCRA): one number for each client, the time at which its whole budget is
-/// available again.
+use super::{peer::Peer, secret::ClientSecret};
+use crate::{clock::Clock, sync::lock};
+
+/// The budgets of all pairs of client id and peer.
 pub(crate) struct Throttle {
     /// The time after which one failure no longer counts.
     cost: Duration,
     /// The cost of all failures that are allowed at once.
     budget: Duration,
-    restored_at: Mutex<RestoreTimes>,
+    right_secrets: RightSecrets,
+    table: FailureTable,
+    delayed: Semaphore,
 }
 
-/// When the whole budget of each id is available again. A missing id has its whole budget now.
-#[derive(Default)]
-struct RestoreTimes {
-    clients: HashMap<TokenHash, Duration>,
-    /// Separate and bounded, because an attacker can invent any number of ids.
-    unknown_ids: HashMap<TokenHash, Duration>,
+/// What happens to right secrets while the budget is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RightSecrets {
+    Pass,
+    /// They are refused, except generated ones.
+    Throttle,
 }
 
 impl Throttle {
     /// Allows at most `failures` in any `window`.
-    pub(crate) fn new(failures: u32, window: Duration) -> Self {
+    pub(crate) fn new(failures: u32, window: Duration, right_secrets: RightSecrets) -> Self {
         let cost = window / failures.max(1);
-        Self { cost, budget: cost * failures.max(1), restored_at: Mutex::default() }
+        Self {
+            cost,
+            budget: cost * failures.max(1),
+            right_secrets,
+            table: FailureTable::new(),
+            delayed: Semaphore::new(MAX_DELAYED),
+        }
     }
 
-    /// Counts one authentication. Checks and counts under one lock, so that concurrent attempts are limited as consecutive ones
-    /// are. The error is the time to wait.
+    /// Counts an authentication. `right` is the registered secret, if the presented one equals it. The error is the time to
+    /// wait.
     pub(crate) fn record_attempt(
         &self,
         client_id: &str,
-        is_client: bool,
-        is_right: bool,
+        peer: Option<&Peer>,
+        right: Option<&ClientSecret>,
         now: Duration,
     ) -> Result<(), Duration> {
-        let key = TokenHash::of(client_id);
-        let mut restored_at = lock(&self.restored_at);
-        let RestoreTimes { clients, unknown_ids } = &mut *restored_at;
-        let times = if is_client { clients } else { unknown_ids };
-        let before = times.get(&key).map_or(now, |at| (*at).max(now));
-        let after = before + self.cost;
-        let limit = now + self.budget;
-        if after > limit {
-            return Err(after.saturating_sub(limit));
-        }
-        if is_right {
+        let passes = |right: &ClientSecret| self.right_secrets == RightSecrets::Pass || right.is_generated();
+        if right.is_some_and(passes) {
             return Ok(());
         }
-        if !is_client && times.len() >= MAX_UNKNOWN_IDS {
-            times.retain(|_, at| *at > now);
-            if times.len() >= MAX_UNKNOWN_IDS {
-                times.clear();
-            }
+        let cost = if right.is_some() { Duration::ZERO } else { self.cost };
+        // The whole cost is required of a right secret too, so that its refusal equals that of a wrong one.
+        self.table.add(client_id, peer, (self.cost, cost), (now, now.saturating_add(self.budget)))
+    }
+
+    /// Delays the refusal of an authentication beyond the budget, by at most a second, so that a client that repeats it at once
+    /// causes less work. Only a bounded number of refusals waits at a time; further ones are sent at once.
+    pub(crate) async fn delay(&self, clock: &dyn Clock, wait: Duration) {
+        if let Ok(_slot) = self.delayed.try_acquire() {
+            clock.sleep(wait.min(MAX_DELAY)).await;
         }
-        times.insert(key, after);
-        Ok(())
     }
 }
 
-/// Maximum number of unknown ids that are counted. When the table is full of them, all are forgiven.
-const MAX_UNKNOWN_IDS: usize = 10_000;
+/// When the whole budget of each pair of client id and peer is available again, by the generic cell rate algorithm (GCRA).
+///
+/// An attacker can invent any number of ids, and may have many addresses, so the table has a fixed size. Each pair has two cells,
+/// chosen by a hash with a random key, and the earlier time counts. Pairs can share cells, so a pair may have used up its budget
+/// too early in a table that is nearly full, but no number of other pairs restores it.
+struct FailureTable {
+    cells: Mutex<Vec<u64>>,
+    hasher: RandomState,
+}
+
+impl FailureTable {
+    fn new() -> Self {
+        Self { cells: Mutex::new(vec![0; CELLS]), hasher: RandomState::new() }
+    }
+
+    /// Adds `added` to the time of the pair if `required` is within the limit. Checks and adds under one lock, so that
+    /// concurrent attempts are limited as consecutive ones are. The error is the time to wait.
+    fn add(
+        &self,
+        client_id: &str,
+        peer: Option<&Peer>,
+        (required, added): (Duration, Duration),
+        (now, limit): (Duration, Duration),
+    ) -> Result<(), Duration> {
+        let positions = self.positions(client_id, peer);
+        let mut cells = lock(&self.cells);
+        let restored_at = positions.iter().filter_map(|at| cells.get(*at)).min().copied().unwrap_or_default();
+        let before = restored_at.max(nanoseconds(now));
+        let after = before.saturating_add(nanoseconds(required));
+        let excess = after.saturating_sub(nanoseconds(limit));
+        if excess > 0 {
+            return Err(Duration::from_nanos(excess));
+        }
+        for at in positions {
+            if let Some(cell) = cells.get_mut(at) {
+                *cell = (*cell).max(before.saturating_add(nanoseconds(added)));
+            }
+        }
+        Ok(())
+    }
+
+    fn positions(&self, client_id: &str, peer: Option<&Peer>) -> [usize; 2] {
+        let hash = self.hasher.hash_one((client_id, peer));
+        [hash, hash.rotate_right(32)].map(|half| usize::try_from(half & 0xffff_ffff).unwrap_or_default() % CELLS)
+    }
+}
+
+/// Returns a duration in nanoseconds: at most 584 years.
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Number of cells, of 8 bytes each.
+const CELLS: usize = 65_536;
+/// Maximum delay of a refusal.
+const MAX_DELAY: Duration = Duration::from_secs(1);
+/// Maximum number of refusals that are delayed at a time.
+const MAX_DELAYED: usize = 100;
 
 #[cfg(test)]
 mod tests {
-    use super::{Duration, Throttle};
+    use super::{CELLS, ClientSecret, Duration, Peer, RightSecrets, Throttle};
+
+    const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn refuses_when_the_budget_is_used_up_until_it_is_restored() {
-        let throttle = Throttle::new(3, Duration::from_secs(60));
-        let attempt = |id, right, at| throttle.record_attempt(id, true, right, Duration::from_secs(at));
+    fn refuses_failures_when_the_budget_is_used_up_until_it_is_restored() {
+        let throttle = Throttle::new(3, MINUTE, RightSecrets::Throttle);
+        let secret = ClientSecret::new("chosen");
+        let attempt =
+            |id, right: bool, at| throttle.record_attempt(id, None, right.then_some(&secret), Duration::from_secs(at));
         for _ in 0..3 {
             assert_eq!(attempt("a", false, 0), Ok(()));
         }
@@ -96,14 +160,27 @@ mod tests {
     }
 
     #[test]
-    fn unknown_ids_do_not_displace_clients() {
-        let throttle = Throttle::new(1, Duration::from_secs(60));
-        let now = Duration::ZERO;
-        assert!(throttle.record_attempt("a", true, false, now).is_ok());
-        for name in 0..30_000 {
-            let _ = throttle.record_attempt(&name.to_string(), false, false, now);
+    fn a_full_table_restores_no_budget() {
+        let throttle = Throttle::new(1, MINUTE, RightSecrets::Pass);
+        assert!(throttle.record_attempt("a", None, None, Duration::ZERO).is_ok());
+        for number in 0..300_000 {
+            let peer = Peer::new(number.to_string());
+            let (id, peer) = if number % 2 == 0 { ("a", Some(&peer)) } else { (peer.as_str(), None) };
+            let _ = throttle.record_attempt(id, peer, None, Duration::ZERO);
         }
-        assert!(throttle.record_attempt("a", true, true, now).is_err());
-        assert!(throttle.restored_at.lock().unwrap().unknown_ids.len() <= super::MAX_UNKNOWN_IDS);
+        assert!(throttle.record_attempt("a", None, None, Duration::ZERO).is_err());
+        assert_eq!(throttle.table.cells.lock().unwrap().len(), CELLS);
+        assert!(throttle.record_attempt("a", None, None, MINUTE).is_ok(), "time restores it");
+    }
+
+    #[test]
+    fn a_flood_of_other_ids_uses_up_no_budget_before_the_table_is_nearly_full() {
+        let throttle = Throttle::new(10, MINUTE, RightSecrets::Pass);
+        for number in 0..60_000 {
+            let _ = throttle.record_attempt(&number.to_string(), None, None, Duration::ZERO);
+        }
+        let refused = (0..1000)
+            .filter(|number| throttle.record_attempt(&format!("honest {number}"), None, None, Duration::ZERO).is_err());
+        assert_eq!(refused.count(), 0);
     }
 }

@@ -105,3 +105,47 @@ impl ClientRedirect {
         redirect(&self.redirect_uri, &parameters)
     }
 }
+
+/// Why the application denies an authorization request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DenialReason {
+    /// The user did not approve, or may not: `access_denied` (RFC 6749 §4.1.2.1).
+    AccessDenied,
+    /// The user must log in, and `prompt` is `none`: `login_required` (OpenID Connect Core §3.1.2.6).
+    LoginRequired,
+    /// The user must consent, and `prompt` is `none`: `consent_required` (OpenID Connect Core §3.1.2.6).
+    ConsentRequired,
+    /// The user must choose an account, and `prompt` is `none`: `account_selection_required` (OpenID Connect Core §3.1.2.6).
+    AccountSelectionRequired,
+    /// The user must see any other page, and `prompt` is `none`: `interaction_required` (OpenID Connect Core §3.1.2.6).
+    InteractionRequired,
+    /// The user can't log in as `acr_values` requires: `unmet_authentication_requirements` (RFC 9470 §5).
+    UnmetAuthenticationRequirements,
+}
+
+impl DenialReason {
+    /// Returns the value of `error`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessDenied => "access_denied",
+            Self::LoginRequired => "login_required",
+            Self::ConsentRequired => "consent_required",
+            Self::AccountSelectionRequired => "account_selection_required",
+            Self::InteractionRequired => "interaction_required",
+            Self::UnmetAuthenticationRequirements => "unmet_authentication_requirements",
+        }
+    }
+
+    pub(super) fn description(self) -> &'static str {
+        match self {
+            Self::AccessDenied => "The user denied the request",
+            Self::LoginRequired => "The user must log in",
+            Self::ConsentRequired => "The user must consent",
+            Self::AccountSelectionRequired => "The user must choose an account",
+            Self::InteractionRequired => "The user must see a page",
+            Self::UnmetAuthenticationRequirements => "The user cannot log in in the required way",
+        }
+    }
+}

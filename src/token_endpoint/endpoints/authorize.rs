@@ -12,25 +12,23 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{Response, Uri};
 
 use super::{
     ServerState,
-    authorization_error::{AuthorizationError, ClientRedirect},
+    authorization_error::{AuthorizationError, ClientRedirect, DenialReason},
+    requested_access::{AuthorizationRefusal, LoginWishes, RequestedAccess},
 };
 use crate::{
     log,
     token_endpoint::{
         TokenEndpoint,
-        client::{
-            Client, ExcessScopes,
-            secret::{RANDOM_TEXT_LENGTH, TokenHash, random_text},
-            subset,
-        },
-        grant::pkce::is_challenge,
+        client::{Client, ExcessScopes, subset},
+        events::EventKind,
         http::{error::TokenError, request::Parameters, response::ResponseBody},
-        store::{CodeRecord, Family},
+        record::{self, OwnerRecord, SessionRecord},
+        store::{AddCode, Timestamp, Written},
+        texts::Handle,
     },
 };
 
@@ -65,7 +63,9 @@ pub struct AuthorizationRequest {
     scope: String,
     audiences: Vec<String>,
     challenge: String,
+    wishes: LoginWishes,
     authenticated_at: Option<SystemTime>,
+    acr: Option<String>,
 }
 
 impl TokenEndpoint {
@@ -86,7 +86,7 @@ impl TokenEndpoint {
         let mut redirect =
             ClientRedirect { issuer: self.inner.issuer.clone(), redirect_uri: chosen.to_owned(), state: None };
         match RequestedAccess::from_parameters(&self.inner, &client, &parameters, &mut redirect.state) {
-            Ok(RequestedAccess { scope, audiences, challenge }) => Ok(AuthorizationRequest {
+            Ok(RequestedAccess { scope, audiences, challenge, wishes }) => Ok(AuthorizationRequest {
                 inner: Arc::clone(&self.inner),
                 redirect,
                 redirect_uri: requested.map(str::to_owned),
@@ -94,81 +94,14 @@ impl TokenEndpoint {
                 scope,
                 audiences,
                 challenge,
+                wishes,
                 authenticated_at: None,
+                acr: None,
             }),
             Err(AuthorizationRefusal { code, description }) => {
                 Err(AuthorizationError { code, description, redirect: Some(redirect) })
             }
         }
-    }
-}
-
-/// The requested access. The client is registered for all of it.
-struct RequestedAccess {
-    scope: String,
-    audiences: Vec<String>,
-    challenge: String,
-}
-
-/// An error that is sent to the client.
-struct AuthorizationRefusal {
-    code: &'static str,
-    description: &'static str,
-}
-
-impl From<TokenError> for AuthorizationRefusal {
-    fn from(error: TokenError) -> Self {
-        Self { code: error.kind().as_str(), description: error.description() }
-    }
-}
-
-impl RequestedAccess {
-    /// Checks the parameters of a request whose client and redirect URI are valid. Sets `state` first, because an error
-    /// response contains it too.
-    fn from_parameters(
-        inner: &ServerState,
-        client: &Client,
-        parameters: &Parameters,
-        state: &mut Option<String>,
-    ) -> Result<Self, AuthorizationRefusal> {
-        let refuse = |code, description| Err(AuthorizationRefusal { code, description });
-        *state = parameters.get("state")?.map(str::to_owned);
-        parameters.refuse_repeated()?;
-        // RFC 9101 §6: not supported, and never ignored.
-        for (name, code) in [("request", "request_not_supported"), ("request_uri", "request_uri_not_supported")] {
-            if parameters.get(name)?.is_some() {
-                return refuse(code, "Request objects are not supported");
-            }
-        }
-        match parameters.get("response_type")? {
-            Some("code") if inner.authorization_endpoint.is_some() => {}
-            None => return refuse("invalid_request", "The response_type is missing"),
-            Some(_) => return refuse("unsupported_response_type", "The response_type is not supported"),
-        }
-        if parameters.get("response_mode")?.is_some_and(|mode| mode != "query") {
-            return refuse("invalid_request", "The response_mode is not supported");
-        }
-        if !client.may_use("authorization_code") {
-            return refuse("unauthorized_client", "The client is not registered for this response type");
-        }
-        // RFC 7636 §4.3: a missing method means plain. RFC 9700 §2.1.1: required of every client, confidential ones included.
-        let method = parameters.get("code_challenge_method")?;
-        let challenge = parameters.get("code_challenge")?.filter(|challenge| is_challenge(challenge));
-        let (Some(challenge), Some("S256")) = (challenge, method) else {
-            return refuse("invalid_request", "A code_challenge with method S256 is required");
-        };
-        let scope = client.scopes(parameters.get("scope")?)?;
-        let mut audiences: Vec<String> = Vec::new();
-        for wanted in parameters.all("resource").chain(parameters.all("audience")) {
-            let audience = client.audience(&[wanted])?;
-            if !audiences.iter().any(|other| other == audience) {
-                audiences.push(audience.to_owned());
-            }
-        }
-        if audiences.is_empty() {
-            audiences.push(client.audience(&[])?.to_owned());
-        }
-        Ok(Self { scope, audiences, challenge: challenge.to_owned() })
     }
 }
 
@@ -196,6 +129,29 @@ impl AuthorizationRequest {
         &self.redirect.redirect_uri
     }
 
+    /// Returns the values of `prompt` (OpenID Connect Core §3.1.2.1): whether the client wants the user to log in again, to
+    /// consent again, or to see no page (`none`, alone). If the application can't do so, it [denies](Self::deny) the request.
+    pub fn prompts(&self) -> impl Iterator<Item = &str> {
+        self.wishes.prompt.iter().map(String::as_str)
+    }
+
+    /// Returns `max_age` (OpenID Connect Core §3.1.2.1): the time after which the user must log in again.
+    #[must_use]
+    pub fn max_age(&self) -> Option<Duration> {
+        self.wishes.max_age
+    }
+
+    /// Returns `acr_values`: the ways to log in that the client wants, the preferred one first (RFC 9470 §4).
+    pub fn acr_values(&self) -> impl Iterator<Item = &str> {
+        self.wishes.acr_values.iter().map(String::as_str)
+    }
+
+    /// Returns `login_hint` (OpenID Connect Core §3.1.2.1): the user, as the client knows it. It proves nothing.
+    #[must_use]
+    pub fn login_hint(&self) -> Option<&str> {
+        self.wishes.login_hint.as_deref()
+    }
+
     /// Sets the time at which the user authenticated: `auth_time` of the tokens (RFC 9068 §2.2.1). Default: the tokens have no
     /// `auth_time`.
     #[must_use]
@@ -203,9 +159,16 @@ impl AuthorizationRequest {
         Self { authenticated_at: Some(time), ..self }
     }
 
+    /// Sets the way in which the user authenticated: `acr` of the tokens (RFC 9068 §2.2.1), which
+    /// [`StepUp`](crate::StepUp) requires. Default: the tokens have no `acr`.
+    #[must_use]
+    pub fn with_authentication_context(self, acr: impl Into<String>) -> Self {
+        Self { acr: Some(acr.into()), ..self }
+    }
+
     /// Approves these of the requested [`scopes`](Self::scopes) for the user `subject`, and sends the browser back with a code.
     ///
-    /// Sends the browser back with `server_error` if a scope was not requested, if the store fails, or if the subject is empty
+    /// If it approves none of the scopes, it [denies](Self::deny) the request. Sends the browser back with `server_error` if a scope was not requested, if the store fails, or if the subject is empty
     /// or the id of a client: its tokens would look like the client's own (RFC 9700 §4.15.1).
     pub async fn approve<N: AsRef<str>>(
         self,
@@ -214,6 +177,10 @@ impl AuthorizationRequest {
     ) -> Response<ResponseBody> {
         let names: Vec<N> = scopes.into_iter().collect();
         let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+        // A response without `scope` means all requested scopes (RFC 6749 §5.1), so no token with none can be issued.
+        if names.is_empty() && !self.scope.is_empty() {
+            return self.deny(DenialReason::AccessDenied);
+        }
         let requested = |name: &str| self.scopes().any(|scope| scope == name);
         let scope = if names.is_empty() {
             Ok(String::new())
@@ -236,10 +203,10 @@ impl AuthorizationRequest {
         }
     }
 
-    /// Denies the request, and sends the browser back with `access_denied`.
+    /// Denies the request, and sends the browser back with the reason.
     #[must_use]
-    pub fn deny(self) -> Response<ResponseBody> {
-        self.redirect.error_response("access_denied", "The user denied the request")
+    pub fn deny(self, reason: DenialReason) -> Response<ResponseBody> {
+        self.redirect.error_response(reason.as_str(), reason.description())
     }
 
     async fn make_code(&self, subject: String, scope: String) -> Result<String, TokenError> {
@@ -247,25 +214,37 @@ impl AuthorizationRequest {
         if subject.is_empty() || services.find_client(&subject).await?.is_some() {
             return Err(TokenError::unavailable(InvalidSubject));
         }
-        let now = services.unix_seconds();
-        let code = bind_code(random_text().map_err(TokenError::unavailable)?, self.redirect_uri.as_deref());
-        let (epoch, expires_at) = (SystemTime::UNIX_EPOCH, now + CODE_LIFETIME.as_secs());
-        let record = CodeRecord {
-            binding: binding(self.client.id(), &self.challenge),
-            family: Family {
-                id: random_text().map_err(TokenError::unavailable)?,
-                client_id: self.client.id().to_owned(),
-                credential: self.client.credential_fingerprint(),
-                subject,
-                scope,
-                audiences: self.audiences.clone(),
-                auth_time: self.authenticated_at.map(|at| at.duration_since(epoch).map_or(0, |since| since.as_secs())),
-                expires_at: expires_at.saturating_add(self.inner.family_lifetime(&self.client).as_secs()),
-            },
-            expires_at,
+        let (now, deadline) = (services.timestamp(), services.deadline());
+        let handle = Handle::generate().map_err(TokenError::unavailable)?;
+        let code = services.texts.new_code(handle).map_err(TokenError::unavailable)?;
+        let record = SessionRecord {
+            owner: OwnerRecord::new(&self.client, subject.clone()),
+            scope,
+            audiences: self.audiences.clone(),
+            since: now.as_secs(),
+            auth_time: self.authenticated_at.map(|at| Timestamp::from(at).as_secs()),
+            acr: self.acr.clone(),
+            challenge: self.challenge.clone(),
+            redirect_uri: self.redirect_uri.clone(),
+            handle: Some(handle.to_text()),
         };
-        services.store.add_code(&TokenHash::of(&code), &record, now).await?;
-        Ok(code)
+        let add = AddCode {
+            session: code.id,
+            code: code.hash,
+            record: record::write(&record)?,
+            client: services.texts.client(self.client.id()),
+            subject: services.texts.subject(&subject),
+            expires_at: now.saturating_add(CODE_LIFETIME),
+            now,
+            deadline,
+        };
+        match services.store.add_code(&add).await? {
+            Written::Done => {
+                self.inner.report(EventKind::Approved, &record, code.id);
+                Ok(code.text)
+            }
+            Written::Late => Err(TokenError::late()),
+        }
     }
 }
 
@@ -287,26 +266,8 @@ impl fmt::Display for InvalidSubject {
 
 impl std::error::Error for InvalidSubject {}
 
-/// Returns the hash of what every token request with a code must prove (RFC 6749 §4.1.2, RFC 7636 §4.4).
-pub(crate) fn binding(client_id: &str, challenge: &str) -> TokenHash {
-    TokenHash::of_all(&["code", client_id, challenge])
-}
-
-/// Returns the code: a random text, and a hash of it with the redirect URI. So a token request can leave the redirect URI out,
-/// and one that is sent is checked without a store. The store finds only whole codes, so the hash can't be replaced.
-fn bind_code(random: String, redirect_uri: Option<&str>) -> String {
-    let hash = TokenHash::of_all(&["redirect_uri", &random, redirect_uri.unwrap_or_default()]);
-    random + &URL_SAFE_NO_PAD.encode(hash.as_bytes())
-}
-
-/// True if the code was issued for this redirect URI.
-pub(crate) fn is_code_for(code: &str, redirect_uri: &str) -> bool {
-    let random = code.get(..RANDOM_TEXT_LENGTH).unwrap_or_default();
-    bind_code(random.to_owned(), Some(redirect_uri)) == code
-}
-
 /// Lifetime of a code. RFC 6749 §4.1.2 allows ten minutes; a browser needs about a second.
-const CODE_LIFETIME: Duration = Duration::from_secs(60);
+pub(crate) const CODE_LIFETIME: Duration = Duration::from_secs(60);
 
 #[cfg(feature = "axum")]
 mod extract {

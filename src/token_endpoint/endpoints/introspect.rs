@@ -11,12 +11,12 @@ use serde::Serialize;
 
 use super::{ClientRequest, ServerState};
 use crate::token_endpoint::{
-    client::secret::TokenHash,
     http::{
         error::{TokenError, TokenErrorKind},
         response::{ResponseBody, json},
     },
-    store::AccessRecord,
+    record::{self, AccessRecord, OwnerRecord, SessionRecord},
+    store::FindAccess,
 };
 
 /// The response for every other text.
@@ -41,48 +41,71 @@ struct ActiveToken<'t> {
     scope: &'t str,
     #[serde(skip_serializing_if = "Option::is_none")]
     auth_time: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr: Option<&'t str>,
+}
+
+/// An access token that is active.
+pub(crate) struct FoundToken {
+    pub(crate) record: AccessRecord,
+    pub(crate) owner: OwnerRecord,
+    auth_time: Option<u64>,
+    acr: Option<String>,
 }
 
 impl ServerState {
     pub(crate) async fn introspect(&self, request: &ClientRequest) -> Result<Response<ResponseBody>, TokenError> {
-        let ClientRequest { client, parameters } = request;
+        let ClientRequest { client, parameters, assertion } = request;
         // §2.1: an unauthenticated client could search for tokens (§4).
         if client.is_public() {
             let description = "A public client may not introspect tokens";
             return Err(TokenError::new(TokenErrorKind::InvalidClient, description));
         }
-        let token = parameters.required("token")?;
-        let Some(record) = self.active_token(token).await? else { return Ok(inactive()) };
-        if !client.may_introspect(&record.client_id, &record.audience) {
-            return Ok(inactive());
-        }
+        let found = self.active_token(parameters.required("token")?).await?;
+        // After the token was found, so that the client can repeat a request that failed with 503.
+        self.use_assertion(*assertion).await?;
+        let found = found.filter(|found| client.may_introspect(&found.owner.client_id, &found.record.audience));
+        let Some(FoundToken { record, owner, auth_time, acr }) = &found else { return Ok(inactive()) };
         Ok(json(
             StatusCode::OK,
             &ActiveToken {
                 active: true,
                 iss: &self.issuer,
-                sub: &record.subject,
+                sub: &owner.subject,
                 aud: &record.audience,
-                client_id: &record.client_id,
+                client_id: &owner.client_id,
                 token_type: "Bearer",
                 iat: record.issued_at,
                 exp: record.expires_at,
                 jti: &record.id,
                 scope: &record.scope,
-                auth_time: record.auth_time,
+                auth_time: *auth_time,
+                acr: acr.as_deref(),
             },
         ))
     }
 
-    /// Returns the access token with this text, if it is active and its client still has the secret that it was issued
-    /// under.
+    /// Returns the access token with this text, if it is active and what was issued to its client is still valid.
     ///
     /// A JWT is looked up by its hash, as any other text, so a forged or re-encoded JWT isn't found.
-    async fn active_token(&self, token: &str) -> Result<Option<AccessRecord>, TokenError> {
-        let now = self.services.unix_seconds();
-        let Some(record) = self.services.store.find_access(&TokenHash::of(token), now).await? else { return Ok(None) };
-        let owner = self.services.find_client(&record.client_id).await?;
-        Ok(owner.is_some_and(|owner| owner.credential_fingerprint() == record.credential).then_some(record))
+    pub(crate) async fn active_token(&self, token: &str) -> Result<Option<FoundToken>, TokenError> {
+        let services = &self.services;
+        let Some((partition, token)) = services.texts.read_access(token) else { return Ok(None) };
+        let find = FindAccess { partition, token, now: services.timestamp() };
+        let Some(found) = services.store.find_access(&find).await? else { return Ok(None) };
+        let session: Option<SessionRecord> = match found.session.as_ref().map(record::read) {
+            Some(None) => return Ok(None),
+            Some(session) => session,
+            None => None,
+        };
+        let Some(record) = record::read::<AccessRecord>(&found.record) else { return Ok(None) };
+        let (auth_time, acr) =
+            session.as_ref().map_or((None, None), |session| (session.auth_time, session.acr.clone()));
+        let owner = session.map(|session| session.owner).or_else(|| record.owner.clone());
+        let Some(owner) = owner else { return Ok(None) };
+        let client = services.find_client(&owner.client_id).await?;
+        let is_valid = client.is_some_and(|client| owner.belongs_to(&client));
+        Ok(is_valid.then_some(FoundToken { record, owner, auth_time, acr }))
     }
 }
 

@@ -8,18 +8,24 @@
 pub(crate) mod authorization_error;
 pub(crate) mod authorize;
 pub(crate) mod introspect;
+pub(crate) mod issue;
+mod requested_access;
 pub(crate) mod revoke;
 pub(crate) mod token;
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, request::Parts};
+use http::{HeaderValue, Method, Response, StatusCode, Uri, header, request::Parts};
 use http_body::Body;
 
 use self::token::ExtraParameters;
 use super::{
-    client::{Client, authenticate::Authenticator},
+    client::{
+        Client,
+        authenticate::{Authenticated, Authenticator, used_assertion},
+    },
+    events::Event,
     grant::{ErasedGrant, RefreshTokenGrant},
     http::{
         error::{TokenError, TokenErrorKind},
@@ -28,6 +34,7 @@ use super::{
     },
     services::Services,
     signer::Signer,
+    store::{InsertSeen, Issued, Seen},
 };
 
 /// Everything that the clones of one [`TokenEndpoint`](super::TokenEndpoint) share.
@@ -69,11 +76,17 @@ pub(crate) enum OpenIdConfiguration {
 }
 
 /// The paths of the endpoints.
-pub(crate) struct EndpointPaths(Vec<(Endpoint, String)>);
+pub(crate) struct EndpointPaths {
+    /// The issuer's own path, without a slash at its end.
+    base: String,
+    paths: Vec<(Endpoint, String)>,
+}
 
 /// A request whose client is authenticated.
 pub(crate) struct ClientRequest {
     pub(crate) client: Arc<Client>,
+    /// The `jti` of the client's assertion, which the request uses up unless it fails with 503.
+    pub(crate) assertion: Option<Seen>,
     pub(crate) parameters: Parameters,
 }
 
@@ -86,35 +99,53 @@ impl ServerState {
         if !endpoint.allows(&parts.method) {
             return endpoint.refuse_method();
         }
-        self.handle(endpoint, &parts.headers, body).await.unwrap_or_else(TokenError::into_response)
+        self.handle(endpoint, &parts, body).await.unwrap_or_else(TokenError::into_response)
     }
 
-    async fn handle<B>(
-        &self,
-        endpoint: Endpoint,
-        headers: &HeaderMap,
-        body: B,
-    ) -> Result<Response<ResponseBody>, TokenError>
+    async fn handle<B>(&self, endpoint: Endpoint, parts: &Parts, body: B) -> Result<Response<ResponseBody>, TokenError>
     where
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
         match endpoint {
-            Endpoint::Token => self.token(&self.client_request(headers, body).await?).await,
-            Endpoint::Introspect => self.introspect(&self.client_request(headers, body).await?).await,
-            Endpoint::Revoke => self.revoke(&self.client_request(headers, body).await?).await,
+            Endpoint::Token | Endpoint::Introspect | Endpoint::Revoke => {
+                let request = self.client_request(parts, body).await.inspect_err(|error| {
+                    self.services.emit(&Event::refused(error));
+                })?;
+                let answer = match endpoint {
+                    Endpoint::Introspect => self.introspect(&request).await,
+                    Endpoint::Revoke => self.revoke(&request).await,
+                    _ => self.token(&request).await,
+                };
+                answer.inspect_err(|error| {
+                    self.services.emit(&Event { client_id: Some(request.client.id()), ..Event::refused(error) });
+                })
+            }
             Endpoint::Jwks => Ok(cacheable_json(&self.signer.jwk_set(self.services.now()), CACHEABLE)),
             Endpoint::Metadata => Ok(self.metadata()),
         }
     }
 
     /// Reads a request and authenticates its client.
-    async fn client_request<B>(&self, headers: &HeaderMap, body: B) -> Result<ClientRequest, TokenError>
+    async fn client_request<B>(&self, parts: &Parts, body: B) -> Result<ClientRequest, TokenError>
     where
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
-        let parameters = Parameters::from_body(headers, body, self.bodies).await?;
-        let client = self.authenticator.authenticate(&self.services, headers, &parameters).await?;
-        Ok(ClientRequest { client, parameters })
+        let (headers, peer) = (&parts.headers, parts.extensions.get());
+        let parameters = Parameters::from_body(headers, body, self.bodies, &*self.services.clock).await?;
+        let Authenticated { client, assertion } =
+            self.authenticator.authenticate(&self.services, headers, peer, &parameters).await?;
+        Ok(ClientRequest { client, assertion, parameters })
+    }
+
+    /// Uses up the request's client assertion.
+    pub(crate) async fn use_assertion(&self, assertion: Option<Seen>) -> Result<(), TokenError> {
+        let Some(seen) = assertion else { return Ok(()) };
+        let insert = InsertSeen { seen, now: self.services.timestamp(), deadline: self.services.deadline() };
+        match self.services.store.insert_seen(&insert).await? {
+            Issued::Done => Ok(()),
+            Issued::Seen => Err(used_assertion()),
+            Issued::Late => Err(TokenError::late()),
+        }
     }
 
     fn metadata(&self) -> Response<ResponseBody> {
@@ -130,8 +161,8 @@ impl ServerState {
         self.refresh.as_ref().filter(|_| client.may_use("refresh_token"))
     }
 
-    /// Returns the maximum lifetime of everything that is issued from one approval.
-    pub(crate) fn family_lifetime(&self, client: &Client) -> Duration {
+    /// Returns the maximum lifetime of a session.
+    pub(crate) fn session_lifetime(&self, client: &Client) -> Duration {
         let access = client.lifetime.unwrap_or(self.lifetime);
         self.refresh_tokens(client).map_or(access, |refresh| refresh.absolute)
     }
@@ -164,7 +195,7 @@ impl EndpointPaths {
     /// Returns the paths below the issuer's own path. The well-known path of the metadata precedes it (RFC 8414 §3.1).
     pub(crate) fn new(issuer: &str, openid_configuration: OpenIdConfiguration) -> Self {
         let uri: Uri = issuer.parse().unwrap_or_default();
-        let base = uri.path().trim_end_matches('/');
+        let base = uri.path().trim_end_matches('/').to_owned();
         let mut paths = vec![
             (Endpoint::Token, format!("{base}/token")),
             (Endpoint::Introspect, format!("{base}/introspect")),
@@ -179,15 +210,17 @@ impl EndpointPaths {
                 paths.push((Endpoint::Metadata, format!("{base}/.well-known/openid-configuration")));
             }
         }
-        Self(paths)
+        Self { base, paths }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(_, path)| path.as_str())
+        self.paths.iter().map(|(_, path)| path.as_str())
     }
 
     fn find(&self, path: &str) -> Option<Endpoint> {
-        self.0.iter().find(|(_, other)| other == path).map(|(endpoint, _)| *endpoint)
+        // A router that nests the service at the issuer's own path has removed that path.
+        let is_it = |other: &str| other == path || other.strip_prefix(&self.base) == Some(path);
+        self.paths.iter().find(|(_, other)| is_it(other)).map(|(endpoint, _)| *endpoint)
     }
 }
 

@@ -1,31 +1,90 @@
 //! Token revocation (RFC 7009).
 //!
 //! *In*: a token's text, and the client that it was issued to. *Out*: 200 after the token was revoked, and also for an
-//! unknown or invalid token (§2.2). `token_type_hint` is not read (§2.1).
+//! unknown or invalid token (§2.2), and for a token of another client, which stays as it is: a client can't find out which
+//! tokens exist. `token_type_hint` is not read (§2.1).
 
 use http::{Response, StatusCode};
 
 use super::{ClientRequest, ServerState};
 use crate::token_endpoint::{
-    client::secret::TokenHash,
+    events::{Event, EventKind},
     http::{
-        error::{TokenError, TokenErrorKind},
+        error::TokenError,
         response::{ResponseBody, json},
     },
-    store::Revoked,
+    record::{self, SessionRecord},
+    store::{EndSession, FindSession, Partition, RevokeAccess, SessionId, StoreError, Written},
 };
+
+/// What a text in a revocation request is.
+enum Revocable {
+    /// A refresh token, with which its session ends.
+    Session(SessionId, Box<SessionRecord>),
+    Access(Partition),
+}
 
 impl ServerState {
     pub(crate) async fn revoke(&self, request: &ClientRequest) -> Result<Response<ResponseBody>, TokenError> {
-        let ClientRequest { client, parameters } = request;
-        let token = TokenHash::of(parameters.required("token")?);
-        let now = self.services.unix_seconds();
-        match self.services.store.revoke(&token, client.id(), now).await? {
-            // Some clients expect JSON, although the specification ignores the body.
-            Revoked::Gone => Ok(json(StatusCode::OK, &serde_json::Map::new())),
-            // §2.1: the request is refused, and nothing is revoked.
-            Revoked::NotYours => {
-                Err(TokenError::new(TokenErrorKind::InvalidGrant, "The token was issued to another client"))
+        let found = self.find_revocable(request).await?;
+        self.use_assertion(request.assertion).await?;
+        if let Some(found) = found {
+            // A repeated request would present a used assertion.
+            let revoked = self.revoke_found(request, &found).await.map_err(TokenError::from);
+            let revoked =
+                revoked.map_err(|error| if request.assertion.is_some() { error.without_retry() } else { error });
+            if revoked? == Written::Late {
+                return Err(TokenError::late());
+            }
+            self.report_revoked(request, &found);
+        }
+        // Some clients expect JSON, although the specification ignores the body.
+        Ok(json(StatusCode::OK, &serde_json::Map::new()))
+    }
+
+    /// Returns the token, if it is active and was issued to the client.
+    async fn find_revocable(&self, request: &ClientRequest) -> Result<Option<Revocable>, TokenError> {
+        let ClientRequest { client, parameters, .. } = request;
+        let (text, services) = (parameters.required("token")?, &self.services);
+        // Any refresh token of a session ends it, also one that was used.
+        if let Some(refresh) = services.texts.read_refresh(text) {
+            let session = refresh.session;
+            let find = FindSession { session, presented: refresh.hash, now: services.timestamp() };
+            if let Some(found) = services.store.find_session(&find).await? {
+                let record: Option<SessionRecord> = record::read(&found.record);
+                // A record that this version can't read is not the client's as far as it knows.
+                let record = record.filter(|record| record.owner.client_id == client.id());
+                return Ok(record.map(|record| Revocable::Session(session, Box::new(record))));
+            }
+        }
+        let Some((partition, _)) = services.texts.read_access(text) else { return Ok(None) };
+        let found = self.active_token(text).await?;
+        let is_its_own = found.is_some_and(|found| found.owner.client_id == client.id());
+        Ok(is_its_own.then_some(Revocable::Access(partition)))
+    }
+
+    async fn revoke_found(&self, request: &ClientRequest, found: &Revocable) -> Result<Written, StoreError> {
+        let services = &self.services;
+        let (now, deadline) = (services.timestamp(), services.deadline());
+        match found {
+            Revocable::Session(session, _) => {
+                let end = EndSession { session: *session, now, deadline };
+                services.store.end_session(&end).await
+            }
+            Revocable::Access(partition) => {
+                let text = request.parameters.required("token").unwrap_or_default();
+                let revoke =
+                    RevokeAccess { partition: *partition, token: services.texts.access_hash(text), now, deadline };
+                services.store.revoke_access(&revoke).await
+            }
+        }
+    }
+
+    fn report_revoked(&self, request: &ClientRequest, found: &Revocable) {
+        match found {
+            Revocable::Session(session, record) => self.report(EventKind::SessionEnded, record, *session),
+            Revocable::Access(_) => {
+                self.services.emit(&Event { client_id: Some(request.client.id()), ..Event::new(EventKind::Revoked) });
             }
         }
     }

@@ -4,31 +4,30 @@
 //!
 //! What a grant requires is checked in `grant`.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use http::{Response, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{ClientRequest, ServerState};
+use super::{
+    ClientRequest, ServerState,
+    issue::{IssuedTokens, TokenFacts},
+};
 use crate::token_endpoint::{
-    client::{
-        Client, TokenFormat,
-        secret::{TokenHash, random_text},
-    },
-    grant::{Granted, TokenRequest},
+    events::{Event, EventKind},
+    grant::TokenRequest,
     http::{
         error::{TokenError, TokenErrorKind},
         response::{ResponseBody, json},
     },
-    store::{AccessRecord, Issued, NewAccess},
 };
 
 /// The tokens that were issued, for
 /// [`extra_response_parameters`](crate::token_endpoint::TokenEndpointBuilder::extra_response_parameters).
 #[derive(Debug)]
 pub struct Issuance<'i> {
-    record: &'i AccessRecord,
+    facts: &'i TokenFacts,
     grant_type: &'i str,
 }
 
@@ -36,7 +35,7 @@ impl Issuance<'_> {
     /// Returns `client_id`.
     #[must_use]
     pub fn client_id(&self) -> &str {
-        &self.record.client_id
+        &self.facts.client_id
     }
 
     /// Returns the `grant_type` of the request.
@@ -48,46 +47,30 @@ impl Issuance<'_> {
     /// Returns `sub`: the client itself, or a user.
     #[must_use]
     pub fn subject(&self) -> &str {
-        &self.record.subject
+        &self.facts.subject
     }
 
     /// Returns `scope`: names separated by spaces; may be empty.
     #[must_use]
     pub fn scope(&self) -> &str {
-        &self.record.scope
+        &self.facts.scope
     }
 
     /// Returns `aud`.
     #[must_use]
     pub fn audience(&self) -> &str {
-        &self.record.audience
+        &self.facts.audience
     }
 
     /// Returns `iat`.
     #[must_use]
     pub fn issued_at(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(self.record.issued_at)
+        self.facts.issued_at.into()
     }
 }
 
 /// Makes the application's own parameters of a response.
 pub(crate) type ExtraParameters = Box<dyn Fn(&Issuance<'_>) -> Result<Value, serde_json::Error> + Send + Sync>;
-
-/// The claims of a JWT (RFC 9068 §2.2).
-#[derive(Serialize)]
-struct AccessTokenClaims<'t> {
-    iss: &'t str,
-    sub: &'t str,
-    aud: &'t str,
-    client_id: &'t str,
-    iat: u64,
-    exp: u64,
-    jti: &'t str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    scope: &'t str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    auth_time: Option<u64>,
-}
 
 /// The response (RFC 6749 §5.1). It contains `scope` whenever the token has scopes, so also if §3.3 requires it.
 #[derive(Serialize)]
@@ -105,7 +88,17 @@ struct TokenResponse<'t> {
 
 impl ServerState {
     pub(crate) async fn token(&self, request: &ClientRequest) -> Result<Response<ResponseBody>, TokenError> {
-        let ClientRequest { client, parameters } = request;
+        let answer = self.issue_for(request).await;
+        // A refused request uses its assertion up, too; one that failed with 503 does not.
+        if answer.as_ref().is_err_and(|error| error.kind() != TokenErrorKind::Unavailable) {
+            self.use_assertion(request.assertion).await?;
+        }
+        answer
+    }
+
+    async fn issue_for(&self, request: &ClientRequest) -> Result<Response<ResponseBody>, TokenError> {
+        let ClientRequest { client, parameters, assertion } = request;
+        let mut assertion = *assertion;
         let missing = || TokenError::new(TokenErrorKind::InvalidRequest, "The grant_type is missing");
         let grant_type = parameters.get("grant_type")?.ok_or_else(missing)?;
         let offered = self.grants.iter().find(|grant| grant.grant_type() == grant_type);
@@ -115,72 +108,35 @@ impl ServerState {
             let description = "The client is not registered for this grant type";
             return Err(TokenError::new(TokenErrorKind::UnauthorizedClient, description));
         }
+        if !grant.only_reads() {
+            self.use_assertion(assertion.take()).await?;
+        }
         let granted = grant.decide(&TokenRequest::new(client, parameters, self)).await?;
-        self.issue(client, granted, grant_type).await
+        let issued = self.issue(client, granted, assertion).await?;
+        self.services.emit(&Event {
+            client_id: Some(client.id()),
+            subject: Some(&issued.facts.subject),
+            grant_type: Some(grant_type),
+            session: issued.session,
+            ..Event::new(EventKind::Issued)
+        });
+        self.token_response(&issued, grant_type)
     }
 
-    async fn issue(
-        &self,
-        client: &Client,
-        granted: Granted,
-        grant_type: &str,
-    ) -> Result<Response<ResponseBody>, TokenError> {
-        let (time, now) = (self.services.now(), self.services.unix_seconds());
-        let lifetime = client.lifetime.unwrap_or(self.lifetime).as_secs();
-        let Granted { subject, scope, audience, family, refresh } = granted;
-        // No token outlives the user's approval.
-        let family_end = family.as_ref().map_or(u64::MAX, |family| family.expires_at);
-        let record = AccessRecord {
-            id: random_text().map_err(TokenError::unavailable)?,
-            auth_time: family.as_ref().and_then(|family| family.auth_time),
-            family: family.map(|family| family.id),
-            client_id: client.id().to_owned(),
-            credential: client.credential_fingerprint(),
-            subject,
-            scope,
-            audience,
-            issued_at: now,
-            expires_at: family_end.min(now + lifetime),
-        };
-        let token = match client.format(&record.audience) {
-            TokenFormat::Opaque => random_text().map_err(TokenError::unavailable)?,
-            TokenFormat::Jwt => self.signer.sign(&self.claims(&record), time)?,
-        };
-        // Store before responding, so that every token a client holds is known.
-        let access = NewAccess { hash: TokenHash::of(&token), record };
-        match self.services.store.issue(&access, refresh.new_token(), client.max_active_tokens, now).await? {
-            Issued::Stored => {}
-            Issued::FamilyRevoked => {
-                return Err(TokenError::new(TokenErrorKind::InvalidGrant, "The grant was revoked"));
-            }
-        }
-        let record = &access.record;
-        let extra = self.extra_parameters(&Issuance { record, grant_type })?;
+    fn token_response(&self, issued: &IssuedTokens, grant_type: &str) -> Result<Response<ResponseBody>, TokenError> {
+        let IssuedTokens { access_token, refresh_token, facts, .. } = issued;
+        let extra = self.extra_parameters(&Issuance { facts, grant_type })?;
         Ok(json(
             StatusCode::OK,
             &TokenResponse {
-                access_token: &token,
+                access_token,
                 token_type: "Bearer",
-                expires_in: record.expires_at.saturating_sub(now),
-                scope: &record.scope,
-                refresh_token: refresh.text(),
+                expires_in: facts.expires_at.as_secs().saturating_sub(facts.issued_at.as_secs()),
+                scope: &facts.scope,
+                refresh_token: refresh_token.as_deref(),
                 extra,
             },
         ))
-    }
-
-    fn claims<'t>(&'t self, record: &'t AccessRecord) -> AccessTokenClaims<'t> {
-        AccessTokenClaims {
-            iss: &self.issuer,
-            sub: &record.subject,
-            aud: &record.audience,
-            client_id: &record.client_id,
-            iat: record.issued_at,
-            exp: record.expires_at,
-            jti: &record.id,
-            scope: &record.scope,
-            auth_time: record.auth_time,
-        }
     }
 
     fn extra_parameters(&self, issuance: &Issuance<'_>) -> Result<Map<String, Value>, TokenError> {

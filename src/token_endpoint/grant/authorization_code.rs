@@ -2,12 +2,17 @@
 //!
 //! *In*: a token request with a code. *Out*: [`Granted`], within what the user approved and the client still may have.
 
-use super::{Grant, Granted, Refresh, TokenRequest, pkce::challenge_of};
+use subtle::ConstantTimeEq;
+
+use super::{Grant, Granted, PlannedRedeem, PlannedWrite, TokenRequest, pkce::challenge_of};
 use crate::token_endpoint::{
-    client::{Client, find_resource, invalid_target, secret::TokenHash},
-    endpoints::authorize::{binding, is_code_for},
+    client::{Client, find_resource, invalid_target},
+    endpoints::authorize::CODE_LIFETIME,
+    events::EventKind,
     http::error::{TokenError, TokenErrorKind},
-    store::{CodeTaken, Family},
+    record::{self, SessionRecord},
+    store::{EndSession, FindCode, SessionId, Timestamp, Written},
+    texts::Handle,
 };
 
 /// The grant `authorization_code`, with PKCE (RFC 7636). The only `code_challenge_method` is `S256`.
@@ -50,36 +55,54 @@ impl Grant for AuthorizationCodeGrant {
     }
 
     async fn decide(&self, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
-        let (client, now) = (request.client(), request.seconds());
-        let code = request.required("code")?;
-        let redirect_uri = request.parameter("redirect_uri")?;
-        // A missing verifier is treated as a wrong one. Every code has a challenge.
-        let challenge = request.parameter("code_verifier")?.and_then(challenge_of).ok_or_else(invalid)?;
-        // §4.1.3: if it is sent, it is that of the authorization request. OAuth 2.1 §4.1.3 leaves it out, because the verifier
-        // protects against a code that was issued for another redirect URI. A code without a challenge would need it.
-        if redirect_uri.is_some_and(|redirect_uri| !is_code_for(code, redirect_uri)) {
-            return Err(invalid());
+        let (client, services) = (request.client(), request.services());
+        let (code, redirect_uri) = (request.required("code")?, request.parameter("redirect_uri")?);
+        // Every code has a challenge.
+        let verifier = request.parameter("code_verifier")?;
+        let (session, code) = services.texts.read_code(code).ok_or_else(|| invalid("this is not a code"))?;
+        let find = FindCode { session, code, now: services.timestamp() };
+        let unknown = || invalid("the code is unknown or has expired, or its session has ended");
+        let found = services.store.find_code(&find).await?.ok_or_else(unknown)?;
+        let record: SessionRecord = record::read(&found.record).ok_or_else(unreadable)?;
+        // The code was issued to this client (§4.1.3), for this verifier (RFC 7636 §4.6) and this redirect URI. OAuth 2.1 §4.1.3
+        // leaves the redirect URI out, because the verifier protects against a code for another one. A code without a challenge
+        // would need it. A request that fails here can't end the session, so the thief of a code can't revoke the valid client's
+        // tokens (OAuth 2.1 §7.5.2).
+        if !record.owner.belongs_to(client) {
+            return Err(invalid("the code was issued to another client, or before its secret leaked"));
         }
-        // Checked before the code is consumed: a wrong resource must not cost the client its code.
-        client.audience(&request.resources())?;
-        // The code was issued to this client (§4.1.3) and for this verifier (RFC 7636 §4.6). A request with another binding finds
-        // no code, so a thief of the code can't revoke the tokens of the valid client.
-        let binding = binding(client.id(), &challenge);
-        let taken = request.store().take_code(&TokenHash::of(code), &binding, now).await?;
-        let CodeTaken::First(family) = taken else { return Err(invalid()) };
-        if family.credential != client.credential_fingerprint() {
-            return Err(invalid());
+        if !verifier.and_then(challenge_of).is_some_and(|challenge| is_same(&record.challenge, &challenge)) {
+            return Err(invalid("the code_verifier is missing or wrong"));
         }
-        let audience = audience(&family, client, &request.resources())?;
-        let scope = scope(&family, client, None)?;
-        let refresh = request.first_refresh(&family)?;
-        Ok(Granted { subject: family.subject.clone(), scope, audience, family: Some(family), refresh })
+        if redirect_uri.is_some_and(|sent| sent != record.redirect_uri.as_deref().unwrap_or_default()) {
+            return Err(invalid("the redirect_uri differs from that of the authorization request"));
+        }
+        if found.is_used {
+            return Err(request.end_replayed(EventKind::CodeReplayed, &record, session).await);
+        }
+        let handle = record.handle.as_deref().and_then(Handle::from_text).ok_or_else(unreadable)?;
+        // A mistake in the rest of the request must not cost the client its code.
+        let audience = audience(&record, client, &request.resources())?;
+        let scope = scope(&record, client, None)?;
+        let lifetime = CODE_LIFETIME + request.server.session_lifetime(client);
+        Ok(Granted {
+            subject: record.owner.subject.clone(),
+            scope,
+            audience,
+            write: PlannedWrite::Redeem(Box::new(PlannedRedeem {
+                session,
+                code,
+                handle,
+                expires_at: Timestamp::from_secs(record.since).saturating_add(lifetime),
+                record: SessionRecord { handle: None, ..record },
+            })),
+        })
     }
 }
 
 /// Returns the audience of the token: one that the user approved (RFC 8707 §2.2) and that the client still may have.
-pub(super) fn audience(family: &Family, client: &Client, requested: &[&str]) -> Result<String, TokenError> {
-    let mut approved = family.audiences.iter().map(String::as_str);
+pub(super) fn audience(record: &SessionRecord, client: &Client, requested: &[&str]) -> Result<String, TokenError> {
+    let mut approved = record.audiences.iter().map(String::as_str);
     let found = match requested {
         [] => approved.next(),
         [first, ..] => find_resource(approved, first),
@@ -89,13 +112,13 @@ pub(super) fn audience(family: &Family, client: &Client, requested: &[&str]) -> 
 }
 
 /// Returns the requested scopes, if the user approved them (RFC 6749 §6) and the client still may have them; all such scopes
-/// if none are requested. Others are refused or dropped, as the client is registered. The scopes of the family don't change, so
+/// if none are requested. Others are refused or dropped, as the client is registered. The scopes of the session don't change, so
 /// a later refresh can request all of them again.
-pub(super) fn scope(family: &Family, client: &Client, requested: Option<&str>) -> Result<String, TokenError> {
-    let allowed: Vec<&str> = family.scope.split(' ').filter(|name| client.may_have(name)).collect();
+pub(super) fn scope(record: &SessionRecord, client: &Client, requested: Option<&str>) -> Result<String, TokenError> {
+    let allowed: Vec<&str> = record.scope.split(' ').filter(|name| client.may_have(name)).collect();
     match requested {
         // A response without `scope` means all requested scopes (§5.1), so a token with none can't be issued.
-        None if allowed.is_empty() && !family.scope.is_empty() => {
+        None if allowed.is_empty() && !record.scope.is_empty() => {
             Err(TokenError::new(TokenErrorKind::InvalidScope, "The requested scope exceeds what may be granted"))
         }
         None => Ok(allowed.join(" ")),
@@ -103,16 +126,32 @@ pub(super) fn scope(family: &Family, client: &Client, requested: Option<&str>) -
     }
 }
 
-pub(super) fn invalid() -> TokenError {
-    TokenError::new(TokenErrorKind::InvalidGrant, "The code or refresh token is invalid")
+/// Returns the refusal. Its text is equal for every reason; events have the reason.
+pub(crate) fn invalid(reason: &'static str) -> TokenError {
+    TokenError::new(TokenErrorKind::InvalidGrant, "The code or refresh token is invalid").because(reason)
+}
+
+pub(super) fn unreadable() -> TokenError {
+    invalid("the record needs a newer version of tower-oauth")
+}
+
+/// Compares in constant time.
+fn is_same(one: &str, other: &str) -> bool {
+    one.as_bytes().ct_eq(other.as_bytes()).into()
 }
 
 impl TokenRequest<'_> {
-    /// Returns the first refresh token of a family, if the client may have one.
-    fn first_refresh(&self, family: &Family) -> Result<Refresh, TokenError> {
-        match self.refresh_tokens() {
-            Some(settings) => Refresh::first(settings.idle_end(family, self.seconds())),
-            None => Ok(Refresh::None),
+    /// Ends a session whose code or refresh token was used again. Returns the refusal.
+    pub(super) async fn end_replayed(&self, kind: EventKind, record: &SessionRecord, session: SessionId) -> TokenError {
+        let services = self.services();
+        let end = EndSession { session, now: services.timestamp(), deadline: services.deadline() };
+        match services.store.end_session(&end).await {
+            Ok(Written::Done) => {
+                self.server.report(kind, record, session);
+                invalid("it was used before")
+            }
+            Ok(Written::Late) => TokenError::late(),
+            Err(error) => error.into(),
         }
     }
 }

@@ -10,20 +10,21 @@ mod client_credentials;
 pub(crate) mod pkce;
 mod refresh_token;
 
-use std::{fmt, pin::Pin, time::SystemTime};
+use std::{any::TypeId, fmt, pin::Pin, time::SystemTime};
 
+pub(crate) use self::authorization_code::invalid as invalid_grant;
 pub use self::{
     authorization_code::AuthorizationCodeGrant, client_credentials::ClientCredentialsGrant,
     refresh_token::RefreshTokenGrant,
 };
 use crate::token_endpoint::{
-    client::{
-        Client,
-        secret::{TokenHash, random_text},
-    },
+    client::{Client, secret::TokenHash},
     endpoints::ServerState,
     http::{error::TokenError, request::Parameters},
-    store::{ErasedStore, Family, NewRefresh},
+    record::SessionRecord,
+    services::Services,
+    store::{SessionId, Timestamp},
+    texts::{Handle, PresentedRefresh},
 };
 
 /// Decides on the requests of one `grant_type`. Implement it for a grant of your own:
@@ -118,7 +119,7 @@ impl<'r> TokenRequest<'r> {
     pub fn grant_to(&self, subject: impl Into<String>) -> Result<Granted, TokenError> {
         let scope = self.client.scopes(self.parameter("scope")?)?;
         let audience = self.client.audience(&self.resources())?.to_owned();
-        Ok(Granted { subject: subject.into(), scope, audience, family: None, refresh: Refresh::None })
+        Ok(Granted { subject: subject.into(), scope, audience, write: PlannedWrite::Issue })
     }
 
     /// Returns the values of `resource` (RFC 8707 §2) and `audience`, its name in RFC 8693 §2.1.
@@ -126,18 +127,8 @@ impl<'r> TokenRequest<'r> {
         self.parameters.all("resource").chain(self.parameters.all("audience")).collect()
     }
 
-    fn store(&self) -> &'r dyn ErasedStore {
-        &*self.server.services.store
-    }
-
-    /// Returns the time of day in whole seconds, as the store counts it.
-    fn seconds(&self) -> u64 {
-        self.server.services.unix_seconds()
-    }
-
-    /// Returns the settings of refresh tokens, if this client may have any.
-    fn refresh_tokens(&self) -> Option<&'r RefreshTokenGrant> {
-        self.server.refresh_tokens(self.client)
+    fn services(&self) -> &'r Services {
+        &self.server.services
     }
 }
 
@@ -150,15 +141,12 @@ impl fmt::Debug for TokenRequest<'_> {
     }
 }
 
-/// The decision of a grant: the content of an access token, and whether a refresh token is issued too.
-#[derive(Clone)]
+/// The decision of a grant: the content of an access token, and what the token endpoint does to issue it.
 pub struct Granted {
     pub(crate) subject: String,
     pub(crate) scope: String,
     pub(crate) audience: String,
-    /// The family of the token, if a user approved it.
-    pub(crate) family: Option<Family>,
-    pub(crate) refresh: Refresh,
+    pub(crate) write: PlannedWrite,
 }
 
 impl fmt::Debug for Granted {
@@ -167,39 +155,30 @@ impl fmt::Debug for Granted {
     }
 }
 
-/// The refresh token that is issued with an access token.
-#[derive(Clone)]
-pub(crate) enum Refresh {
-    None,
-    /// The first one of a family, to store together with the access token.
-    First {
-        text: String,
-        token: NewRefresh,
-    },
-    /// The text of a successor, which [`Store::rotate`](crate::token_endpoint::Store::rotate) has stored.
-    Rotated(String),
+/// The one write that issues the tokens. Everything else was checked before.
+pub(crate) enum PlannedWrite {
+    /// An access token without a session.
+    Issue,
+    /// Uses a code.
+    Redeem(Box<PlannedRedeem>),
+    /// Uses a refresh token.
+    Refresh(Box<PlannedRefresh>),
 }
 
-impl Refresh {
-    fn first(expires_at: u64) -> Result<Self, TokenError> {
-        let text = random_text().map_err(TokenError::unavailable)?;
-        let token = NewRefresh { hash: TokenHash::of(&text), expires_at };
-        Ok(Self::First { text, token })
-    }
+pub(crate) struct PlannedRedeem {
+    pub(crate) session: SessionId,
+    pub(crate) code: TokenHash,
+    pub(crate) record: SessionRecord,
+    pub(crate) handle: Handle,
+    pub(crate) expires_at: Timestamp,
+}
 
-    pub(crate) fn text(&self) -> Option<&str> {
-        match self {
-            Self::None => None,
-            Self::First { text, .. } | Self::Rotated(text) => Some(text),
-        }
-    }
-
-    pub(crate) fn new_token(&self) -> Option<&NewRefresh> {
-        match self {
-            Self::First { token, .. } => Some(token),
-            Self::None | Self::Rotated(_) => None,
-        }
-    }
+pub(crate) struct PlannedRefresh {
+    pub(crate) presented: PresentedRefresh,
+    /// The text of the presented token.
+    pub(crate) text: String,
+    pub(crate) record: SessionRecord,
+    pub(crate) expires_at: Timestamp,
 }
 
 /// [`Grant`] as a trait object.
@@ -208,6 +187,8 @@ pub(crate) trait ErasedGrant: Send + Sync {
     fn decide<'a>(&'a self, request: &'a TokenRequest<'_>) -> GrantFuture<'a>;
     fn refresh_token_settings(&self) -> Option<&RefreshTokenGrant>;
     fn authorization_endpoint(&self) -> Option<&str>;
+    /// True for the grants of this crate, which have no effect before the write that issues the tokens.
+    fn only_reads(&self) -> bool;
 }
 
 pub(crate) type GrantFuture<'a> = Pin<Box<dyn Future<Output = Result<Granted, TokenError>> + Send + 'a>>;
@@ -227,5 +208,14 @@ impl<G: Grant> ErasedGrant for G {
 
     fn authorization_endpoint(&self) -> Option<&str> {
         Grant::authorization_endpoint(self)
+    }
+
+    fn only_reads(&self) -> bool {
+        [
+            TypeId::of::<ClientCredentialsGrant>(),
+            TypeId::of::<AuthorizationCodeGrant>(),
+            TypeId::of::<RefreshTokenGrant>(),
+        ]
+        .contains(&TypeId::of::<G>())
     }
 }

@@ -2,24 +2,21 @@
 //!
 //! *In*: a token request with a refresh token. *Out*: [`Granted`], with the successor of the refresh token.
 //!
-//! Each refresh token is used once and has one successor. If it is used again, two parties have it, so everything that was
-//! issued from the approval is revoked.
+//! The refresh tokens of public clients rotate: each is used once and has one successor. If an older one is used again, two
+//! parties have it, so the session ends.
 
 use std::time::Duration;
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-
 use super::{
-    Grant, Granted, Refresh, TokenRequest,
-    authorization_code::{audience, invalid, scope},
+    Grant, Granted, PlannedRefresh, PlannedWrite, TokenRequest,
+    authorization_code::{audience, invalid, scope, unreadable},
 };
-use crate::{
-    jws::{random, sha256},
-    token_endpoint::{
-        client::secret::TokenHash,
-        http::error::TokenError,
-        store::{Family, Rotated, Successor},
-    },
+use crate::token_endpoint::{
+    client::Client,
+    events::EventKind,
+    http::error::TokenError,
+    record::{self, SessionRecord},
+    store::{FindSession, Presented, Timestamp},
 };
 
 /// The grant `refresh_token`, and the lifetimes of refresh tokens. A client that is registered for it gets a refresh token
@@ -40,13 +37,21 @@ use crate::{
 pub struct RefreshTokenGrant {
     idle: Duration,
     pub(crate) absolute: Duration,
-    reuse_window: Duration,
+    grace: Duration,
+    rotation: Rotation,
+}
+
+/// For which clients refresh tokens are replaced when they are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rotation {
+    PublicClients,
+    AllClients,
 }
 
 impl RefreshTokenGrant {
     /// Returns the grant with the default lifetimes.
     pub fn new() -> Self {
-        Self { idle: 14 * DAY, absolute: 30 * DAY, reuse_window: Duration::ZERO }
+        Self { idle: 14 * DAY, absolute: 30 * DAY, grace: Duration::from_secs(60), rotation: Rotation::PublicClients }
     }
 
     /// Lifetime of a refresh token that is not used, in whole seconds. Default: 14 days.
@@ -60,13 +65,23 @@ impl RefreshTokenGrant {
         Self { absolute: lifetime, ..self }
     }
 
-    /// Accepts a used refresh token again within ten seconds, and returns the same successor. After the successor was used, its
-    /// predecessor is no longer accepted. This helps clients that lose a response, or that refresh concurrently.
+    /// Time in which the last refresh token gets the same successor again, as long as the successor was not used, in whole seconds.
+    /// This helps clients that lose a response, or that refresh concurrently. Default: 60 seconds. Zero turns it off.
     ///
-    /// The cost: if an attacker uses a stolen refresh token within these seconds, it is detected only when the successor is
-    /// used a second time.
-    pub fn accept_reuse_for_ten_seconds(self) -> Self {
-        Self { reuse_window: Duration::from_secs(10), ..self }
+    /// The cost: if an attacker uses a stolen refresh token within this time, that is detected only when the successor is used
+    /// a second time.
+    pub fn grace_period(self, time: Duration) -> Self {
+        Self { grace: time, ..self }
+    }
+
+    /// Replaces the refresh tokens of all clients when they are used. Default: only those of public clients, which must be
+    /// replaced (RFC 9700 §2.2.2).
+    ///
+    /// The cost: a client that loses a response later than the [grace period](Self::grace_period) loses its session. A client that
+    /// authenticates needs no rotation, because a stolen refresh token is of no use without its credential. FAPI 2.0 §5.3.2.1
+    /// forbids it.
+    pub fn rotate_for_all_clients(self) -> Self {
+        Self { rotation: Rotation::AllClients, ..self }
     }
 
     /// Returns the lifetimes, if they are a mistake.
@@ -75,9 +90,18 @@ impl RefreshTokenGrant {
         wrong.then(|| format!("idle lifetime {:?}, absolute lifetime {:?}", self.idle, self.absolute))
     }
 
-    /// Returns when a refresh token expires that is issued now.
-    pub(crate) fn idle_end(&self, family: &Family, now: u64) -> u64 {
-        family.expires_at.min(now.saturating_add(self.idle.as_secs()))
+    /// Returns when a refresh token expires that is issued or used now.
+    pub(crate) fn idle_end(&self, session_end: Timestamp, now: Timestamp) -> Timestamp {
+        session_end.min(now.saturating_add(self.idle))
+    }
+
+    pub(crate) fn grace_seconds(&self) -> u64 {
+        self.grace.as_secs()
+    }
+
+    /// True if the refresh tokens of this client are replaced when they are used.
+    pub(crate) fn rotates(&self, client: &Client) -> bool {
+        client.is_public() || self.rotation == Rotation::AllClients
     }
 }
 
@@ -97,41 +121,35 @@ impl Grant for RefreshTokenGrant {
     }
 
     async fn decide(&self, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
-        let (client, now) = (request.client(), request.seconds());
-        let token = request.required("refresh_token")?;
-        let hash = TokenHash::of(token);
-        // Check everything else before the token is consumed, so that a mistake in the request costs no token.
-        let family = request.store().find_refresh(&hash, now).await?.ok_or_else(invalid)?;
-        if family.client_id != client.id() || family.credential != client.credential_fingerprint() {
-            return Err(invalid());
+        let (client, services) = (request.client(), request.services());
+        let text = request.required("refresh_token")?;
+        let presented = services.texts.read_refresh(text).ok_or_else(|| invalid("this is not a refresh token"))?;
+        let find = FindSession { session: presented.session, presented: presented.hash, now: services.timestamp() };
+        let unknown = || invalid("the session is unknown, has expired or has ended");
+        let found = services.store.find_session(&find).await?.ok_or_else(unknown)?;
+        let record: SessionRecord = record::read(&found.record).ok_or_else(unreadable)?;
+        // Another client can't end the session.
+        if !record.owner.belongs_to(client) {
+            return Err(invalid("the refresh token was issued to another client, or before its secret leaked"));
         }
-        let scope = scope(&family, client, request.parameter("scope")?)?;
-        let audience = audience(&family, client, &request.resources())?;
-
-        let salt = random::<32>().map_err(TokenError::unavailable)?;
-        let next = derive_successor(token, &salt);
-        let successor = Successor { hash: TokenHash::of(&next), salt, expires_at: self.idle_end(&family, now) };
-        let grace = self.reuse_window.as_secs();
-        let rotated = request.store().rotate(&hash, client.id(), &successor, grace, now).await?;
-        let (family, text) = match rotated {
-            Rotated::First(family) => (family, next),
-            Rotated::Again { family, salt } => (family, derive_successor(token, &salt)),
-            Rotated::Reused | Rotated::Unknown => return Err(invalid()),
-        };
+        if found.presented == Presented::Other {
+            return Err(request.end_replayed(EventKind::ReuseDetected, &record, presented.session).await);
+        }
+        // A mistake in the rest of the request must not cost the client its token.
+        let scope = scope(&record, client, request.parameter("scope")?)?;
+        let audience = audience(&record, client, &request.resources())?;
         Ok(Granted {
-            subject: family.subject.clone(),
+            subject: record.owner.subject.clone(),
             scope,
             audience,
-            family: Some(family),
-            refresh: Refresh::Rotated(text),
+            write: PlannedWrite::Refresh(Box::new(PlannedRefresh {
+                presented,
+                text: text.to_owned(),
+                record,
+                expires_at: found.expires_at,
+            })),
         })
     }
-}
-
-/// Derives the text of a refresh token's successor from `token` and 32 random bytes. The text can be derived again, from the
-/// token, which only the client has, and the salt, which the store has.
-fn derive_successor(token: &str, salt: &[u8; 32]) -> String {
-    URL_SAFE_NO_PAD.encode(sha256([b"tower-oauth successor".as_slice(), salt, token.as_bytes()]))
 }
 
 const DAY: Duration = Duration::from_secs(86_400);

@@ -25,6 +25,8 @@ use crate::{log, token_endpoint::store::StoreError};
 pub struct TokenError {
     kind: TokenErrorKind,
     description: &'static str,
+    /// The exact reason, for events.
+    reason: Option<&'static str>,
     retry_after: Option<Duration>,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
@@ -35,6 +37,8 @@ pub struct TokenError {
 pub enum TokenErrorKind {
     /// A parameter is missing, repeated or malformed: 400 (RFC 6749 §5.2).
     InvalidRequest,
+    /// The request's body did not arrive within ten seconds: 408. The code is `invalid_request`.
+    RequestTimeout,
     /// The client is unknown, or its authentication is missing or wrong: 401 with `WWW-Authenticate` (RFC 6749 §5.2).
     InvalidClient,
     /// The code or refresh token is unknown, expired, used, revoked, or was issued to another client: 400 (RFC 6749 §5.2).
@@ -58,7 +62,7 @@ impl TokenErrorKind {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::InvalidRequest => "invalid_request",
+            Self::InvalidRequest | Self::RequestTimeout => "invalid_request",
             Self::InvalidClient => "invalid_client",
             Self::InvalidGrant => "invalid_grant",
             Self::UnauthorizedClient => "unauthorized_client",
@@ -71,6 +75,7 @@ impl TokenErrorKind {
 
     fn status(self) -> StatusCode {
         match self {
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::InvalidClient => StatusCode::UNAUTHORIZED,
             Self::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -93,12 +98,32 @@ impl TokenError {
     #[must_use]
     pub fn new(kind: TokenErrorKind, description: &'static str) -> Self {
         let retry_after = (kind.status().as_u16() >= 429).then_some(RETRY_AFTER);
-        Self { kind, description, retry_after, source: None }
+        Self { kind, description, reason: None, retry_after, source: None }
     }
 
     pub(crate) fn unavailable(source: impl Error + Send + Sync + 'static) -> Self {
         let error = Self::new(TokenErrorKind::Unavailable, "The server is temporarily unavailable");
         Self { source: Some(Arc::new(source)), ..error }
+    }
+
+    /// Sets the exact reason, which events have and the client doesn't get.
+    pub(crate) fn because(self, reason: &'static str) -> Self {
+        Self { reason: Some(reason), ..self }
+    }
+
+    /// Returns the exact reason.
+    pub(crate) fn reason(&self) -> &'static str {
+        self.reason.unwrap_or(self.description)
+    }
+
+    /// Returns the refusal of a request that the store got too late. Nothing was done, so the client may repeat it.
+    pub(crate) fn late() -> Self {
+        Self::unavailable(StoreError::not_executed("the store got to the operation after its deadline"))
+    }
+
+    /// Removes `Retry-After`, if a repeated request could end the client's session.
+    pub(crate) fn without_retry(self) -> Self {
+        Self { retry_after: None, ..self }
     }
 
     pub(crate) fn too_many_attempts(retry_after: Duration) -> Self {

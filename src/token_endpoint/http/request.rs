@@ -5,21 +5,21 @@
 //! The query of a POST is never read, because URLs are logged (RFC 6749 §2.3.1). The meaning of a parameter is not checked
 //! here.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use memchr::memchr_iter;
 use percent_encoding::percent_decode;
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, MapAccess, Visitor},
+    de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::Value;
 
 use super::error::{TokenError, TokenErrorKind};
-use crate::json::Str;
+use crate::{clock::Clock, json::Str};
 
 /// The parameters of one request, decoded. Empty values count as absent (RFC 6749 §3.2).
 #[derive(Default)]
@@ -34,19 +34,24 @@ pub(crate) enum Bodies {
 
 impl Parameters {
     /// Reads the body of a request.
-    pub(crate) async fn from_body<B>(headers: &HeaderMap, body: B, bodies: Bodies) -> Result<Self, TokenError>
+    pub(crate) async fn from_body<B>(
+        headers: &HeaderMap,
+        body: B,
+        bodies: Bodies,
+        clock: &dyn Clock,
+    ) -> Result<Self, TokenError>
     where
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
         let format = BodyFormat::of(headers, bodies)?;
-        let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|error| {
-            invalid(if error.is::<LengthLimitError>() {
-                "The request body is too large"
-            } else {
-                "The request body is incomplete"
-            })
-        })?;
-        let body: Bytes = body.to_bytes();
+        let body = tokio::select! {
+            biased;
+            body = read(body) => body?,
+            // In a block, so that no timer is created for a body that is complete.
+            () = async { clock.sleep(MAX_BODY_TIME).await } => {
+                return Err(TokenError::new(TokenErrorKind::RequestTimeout, "The request body arrived too slowly"));
+            }
+        };
         let parameters = match format {
             BodyFormat::Form => Self::from_form(&body),
             BodyFormat::Json => Self::from_json(&body),
@@ -57,7 +62,14 @@ impl Parameters {
 
     /// Reads `application/x-www-form-urlencoded` in UTF-8 (Appendix B). An invalid escape is left as it is, as in
     /// browsers.
+    ///
+    /// # Errors
+    /// There are more than [`MAX_PARAMETERS`] pairs, empty ones included, or the text is not UTF-8.
     pub(crate) fn from_form(body: &[u8]) -> Result<Self, TokenError> {
+        // Counted before anything is allocated.
+        if memchr_iter(b'&', body).count() >= MAX_PARAMETERS {
+            return Err(invalid("There are too many parameters"));
+        }
         // Checked first, because the parser replaces invalid UTF-8 by U+FFFD. `&` and `=` are never part of a longer character
         // of UTF-8. So the body is valid exactly if all names and values are.
         percent_decode(body).decode_utf8().map_err(|_| invalid("The form is not valid UTF-8"))?;
@@ -79,6 +91,11 @@ impl Parameters {
             }
         }
         Ok(())
+    }
+
+    /// Returns all names and values.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()])
     }
 
     /// Returns an optional parameter, which must not be repeated.
@@ -120,28 +137,115 @@ impl<'de> Deserialize<'de> for Parameters {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parameters, A::Error> {
-                let mut parameters = Vec::new();
-                while let Some((Str(name), value)) = map.next_entry::<Str<'de>, Value>()? {
+                let (mut parameters, mut members) = (Vec::new(), 0);
+                while let Some(Str(name)) = map.next_key()? {
+                    members += 1;
+                    let is_repeatable = REPEATABLE.contains(&&*name);
+                    let value = map.next_value_seed(ReadValue { is_repeatable })?;
+                    if members > MAX_PARAMETERS || parameters.len() + value.len() > MAX_PARAMETERS {
+                        return Err(A::Error::custom("too many members"));
+                    }
                     match value {
-                        Value::String(value) => parameters.push((name.into_owned(), value)),
-                        Value::Null => parameters.push((name.into_owned(), String::new())),
-                        Value::Array(values) if REPEATABLE.contains(&&*name) => {
-                            for value in values {
-                                let Value::String(value) = value else { return Err(A::Error::custom("not a string")) };
-                                parameters.push((name.clone().into_owned(), value));
-                            }
+                        ParameterValue::Text(value) => parameters.push((name.into_owned(), value)),
+                        ParameterValue::List(values) => {
+                            parameters.extend(values.into_iter().map(|value| (name.clone().into_owned(), value)));
                         }
-                        _ if REPEATABLE.contains(&&*name) || SINGLE.contains(&&*name) => {
+                        ParameterValue::Other if is_repeatable || SINGLE.contains(&&*name) => {
                             return Err(A::Error::custom("not a string"));
                         }
                         // An unknown parameter is ignored.
-                        _ => {}
+                        ParameterValue::Other => {}
                     }
                 }
                 Ok(Parameters(parameters))
             }
         }
         deserializer.deserialize_map(ReadObject)
+    }
+}
+
+/// The value of a member of a JSON object.
+enum ParameterValue {
+    /// A string, or an empty text for `null`.
+    Text(String),
+    List(Vec<String>),
+    /// Anything else. It is skipped without allocation.
+    Other,
+}
+
+impl ParameterValue {
+    /// Returns the number of parameters.
+    fn len(&self) -> usize {
+        match self {
+            Self::Text(_) => 1,
+            Self::List(values) => values.len(),
+            Self::Other => 0,
+        }
+    }
+}
+
+/// Reads a [`ParameterValue`]: an array only if the parameter may be repeated.
+struct ReadValue {
+    is_repeatable: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for ReadValue {
+    type Value = ParameterValue;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<ParameterValue, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ReadValue {
+    type Value = ParameterValue;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<ParameterValue, E> {
+        Ok(ParameterValue::Text(text.to_owned()))
+    }
+
+    fn visit_unit<E>(self) -> Result<ParameterValue, E> {
+        Ok(ParameterValue::Text(String::new()))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<ParameterValue, E> {
+        Ok(ParameterValue::Other)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<ParameterValue, E> {
+        Ok(ParameterValue::Other)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<ParameterValue, E> {
+        Ok(ParameterValue::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<ParameterValue, E> {
+        Ok(ParameterValue::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<ParameterValue, A::Error> {
+        if !self.is_repeatable {
+            while values.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(ParameterValue::Other);
+        }
+        let mut texts = Vec::new();
+        while let Some(Str(text)) = values.next_element()? {
+            texts.push(text.into_owned());
+            if texts.len() > MAX_PARAMETERS {
+                return Err(A::Error::custom("too many values"));
+            }
+        }
+        Ok(ParameterValue::List(texts))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<ParameterValue, A::Error> {
+        while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(ParameterValue::Other)
     }
 }
 
@@ -167,11 +271,30 @@ impl BodyFormat {
     }
 }
 
+/// Reads a whole body, up to the limit of its size.
+async fn read<B>(body: B) -> Result<Bytes, TokenError>
+where
+    B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+{
+    let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|error| {
+        invalid(if error.is::<LengthLimitError>() {
+            "The request body is too large"
+        } else {
+            "The request body is incomplete"
+        })
+    })?;
+    Ok(body.to_bytes())
+}
+
 fn invalid(description: &'static str) -> TokenError {
     TokenError::new(TokenErrorKind::InvalidRequest, description)
 }
 
 const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Maximum time until the whole body has arrived.
+const MAX_BODY_TIME: Duration = Duration::from_secs(10);
+/// Maximum number of parameters of one request.
+const MAX_PARAMETERS: usize = 100;
 const WANTS_FORM: &str = "The content type must be application/x-www-form-urlencoded";
 /// Parameters that may be repeated: `resource` (RFC 8707 §2), and `audience`, its name in RFC 8693 §2.1.
 const REPEATABLE: [&str; 2] = ["resource", "audience"];

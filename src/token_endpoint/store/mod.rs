@@ -23,7 +23,7 @@ mod postgres;
 mod redis;
 mod requests;
 
-pub(crate) use self::erased::ErasedStore;
+pub(crate) use self::erased::{ErasedStore, WatchedStore};
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]

@@ -1,0 +1,321 @@
+//! Issues tokens: makes their texts, and stores them in one write.
+//!
+//! *In*: the decision of a grant. *Out*: the tokens, which are stored; or the refusal of the store.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::ServerState;
+use crate::jws::random;
+use crate::token_endpoint::{
+    client::{Client, TokenFormat, authenticate::used_assertion, secret::TokenHash},
+    events::{Event, EventKind},
+    grant::{Granted, PlannedRedeem, PlannedRefresh, PlannedWrite, invalid_grant},
+    http::error::{TokenError, TokenErrorKind},
+    record::{self, AccessRecord, OwnerRecord, SessionRecord},
+    store::{
+        FirstRefresh, Issue, Issued, NewAccess, Partition, Redeem, Redeemed, Refresh, Refreshed, Seen, SessionId,
+        StoreError, Timestamp,
+    },
+};
+
+/// What was issued.
+pub(crate) struct IssuedTokens {
+    pub(crate) access_token: String,
+    pub(crate) refresh_token: Option<String>,
+    pub(crate) facts: TokenFacts,
+    pub(crate) session: Option<SessionId>,
+}
+
+/// What an access token says.
+#[derive(Debug)]
+pub(crate) struct TokenFacts {
+    /// `jti`.
+    pub(crate) id: String,
+    pub(crate) client_id: String,
+    pub(crate) subject: String,
+    /// The scopes, separated by spaces; may be empty.
+    pub(crate) scope: String,
+    pub(crate) audience: String,
+    pub(crate) issued_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
+    pub(crate) auth_time: Option<u64>,
+    pub(crate) acr: Option<String>,
+}
+
+/// The claims of a JWT (RFC 9068 §2.2).
+#[derive(Serialize)]
+struct AccessTokenClaims<'t> {
+    iss: &'t str,
+    sub: &'t str,
+    aud: &'t str,
+    client_id: &'t str,
+    iat: u64,
+    exp: u64,
+    jti: &'t str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    scope: &'t str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr: Option<&'t str>,
+}
+
+/// What every write of tokens has.
+struct TokenWrite<'w> {
+    client: &'w Client,
+    client_hash: TokenHash,
+    owner: TokenHash,
+    access: NewAccess,
+    seen: Option<Seen>,
+    now: Timestamp,
+    deadline: Instant,
+}
+
+impl ServerState {
+    /// Makes the tokens, and stores them before they are sent, so that every token a client holds is known.
+    pub(crate) async fn issue(
+        &self,
+        client: &Client,
+        granted: Granted,
+        seen: Option<Seen>,
+    ) -> Result<IssuedTokens, TokenError> {
+        let services = &self.services;
+        let (now, deadline) = (services.timestamp(), services.deadline());
+        let Granted { subject, scope, audience, write } = granted;
+        let scope = scope_at(client, &audience, scope)?;
+        let owner = services.texts.owner(client.id(), &subject);
+        let partition = write.partition(client, owner, seen)?;
+        let facts = self.facts(client, &write, (subject, scope, audience), partition, now)?;
+        let (access_token, access) = self.access_token(client, &write, &facts, partition)?;
+        let client_hash = services.texts.client(client.id());
+        let session = write.session_id();
+        let tokens = TokenWrite { client, client_hash, owner, access, seen, now, deadline };
+        let refresh_token = match write {
+            PlannedWrite::Issue => self.issue_alone(tokens).await.map(|()| None),
+            PlannedWrite::Redeem(planned) => self.redeem(tokens, *planned).await,
+            PlannedWrite::Refresh(planned) => self.refresh(tokens, *planned).await.map(Some),
+        }?;
+        Ok(IssuedTokens { access_token, refresh_token, facts, session })
+    }
+
+    fn facts(
+        &self,
+        client: &Client,
+        write: &PlannedWrite,
+        (subject, scope, audience): (String, String, String),
+        partition: Partition,
+        now: Timestamp,
+    ) -> Result<TokenFacts, TokenError> {
+        let end = now.saturating_add(client.lifetime.unwrap_or(self.lifetime));
+        let session = write.session();
+        Ok(TokenFacts {
+            id: self.services.texts.new_jwt_id(partition).map_err(TokenError::unavailable)?,
+            client_id: client.id().to_owned(),
+            subject,
+            scope,
+            audience,
+            issued_at: now,
+            // No token outlives its session.
+            expires_at: session.map_or(end, |(_, session_end)| end.min(session_end)),
+            auth_time: session.and_then(|(record, _)| record.auth_time),
+            acr: session.and_then(|(record, _)| record.acr.clone()),
+        })
+    }
+
+    /// Returns the text of the token, and what is stored.
+    fn access_token(
+        &self,
+        client: &Client,
+        write: &PlannedWrite,
+        facts: &TokenFacts,
+        partition: Partition,
+    ) -> Result<(String, NewAccess), TokenError> {
+        let texts = &self.services.texts;
+        let text = match client.format(&facts.audience) {
+            TokenFormat::Opaque => texts.new_access(partition).map_err(TokenError::unavailable)?.text,
+            TokenFormat::Jwt => self.signer.sign(&self.claims(facts), facts.issued_at.into())?,
+        };
+        let owner = write.session().is_none().then(|| OwnerRecord::new(client, facts.subject.clone()));
+        let record = record::write(&AccessRecord {
+            id: facts.id.clone(),
+            owner,
+            scope: facts.scope.clone(),
+            audience: facts.audience.clone(),
+            issued_at: facts.issued_at.as_secs(),
+            expires_at: facts.expires_at.as_secs(),
+        })?;
+        let hash = texts.access_hash(&text);
+        Ok((text, NewAccess { partition, hash, record, expires_at: facts.expires_at }))
+    }
+
+    fn claims<'t>(&'t self, facts: &'t TokenFacts) -> AccessTokenClaims<'t> {
+        AccessTokenClaims {
+            iss: &self.issuer,
+            sub: &facts.subject,
+            aud: &facts.audience,
+            client_id: &facts.client_id,
+            iat: facts.issued_at.as_secs(),
+            exp: facts.expires_at.as_secs(),
+            jti: &facts.id,
+            scope: &facts.scope,
+            auth_time: facts.auth_time,
+            acr: facts.acr.as_deref(),
+        }
+    }
+
+    async fn issue_alone(&self, tokens: TokenWrite<'_>) -> Result<(), TokenError> {
+        let TokenWrite { client, client_hash, owner, access, seen, now, deadline } = tokens;
+        let token_limit = client.max_active_tokens;
+        let issue = Issue { client: client_hash, owner, access, token_limit, seen, now, deadline };
+        let issued = self.services.store.issue(&issue).await;
+        // Without an assertion, a repeated request only gets another token.
+        match issued.map_err(|error| failed_write(error, seen.is_none()))? {
+            Issued::Done => Ok(()),
+            Issued::Seen => Err(used_assertion()),
+            Issued::Late => Err(TokenError::late()),
+        }
+    }
+
+    async fn redeem(&self, tokens: TokenWrite<'_>, planned: PlannedRedeem) -> Result<Option<String>, TokenError> {
+        let TokenWrite { client, client_hash, owner, access, seen, now, deadline } = tokens;
+        let PlannedRedeem { session, code, record, handle, expires_at } = planned;
+        let texts = &self.services.texts;
+        let settings = self.refresh_tokens(client);
+        let refresh = settings.map(|_| texts.first_refresh(handle)).transpose().map_err(TokenError::unavailable)?;
+        let redeem = Redeem {
+            session,
+            code,
+            record: record::write(&record)?,
+            client: client_hash,
+            subject: texts.subject(&record.owner.subject),
+            owner,
+            expires_at,
+            refresh: settings.zip(refresh.as_ref()).map(|(settings, refresh)| FirstRefresh {
+                hash: refresh.hash,
+                idle_until: settings.idle_end(expires_at, now),
+            }),
+            access,
+            token_limit: client.max_active_tokens,
+            session_limit: client.max_sessions,
+            seen,
+            now,
+            deadline,
+        };
+        let redeemed = self.services.store.redeem(&redeem).await;
+        // A code that is used again ends the session.
+        match redeemed.map_err(|error| failed_write(error, false))? {
+            Redeemed::Done => Ok(refresh.map(|refresh| refresh.text)),
+            Redeemed::Replayed => {
+                self.report(EventKind::CodeReplayed, &record, session);
+                Err(invalid_grant("the code was used before"))
+            }
+            Redeemed::Unknown => Err(invalid_grant("the session has ended")),
+            Redeemed::Seen => Err(used_assertion()),
+            Redeemed::Late => Err(TokenError::late()),
+        }
+    }
+
+    async fn refresh(&self, tokens: TokenWrite<'_>, planned: PlannedRefresh) -> Result<String, TokenError> {
+        let TokenWrite { client, client_hash, owner, access, seen, now, deadline } = tokens;
+        let PlannedRefresh { presented, text, record, expires_at } = planned;
+        let texts = &self.services.texts;
+        let settings = self
+            .refresh_tokens(client)
+            .ok_or_else(|| invalid_grant("the client may have no refresh tokens any more"))?;
+        let next = if settings.rotates(client) {
+            let salt = random().map_err(TokenError::unavailable)?;
+            Some(texts.successor(&presented, salt))
+        } else {
+            None
+        };
+        let refresh = Refresh {
+            session: presented.session,
+            presented: presented.hash,
+            successor: next.as_ref().map(|(_, successor)| *successor),
+            idle_until: settings.idle_end(expires_at, now),
+            grace: settings.grace_seconds(),
+            client: client_hash,
+            owner,
+            access,
+            token_limit: client.max_active_tokens,
+            seen,
+            now,
+            deadline,
+        };
+        let may_repeat = seen.is_none() && (next.is_none() || settings.grace_seconds() > 0);
+        let refreshed = self.services.store.refresh(&refresh).await;
+        match refreshed.map_err(|error| failed_write(error, may_repeat))? {
+            Refreshed::Done => Ok(next.map_or(text, |(next, _)| next.text)),
+            Refreshed::Again { salt } => Ok(texts.successor(&presented, salt).0.text),
+            Refreshed::Reused => {
+                self.report(EventKind::ReuseDetected, &record, presented.session);
+                Err(invalid_grant("the refresh token was used before"))
+            }
+            Refreshed::Unknown => Err(invalid_grant("the session has ended")),
+            Refreshed::Seen => Err(used_assertion()),
+            Refreshed::Late => Err(TokenError::late()),
+        }
+    }
+}
+
+impl ServerState {
+    /// Reports what has happened to a session.
+    pub(crate) fn report(&self, kind: EventKind, record: &SessionRecord, session: SessionId) {
+        self.services.emit(&Event {
+            client_id: Some(&record.owner.client_id),
+            subject: Some(&record.owner.subject),
+            session: Some(session),
+            ..Event::new(kind)
+        });
+    }
+}
+
+impl PlannedWrite {
+    /// Returns the session's record, and when it expires.
+    fn session(&self) -> Option<(&SessionRecord, Timestamp)> {
+        match self {
+            Self::Issue => None,
+            Self::Redeem(planned) => Some((&planned.record, planned.expires_at)),
+            Self::Refresh(planned) => Some((&planned.record, planned.expires_at)),
+        }
+    }
+
+    fn session_id(&self) -> Option<SessionId> {
+        match self {
+            Self::Issue => None,
+            Self::Redeem(planned) => Some(planned.session),
+            Self::Refresh(planned) => Some(planned.presented.session),
+        }
+    }
+
+    /// Returns where the access token is stored.
+    fn partition(&self, client: &Client, owner: TokenHash, seen: Option<Seen>) -> Result<Partition, TokenError> {
+        if let Some(session) = self.session_id() {
+            return Ok(session.partition());
+        }
+        // What is counted or checked in the same step must be in one partition. Everything else is spread.
+        if client.max_active_tokens.is_some() || seen.is_some() {
+            return Ok(owner.into());
+        }
+        Ok(random::<16>().map_err(TokenError::unavailable)?.into())
+    }
+}
+
+/// Returns the granted scopes that belong to this API.
+fn scope_at(client: &Client, audience: &str, granted: String) -> Result<String, TokenError> {
+    let scope = client.scope_at(audience, &granted);
+    // A response without `scope` means all requested scopes (RFC 6749 §5.1).
+    if scope.is_empty() && !granted.is_empty() {
+        return Err(TokenError::new(TokenErrorKind::InvalidScope, "The resource has none of the granted scopes"));
+    }
+    Ok(scope)
+}
+
+/// Returns the refusal after a write with an unknown outcome. `may_repeat`: a repeated request does no harm.
+fn failed_write(error: StoreError, may_repeat: bool) -> TokenError {
+    let may_repeat = may_repeat || !error.may_be_executed();
+    let error = TokenError::from(error);
+    if may_repeat { error } else { error.without_retry() }
+}

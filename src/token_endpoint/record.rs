@@ -1,0 +1,127 @@
+//! What the endpoint keeps about sessions and access tokens, as texts that a store doesn't read.
+//!
+//! *In*: what was approved or issued. *Out*: a [`Record`], and what an instance of any version reads from it.
+//!
+//! A record is a JSON object. A member that this version doesn't know is ignored. But a name in `must` that this version doesn't
+//! know restricts the token in a way that it can't enforce: then the token is inactive, or the grant is invalid. `crit` of
+//! RFC 7515 §4.1.11 is the model.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{
+    client::Client,
+    store::{Record, StoreError},
+};
+
+/// What a user has approved. It is stored with the code, and with the session without its handle.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct SessionRecord {
+    pub(crate) owner: OwnerRecord,
+    /// The scopes, separated by spaces; may be empty.
+    pub(crate) scope: String,
+    /// The resources; at least one.
+    pub(crate) audiences: Vec<String>,
+    /// When the user approved.
+    pub(crate) since: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) auth_time: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) acr: Option<String>,
+    /// The PKCE challenge.
+    pub(crate) challenge: String,
+    /// `redirect_uri` of the authorization request, if it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) redirect_uri: Option<String>,
+    /// The handle of the session's refresh tokens, until the code is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) handle: Option<String>,
+}
+
+/// Whom a session or an access token belongs to.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OwnerRecord {
+    pub(crate) client_id: String,
+    /// [`Client::credential_generation`] at that time.
+    #[serde(default)]
+    pub(crate) generation: u32,
+    /// Whether the client was public.
+    #[serde(default)]
+    pub(crate) public: bool,
+    /// `sub`: the client itself, or a user.
+    pub(crate) subject: String,
+}
+
+/// An access token, without its text.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct AccessRecord {
+    /// `jti`.
+    pub(crate) id: String,
+    /// `None` if the token belongs to a session, whose record has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) owner: Option<OwnerRecord>,
+    /// The scopes, separated by spaces; may be empty.
+    pub(crate) scope: String,
+    /// `aud`.
+    pub(crate) audience: String,
+    /// `iat`.
+    pub(crate) issued_at: u64,
+    /// `exp`.
+    pub(crate) expires_at: u64,
+}
+
+/// What every record begins with.
+#[derive(Serialize)]
+struct Written<'c, T> {
+    /// The version that wrote the record. Only for people who look into a store.
+    v: u32,
+    #[serde(flatten)]
+    content: &'c T,
+}
+
+/// The members that are read before all others.
+#[derive(Deserialize)]
+struct Head {
+    /// Members, or values of members, that a reader must understand.
+    #[serde(default)]
+    must: Vec<String>,
+}
+
+impl OwnerRecord {
+    pub(crate) fn new(client: &Client, subject: String) -> Self {
+        Self {
+            client_id: client.id().to_owned(),
+            generation: client.credential_generation(),
+            public: client.is_public(),
+            subject,
+        }
+    }
+
+    /// True if what was issued to this owner is still valid: the client is the same, no leaked secret was replaced since, and it
+    /// did not become a public one.
+    pub(crate) fn belongs_to(&self, client: &Client) -> bool {
+        self.client_id == client.id()
+            && self.generation == client.credential_generation()
+            && self.public == client.is_public()
+    }
+}
+
+/// Writes a record.
+pub(crate) fn write(content: &impl Serialize) -> Result<Record, StoreError> {
+    let text = serde_json::to_string(&Written { v: VERSION, content });
+    let text = text.map_err(|error| StoreError::not_executed("a record could not be written").with_source(error))?;
+    Ok(Record::from(text))
+}
+
+/// Reads a record. `None` if this version can't read it, or must understand what it doesn't know.
+pub(crate) fn read<T: DeserializeOwned>(record: &Record) -> Option<T> {
+    // Twice, because a flattened member has no numbers with serde_json's arbitrary_precision.
+    let head: Head = serde_json::from_str(record.as_str()).ok()?;
+    if !head.must.iter().all(|name| UNDERSTOOD.contains(&name.as_str())) {
+        return None;
+    }
+    serde_json::from_str(record.as_str()).ok()
+}
+
+const VERSION: u32 = 1;
+/// The names in `must` that this version understands.
+const UNDERSTOOD: [&str; 0] = [];

@@ -1,0 +1,236 @@
+//! The texts of codes and tokens, and the hashes by which a store finds them.
+//!
+//! *In*: random bytes, or the text in a request. *Out*: a text for the client, and hashes for the store.
+//!
+//! | text | bytes |
+//! |---|---|
+//! | refresh token | the session's handle (16), a secret (32) |
+//! | code, opaque access token | the partition (16), a secret (32) |
+//! | `jti` of a JWT | the partition (16), random (16) |
+//!
+//! A session's id, which is its partition, is a hash of its handle. So a code or an access token says where its session is, but
+//! only who has a refresh token can present the handle, with which any wrong secret ends the session.
+//!
+//! Every hash contains the issuer: two issuers that share a store don't know each other's texts.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Deserialize;
+
+use super::{
+    client::secret::TokenHash,
+    store::{Partition, SessionId, Successor},
+};
+use crate::jws::{NoRandomness, random, sha256};
+
+/// Makes and reads the texts of one issuer.
+pub(crate) struct Texts {
+    /// A hash of the issuer, which is part of every other hash.
+    issuer: [u8; 32],
+}
+
+/// What a hash is of. The same text has another hash for each kind.
+#[derive(Debug, Clone, Copy)]
+enum HashKind {
+    Access,
+    Attempt,
+    Client,
+    Code,
+    Issuer,
+    Owner,
+    Refresh,
+    Seen,
+    Session,
+    Subject,
+    Successor,
+}
+
+/// A new code or token: its text for the client, and what a store finds it by.
+pub(crate) struct NewText<I> {
+    pub(crate) text: String,
+    pub(crate) id: I,
+    pub(crate) hash: TokenHash,
+}
+
+/// A refresh token in a request.
+pub(crate) struct PresentedRefresh {
+    pub(crate) session: SessionId,
+    pub(crate) hash: TokenHash,
+    handle: Handle,
+    secret: [u8; 32],
+}
+
+/// The part of a refresh token that stays the same in a session.
+#[derive(Clone, Copy)]
+pub(crate) struct Handle([u8; 16]);
+
+impl Handle {
+    pub(crate) fn generate() -> Result<Self, NoRandomness> {
+        random().map(Self)
+    }
+
+    pub(crate) fn to_text(self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok().map(Self)
+    }
+}
+
+impl Texts {
+    pub(crate) fn new(issuer: &str) -> Self {
+        Self { issuer: sha256([b"tower-oauth issuer".as_slice(), issuer.as_bytes()]) }
+    }
+
+    /// Makes a code for the session of this handle.
+    pub(crate) fn new_code(&self, handle: Handle) -> Result<NewText<SessionId>, NoRandomness> {
+        let id = self.session(handle);
+        let text = encode(id.as_bytes(), &random::<32>()?);
+        Ok(NewText { hash: self.hash(HashKind::Code, &[text.as_bytes()]), text, id })
+    }
+
+    /// Reads a code. The store decides whether it exists.
+    pub(crate) fn read_code(&self, text: &str) -> Option<(SessionId, TokenHash)> {
+        let (id, _) = decode(text)?;
+        Some((SessionId::from(id), self.hash(HashKind::Code, &[text.as_bytes()])))
+    }
+
+    /// Makes the first refresh token of a session.
+    pub(crate) fn first_refresh(&self, handle: Handle) -> Result<NewText<SessionId>, NoRandomness> {
+        Ok(self.refresh(handle, &random()?))
+    }
+
+    /// Reads a refresh token. The store decides whether it exists.
+    pub(crate) fn read_refresh(&self, text: &str) -> Option<PresentedRefresh> {
+        let (handle, secret) = decode(text)?;
+        let handle = Handle(handle);
+        Some(PresentedRefresh {
+            session: self.session(handle),
+            hash: self.hash(HashKind::Refresh, &[&secret]),
+            handle,
+            secret,
+        })
+    }
+
+    /// Makes the successor of a refresh token from 32 random bytes.
+    pub(crate) fn successor(&self, presented: &PresentedRefresh, salt: [u8; 32]) -> (NewText<SessionId>, Successor) {
+        let secret = self.hash(HashKind::Successor, &[&salt, &presented.secret]);
+        let next = self.refresh(presented.handle, secret.as_bytes());
+        let successor = Successor { hash: next.hash, salt };
+        (next, successor)
+    }
+
+    /// Makes an opaque access token.
+    pub(crate) fn new_access(&self, partition: Partition) -> Result<NewText<Partition>, NoRandomness> {
+        let text = encode(partition.as_bytes(), &random::<32>()?);
+        Ok(NewText { hash: self.access_hash(&text), text, id: partition })
+    }
+
+    /// Makes the `jti` of a JWT, which contains the partition.
+    pub(crate) fn new_jwt_id(&self, partition: Partition) -> Result<String, NoRandomness> {
+        Ok(encode(partition.as_bytes(), &random::<16>()?))
+    }
+
+    /// Reads an access token: opaque, or a JWT whose signature is not checked, because the store finds only whole texts.
+    pub(crate) fn read_access(&self, text: &str) -> Option<(Partition, TokenHash)> {
+        let partition = match text.split_once('.') {
+            Some((_, rest)) => partition_of_jwt(rest)?,
+            None => decode(text)?.0,
+        };
+        Some((Partition::from(partition), self.access_hash(text)))
+    }
+
+    pub(crate) fn access_hash(&self, text: &str) -> TokenHash {
+        self.hash(HashKind::Access, &[text.as_bytes()])
+    }
+
+    pub(crate) fn client(&self, client_id: &str) -> TokenHash {
+        self.hash(HashKind::Client, &[client_id.as_bytes()])
+    }
+
+    pub(crate) fn subject(&self, subject: &str) -> TokenHash {
+        self.hash(HashKind::Subject, &[subject.as_bytes()])
+    }
+
+    pub(crate) fn owner(&self, client_id: &str, subject: &str) -> TokenHash {
+        self.hash(HashKind::Owner, &[client_id.as_bytes(), subject.as_bytes()])
+    }
+
+    /// Returns the hash of a client assertion's `jti`.
+    pub(crate) fn seen(&self, client_id: &str, jwt_id: &str) -> TokenHash {
+        self.hash(HashKind::Seen, &[client_id.as_bytes(), jwt_id.as_bytes()])
+    }
+
+    /// Returns the hash of a request, to recognize its repetition.
+    pub(crate) fn attempt<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> TokenHash {
+        let texts: Vec<&[u8]> = texts.into_iter().map(str::as_bytes).collect();
+        self.hash(HashKind::Attempt, &texts)
+    }
+
+    pub(crate) fn issuer(&self) -> TokenHash {
+        self.hash(HashKind::Issuer, &[])
+    }
+
+    fn session(&self, handle: Handle) -> SessionId {
+        SessionId::from(first_half(self.hash(HashKind::Session, &[&handle.0])))
+    }
+
+    fn refresh(&self, handle: Handle, secret: &[u8; 32]) -> NewText<SessionId> {
+        NewText {
+            text: encode(&handle.0, secret),
+            id: self.session(handle),
+            hash: self.hash(HashKind::Refresh, &[secret]),
+        }
+    }
+
+    /// Hashes the parts with their lengths, so that different lists have different hashes.
+    fn hash(&self, kind: HashKind, parts: &[&[u8]]) -> TokenHash {
+        let mut bytes = Vec::with_capacity(256);
+        bytes.extend_from_slice(&self.issuer);
+        bytes.push(kind as u8);
+        for part in parts {
+            bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(part);
+        }
+        TokenHash::from(sha256([bytes.as_slice()]))
+    }
+}
+
+impl From<TokenHash> for Partition {
+    /// Returns the partition of an owner's access tokens.
+    fn from(owner: TokenHash) -> Self {
+        Self::from(first_half(owner))
+    }
+}
+
+fn first_half(hash: TokenHash) -> [u8; 16] {
+    let [first, _] = hash.as_bytes().as_chunks::<16>().0 else { return [0; 16] };
+    *first
+}
+
+fn encode(first: &[u8; 16], rest: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode([first.as_slice(), rest].concat())
+}
+
+/// Splits a text into its first 16 bytes and the 32 bytes after them.
+fn decode(text: &str) -> Option<([u8; 16], [u8; 32])> {
+    // A fixed buffer, because the text may be of any length.
+    let mut bytes = [0; 48];
+    let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+    let (first, rest) = bytes.get(..length)?.split_first_chunk::<16>()?;
+    Some((*first, rest.try_into().ok()?))
+}
+
+/// Returns the partition in the `jti` of a JWT, from the part of its text after the first dot.
+fn partition_of_jwt(rest: &str) -> Option<[u8; 16]> {
+    #[derive(Deserialize)]
+    struct Claims<'t> {
+        #[serde(borrow)]
+        jti: std::borrow::Cow<'t, str>,
+    }
+    let payload = URL_SAFE_NO_PAD.decode(rest.split('.').next()?).ok()?;
+    let claims: Claims<'_> = serde_json::from_slice(&payload).ok()?;
+    let mut bytes = [0; 32];
+    let length = URL_SAFE_NO_PAD.decode_slice(claims.jti.as_bytes(), &mut bytes).ok()?;
+    bytes.get(..length)?.first_chunk::<16>().copied()
+}
