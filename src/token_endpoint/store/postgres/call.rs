@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use sqlx::{
-    Error, PgConnection,
+    Error, Executor as _, PgConnection,
     postgres::{PgArguments, PgRow},
     query::Query,
 };
@@ -84,15 +84,16 @@ impl Call {
         match protocol {
             Protocol::Prepared => {
                 let text = self.select(schema, |number, _| format!("${number}"));
-                self.arguments
-                    .into_iter()
-                    .fold(sqlx::query(&text), |query, argument| bind(query, argument, deadline))
-                    .fetch_all(connection)
-                    .await
+                let mut query = sqlx::query(&text);
+                for argument in self.arguments {
+                    query = bind(query, argument, deadline);
+                }
+                connection.fetch_all(query).await
             }
             Protocol::SelfContained { timeout } => {
                 let select = self.select(schema, |_, argument| literal(argument, deadline));
-                sqlx::raw_sql(&format!("{}{select}", own_settings(timeout))).fetch_all(connection).await
+                let text = format!("{}{select}", own_settings(timeout));
+                connection.fetch_all(sqlx::raw_sql(&text)).await
             }
         }
     }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions as _, Connection as _, Error, PgConnection, Row as _,
+    ConnectOptions as _, Connection as _, Error, Executor as _, PgConnection, Row as _,
     postgres::{PgConnectOptions, PgDatabaseError, PgRow, PgSeverity},
 };
 use tokio::{
@@ -196,8 +196,8 @@ impl Shared {
         }
         let mut connection = self.options.connect().await?;
         let sent = Instant::now();
-        let rows =
-            sqlx::raw_sql(&self.schema.sql(r#"SELECT "tower_oauth".clock()"#)).fetch_all(&mut connection).await?;
+        let text = self.schema.sql(r#"SELECT "tower_oauth".clock()"#);
+        let rows = connection.fetch_all(sqlx::raw_sql(&text)).await?;
         self.learn(sent, &rows);
         Ok(connection)
     }

@@ -10,7 +10,11 @@ BEGIN
         RETURN 'late';
     END IF;
     INSERT INTO "tower_oauth".sessions (id, code, client, subject, record, expires_at, last_used_at)
-        VALUES (session, its_code, its_client, its_subject, its_record, until, moment);
+        VALUES (session, its_code, its_client, its_subject, its_record, until, moment)
+        -- A call that is repeated stores the same code.
+        ON CONFLICT (id) DO UPDATE SET code = its_code, client = its_client, subject = its_subject, record = its_record,
+                expires_at = until, last_used_at = moment
+            WHERE NOT sessions.redeemed;
     RETURN 'done';
 END $$;
 
@@ -224,14 +228,16 @@ BEGIN
     END IF;
     INSERT INTO "tower_oauth".keys AS k (issuer, key, key_id, jwk, since, withdrawn, expires_at)
         VALUES (its_issuer, sha256(its_key_id), its_key_id, '', moment, true, until)
-        ON CONFLICT (issuer, key) DO UPDATE SET jwk = '', withdrawn = true, expires_at = until;
+        -- A key that was withdrawn for a longer time stays withdrawn for it.
+        ON CONFLICT (issuer, key) DO UPDATE SET jwk = '', withdrawn = true,
+                expires_at = CASE WHEN k.withdrawn THEN greatest(k.expires_at, until) ELSE until END;
     RETURN 'done';
 END $$;
 
 CREATE FUNCTION "tower_oauth".list_keys(its_issuer bytea, moment bigint)
 RETURNS TABLE (its_key_id bytea, its_jwk bytea, its_since bigint) LANGUAGE sql STABLE AS $$
     SELECT key_id, jwk, since FROM "tower_oauth".keys
-        WHERE issuer = its_issuer AND NOT withdrawn AND moment < expires_at ORDER BY since, key_id
+        WHERE issuer = its_issuer AND NOT withdrawn AND moment < expires_at ORDER BY key_id
 $$;
 
 -- Writes a row that is deleted with the next expired ones.
