@@ -53,13 +53,13 @@ mod forgeries;
 mod issuer;
 #[cfg(feature = "token-endpoint")]
 mod store_conformance;
+#[cfg(feature = "token-endpoint")]
+mod store_requests;
 mod test_request;
 mod test_token;
 mod token_builder;
 mod vectors;
 
-#[cfg(feature = "token-endpoint")]
-pub use self::store_conformance::store_conformance;
 pub use self::{
     clock::ManualClock,
     forgeries::Forgery,
@@ -69,3 +69,5 @@ pub use self::{
     token_builder::TokenBuilder,
     vectors::{open_jws, open_jws_with_secret},
 };
+#[cfg(feature = "token-endpoint")]
+pub use self::{store_conformance::store_conformance, store_requests::StoreRequests};

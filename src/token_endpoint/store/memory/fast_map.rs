@@ -51,10 +51,9 @@ impl Hasher for FastHasher {
 
 /// Returns a value in which each bit depends on all bits of the input: both halves of a product of 128 bits.
 fn mix(value: u64) -> u64 {
-    let [low @ .., _, _, _, _, _, _, _, _] = (u128::from(value) * u128::from(MULTIPLIER)).to_le_bytes();
     let product = u128::from(value) * u128::from(MULTIPLIER);
-    let high = u64::try_from(product >> 64).unwrap_or_default();
-    u64::from_le_bytes(low) ^ high
+    let half = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).unwrap_or_default();
+    half(product) ^ half(product >> 64)
 }
 
 /// An odd number with as many ones as zeros: 2^64 divided by the golden ratio.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::token_endpoint::client::secret::TokenHash;
 
-pub(super) struct Session {
+pub(super) struct SessionRow {
     code: TokenHash,
     pub(super) record: Record,
     client: TokenHash,
@@ -46,7 +46,7 @@ struct LastToken {
     used_at: Timestamp,
 }
 
-impl Session {
+impl SessionRow {
     pub(super) fn holder(&self) -> Holder {
         Holder { client: self.client, subject: Some(self.subject) }
     }
@@ -94,10 +94,8 @@ impl RefreshState {
 impl State {
     pub(super) fn add_code(&mut self, request: &AddCode) -> Result<(), StoreError> {
         let AddCode { session: id, code, record, client, subject, expires_at, now, .. } = request;
-        // A repeated call stores the same code.
-        self.end_session(*id);
         let number = self.next_number();
-        let session = Session {
+        let session = SessionRow {
             code: *code,
             record: record.clone(),
             client: *client,
@@ -109,6 +107,8 @@ impl State {
             redeemed: None,
         };
         self.places.check(session.holder(), session.places())?;
+        // A repeated call stores the same code.
+        self.end_session(*id);
         self.places.take(session.holder(), session.places());
         self.by_client.insert((*client, *id));
         self.by_subject.insert((*subject, *id));
@@ -195,7 +195,7 @@ impl State {
         let ids = index.range((first, Bound::Included((hash, SessionId::from([u8::MAX; 16]))))).map(|(_, id)| *id);
         let listed = ids.filter_map(|id| {
             let found = self.sessions.get(&id).filter(|found| request.now < found.expires_at)?;
-            let Session { record, last_used_at, .. } = found;
+            let SessionRow { record, last_used_at, .. } = found;
             let is_redeemed = found.redeemed.is_some();
             Some(ListedSession { id, record: record.clone(), is_redeemed, last_used_at: *last_used_at })
         });

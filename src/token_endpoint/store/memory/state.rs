@@ -13,12 +13,12 @@ use super::{
     fast_map::FastMap,
     places::{Holder, Places},
     published::PublishedKeys,
-    sessions::Session,
+    sessions::SessionRow,
 };
 use crate::token_endpoint::client::secret::TokenHash;
 
 pub(super) struct State {
-    pub(super) sessions: FastMap<SessionId, Session>,
+    pub(super) sessions: FastMap<SessionId, SessionRow>,
     access: FastMap<TokenHash, Access>,
     seen: FastMap<TokenHash, SeenEntry>,
     pub(super) keys: PublishedKeys,
