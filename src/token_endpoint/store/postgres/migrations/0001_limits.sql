@@ -65,6 +65,7 @@ DECLARE
     expired bigint[];
     oldest bigint[] := '{}';
     excess bigint;
+    victim bigint;
     deleted bigint := 0;
 BEGIN
     IF most IS NOT NULL THEN
@@ -76,13 +77,11 @@ BEGIN
             oldest := ARRAY (SELECT number FROM "tower_oauth".access_tokens
                 WHERE owner = its_owner AND number > settled.evicted AND moment < expires_at ORDER BY number LIMIT excess);
         END IF;
-        IF cardinality(expired) + cardinality(oldest) > 0 THEN
-            PERFORM FROM "tower_oauth".access_tokens
-                WHERE owner = its_owner AND number = ANY (expired || oldest) ORDER BY number FOR UPDATE;
-            DELETE FROM "tower_oauth".access_tokens WHERE owner = its_owner AND number = ANY (expired || oldest);
+        FOR victim IN SELECT unnest(expired || oldest) ORDER BY 1 LOOP
+            DELETE FROM "tower_oauth".access_tokens WHERE owner = its_owner AND number = victim;
             -- A row that another transaction has deleted is in "removals".
-            GET DIAGNOSTICS deleted = ROW_COUNT;
-        END IF;
+            deleted := deleted + CASE WHEN FOUND THEN 1 ELSE 0 END;
+        END LOOP;
         UPDATE "tower_oauth".owners SET tokens = tokens + 1 - deleted,
                 evicted = greatest(evicted, oldest[cardinality(oldest)]),
                 kept_until = greatest(kept_until, "tower_oauth".rounded_up(until))
@@ -97,9 +96,9 @@ CREATE FUNCTION "tower_oauth".rounded_up(moment bigint) RETURNS bigint LANGUAGE 
     SELECT CASE WHEN moment > 9000000000000000000 THEN moment ELSE moment / 3600 * 3600 + 7200 END
 $$;
 
--- Ends the oldest sessions of an owner, so that there is a place for a new one. The caller holds the owner's lock.
-CREATE FUNCTION "tower_oauth".make_place_for_session(its_owner bytea, until bigint, most bigint, moment bigint)
-RETURNS void LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
+-- Counts a new session of an owner. Returns the sessions that must end for it. The caller holds the owner's lock.
+CREATE FUNCTION "tower_oauth".count_session(its_owner bytea, until bigint, most bigint, moment bigint)
+RETURNS bytea[] LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
 DECLARE
     settled "tower_oauth".owners;
     adopted bigint;
@@ -122,7 +121,5 @@ BEGIN
     UPDATE "tower_oauth".owners SET sessions = sessions + adopted + 1,
             kept_until = greatest(kept_until, "tower_oauth".rounded_up(until))
         WHERE owner = its_owner;
-    IF cardinality(expired) + cardinality(oldest) > 0 THEN
-        PERFORM "tower_oauth".drop_sessions(expired || oldest);
-    END IF;
+    RETURN expired || oldest;
 END $$;

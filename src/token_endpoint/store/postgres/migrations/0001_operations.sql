@@ -26,6 +26,7 @@ CREATE FUNCTION "tower_oauth".redeem(
 DECLARE
     outcome text := 'unknown';
     found_session "tower_oauth".sessions;
+    excess bytea[];
 BEGIN
     IF "tower_oauth".clock() >= deadline THEN
         RETURN 'late';
@@ -46,7 +47,10 @@ BEGIN
         PERFORM "tower_oauth".drop_sessions(ARRAY[session]);
     ELSIF outcome = 'done' THEN
         IF session_limit IS NOT NULL THEN
-            PERFORM "tower_oauth".make_place_for_session(its_owner, until, session_limit, moment);
+            excess := "tower_oauth".count_session(its_owner, until, session_limit, moment);
+            IF cardinality(excess) > 0 THEN
+                PERFORM "tower_oauth".drop_sessions(excess);
+            END IF;
         END IF;
         UPDATE "tower_oauth".sessions SET redeemed = true, client = its_client, subject = its_subject, record = its_record,
                 expires_at = until, last_used_at = moment, current_token = its_refresh, idle_until = its_idle_until,
