@@ -20,7 +20,7 @@ use tower_oauth::{
     keys::{Algorithm, PrivateKey},
     token_endpoint::{
         AuthorizationCodeGrant, AuthorizationRequest, Client, ClientCredential, ClientCredentialsGrant, ClientSecret,
-        Clients, RefreshTokenGrant, TokenEndpoint, TokenFormat,
+        Clients, DenialReason, RefreshTokenGrant, TokenEndpoint, TokenFormat,
     },
 };
 
@@ -50,7 +50,7 @@ async fn submit(request: AuthorizationRequest, Form(form): Form<HashMap<String, 
     let field = |name: &str| form.get(name).map_or("", String::as_str);
     match (field("answer"), field("name"), field("password")) {
         ("allow", "ada", "correct horse") => request.approve("ada", ["profile"]).await.into_response(),
-        ("deny", ..) => request.deny().into_response(),
+        ("deny", ..) => request.deny(DenialReason::AccessDenied).into_response(),
         _ => page(StatusCode::FORBIDDEN, "Name or password is wrong"),
     }
 }

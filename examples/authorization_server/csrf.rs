@@ -3,14 +3,13 @@
 //! A cookie identifies the browser. The form contains a code that only this server can compute, from the cookie and from the
 //! request. Therefore another site can post neither a form of its own nor a form that this server issued to that site.
 //!
-//! Nothing is stored, and the key is derived from the signing key. Therefore instances with the same signing key accept each
+//! Nothing is stored, and the key is derived from the oldest signing key. Therefore instances with the same key accept each
 //! other's forms, also after a restart.
 
 use aws_lc_rs::{error::Unspecified, hmac, rand};
 use axum::http::{HeaderMap, HeaderValue, header};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use cookie::{Cookie, SameSite};
-use tower_oauth::{ConfigError, keys::PrivateKey};
 
 pub(crate) struct Csrf {
     key: hmac::Key,
@@ -19,13 +18,14 @@ pub(crate) struct Csrf {
 }
 
 impl Csrf {
-    pub(crate) fn new(key: &PrivateKey, issuer: &str) -> Result<Self, ConfigError> {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose_pkcs8_pem()?.as_bytes());
+    /// `secret`: a signing key in PEM.
+    pub(crate) fn new(secret: &str, issuer: &str) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
         let key = hmac::sign(&key, b"the forms of authorization_server");
         let https = issuer.starts_with("https:");
         // With the prefix `__Host-`, browsers accept the cookie only with `Secure`, and send it only to this host.
         let cookie = if https { "__Host-authorize" } else { "authorize" };
-        Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()), cookie, https })
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()), cookie, https }
     }
 
     /// Returns the code for a form, and the cookie to set if the browser has none.

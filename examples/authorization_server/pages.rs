@@ -46,8 +46,8 @@ impl Problem {
 
 /// Returns the page for login and consent.
 ///
-/// The browser posts the form to the page's own URL, whose query contains the request. After a problem the form contains the
-/// name that the user typed.
+/// The browser posts the form to the page's own URL, whose query contains the request. The form contains the name
+/// that the client expects, or after a problem the name that the user typed.
 pub(crate) fn consent(
     request: &AuthorizationRequest,
     client: &str,
@@ -56,7 +56,8 @@ pub(crate) fn consent(
 ) -> Response {
     let client = Escaped(client);
     let (mut alert, mut error, mut focus) = (String::new(), "", ["", ""]);
-    let typed = problem.filter(|(problem, _)| !matches!(problem, Problem::InvalidForm)).map_or("", |(_, name)| name);
+    let typed = problem.filter(|(problem, _)| !matches!(problem, Problem::InvalidForm)).map(|(_, name)| name);
+    let typed = typed.or(request.login_hint()).unwrap_or_default();
     let problem = problem.map(|(problem, _)| problem);
     if let Some(problem) = problem {
         let text = problem.text();

@@ -7,17 +7,18 @@ use tokio::net::TcpListener;
 use tower_oauth::{
     keys::{Algorithm, PrivateKey},
     token_endpoint::{
-        AuthorizationCodeGrant, Client, ClientCredentialsGrant, Clients, RefreshTokenGrant, TokenEndpoint,
+        AuthorizationCodeGrant, Client, ClientCredentialsGrant, Clients, RefreshTokenGrant, SigningKeys, TokenEndpoint,
     },
 };
 
 use crate::{
-    Host,
+    authorize::Host,
     clients::{self, Registered},
     csrf::Csrf,
     log::start_log,
     mistakes::Mistakes,
     signing_key,
+    signing_keys::KeyFolder,
     store::Store,
     users::Users,
 };
@@ -28,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) host: Host,
     /// The path of the page for login and consent.
     pub(crate) page_path: String,
+    /// The folder of signing keys, if there is one.
+    pub(crate) key_folder: Option<KeyFolder>,
     /// Describes the server in one line, without secrets.
     pub(crate) summary: String,
 }
@@ -42,18 +45,21 @@ pub(crate) async fn read() -> Result<Settings, Mistakes> {
         file.as_deref().map(|file| clients::read(file, &mut mistakes)).unwrap_or_default();
     let users = read_users(&clients, &mut mistakes);
     let store = Store::read(&mut mistakes).await;
-    let (algorithm, key) = read_signing_key(&mut mistakes, &store, file.as_deref());
+    let (algorithm, keys) = read_signing_keys(&mut mistakes, &store, file.as_deref());
     let listening =
         if issuer == format!("http://{address}") { String::new() } else { format!(", listening on {address}") };
     let summary = format!("{issuer} ({algorithm}, store: {}, {} clients{listening})", store.name(), clients.len());
     // A placeholder for each wrong setting, so that the other settings are checked too.
     let clients = Clients::new(if mistakes.is_empty() { clients } else { Vec::new() });
     let clients = mistakes.check(|_| "CLIENTS", clients);
-    let csrf = key.as_ref().and_then(|key| mistakes.check(|_| "SIGNING_KEY", Csrf::new(key, &issuer)));
+    let csrf = keys.as_ref().map(|keys| Csrf::new(&keys.secret, &issuer));
     let page = format!("{}/authorize", issuer.trim_end_matches('/'));
     let page_path = page.parse::<Uri>().map(|page| page.path().to_owned()).unwrap_or_default();
-    let key = key.or_else(|| PrivateKey::generate(Algorithm::ES256).ok());
-    let builder = key.zip(clients).map(|(key, clients)| TokenEndpoint::builder(issuer, key, clients));
+    let (keys, key_folder) = match keys {
+        Some(keys) => (Some(keys.signing), keys.folder),
+        None => (PrivateKey::generate(Algorithm::ES256).ok().map(SigningKeys::new), None),
+    };
+    let builder = keys.zip(clients).map(|(keys, clients)| TokenEndpoint::builder(issuer, keys, clients));
     let endpoint = builder.and_then(|builder| {
         // Many clients look for the metadata only at this address.
         let builder = store.add_to(builder).scopes_supported(scopes).metadata_at_openid_configuration();
@@ -64,7 +70,7 @@ pub(crate) async fn read() -> Result<Settings, Mistakes> {
     match (listener, endpoint, csrf) {
         (Some(listener), Some(endpoint), Some(csrf)) if mistakes.is_empty() => {
             let host = Host { endpoint, users: Arc::new(users), csrf: Arc::new(csrf), names: Arc::new(names) };
-            Ok(Settings { listener, host, page_path, summary })
+            Ok(Settings { listener, host, page_path, key_folder, summary })
         }
         _ => Err(mistakes),
     }
@@ -97,23 +103,42 @@ fn read_users(clients: &[Client], mistakes: &mut Mistakes) -> Users {
     Users::read(&users, clients, mistakes)
 }
 
-fn read_signing_key(mistakes: &mut Mistakes, store: &Store, clients: Option<&str>) -> (Algorithm, Option<PrivateKey>) {
+/// The keys of this instance.
+pub(crate) struct Keys {
+    pub(crate) signing: SigningKeys,
+    /// The oldest key in PEM. Instances with the same one accept each other's forms.
+    pub(crate) secret: String,
+    pub(crate) folder: Option<KeyFolder>,
+}
+
+fn read_signing_keys(mistakes: &mut Mistakes, store: &Store, clients: Option<&str>) -> (Algorithm, Option<Keys>) {
     let name = mistakes.optional("SIGNING_ALG").unwrap_or_else(|| "ES256".to_owned());
     let algorithm = ALGORITHMS.into_iter().find(|algorithm| algorithm.as_str() == name);
     let Some(algorithm) = algorithm else {
         mistakes.add("SIGNING_ALG", format_args!("{name:?} is none of ES256, RS256, PS256 and EdDSA"));
         return (Algorithm::ES256, None);
     };
-    // With a durable store, all instances need the same key, also after a restart. So the key is in a file.
+    if let Some(folder) = mistakes.optional("SIGNING_KEYS") {
+        if env::var_os("SIGNING_KEY").is_some() {
+            mistakes.add("SIGNING_KEYS", "SIGNING_KEY is set as well; give only one of them");
+        }
+        return (algorithm, KeyFolder::read(&folder, algorithm, mistakes));
+    }
+    // With a durable store, the forms and tokens of an instance are valid after a restart. So the key is in a file.
     let file_of_clients = || Some(format!("{}.{}.pem", clients?, algorithm.as_str().to_lowercase()));
     let file = mistakes.optional("SIGNING_KEY").or_else(|| if store.is_durable() { file_of_clients() } else { None });
-    let key = match file {
+    let (setting, key) = match file {
         Some(file) => {
-            signing_key::load_or_create(&file, algorithm).map_err(|found| mistakes.add("SIGNING_KEY", found)).ok()
+            let key = signing_key::load_or_create(&file, algorithm);
+            ("SIGNING_KEY", key.map_err(|found| mistakes.add("SIGNING_KEY", found)).ok())
         }
-        None => mistakes.check(|_| "SIGNING_ALG", PrivateKey::generate(algorithm)),
+        None => ("SIGNING_ALG", mistakes.check(|_| "SIGNING_ALG", PrivateKey::generate(algorithm))),
     };
-    (algorithm, key)
+    let keys = key.and_then(|key| {
+        let secret = mistakes.check(|_| setting, key.expose_pkcs8_pem())?;
+        Some(Keys { signing: SigningKeys::new(key), secret, folder: None })
+    });
+    (algorithm, keys)
 }
 
 const ALGORITHMS: [Algorithm; 4] = [Algorithm::ES256, Algorithm::RS256, Algorithm::PS256, Algorithm::EdDSA];

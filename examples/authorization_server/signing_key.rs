@@ -1,4 +1,4 @@
-//! The signing key, in a PEM file that only its owner can read.
+//! A signing key, in a PEM file that only its owner can read.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -17,6 +17,12 @@ pub(crate) fn load_or_create(path: &str, algorithm: Algorithm) -> Result<Private
     if missing {
         create(Path::new(path), algorithm)?.map_err(cannot("written"))?;
     }
+    load(path, algorithm)
+}
+
+/// Loads the key from a file.
+pub(crate) fn load(path: &str, algorithm: Algorithm) -> Result<PrivateKey, String> {
+    let cannot = |what: &'static str| move |error: io::Error| format!("{path}: it cannot be {what}: {error}");
     let file = File::open(path).map_err(cannot("read"))?;
     if is_readable_by_others(&file).map_err(cannot("read"))? {
         return Err(format!("{path}: other users may read it and sign as this server; chmod 600 it"));

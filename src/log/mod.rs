@@ -22,7 +22,9 @@ pub(crate) use self::outage::{Outage, OutageLine};
 #[cfg(feature = "tracing")]
 use self::refusal_counts::RefusalCounts;
 #[cfg(feature = "token-endpoint")]
-pub(crate) use self::token_endpoint::{EventLevel, TokenEndpointEvent, store_operation, token_endpoint_event};
+pub(crate) use self::token_endpoint::{
+    EventLevel, TokenEndpointEvent, path_removed, store_operation, token_endpoint_event,
+};
 #[cfg(feature = "tracing")]
 use crate::error::{Finding, causes};
 use crate::{

@@ -62,3 +62,18 @@ pub(crate) fn store_operation(operation: &'static str, outcome: &'static str, ti
     metrics::histogram!("tower_oauth_store_seconds", "operation" => operation, "outcome" => outcome)
         .record(time.as_secs_f64());
 }
+
+/// A router has removed the issuer's own path from a request, so no endpoint was found. Logged once.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "no feature uses them"))]
+pub(crate) fn path_removed(base: &str) {
+    #[cfg(feature = "tracing")]
+    {
+        static ONCE: std::sync::Once = std::sync::Once::new();
+        ONCE.call_once(|| {
+            tracing::warn!(
+                target: "tower_oauth", base,
+                "the router has removed the issuer's path from a request; nest TokenEndpoint::nested() there"
+            );
+        });
+    }
+}

@@ -15,7 +15,7 @@ use super::{
         throttle::{RightSecrets, Throttle},
     },
     endpoints::{
-        EndpointPaths, OpenIdConfiguration, ServerState,
+        EndpointPaths, Mount, OpenIdConfiguration, ServerState,
         token::{ExtraParameters, Issuance},
     },
     events::{Event, Observers},
@@ -100,8 +100,9 @@ impl TokenEndpointBuilder {
         Self { lifetime, ..self }
     }
 
-    /// Time between the publication of a key by [`TokenEndpoint::rotate_key`] and its first signature. Choose at least the time
-    /// for which APIs cache a key set. Default: one hour. Maximum: 366 days.
+    /// Time between the first publication of a key by any instance and its first signature, unless an instance has only new
+    /// keys. Choose at least the time for which APIs cache a key set, and the same time for all instances. Default: one hour.
+    /// Maximum: 366 days.
     pub fn key_prepublication(self, time: Duration) -> Self {
         Self { prepublication: time, ..self }
     }
@@ -222,6 +223,7 @@ impl TokenEndpointBuilder {
         let (max, window) = self.max_failures;
         let observers = Arc::new(self.observers);
         Ok(TokenEndpoint {
+            mount: Mount::Whole,
             inner: Arc::new(ServerState {
                 paths: EndpointPaths::new(&self.issuer, self.openid_configuration),
                 services: Services {
@@ -237,11 +239,10 @@ impl TokenEndpointBuilder {
                     audiences,
                     decoy: Decoy::new()?,
                 },
-                signer: Signer::new(self.keys),
+                signer: Signer::new(self.keys, self.prepublication),
                 grants: self.grants,
                 bodies: self.bodies,
                 lifetime: self.lifetime,
-                prepublication: self.prepublication,
                 extra_parameters: self.extra_parameters,
                 metadata,
                 authorization_endpoint,

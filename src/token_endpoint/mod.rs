@@ -35,13 +35,13 @@
 //! # }
 //! ```
 //!
-//! Mount the endpoint as a fallback, or at each of [`TokenEndpoint::paths`]. If the issuer has a path, it can also be nested
-//! there (`nest_service`), which removes that path from requests; then mount the path of the metadata, which is not below it,
-//! too. TLS, CORS (for pages of other origins, RFC 9700 §2.6) and load
+//! The endpoint compares the whole path of a request. Mount it as a fallback, or at each of [`TokenEndpoint::paths`]. To nest
+//! it, which removes a part of the path, use [`TokenEndpoint::nested`]. TLS, CORS (for pages of other origins, RFC 9700 §2.6) and load
 //! limits are layers of the application.
 //!
 //! A [`Store`] stores codes and tokens. Default: [`MemoryStore`]. Use `RedisStore` (feature `redis`) or `PostgresStore`
-//! (feature `postgres`) for several instances of one issuer, and to keep tokens across restarts.
+//! (feature `postgres`) for several instances of one issuer, and to keep tokens across restarts. Each instance
+//! publishes its [`SigningKeys`] in the store, so instances may sign with different keys.
 //!
 //! Not included: login, consent, users, dynamic registration. The grants `password` and `implicit` are never offered, and
 //! refused with `unsupported_grant_type`. A client that asks for a user's password trains users to reveal it, and bypasses a
@@ -53,6 +53,7 @@ mod endpoints;
 mod events;
 mod grant;
 mod http;
+mod keys;
 mod record;
 mod services;
 mod sessions;
@@ -72,7 +73,7 @@ use ::http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use self::endpoints::ServerState;
+use self::endpoints::{Mount, ServerState};
 #[cfg(feature = "postgres")]
 pub use self::store::{PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]
@@ -97,6 +98,7 @@ pub use self::{
         error::{TokenError, TokenErrorKind},
         response::ResponseBody,
     },
+    keys::KeyRotationError,
     sessions::Session,
     signer::SigningKeys,
     store::{
@@ -107,13 +109,12 @@ pub use self::{
         WithdrawKey, Written,
     },
 };
-use crate::{config_error::ConfigError, keys::PrivateKey};
-
 /// A token endpoint and the endpoints that belong to it, as a tower service. See the [module docs](self). Clones share all
 /// state.
 #[derive(Clone)]
 pub struct TokenEndpoint {
     inner: Arc<ServerState>,
+    mount: Mount,
 }
 
 impl TokenEndpoint {
@@ -134,17 +135,21 @@ impl TokenEndpoint {
         self.inner.paths.iter()
     }
 
-    /// Publishes the key `next` at once, and signs with it after the
-    /// [prepublication time](TokenEndpointBuilder::key_prepublication), when every API has fetched it. The previous key stays
-    /// published until its last token has expired.
+    /// Returns the same endpoint for a router that removes the issuer's own path from requests, as axum's `nest_service` does.
     ///
-    /// Rotates the key of this process only. Every instance of the issuer needs the same keys at the same times.
+    /// The path of the metadata is not below the issuer's path (RFC 8414 §3.1), so mount it too:
     ///
-    /// # Errors
-    /// The `kid` of `next` is that of a published key.
-    pub fn rotate_key(&self, next: PrivateKey) -> Result<(), ConfigError> {
-        let now = self.inner.services.now();
-        self.inner.signer.rotate(next, now + self.inner.prepublication, now)
+    /// ```
+    /// # fn example(endpoint: tower_oauth::token_endpoint::TokenEndpoint) -> axum::Router {
+    /// // The issuer is https://example.com/auth
+    /// axum::Router::new()
+    ///     .nest_service("/auth", endpoint.nested())
+    ///     .route_service("/.well-known/oauth-authorization-server/auth", endpoint)
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn nested(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), mount: Mount::Nested }
     }
 }
 
@@ -169,7 +174,8 @@ where
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
         let inner = Arc::clone(&self.inner);
         let (parts, body) = request.into_parts();
-        ResponseFuture(Box::pin(async move { inner.respond(parts, body).await }))
+        let mount = self.mount;
+        ResponseFuture(Box::pin(async move { inner.respond(parts, body, mount).await }))
     }
 }
 

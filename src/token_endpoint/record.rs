@@ -43,10 +43,7 @@ pub(crate) struct OwnerRecord {
     pub(crate) client_id: String,
     /// [`Client::credential_generation`] at that time.
     #[serde(default)]
-    pub(crate) generation: u32,
-    /// Whether the client was public.
-    #[serde(default)]
-    pub(crate) public: bool,
+    pub(crate) generation: u64,
     /// `sub`: the client itself, or a user.
     pub(crate) subject: String,
 }
@@ -88,20 +85,13 @@ struct Head {
 
 impl OwnerRecord {
     pub(crate) fn new(client: &Client, subject: String) -> Self {
-        Self {
-            client_id: client.id().to_owned(),
-            generation: client.credential_generation(),
-            public: client.is_public(),
-            subject,
-        }
+        Self { client_id: client.id().to_owned(), generation: client.credential_generation(), subject }
     }
 
     /// True if what was issued to this owner is still valid: the client is the same, no leaked secret was replaced since, and it
-    /// did not become a public one.
+    /// has the same kind of credential.
     pub(crate) fn belongs_to(&self, client: &Client) -> bool {
-        self.client_id == client.id()
-            && self.generation == client.credential_generation()
-            && self.public == client.is_public()
+        self.client_id == client.id() && self.generation == client.credential_generation()
     }
 }
 

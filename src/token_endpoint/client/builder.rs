@@ -4,7 +4,7 @@
 
 use std::{collections::HashSet, fmt, time::Duration};
 
-use super::{Client, ClientCredential, ClientSecret, ExcessScopes, Introspects, TokenFormat};
+use super::{Client, ClientCredential, ClientSecret, ExcessScopes, Introspects, MAX_GENERATION, TokenFormat};
 use crate::{
     config_error::{ConfigError, MistakeCollector},
     scope::is_scope_name,
@@ -29,7 +29,7 @@ impl ClientBuilder {
                 id,
                 credential,
                 previous_secret: None,
-                credential_generation: 0,
+                generation: 0,
                 grant_types: Vec::new(),
                 redirect_uris: Vec::new(),
                 localhost_port: LocalhostPort::Fixed,
@@ -53,13 +53,13 @@ impl ClientBuilder {
         self
     }
 
-    /// Generation of the client's credential. Default: 0.
+    /// Generation of the client's credential. Default: 0. Maximum: 1 073 741 823.
     ///
-    /// Increase it when the client's secret has leaked, and when the client gets another kind of credential: every code, session
-    /// and token that was issued under another generation is refused and reported as inactive. A new secret or key alone
-    /// invalidates none.
+    /// Increase it when the client's secret or key has leaked: every code, session and token that was issued under another
+    /// generation, or under another kind of [credential](ClientCredential), is refused and reported as inactive. A new secret or
+    /// key alone invalidates none.
     pub fn credential_generation(mut self, generation: u32) -> Self {
-        self.client.credential_generation = generation;
+        self.client.generation = generation;
         self
     }
 
@@ -210,7 +210,7 @@ impl ClientBuilder {
     ///
     /// # Errors
     /// Every mistake at once: an empty id, secret or audience; an id of more than 1024 bytes; a previous secret of a client without
-    /// a secret; a scope that is malformed or named twice; a lifetime of 0, or longer than a day; a maximum of 0 tokens or 0
+    /// a secret; a too great generation; a scope that is malformed or named twice; a lifetime of 0, or longer than a day; a maximum of 0 tokens or 0
     /// sessions; grants without an audience; scopes of an audience that the client doesn't have, a scope of an audience that the
     /// client may not have, or an audience with an empty list of scopes; a public client with `client_credentials`
     /// (RFC 6749 §4.4) or introspection; `authorization_code` without a redirect URI; a redirect URI that is relative, has a
@@ -266,6 +266,9 @@ impl Client {
         if self.secret().is_none() && self.previous_secret.is_some() {
             let found = "a previous secret, but no secret";
             mistakes.add("previous_secret", found, "remove it, or give the client a secret too");
+        }
+        if self.generation > MAX_GENERATION {
+            mistakes.add("credential_generation", "more than 1073741823", "count from 0");
         }
     }
 

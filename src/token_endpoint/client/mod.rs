@@ -50,7 +50,7 @@ pub struct Client {
     pub(crate) credential: ClientCredential,
     /// The old secret, while the client changes to the new one.
     previous_secret: Option<ClientSecret>,
-    credential_generation: u32,
+    generation: u32,
     grant_types: Vec<String>,
     redirect_uris: Vec<String>,
     localhost_port: LocalhostPort,
@@ -158,8 +158,8 @@ impl Client {
 
     /// Returns the [generation](ClientBuilder::credential_generation) of the client's credential.
     #[must_use]
-    pub fn credential_generation(&self) -> u32 {
-        self.credential_generation
+    pub fn generation(&self) -> u32 {
+        self.generation
     }
 
     pub(crate) fn is_public(&self) -> bool {
@@ -250,13 +250,23 @@ impl Client {
         }
     }
 
+    /// Returns generation and kind of the credential as one number. What was issued under another number is invalid.
+    pub(crate) fn credential_generation(&self) -> u64 {
+        let kind = match &self.credential {
+            ClientCredential::Secret(_) => 0,
+            ClientCredential::Keys(_) => 1,
+            ClientCredential::None => 2,
+        };
+        (u64::from(self.generation) << 2) | kind
+    }
+
     /// Returns a copy with other secrets.
     pub(crate) fn with_secrets(&self, secret: ClientSecret, previous: Option<ClientSecret>) -> Self {
         Self {
             id: self.id.clone(),
             credential: ClientCredential::Secret(secret),
             previous_secret: previous,
-            credential_generation: self.credential_generation,
+            generation: self.generation,
             grant_types: self.grant_types.clone(),
             redirect_uris: self.redirect_uris.clone(),
             localhost_port: self.localhost_port,
@@ -274,7 +284,7 @@ impl Client {
 
     /// Returns a copy with the next generation of its credential.
     pub(crate) fn with_next_generation(self) -> Self {
-        Self { credential_generation: self.credential_generation.wrapping_add(1), ..self }
+        Self { generation: self.generation.wrapping_add(1) & MAX_GENERATION, ..self }
     }
 }
 
@@ -343,3 +353,6 @@ fn origin_only(url: &str) -> Option<&str> {
 pub(crate) fn invalid_target() -> TokenError {
     TokenError::new(TokenErrorKind::InvalidTarget, "The requested resource may not be granted")
 }
+
+/// The greatest generation, so that a number of 32 bits has room for the kind of the credential too.
+pub(crate) const MAX_GENERATION: u32 = u32::MAX >> 2;

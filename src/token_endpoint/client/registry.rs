@@ -17,8 +17,8 @@ use crate::{
 
 /// Looks up clients.
 ///
-/// When a client is no longer found, or its [generation](super::ClientBuilder::credential_generation) has changed, everything
-/// that was issued to it before is refused and reported as inactive.
+/// When a client is no longer found, or its [generation](crate::token_endpoint::ClientBuilder::credential_generation) or the kind
+/// of its credential has changed, everything that was issued to it before is refused and reported as inactive.
 pub trait ClientRegistry: Send + Sync + 'static {
     /// Returns the client with this id, compared byte for byte. It is never called with an id of more than 1024 bytes.
     ///
@@ -65,7 +65,8 @@ impl Clients {
     /// Removes a client. Everything that was issued to it becomes invalid.
     ///
     /// If a client with the same id is added later, the unexpired tokens are valid again, unless the
-    /// [generation](super::ClientBuilder::credential_generation) differs. Therefore never give the id to a different client.
+    /// [generation](crate::token_endpoint::ClientBuilder::credential_generation) or the kind of the credential differs. Therefore
+    /// never give the id to a different client.
     pub fn remove(&self, client_id: &str) {
         self.by_id.rcu(|by_id| {
             let mut by_id = HashMap::clone(by_id);
@@ -92,12 +93,12 @@ impl Clients {
     /// There is no client with this id and a secret, it has two secrets already, or the system provides no random bytes.
     pub fn add_secret(&self, client_id: &str) -> Result<String, ConfigError> {
         let (secret, text) = ClientSecret::generate()?;
-        self.change(client_id, |client, current| match client.previous_secret() {
-            None => Ok(client.with_secrets(secret.clone(), Some(current.clone()))),
-            Some(_) => {
-                let found = format!("the client {client_id:?} has two secrets");
-                Err(ConfigMistake::new("client_secret", found, "remove the old one first").into())
+        self.change(client_id, |client, current| {
+            if client.previous_secret().is_none() {
+                return Ok(client.with_secrets(secret.clone(), Some(current.clone())));
             }
+            let found = format!("the client {client_id:?} has two secrets");
+            Err(ConfigMistake::new("client_secret", found, "remove the old one first").into())
         })?;
         Ok(text)
     }
@@ -113,7 +114,7 @@ impl Clients {
     /// Replaces a client's secret after it has leaked. Returns the text of the new one, which can't be read again. Every old
     /// secret, and everything that was issued to the client before, is invalid immediately.
     ///
-    /// It increases the [generation](super::ClientBuilder::credential_generation) by one. Write the new secret and the new
+    /// It increases the [generation](crate::token_endpoint::ClientBuilder::credential_generation) by one. Write the new secret and the new
     /// generation to the configuration: with the old generation, a restart makes the unexpired tokens valid again.
     ///
     /// # Errors

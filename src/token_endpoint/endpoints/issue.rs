@@ -82,9 +82,12 @@ impl ServerState {
         seen: Option<Seen>,
     ) -> Result<IssuedTokens, TokenError> {
         let services = &self.services;
-        let (now, deadline) = (services.timestamp(), services.deadline());
         let Granted { subject, scope, audience, write } = granted;
         let scope = scope_at(client, &audience, scope)?;
+        if client.format(&audience) == TokenFormat::Jwt {
+            self.signer.prepare(services).await?;
+        }
+        let (now, deadline) = (services.timestamp(), services.deadline());
         let owner = services.texts.owner(client.id(), &subject);
         let partition = write.partition(client, owner, seen)?;
         let facts = self.facts(client, &write, (subject, scope, audience), partition, now)?;
@@ -135,7 +138,7 @@ impl ServerState {
         let texts = &self.services.texts;
         let text = match client.format(&facts.audience) {
             TokenFormat::Opaque => texts.new_access(partition).map_err(TokenError::unavailable)?.text,
-            TokenFormat::Jwt => self.signer.sign(&self.claims(facts), facts.issued_at.into())?,
+            TokenFormat::Jwt => self.signer.sign(&self.services, &self.claims(facts), facts.issued_at)?,
         };
         let owner = write.session().is_none().then(|| OwnerRecord::new(client, facts.subject.clone()));
         let record = record::write(&AccessRecord {

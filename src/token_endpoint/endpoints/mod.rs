@@ -36,6 +36,7 @@ use super::{
     signer::Signer,
     store::{InsertSeen, Issued, Seen},
 };
+use crate::log;
 
 /// Everything that the clones of one [`TokenEndpoint`](super::TokenEndpoint) share.
 pub(crate) struct ServerState {
@@ -48,8 +49,6 @@ pub(crate) struct ServerState {
     pub(crate) bodies: Bodies,
     /// Lifetime of access tokens, unless the client has its own.
     pub(crate) lifetime: Duration,
-    /// Time between the publication of a key and its first signature.
-    pub(crate) prepublication: Duration,
     pub(crate) extra_parameters: Option<ExtraParameters>,
     /// The metadata document, as JSON.
     pub(crate) metadata: Bytes,
@@ -75,6 +74,13 @@ pub(crate) enum OpenIdConfiguration {
     Metadata,
 }
 
+/// What the router has left of the path of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mount {
+    Whole,
+    Nested,
+}
+
 /// The paths of the endpoints.
 pub(crate) struct EndpointPaths {
     /// The issuer's own path, without a slash at its end.
@@ -91,15 +97,28 @@ pub(crate) struct ClientRequest {
 }
 
 impl ServerState {
-    pub(crate) async fn respond<B>(&self, parts: Parts, body: B) -> Response<ResponseBody>
+    pub(crate) async fn respond<B>(&self, parts: Parts, body: B, mount: Mount) -> Response<ResponseBody>
     where
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
-        let Some(endpoint) = self.paths.find(parts.uri.path()) else { return empty(StatusCode::NOT_FOUND) };
+        let Some(endpoint) = self.find(parts.uri.path(), mount) else { return empty(StatusCode::NOT_FOUND) };
         if !endpoint.allows(&parts.method) {
             return endpoint.refuse_method();
         }
         self.handle(endpoint, &parts, body).await.unwrap_or_else(TokenError::into_response)
+    }
+
+    fn find(&self, path: &str, mount: Mount) -> Option<Endpoint> {
+        match mount {
+            Mount::Whole => {
+                let found = self.paths.find(path);
+                if found.is_none() && self.paths.find_nested(path).is_some() {
+                    log::path_removed(&self.paths.base);
+                }
+                found
+            }
+            Mount::Nested => self.paths.find_nested(path),
+        }
     }
 
     async fn handle<B>(&self, endpoint: Endpoint, parts: &Parts, body: B) -> Result<Response<ResponseBody>, TokenError>
@@ -120,7 +139,7 @@ impl ServerState {
                     self.services.emit(&Event { client_id: Some(request.client.id()), ..Event::refused(error) });
                 })
             }
-            Endpoint::Jwks => Ok(cacheable_json(&self.signer.jwk_set(self.services.now()), CACHEABLE)),
+            Endpoint::Jwks => Ok(cacheable_json(&self.signer.key_set(&self.services).await, CACHEABLE)),
             Endpoint::Metadata => Ok(self.metadata()),
         }
     }
@@ -218,8 +237,12 @@ impl EndpointPaths {
     }
 
     fn find(&self, path: &str) -> Option<Endpoint> {
-        // A router that nests the service at the issuer's own path has removed that path.
-        let is_it = |other: &str| other == path || other.strip_prefix(&self.base) == Some(path);
+        self.paths.iter().find(|(_, other)| other == path).map(|(endpoint, _)| *endpoint)
+    }
+
+    /// Finds the endpoint of a request from which a router has removed the issuer's own path.
+    fn find_nested(&self, path: &str) -> Option<Endpoint> {
+        let is_it = |other: &str| other.strip_prefix(&self.base) == Some(path);
         self.paths.iter().find(|(_, other)| is_it(other)).map(|(endpoint, _)| *endpoint)
     }
 }

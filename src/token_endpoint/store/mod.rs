@@ -59,6 +59,8 @@ pub use self::{
 /// # Errors
 /// An error of a write means that its outcome is unknown, unless it is
 /// [`not_executed`](StoreError::not_executed). The endpoint answers 503 in both cases.
+///
+#[cfg_attr(feature = "test-util", doc = include_str!("small_store.md"))]
 pub trait Store: Send + Sync + 'static {
     /// Stores an unused code.
     fn add_code(&self, request: &AddCode) -> impl Future<Output = Result<Written, StoreError>> + Send;

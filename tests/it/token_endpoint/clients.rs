@@ -1,4 +1,4 @@
-//! Authentication of clients, and its throttle: RFC 6749 §2.3, RFC 7523 §3.
+//! Authentication of clients: RFC 6749 §2.3, RFC 7523 §3.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tower_oauth::{
     clock::Clock,
     keys::Algorithm,
     testing::{MockIssuer, TokenBuilder},
-    token_endpoint::{Client, ClientRegistry as _, ClientSecret, TokenEndpointBuilder, TokenHash},
+    token_endpoint::{Client, ClientSecret, TokenEndpointBuilder, TokenHash},
 };
 
 use super::{
@@ -22,7 +22,7 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer
 /// Makes a good assertion invalid.
 type Forge = fn(TokenBuilder) -> String;
 
-async fn assert_with(world: &World, assertion: &str) -> super::Answer {
+pub(super) async fn assert_with(world: &World, assertion: &str) -> super::Answer {
     let form = [CC, ("client_assertion_type", JWT_BEARER), ("client_assertion", assertion)];
     world.post("/token", "", &form).await
 }
@@ -143,63 +143,6 @@ async fn confidential_and_public_clients_are_not_confused() {
 }
 
 #[tokio::test]
-async fn an_unknown_client_is_refused_exactly_like_a_wrong_secret() {
-    let world = World::new();
-    let (mut known, mut unknown) = (Vec::new(), Vec::new());
-    for _ in 0..12 {
-        for (id, seen) in [("reports", &mut known), ("unknown", &mut unknown)] {
-            let answer = world.post("/token", &basic(id, "wrong"), &[CC]).await;
-            seen.push((answer.plain.status, answer.plain.headers, answer.plain.body));
-        }
-    }
-    assert_eq!(known, unknown, "also when it is throttled");
-    assert_eq!(known.last().unwrap().0, 429);
-}
-
-#[tokio::test]
-async fn failed_authentications_are_throttled_for_each_client() {
-    let world = World::with(|builder| builder.max_failed_authentications(3, Duration::from_secs(60)));
-    for _ in 0..3 {
-        world.post("/token", &basic("reports", "wrong"), &[CC]).await.is_error(401, "invalid_client");
-    }
-    for secret in ["wrong", "reports-secret"] {
-        let answer = world.post("/token", &basic("reports", secret), &[CC]).await;
-        answer.is_error(429, "temporarily_unavailable");
-        assert_eq!(answer.header("retry-after"), Some("20"));
-    }
-    world.post("/introspect", &usual("reports"), &[("token", "x")]).await.is_error(429, "temporarily_unavailable");
-    world.post("/token", &usual("others"), &[CC]).await.is_ok();
-    world.clock.advance(Duration::from_secs(20));
-    world.post("/token", &usual("reports"), &[CC]).await.is_ok();
-    world.post("/token", &basic("reports", "wrong"), &[CC]).await.is_error(401, "invalid_client");
-    world.post("/token", &usual("reports"), &[CC]).await.is_error(429, "temporarily_unavailable");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn concurrent_guesses_are_throttled_too() {
-    let world = World::new();
-    let guesses = (0..200).map(|_| async {
-        let (endpoint, clients, clock) = (world.endpoint.clone(), world.clients.clone(), world.clock.clone());
-        let one = World { endpoint, clients, clock };
-        tokio::spawn(async move { one.post("/token", &basic("reports", "wrong"), &[CC]).await.status() }).await.unwrap()
-    });
-    let answers = join_all(guesses).await;
-    assert_eq!(answers.iter().filter(|status| **status == 401).count(), 10);
-    assert_eq!(answers.iter().filter(|status| **status == 429).count(), 190);
-}
-
-#[tokio::test]
-async fn failed_authentications_never_throttle_a_client_with_keys() {
-    let world = World::new();
-    for _ in 0..30 {
-        world.post("/token", &basic("signs", "x"), &[CC]).await;
-        assert_with(&world, "x.y.z").await.is_error(401, "invalid_client");
-        assert_with(&world, &assertion(&world, "1").sign_with(&MockIssuer::new("https://x.test"))).await;
-    }
-    assert_with(&world, &assertion(&world, "1").sign()).await.is_ok();
-}
-
-#[tokio::test]
 async fn an_assertion_is_accepted_once() {
     let world = World::new();
     let first = assertion(&world, "1").sign();
@@ -302,48 +245,6 @@ async fn assertions_may_be_signed_with_any_asymmetric_algorithm() {
             assertion(&world, "1").header("alg", algorithm.as_str()).header("kid", key.key_id()).sign_with(&key);
         assert_with(&world, &signed).await.is_ok();
     }
-}
-
-#[tokio::test]
-async fn a_renewed_secret_ends_the_tokens_of_the_old_one() {
-    let world = World::new();
-    let jwt = world.access_token("reports", &[]).await;
-    let opaque = world.access_token("reports", &[("resource", super::OPAQUE)]).await;
-    let other = world.access_token("others", &[]).await;
-    let secret = world.clients.renew_secret("reports").unwrap();
-    world.token("reports", &[]).await.is_error(401, "invalid_client");
-    assert!(!world.is_active(&jwt).await && !world.is_active(&opaque).await);
-    assert!(world.is_active(&other).await);
-    let answer = world.post("/token", &basic("reports", &secret), &[CC]).await;
-    assert!(world.is_active(answer.text("access_token")).await);
-
-    assert_eq!(secret.len(), 43, "32 bytes");
-    assert_ne!(secret, world.clients.renew_secret("reports").unwrap());
-    for id in ["unknown", "app", "signs"] {
-        assert!(world.clients.renew_secret(id).is_err(), "{id}");
-    }
-}
-
-#[test]
-fn a_client_that_is_removed_while_its_secret_is_renewed_stays_removed() {
-    let clients = World::new().clients;
-    let find = |id| futures_util::FutureExt::now_or_never(clients.find(id)).unwrap().unwrap();
-    let start = std::sync::Barrier::new(2);
-    let mut met = 0;
-    for _ in 0..3000 {
-        clients.insert(machine("brief").build().unwrap());
-        std::thread::scope(|scope| {
-            let renewing = scope.spawn(|| {
-                start.wait();
-                clients.renew_secret("brief").is_ok()
-            });
-            start.wait();
-            clients.remove("brief");
-            met += u32::from(renewing.join().unwrap());
-        });
-        assert!(find("brief").is_none(), "it was renewed before it was removed, or not at all");
-    }
-    assert!(met > 0 && find("reports").is_some(), "the race took place");
 }
 
 #[tokio::test]

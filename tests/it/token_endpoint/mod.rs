@@ -1,12 +1,14 @@
 //! The token endpoint, driven over HTTP through its tower service.
 
-mod any_store;
+mod client_secrets;
 mod clients;
 mod codes;
 mod compatibility;
 mod configuration;
+mod guessing;
 mod introspection;
 mod keys;
+mod keys_of_instances;
 mod model;
 mod properties;
 mod refresh;
@@ -204,13 +206,29 @@ impl World {
         Answer { plain: answer, json }
     }
 
+    /// Sends a request. While there is no answer, the clock advances.
+    pub(crate) async fn send_and_wait(&self, request: Request<Body>) -> Answer {
+        let passing = async {
+            loop {
+                tokio::task::yield_now().await;
+                self.clock.advance(Duration::from_millis(100));
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = self.send(request) => answer,
+            () = passing => unreachable!("the clock never stops"),
+        }
+    }
+
     /// Posts a form, with this `Authorization` header if it is not empty.
     pub(crate) async fn post(&self, path: &str, authorization: &str, form: &[(&str, &str)]) -> Answer {
-        let mut request = Request::post(path).header("content-type", FORM);
-        if !authorization.is_empty() {
-            request = request.header("authorization", authorization);
-        }
-        self.send(request.body(Body::from(encode(form))).unwrap()).await
+        self.send(post(path, authorization, form)).await
+    }
+
+    /// Posts a form as [`post`](Self::post). While there is no answer, the clock advances.
+    pub(crate) async fn post_and_wait(&self, path: &str, authorization: &str, form: &[(&str, &str)]) -> Answer {
+        self.send_and_wait(post(path, authorization, form)).await
     }
 
     /// Requests a token for `client`, with its usual secret.
@@ -301,6 +319,15 @@ pub(crate) fn sent(response: &http::Response<Body>) -> Vec<(String, String)> {
     let location = response.headers()["location"].to_str().unwrap();
     let (_, query) = location.split_once('?').unwrap();
     form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+}
+
+/// Returns a request that posts a form, with this `Authorization` header if it is not empty.
+pub(crate) fn post(path: &str, authorization: &str, form: &[(&str, &str)]) -> Request<Body> {
+    let mut request = Request::post(path).header("content-type", FORM);
+    if !authorization.is_empty() {
+        request = request.header("authorization", authorization);
+    }
+    request.body(Body::from(encode(form))).unwrap()
 }
 
 /// Encodes a form with an escape for everything but letters and digits.

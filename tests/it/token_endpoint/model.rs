@@ -37,6 +37,7 @@ enum Step {
     Remove(usize),
     Register { client: usize, scopes: usize },
     Renew,
+    Leak,
 }
 
 /// The scopes that a client requests and is registered for: `read`, `write`, both.
@@ -56,6 +57,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => client().prop_map(Step::Remove),
         2 => (client(), scopes()).prop_map(|(client, scopes)| Step::Register { client, scopes }),
         1 => Just(Step::Renew),
+        1 => Just(Step::Leak),
     ]
 }
 
@@ -72,13 +74,14 @@ struct Model {
 struct Known {
     there: bool,
     secret: String,
+    generation: u32,
     scopes: usize,
 }
 
 struct Family {
     client: usize,
-    /// The client's secret at the time of the approval.
-    secret: String,
+    /// The client's generation at the time of the approval.
+    generation: u32,
     scopes: usize,
     ends: u64,
     revoked: bool,
@@ -100,7 +103,7 @@ struct Refresh {
 struct Access {
     text: String,
     client: usize,
-    secret: String,
+    generation: u32,
     family: Option<usize>,
     ends: u64,
     revoked: bool,
@@ -112,8 +115,8 @@ impl Model {
         !family.revoked && self.now < family.ends
     }
 
-    fn has_secret(&self, client: usize, secret: &str) -> bool {
-        self.clients[client].there && self.clients[client].secret == secret
+    fn has_generation(&self, client: usize, generation: u32) -> bool {
+        self.clients[client].there && self.clients[client].generation == generation
     }
 
     /// True if the token counts against the limit of its client.
@@ -122,7 +125,7 @@ impl Model {
     }
 
     fn is_active(&self, access: &Access) -> bool {
-        self.lives(access) && self.has_secret(access.client, &access.secret)
+        self.lives(access) && self.has_generation(access.client, access.generation)
     }
 
     /// Returns the scopes of a family that its client is still registered for.
@@ -134,13 +137,13 @@ impl Model {
 
     fn add_access(&mut self, client: usize, family: Option<usize>, text: &str) {
         let ends = (self.now + ACCESS).min(family.map_or(u64::MAX, |family| self.families[family].ends));
-        let secret = self.clients[client].secret.clone();
+        let generation = self.clients[client].generation;
         let counts = |access: &Access| client == 1 && access.client == 1 && self.lives(access);
         let living: Vec<_> = (0..self.access.len()).filter(|at| counts(&self.access[*at])).collect();
         for at in living.iter().take((living.len() + 1).saturating_sub(MOST)) {
             self.access[*at].revoked = true;
         }
-        self.access.push(Access { text: text.to_owned(), client, secret, family, ends, revoked: false });
+        self.access.push(Access { text: text.to_owned(), client, generation, family, ends, revoked: false });
     }
 
     fn add_tokens(&mut self, family: usize, answer: &Answer) {
@@ -162,6 +165,7 @@ fn client(which: usize, known: &Known) -> Client {
         .default_scopes(SCOPES[known.scopes].split(' '))
         .redirect_uri(CB[which])
         .audience(audience, format)
+        .credential_generation(known.generation)
         .build()
         .unwrap()
 }
@@ -179,7 +183,7 @@ impl Trial {
             let builder = builder.grant(AuthorizationCodeGrant::new(AUTHORIZE)).grant(RefreshTokenGrant::new());
             builder.max_failed_authentications(1_000_000, Duration::from_secs(60))
         });
-        let known = |secret: &str| Known { there: true, secret: secret.to_owned(), scopes: 2 };
+        let known = |secret: &str| Known { there: true, secret: secret.to_owned(), generation: 0, scopes: 2 };
         let clients = [known("first secret"), known("")];
         for (which, known) in clients.iter().enumerate() {
             world.clients.insert(client(which, known));
@@ -230,6 +234,12 @@ impl Trial {
                     self.model.clients[0].secret = secret;
                 }
             }
+            Step::Leak => {
+                if let Ok(secret) = self.world.clients.replace_leaked_secret(IDS[0]) {
+                    let known = &mut self.model.clients[0];
+                    (known.secret, known.generation) = (secret, known.generation + 1);
+                }
+            }
             Step::Redeem { .. } | Step::Refresh { .. } => {}
         }
     }
@@ -243,9 +253,9 @@ impl Trial {
         let Ok(request) = asked else { return };
         let response = request.approve("ada", SCOPES[scopes].split(' ')).await.map(Body::new);
         let text = super::sent(&response).swap_remove(0).1;
-        let (secret, ends) = (known.secret.clone(), self.model.now + CODE + ABSOLUTE);
+        let (generation, ends) = (known.generation, self.model.now + CODE + ABSOLUTE);
         let family = self.model.families.len();
-        self.model.families.push(Family { client, secret, scopes, ends, revoked: false });
+        self.model.families.push(Family { client, generation, scopes, ends, revoked: false });
         self.model.codes.push(Code { text, family, used: false });
     }
 
@@ -274,7 +284,7 @@ impl Trial {
         }
         self.model.codes[at].used = true;
         let scopes = self.model.scopes_of(family);
-        if !self.model.has_secret(owner, &self.model.families[family].secret) {
+        if !self.model.has_generation(owner, self.model.families[family].generation) {
             answer.is_error(400, "invalid_grant");
         } else if scopes.is_empty() {
             answer.is_error(400, "invalid_scope");
@@ -296,8 +306,8 @@ impl Trial {
             return answer.is_error(401, "invalid_client");
         }
         let alive = self.model.now < token.ends && self.model.family_is_active(family);
-        let Family { client: owner, secret, .. } = &self.model.families[family];
-        if !alive || *owner != client || !self.model.has_secret(client, secret) {
+        let Family { client: owner, generation, .. } = &self.model.families[family];
+        if !alive || *owner != client || !self.model.has_generation(client, *generation) {
             return answer.is_error(400, "invalid_grant");
         }
         let left = self.model.scopes_of(family);

@@ -11,7 +11,9 @@ use proptest::{prelude::*, sample::select};
 use reqwest::Url;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
-use tower_oauth::token_endpoint::{AuthorizationCodeGrant, Client, ClientCredential, ClientSecret, MemoryStore};
+use tower_oauth::token_endpoint::{
+    AuthorizationCodeGrant, Client, ClientCredential, ClientSecret, DenialReason, MemoryStore,
+};
 
 use super::{
     CHALLENGE, FORM, ISSUER, OPAQUE, VERIFIER, World, basic, encode, may_have_tokens, raw_basic, usual, with_users,
@@ -239,17 +241,11 @@ fn an_endless_body_and_a_broken_body_are_refused() {
         let request = Request::post("/token").header("authorization", usual("reports")).header("content-type", FORM);
         runtime.block_on(world.send(request.body(body).unwrap())).is_error(400, "invalid_request");
     }
-    // As many parameters as fit into a body; each one is compared with the others.
+    // As many parameters as fit into a body are too many.
     for filler in ["a&", "scope=&", "resource=x&", "%&", "=&"] {
         let many = format!("{}grant_type=client_credentials", filler.repeat(65_000 / filler.len()));
         let request = Request::post("/token").header("authorization", usual("reports")).header("content-type", FORM);
-        let code = match filler {
-            "scope=&" => "invalid_request",
-            "resource=x&" => "invalid_target",
-            _ => "",
-        };
-        let answer = runtime.block_on(world.send(request.body(Body::from(many)).unwrap()));
-        if code.is_empty() { answer.is_ok() } else { answer.is_error(400, code) }
+        runtime.block_on(world.send(request.body(Body::from(many)).unwrap())).is_error(400, "invalid_request");
     }
 }
 
@@ -349,7 +345,7 @@ fn redirects_go_only_to_registered_uris_and_have_all_parameters() {
             let allowed = asked.is_ok();
             let response = match asked {
                 Ok(request) if approves => runtime.block_on(request.approve("ada", ["orders:read"])),
-                Ok(request) => request.deny(),
+                Ok(request) => request.deny(DenialReason::AccessDenied),
                 Err(error) => error.into_response(),
             };
             let values = |name| query.iter().filter(move |(other, _)| *other == name).map(|(_, value)| *value);

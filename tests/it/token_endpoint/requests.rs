@@ -1,10 +1,28 @@
 //! Parsing of requests: RFC 6749 §3.2, §5.2.
 
-use axum::body::Body;
-use http::{Method, Request};
-use tower_oauth::token_endpoint::TokenEndpointBuilder;
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use super::{FORM, World, encode, usual};
+use axum::body::{Body, Bytes};
+use futures_util::{StreamExt as _, stream};
+use http::{Method, Request};
+use tower_oauth::{
+    clock::Clock as _,
+    keys::{Algorithm, PrivateKey},
+    testing::ManualClock,
+    token_endpoint::{
+        AuthorizationCodeGrant, Client, ClientCredentialsGrant, ClientRegistry, Clients, StoreError, TokenEndpoint,
+        TokenEndpointBuilder,
+    },
+};
+
+use super::{AUTHORIZE, FORM, ISSUER, World, assertion, basic, clients::assert_with, encode, usual};
 
 const CC: (&str, &str) = ("grant_type", "client_credentials");
 
@@ -97,7 +115,7 @@ async fn json_is_read_only_if_configured() {
         r#"{"grant_type":"client_credentials","scope":"orders:write","audience":["https://opaque.test"],"x":{"y":1}}"#;
     let answer = world.send(json(good)).await;
     answer.is_ok();
-    assert_eq!((answer.text("scope"), answer.text("access_token").len()), ("orders:write", 43));
+    assert_eq!((answer.text("scope"), answer.text("access_token").len()), ("orders:write", 64));
     for bad in [
         "",
         "[]",
@@ -134,6 +152,132 @@ async fn no_response_repeats_the_request() {
         assert_eq!(answer.status(), 400, "{answer:?}");
         assert!(!format!("{answer:?}").contains("Zq"), "{answer:?}");
     }
-    let answer = world.post("/token", &super::basic(mark, mark), &[CC]).await;
+    let answer = world.post("/token", &basic(mark, mark), &[CC]).await;
     assert!(!format!("{answer:?}").contains("Zq"), "{answer:?}");
+}
+
+/// A body that sends a form byte by byte, with this time before each byte.
+fn slow(clock: &ManualClock, pause: Duration) -> Body {
+    let bytes = stream::iter(encode(&[CC]).into_bytes());
+    let clock = clock.clone();
+    Body::from_stream(bytes.then(move |byte| {
+        let pause = clock.sleep(pause);
+        async move {
+            pause.await;
+            Ok::<_, Infallible>(Bytes::from(vec![byte]))
+        }
+    }))
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_complete_after_ten_seconds_gets_408() {
+    let world = World::with(TokenEndpointBuilder::accept_json);
+    let took = || world.clock.elapsed();
+    for content_type in [FORM, "application/json"] {
+        let before = took();
+        let never = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
+        let answer = world.send_and_wait(request(Method::POST, content_type, "/token", never)).await;
+        answer.is_error(408, "invalid_request");
+        assert_eq!(took(), before + Duration::from_secs(10));
+    }
+    // Each byte arrives in time, but the whole body doesn't.
+    let body = slow(&world.clock, Duration::from_millis(500));
+    world.send_and_wait(request(Method::POST, FORM, "/token", body)).await.is_error(408, "invalid_request");
+    let body = slow(&world.clock, Duration::from_millis(200));
+    let before = took();
+    world.send_and_wait(request(Method::POST, FORM, "/token", body)).await.is_ok();
+    assert!(took() > before + Duration::from_secs(5), "{:?}", took());
+}
+
+#[tokio::test]
+async fn more_than_a_hundred_parameters_are_refused() {
+    let world = World::with(|builder| builder.accept_json().grant(AuthorizationCodeGrant::new(AUTHORIZE)));
+    for (number, status) in [(99, 200), (100, 400), (10_000, 400)] {
+        for more in ["&a", "&", "&a=b"] {
+            let form = encode(&[CC]) + &more.repeat(number);
+            let answer = world.send(request(Method::POST, FORM, "/token", form)).await;
+            assert_eq!(answer.status(), status, "{answer:?}");
+        }
+        let members: Vec<_> = (0..number).map(|member| format!(r#""x{member}":[1,"y"]"#)).collect();
+        let values = vec![r#""https://api.example.test""#; number].join(",");
+        let json = format!(r#"{{"grant_type":"client_credentials",{}}}"#, members.join(","));
+        let answer = world.send(request(Method::POST, "application/json", "/token", json)).await;
+        assert_eq!(answer.status(), status, "{answer:?}");
+        let json = format!(r#"{{"grant_type":"client_credentials","resource":[{values}]}}"#);
+        let answer = world.send(request(Method::POST, "application/json", "/token", json)).await;
+        answer.is_error(400, if status == 200 { "invalid_target" } else { "invalid_request" });
+    }
+    // The query of an authorization request.
+    let more = vec![("a", "b"); 95];
+    assert!(world.ask(&more[1..]).await.is_ok(), "100 parameters");
+    assert!(world.ask(&more).await.is_err(), "101 parameters");
+}
+
+#[tokio::test]
+async fn an_unknown_member_of_json_may_have_any_value() {
+    let world = World::with(TokenEndpointBuilder::accept_json);
+    let (deep, long) = ("[".repeat(30_000) + &"]".repeat(30_000), vec!["1"; 20_000].join(","));
+    for value in ["1", "-1", "1.5e300", "true", "null", "{}", r#"{"a":{"b":[{}]}}"#, &deep, &format!("[{long}]")] {
+        let json = format!(r#"{{"grant_type":"client_credentials","x":{value}}}"#);
+        world.send(request(Method::POST, "application/json", "/token", json)).await.is_ok();
+        for name in ["scope", "resource"] {
+            let json = format!(r#"{{"grant_type":"client_credentials","{name}":{value}}}"#);
+            let answer = world.send(request(Method::POST, "application/json", "/token", json)).await;
+            assert_eq!(answer.status(), if value == "null" { 200 } else { 400 }, "{name}: {answer:?}");
+        }
+    }
+}
+
+/// Counts look-ups, and never finds `slow`.
+#[derive(Clone)]
+struct Counted {
+    clients: Clients,
+    calls: Arc<AtomicUsize>,
+}
+
+impl ClientRegistry for Counted {
+    async fn find(&self, client_id: &str) -> Result<Option<Arc<Client>>, StoreError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        if client_id == "slow" {
+            std::future::pending::<()>().await;
+        }
+        self.clients.find(client_id).await
+    }
+}
+
+fn counted() -> (World, Counted) {
+    let world = World::new();
+    let registry = Counted { clients: world.clients.clone(), calls: Arc::default() };
+    let key = PrivateKey::generate(Algorithm::ES256).unwrap();
+    let endpoint = TokenEndpoint::builder(ISSUER, key, registry.clone())
+        .grant(ClientCredentialsGrant::new())
+        .grant(AuthorizationCodeGrant::new(AUTHORIZE))
+        .clock(world.clock.clone());
+    (World { endpoint: endpoint.build().unwrap(), ..world }, registry)
+}
+
+#[tokio::test]
+async fn an_id_of_more_than_a_kilobyte_is_unknown_without_a_look_up() {
+    let (world, registry) = counted();
+    for (length, calls) in [(1025, 0), (20_000, 0), (1024, 4)] {
+        let id = "x".repeat(length);
+        world.post("/token", &basic(&id, "secret"), &[CC]).await.is_error(401, "invalid_client");
+        world.post("/token", "", &[CC, ("client_id", &id)]).await.is_error(401, "invalid_client");
+        let signed = assertion(&world, "1").claim("iss", &*id).claim("sub", &*id).sign();
+        assert_with(&world, &signed).await.is_error(401, "invalid_client");
+        assert!(world.ask(&[("client_id", &id)]).await.is_err());
+        assert_eq!(registry.calls.load(Ordering::Relaxed), calls, "{length}");
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_does_not_respond_within_two_seconds_is_unavailable() {
+    let (world, _) = counted();
+    for (authorization, form) in [(usual("slow"), &[CC][..]), (String::new(), &[CC, ("client_id", "slow")])] {
+        let before = world.clock.elapsed();
+        let answer = world.post_and_wait("/token", &authorization, form).await;
+        answer.is_error(503, "temporarily_unavailable");
+        assert_eq!(world.clock.elapsed(), before + Duration::from_secs(2));
+    }
+    world.post("/token", &usual("reports"), &[CC]).await.is_ok();
 }

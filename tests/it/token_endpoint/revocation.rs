@@ -33,9 +33,10 @@ async fn revoking_an_unknown_token_gets_200() {
 async fn a_client_cannot_revoke_tokens_of_another() {
     let world = World::new();
     let token = world.access_token("reports", &[]).await;
-    world.post("/revoke", &usual("others"), &[("token", &token)]).await.is_error(400, "invalid_grant");
-    world.post("/revoke", &usual("watch"), &[("token", &token)]).await.is_error(400, "invalid_grant");
-    world.post("/revoke", "", &[("token", &token), ("client_id", "app")]).await.is_error(400, "invalid_grant");
+    // The answer is that for an unknown token, so that a client can't find out which tokens exist.
+    world.post("/revoke", &usual("others"), &[("token", &token)]).await.is_ok();
+    world.post("/revoke", &usual("watch"), &[("token", &token)]).await.is_ok();
+    world.post("/revoke", "", &[("token", &token), ("client_id", "app")]).await.is_ok();
     world.post("/revoke", "", &[("token", &token)]).await.is_error(401, "invalid_client");
     world.post("/revoke", &basic("reports", "x"), &[("token", &token)]).await.is_error(401, "invalid_client");
     world.post("/revoke", "", &[("token", &token), ("client_id", "reports")]).await.is_error(401, "invalid_client");

@@ -11,9 +11,11 @@ use serde_json::json;
 use tower_oauth::{
     error::ConfigMistake,
     token_endpoint::{
-        AccessRecord, Client, ClientCredential, CodeRecord, CodeTaken, Family, Grant, Granted, Issued, MemoryStore,
-        NewAccess, NewRefresh, Revoked, Rotated, Store, StoreError, Successor, TokenError, TokenErrorKind, TokenFormat,
-        TokenHash, TokenRequest,
+        AddCode, AuthorizationCodeGrant, Client, ClientCredential, EndSession, FindAccess, FindCode, FindSession,
+        FoundAccess, FoundCode, FoundSession, Grant, Granted, InsertSeen, Issue, Issued, KeyPublished, ListKeys,
+        ListSessions, ListedSession, MemoryStore, PublishKey, PublishedKey, Redeem, Redeemed, Refresh,
+        RefreshTokenGrant, Refreshed, RevokeAccess, Store, StoreError, TokenError, TokenErrorKind, TokenFormat,
+        TokenRequest, WithdrawKey, Written,
     },
 };
 
@@ -46,12 +48,12 @@ async fn a_jwt_has_what_rfc_9068_requires() {
 }
 
 #[tokio::test]
-async fn an_opaque_token_is_32_random_bytes_and_never_repeats() {
+async fn an_opaque_token_has_32_random_bytes_and_never_repeats() {
     let world = World::new();
     let mut seen = BTreeSet::new();
     for _ in 0..100 {
         let opaque = world.access_token("reports", &[("resource", OPAQUE)]).await;
-        assert_eq!(opaque.len(), 43);
+        assert_eq!(opaque.len(), 64);
         assert!(opaque.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
         let jwt = world.access_token("reports", &[]).await;
         assert!(seen.insert(opaque) && seen.insert(jwt));
@@ -253,74 +255,85 @@ impl Spy {
     }
 }
 
+/// Implements operations that only record their request.
+macro_rules! forward {
+    ($($name:ident($request:ty) -> $result:ty;)+) => {$(
+        async fn $name(&self, request: &$request) -> Result<$result, StoreError> {
+            self.record(format!("{request:?}"));
+            self.inner.$name(request).await
+        }
+    )+};
+}
+
 impl Store for Spy {
-    async fn add_code(&self, code: &TokenHash, record: &CodeRecord, now: u64) -> Result<(), StoreError> {
-        self.record(format!("{record:?} {:?}", code.as_bytes()));
-        self.inner.add_code(code, record, now).await
+    async fn add_code(&self, request: &AddCode) -> Result<Written, StoreError> {
+        self.record(format!("{} {:?}", request.record().as_str(), request.code().as_bytes()));
+        self.inner.add_code(request).await
     }
 
-    async fn take_code(&self, code: &TokenHash, binding: &TokenHash, now: u64) -> Result<CodeTaken, StoreError> {
-        self.inner.take_code(code, binding, now).await
+    async fn redeem(&self, request: &Redeem) -> Result<Redeemed, StoreError> {
+        self.record(format!("{} {}", request.record().as_str(), request.access().record().as_str()));
+        self.inner.redeem(request).await
     }
 
-    async fn issue(
-        &self,
-        access: &NewAccess,
-        refresh: Option<&NewRefresh>,
-        limit: Option<u32>,
-        now: u64,
-    ) -> Result<Issued, StoreError> {
-        self.record(serde_json::to_string(&access.record).unwrap());
-        self.record(format!("{access:?} {refresh:?}"));
-        self.inner.issue(access, refresh, limit, now).await
+    async fn refresh(&self, request: &Refresh) -> Result<Refreshed, StoreError> {
+        self.record(request.access().record().as_str().to_owned());
+        self.inner.refresh(request).await
     }
 
-    async fn find_access(&self, token: &TokenHash, now: u64) -> Result<Option<AccessRecord>, StoreError> {
-        self.inner.find_access(token, now).await
+    async fn issue(&self, request: &Issue) -> Result<Issued, StoreError> {
+        self.record(request.access().record().as_str().to_owned());
+        self.inner.issue(request).await
     }
 
-    async fn find_refresh(&self, token: &TokenHash, now: u64) -> Result<Option<Family>, StoreError> {
-        self.inner.find_refresh(token, now).await
+    forward! {
+        find_code(FindCode) -> Option<FoundCode>;
+        find_session(FindSession) -> Option<FoundSession>;
+        find_access(FindAccess) -> Option<FoundAccess>;
+        revoke_access(RevokeAccess) -> Written;
+        end_session(EndSession) -> Written;
+        list_sessions(ListSessions) -> Vec<ListedSession>;
+        insert_seen(InsertSeen) -> Issued;
+        publish_key(PublishKey) -> KeyPublished;
+        withdraw_key(WithdrawKey) -> Written;
+        list_keys(ListKeys) -> Vec<PublishedKey>;
     }
 
-    async fn rotate(
-        &self,
-        token: &TokenHash,
-        client_id: &str,
-        successor: &Successor,
-        grace: u64,
-        now: u64,
-    ) -> Result<Rotated, StoreError> {
-        self.record(format!("{successor:?}"));
-        self.inner.rotate(token, client_id, successor, grace, now).await
-    }
-
-    async fn revoke(&self, token: &TokenHash, client_id: &str, now: u64) -> Result<Revoked, StoreError> {
-        self.inner.revoke(token, client_id, now).await
-    }
-
-    async fn insert_if_absent(&self, key: &TokenHash, expires_at: u64, now: u64) -> Result<bool, StoreError> {
-        self.inner.insert_if_absent(key, expires_at, now).await
+    async fn check(&self) -> Result<(), StoreError> {
+        self.inner.check().await
     }
 }
 
 #[tokio::test]
 async fn a_store_never_sees_a_token_or_a_secret() {
     let spy = Spy::default();
-    let world = World::with(|builder| builder.store(spy.clone()));
-    let tokens =
-        [world.access_token("reports", &[]).await, world.access_token("reports", &[("resource", OPAQUE)]).await];
+    let world = World::with(|builder| {
+        let builder = builder.store(spy.clone()).grant(AuthorizationCodeGrant::new(super::AUTHORIZE));
+        builder.grant(RefreshTokenGrant::new())
+    });
+    let native = [("client_id", "native"), ("redirect_uri", "http://127.0.0.1:1/cb")];
+    let code = world.code(&native).await;
+    let redeemed = world.redeem(&code, &native).await;
+    let refreshed = world.refresh(redeemed.text("refresh_token"), &[("client_id", "native")]).await;
+    let mut texts = vec![code, world.access_token("reports", &[]).await];
+    texts.push(world.access_token("reports", &[("resource", OPAQUE)]).await);
+    for answer in [&redeemed, &refreshed] {
+        texts.extend(["access_token", "refresh_token"].map(|member| answer.text(member).to_owned()));
+    }
     let seen = spy.seen.lock().unwrap().join("\n");
-    assert!(seen.contains("reports"), "the spy records: {seen}");
-    for part in tokens.iter().flat_map(|token| token.split('.')) {
-        assert!(!seen.contains(part));
+    assert!(seen.contains("reports") && seen.contains("ada"), "the spy records: {seen}");
+    for part in texts.iter().flat_map(|text| text.split('.')) {
+        assert!(!seen.contains(part), "{part}");
+        // The secret is what follows the first 16 bytes.
+        assert!(!seen.contains(&part[part.len().min(24)..]) || part.len() < 48, "{part}");
     }
     assert!(!seen.contains("reports-secret"));
 }
 
 #[tokio::test]
 async fn with_a_full_store_the_response_is_503_and_nothing_is_issued() {
-    let world = World::with(|builder| builder.store(MemoryStore::builder().capacity(2).build()));
+    let store = MemoryStore::builder().capacity(2).client_capacity(2).build();
+    let world = World::with(|builder| builder.store(store));
     let token = world.access_token("reports", &[]).await;
     world.access_token("others", &[]).await;
     world.token("reports", &[]).await.is_error(503, "temporarily_unavailable");
@@ -331,6 +344,30 @@ async fn with_a_full_store_the_response_is_503_and_nothing_is_issued() {
     world.token("reports", &[]).await.is_error(503, "temporarily_unavailable");
 }
 
+#[tokio::test]
+async fn a_token_has_only_the_scopes_that_belong_to_its_api() {
+    let world = World::new();
+    let client = machine("shop").audience_scopes(API, ["orders:write"]).audience("https://all.test", TokenFormat::Jwt);
+    world.clients.insert(client.audience_scopes(OPAQUE, ["orders:read", "orders:write"]).build().unwrap());
+    for (resource, asked, granted) in [
+        (API, "orders:write", "orders:write"),
+        (API, "orders:read orders:write", "orders:write"),
+        (OPAQUE, "", "orders:read"),
+        (OPAQUE, "orders:write orders:read", "orders:write orders:read"),
+        ("https://all.test", "orders:read orders:write", "orders:read orders:write"),
+    ] {
+        let answer = world.token("shop", &[("resource", resource), ("scope", asked)]).await;
+        answer.is_ok();
+        assert_eq!(answer.text("scope"), granted, "{resource}: {asked}");
+        let seen = world.introspect("watch", answer.text("access_token")).await;
+        assert_eq!(seen["scope"], granted, "{resource}: {asked}");
+    }
+    for asked in ["", "orders:read"] {
+        world.token("shop", &[("resource", API), ("scope", asked)]).await.is_error(400, "invalid_scope");
+    }
+    world.token("shop", &[("resource", API), ("scope", "admin")]).await.is_error(400, "invalid_scope");
+}
+
 #[test]
 fn every_mistake_of_a_client_is_reported_at_once() {
     let client = Client::builder("", ClientCredential::None)
@@ -339,6 +376,10 @@ fn every_mistake_of_a_client_is_reported_at_once() {
         .optional_scopes(["c"])
         .access_token_lifetime(Duration::from_millis(1))
         .max_active_tokens(0)
+        .max_sessions(0)
+        .audience_scopes(API, ["c"])
+        .audience_scopes(API, ["d"])
+        .audience_scopes(OPAQUE, [""; 0])
         .introspects_any_token();
     let error = client.build().unwrap_err();
     let settings: Vec<_> = error.mistakes().iter().map(ConfigMistake::setting).collect();
@@ -350,7 +391,12 @@ fn every_mistake_of_a_client_is_reported_at_once() {
             "scope",
             "access_token_lifetime",
             "max_active_tokens",
+            "max_sessions",
             "audience",
+            "audience_scopes",
+            "audience_scopes",
+            "audience_scopes",
+            "audience_scopes",
             "grant_types",
             "introspects",
             "redirect_uri"
