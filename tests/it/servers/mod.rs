@@ -1,6 +1,8 @@
 //! Real servers. A test starts each on its own port and in its own directory, if their programs are installed.
 
 #[cfg(feature = "postgres")]
+pub(crate) mod pgbouncer;
+#[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
