@@ -6,5 +6,7 @@ pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+#[cfg(feature = "redis")]
+pub(crate) mod redis_cluster;
 
 pub(crate) use crate::support::not_run;

@@ -17,7 +17,7 @@ use super::{ISSUER, OPAQUE, World, usual};
 use crate::support::{API, OrdersRead, OrdersWrite, get_with_token};
 
 /// A network of one server: passes each request to the endpoint.
-struct Wire(TokenEndpoint);
+pub(crate) struct Wire(pub(crate) TokenEndpoint);
 
 impl Fetch for Wire {
     fn fetch(&self, request: Request<Bytes>) -> FetchFuture {
