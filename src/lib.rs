@@ -154,7 +154,10 @@ pub mod guide {
     //! - [`operations`]: log events and metrics
     //! - [`refusals`]: why 401, 403 or 503, and what to do
     //! - [`providers`]: the preset, the audience and the settings for each provider
-    #![cfg_attr(feature = "token-endpoint", doc = "- [`running`]: several instances of the token endpoint, changes without downtime, alerts")]
+    #![cfg_attr(
+        feature = "token-endpoint",
+        doc = "- [`running`]: several instances of the token endpoint, changes without downtime, alerts"
+    )]
 
     #[doc = include_str!("guide/operations.md")]
     pub mod operations {}

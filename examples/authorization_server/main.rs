@@ -64,7 +64,7 @@ mod users;
 async fn main() -> io::Result<()> {
     let arguments: Vec<_> = env::args_os().skip(1).collect();
     if !arguments.is_empty() {
-        return Ok(process::exit(command::run(&arguments).await));
+        process::exit(command::run(&arguments).await);
     }
     let stop = tokio::spawn(stop::requested());
     let Settings { listener, host, page_path, key_folder, summary } =

@@ -26,12 +26,12 @@ struct OwnKeyState {
     /// Orders the keys by age. Of equal ones, the later in the list is newer.
     rank: SystemTime,
     /// `None` before the first publication.
-    publication: Option<Publication>,
+    publication: Option<KeyPublication>,
 }
 
 /// What is known of a key in the store.
 #[derive(Clone, Copy)]
-struct Publication {
+struct KeyPublication {
     /// When it was published first.
     since: Timestamp,
     /// From when on the key may sign.
@@ -69,7 +69,7 @@ impl OwnKeys {
     /// Returns the key that signs at this time, if its publication lasts until its tokens expire.
     pub(super) fn signing(&self, now: Timestamp) -> Option<&OwnKey> {
         let (_, own) = self.intended(now.into())?;
-        let lasts = |publication: Publication| publication.until >= now.saturating_add(MAX_LIFETIME);
+        let lasts = |publication: KeyPublication| publication.until >= now.saturating_add(MAX_LIFETIME);
         own.publication.is_some_and(lasts).then_some(&*own.key)
     }
 
@@ -127,7 +127,7 @@ impl OwnKeys {
                 if own.key.start == KeyStart::WhenPublished {
                     own.rank = start;
                 }
-                return own.publication.replace(Publication { since, start, renewed_at: now, until }).is_none();
+                return own.publication.replace(KeyPublication { since, start, renewed_at: now, until }).is_none();
             }
             if own.key.start == KeyStart::WhenPublished {
                 newest = newest.max(own.rank);
@@ -159,7 +159,7 @@ impl OwnKeys {
 
     /// Returns whether a newer key signs for so long that every token of this one has expired.
     fn is_obsolete(&self, position: usize, own: &OwnKeyState, now: SystemTime) -> bool {
-        let ended = |known: Publication| known.start.checked_add(MAX_LIFETIME).is_some_and(|end| end <= now);
+        let ended = |known: KeyPublication| known.start.checked_add(MAX_LIFETIME).is_some_and(|end| end <= now);
         let newer = |other: (usize, &OwnKeyState)| (own.rank, position) < (other.1.rank, other.0);
         own.publication.is_some()
             && self.keys.iter().enumerate().any(|other| newer(other) && other.1.publication.is_some_and(ended))

@@ -27,6 +27,10 @@ mod stores_on_servers;
 mod stores_postgres;
 #[cfg(feature = "redis")]
 mod stores_redis;
+#[cfg(feature = "redis")]
+mod stores_redis_cluster;
+#[cfg(feature = "redis")]
+mod stores_redis_mistakes;
 mod tokens;
 
 use std::time::Duration;
