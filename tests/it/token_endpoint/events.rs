@@ -340,7 +340,14 @@ fn recorded(run: impl Future<Output = ()>) -> (String, String) {
     let snapshotter = recorder.snapshotter();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _guard = log.install();
-    metrics::with_local_recorder(&recorder, || runtime.block_on(run));
+    metrics::with_local_recorder(&recorder, || {
+        runtime.block_on(async {
+            // Another thread may register the place of an event while this log is installed, and turn it off for all threads.
+            watched().0.code(&[]).await;
+            tracing::callsite::rebuild_interest_cache();
+            run.await;
+        });
+    });
     let keys = snapshotter.snapshot().into_vec().into_iter().map(|(key, ..)| key.key().to_string());
     (log.text(), keys.collect::<Vec<_>>().join("\n"))
 }
