@@ -256,9 +256,8 @@ struct Secrets(Vec<String>);
 
 impl Secrets {
     fn keep(&mut self, answer: &Answer) {
-        for member in ["access_token", "refresh_token"] {
-            self.0.extend(answer.json[member].as_str().map(str::to_owned));
-        }
+        self.0.extend(answer.json["refresh_token"].as_str().map(str::to_owned));
+        self.0.extend(answer.json["access_token"].as_str().map(secret_part));
     }
 
     #[track_caller]
@@ -271,6 +270,11 @@ impl Secrets {
             }
         }
     }
+}
+
+/// Returns a code or an access token without the id of its session, which is no secret.
+fn secret_part(text: &str) -> String {
+    if text.len() == 64 { text[22..].to_owned() } else { text.to_owned() }
 }
 
 /// Sends good and bad requests of all kinds.
@@ -318,7 +322,14 @@ async fn use_everything(world: &World, store: &FaultyStore<MemoryStore>) -> Secr
     world.endpoint.end_sessions_of_subject(SUBJECT).await.unwrap();
     world.endpoint.is_ready().await.unwrap();
     assert!(secrets.0.len() >= 9);
-    secrets.0.extend([code, other, verifier, VERIFIER.to_owned(), wrong_secret.to_owned(), signed]);
+    secrets.0.extend([
+        secret_part(&code),
+        secret_part(&other),
+        verifier,
+        VERIFIER.to_owned(),
+        wrong_secret.to_owned(),
+        signed,
+    ]);
     secrets.0.extend(["reports-secret", "watch-secret"].map(str::to_owned));
     secrets
 }
@@ -329,7 +340,14 @@ fn recorded(run: impl Future<Output = ()>) -> (String, String) {
     let snapshotter = recorder.snapshotter();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _guard = log.install();
-    metrics::with_local_recorder(&recorder, || runtime.block_on(run));
+    metrics::with_local_recorder(&recorder, || {
+        runtime.block_on(async {
+            // Another thread may register the place of an event while this log is installed, and turn it off for all threads.
+            watched().0.code(&[]).await;
+            tracing::callsite::rebuild_interest_cache();
+            run.await;
+        });
+    });
     let keys = snapshotter.snapshot().into_vec().into_iter().map(|(key, ..)| key.key().to_string());
     (log.text(), keys.collect::<Vec<_>>().join("\n"))
 }
@@ -363,7 +381,7 @@ fn no_event_no_log_line_and_no_metric_has_a_secret_and_the_log_names_no_user() {
     secrets.are_not_in(&log, "the log");
     secrets.are_not_in(&metrics, "a metric");
     assert!(!log.contains(SUBJECT), "the log names a user");
-    assert!(!metrics.contains(SUBJECT) && !metrics.contains("client"), "{metrics}");
+    assert!(!metrics.contains(SUBJECT) && !metrics.contains("client_id"), "{metrics}");
     assert!(format!("{events:?}").contains(SUBJECT), "an audit trail needs the user");
 }
 

@@ -6,6 +6,8 @@
 
 mod clients;
 mod expected;
+#[cfg(all(feature = "postgres", feature = "redis"))]
+mod on_servers;
 mod operator;
 mod trial;
 
@@ -155,13 +157,18 @@ fn any_change() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Runs sequences of at least 300 steps with this store.
-pub(crate) fn agrees_with_the_model<S: Store + Clone>(cases: u32, rotates_all: bool, store: impl Fn() -> S) {
+/// Runs sequences of at least 300 steps with this store. Each sequence has an issuer of its own.
+pub(crate) fn agrees_with_the_model<S: Store + Clone>(
+    cases: u32,
+    rotates_all: bool,
+    connect: impl AsyncFnOnce() -> S,
+) {
     let cases = env::var("MODEL_CASES").map_or(cases, |cases| cases.parse().unwrap());
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let store = runtime.block_on(connect());
     check(cases, prop::collection::vec(any_step(), 300..400), |steps| {
         runtime.block_on(async {
-            let mut trial = Trial::new(store(), rotates_all);
+            let mut trial = Trial::new(store.clone(), rotates_all);
             for step in &steps {
                 trial.take(step).await;
             }
@@ -173,10 +180,10 @@ pub(crate) fn agrees_with_the_model<S: Store + Clone>(cases: u32, rotates_all: b
 
 #[test]
 fn each_response_is_the_one_that_a_simple_model_predicts() {
-    agrees_with_the_model(16, false, MemoryStore::new);
+    agrees_with_the_model(16, false, async || MemoryStore::new());
 }
 
 #[test]
 fn each_response_is_predicted_if_the_refresh_tokens_of_all_clients_rotate() {
-    agrees_with_the_model(16, true, MemoryStore::new);
+    agrees_with_the_model(16, true, async || MemoryStore::new());
 }
