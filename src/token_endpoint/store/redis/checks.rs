@@ -18,7 +18,7 @@ use crate::config_error::{ConfigError, ConfigMistake};
 
 /// What the URLs are meant to name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ServerKind {
     Server,
     Cluster,
 }
@@ -49,7 +49,7 @@ fn not_a_url() -> ConfigMistake {
 }
 
 /// Connects to one server, and checks that it is of the expected kind.
-pub(super) async fn check_kind(info: &ConnectionInfo, kind: Kind, limit: Duration) -> Result<(), ConfigMistake> {
+pub(super) async fn check_kind(info: &ConnectionInfo, kind: ServerKind, limit: Duration) -> Result<(), ConfigMistake> {
     let server = info.addr().to_string();
     let wrong = |error: RedisError| mistake(&error, &server, limit);
     let client = Client::open(info.clone()).map_err(wrong)?;
@@ -64,14 +64,14 @@ pub(super) async fn check_kind(info: &ConnectionInfo, kind: Kind, limit: Duratio
     }
     let Some(info) = reply.ok().and_then(text) else { return Ok(()) };
     match (kind, field(&info, "cluster_enabled")) {
-        (Kind::Server, Some("1")) => {
+        (ServerKind::Server, Some("1")) => {
             Err(ConfigMistake::new(SETTING, format!("{server} is a node of a cluster"), USE_CLUSTER))
         }
-        (Kind::Cluster, Some("0")) => {
+        (ServerKind::Cluster, Some("0")) => {
             let change = "use RedisStore::builder, or name nodes of a cluster (cluster-enabled yes)";
             Err(ConfigMistake::new(SETTING, format!("{server} is a single server and no node of a cluster"), change))
         }
-        (Kind::Server, None) if info.is_empty() => {
+        (ServerKind::Server, None) if info.is_empty() => {
             Err(ConfigMistake::new(SETTING, format!("{server} has an unexpected reply to INFO"), NOT_REDIS))
         }
         _ => Ok(()),

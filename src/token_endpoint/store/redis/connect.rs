@@ -8,7 +8,7 @@ use ::redis::{Client, ConnectionInfo, RedisError, cluster::ClusterClient, io::tc
 
 use super::{
     RedisStore,
-    checks::{self, Kind},
+    checks::{self, ServerKind},
     connection::{Connection, Replicas},
     link::{SharedLink, Target},
 };
@@ -17,7 +17,7 @@ use crate::config_error::{ConfigError, ConfigMistake, MistakeCollector};
 /// Builder for a [`RedisStore`]. [`connect`](Self::connect) reports every mistake in the settings at once.
 #[must_use]
 pub struct RedisStoreBuilder {
-    kind: Kind,
+    kind: ServerKind,
     urls: Vec<String>,
     prefix: String,
     timeout: Duration,
@@ -31,7 +31,7 @@ enum Eviction {
 }
 
 impl RedisStoreBuilder {
-    pub(super) fn new(kind: Kind, urls: Vec<String>) -> Self {
+    pub(super) fn new(kind: ServerKind, urls: Vec<String>) -> Self {
         let (prefix, timeout) = ("tower-oauth".to_owned(), Duration::from_secs(2));
         Self { kind, urls, prefix, timeout, replicas: None, eviction: Eviction::Refused }
     }
@@ -79,8 +79,8 @@ impl RedisStoreBuilder {
         let server = first.addr().to_string();
         let wrong = |error: RedisError| ConfigError::from(checks::mistake(&error, &server, self.timeout));
         let target = match self.kind {
-            Kind::Server => Target::Server(Box::new(Client::open(first.clone()).map_err(wrong)?)),
-            Kind::Cluster => Target::Cluster(Box::new(cluster(infos.clone()).map_err(wrong)?)),
+            ServerKind::Server => Target::Server(Box::new(Client::open(first.clone()).map_err(wrong)?)),
+            ServerKind::Cluster => Target::Cluster(Box::new(cluster(infos.clone()).map_err(wrong)?)),
         };
         let link = SharedLink::new(target.clone(), self.timeout).map_err(wrong)?.get();
         checks::load_scripts(&link, &server, self.timeout).await?;
@@ -89,7 +89,7 @@ impl RedisStoreBuilder {
         if let Some(Replicas { count, .. }) = self.replicas {
             checks::check_replicas(&link, &server, count, self.timeout).await?;
         }
-        for number in 0..if self.kind == Kind::Cluster { PROBES } else { 1 } {
+        for number in 0..if self.kind == ServerKind::Cluster { PROBES } else { 1 } {
             let probe = store.probe(number).await;
             probe.map_err(|error| checks::script_mistake(&error, &server, self.timeout))?;
         }

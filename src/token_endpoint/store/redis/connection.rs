@@ -16,7 +16,7 @@ use super::{
     super::StoreError,
     clocks::Clocks,
     link::{Link, Node, SharedLink, Target},
-    script::{Call, Limit, Reply},
+    script::{Limit, Reply, ScriptCall},
 };
 
 /// How many replicas must have a write before it is answered.
@@ -44,7 +44,7 @@ impl Connection {
     }
 
     /// Runs a script, until it was executed or its time is over.
-    pub(super) async fn run(&self, call: &Call) -> Result<Reply, StoreError> {
+    pub(super) async fn run(&self, call: &ScriptCall) -> Result<Reply, StoreError> {
         let end = self.end(call);
         let (mut pause, mut node, mut is_repeated) = (FIRST_PAUSE, None, false);
         loop {
@@ -81,7 +81,7 @@ impl Connection {
     }
 
     /// Until when the reply is waited for.
-    fn end(&self, call: &Call) -> Instant {
+    fn end(&self, call: &ScriptCall) -> Instant {
         match call.limit {
             Limit::Read => Instant::now() + self.timeout,
             Limit::Write(deadline) => deadline.max(Instant::now()) + self.timeout,
@@ -89,7 +89,7 @@ impl Connection {
         }
     }
 
-    async fn send(&self, call: &Call, end: Instant, node: Option<Node>) -> Result<Reply, Failure> {
+    async fn send(&self, call: &ScriptCall, end: Instant, node: Option<Node>) -> Result<Reply, Failure> {
         let shared = if self.replicas.is_some() && !call.is_read() { &self.waiting } else { &self.link };
         let link = shared.get();
         let mut reply = Box::pin(self.execute(&link, call, node));
@@ -103,17 +103,17 @@ impl Connection {
             timeout_at(end.into(), reply).await.map_err(late)?
         };
         reply.map_err(|problem| match problem {
-            Problem::Redis(error) => {
+            Unanswered::Redis(error) => {
                 if !recovers(&error) {
                     shared.replace(&link, call);
                 }
                 Failure::new(error, call.is_read(), matches!(*link, Link::Cluster(_)))
             }
-            Problem::Store(error) => Failure::Final(error),
+            Unanswered::Store(error) => Failure::Final(error),
         })
     }
 
-    async fn execute(&self, link: &Link, call: &Call, node: Option<Node>) -> Result<Reply, Problem> {
+    async fn execute(&self, link: &Link, call: &ScriptCall, node: Option<Node>) -> Result<Reply, Unanswered> {
         let deadline = call.deadline().and_then(|deadline| self.clocks.server_time(call.slot, deadline));
         let mut replies = self.transmit(link, call, call.by_hash(deadline), node.as_ref()).await;
         if let Err(error) = &replies
@@ -121,14 +121,14 @@ impl Connection {
         {
             replies = self.transmit(link, call, call.by_text(deadline), node.as_ref()).await;
         }
-        let (reply, acknowledged) = replies.map_err(Problem::Redis)?;
-        let reply = Reply::parse(reply).map_err(Problem::Store)?;
+        let (reply, acknowledged) = replies.map_err(Unanswered::Redis)?;
+        let reply = Reply::parse(reply).map_err(Unanswered::Store)?;
         match (self.replicas.filter(|_| !call.is_read()), acknowledged) {
             (Some(replicas), Some(Value::Int(count))) if count < i64::from(replicas.count) && !reply.is("late") => {
-                Err(Problem::Store(StoreError::new("too few replicas of Redis have acknowledged a write in time")))
+                Err(Unanswered::Store(StoreError::new("too few replicas of Redis have acknowledged a write in time")))
             }
             (Some(_), acknowledged) if !matches!(acknowledged, Some(Value::Int(_))) => {
-                Err(Problem::Store(StoreError::new("Redis has not waited for its replicas")))
+                Err(Unanswered::Store(StoreError::new("Redis has not waited for its replicas")))
             }
             _ => Ok(reply),
         }
@@ -138,7 +138,7 @@ impl Connection {
     async fn transmit(
         &self,
         link: &Link,
-        call: &Call,
+        call: &ScriptCall,
         command: Cmd,
         node: Option<&Node>,
     ) -> Result<(Value, Option<Value>), RedisError> {
@@ -176,7 +176,7 @@ impl Connection {
     }
 }
 
-enum Problem {
+enum Unanswered {
     Redis(RedisError),
     Store(StoreError),
 }

@@ -13,7 +13,7 @@ pub(super) struct Tag(String);
 
 /// The last part of a key: what it has.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Kind {
+pub(super) enum EntryKind {
     /// The row of a session.
     Session,
     /// Access tokens by hash.
@@ -69,18 +69,18 @@ impl Tag {
         Self(format!("check.{number}"))
     }
 
-    pub(super) fn key(&self, prefix: &str, kind: Kind) -> Vec<u8> {
+    pub(super) fn key(&self, prefix: &str, kind: EntryKind) -> Vec<u8> {
         let kind = match kind {
-            Kind::Session => "s",
-            Kind::Access => "a",
-            Kind::AccessOrder => "ao",
-            Kind::AccessExpiry => "ax",
-            Kind::SessionOrder => "so",
-            Kind::SessionExpiry => "sx",
-            Kind::Ids => "i",
-            Kind::IdsExpiry => "ix",
-            Kind::PublicKeys => "k",
-            Kind::Seen(value) => return format!("{prefix}{{{}}}j:{}", self.0, encode(&value)).into_bytes(),
+            EntryKind::Session => "s",
+            EntryKind::Access => "a",
+            EntryKind::AccessOrder => "ao",
+            EntryKind::AccessExpiry => "ax",
+            EntryKind::SessionOrder => "so",
+            EntryKind::SessionExpiry => "sx",
+            EntryKind::Ids => "i",
+            EntryKind::IdsExpiry => "ix",
+            EntryKind::PublicKeys => "k",
+            EntryKind::Seen(value) => return format!("{prefix}{{{}}}j:{}", self.0, encode(&value)).into_bytes(),
         };
         format!("{prefix}{{{}}}{kind}", self.0).into_bytes()
     }

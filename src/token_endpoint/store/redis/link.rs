@@ -20,7 +20,7 @@ use ::redis::{
 };
 use arc_swap::ArcSwap;
 
-use super::script::Call;
+use super::script::ScriptCall;
 
 /// What connections are made to.
 #[derive(Clone)]
@@ -63,7 +63,7 @@ impl SharedLink {
     }
 
     /// Replaces the link after this call, unless another call has replaced it already.
-    pub(super) fn replace(self: &Arc<Self>, used: &Arc<Link>, call: &Call) {
+    pub(super) fn replace(self: &Arc<Self>, used: &Arc<Link>, call: &ScriptCall) {
         match &self.target {
             Target::Server(client) => {
                 if let Ok(new) = server(client, self.timeout) {

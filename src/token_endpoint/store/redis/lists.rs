@@ -9,9 +9,9 @@ use super::{
         ListSessions, ListedSession, NewAccess, Partition, SessionId, SessionIndex, StoreError, Timestamp, Written,
     },
     RedisStore,
-    keys::{Kind, PARTS, Tag, part},
+    keys::{EntryKind, PARTS, Tag, part},
     record,
-    script::{self, Call, Limit, Reply},
+    script::{self, Limit, Reply, ScriptCall},
     time, unreadable, written,
 };
 use crate::token_endpoint::client::secret::TokenHash;
@@ -28,7 +28,7 @@ impl RedisStore {
     ) -> Result<(), StoreError> {
         let add = |index| async move {
             let call = self.call(&script::ADD_TO_INDEX, Tag::index(index, part(session)), now, Limit::FollowUp);
-            let call = call.key(Kind::Ids).key(Kind::IdsExpiry).arg(session.as_bytes()).time(expires_at);
+            let call = call.key(EntryKind::Ids).key(EntryKind::IdsExpiry).arg(session.as_bytes()).time(expires_at);
             self.run(call).await.map(drop)
         };
         tokio::try_join!(add(SessionIndex::Client(*client)), add(SessionIndex::Subject(*subject))).map(drop)
@@ -41,7 +41,7 @@ impl RedisStore {
             let Some(hash) = hash else { return Ok(()) };
             let tag = Tag::index(of(hash), part(session));
             let call = self.call(&script::UNLIST, tag, now, Limit::FollowUp);
-            self.run(call.key(Kind::Ids).key(Kind::IdsExpiry).arg(session.as_bytes())).await.map(drop)
+            self.run(call.key(EntryKind::Ids).key(EntryKind::IdsExpiry).arg(session.as_bytes())).await.map(drop)
         };
         let lists = async {
             let Some(owner) = hash(owner) else { return Ok(()) };
@@ -55,9 +55,9 @@ impl RedisStore {
     /// Removes members from the lists of an owner.
     async fn unlist(&self, owner: &TokenHash, members: Vec<Vec<u8>>, now: Timestamp) -> Result<(), StoreError> {
         let call = self.call(&script::UNLIST, Tag::owner(owner), now, Limit::FollowUp);
-        let call = call.key(Kind::AccessOrder).key(Kind::AccessExpiry);
-        let call = call.key(Kind::SessionOrder).key(Kind::SessionExpiry);
-        self.run(members.into_iter().fold(call, Call::arg)).await.map(drop)
+        let call = call.key(EntryKind::AccessOrder).key(EntryKind::AccessExpiry);
+        let call = call.key(EntryKind::SessionOrder).key(EntryKind::SessionExpiry);
+        self.run(members.into_iter().fold(call, ScriptCall::arg)).await.map(drop)
     }
 
     /// Adds an access token of a session to the list of its owner, and revokes the oldest ones beyond the limit.
@@ -71,7 +71,7 @@ impl RedisStore {
     ) -> Result<(), StoreError> {
         let Some(limit) = limit else { return Ok(()) };
         let call = self.call(&script::ENLIST, Tag::owner(owner), now, Limit::FollowUp);
-        let call = call.key(Kind::Access).key(Kind::AccessOrder).key(Kind::AccessExpiry);
+        let call = call.key(EntryKind::Access).key(EntryKind::AccessOrder).key(EntryKind::AccessExpiry);
         let member = [access.hash.as_bytes().as_slice(), session.as_bytes()].concat();
         let reply = self.run(call.arg(member).time(access.expires_at).number(limit.max(1))).await?;
         self.revoke_beyond(owner, &reply.values().collect::<Vec<_>>(), now).await
@@ -107,7 +107,7 @@ impl RedisStore {
     ) -> Result<(), StoreError> {
         let Some(limit) = limit else { return Ok(()) };
         let call = self.call(&script::ENLIST, Tag::owner(owner), now, Limit::FollowUp);
-        let call = call.key(Kind::Access).key(Kind::SessionOrder).key(Kind::SessionExpiry);
+        let call = call.key(EntryKind::Access).key(EntryKind::SessionOrder).key(EntryKind::SessionExpiry);
         let reply = self.run(call.arg(session.as_bytes()).time(expires_at).number(limit.max(1))).await?;
         let beyond: Vec<_> = reply.values().map(<[u8]>::to_vec).collect();
         for member in &beyond {
@@ -125,7 +125,11 @@ impl RedisStore {
         limit: Limit,
     ) -> Result<Written, StoreError> {
         let call = self.call(&script::REVOKE_ACCESS, Tag::partition(partition), now, limit);
-        let call = call.key(Kind::Access).key(Kind::AccessOrder).key(Kind::AccessExpiry).key(Kind::Session);
+        let call = call
+            .key(EntryKind::Access)
+            .key(EntryKind::AccessOrder)
+            .key(EntryKind::AccessExpiry)
+            .key(EntryKind::Session);
         let reply = self.run(call.arg(token.as_bytes())).await?;
         if let [b"done", owner] = reply.parts().as_slice()
             && let Some(owner) = hash(owner)
@@ -177,7 +181,7 @@ impl RedisStore {
     ) -> Result<Vec<SessionId>, StoreError> {
         let call = self.call(&script::READ_INDEX, Tag::index(request.index, number), request.now, Limit::Read);
         let after = after.map(|id| id.as_bytes().to_vec()).unwrap_or_default();
-        let reply = self.run(call.key(Kind::Ids).arg(after).number(READ_AT_A_TIME)).await?;
+        let reply = self.run(call.key(EntryKind::Ids).arg(after).number(READ_AT_A_TIME)).await?;
         reply.values().map(|bytes| id(bytes).ok_or_else(unreadable)).collect()
     }
 
@@ -198,7 +202,7 @@ impl RedisStore {
 
     async fn read_row(&self, id: SessionId, now: Timestamp) -> Result<Option<ListedSession>, StoreError> {
         let call = self.call(&script::READ_SESSION, Tag::session(&id), now, Limit::Read);
-        let reply: Reply = self.run(call.key(Kind::Session)).await?;
+        let reply: Reply = self.run(call.key(EntryKind::Session)).await?;
         match reply.parts().as_slice() {
             [state @ (b"redeemed" | b"pending"), text, used_at] => Ok(Some(ListedSession {
                 id,

@@ -13,6 +13,7 @@ mod link;
 mod lists;
 mod script;
 mod seen;
+mod writes;
 
 use std::{
     fmt,
@@ -22,10 +23,10 @@ use std::{
 
 pub use self::connect::RedisStoreBuilder;
 use self::{
-    checks::Kind as ServerKind,
+    checks::ServerKind,
     connection::Connection,
-    keys::{Kind, Tag, owner_partition},
-    script::{Call, Limit, LuaScript, Reply},
+    keys::{EntryKind, Tag},
+    script::{Limit, LuaScript, Reply, ScriptCall},
 };
 use super::{
     AddCode, EndSession, FindAccess, FindCode, FindSession, FoundAccess, FoundCode, FoundSession, InsertSeen, Issue,
@@ -132,17 +133,23 @@ impl RedisStore {
         Self { inner: Arc::new(RedisState { connection, prefix }) }
     }
 
-    fn call(&self, script: &'static LuaScript, tag: Tag, now: Timestamp, limit: Limit) -> Call {
-        Call::new(script, &self.inner.prefix, tag, now, limit)
+    fn call(&self, script: &'static LuaScript, tag: Tag, now: Timestamp, limit: Limit) -> ScriptCall {
+        ScriptCall::new(script, &self.inner.prefix, tag, now, limit)
     }
 
     /// A call with the three keys of a session.
-    fn session_call(&self, script: &'static LuaScript, session: &SessionId, now: Timestamp, limit: Limit) -> Call {
+    fn session_call(
+        &self,
+        script: &'static LuaScript,
+        session: &SessionId,
+        now: Timestamp,
+        limit: Limit,
+    ) -> ScriptCall {
         let call = self.call(script, Tag::session(session), now, limit);
-        call.key(Kind::Session).key(Kind::Access).key(Kind::AccessExpiry)
+        call.key(EntryKind::Session).key(EntryKind::Access).key(EntryKind::AccessExpiry)
     }
 
-    async fn run(&self, call: Call) -> Result<Reply, StoreError> {
+    async fn run(&self, call: ScriptCall) -> Result<Reply, StoreError> {
         self.inner.connection.run(&call).await
     }
 
@@ -150,7 +157,7 @@ impl RedisStore {
     async fn probe(&self, number: u8) -> Result<(), StoreError> {
         let limit = Limit::Write(Instant::now() + PROBE);
         let call = self.call(&script::BEGIN_SEEN, Tag::check(number), Timestamp::default(), limit);
-        let call = call.key(Kind::Seen(TokenHash::from([0; 32])));
+        let call = call.key(EntryKind::Seen(TokenHash::from([0; 32])));
         match self.run(call.arg("").number(0_u8).arg("")).await?.parts().as_slice() {
             [b"done"] => Ok(()),
             _ => Err(unreadable()),
@@ -162,7 +169,7 @@ impl Store for RedisStore {
     async fn add_code(&self, request: &AddCode) -> Result<Written, StoreError> {
         let AddCode { session, code, record, client, subject, expires_at, now, deadline } = request;
         let call = self.call(&script::ADD_CODE, Tag::session(session), *now, Limit::Write(*deadline));
-        let call = call.key(Kind::Session).arg(code.as_bytes()).arg(record.as_str());
+        let call = call.key(EntryKind::Session).arg(code.as_bytes()).arg(record.as_str());
         let call = call.arg(client.as_bytes()).arg(subject.as_bytes()).time(*expires_at);
         let index = self.add_to_indexes(session, client, subject, *expires_at, *now);
         let (reply, ()) = tokio::try_join!(self.run(call), index)?;
@@ -171,7 +178,7 @@ impl Store for RedisStore {
 
     async fn find_code(&self, request: &FindCode) -> Result<Option<FoundCode>, StoreError> {
         let call = self.call(&script::FIND_CODE, Tag::session(&request.session), request.now, Limit::Read);
-        match self.run(call.key(Kind::Session).arg(request.code.as_bytes())).await?.parts().as_slice() {
+        match self.run(call.key(EntryKind::Session).arg(request.code.as_bytes())).await?.parts().as_slice() {
             [state @ (b"used" | b"unused"), text] => {
                 Ok(Some(FoundCode { record: record(text)?, is_used: *state == b"used" }))
             }
@@ -187,7 +194,7 @@ impl Store for RedisStore {
 
     async fn find_session(&self, request: &FindSession) -> Result<Option<FoundSession>, StoreError> {
         let call = self.call(&script::FIND_SESSION, Tag::session(&request.session), request.now, Limit::Read);
-        match self.run(call.key(Kind::Session)).await?.parts().as_slice() {
+        match self.run(call.key(EntryKind::Session)).await?.parts().as_slice() {
             [b"found", text, expires_at, current, last] => {
                 let presented = request.presented.as_bytes().as_slice();
                 let presented = match presented {
@@ -214,7 +221,10 @@ impl Store for RedisStore {
 
     async fn find_access(&self, request: &FindAccess) -> Result<Option<FoundAccess>, StoreError> {
         let tag = Tag::partition(&request.partition);
-        let call = self.call(&script::FIND_ACCESS, tag, request.now, Limit::Read).key(Kind::Access).key(Kind::Session);
+        let call = self
+            .call(&script::FIND_ACCESS, tag, request.now, Limit::Read)
+            .key(EntryKind::Access)
+            .key(EntryKind::Session);
         match self.run(call.arg(request.token.as_bytes())).await?.parts().as_slice() {
             [b"found", text] => Ok(Some(FoundAccess { record: record(text)?, session: None })),
             [b"found", text, session] => {
@@ -245,7 +255,7 @@ impl Store for RedisStore {
     async fn publish_key(&self, request: &PublishKey) -> Result<KeyPublished, StoreError> {
         let PublishKey { issuer, key_id, jwk, expires_at, now, deadline } = request;
         let call = self.call(&script::PUBLISH_KEY, Tag::of(issuer), *now, Limit::Write(*deadline));
-        let call = call.key(Kind::PublicKeys).arg(key_id).arg(jwk).time(*expires_at);
+        let call = call.key(EntryKind::PublicKeys).arg(key_id).arg(jwk).time(*expires_at);
         match self.run(call).await?.parts().as_slice() {
             [b"done", since] => Ok(KeyPublished::Done { since: time(since)? }),
             [b"withdrawn"] => Ok(KeyPublished::Withdrawn),
@@ -257,12 +267,12 @@ impl Store for RedisStore {
     async fn withdraw_key(&self, request: &WithdrawKey) -> Result<Written, StoreError> {
         let WithdrawKey { issuer, key_id, expires_at, now, deadline } = request;
         let call = self.call(&script::WITHDRAW_KEY, Tag::of(issuer), *now, Limit::Write(*deadline));
-        written(&self.run(call.key(Kind::PublicKeys).arg(key_id).time(*expires_at)).await?)
+        written(&self.run(call.key(EntryKind::PublicKeys).arg(key_id).time(*expires_at)).await?)
     }
 
     async fn list_keys(&self, request: &ListKeys) -> Result<Vec<PublishedKey>, StoreError> {
         let call = self.call(&script::LIST_KEYS, Tag::of(&request.issuer), request.now, Limit::Read);
-        let reply = self.run(call.key(Kind::PublicKeys)).await?;
+        let reply = self.run(call.key(EntryKind::PublicKeys)).await?;
         let values: Vec<_> = reply.values().collect();
         let key = |parts: &[&[u8]]| match parts {
             [key_id, since, jwk] => {
@@ -278,85 +288,6 @@ impl Store for RedisStore {
     async fn check(&self) -> Result<(), StoreError> {
         let (probe, masters) = tokio::join!(self.probe(0), self.inner.connection.ping());
         probe.and(masters)
-    }
-}
-
-impl RedisStore {
-    async fn redeem_code(&self, request: &Redeem) -> Result<Redeemed, StoreError> {
-        let Redeem { session, code, client, subject, owner, expires_at, access, now, deadline, .. } = request;
-        let limited = request.token_limit.is_some() || request.session_limit.is_some();
-        let call = self.session_call(&script::REDEEM, session, *now, Limit::Write(*deadline));
-        let call = call.arg(code.as_bytes()).arg(request.record.as_str()).arg(client.as_bytes());
-        let call = call.arg(subject.as_bytes()).arg(if limited { owner.as_bytes().as_slice() } else { &[] });
-        let call = call.time(*expires_at);
-        let call = match &request.refresh {
-            Some(refresh) => call.arg(refresh.hash.as_bytes()).time(refresh.idle_until),
-            None => call.arg("").arg(""),
-        };
-        let call = call.arg(access.hash.as_bytes()).time(access.expires_at).arg(access.record.as_str());
-        let index = self.add_to_indexes(session, client, subject, *expires_at, *now);
-        let (reply, ()) = tokio::try_join!(self.run(call), index)?;
-        match reply.parts().as_slice() {
-            [b"done"] => {
-                let tokens = self.limit_tokens(session, owner, access, request.token_limit, *now);
-                let sessions = self.limit_sessions(session, owner, *expires_at, request.session_limit, *now);
-                tokio::try_join!(tokens, sessions)?;
-                Ok(Redeemed::Done)
-            }
-            [b"replayed", ended @ ..] => {
-                self.forget(session, ended, *now).await?;
-                Ok(Redeemed::Replayed)
-            }
-            [b"unknown"] => Ok(Redeemed::Unknown),
-            [b"late"] => Ok(Redeemed::Late),
-            _ => Err(unreadable()),
-        }
-    }
-
-    async fn use_refresh_token(&self, request: &Refresh) -> Result<Refreshed, StoreError> {
-        let Refresh { session, presented, owner, access, token_limit, now, deadline, .. } = request;
-        let call = self.session_call(&script::REFRESH, session, *now, Limit::Write(*deadline));
-        let call = call.arg(presented.as_bytes());
-        let call = match &request.successor {
-            Some(successor) => call.arg(successor.hash.as_bytes()).arg(successor.salt),
-            None => call.arg("").arg(""),
-        };
-        let call = call.time(request.idle_until).number(request.grace);
-        let call = call.arg(if token_limit.is_some() { owner.as_bytes().as_slice() } else { &[] });
-        let call = call.arg(access.hash.as_bytes()).time(access.expires_at).arg(access.record.as_str());
-        let reply = self.run(call).await?;
-        let refreshed = match reply.parts().as_slice() {
-            [b"done"] => Refreshed::Done,
-            [b"again", salt] => Refreshed::Again { salt: <[u8; 32]>::try_from(*salt).map_err(|_| unreadable())? },
-            [b"reused", ended @ ..] => {
-                self.forget(session, ended, *now).await?;
-                return Ok(Refreshed::Reused);
-            }
-            [b"unknown"] => return Ok(Refreshed::Unknown),
-            [b"late"] => return Ok(Refreshed::Late),
-            _ => return Err(unreadable()),
-        };
-        self.limit_tokens(session, owner, access, *token_limit, *now).await?;
-        Ok(refreshed)
-    }
-
-    async fn issue_alone(&self, request: &Issue) -> Result<Issued, StoreError> {
-        let Issue { owner, access, token_limit, now, deadline, .. } = request;
-        let has_list = token_limit.is_some() || access.partition == owner_partition(owner);
-        let tag = Tag::partition(&access.partition);
-        let call = self.call(&script::ISSUE, tag, *now, Limit::Write(*deadline));
-        let call = call.key(Kind::Access).key(Kind::AccessOrder).key(Kind::AccessExpiry);
-        let call = call.arg(access.hash.as_bytes()).time(access.expires_at).arg(access.record.as_str());
-        let reply =
-            self.run(call.number(u8::from(has_list)).number(token_limit.map_or(0, |limit| limit.max(1)))).await?;
-        match reply.parts().as_slice() {
-            [b"done", beyond @ ..] => {
-                self.revoke_beyond(owner, beyond, *now).await?;
-                Ok(Issued::Done)
-            }
-            [b"late"] => Ok(Issued::Late),
-            _ => Err(unreadable()),
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use ::redis::{Cmd, Script, Value, cmd};
 
 use super::{
     super::{StoreError, Timestamp},
-    keys::{Kind, Tag},
+    keys::{EntryKind, Tag},
     unreadable,
 };
 
@@ -72,7 +72,7 @@ pub(super) enum Limit {
 }
 
 /// A call of a script.
-pub(super) struct Call {
+pub(super) struct ScriptCall {
     script: &'static LuaScript,
     prefix: String,
     tag: Tag,
@@ -83,14 +83,14 @@ pub(super) struct Call {
     args: Vec<Vec<u8>>,
 }
 
-impl Call {
+impl ScriptCall {
     pub(super) fn new(script: &'static LuaScript, prefix: &str, tag: Tag, now: Timestamp, limit: Limit) -> Self {
         let slot = tag.slot();
         let prefix = prefix.to_owned();
         Self { script, prefix, tag, slot, limit, now: now.as_secs(), keys: Vec::new(), args: Vec::new() }
     }
 
-    pub(super) fn key(mut self, kind: Kind) -> Self {
+    pub(super) fn key(mut self, kind: EntryKind) -> Self {
         self.keys.push(self.tag.key(&self.prefix, kind));
         self
     }

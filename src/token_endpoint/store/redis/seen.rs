@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use super::{
     super::{Issued, Redeemed, Refreshed, Seen, StoreError, Timestamp},
     RedisStore,
-    keys::{Kind, Tag},
+    keys::{EntryKind, Tag},
     script::{self, Limit},
     unreadable,
 };
@@ -80,7 +80,7 @@ impl RedisStore {
             Err(error) if error.may_be_executed() => return outcome,
             Err(_) => false,
         };
-        let call = self.call(&script::FINISH_SEEN, tag, now, Limit::FollowUp).key(Kind::Seen(seen.key));
+        let call = self.call(&script::FINISH_SEEN, tag, now, Limit::FollowUp).key(EntryKind::Seen(seen.key));
         let call = call.arg(seen.attempt.as_bytes()).time(seen.expires_at).arg(until).number(u8::from(is_done));
         let finished = self.run(call).await;
         if is_done {
@@ -106,7 +106,7 @@ impl RedisStore {
     async fn begin(&self, seen: &Seen, until: &str, now: Timestamp, deadline: Instant) -> Result<Begun, StoreError> {
         loop {
             let call = self.call(&script::BEGIN_SEEN, Tag::of(&seen.client), now, Limit::Write(deadline));
-            let call = call.key(Kind::Seen(seen.key)).arg(seen.attempt.as_bytes()).time(seen.expires_at);
+            let call = call.key(EntryKind::Seen(seen.key)).arg(seen.attempt.as_bytes()).time(seen.expires_at);
             match self.run(call.arg(until)).await?.parts().as_slice() {
                 [b"done"] => return Ok(Begun::New),
                 [b"seen"] => return Ok(Begun::Known),
