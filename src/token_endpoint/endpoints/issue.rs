@@ -138,7 +138,7 @@ impl ServerState {
         let texts = &self.services.texts;
         let text = match client.format(&facts.audience) {
             TokenFormat::Opaque => texts.new_access(partition).map_err(TokenError::unavailable)?.text,
-            TokenFormat::Jwt => self.signer.sign(&self.services, &self.claims(facts), facts.issued_at)?,
+            TokenFormat::Jwt => self.signer.sign(&self.services, &self.claims(facts))?,
         };
         let owner = write.session().is_none().then(|| OwnerRecord::new(client, facts.subject.clone()));
         let record = record::write(&AccessRecord {

@@ -121,9 +121,9 @@ async fn migrations_by_hand_need_a_role_with_few_rights() {
         r#"GRANT USAGE ON SCHEMA "{schema}" TO modest;
         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA "{schema}" TO modest;"#
     ));
-    for builder in [modest.clone().skip_migrations(), modest] {
-        store_conformance(async || builder.clone().connect().await.unwrap()).await;
-    }
+    modest.clone().connect().await.unwrap();
+    let builder = modest.skip_migrations();
+    store_conformance(async || builder.clone().connect().await.unwrap()).await;
 }
 
 #[tokio::test]
@@ -318,7 +318,7 @@ async fn only_expired_rows_are_deleted() {
     // The clocks of two instances may differ by a minute: now only entries that expired before 99 are deleted.
     for (now, expected) in [
         (159, [1, 2, 1702, 1, 1, 0]),
-        (170, [1, 2, 2 + 1, 0, 1, 0]),
+        (170, [1, 2, 2, 0, 1, 0]),
         (400, [1, 0, 1, 0, 1, 1]),
         (5100, [0, 0, 1, 0, 1, 2]),
         (20_000, [0, 0, 1, 0, 0, 0]),

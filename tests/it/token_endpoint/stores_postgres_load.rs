@@ -133,6 +133,35 @@ async fn cancelled_requests_lose_no_connection() {
     assert!(count(server, &schema, "access_tokens") <= 3);
 }
 
+#[tokio::test]
+async fn a_write_that_the_server_gets_to_after_the_deadline_is_late_and_changes_nothing() {
+    let Some(server) = Server::start() else { return };
+    let store = PostgresStore::builder(server.url()).connect().await.unwrap();
+    let new = |number| Client::new(&store, StoreRequests::new(&format!("client {number}"), "ada"));
+    // All at once, so that ten connections are open and were used just now.
+    let clients = join_all((0..10).map(new)).await;
+    server.hang();
+    let deadline = Instant::now() + Duration::from_millis(500);
+    let calls = clients.iter().map(|client| {
+        let refresh = client.requests.clone().deadline(deadline).refresh(client.session, client.token);
+        let store = store.clone();
+        tokio::spawn(async move { store.refresh(&refresh).await })
+    });
+    let calls: Vec<_> = calls.collect();
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let waiting = calls.iter().filter(|call| !call.is_finished()).count();
+    assert!(waiting > 0, "no call was sent");
+    server.resume();
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap(), Refreshed::Late);
+    }
+    for client in clients {
+        let find = client.requests.find_session(client.session, client.token);
+        let found = store.find_session(&find).await.unwrap().expect("the session goes on");
+        assert_eq!(found.presented, Presented::Current, "the token is not used");
+    }
+}
+
 /// Forty clients refresh. The server stands still for 2.5 seconds. Each client repeats what was late or not executed, with the
 /// same token.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,7 @@
 
 use std::{fmt, time::Duration};
 
-use sqlx::{ConnectOptions as _, Error, PgConnection, Row as _, postgres::PgConnectOptions};
+use sqlx::{ConnectOptions as _, Error, Executor as _, PgConnection, Row as _, postgres::PgConnectOptions};
 use tokio::time::timeout;
 
 use super::{
@@ -143,7 +143,7 @@ impl PostgresStoreBuilder {
     async fn check_settings(&self, connection: &mut PgConnection) -> Result<(), Error> {
         let settings = if self.through_pooler { own_settings(self.timeout_millis()) } else { String::new() };
         let text = format!("{settings}SELECT setting FROM pg_settings WHERE name = 'statement_timeout'");
-        let found: String = sqlx::raw_sql(&text).fetch_one(connection).await?.try_get(0)?;
+        let found: String = connection.fetch_one(sqlx::raw_sql(&text)).await?.try_get(0)?;
         if found == self.timeout_millis().to_string() { Ok(()) } else { Err(Error::Configuration(IGNORED.into())) }
     }
 

@@ -129,7 +129,7 @@ impl Store for PostgresStore {
     async fn find_access(&self, request: &FindAccess) -> Result<Option<FoundAccess>, StoreError> {
         let call = Call::new("find_access").bytes(request.partition.as_bytes()).hash(request.token).time(request.now);
         let Some(row) = self.read(call, request.now).await?.into_iter().next() else { return Ok(None) };
-        let has_session = column::<Option<&[u8]>>(&row, 1)?.is_some();
+        let has_session = column::<Option<Vec<u8>>>(&row, 1)?.is_some();
         let session = if has_session { Some(record(&row, 1)?) } else { None };
         Ok(Some(FoundAccess { record: record(&row, 0)?, session }))
     }

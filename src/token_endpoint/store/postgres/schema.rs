@@ -37,7 +37,7 @@ impl Schema {
     /// Returns which migrations were run.
     pub(super) async fn state(&self, connection: &mut PgConnection) -> Result<SchemaState, Error> {
         let text = self.sql(r#"SELECT max(version), max(needs) FROM "tower_oauth".migrations"#);
-        let row = match sqlx::raw_sql(&text).fetch_one(connection).await {
+        let row = match connection.fetch_one(sqlx::raw_sql(&text)).await {
             Ok(row) => row,
             Err(Error::Database(error)) if error.code().is_some_and(|code| MISSING.contains(&&*code)) => {
                 return Ok(SchemaState::Behind(0));

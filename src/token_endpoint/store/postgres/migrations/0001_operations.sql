@@ -54,7 +54,7 @@ BEGIN
         END IF;
         UPDATE "tower_oauth".sessions SET redeemed = true, client = its_client, subject = its_subject, record = its_record,
                 expires_at = until, last_used_at = moment, current_token = its_refresh, idle_until = its_idle_until,
-                owner = its_owner, number = nextval('"tower_oauth".session_numbers'), counted = session_limit IS NOT NULL
+                owner = its_owner, number = DEFAULT, counted = session_limit IS NOT NULL
             WHERE id = session;
         PERFORM "tower_oauth".add_token(
             session, its_access, true, its_access_record, access_until, its_owner, token_limit, moment);

@@ -47,7 +47,7 @@ CREATE TABLE "tower_oauth".sessions (
     idle_until bigint,
     -- From the redemption on. "counted": the session is part of the number in "owners".
     owner bytea,
-    number bigint,
+    number bigint GENERATED ALWAYS AS IDENTITY,
     counted boolean NOT NULL DEFAULT false
 ) WITH (fillfactor = 70);
 CREATE INDEX sessions_expire ON "tower_oauth".sessions (expires_at);
@@ -56,7 +56,6 @@ CREATE INDEX sessions_of_a_subject ON "tower_oauth".sessions (subject, id);
 CREATE INDEX sessions_counted ON "tower_oauth".sessions (owner, number) WHERE counted;
 CREATE INDEX sessions_counted_expire ON "tower_oauth".sessions (owner, expires_at) WHERE counted;
 CREATE INDEX sessions_not_counted ON "tower_oauth".sessions (owner, id) WHERE owner IS NOT NULL AND NOT counted;
-CREATE SEQUENCE "tower_oauth".session_numbers;
 
 -- A token of a session has the session's id as its partition, and is active while the session's row exists.
 CREATE TABLE "tower_oauth".access_tokens (
