@@ -68,7 +68,7 @@ pub(crate) struct AccessRecord {
 
 /// What every record begins with.
 #[derive(Serialize)]
-struct Written<'c, T> {
+struct NewRecord<'c, T> {
     /// The version that wrote the record. Only for people who look into a store.
     v: u32,
     #[serde(flatten)]
@@ -97,7 +97,7 @@ impl OwnerRecord {
 
 /// Writes a record.
 pub(crate) fn write(content: &impl Serialize) -> Result<Record, StoreError> {
-    let text = serde_json::to_string(&Written { v: VERSION, content });
+    let text = serde_json::to_string(&NewRecord { v: VERSION, content });
     let text = text.map_err(|error| StoreError::not_executed("a record could not be written").with_source(error))?;
     Ok(Record::from(text))
 }
