@@ -18,6 +18,7 @@ use crate::token_endpoint::{
         FirstRefresh, Issue, Issued, NewAccess, Partition, Redeem, Redeemed, Refresh, Refreshed, Seen, SessionId,
         StoreError, Timestamp,
     },
+    texts::AccessRandom,
 };
 
 /// What was issued.
@@ -89,9 +90,10 @@ impl ServerState {
         }
         let (now, deadline) = (services.timestamp(), services.deadline());
         let owner = services.texts.owner(client.id(), &subject);
-        let partition = write.partition(client, owner, seen)?;
-        let facts = self.facts(client, &write, (subject, scope, audience), partition, now)?;
-        let (access_token, access) = self.access_token(client, &write, &facts, partition)?;
+        let random = AccessRandom::generate().map_err(TokenError::unavailable)?;
+        let partition = write.partition(client, owner, seen).unwrap_or_else(|| random.partition());
+        let facts = self.facts(client, &write, (subject, scope, audience), random.jwt_id(partition), now);
+        let (access_token, access) = self.access_token(client, &write, &facts, (partition, &random))?;
         let client_hash = services.texts.client(client.id());
         let session = write.session_id();
         let tokens = TokenWrite { client, client_hash, owner, access, seen, now, deadline };
@@ -108,13 +110,13 @@ impl ServerState {
         client: &Client,
         write: &PlannedWrite,
         (subject, scope, audience): (String, String, String),
-        partition: Partition,
+        id: String,
         now: Timestamp,
-    ) -> Result<TokenFacts, TokenError> {
+    ) -> TokenFacts {
         let end = now.saturating_add(client.lifetime.unwrap_or(self.lifetime));
         let session = write.session();
-        Ok(TokenFacts {
-            id: self.services.texts.new_jwt_id(partition).map_err(TokenError::unavailable)?,
+        TokenFacts {
+            id,
             client_id: client.id().to_owned(),
             subject,
             scope,
@@ -124,7 +126,7 @@ impl ServerState {
             expires_at: session.map_or(end, |(_, session_end)| end.min(session_end)),
             auth_time: session.and_then(|(record, _)| record.auth_time),
             acr: session.and_then(|(record, _)| record.acr.clone()),
-        })
+        }
     }
 
     /// Returns the text of the token, and what is stored.
@@ -133,11 +135,10 @@ impl ServerState {
         client: &Client,
         write: &PlannedWrite,
         facts: &TokenFacts,
-        partition: Partition,
+        (partition, random): (Partition, &AccessRandom),
     ) -> Result<(String, NewAccess), TokenError> {
-        let texts = &self.services.texts;
         let text = match client.format(&facts.audience) {
-            TokenFormat::Opaque => texts.new_access(partition).map_err(TokenError::unavailable)?.text,
+            TokenFormat::Opaque => random.opaque_text(partition),
             TokenFormat::Jwt => self.signer.sign(&self.services, &self.claims(facts), facts.issued_at)?,
         };
         let owner = write.session().is_none().then(|| OwnerRecord::new(client, facts.subject.clone()));
@@ -149,7 +150,7 @@ impl ServerState {
             issued_at: facts.issued_at.as_secs(),
             expires_at: facts.expires_at.as_secs(),
         })?;
-        let hash = texts.access_hash(&text);
+        let hash = self.services.texts.access_hash(&text);
         Ok((text, NewAccess { partition, hash, record, expires_at: facts.expires_at }))
     }
 
@@ -293,16 +294,11 @@ impl PlannedWrite {
         }
     }
 
-    /// Returns where the access token is stored.
-    fn partition(&self, client: &Client, owner: TokenHash, seen: Option<Seen>) -> Result<Partition, TokenError> {
-        if let Some(session) = self.session_id() {
-            return Ok(session.partition());
-        }
-        // What is counted or checked in the same step must be in one partition. Everything else is spread.
-        if client.max_active_tokens.is_some() || seen.is_some() {
-            return Ok(owner.into());
-        }
-        Ok(random::<16>().map_err(TokenError::unavailable)?.into())
+    /// Returns where the access token must be stored. What is counted or checked in the same step is in one partition; `None`:
+    /// anywhere.
+    fn partition(&self, client: &Client, owner: TokenHash, seen: Option<Seen>) -> Option<Partition> {
+        let of_session = self.session_id().map(|session| session.partition());
+        of_session.or_else(|| (client.max_active_tokens.is_some() || seen.is_some()).then(|| owner.into()))
     }
 }
 
