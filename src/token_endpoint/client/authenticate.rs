@@ -85,7 +85,8 @@ impl Authenticator {
                 self.by_secret(services, &client_id, peer, &secret).await?
             }
             PresentedCredential::Assertion { client_id, assertion } => {
-                let (client, mut seen) = self.by_assertion(services, client_id, assertion).await?;
+                // In a box, so that the future of each request stays small.
+                let (client, mut seen) = Box::pin(self.by_assertion(services, client_id, assertion)).await?;
                 seen.attempt = services.texts.attempt(parameters.iter());
                 return Ok(Authenticated { client, assertion: Some(seen) });
             }

@@ -99,8 +99,9 @@ impl ServerState {
         let tokens = TokenWrite { client, client_hash, owner, access, seen, now, deadline };
         let refresh_token = match write {
             PlannedWrite::Issue => self.issue_alone(tokens).await.map(|()| None),
-            PlannedWrite::Redeem(planned) => self.redeem(tokens, *planned).await,
-            PlannedWrite::Refresh(planned) => self.refresh(tokens, *planned).await.map(Some),
+            // In boxes, so that the future of each request stays small.
+            PlannedWrite::Redeem(planned) => Box::pin(self.redeem(tokens, *planned)).await,
+            PlannedWrite::Refresh(planned) => Box::pin(self.refresh(tokens, *planned)).await.map(Some),
         }?;
         Ok(IssuedTokens { access_token, refresh_token, facts, session })
     }
