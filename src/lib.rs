@@ -48,6 +48,7 @@
 //! | Issuing tokens | [`token_endpoint`](token_endpoint/index.html) |
 //! | Why a request was refused, and what to do | [`guide::refusals`], [`JwtVerifier::explain`] |
 //! | Log events and metrics | [`guide::operations`] |
+//! | Running the token endpoint: several instances, rotation, alerts | [`guide::running`](guide/running/index.html) |
 //!
 //! # Features
 //!
@@ -153,6 +154,10 @@ pub mod guide {
     //! - [`operations`]: log events and metrics
     //! - [`refusals`]: why 401, 403 or 503, and what to do
     //! - [`providers`]: the preset, the audience and the settings for each provider
+    #![cfg_attr(
+        feature = "token-endpoint",
+        doc = "- [`running`]: several instances of the token endpoint, changes without downtime, alerts"
+    )]
 
     #[doc = include_str!("guide/operations.md")]
     pub mod operations {}
@@ -162,6 +167,10 @@ pub mod guide {
 
     #[doc = include_str!("guide/providers.md")]
     pub mod providers {}
+
+    #[cfg(feature = "token-endpoint")]
+    #[doc = include_str!("guide/running.md")]
+    pub mod running {}
 }
 
 // What most programs need. Everything else is in the public modules; each type has one public path.

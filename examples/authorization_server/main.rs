@@ -11,7 +11,8 @@
 //! | `USERS` | `name:password` pairs, separated by commas. Required if a client uses `authorization_code`. |
 //! | `BIND` | Address to listen on. Default: `127.0.0.1:8080`. |
 //! | `ISSUER` | Issuer identifier. Default: `http://BIND`. An `https` URL if a proxy terminates TLS. |
-//! | `STORE` | `memory` (default), or a `redis://` or `rediss://` URL (`--features redis`), or a `postgres://` or `postgresql://` URL (`--features postgres`). With a URL, several instances can serve one issuer. |
+//! | `STORE` | `memory` (default), or a `redis://` or `rediss://` URL or `redis-cluster://host:port,host:port` (`--features redis`), or a `postgres://` or `postgresql://` URL (`--features postgres`). With a URL, several instances can serve one issuer. |
+//! | `STORE_POOLER` | `transaction`: a pooler in transaction mode is between the program and PostgreSQL. |
 //! | `SIGNING_ALG` | `ES256` (default), `RS256`, `PS256` or `EdDSA`. |
 //! | `SIGNING_KEY` | PEM file, created if it is missing. Default: a new key for each run with `STORE=memory`, else a file beside `CLIENTS`. |
 //! | `SIGNING_KEYS` | Instead of `SIGNING_KEY`, a folder with PEM files, whose names end in `.pem`. The last one by name is the newest. On SIGHUP the program adds the files that are new, and signs with the newest an hour later. Files that are removed are used until the program starts again. |
@@ -64,7 +65,7 @@ mod users;
 async fn main() -> io::Result<()> {
     let arguments: Vec<_> = env::args_os().skip(1).collect();
     if !arguments.is_empty() {
-        return Ok(process::exit(command::run(&arguments).await));
+        process::exit(command::run(&arguments).await);
     }
     let stop = tokio::spawn(stop::requested());
     let Settings { listener, host, page_path, key_folder, summary } =

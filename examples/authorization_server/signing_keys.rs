@@ -25,7 +25,7 @@ impl KeyFolder {
         let mut keys = Vec::new();
         for name in &names {
             match folder.load(name) {
-                Ok(key) => keys.push((name, key)),
+                Ok(key) => keys.push((name.clone(), key)),
                 Err(found) => mistakes.add("SIGNING_KEYS", found),
             }
         }

@@ -23,12 +23,14 @@ impl Store {
         let url = mistakes.optional("STORE").unwrap_or_else(|| "memory".to_owned());
         let connected = match url.split_once("://").map_or(&*url, |(scheme, _)| scheme) {
             "memory" if url == "memory" => Ok(Self::Memory),
-            "redis" | "rediss" | "redis+unix" => Self::redis(url, mistakes).await,
+            "redis" | "rediss" | "redis+unix" | "redis-cluster" => Self::redis(url, mistakes).await,
             "postgres" | "postgresql" => Self::postgres(url, mistakes).await,
             // Never quoted: the URL may contain a password.
             _ => {
-                mistakes
-                    .add("STORE", "it is neither memory nor a redis://, rediss://, postgres:// or postgresql:// URL");
+                mistakes.add(
+                    "STORE",
+                    "it is neither memory nor a redis://, rediss://, redis-cluster://, postgres:// or postgresql:// URL",
+                );
                 Ok(Self::Memory)
             }
         };
@@ -37,7 +39,11 @@ impl Store {
 
     #[cfg(feature = "redis")]
     async fn redis(url: String, _: &mut Mistakes) -> Result<Self, ConfigError> {
-        RedisStore::builder(url).connect().await.map(Self::Redis)
+        let builder = match url.strip_prefix("redis-cluster://") {
+            Some(nodes) => RedisStore::builder_from_cluster(nodes.split(',').map(|node| format!("redis://{node}"))),
+            None => RedisStore::builder(url),
+        };
+        builder.connect().await.map(Self::Redis)
     }
 
     #[cfg(not(feature = "redis"))]
@@ -48,8 +54,17 @@ impl Store {
     }
 
     #[cfg(feature = "postgres")]
-    async fn postgres(url: String, _: &mut Mistakes) -> Result<Self, ConfigError> {
-        PostgresStore::builder(url).connect().await.map(Self::Postgres)
+    async fn postgres(url: String, mistakes: &mut Mistakes) -> Result<Self, ConfigError> {
+        let builder = PostgresStore::builder(url);
+        let builder = match mistakes.optional("STORE_POOLER").as_deref() {
+            None => builder,
+            Some("transaction") => builder.transaction_pooler(),
+            Some(other) => {
+                mistakes.add("STORE_POOLER", format_args!("{other:?} is not transaction"));
+                return Ok(Self::Memory);
+            }
+        };
+        builder.connect().await.map(Self::Postgres)
     }
 
     #[cfg(not(feature = "postgres"))]

@@ -97,7 +97,7 @@ impl StoreRequests {
     /// Returns a request that stores a code of a new session.
     #[must_use]
     pub fn add_code(&self) -> AddCode {
-        let session = SessionId::from(random().expect(RANDOM));
+        let session = SessionId::from(random_bytes());
         AddCode {
             session,
             code: new_hash(),
@@ -149,7 +149,7 @@ impl StoreRequests {
         Refresh {
             session,
             presented,
-            successor: Some(Successor { hash: new_hash(), salt: random().expect(RANDOM) }),
+            successor: Some(Successor { hash: new_hash(), salt: random_bytes() }),
             idle_until: after(self.now, 1000),
             grace: self.grace,
             client: self.client,
@@ -238,12 +238,14 @@ pub(super) fn after(time: Timestamp, seconds: u64) -> Timestamp {
 
 /// Returns the hash of 32 random bytes.
 pub(super) fn new_hash() -> TokenHash {
-    TokenHash::from(random::<32>().expect(RANDOM))
+    TokenHash::from(random_bytes())
 }
 
 /// Returns a record that differs from all others.
 fn record(kind: &str) -> Record {
-    Record::from(format!(r#"{{"{kind}":"{}"}}"#, b64(random::<16>().expect(RANDOM))))
+    Record::from(format!(r#"{{"{kind}":"{}"}}"#, b64(random_bytes::<16>())))
 }
 
-const RANDOM: &str = "the system gives random bytes";
+fn random_bytes<const N: usize>() -> [u8; N] {
+    random().expect("the system gives random bytes")
+}

@@ -244,12 +244,12 @@ fn decode(text: &str) -> Option<([u8; 16], [u8; 32])> {
 /// Returns the partition in the `jti` of a JWT, from the part of its text after the first dot.
 fn partition_of_jwt(rest: &str) -> Option<[u8; 16]> {
     #[derive(Deserialize)]
-    struct Claims<'t> {
+    struct JwtIdClaim<'t> {
         #[serde(borrow)]
         jti: std::borrow::Cow<'t, str>,
     }
     let payload = URL_SAFE_NO_PAD.decode(rest.split('.').next()?).ok()?;
-    let claims: Claims<'_> = serde_json::from_slice(&payload).ok()?;
+    let claims: JwtIdClaim<'_> = serde_json::from_slice(&payload).ok()?;
     let mut bytes = [0; 32];
     let length = URL_SAFE_NO_PAD.decode_slice(claims.jti.as_bytes(), &mut bytes).ok()?;
     bytes.get(..length)?.first_chunk::<16>().copied()

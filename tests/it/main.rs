@@ -6,6 +6,8 @@ mod support;
 
 mod answers;
 mod attacks;
+#[cfg(feature = "token-endpoint")]
+mod authorization_server;
 mod backends;
 mod cached;
 mod claims;

@@ -144,10 +144,10 @@ impl<S: Store> Suite<S> {
         let third = self.session_of(requests.clone()).await;
         assert!(!active(&first.redeem.access).await, "the oldest token of all sessions is revoked");
         assert!(active(&second.redeem.access).await && active(&refresh.access).await);
-        self.end_session(&second).await;
+        self.end_session(&third).await;
         let fourth = self.session_of(requests).await;
         assert!(active(&refresh.access).await, "the tokens of an ended session do not count");
-        assert!(active(&third.redeem.access).await && active(&fourth.redeem.access).await);
+        assert!(active(&second.redeem.access).await && active(&fourth.redeem.access).await);
         let goes_on =
             self.find_session(&first, refresh.successor.map_or_else(new_hash, |next| next.hash), self.now).await;
         assert!(goes_on.is_some(), "the session of a revoked token goes on");

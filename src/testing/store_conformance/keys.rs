@@ -53,7 +53,7 @@ impl<S: Store> Suite<S> {
         let first = self.publish_key("ü'\" one");
         assert_eq!(self.publish(&first).await, KeyPublished::Done { since: self.now });
         let key = (first.key_id.clone(), first.jwk.clone());
-        assert_eq!(self.listed_keys(&first, after(self.now, 99)).await, [key.clone()]);
+        assert_eq!(self.listed_keys(&first, after(self.now, 99)).await, [key]);
         assert_eq!(
             self.listed_keys(&first, after(self.now, 100)).await.len(),
             0,

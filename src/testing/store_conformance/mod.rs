@@ -59,9 +59,9 @@ pub async fn store_conformance<S: Store>(open: impl AsyncFn() -> S) {
     suite.later().seen().await;
     suite.later().deadlines().await;
     suite.later().keys().await;
-    let stored = suite.later().store_entries().await;
+    let entries = suite.later().store_entries().await;
     drop(suite);
-    stored.find_again(&open().await).await;
+    entries.find_again(&open().await).await;
 }
 
 /// Two instances of the store on the same data.

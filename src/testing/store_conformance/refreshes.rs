@@ -202,7 +202,7 @@ impl<S: Store> Suite<S> {
             let session = self.session().await;
             let mut tokens = vec![session.first()];
             for _ in 0..=ROTATIONS {
-                let next = self.rotate(&session, tokens.last().copied().unwrap_or(session.first())).await;
+                let next = self.rotate(&session, tokens.last().copied().unwrap_or_else(|| session.first())).await;
                 tokens.push(next);
             }
             assert_eq!(

@@ -140,7 +140,7 @@ impl ServerState {
     ) -> Result<(String, NewAccess), TokenError> {
         let text = match client.format(&facts.audience) {
             TokenFormat::Opaque => random.opaque_text(partition),
-            TokenFormat::Jwt => self.signer.sign(&self.services, &self.claims(facts), facts.issued_at)?,
+            TokenFormat::Jwt => self.signer.sign(&self.services, &self.claims(facts))?,
         };
         let owner = write.session().is_none().then(|| OwnerRecord::new(client, facts.subject.clone()));
         let record = record::write(&AccessRecord {

@@ -93,9 +93,9 @@ impl Signer {
 
     /// Publishes the key that signs next, unless it is published. The store is asked again every few seconds, by one request.
     pub(crate) async fn prepare(&self, services: &Services) -> Result<(), TokenError> {
-        let now = services.timestamp();
+        let now = services.now();
         let state = self.state.load();
-        if state.own.signing(now).is_some() && !state.is_old(now) {
+        if state.own.signing(now).is_some() && !state.is_old(now.into()) {
             return Ok(());
         }
         // In a box, so that the future of each request stays small.
@@ -103,12 +103,12 @@ impl Signer {
     }
 
     async fn prepare_in_store(&self, services: &Services) -> Result<(), TokenError> {
-        let now = services.timestamp();
+        let now = services.now();
         let ended = self.state.load().ended;
         if self.state.load().own.signing(now).is_some() {
             // A failure matters to the next requests only if it lasts for hours.
             if let Ok(_turn) = self.turn.try_lock() {
-                if self.state.load().is_old(now) {
+                if self.state.load().is_old(now.into()) {
                     let _ = self.exchange(services).await;
                 }
             }
@@ -120,18 +120,13 @@ impl Signer {
             self.exchange(services).await?;
         }
         let state = self.state.load();
-        state.own.signing(services.timestamp()).map(|_| ()).ok_or_else(|| TokenError::unavailable(CannotSign))
+        state.own.signing(services.now()).map(|_| ()).ok_or_else(|| TokenError::unavailable(CannotSign))
     }
 
-    /// Signs with the key that is current at this time.
-    pub(crate) fn sign(
-        &self,
-        services: &Services,
-        claims: &impl Serialize,
-        now: Timestamp,
-    ) -> Result<String, TokenError> {
+    /// Signs with the key that is current now.
+    pub(crate) fn sign(&self, services: &Services, claims: &impl Serialize) -> Result<String, TokenError> {
         let state = self.state.load();
-        let key = state.own.signing(now).ok_or_else(|| TokenError::unavailable(CannotSign))?;
+        let key = state.own.signing(services.now()).ok_or_else(|| TokenError::unavailable(CannotSign))?;
         // Read first, because a write would move the flag between the processors for each token.
         if !key.is_used.load(Ordering::Relaxed) && !key.is_used.swap(true, Ordering::Relaxed) {
             services.emit(&Event { key_id: Some(&key.id), ..Event::new(EventKind::KeyUsed) });
@@ -213,7 +208,7 @@ impl KeyState {
     async fn exchange(&mut self, services: &Services) -> Result<(), StoreError> {
         self.listed = listed_keys(list(services).await?);
         let mut done = Vec::new();
-        while let Some(key) = self.own.to_publish(services.timestamp(), |id| self.is_listed(id), &done) {
+        while let Some(key) = self.own.to_publish(services.now(), |id| self.is_listed(id), &done) {
             if self.is_other_key(&key) {
                 return Err(StoreError::not_executed("another key with the same kid is published"));
             }

@@ -26,12 +26,12 @@ struct OwnKeyState {
     /// Orders the keys by age. Of equal ones, the later in the list is newer.
     rank: SystemTime,
     /// `None` before the first publication.
-    publication: Option<Publication>,
+    publication: Option<KeyPublication>,
 }
 
 /// What is known of a key in the store.
 #[derive(Clone, Copy)]
-struct Publication {
+struct KeyPublication {
     /// When it was published first.
     since: Timestamp,
     /// From when on the key may sign.
@@ -67,9 +67,10 @@ impl OwnKeys {
     }
 
     /// Returns the key that signs at this time, if its publication lasts until its tokens expire.
-    pub(super) fn signing(&self, now: Timestamp) -> Option<&OwnKey> {
-        let (_, own) = self.intended(now.into())?;
-        let lasts = |publication: Publication| publication.until >= now.saturating_add(MAX_LIFETIME);
+    pub(super) fn signing(&self, now: SystemTime) -> Option<&OwnKey> {
+        let (_, own) = self.intended(now)?;
+        let end = Timestamp::from(now).saturating_add(MAX_LIFETIME);
+        let lasts = |publication: KeyPublication| publication.until >= end;
         own.publication.is_some_and(lasts).then_some(&*own.key)
     }
 
@@ -82,18 +83,19 @@ impl OwnKeys {
     /// key with this id. Leaves out the keys with an id in `done`.
     pub(super) fn to_publish(
         &self,
-        now: Timestamp,
+        now: SystemTime,
         is_listed: impl Fn(&str) -> bool,
         done: &[Arc<OwnKey>],
     ) -> Option<Arc<OwnKey>> {
-        let intended = self.intended(now.into());
+        let intended = self.intended(now);
         let is_due = |position: usize, own: &OwnKeyState| {
             let Some(publication) = own.publication else { return true };
             let signs = intended.is_some_and(|(signing, _)| signing == position);
             let will_sign = intended.is_none_or(|(signing, older)| (older.rank, signing) <= (own.rank, position));
             // Of a key that does not sign any more, only a loss or a withdrawal must be noticed.
-            (signs || !self.is_obsolete(position, own, now.into()))
-                && (!is_listed(&own.key.id) || will_sign && now.abs_diff(publication.renewed_at) >= RENEWAL.as_secs())
+            (signs || !self.is_obsolete(position, own, now))
+                && (!is_listed(&own.key.id)
+                    || will_sign && Timestamp::from(now).abs_diff(publication.renewed_at) >= RENEWAL.as_secs())
         };
         let rest = self.keys.iter().enumerate().filter(|(_, own)| done.iter().all(|done| done.id != own.key.id));
         rest.into_iter().find(|(position, own)| is_due(*position, own)).map(|(_, own)| Arc::clone(&own.key))
@@ -127,7 +129,7 @@ impl OwnKeys {
                 if own.key.start == KeyStart::WhenPublished {
                     own.rank = start;
                 }
-                return own.publication.replace(Publication { since, start, renewed_at: now, until }).is_none();
+                return own.publication.replace(KeyPublication { since, start, renewed_at: now, until }).is_none();
             }
             if own.key.start == KeyStart::WhenPublished {
                 newest = newest.max(own.rank);
@@ -159,7 +161,7 @@ impl OwnKeys {
 
     /// Returns whether a newer key signs for so long that every token of this one has expired.
     fn is_obsolete(&self, position: usize, own: &OwnKeyState, now: SystemTime) -> bool {
-        let ended = |known: Publication| known.start.checked_add(MAX_LIFETIME).is_some_and(|end| end <= now);
+        let ended = |known: KeyPublication| known.start.checked_add(MAX_LIFETIME).is_some_and(|end| end <= now);
         let newer = |other: (usize, &OwnKeyState)| (own.rank, position) < (other.1.rank, other.0);
         own.publication.is_some()
             && self.keys.iter().enumerate().any(|other| newer(other) && other.1.publication.is_some_and(ended))

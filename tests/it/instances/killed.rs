@@ -76,7 +76,7 @@ async fn survive(what: &str, mut server: impl Server) {
                 let random = Random::new(seed + 1 + worker);
                 threads.spawn(move || {
                     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                    runtime.block_on(load::Worker::new(bases, history, random).run(done));
+                    runtime.block_on(load::Worker::new(bases, history, random, format!("user {worker}")).run(done));
                 });
             }
             let kills = kill_at_random(&mut instances, &mut server, (&url, &key), &history, Random::new(seed));

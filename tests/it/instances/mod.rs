@@ -5,4 +5,5 @@
 
 mod killed;
 mod load;
+mod paused;
 mod program;

@@ -1,6 +1,7 @@
 //! One instance: this test binary, started again as a server on a port.
 
 use std::{
+    collections::HashMap,
     env,
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
@@ -9,6 +10,8 @@ use std::{
 
 use axum::{
     Router,
+    extract::{Query, State},
+    http::StatusCode,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -78,7 +81,10 @@ impl Drop for Instance {
 async fn serves_as_an_instance() {
     let (Ok(store), Ok(key), Ok(port)) = (env::var(STORE), env::var(KEY), env::var(PORT)) else { return };
     let endpoint = with_store(builder(&key), &store).await.build().unwrap();
-    let app = Router::new().route("/authorize", get(authorize).with_state(endpoint.clone())).fallback_service(endpoint);
+    let app = Router::new()
+        .route("/authorize", get(authorize).with_state(endpoint.clone()))
+        .route("/end", get(end_all).with_state(endpoint.clone()))
+        .fallback_service(endpoint);
     let listener = listen(port.parse().unwrap()).await;
     println!("{READY}{}", listener.local_addr().unwrap().port());
     axum::serve(listener, app).await.unwrap();
@@ -139,6 +145,16 @@ async fn listen(port: u16) -> TcpListener {
     }
 }
 
+/// Approves as the user that the client names.
 async fn authorize(request: AuthorizationRequest) -> Response {
-    request.approve("ada", ["orders:read"]).await.into_response()
+    let user = request.login_hint().unwrap_or("ada").to_owned();
+    request.approve(user, ["orders:read"]).await.into_response()
+}
+
+/// Ends all sessions of a user.
+async fn end_all(State(endpoint): State<TokenEndpoint>, Query(query): Query<HashMap<String, String>>) -> Response {
+    match endpoint.end_sessions_of_subject(&query["subject"]).await {
+        Ok(count) => count.to_string().into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
+    }
 }

@@ -72,6 +72,10 @@ impl Server {
         self.url_of("postgres", PASSWORD, "postgres")
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn url_of(&self, user: &str, password: &str, database: &str) -> String {
         let password = escape(password);
         format!("postgres://{user}:{password}@127.0.0.1:{}/{database}", self.port)
@@ -161,7 +165,7 @@ fn programs() -> Option<PathBuf> {
 }
 
 /// Returns a command prefix for the user `postgres` if this process is root, because PostgreSQL refuses to run as root.
-fn as_unprivileged_user() -> Command {
+pub(super) fn as_unprivileged_user() -> Command {
     let id = Command::new("id").arg("-u").output().unwrap();
     let mut command = Command::new(if id.stdout == b"0\n" { "runuser" } else { "env" });
     if id.stdout == b"0\n" {

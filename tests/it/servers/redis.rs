@@ -74,6 +74,13 @@ impl RedisServer {
         self.process = spawn(&self.folder, self.port, &self.settings).unwrap().expect("another program uses its port");
     }
 
+    /// Runs `redis-cli`, and returns what it prints.
+    pub(crate) fn cli(&self, arguments: &[&str]) -> String {
+        let port = self.port.to_string();
+        let ran = Command::new("redis-cli").args(["-p", &port]).args(arguments).output().unwrap();
+        String::from_utf8(ran.stdout).unwrap()
+    }
+
     /// Sends SIGSTOP: the connections stay open, and the server does not respond.
     pub(crate) fn hang(&self) {
         self.signal("-STOP");

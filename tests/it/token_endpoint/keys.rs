@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use tower_oauth::{
     clock::Clock as _,
     keys::{Algorithm, KeySet, PrivateKey},
-    token_endpoint::{ClientCredentialsGrant, KeyRotationError, SigningKeys, TokenEndpoint},
+    token_endpoint::{ClientCredentialsGrant, KeyRotationError, SigningKeys, Timestamp, TokenEndpoint},
 };
 
 use super::{ISSUER, OPAQUE, World, part};
@@ -52,7 +52,7 @@ async fn the_next_key_is_published_before_it_signs_and_the_last_one_until_its_to
     let world = World::new();
     assert_eq!(published(&world).await, ["first"]);
     let from = world.endpoint.rotate_key(named("second")).await.unwrap();
-    assert_eq!(from, world.clock.now() + HOUR);
+    assert_eq!(Timestamp::from(from), Timestamp::from(world.clock.now() + HOUR));
     assert_eq!(published(&world).await, ["first", "second"]);
     assert_eq!(signs(&world).await, "first");
     world.clock.advance(Duration::from_secs(3599));

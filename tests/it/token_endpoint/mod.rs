@@ -1,11 +1,13 @@
 //! The token endpoint, driven over HTTP through its tower service.
 
-mod any_store;
+mod administration;
 mod client_secrets;
 mod clients;
 mod codes;
 mod compatibility;
 mod configuration;
+mod events;
+mod faulty_store;
 mod guessing;
 mod introspection;
 mod keys;
@@ -17,6 +19,7 @@ mod reports;
 mod requests;
 mod resource_server;
 mod revocation;
+mod stored_faults;
 mod stores;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod stores_on_servers;
@@ -24,6 +27,10 @@ mod stores_on_servers;
 mod stores_postgres;
 #[cfg(feature = "redis")]
 mod stores_redis;
+#[cfg(feature = "redis")]
+mod stores_redis_cluster;
+#[cfg(feature = "redis")]
+mod stores_redis_mistakes;
 mod tokens;
 
 use std::time::Duration;

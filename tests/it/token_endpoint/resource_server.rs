@@ -17,7 +17,7 @@ use super::{ISSUER, OPAQUE, World, usual};
 use crate::support::{API, OrdersRead, OrdersWrite, get_with_token};
 
 /// A network of one server: passes each request to the endpoint.
-struct Wire(TokenEndpoint);
+pub(crate) struct Wire(pub(crate) TokenEndpoint);
 
 impl Fetch for Wire {
     fn fetch(&self, request: Request<Bytes>) -> FetchFuture {
@@ -64,7 +64,7 @@ async fn accepts_every_jwt_of_every_algorithm_found_by_the_metadata() {
         assert!(get_with_token(&app, "/orders", &elsewhere).await.is_refusal(401, "invalid_token"));
 
         // A token with the next key is accepted at once, because the verifier refreshes its keys.
-        world.endpoint.rotate_key(PrivateKey::generate(algorithm).unwrap()).unwrap();
+        world.endpoint.rotate_key(PrivateKey::generate(algorithm).unwrap()).await.unwrap();
         world.clock.advance(std::time::Duration::from_secs(3600));
         let token = world.access_token("others", &[]).await;
         assert_eq!(get_with_token(&app, "/orders", &token).await.body, "others");

@@ -35,6 +35,25 @@ async fn expired_entries_make_room_in_memory() {
 }
 
 #[tokio::test]
+async fn an_expired_token_that_is_not_removed_yet_does_not_count_in_memory() {
+    let store = MemoryStore::new();
+    let job = requests("job", "job").token_limit(2);
+    // These expire first, and an operation removes only some of them.
+    for _ in 0..100 {
+        store.issue(&requests("other", "other").issue()).await.unwrap();
+    }
+    let oldest = job.clone().time(at(150)).issue();
+    let expired = job.issue();
+    for issue in [&oldest, &expired] {
+        assert_eq!(store.issue(issue).await.unwrap(), Issued::Done);
+    }
+    let later = job.time(at(300));
+    store.issue(&later.issue()).await.unwrap();
+    let find = later.find_access(oldest.access());
+    assert!(store.find_access(&find).await.unwrap().is_some(), "the expired token was removed first");
+}
+
+#[tokio::test]
 async fn log_ins_of_one_user_leave_others_unharmed_in_memory() {
     let store = MemoryStore::new();
     let ada = requests("app", "ada");

@@ -2,30 +2,29 @@
 
 use std::{
     cell::{Cell, RefCell},
-    env, fs,
-    process::Command,
+    fs,
     time::{Duration, Instant},
 };
 
 use ::redis::{AsyncCommands as _, aio::MultiplexedConnection, cmd};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
+    io::copy_bidirectional,
     net::{TcpListener, TcpStream},
     sync::watch,
+    task::JoinSet,
 };
-use tower_oauth::testing::store_conformance;
-use tower_oauth::token_endpoint::{RedisStore, Rotated, Store, StoreError, TokenHash};
+use tower_oauth::testing::{StoreRequests, store_conformance};
+use tower_oauth::token_endpoint::{Issued, Redeemed, RedisStore, Refreshed, Store, StoreError, Written};
 
 use super::{
     OPAQUE, World,
-    any_store::{self, access, family, successor},
     resource_server::accepts_every_token,
     stores_on_servers::{issue_all_secrets, works_again, world},
     usual,
 };
 use crate::servers::redis::RedisServer;
 
-async fn connect(url: impl Into<String>) -> RedisStore {
+pub(crate) async fn connect(url: impl Into<String>) -> RedisStore {
     RedisStore::builder(url).connect().await.unwrap()
 }
 
@@ -34,7 +33,7 @@ async fn with_short_timeout(url: impl Into<String>) -> RedisStore {
     RedisStore::builder(url).timeout(SHORT_TIMEOUT).connect().await.unwrap()
 }
 
-async fn raw(url: &str) -> MultiplexedConnection {
+pub(crate) async fn raw(url: &str) -> MultiplexedConnection {
     ::redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()
 }
 
@@ -51,14 +50,14 @@ async fn is_unavailable_in_time(world: &World) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_store_in_redis_conforms_and_every_key_expires() {
     let Some(server) = RedisServer::start("conformance of the store in Redis") else { return };
-    store_conformance(async || connect(server.url()).await).await;
+    Box::pin(store_conformance(async || connect(server.url()).await)).await;
     let mut redis = raw(&server.url()).await;
     let keys = keys(&mut redis).await;
     assert!(keys.len() > 40, "{}", keys.len());
     for key in keys {
-        assert!(key.starts_with(b"{tower-oauth}:"), "{key:?}");
+        assert!(key.starts_with(b"tower-oauth:{"), "{key:?}");
         let milliseconds: i64 = redis.pttl(&key).await.unwrap();
-        assert!((280_000..10_000_000).contains(&milliseconds), "{key:?} has {milliseconds}");
+        assert!(milliseconds > 100_000, "{key:?} has {milliseconds}");
     }
 }
 
@@ -66,7 +65,7 @@ async fn the_store_in_redis_conforms_and_every_key_expires() {
 async fn issued_tokens_survive_a_kill_of_redis() {
     let Some(server) = RedisServer::start("Redis is killed and restarted") else { return };
     let (server, opened) = (RefCell::new(server), Cell::new(0));
-    store_conformance(async || {
+    Box::pin(store_conformance(async || {
         opened.set(opened.get() + 1);
         // Before the conformance tests read the entries again.
         if opened.get() == 3 {
@@ -75,7 +74,7 @@ async fn issued_tokens_survive_a_kill_of_redis() {
         }
         let url = server.borrow().url();
         connect(url).await
-    })
+    }))
     .await;
     assert_eq!(opened.get(), 3);
 }
@@ -117,6 +116,92 @@ async fn while_redis_hangs_requests_get_503_in_time_and_later_work_again() {
     server.resume();
     works_again(&world).await;
     assert!(world.is_active(&token).await);
+}
+
+/// A pause that is longer than the time that the token endpoint gives a store.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn after_a_pause_a_write_is_late_and_does_nothing_or_it_is_done() {
+    let Some(server) = RedisServer::start("Redis pauses") else { return };
+    let store = connect(server.url()).await;
+    let requests = StoreRequests::new("a client", "a user").grace(0);
+    let mut sessions = Vec::new();
+    for _ in 0..20 {
+        let code = requests.add_code();
+        store.add_code(&code).await.unwrap();
+        let redeem = requests.redeem(&code);
+        assert_eq!(store.redeem(&redeem).await.unwrap(), Redeemed::Done);
+        sessions.push((code.session(), redeem.refresh().unwrap().hash()));
+    }
+    let unused = requests.add_code();
+    store.add_code(&unused).await.unwrap();
+
+    server.hang();
+    let start = Instant::now();
+    let mut refreshes = JoinSet::new();
+    for (number, (session, token)) in sessions.iter().enumerate() {
+        // Every other one may be executed after the pause.
+        let deadline = start + Duration::from_secs(if number % 2 == 0 { 2 } else { 30 });
+        let (store, refresh) = (store.clone(), requests.clone().deadline(deadline).refresh(*session, *token));
+        refreshes.spawn(async move { (number, store.refresh(&refresh).await.unwrap()) });
+    }
+    let soon = requests.clone().deadline(start + Duration::from_secs(2)).jwt_id("a value", "a request");
+    let (add, redeem, issue, end) =
+        (soon.add_code(), soon.redeem(&unused), soon.issue(), soon.end_session(sessions[0].0));
+    let resume = async {
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        server.resume();
+    };
+    let (added, redeemed, issued, ended, ()) =
+        tokio::join!(store.add_code(&add), store.redeem(&redeem), store.issue(&issue), store.end_session(&end), resume);
+    assert_eq!((added.unwrap(), redeemed.unwrap()), (Written::Late, Redeemed::Late));
+    assert_eq!((issued.unwrap(), ended.unwrap()), (Issued::Late, Written::Late));
+    for (number, refreshed) in refreshes.join_all().await {
+        let expected = if number % 2 == 0 { Refreshed::Late } else { Refreshed::Done };
+        assert_eq!(refreshed, expected, "{number}");
+    }
+    // What was late has used up nothing.
+    for (session, token) in sessions.iter().step_by(2) {
+        assert_eq!(store.refresh(&requests.refresh(*session, *token)).await.unwrap(), Refreshed::Done);
+    }
+    assert!(store.find_code(&requests.find_code(&add)).await.unwrap().is_none());
+    assert!(store.find_access(&requests.find_access(issue.access())).await.unwrap().is_none());
+    let again = requests.clone().jwt_id("a value", "another request").redeem(&unused);
+    assert_eq!(store.redeem(&again).await.unwrap(), Redeemed::Done);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_same_request_with_an_assertion_waits_for_the_first_one() {
+    let Some(server) = RedisServer::start("a request that is repeated while it is executed") else { return };
+    let store = connect(server.url()).await;
+    let requests = StoreRequests::new("a client", "itself").jwt_id("a value", "the same request");
+    let mut calls = JoinSet::new();
+    for _ in 0..64 {
+        let (store, issue) = (store.clone(), requests.issue());
+        calls.spawn(async move { store.issue(&issue).await.unwrap() });
+    }
+    let issued = calls.join_all().await;
+    assert_eq!(issued.iter().filter(|issued| **issued == Issued::Done).count(), 1, "{issued:?}");
+    assert!(issued.iter().all(|issued| matches!(issued, Issued::Done | Issued::Seen)), "{issued:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_same_request_passes_again_if_its_outcome_is_unknown() {
+    let Some(mut server) = RedisServer::start("Redis is killed while a request is executed") else { return };
+    let store = with_short_timeout(server.url()).await;
+    let requests = StoreRequests::new("a client", "itself").jwt_id("a value", "the same request");
+    // As if the first attempt had stored the value and then had no answer.
+    let mut redis = raw(&server.url()).await;
+    store.insert_seen(&requests.insert_seen()).await.unwrap();
+    let keys = keys(&mut redis).await;
+    let key = keys.iter().find(|key| !key.starts_with(b"tower-oauth:{check")).unwrap();
+    let attempt = requests.insert_seen().seen().attempt();
+    redis.hset_multiple::<_, _, _, ()>(key, &[("attempt", &attempt.as_bytes()[..]), ("until", b"1")]).await.unwrap();
+    server.kill();
+    server.restart();
+    let other = StoreRequests::new("a client", "itself").jwt_id("a value", "another request");
+    assert_eq!(store.issue(&other.issue()).await.unwrap(), Issued::Seen, "another request is refused");
+    assert_eq!(store.issue(&requests.issue()).await.unwrap(), Issued::Done);
+    assert_eq!(store.issue(&requests.issue()).await.unwrap(), Issued::Seen);
 }
 
 #[tokio::test]
@@ -264,13 +349,15 @@ async fn two_prefixes_on_one_redis_do_not_see_each_other() {
     let Some(server) = RedisServer::start("two prefixes") else { return };
     let of = async |prefix: &str| RedisStore::builder(server.url()).key_prefix(prefix).connect().await.unwrap();
     let [one, same, other] = [of("one").await, of("one").await, of("one:").await];
-    let (key, access) = (hash("a key"), access("a client", "a subject", 1000));
-    assert!(one.insert_if_absent(&key, 1000, 1).await.unwrap());
-    assert!(other.insert_if_absent(&key, 1000, 1).await.unwrap());
-    assert!(!same.insert_if_absent(&key, 1000, 1).await.unwrap());
-    one.issue(&access, None, None, 1).await.unwrap();
-    assert_eq!(same.find_access(&access.hash, 1).await.unwrap(), Some(access.record));
-    assert_eq!(other.find_access(&access.hash, 1).await.unwrap(), None);
+    let requests = StoreRequests::new("a client", "a user").jwt_id("a value", "a request");
+    for (store, expected) in [(&one, Issued::Done), (&other, Issued::Done), (&same, Issued::Seen)] {
+        assert_eq!(store.insert_seen(&requests.insert_seen()).await.unwrap(), expected);
+    }
+    let issue = StoreRequests::new("a client", "a client").issue();
+    assert_eq!(one.issue(&issue).await.unwrap(), Issued::Done);
+    let find = requests.find_access(issue.access());
+    assert!(same.find_access(&find).await.unwrap().is_some());
+    assert!(other.find_access(&find).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -282,60 +369,93 @@ async fn a_flood_of_one_limited_client_stores_no_more_than_its_limit() {
     for _ in 0..200 {
         tokens.push(world.access_token("limited", &[("resource", OPAQUE)]).await);
     }
-    let keys = keys(&mut redis).await;
-    let of =
-        |kind: &[u8]| keys.iter().filter(|key| key["{tower-oauth}:".len()..].starts_with(kind)).collect::<Vec<_>>();
-    assert_eq!((of(b"a:").len(), of(b"n:").len()), (2, 1));
-    assert_eq!(redis.zcard::<_, u32>(of(b"n:")[0]).await.unwrap(), 2);
+    for key in keys(&mut redis).await {
+        let key = String::from_utf8(key).unwrap();
+        match key.rsplit_once('}').unwrap().1 {
+            "a" => assert_eq!(redis.hlen::<_, u32>(&key).await.unwrap(), 2),
+            "ao" | "ax" => assert_eq!(redis.zcard::<_, u32>(&key).await.unwrap(), 2),
+            // Of the check at the start.
+            kind => assert!(kind.starts_with("j:"), "{key}"),
+        }
+    }
     for (number, token) in tokens.iter().enumerate() {
         assert_eq!(world.is_active(token).await, number >= 198, "{number}");
     }
 }
 
 #[tokio::test]
-async fn of_a_long_session_the_last_hundred_used_refresh_tokens_are_known() {
-    let Some(server) = RedisServer::start("a long session") else { return };
+async fn a_limit_of_10_000_costs_no_more_than_one_of_10() {
+    let Some(server) = RedisServer::start("the cost of a limit") else { return };
     let store = connect(server.url()).await;
     let mut redis = raw(&server.url()).await;
-    for (place, expected) in [(0, Rotated::Unknown), (60, Rotated::Reused)] {
-        let (_, first) = family(&store, "a client", 1000, 1).await;
-        let mut tokens = vec![first.hash];
-        for _ in 0..150 {
-            let next = successor(1000);
-            let rotated = store.rotate(tokens.last().unwrap(), "a client", &next, 0, 1).await.unwrap();
-            assert!(matches!(rotated, Rotated::First(_)), "{rotated:?}");
-            tokens.push(next.hash);
+    let issue = async |requests: &StoreRequests, times: u32| {
+        for _ in 0..times {
+            assert_eq!(store.issue(&requests.issue()).await.unwrap(), Issued::Done);
         }
-        let of = keys(&mut redis).await.into_iter().filter(|key| key.starts_with(b"{tower-oauth}:r:")).count();
-        assert_eq!(of, 101, "a hundred used ones and the current one");
-        assert_eq!(store.rotate(&tokens[place], "a client", &successor(1000), 0, 1).await.unwrap(), expected);
-        let last = store.find_refresh(tokens.last().unwrap(), 1).await.unwrap();
-        assert_eq!(last.is_some(), expected == Rotated::Unknown);
-        cmd("FLUSHALL").exec_async(&mut redis).await.unwrap();
+    };
+    let mut cost_of = async |limit| {
+        let requests = StoreRequests::new(&format!("limit {limit}"), "itself").token_limit(limit);
+        issue(&requests, limit + 100).await;
+        reset_statistics(&mut redis).await;
+        issue(&requests, 500).await;
+        statistic(&mut redis, "usec_per_call").await.parse::<f64>().unwrap()
+    };
+    let (small, large) = (cost_of(10).await, cost_of(10_000).await);
+    assert!(large < small * 3.0, "{small} and {large} microseconds");
+}
+
+async fn reset_statistics(redis: &mut MultiplexedConnection) {
+    cmd("CONFIG").arg("RESETSTAT").exec_async(redis).await.unwrap();
+}
+
+/// A number that Redis counts for calls of scripts.
+async fn statistic(redis: &mut MultiplexedConnection, name: &str) -> String {
+    let statistics: String = cmd("INFO").arg("commandstats").query_async(redis).await.unwrap();
+    let line = statistics.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:")).unwrap();
+    let number = line.split(',').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
+    number.unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_refresh_is_two_round_trips_and_introspection_is_one() {
+    let Some(server) = RedisServer::start("round trips") else { return };
+    let world = world(connect(server.url()).await);
+    let mut redis = raw(&server.url()).await;
+    let code = world.code(&[]).await;
+    let mut token = world.redeem(&code, &[]).await.text("refresh_token").to_owned();
+    let opaque = world.access_token("reports", &[("resource", OPAQUE)]).await;
+    world.is_active(&opaque).await;
+    token = world.refresh(&token, &[]).await.text("refresh_token").to_owned();
+    // Since then, Redis has all scripts.
+    reset_statistics(&mut redis).await;
+    for _ in 0..10 {
+        token = world.refresh(&token, &[]).await.text("refresh_token").to_owned();
     }
+    assert_eq!(statistic(&mut redis, "calls").await, "20");
+    reset_statistics(&mut redis).await;
+    for _ in 0..10 {
+        assert!(world.is_active(&opaque).await);
+    }
+    assert_eq!(statistic(&mut redis, "calls").await, "10");
+    let all: String = cmd("INFO").arg("commandstats").query_async(&mut redis).await.unwrap();
+    assert!(!all.contains("cmdstat_eval:") && !all.contains("cmdstat_wait:"), "{all}");
 }
 
 #[tokio::test]
-async fn the_redis_store_behaves_like_any_store() {
-    let Some(server) = RedisServer::start("any store, in Redis") else { return };
-    any_store::behaves_like_any_store(&connect(server.url()).await).await;
-}
-
-#[tokio::test]
-async fn an_unreadable_record_is_an_error_that_does_not_quote_it() {
-    let Some(server) = RedisServer::start("an unreadable record") else { return };
+async fn an_unreadable_entry_is_an_error_that_does_not_quote_it() {
+    let Some(server) = RedisServer::start("an unreadable entry") else { return };
     let store = connect(server.url()).await;
     let mut redis = raw(&server.url()).await;
-    let token = hash("token");
-    let key = [b"{tower-oauth}:a:".as_slice(), token.as_bytes()].concat();
-    for text in ["shy", r#"{"expires_at":9999,"family":null,"id":7777}"#, "[7777]"] {
-        redis.set::<_, _, ()>(&key, text).await.unwrap();
-        let error = store.find_access(&token, 1).await.unwrap_err();
-        assert!(
-            !with_causes(&error).contains("shy") && !with_causes(&error).contains("7777"),
-            "{}",
-            with_causes(&error)
-        );
+    let requests = StoreRequests::new("a client", "itself");
+    let issue = requests.issue();
+    store.issue(&issue).await.unwrap();
+    let keys = keys(&mut redis).await;
+    let key = keys.iter().find(|key| key.ends_with(b"}a")).unwrap();
+    for value in [&b"shy"[..], b"n7777", b"n99999999999:shy\xff", b"s99999999999999999999x7777"] {
+        redis.hset::<_, _, _, ()>(key, issue.access().hash().as_bytes(), value).await.unwrap();
+        let error = store.find_access(&requests.find_access(issue.access())).await.unwrap_err();
+        let text = with_causes(&error);
+        assert!(!text.contains("shy") && !text.contains("7777"), "{text}");
     }
 }
 
@@ -346,143 +466,9 @@ fn with_causes(error: &StoreError) -> String {
 }
 
 #[tokio::test]
-async fn mistakes_are_reported_at_start_up_without_the_password() {
-    let Some(server) = RedisServer::start_with("mistakes", &["--requirepass", "hunter2 ü/@"]) else { return };
-    let plain = RedisServer::start_with("mistakes", &["--unixsocket", "{folder}/socket"]).unwrap();
-    let evicts = ["--maxmemory", "100mb", "--maxmemory-policy", "volatile-ttl"];
-    let evicts = RedisServer::start_with("mistakes", &evicts).unwrap();
-    let replica = RedisServer::start_with("mistakes", &["--replicaof", "127.0.0.1", "1"]).unwrap();
-    let hung = RedisServer::start("mistakes").unwrap();
-    hung.hang();
-    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let web = other.local_addr().unwrap();
-    tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = other.accept().await.unwrap();
-            let _ = stream.read(&mut [0; 1000]).await;
-            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
-        }
-    });
-    let locked = format!("127.0.0.1:{}", server.port());
-    let socket = plain.folder().join("socket");
-    let mistakes = [
-        ("127.0.0.1:6379", "not a Redis URL"),
-        ("https://user:hunter2@redis.test", "not a Redis URL"),
-        (&format!("redis://user:hunter2@{locked}/first"), "not a Redis URL"),
-        (&format!("redis://user:hunter2 ü/@{locked}/first"), "not a Redis URL"),
-        (&format!("redis://user:hunter2@{locked}?protocol=hunter2"), "not a Redis URL"),
-        ("rediss://:hunter2@127.0.0.1:1/#insecure", "SSL_CERT_FILE"),
-        ("redis://user:hunter2@127.0.0.1:1", "127.0.0.1:1 can't be reached"),
-        ("rediss://user:hunter2@127.0.0.1:1", "127.0.0.1:1 can't be reached"),
-        ("redis+unix:///no/where?pass=hunter2", "/no/where can't be reached"),
-        (&format!("redis://:hunter2@{locked}"), "does not accept the user and password"),
-        (&format!("redis://user:hunter2%20%C3%BC%2F%40@{locked}"), "does not accept the user and password"),
-        (&format!("redis://{locked}"), "does not accept the user and password"),
-        (&format!("redis://:hunter2%20%C3%BC%2F%40@{locked}/99"), "refuses commands: "),
-        (&format!("redis://:hunter2@{web}"), "like Redis"),
-        (&hung.url(), "did not reply within 300ms"),
-        (&evicts.url(), "maxmemory-policy is volatile-ttl"),
-        (&replica.url(), "is a read-only replica"),
-    ];
-    for (url, words) in mistakes {
-        let builder = RedisStore::builder(url).timeout(SHORT_TIMEOUT);
-        assert!(!format!("{builder:?}").contains("hunter2"));
-        let error = builder.connect().await.map(drop).expect_err(url);
-        assert!(error.to_string().starts_with("redis: ") && error.to_string().contains(words), "{url}: {error}");
-        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
-    }
-    let builder = RedisStore::builder("redis:").key_prefix("a{b").timeout(Duration::ZERO);
-    let error = builder.connect().await.unwrap_err();
-    let settings: Vec<_> = error.mistakes().iter().map(tower_oauth::error::ConfigMistake::setting).collect();
-    assert_eq!(settings, ["key_prefix", "timeout", "redis"], "all at once");
-
-    RedisStore::builder(evicts.url()).danger_accept_eviction().connect().await.unwrap();
-    let store = connect(format!("redis://:hunter2%20%C3%BC%2F%40@{locked}/3")).await;
-    assert_eq!(format!("{store:?}"), r#"RedisStore { prefix: "{tower-oauth}:", .. }"#);
-    let by_socket = connect(format!("redis+unix://{}?db=2", socket.display())).await;
-    assert!(by_socket.insert_if_absent(&hash("key"), 9, 1).await.unwrap());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_user_with_the_documented_permissions_is_enough() {
-    let Some(server) = RedisServer::start("a user with few permissions") else { return };
-    let mut redis = raw(&server.url()).await;
-    let url = format!("redis://issuer:pw@127.0.0.1:{}", server.port());
-    let mut user = cmd("ACL");
-    user.arg("SETUSER").arg("issuer").arg("on").arg(">pw").arg("~{tower-oauth}:*").arg("-@all");
-    user.exec_async(&mut redis).await.unwrap();
-    let error = RedisStore::builder(&url).connect().await.unwrap_err();
-    assert!(error.to_string().contains("does not allow the user what the store needs"), "{error}");
-    let needed =
-        "evalsha script|load get set del pexpire pttl hset hget hmget hdel rpush lpop zadd zcard zrange zrem zpopmin";
-    user = cmd("ACL");
-    user.arg("SETUSER").arg("issuer");
-    for command in needed.split(' ') {
-        user.arg(format!("+{command}"));
-    }
-    user.exec_async(&mut redis).await.unwrap();
-    store_conformance(async || connect(&url).await).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn all_keys_are_in_one_slot_of_a_cluster() {
-    let Some(server) = RedisServer::start_with("a cluster", &["--cluster-enabled", "yes"]) else { return };
-    let error = RedisStore::builder(server.url()).connect().await.unwrap_err();
-    assert!(error.to_string().contains("refuses commands: ClusterDown"), "{error}");
-    let mut redis = raw(&server.url()).await;
-    cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16_383).exec_async(&mut redis).await.unwrap();
-    let start = Instant::now();
-    while RedisStore::builder(server.url()).connect().await.is_err() {
-        assert!(start.elapsed() < Duration::from_secs(20), "the cluster does not come up");
-    }
-    store_conformance(async || connect(server.url()).await).await;
-}
-
-#[tokio::test]
 async fn the_resource_server_accepts_every_token_stored_in_redis() {
     let Some(server) = RedisServer::start("the resource server, with the store in Redis") else { return };
     accepts_every_token(connect(server.url()).await).await;
 }
 
-/// Runs in a process of its own, whose environment names the certificate authority.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn rediss_checks_the_certificate() {
-    if let Ok(url) = env::var("REDIS_TLS_URL") {
-        store_conformance(async || connect(&url).await).await;
-        return;
-    }
-    let folder = env::temp_dir().join(format!("tower-oauth-redis-tls-{}", std::process::id()));
-    fs::create_dir_all(&folder).unwrap();
-    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
-    let (key, certificate) = (path("key.pem"), path("certificate.pem"));
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=redis.tower-oauth.test", "-addext", "subjectAltName=DNS:localhost"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", &key, "-out", &certificate])
-        .output();
-    if !made.is_ok_and(|made| made.status.success()) {
-        crate::servers::not_run("Redis with TLS", "openssl is missing");
-        return;
-    }
-    let tls = ["--port", "0", "--tls-port", "{port}", "--tls-auth-clients", "no", "--tls-ca-cert-file", &certificate];
-    let settings = [&tls[..], &["--tls-cert-file", &certificate, "--tls-key-file", &key]].concat();
-    let Some(server) = RedisServer::start_with("Redis with TLS", &settings) else { return };
-    let url = format!("rediss://localhost:{}", server.port());
-    let error = RedisStore::builder(&url).connect().await.unwrap_err();
-    assert!(error.to_string().contains("UnknownIssuer"), "{error}");
-    let child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "token_endpoint::stores_redis::rediss_checks_the_certificate"])
-        .env("REDIS_TLS_URL", &url)
-        .env("SSL_CERT_FILE", &certificate)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&child.stdout);
-    assert!(child.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&child.stderr));
-    fs::remove_dir_all(&folder).unwrap();
-}
-
-fn hash(text: &str) -> TokenHash {
-    TokenHash::of(text)
-}
-
-const SHORT_TIMEOUT: Duration = Duration::from_millis(300);
+pub(crate) const SHORT_TIMEOUT: Duration = Duration::from_millis(300);

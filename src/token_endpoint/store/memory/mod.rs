@@ -102,8 +102,8 @@ impl MemoryStoreBuilder {
     pub fn build(self) -> MemoryStore {
         let shares = Shares {
             all: self.capacity,
-            client: self.client_capacity.unwrap_or((self.capacity / 10).max(MIN_CLIENT_CAPACITY)),
-            user: self.user_capacity.unwrap_or((self.capacity / 100).max(MIN_USER_CAPACITY)),
+            client: self.client_capacity.unwrap_or_else(|| MIN_CLIENT_CAPACITY.max(self.capacity / 10)),
+            user: self.user_capacity.unwrap_or_else(|| MIN_USER_CAPACITY.max(self.capacity / 100)),
         };
         MemoryStore { state: Arc::new(Mutex::new(State::new(Places::new(shares)))), shares }
     }

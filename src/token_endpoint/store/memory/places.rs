@@ -76,17 +76,17 @@ impl Places {
 
     pub(super) fn free(&mut self, holder: Holder, places: usize) {
         self.used = self.used.saturating_sub(places);
-        subtract(&mut self.clients, holder.client, places);
+        subtract(&mut self.clients, &holder.client, places);
         if let Some(subject) = holder.subject {
-            subtract(&mut self.users, (holder.client, subject), places);
+            subtract(&mut self.users, &(holder.client, subject), places);
         }
     }
 }
 
-fn subtract<K: std::hash::Hash + Eq>(counts: &mut FastMap<K, usize>, key: K, places: usize) {
-    let Some(count) = counts.get_mut(&key) else { return };
+fn subtract<K: std::hash::Hash + Eq>(counts: &mut FastMap<K, usize>, key: &K, places: usize) {
+    let Some(count) = counts.get_mut(key) else { return };
     *count = count.saturating_sub(places);
     if *count == 0 {
-        counts.remove(&key);
+        counts.remove(key);
     }
 }

@@ -13,16 +13,16 @@ use crate::token_endpoint::client::secret::TokenHash;
 /// Keys by issuer and key id. The host publishes them, so their number is bounded by a constant and needs no places.
 #[derive(Default)]
 pub(super) struct PublishedKeys {
-    issuers: FastMap<TokenHash, BTreeMap<String, Publication>>,
+    issuers: FastMap<TokenHash, BTreeMap<String, StoredKey>>,
 }
 
-struct Publication {
+struct StoredKey {
     /// `None` if the key was withdrawn.
-    key: Option<Published>,
+    key: Option<StoredJwk>,
     expires_at: Timestamp,
 }
 
-struct Published {
+struct StoredJwk {
     jwk: String,
     since: Timestamp,
 }
@@ -39,8 +39,8 @@ impl PublishedKeys {
         } else {
             check_room(keys)?;
         }
-        let key = Some(Published { jwk: request.jwk.clone(), since });
-        keys.insert(request.key_id.clone(), Publication { key, expires_at });
+        let key = Some(StoredJwk { jwk: request.jwk.clone(), since });
+        keys.insert(request.key_id.clone(), StoredKey { key, expires_at });
         Ok(KeyPublished::Done { since })
     }
 
@@ -53,7 +53,7 @@ impl PublishedKeys {
         // A key that was withdrawn before for a longer time stays withdrawn for it.
         let before = known.filter(|known| known.key.is_none()).map(|known| known.expires_at);
         let expires_at = before.map_or(request.expires_at, |before| before.max(request.expires_at));
-        keys.insert(request.key_id.clone(), Publication { key: None, expires_at });
+        keys.insert(request.key_id.clone(), StoredKey { key: None, expires_at });
         Ok(())
     }
 
@@ -61,21 +61,21 @@ impl PublishedKeys {
         let Some(keys) = self.issuers.get(&request.issuer) else { return Vec::new() };
         let published = keys.iter().filter(|(_, publication)| request.now < publication.expires_at);
         let listed = published.filter_map(|(key_id, publication)| {
-            let Published { jwk, since } = publication.key.as_ref()?;
+            let StoredJwk { jwk, since } = publication.key.as_ref()?;
             Some(PublishedKey { key_id: key_id.clone(), jwk: jwk.clone(), since: *since })
         });
         listed.collect()
     }
 
     /// Returns the keys of an issuer without the expired ones.
-    fn of_issuer(&mut self, issuer: TokenHash, now: Timestamp) -> &mut BTreeMap<String, Publication> {
+    fn of_issuer(&mut self, issuer: TokenHash, now: Timestamp) -> &mut BTreeMap<String, StoredKey> {
         let keys = self.issuers.entry(issuer).or_default();
         keys.retain(|_, publication| now < publication.expires_at);
         keys
     }
 }
 
-fn check_room(keys: &BTreeMap<String, Publication>) -> Result<(), StoreError> {
+fn check_room(keys: &BTreeMap<String, StoredKey>) -> Result<(), StoreError> {
     if keys.len() < MAX_KEYS { Ok(()) } else { Err(StoreError::not_executed("the issuer has too many published keys")) }
 }
 

@@ -191,7 +191,7 @@ impl State {
         };
         let first = request
             .after
-            .map_or(Bound::Included((hash, SessionId::from([0; 16]))), |after| Bound::Excluded((hash, after)));
+            .map_or_else(|| Bound::Included((hash, SessionId::from([0; 16]))), |after| Bound::Excluded((hash, after)));
         let ids = index.range((first, Bound::Included((hash, SessionId::from([u8::MAX; 16]))))).map(|(_, id)| *id);
         let listed = ids.filter_map(|id| {
             let found = self.sessions.get(&id).filter(|found| request.now < found.expires_at)?;

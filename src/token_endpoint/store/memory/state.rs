@@ -139,10 +139,8 @@ impl State {
             return;
         };
         // The place of the first token is reserved since the code was stored.
-        if tokens > 0 {
-            if self.places.check(holder, 1).is_err() {
-                self.remove_oldest_of_session(id);
-            }
+        if tokens > 0 && self.places.check(holder, 1).is_err() {
+            self.remove_oldest_of_session(id);
         }
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.tokens += 1;

@@ -4,11 +4,12 @@
 
 use std::{fmt, time::Duration};
 
-use sqlx::{ConnectOptions as _, Error, PgConnection, postgres::PgConnectOptions};
+use sqlx::{ConnectOptions as _, Error, Executor as _, PgConnection, Row as _, postgres::PgConnectOptions};
 use tokio::time::timeout;
 
 use super::{
     PostgresStore,
+    call::{Protocol, own_settings},
     connections::Connections,
     schema::{DEFAULT, KNOWN, MIGRATION_SECONDS, Schema, SchemaState},
 };
@@ -23,6 +24,7 @@ pub struct PostgresStoreBuilder {
     max_connections: u32,
     timeout: Duration,
     runs_migrations: bool,
+    through_pooler: bool,
 }
 
 impl PostgresStoreBuilder {
@@ -33,10 +35,11 @@ impl PostgresStoreBuilder {
             max_connections: 10,
             timeout: Duration::from_secs(2),
             runs_migrations: true,
+            through_pooler: false,
         }
     }
 
-    /// Schema for all tables and functions. Each issuer in the same database needs its own. Default: `tower_oauth`.
+    /// Schema for all tables and functions. Default: `tower_oauth`.
     ///
     /// At most 63 lower-case letters, digits and `_`.
     pub fn schema(self, name: impl Into<String>) -> Self {
@@ -45,16 +48,26 @@ impl PostgresStoreBuilder {
 
     /// Maximum number of connections of this instance. Default: 10.
     ///
-    /// An operation waits for a free connection, up to the [`timeout`](Self::timeout). It uses the connection for one round
-    /// trip. Then the pool checks the connection with another one, before it is free again.
+    /// An operation waits for a free connection, and uses it for one round trip. It occupies the connection until the server has
+    /// replied, also if the request is dropped.
     pub fn max_connections(self, max: u32) -> Self {
         Self { max_connections: max, ..self }
     }
 
-    /// Maximum time of an operation, including the wait for a connection. After that, the request is refused with 503. The
-    /// server aborts the statement as well, by its `statement_timeout`. Default: 2 seconds.
+    /// Maximum time of a read, including the wait for a connection; and for how much longer than its deadline a write waits for
+    /// its answer. After that, the request is refused with 503. The server aborts each statement after this time as well, by its
+    /// `statement_timeout`. Default: 2 seconds.
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
+    }
+
+    /// Uses only what works through a pooler in transaction mode, such as PgBouncer with `pool_mode = transaction`: no prepared
+    /// statements, no start-up parameter `options`. Each operation is one text that is one transaction. It contains values only
+    /// as numbers and hexadecimal digits. Default: prepared statements.
+    ///
+    /// It works in session mode too, and without a pooler.
+    pub fn transaction_pooler(self) -> Self {
+        Self { through_pooler: true, ..self }
     }
 
     /// Skips the migrations: an operator runs [`PostgresStore::migrations`]. [`connect`](Self::connect) only checks that they were
@@ -68,16 +81,16 @@ impl PostgresStoreBuilder {
     /// # Errors
     /// Every mistake in the settings at once: an invalid URL or schema name, a maximum of 0 connections, a timeout of less than
     /// a millisecond or more than 24 days. Or the first problem of the server: it can't be reached, it refuses user, password or
-    /// database, a permission or a migration is missing, or the schema requires a newer version of this crate. No text contains
-    /// the password.
+    /// database, a permission or a migration is missing, a pooler needs [`transaction_pooler`](Self::transaction_pooler), or the
+    /// schema requires a newer version of this crate. No text contains the password.
     pub async fn connect(self) -> Result<PostgresStore, ConfigError> {
         let (options, schema) = self.settings()?;
         let connect = async { options.connect().await.map_err(|error| self.mistake(&options, error)) };
         let mut connection = self.in_time(self.timeout, &options, connect).await?;
         let migration = Duration::from_secs(MIGRATION_SECONDS).max(self.timeout);
         self.in_time(migration, &options, self.prepare(&options, &schema, &mut connection)).await?;
-        let connections = Connections::new(options, self.max_connections, self.timeout);
-        Ok(PostgresStore::new(connections, &schema))
+        let connections = Connections::new(options, schema, self.protocol(), self.max_connections, self.timeout);
+        Ok(PostgresStore::new(connections))
     }
 
     fn settings(&self) -> Result<(PgConnectOptions, Schema), ConfigError> {
@@ -107,12 +120,34 @@ impl PostgresStoreBuilder {
         }
         let options: PgConnectOptions = self.url.parse().map_err(|_| not_a_url())?;
         let options = options.extra_float_digits(None).disable_statement_logging();
-        let timeout = self.timeout.as_millis().to_string();
+        if self.through_pooler {
+            return Ok(options);
+        }
+        let timeout = self.timeout_millis().to_string();
         // With a stricter isolation, set for the role or the database, a statement that waited for a lock would fail.
         Ok(options.options([("statement_timeout", &*timeout), ("default_transaction_isolation", r"read\ committed")]))
     }
 
-    /// Checks the schema, and runs missing migrations.
+    fn timeout_millis(&self) -> i32 {
+        i32::try_from(self.timeout.as_millis()).unwrap_or(i32::MAX)
+    }
+
+    fn protocol(&self) -> Protocol {
+        match self.through_pooler {
+            true => Protocol::SelfContained { timeout: self.timeout_millis() },
+            false => Protocol::Prepared,
+        }
+    }
+
+    /// Checks that the server has our settings.
+    async fn check_settings(&self, connection: &mut PgConnection) -> Result<(), Error> {
+        let settings = if self.through_pooler { own_settings(self.timeout_millis()) } else { String::new() };
+        let text = format!("{settings}SELECT setting FROM pg_settings WHERE name = 'statement_timeout'");
+        let found: String = connection.fetch_one(sqlx::raw_sql(&text)).await?.try_get(0)?;
+        if found == self.timeout_millis().to_string() { Ok(()) } else { Err(Error::Configuration(IGNORED.into())) }
+    }
+
+    /// Checks the settings and the schema, and runs missing migrations.
     async fn prepare(
         &self,
         options: &PgConnectOptions,
@@ -120,6 +155,7 @@ impl PostgresStoreBuilder {
         connection: &mut PgConnection,
     ) -> Result<(), ConfigMistake> {
         let mistake = |error| self.mistake(options, error);
+        self.check_settings(connection).await.map_err(mistake)?;
         let mut state = schema.state(connection).await.map_err(mistake)?;
         if self.runs_migrations && matches!(state, SchemaState::Behind(_)) {
             schema.migrate(connection).await.map_err(mistake)?;
@@ -156,6 +192,11 @@ impl PostgresStoreBuilder {
     /// Describes an error. The texts of the server name users, databases and schemas, and no password.
     fn mistake(&self, options: &PgConnectOptions, error: Error) -> ConfigMistake {
         let server = address(options);
+        if let Error::Configuration(found) = &error
+            && found.to_string() == IGNORED
+        {
+            return ConfigMistake::new("postgres", format!("the pooler at {server} {IGNORED}"), USE_TRANSACTION_POOLER);
+        }
         let Error::Database(error) = error else {
             // Other errors are about files, sockets and certificates.
             let found = format!("no connection to PostgreSQL at {server}: {error}");
@@ -178,6 +219,10 @@ impl PostgresStoreBuilder {
             Some("53300") => "allow more connections on the server, or fewer for each instance by max_connections",
             Some("25006") => "use the URL of the primary server, not of a replica",
             Some("57P03") => "wait until the server has started",
+            Some("08P01") if error.message().contains("startup parameter") => USE_TRANSACTION_POOLER,
+            Some("08P01") if error.message().contains("statement pooling") => {
+                "set the pooler's pool_mode to transaction or session"
+            }
             _ => "see the log of the server",
         };
         ConfigMistake::new("postgres", format!("PostgreSQL at {server} reports: {}", error.message()), change)
@@ -190,6 +235,7 @@ impl fmt::Debug for PostgresStoreBuilder {
             .field("schema", &self.schema)
             .field("max_connections", &self.max_connections)
             .field("timeout", &self.timeout)
+            .field("through_pooler", &self.through_pooler)
             .finish_non_exhaustive()
     }
 }
@@ -211,3 +257,6 @@ fn not_a_url() -> ConfigMistake {
                   letters and digits in user and password (@ is %40)";
     ConfigMistake::new("postgres", "this is not the URL of a PostgreSQL database", change)
 }
+
+const IGNORED: &str = "ignores the start-up parameter options";
+const USE_TRANSACTION_POOLER: &str = "call PostgresStoreBuilder::transaction_pooler, or connect without the pooler";

@@ -1,70 +1,77 @@
-//! Deletes expired rows in the background.
+//! Deletes expired rows in the background, also if there are no requests.
 //!
-//! *In*: the time of an operation. *Out*: if the last run is long enough ago, a task that deletes small batches. No request
-//! waits for it.
+//! *In*: the times of the requests. *Out*: a task that deletes small batches. No request waits for it.
 
-use std::sync::{
-    Arc, Weak,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{Mutex, Weak},
+    time::{Duration, Instant},
 };
 
-use super::{PostgresState, column, number};
-use crate::{log, token_endpoint::store::StoreError};
+use tokio::time::sleep;
 
+use super::{PostgresState, call::Call, rows::column};
+use crate::{log, sync::lock, token_endpoint::store::StoreError};
+
+/// What the store knows of the endpoint's clock: the last request's time, and when that was.
 #[derive(Default)]
-pub(super) struct Cleaning {
-    /// When the last run began, by the endpoint's clock.
-    last: AtomicU64,
-    running: AtomicBool,
-}
+pub(super) struct Cleaning(Mutex<Option<(u64, Instant)>>);
 
 impl Cleaning {
-    /// Starts a run in its own task, if none is running and the last one began long enough ago. The task ends when the store is
-    /// dropped.
-    pub(super) fn begin_if_due(shared: &Arc<PostgresState>, now: u64) {
-        let cleaning = &shared.cleaning;
-        if cleaning.last.load(Ordering::Relaxed).abs_diff(now) < INTERVAL_SECONDS
-            || cleaning.running.swap(true, Ordering::Relaxed)
-        {
-            return;
-        }
-        cleaning.last.store(now, Ordering::Relaxed);
-        tokio::spawn(clean(Arc::downgrade(shared), now));
+    pub(super) fn saw(&self, now: u64) {
+        *lock(&self.0) = Some((now, Instant::now()));
+    }
+
+    /// Returns the time by the endpoint's clock. `None` before the first request.
+    fn now(&self) -> Option<u64> {
+        lock(&self.0).map(|(now, at)| now.saturating_add(at.elapsed().as_secs()))
     }
 }
 
-async fn clean(shared: Weak<PostgresState>, now: u64) {
-    let mut more = true;
-    for _ in 0..MAX_BATCHES {
-        let Some(shared) = shared.upgrade() else { return };
-        more = shared.clean(now).await.unwrap_or_else(|error| {
-            log::cleaning_failed(&error);
-            false
-        });
-        if !more {
-            break;
+/// Deletes what has expired from time to time, until the store is dropped.
+pub(super) async fn clean_regularly(state: Weak<PostgresState>) {
+    let mut last = None;
+    loop {
+        sleep(PAUSE).await;
+        let Some(shared) = state.upgrade() else { return };
+        shared.connections.close_idle();
+        let now = shared.cleaning.now().filter(|now| last.is_none_or(|last| now.abs_diff(last) >= INTERVAL_SECONDS));
+        drop(shared);
+        if let Some(now) = now {
+            last = if clean_batches(&state, now).await { None } else { Some(now) };
         }
     }
-    let Some(shared) = shared.upgrade() else { return };
-    if more {
-        shared.cleaning.last.store(0, Ordering::Relaxed);
+}
+
+/// Returns whether there may be more to delete.
+async fn clean_batches(state: &Weak<PostgresState>, now: u64) -> bool {
+    for _ in 0..MAX_BATCHES {
+        let Some(shared) = state.upgrade() else { return false };
+        match shared.clean(now).await {
+            Ok(true) => {}
+            Ok(false) => return false,
+            Err(error) => {
+                log::cleaning_failed(&error);
+                return false;
+            }
+        }
     }
-    shared.cleaning.running.store(false, Ordering::Relaxed);
+    true
 }
 
 impl PostgresState {
     /// Deletes one batch. Returns whether there may be more.
     async fn clean(&self, now: u64) -> Result<bool, StoreError> {
-        let before = number(now.saturating_sub(CLOCK_TOLERANCE));
-        let query = sqlx::query(&self.statements.clean).bind(before).bind(BATCH).bind(number(CLOCK_TOLERANCE));
-        self.row(query).await.and_then(|row| column(&row, 0))
+        let call = Call::new("clean").number(now).number(CLOCK_TOLERANCE).number(BATCH);
+        column(&self.row(call).await?, 0)
     }
 }
 
+/// How often the task looks whether the interval has passed by the endpoint's clock.
+const PAUSE: Duration = Duration::from_secs(1);
 const INTERVAL_SECONDS: u64 = 10;
 /// Rows of each table in one batch. Small, because a batch has the same timeout as any other operation.
-const BATCH: i64 = 100;
-/// Maximum number of batches in one run. If there are more, the next run begins without a pause.
+const BATCH: u64 = 100;
+/// Maximum number of batches in one run. If there are more, the next run begins after the pause.
 const MAX_BATCHES: usize = 500;
 /// Tolerated difference of two instances' clocks, in seconds: no instance deletes a row that is valid for another one.
 const CLOCK_TOLERANCE: u64 = 60;

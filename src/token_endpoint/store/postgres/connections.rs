@@ -1,83 +1,232 @@
-//! Connections to PostgreSQL, from the pool of sqlx.
+//! Connections to PostgreSQL.
 //!
-//! *In*: a statement. *Out*: its row in time, or an error in time.
+//! *In*: a call and its deadline. *Out*: its rows in time, or an error in time.
+//!
+//! A call that was sent runs to its end in a task of its own. Until then it keeps its place among the connections, also if the
+//! request is dropped. So the server never has more than the maximum of connections of this instance.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use sqlx::{
-    Connection as _, Error, PgPool, Postgres,
-    pool::PoolConnection,
-    postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
-    query::Query,
+    ConnectOptions as _, Connection as _, Error, Executor as _, PgConnection, Row as _,
+    postgres::{PgConnectOptions, PgDatabaseError, PgRow, PgSeverity},
 };
-use tokio::time::timeout;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout_at,
+};
 
-use crate::token_endpoint::store::StoreError;
+use super::{
+    call::{Call, Protocol},
+    clock::ServerClock,
+    queues::{Owner, Queues, Turn},
+    schema::Schema,
+};
+use crate::{sync::lock, token_endpoint::store::StoreError};
 
+#[derive(Clone)]
 pub(super) struct Connections {
-    pool: PgPool,
+    shared: Arc<Shared>,
+    queues: Queues,
+}
+
+struct Shared {
+    options: PgConnectOptions,
+    schema: Schema,
+    protocol: Protocol,
     timeout: Duration,
+    places: Arc<Semaphore>,
+    /// Connections that no call uses. Those that were used last are last.
+    idle: Mutex<Vec<Idle>>,
+    clock: ServerClock,
+}
+
+struct Idle {
+    connection: PgConnection,
+    since: Instant,
+}
+
+/// What a call holds until its end.
+struct Place {
+    _turn: Option<Turn>,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Connections {
-    pub(super) fn new(options: PgConnectOptions, max: u32, timeout: Duration) -> Self {
-        let pool = PgPoolOptions::new()
-            .max_connections(max)
-            .acquire_timeout(timeout)
-            .idle_timeout(IDLE_TIMEOUT)
-            // Only an idle connection is checked: it may be broken.
-            .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
-                Box::pin(async move {
-                    if meta.idle_for > UNCHECKED_FOR {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
-            .connect_lazy_with(options);
-        Self { pool, timeout }
+    pub(super) fn new(
+        options: PgConnectOptions,
+        schema: Schema,
+        protocol: Protocol,
+        max: u32,
+        timeout: Duration,
+    ) -> Self {
+        let max = usize::try_from(max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        let (idle, clock) = (Mutex::new(Vec::new()), ServerClock::new());
+        let places = Arc::new(Semaphore::new(max));
+        let shared = Shared { options, schema, protocol, timeout, places, idle, clock };
+        Self { shared: Arc::new(shared), queues: Queues::default() }
     }
 
-    /// Returns the row of a statement. The timeout includes the wait for a connection.
-    pub(super) async fn fetch(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<PgRow>, StoreError> {
-        match timeout(self.timeout, self.fetch_once(query)).await {
-            Ok(Ok(row)) => Ok(row),
-            Ok(Err(error)) => Err(StoreError::new("PostgreSQL failed").with_source(error)),
+    /// Returns the rows of a call that changes nothing. It waits for the timeout at the most.
+    pub(super) async fn read(&self, call: Call) -> Result<Vec<PgRow>, StoreError> {
+        let deadline = later(Instant::now(), self.shared.timeout);
+        let rows = self.execute(call, None, deadline, deadline).await?;
+        rows.ok_or_else(|| StoreError::not_executed("PostgreSQL did not reply in time"))
+    }
+
+    /// Returns the row of a call that writes; `None` if the deadline passed before it was sent. It waits for the answer until
+    /// the timeout after the deadline. Calls with the same owner are sent one after the other.
+    pub(super) async fn write(
+        &self,
+        call: Call,
+        owner: Option<Owner>,
+        deadline: Instant,
+    ) -> Result<Option<PgRow>, StoreError> {
+        let limit = later(deadline, self.shared.timeout);
+        Ok(match self.execute(call, owner, deadline, limit).await? {
+            Some(rows) => Some(rows.into_iter().next().ok_or_else(|| StoreError::new(UNEXPECTED))?),
+            None => None,
+        })
+    }
+
+    /// Closes the connections that were idle for long.
+    pub(super) fn close_idle(&self) {
+        lock(&self.shared.idle).retain(|idle| idle.since.elapsed() < IDLE_TIMEOUT);
+    }
+
+    /// Executes a call that must be sent before the deadline; `None` if it was not. Waits until the limit.
+    async fn execute(
+        &self,
+        call: Call,
+        owner: Option<Owner>,
+        deadline: Instant,
+        limit: Instant,
+    ) -> Result<Option<Vec<PgRow>>, StoreError> {
+        if Instant::now() >= deadline {
+            return Ok(None);
+        }
+        let Ok(place) = timeout_at(deadline.into(), self.place(owner)).await else { return Ok(None) };
+        let begun = Arc::new(AtomicBool::new(false));
+        let shared = Arc::clone(&self.shared);
+        let mut task = tokio::spawn(shared.run(call, place?, deadline, Arc::clone(&begun)));
+        let ended = |_| StoreError::new("the call to PostgreSQL ended early");
+        match timeout_at(deadline.into(), &mut task).await {
+            Ok(done) => done.map_err(ended)?,
+            // From now on the task does not send it.
+            Err(_) if !begun.swap(true, Ordering::SeqCst) => Ok(None),
+            Err(_) => match timeout_at(limit.into(), task).await {
+                Ok(done) => done.map_err(ended)?,
+                Err(elapsed) => Err(StoreError::new("PostgreSQL did not reply in time").with_source(elapsed)),
+            },
+        }
+    }
+
+    async fn place(&self, owner: Option<Owner>) -> Result<Place, StoreError> {
+        let turn = match owner {
+            Some(owner) => Some(self.queues.turn(owner).await),
+            None => None,
+        };
+        let permit = Arc::clone(&self.shared.places).acquire_owned().await;
+        let permit = permit.map_err(|error| StoreError::not_executed("the store is closed").with_source(error))?;
+        Ok(Place { _turn: turn, _permit: permit })
+    }
+}
+
+impl Shared {
+    /// Sends a call, unless it is too late, and waits for its end.
+    async fn run(
+        self: Arc<Self>,
+        call: Call,
+        place: Place,
+        deadline: Instant,
+        begun: Arc<AtomicBool>,
+    ) -> Result<Option<Vec<PgRow>>, StoreError> {
+        let _place = place;
+        // The server ends a statement after its `statement_timeout`. Only a server that hangs does not reply before this.
+        let limit = later(deadline, self.timeout.saturating_mul(2));
+        let unsent = |error| StoreError::not_executed("no connection to PostgreSQL").with_source(error);
+        // A connection that comes too late is for the next call. If it were dropped, the server could still be busy with it.
+        let Ok(connected) = timeout_at(limit.into(), self.connection()).await else { return Ok(None) };
+        let mut connection = connected.map_err(unsent)?;
+        if Instant::now() >= deadline || begun.swap(true, Ordering::SeqCst) {
+            self.add_idle(connection);
+            return Ok(None);
+        }
+        let (sent, by_server) = (Instant::now(), self.clock.at(deadline));
+        let reply = call.execute(&mut connection, &self.schema, self.protocol, by_server);
+        match timeout_at(limit.into(), reply).await {
+            Ok(Ok(rows)) => {
+                self.learn(sent, &rows);
+                self.add_idle(connection);
+                Ok(Some(rows))
+            }
+            Ok(Err(error)) if is_rolled_back(&error) => {
+                // After a change of roles, the URL leads to another server.
+                if error.as_database_error().is_some_and(|error| error.code().as_deref() == Some(READ_ONLY)) {
+                    lock(&self.idle).clear();
+                } else {
+                    self.add_idle(connection);
+                }
+                Err(StoreError::not_executed("PostgreSQL refused a statement").with_source(error))
+            }
+            Ok(Err(error)) => {
+                // The others were probably closed too.
+                lock(&self.idle).clear();
+                Err(StoreError::new("the connection to PostgreSQL failed").with_source(error))
+            }
             Err(elapsed) => Err(StoreError::new("PostgreSQL did not reply in time").with_source(elapsed)),
         }
     }
 
-    async fn fetch_once(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<PgRow>, Error> {
-        let mut pooled = PooledConnection(Some(self.pool.acquire().await?));
-        let Some(connection) = &mut pooled.0 else { return Err(Error::PoolClosed) };
-        // Reads up to "ready for query", so the row is committed.
-        let row = query.fetch_optional(&mut **connection).await?;
-        pooled.return_to_pool(self.timeout);
-        Ok(row)
+    /// Returns an idle connection, or a new one.
+    async fn connection(&self) -> Result<PgConnection, Error> {
+        loop {
+            let idle = lock(&self.idle).pop();
+            let Some(Idle { mut connection, since }) = idle else { break };
+            // A connection that was idle for longer may be broken.
+            if since.elapsed() < UNCHECKED_FOR || connection.ping().await.is_ok() {
+                return Ok(connection);
+            }
+        }
+        let mut connection = self.options.connect().await?;
+        let sent = Instant::now();
+        let text = self.schema.sql(r#"SELECT "tower_oauth".clock()"#);
+        let rows = connection.fetch_all(sqlx::raw_sql(&text)).await?;
+        self.learn(sent, &rows);
+        Ok(connection)
     }
-}
 
-/// A connection that is returned to the pool only after a complete reply, and is closed otherwise. The pool pings every
-/// returned connection without a timeout, so a silent connection would count towards the maximum forever.
-struct PooledConnection(Option<PoolConnection<Postgres>>);
+    fn add_idle(&self, connection: PgConnection) {
+        lock(&self.idle).push(Idle { connection, since: Instant::now() });
+    }
 
-impl PooledConnection {
-    fn return_to_pool(mut self, limit: Duration) {
-        if let Some(mut connection) = self.0.take() {
-            tokio::spawn(async move { timeout(limit, connection.return_to_pool()).await });
+    fn learn(&self, sent: Instant, rows: &[PgRow]) {
+        if let Some(clock) = rows.first().and_then(|row| row.try_get("clock").ok()) {
+            self.clock.learn(sent, Instant::now(), clock);
         }
     }
 }
 
-impl Drop for PooledConnection {
-    fn drop(&mut self) {
-        if let Some(unfinished) = self.0.take() {
-            drop(unfinished.detach());
-        }
-    }
+/// Returns whether the server has ended the transaction without effect, and the connection can be used further. A fatal error may
+/// come after the commit, and the errors of a pooler are fatal.
+fn is_rolled_back(error: &Error) -> bool {
+    let Error::Database(error) = error else { return false };
+    error.try_downcast_ref::<PgDatabaseError>().is_some_and(|error| matches!(error.severity(), PgSeverity::Error))
 }
 
+fn later(moment: Instant, duration: Duration) -> Instant {
+    moment.checked_add(duration).unwrap_or(moment)
+}
+
+pub(super) const UNEXPECTED: &str = "PostgreSQL sent an unexpected reply";
 /// A connection that was idle for a shorter time isn't pinged before its use.
 const UNCHECKED_FOR: Duration = Duration::from_secs(1);
+/// SQLSTATE: the server is a replica now.
+const READ_ONLY: &str = "25006";
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);

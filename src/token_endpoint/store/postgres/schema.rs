@@ -37,7 +37,7 @@ impl Schema {
     /// Returns which migrations were run.
     pub(super) async fn state(&self, connection: &mut PgConnection) -> Result<SchemaState, Error> {
         let text = self.sql(r#"SELECT max(version), max(needs) FROM "tower_oauth".migrations"#);
-        let row = match sqlx::query(&text).fetch_one(connection).await {
+        let row = match connection.fetch_one(sqlx::raw_sql(&text)).await {
             Ok(row) => row,
             Err(Error::Database(error)) if error.code().is_some_and(|code| MISSING.contains(&&*code)) => {
                 return Ok(SchemaState::Behind(0));
@@ -58,9 +58,12 @@ impl Schema {
     /// do.
     pub(super) async fn migrate(&self, connection: &mut PgConnection) -> Result<(), Error> {
         let mut transaction = connection.begin().await?;
-        transaction.execute(format!("SET LOCAL statement_timeout = '{MIGRATION_SECONDS}s'").as_str()).await?;
-        let lock = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
-        sqlx::query(lock).bind(format!("tower-oauth migrations of {}", self.0)).execute(&mut *transaction).await?;
+        let settings = format!(
+            "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = '{MIGRATION_SECONDS}s'; \
+             SELECT pg_advisory_xact_lock(hashtextextended('tower-oauth migrations of {}', 0))",
+            self.0
+        );
+        transaction.execute(sqlx::raw_sql(&settings)).await?;
         // A failed statement aborts the transaction, except for a savepoint.
         let mut attempt = transaction.begin().await?;
         let state = self.state(&mut attempt).await?;
@@ -85,7 +88,11 @@ pub(super) enum SchemaState {
 /// The number of migrations that this version has.
 pub(super) const KNOWN: usize = MIGRATIONS.len();
 
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_tables_and_operations.sql")];
+const MIGRATIONS: [&str; 1] = [concat!(
+    include_str!("migrations/0001_tables.sql"),
+    include_str!("migrations/0001_limits.sql"),
+    include_str!("migrations/0001_operations.sql"),
+)];
 
 pub(super) const DEFAULT: &str = "tower_oauth";
 

@@ -1,26 +1,42 @@
 //! A store in Redis: for several instances of one issuer.
 //!
-//! *In*: the operations of a [`Store`]. *Out*: one Lua script for each, which Redis runs atomically.
+//! *In*: the operations of a [`Store`]. *Out*: Lua scripts, each of which Redis runs atomically.
 //!
-//! Records are not validated; they are trusted as far as they parse.
+//! Records are not read.
 
+mod checks;
+mod clocks;
 mod connect;
+mod connection;
+mod keys;
+mod link;
+mod lists;
+mod script;
+mod seen;
+mod writes;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use ::redis::{Script, ScriptInvocation};
-use serde::{Serialize, de::DeserializeOwned};
-
-use self::connect::Connection;
 pub use self::connect::RedisStoreBuilder;
+use self::{
+    checks::ServerKind,
+    connection::Connection,
+    keys::{EntryKind, Tag},
+    script::{Limit, LuaScript, Reply, ScriptCall},
+};
 use super::{
-    AccessRecord, CodeRecord, CodeTaken, Family, Issued, NewAccess, NewRefresh, Revoked, Rotated, Store, StoreError,
-    Successor,
+    AddCode, EndSession, FindAccess, FindCode, FindSession, FoundAccess, FoundCode, FoundSession, InsertSeen, Issue,
+    Issued, KeyPublished, ListKeys, ListSessions, ListedSession, Presented, PublishKey, PublishedKey, Record, Redeem,
+    Redeemed, Refresh, Refreshed, RevokeAccess, SessionId, Store, StoreError, Timestamp, WithdrawKey, Written,
 };
 use crate::token_endpoint::client::secret::TokenHash;
 
-/// A store in Redis (6.2 or newer) or Valkey. Instances with the same prefix share it. Clones share a connection, which is
-/// replaced when it is lost; meanwhile requests are refused with 503.
+/// A store in Redis (6.2 or newer) or Valkey: one server, or a cluster. Instances with the same prefix share it. Clones share a
+/// connection, which is replaced when it is lost; meanwhile requests are refused with 503.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -46,27 +62,41 @@ use crate::token_endpoint::client::secret::TokenHash;
 /// # Durability
 /// The store is as durable as Redis:
 ///
-/// - With `appendonly yes` and `appendfsync always`, a crash of Redis or of its machine loses nothing that was issued.
+/// - With `appendonly yes` and `appendfsync always`, a crash of Redis or of its machine loses nothing that was answered.
 /// - With `appendfsync everysec`, the default of Redis, a crash of the machine loses up to a second. Tokens of that second are
-///   unknown, **and a code or refresh token that was used in it can be used once more.**
+///   unknown, **and a code, refresh token or assertion that was used in it can be used once more.** A session that ended in it
+///   is back.
 /// - Without an append-only file, everything since the last snapshot is lost.
-/// - A replica that takes over lacks the last writes, with any of these settings. Codes and tokens that these writes consumed
-///   can be used once more. An instance that writes detects the change at once; one that only introspects continues to read
-///   from its connection until that ends.
-/// - `maxmemory-policy` must be `noeviction`; otherwise Redis may drop the records of used codes and tokens.
+/// - A replica that takes over lacks the last writes, with any of these settings and with the same consequences. In a cluster,
+///   that is what its master had executed in the milliseconds before it stopped, and everything that a master executes that the
+///   others can't reach (Redis stops it after `cluster-node-timeout`).
+///   With [`wait_for_replicas(1, …)`](RedisStoreBuilder::wait_for_replicas) and one replica for each master, no write is answered
+///   before the replica has it in its memory. So if a master stops and its replica takes over, nothing that was answered is lost.
+///   Still lost is what both lose, if the machines of both crash within what `appendfsync` loses; and with more replicas, Redis
+///   may promote one that has not acknowledged the last writes, unless the number is that of all replicas.
+/// - `maxmemory-policy` must be `noeviction`; otherwise Redis may drop sessions and the records of used codes and assertions.
 ///   [`connect`](RedisStoreBuilder::connect) refuses any other policy if `maxmemory` is set and `INFO` is allowed. When such a
 ///   Redis is full, nothing more is issued (503); issued tokens are still found and can be revoked.
 ///
-/// # Stored data
-/// Codes, tokens and assertions are stored as SHA-256 hashes only. Their records are stored in plain text: client, subject,
-/// scopes, audiences and times. Redis deletes every key five minutes after its entry has expired, so the clocks of the
-/// instances may differ by up to that. For each approval, the last hundred used refresh tokens are kept, as by
-/// [`MemoryStore`](super::MemoryStore).
+/// # Time
+/// A server that gets a write after its deadline does nothing. The store learns the difference of the clocks from replies. If the
+/// clock of a server is set back, or another node of a cluster with another time takes over, writes may be executed too late by
+/// that difference until the first reply.
 ///
-/// All keys begin with `{prefix}:`. The braces put them into one slot of a cluster. This client follows no redirects: in
-/// a cluster, name the node that has the slot, or a proxy. The user of an ACL needs `~{prefix}:*`, `+evalsha`,
-/// `+script|load`, for the data `+get +set +del +pexpire +pttl +hset +hget +hmget +hdel +rpush +lpop +zadd +zcard +zrange +zrem
-/// +zpopmin`, and should have `+info`.
+/// # Stored data
+/// Codes, tokens and assertions are stored as hashes only. Records are stored in plain text: client, subject, scopes, audiences
+/// and times. When a session ends, its record is deleted at once. Redis deletes every key five minutes after its entry has
+/// expired, so the clocks of the instances may differ by up to that.
+///
+/// Keys are `prefix:{tag}kind`. All keys of a session have the same tag, so each step on it is atomic in a cluster. Sessions have
+/// different tags, so a cluster spreads them over its nodes. What belongs to several sessions is written in further steps: the
+/// lists by subject and client beside the session, and before the answer; for an owner with a limit, its lists after it. An
+/// assertion is stored first, for its request only, and for good when the rest is done; if the outcome of the rest is unknown, the
+/// same request is accepted once more.
+///
+/// The user of an ACL needs `~prefix:*`, `+eval +evalsha +script|load`, and for the data `+time +hset +hget +hmget +hgetall +hdel
+/// +del +pexpire +pttl +zadd +zcard +zcount +zrange +zrangebylex +zrangebyscore +zrem +zscore`. It should have `+info`. In a
+/// cluster, it also needs `+ping +cluster|slots +asking`, to wait for replicas `+wait`.
 #[derive(Clone)]
 pub struct RedisStore {
     inner: Arc<RedisState>,
@@ -74,9 +104,8 @@ pub struct RedisStore {
 
 struct RedisState {
     connection: Connection,
-    /// The prefix of all keys.
+    /// The beginning of all keys.
     prefix: String,
-    scripts: Scripts,
 }
 
 impl RedisStore {
@@ -88,131 +117,177 @@ impl RedisStore {
     /// that the environment variable `SSL_CERT_FILE` names. If the process has set no crypto provider for rustls, aws-lc
     /// becomes its default.
     pub fn builder(url: impl Into<String>) -> RedisStoreBuilder {
-        RedisStoreBuilder::new(url.into())
+        RedisStoreBuilder::new(ServerKind::Server, vec![url.into()])
+    }
+
+    /// Returns a builder for a store in a Redis Cluster. The URLs are as for [`builder`](Self::builder), with the same user and
+    /// password. They name some of the nodes, which name all others; name several, because one of them must be up at each start.
+    ///
+    /// If a master stops, requests that need it are refused with 503 until its replica is promoted; `cluster-node-timeout` sets
+    /// how soon.
+    pub fn builder_from_cluster(urls: impl IntoIterator<Item = impl Into<String>>) -> RedisStoreBuilder {
+        RedisStoreBuilder::new(ServerKind::Cluster, urls.into_iter().map(Into::into).collect())
     }
 
     fn new(connection: Connection, prefix: String) -> Self {
-        Self { inner: Arc::new(RedisState { connection, prefix, scripts: Scripts::new() }) }
+        Self { inner: Arc::new(RedisState { connection, prefix }) }
     }
 
-    /// Returns the key of an entry. `prelude.lua` lists the kinds.
-    fn key(&self, kind: char, name: &TokenHash) -> Vec<u8> {
-        let mut key = format!("{}{kind}:", self.inner.prefix).into_bytes();
-        key.extend_from_slice(name.as_bytes());
-        key
+    fn call(&self, script: &'static LuaScript, tag: Tag, now: Timestamp, limit: Limit) -> ScriptCall {
+        ScriptCall::new(script, &self.inner.prefix, tag, now, limit)
     }
 
-    /// Prepares a call of a script, with the arguments that every script gets.
-    fn call<'a>(&'a self, choose: impl FnOnce(&'a Scripts) -> &'a Script, now: u64) -> ScriptInvocation<'a> {
-        let mut call = choose(&self.inner.scripts).prepare_invoke();
-        call.arg(&self.inner.prefix).arg(now);
-        call
+    /// A call with the three keys of a session.
+    fn session_call(
+        &self,
+        script: &'static LuaScript,
+        session: &SessionId,
+        now: Timestamp,
+        limit: Limit,
+    ) -> ScriptCall {
+        let call = self.call(script, Tag::session(session), now, limit);
+        call.key(EntryKind::Session).key(EntryKind::Access).key(EntryKind::AccessExpiry)
     }
 
-    async fn run(&self, call: &ScriptInvocation<'_>) -> Result<ScriptReply, StoreError> {
-        self.inner.connection.run(call).await.map(ScriptReply)
+    async fn run(&self, call: ScriptCall) -> Result<Reply, StoreError> {
+        self.inner.connection.run(&call).await
     }
-}
 
-impl Store for RedisStore {
-    async fn add_code(&self, code: &TokenHash, record: &CodeRecord, now: u64) -> Result<(), StoreError> {
-        let mut call = self.call(|scripts| &scripts.add_code, now);
-        call.key(self.key('c', code)).arg(record.binding.as_bytes().as_slice());
-        call.arg(json(&record.family)?).arg(record.expires_at);
-        match self.run(&call).await?.parts().as_slice() {
+    /// Writes a value that expires at once. The number chooses the slot.
+    async fn probe(&self, number: u8) -> Result<(), StoreError> {
+        let limit = Limit::Write(Instant::now() + PROBE);
+        let call = self.call(&script::BEGIN_SEEN, Tag::check(number), Timestamp::default(), limit);
+        let call = call.key(EntryKind::Seen(TokenHash::from([0; 32])));
+        match self.run(call.arg("").number(0_u8).arg("")).await?.parts().as_slice() {
             [b"done"] => Ok(()),
             _ => Err(unreadable()),
         }
     }
+}
 
-    async fn take_code(&self, code: &TokenHash, binding: &TokenHash, now: u64) -> Result<CodeTaken, StoreError> {
-        let mut call = self.call(|scripts| &scripts.take_code, now);
-        call.key(self.key('c', code)).arg(binding.as_bytes().as_slice());
-        match self.run(&call).await?.parts().as_slice() {
-            [b"first", family] => Ok(CodeTaken::First(parse(family)?)),
-            [b"again"] => Ok(CodeTaken::Again),
-            [b"unknown"] => Ok(CodeTaken::Unknown),
-            _ => Err(unreadable()),
-        }
+impl Store for RedisStore {
+    async fn add_code(&self, request: &AddCode) -> Result<Written, StoreError> {
+        let AddCode { session, code, record, client, subject, expires_at, now, deadline } = request;
+        let call = self.call(&script::ADD_CODE, Tag::session(session), *now, Limit::Write(*deadline));
+        let call = call.key(EntryKind::Session).arg(code.as_bytes()).arg(record.as_str());
+        let call = call.arg(client.as_bytes()).arg(subject.as_bytes()).time(*expires_at);
+        let index = self.add_to_indexes(session, client, subject, *expires_at, *now);
+        let (reply, ()) = tokio::try_join!(self.run(call), index)?;
+        written(&reply)
     }
 
-    async fn issue(
-        &self,
-        access: &NewAccess,
-        refresh: Option<&NewRefresh>,
-        limit: Option<u32>,
-        now: u64,
-    ) -> Result<Issued, StoreError> {
-        let NewAccess { hash, record } = access;
-        let owner = TokenHash::of_all(&[&record.client_id, &record.subject]);
-        let mut call = self.call(|scripts| &scripts.issue, now);
-        call.key(self.key('a', hash)).key(self.key('n', &owner));
-        call.arg(json(record)?).arg(limit.map_or(0, |limit| limit.max(1))).arg(hash.as_bytes().as_slice());
-        if let Some(refresh) = refresh {
-            call.key(self.key('r', &refresh.hash)).arg(refresh.expires_at);
-        }
-        match self.run(&call).await?.parts().as_slice() {
-            [b"issued"] => Ok(Issued::Stored),
-            [b"family ended"] => Ok(Issued::FamilyRevoked),
-            _ => Err(unreadable()),
-        }
-    }
-
-    async fn find_access(&self, token: &TokenHash, now: u64) -> Result<Option<AccessRecord>, StoreError> {
-        let mut call = self.call(|scripts| &scripts.find_access, now);
-        call.key(self.key('a', token));
-        self.run(&call).await?.found()
-    }
-
-    async fn find_refresh(&self, token: &TokenHash, now: u64) -> Result<Option<Family>, StoreError> {
-        let mut call = self.call(|scripts| &scripts.find_refresh, now);
-        call.key(self.key('r', token));
-        self.run(&call).await?.found()
-    }
-
-    async fn rotate(
-        &self,
-        token: &TokenHash,
-        client_id: &str,
-        successor: &Successor,
-        grace: u64,
-        now: u64,
-    ) -> Result<Rotated, StoreError> {
-        let mut call = self.call(|scripts| &scripts.rotate, now);
-        call.key(self.key('r', token)).key(self.key('r', &successor.hash));
-        call.arg(client_id).arg(token.as_bytes().as_slice());
-        call.arg(successor.hash.as_bytes().as_slice()).arg(successor.salt.as_slice());
-        call.arg(successor.expires_at).arg(grace);
-        match self.run(&call).await?.parts().as_slice() {
-            [b"first", family] => Ok(Rotated::First(parse(family)?)),
-            [b"again", family, salt] => {
-                let salt = <[u8; 32]>::try_from(*salt).map_err(|_| unreadable())?;
-                Ok(Rotated::Again { family: parse(family)?, salt })
+    async fn find_code(&self, request: &FindCode) -> Result<Option<FoundCode>, StoreError> {
+        let call = self.call(&script::FIND_CODE, Tag::session(&request.session), request.now, Limit::Read);
+        match self.run(call.key(EntryKind::Session).arg(request.code.as_bytes())).await?.parts().as_slice() {
+            [state @ (b"used" | b"unused"), text] => {
+                Ok(Some(FoundCode { record: record(text)?, is_used: *state == b"used" }))
             }
-            [b"reused"] => Ok(Rotated::Reused),
-            [b"unknown"] => Ok(Rotated::Unknown),
+            [b"none"] => Ok(None),
             _ => Err(unreadable()),
         }
     }
 
-    async fn revoke(&self, token: &TokenHash, client_id: &str, now: u64) -> Result<Revoked, StoreError> {
-        let mut call = self.call(|scripts| &scripts.revoke, now);
-        call.key(self.key('a', token)).key(self.key('r', token)).arg(client_id);
-        match self.run(&call).await?.parts().as_slice() {
-            [b"gone"] => Ok(Revoked::Gone),
-            [b"not yours"] => Ok(Revoked::NotYours),
+    async fn redeem(&self, request: &Redeem) -> Result<Redeemed, StoreError> {
+        let run = || self.redeem_code(request);
+        self.with_seen(request.seen.as_ref(), request.now, request.deadline, run).await
+    }
+
+    async fn find_session(&self, request: &FindSession) -> Result<Option<FoundSession>, StoreError> {
+        let call = self.call(&script::FIND_SESSION, Tag::session(&request.session), request.now, Limit::Read);
+        match self.run(call.key(EntryKind::Session)).await?.parts().as_slice() {
+            [b"found", text, expires_at, current, last] => {
+                let presented = request.presented.as_bytes().as_slice();
+                let presented = match presented {
+                    hash if hash == *current => Presented::Current,
+                    hash if hash == *last => Presented::Last,
+                    _ => Presented::Other,
+                };
+                Ok(Some(FoundSession { record: record(text)?, presented, expires_at: time(expires_at)? }))
+            }
+            [b"none"] => Ok(None),
             _ => Err(unreadable()),
         }
     }
 
-    async fn insert_if_absent(&self, key: &TokenHash, expires_at: u64, now: u64) -> Result<bool, StoreError> {
-        let mut call = self.call(|scripts| &scripts.insert_if_absent, now);
-        call.key(self.key('s', key)).arg(expires_at);
-        match self.run(&call).await?.parts().as_slice() {
-            [b"new"] => Ok(true),
-            [b"known"] => Ok(false),
+    async fn refresh(&self, request: &Refresh) -> Result<Refreshed, StoreError> {
+        let run = || self.use_refresh_token(request);
+        self.with_seen(request.seen.as_ref(), request.now, request.deadline, run).await
+    }
+
+    async fn issue(&self, request: &Issue) -> Result<Issued, StoreError> {
+        let run = || self.issue_alone(request);
+        self.with_seen(request.seen.as_ref(), request.now, request.deadline, run).await
+    }
+
+    async fn find_access(&self, request: &FindAccess) -> Result<Option<FoundAccess>, StoreError> {
+        let tag = Tag::partition(&request.partition);
+        let call = self
+            .call(&script::FIND_ACCESS, tag, request.now, Limit::Read)
+            .key(EntryKind::Access)
+            .key(EntryKind::Session);
+        match self.run(call.arg(request.token.as_bytes())).await?.parts().as_slice() {
+            [b"found", text] => Ok(Some(FoundAccess { record: record(text)?, session: None })),
+            [b"found", text, session] => {
+                Ok(Some(FoundAccess { record: record(text)?, session: Some(record(session)?) }))
+            }
+            [b"none"] => Ok(None),
             _ => Err(unreadable()),
         }
+    }
+
+    async fn revoke_access(&self, request: &RevokeAccess) -> Result<Written, StoreError> {
+        let RevokeAccess { partition, token, now, deadline } = request;
+        self.revoke_one(partition, token, *now, Limit::Write(*deadline)).await
+    }
+
+    async fn end_session(&self, request: &EndSession) -> Result<Written, StoreError> {
+        self.end_one(&request.session, request.now, Limit::Write(request.deadline)).await
+    }
+
+    async fn list_sessions(&self, request: &ListSessions) -> Result<Vec<ListedSession>, StoreError> {
+        self.read_list(request).await
+    }
+
+    async fn insert_seen(&self, request: &InsertSeen) -> Result<Issued, StoreError> {
+        self.store_seen(&request.seen, request.now, request.deadline).await
+    }
+
+    async fn publish_key(&self, request: &PublishKey) -> Result<KeyPublished, StoreError> {
+        let PublishKey { issuer, key_id, jwk, expires_at, now, deadline } = request;
+        let call = self.call(&script::PUBLISH_KEY, Tag::of(issuer), *now, Limit::Write(*deadline));
+        let call = call.key(EntryKind::PublicKeys).arg(key_id).arg(jwk).time(*expires_at);
+        match self.run(call).await?.parts().as_slice() {
+            [b"done", since] => Ok(KeyPublished::Done { since: time(since)? }),
+            [b"withdrawn"] => Ok(KeyPublished::Withdrawn),
+            [b"late"] => Ok(KeyPublished::Late),
+            _ => Err(unreadable()),
+        }
+    }
+
+    async fn withdraw_key(&self, request: &WithdrawKey) -> Result<Written, StoreError> {
+        let WithdrawKey { issuer, key_id, expires_at, now, deadline } = request;
+        let call = self.call(&script::WITHDRAW_KEY, Tag::of(issuer), *now, Limit::Write(*deadline));
+        written(&self.run(call.key(EntryKind::PublicKeys).arg(key_id).time(*expires_at)).await?)
+    }
+
+    async fn list_keys(&self, request: &ListKeys) -> Result<Vec<PublishedKey>, StoreError> {
+        let call = self.call(&script::LIST_KEYS, Tag::of(&request.issuer), request.now, Limit::Read);
+        let reply = self.run(call.key(EntryKind::PublicKeys)).await?;
+        let values: Vec<_> = reply.values().collect();
+        let key = |parts: &[&[u8]]| match parts {
+            [key_id, since, jwk] => {
+                Ok(PublishedKey { key_id: string(key_id)?, jwk: string(jwk)?, since: time(since)? })
+            }
+            _ => Err(unreadable()),
+        };
+        let mut keys = values.chunks(3).map(key).collect::<Result<Vec<_>, _>>()?;
+        keys.sort_by(|a, b| (a.since, &a.key_id).cmp(&(b.since, &b.key_id)));
+        Ok(keys)
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        let (probe, masters) = tokio::join!(self.probe(0), self.inner.connection.ping());
+        probe.and(masters)
     }
 }
 
@@ -222,65 +297,30 @@ impl fmt::Debug for RedisStore {
     }
 }
 
-struct Scripts {
-    add_code: Script,
-    take_code: Script,
-    issue: Script,
-    find_access: Script,
-    find_refresh: Script,
-    rotate: Script,
-    revoke: Script,
-    insert_if_absent: Script,
-}
-
-/// A Lua script from a file, after the common beginning.
-macro_rules! script {
-    ($file:literal) => {
-        Script::new(concat!(include_str!("prelude.lua"), include_str!($file)))
-    };
-}
-
-impl Scripts {
-    fn new() -> Self {
-        Self {
-            add_code: script!("add_code.lua"),
-            take_code: script!("take_code.lua"),
-            issue: script!("issue.lua"),
-            find_access: script!("find_access.lua"),
-            find_refresh: script!("find_refresh.lua"),
-            rotate: script!("rotate.lua"),
-            revoke: script!("revoke.lua"),
-            insert_if_absent: script!("insert_if_absent.lua"),
-        }
+fn written(reply: &Reply) -> Result<Written, StoreError> {
+    match reply.parts().as_slice() {
+        [b"done", ..] => Ok(Written::Done),
+        [b"late"] => Ok(Written::Late),
+        _ => Err(unreadable()),
     }
 }
 
-/// The reply of a script: the outcome, and its values.
-struct ScriptReply(Vec<Vec<u8>>);
-
-impl ScriptReply {
-    fn parts(&self) -> Vec<&[u8]> {
-        self.0.iter().map(Vec::as_slice).collect()
-    }
-
-    fn found<T: DeserializeOwned>(&self) -> Result<Option<T>, StoreError> {
-        match self.parts().as_slice() {
-            [b"found", text] => parse(text).map(Some),
-            [b"none"] => Ok(None),
-            _ => Err(unreadable()),
-        }
-    }
-}
-
-fn json(record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
-    serde_json::to_vec(record).map_err(|_| StoreError::new("a record could not be serialized"))
+fn record(text: &[u8]) -> Result<Record, StoreError> {
+    string(text).map(Record::from)
 }
 
 // Without the cause, because its text may quote the record.
-fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, StoreError> {
-    serde_json::from_slice(text).map_err(|_| unreadable())
+fn string(text: &[u8]) -> Result<String, StoreError> {
+    String::from_utf8(text.to_vec()).map_err(|_| unreadable())
+}
+
+fn time(text: &[u8]) -> Result<Timestamp, StoreError> {
+    string(text)?.parse().map(Timestamp::from_secs).map_err(|_| unreadable())
 }
 
 fn unreadable() -> StoreError {
     StoreError::new("Redis has data, or sent a reply, that the store did not write")
 }
+
+/// How long a check of the store may take.
+const PROBE: Duration = Duration::from_secs(2);
