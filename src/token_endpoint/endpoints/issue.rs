@@ -142,12 +142,12 @@ impl ServerState {
             TokenFormat::Opaque => random.opaque_text(partition),
             TokenFormat::Jwt => self.signer.sign(&self.services, &self.claims(facts))?,
         };
-        let owner = write.session().is_none().then(|| OwnerRecord::new(client, facts.subject.clone()));
+        let owner = write.session().is_none().then(|| OwnerRecord::new(client, facts.subject.as_str()));
         let record = record::write(&AccessRecord {
-            id: facts.id.clone(),
+            id: facts.id.as_str(),
             owner,
-            scope: facts.scope.clone(),
-            audience: facts.audience.clone(),
+            scope: &facts.scope,
+            audience: &facts.audience,
             issued_at: facts.issued_at.as_secs(),
             expires_at: facts.expires_at.as_secs(),
         })?;
