@@ -13,7 +13,6 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use http::{HeaderMap, HeaderValue, header};
-use percent_encoding::percent_decode;
 
 use super::{
     Client, ClientCredential,
@@ -30,7 +29,7 @@ use crate::{
         events::{Event, EventKind},
         http::{
             error::{TokenError, TokenErrorKind},
-            request::Parameters,
+            request::{Parameters, decode},
         },
         services::Services,
         store::{Seen, Timestamp},
@@ -254,14 +253,9 @@ fn parse_basic(value: &HeaderValue) -> Option<(String, String)> {
     let decoded = BASE64.decode(credentials.trim_start_matches(' ')).ok()?;
     let colon = decoded.iter().position(|byte| *byte == b':')?;
     let (id, secret) = decoded.split_at(colon);
+    // Each alone: a parser of whole forms would split a text that the client did not encode at its `&` and `=`.
     let (id, secret) = (decode(id)?, decode(secret.get(1..)?)?);
     (!id.is_empty()).then_some((id, secret))
-}
-
-/// Decodes one value of a form. A parser of whole forms would split a text that the client did not encode at its `&` and `=`.
-fn decode(text: &[u8]) -> Option<String> {
-    let text: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
-    percent_decode(&text).decode_utf8().ok().map(Cow::into_owned)
 }
 
 /// True for the type of an assertion. A JWT for another purpose, such as an access token or a proof of possession, has another
