@@ -84,7 +84,7 @@ impl ServerState {
     ) -> Result<IssuedTokens, TokenError> {
         let services = &self.services;
         let Granted { subject, scope, audience, write } = granted;
-        let scope = scope_at(client, &audience, scope)?;
+        let scope = scope_at(client, &audience, &scope)?;
         if client.format(&audience) == TokenFormat::Jwt {
             self.signer.prepare(services).await?;
         }
@@ -170,16 +170,19 @@ impl ServerState {
         }
     }
 
-    async fn issue_alone(&self, tokens: TokenWrite<'_>) -> Result<(), TokenError> {
+    /// Not an `async fn`, whose future would contain `tokens` beside the request.
+    fn issue_alone(&self, tokens: TokenWrite<'_>) -> impl Future<Output = Result<(), TokenError>> {
         let TokenWrite { client, client_hash, owner, access, seen, now, deadline } = tokens;
         let token_limit = client.max_active_tokens;
         let issue = Issue { client: client_hash, owner, access, token_limit, seen, now, deadline };
-        let issued = self.services.store.issue(&issue).await;
-        // Without an assertion, a repeated request only gets another token.
-        match issued.map_err(|error| failed_write(error, seen.is_none()))? {
-            Issued::Done => Ok(()),
-            Issued::Seen => Err(used_assertion()),
-            Issued::Late => Err(TokenError::late()),
+        async move {
+            let issued = self.services.store.issue(&issue).await;
+            // Without an assertion, a repeated request only gets another token.
+            match issued.map_err(|error| failed_write(error, issue.seen.is_none()))? {
+                Issued::Done => Ok(()),
+                Issued::Seen => Err(used_assertion()),
+                Issued::Late => Err(TokenError::late()),
+            }
         }
     }
 
@@ -304,8 +307,8 @@ impl PlannedWrite {
 }
 
 /// Returns the granted scopes that belong to this API.
-fn scope_at(client: &Client, audience: &str, granted: String) -> Result<String, TokenError> {
-    let scope = client.scope_at(audience, &granted);
+fn scope_at(client: &Client, audience: &str, granted: &str) -> Result<String, TokenError> {
+    let scope = client.scope_at(audience, granted);
     // A response without `scope` means all requested scopes (RFC 6749 §5.1).
     if scope.is_empty() && !granted.is_empty() {
         return Err(TokenError::new(TokenErrorKind::InvalidScope, "The resource has none of the granted scopes"));
