@@ -98,7 +98,7 @@ impl KeyFolder {
             match name.into_string() {
                 Ok(name) if name.starts_with('.') => {}
                 Ok(name) if Path::new(&name).extension().is_some_and(|extension| extension == "pem") => {
-                    names.push(name)
+                    names.push(name);
                 }
                 Ok(name) => return Err(format!("{path}: the name {name:?} does not end in .pem")),
                 Err(name) => return Err(format!("{path}: the name {} is not UTF-8", name.display())),

@@ -113,7 +113,12 @@ impl<'e> Event<'e> {
 
     /// Returns the event of a refused request.
     pub(crate) fn refused(error: &'e TokenError) -> Self {
-        Self { error: Some(error.kind().as_str()), reason: Some(error.reason()), ..Self::new(EventKind::Refused) }
+        Self {
+            client_id: error.client_id(),
+            error: Some(error.kind().as_str()),
+            reason: Some(error.reason()),
+            ..Self::new(EventKind::Refused)
+        }
     }
 
     /// Returns the kind.

@@ -101,9 +101,19 @@ impl OwnerRecord {
 pub(crate) fn write(content: &impl Serialize) -> Result<Record, StoreError> {
     let failed = || StoreError::not_executed("a record could not be written");
     let mut text = Vec::with_capacity(USUAL_BYTES);
-    serde_json::to_writer(&mut text, &NewRecord { v: VERSION, content }).map_err(|error| failed().with_source(error))?;
+    serde_json::to_writer(&mut text, &NewRecord { v: VERSION, content })
+        .map_err(|error| failed().with_source(error))?;
     let text = String::from_utf8(text).map_err(|error| failed().with_source(error))?;
     Ok(Record::from(text))
+}
+
+/// Reads whom a record belongs to, also if this version must understand what it doesn't know: its client may revoke it.
+pub(crate) fn read_owner(record: &Record) -> Option<OwnerRecord> {
+    #[derive(Deserialize)]
+    struct Owned {
+        owner: OwnerRecord,
+    }
+    serde_json::from_str(record.as_str()).ok().map(|Owned { owner }| owner)
 }
 
 /// Reads a record. `None` if this version can't read it, or must understand what it doesn't know.

@@ -86,7 +86,7 @@ impl TokenEndpoint {
             let listed = self.list(index, after).await?;
             let is_last = listed.len() < PAGE;
             after = listed.last().map(|last| last.id);
-            let sessions: Vec<_> = listed.into_iter().filter_map(Session::from_listed).collect();
+            let sessions: Vec<_> = listed.iter().filter_map(Session::from_listed).collect();
             // A page can have codes that were not used yet, and nothing else.
             if is_last || !sessions.is_empty() {
                 return Ok(sessions);
@@ -162,7 +162,7 @@ impl TokenEndpoint {
 
 impl Session {
     /// `None` for an unused code, and for a record that this version can't read.
-    fn from_listed(listed: ListedSession) -> Option<Self> {
+    fn from_listed(listed: &ListedSession) -> Option<Self> {
         let record = record::read(&listed.record).filter(|_| listed.is_redeemed)?;
         Some(Self { id: listed.id, record, last_used_at: listed.last_used_at })
     }

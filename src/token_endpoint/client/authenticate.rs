@@ -5,7 +5,13 @@
 //! A response doesn't reveal whether a `client_id` exists: an unknown one is refused with the same text, after the same work
 //! and the same number of attempts as a wrong secret. Whether the client may use a grant is not checked here.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use base64::{
     Engine,
@@ -64,6 +70,32 @@ pub(crate) struct Authenticated {
     pub(crate) assertion: Option<Seen>,
 }
 
+/// The `jti` of a request's client assertion, if it has one. It is used up once, by whichever step comes first.
+pub(crate) struct ClientAssertion {
+    seen: Option<Seen>,
+    is_used: AtomicBool,
+}
+
+impl ClientAssertion {
+    pub(crate) fn new(seen: Option<Seen>) -> Self {
+        Self { seen, is_used: AtomicBool::new(false) }
+    }
+
+    /// Returns the value that must be new, unless it was used up.
+    pub(crate) fn unused(&self) -> Option<Seen> {
+        self.seen.filter(|_| !self.is_used.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn mark_used(&self) {
+        self.is_used.store(true, Ordering::Relaxed);
+    }
+
+    /// True if a repeated request would present a used assertion.
+    pub(crate) fn was_used(&self) -> bool {
+        self.seen.is_some() && self.is_used.load(Ordering::Relaxed)
+    }
+}
+
 /// The credential of a request: exactly one (RFC 6749 §2.3).
 enum PresentedCredential<'r> {
     Secret { client_id: String, secret: String },
@@ -117,7 +149,7 @@ impl Authenticator {
         let is_right = right.is_some();
         match (client, is_right) {
             (Some(client), true) => Ok(client),
-            (Some(_), false) => Err(not_authenticated().because("the client secret is wrong")),
+            (Some(client), false) => Err(not_authenticated().because("the client secret is wrong").of_client(client)),
             (None, _) => Err(not_authenticated().because("the client is unknown")),
         }
     }
@@ -196,8 +228,13 @@ impl Authenticator {
         if !(is_for_us && is_in_time && is_begun) {
             return Err(not_authenticated());
         }
-        // Later than the last moment at which the assertion is accepted.
-        let expires_at = Timestamp::from_secs(now + MAX_ASSERTION_LIFETIME + 2 * LEEWAY);
+        // Later than the last moment at which the assertion is accepted, also by an instance whose clock is behind.
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is at most an hour after our clock"
+        )]
+        let expires_at = Timestamp::from_secs(expires.ceil() as u64 + 2 * LEEWAY);
         let key = services.texts.seen(client_id, jwt_id);
         Ok(Seen { key, client: services.texts.client(client_id), attempt: key, expires_at })
     }

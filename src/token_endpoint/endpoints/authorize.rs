@@ -240,7 +240,7 @@ impl AuthorizationRequest {
         };
         match services.store.add_code(&add).await? {
             Written::Done => {
-                self.inner.report(EventKind::Approved, &record, code.id);
+                self.inner.report(EventKind::Approved, &record.owner, code.id);
                 Ok(code.text)
             }
             Written::Late => Err(TokenError::late()),

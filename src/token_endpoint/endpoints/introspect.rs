@@ -63,7 +63,7 @@ impl ServerState {
         }
         let found = self.active_token(parameters.required("token")?).await?;
         // After the token was found, so that the client can repeat a request that failed with 503.
-        self.use_assertion(*assertion).await?;
+        self.use_assertion(assertion).await?;
         let found = found.filter(|found| client.may_introspect(&found.owner.client_id, &found.record.audience));
         let Some(FoundToken { record, owner, auth_time, acr }) = &found else { return Ok(inactive()) };
         Ok(json(

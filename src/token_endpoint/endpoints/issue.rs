@@ -5,8 +5,9 @@
 use std::time::Instant;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
-use super::ServerState;
+use super::{ServerState, token::Issuance};
 use crate::jws::random;
 use crate::token_endpoint::{
     client::{Client, TokenFormat, authenticate::used_assertion, secret::TokenHash},
@@ -27,6 +28,8 @@ pub(crate) struct IssuedTokens {
     pub(crate) refresh_token: Option<String>,
     pub(crate) facts: TokenFacts,
     pub(crate) session: Option<SessionId>,
+    /// The parameters of the application.
+    pub(crate) extra: Map<String, Value>,
 }
 
 /// What an access token says.
@@ -80,6 +83,7 @@ impl ServerState {
         &self,
         client: &Client,
         granted: Granted,
+        grant_type: &str,
         seen: Option<Seen>,
     ) -> Result<IssuedTokens, TokenError> {
         let services = &self.services;
@@ -96,6 +100,8 @@ impl ServerState {
         let (access_token, access) = self.access_token(client, &write, &facts, (partition, &random))?;
         let client_hash = services.texts.client(client.id());
         let session = write.session_id();
+        // Before the write, so that parameters that can't be made cost no code.
+        let extra = self.extra_parameters(&Issuance { facts: &facts, grant_type })?;
         let tokens = TokenWrite { client, client_hash, owner, access, seen, now, deadline };
         let refresh_token = match write {
             PlannedWrite::Issue => self.issue_alone(tokens).await.map(|()| None),
@@ -103,7 +109,7 @@ impl ServerState {
             PlannedWrite::Redeem(planned) => Box::pin(self.redeem(tokens, *planned)).await,
             PlannedWrite::Refresh(planned) => Box::pin(self.refresh(tokens, *planned)).await.map(Some),
         }?;
-        Ok(IssuedTokens { access_token, refresh_token, facts, session })
+        Ok(IssuedTokens { access_token, refresh_token, facts, session, extra })
     }
 
     fn facts(
@@ -216,7 +222,7 @@ impl ServerState {
         match redeemed.map_err(|error| failed_write(error, false))? {
             Redeemed::Done => Ok(refresh.map(|refresh| refresh.text)),
             Redeemed::Replayed => {
-                self.report(EventKind::CodeReplayed, &record, session);
+                self.report(EventKind::CodeReplayed, &record.owner, session);
                 Err(invalid_grant("the code was used before"))
             }
             Redeemed::Unknown => Err(invalid_grant("the session has ended")),
@@ -252,13 +258,13 @@ impl ServerState {
             now,
             deadline,
         };
-        let may_repeat = seen.is_none() && (next.is_none() || settings.grace_seconds() > 0);
+        let may_repeat = seen.is_none() && (next.is_none() || settings.grace_seconds() > REPEATED_WITHIN_SECONDS);
         let refreshed = self.services.store.refresh(&refresh).await;
         match refreshed.map_err(|error| failed_write(error, may_repeat))? {
             Refreshed::Done => Ok(next.map_or(text, |(next, _)| next.text)),
             Refreshed::Again { salt } => Ok(texts.successor(&presented, salt).0.text),
             Refreshed::Reused => {
-                self.report(EventKind::ReuseDetected, &record, presented.session);
+                self.report(EventKind::ReuseDetected, &record.owner, presented.session);
                 Err(invalid_grant("the refresh token was used before"))
             }
             Refreshed::Unknown => Err(invalid_grant("the session has ended")),
@@ -270,10 +276,10 @@ impl ServerState {
 
 impl ServerState {
     /// Reports what has happened to a session.
-    pub(crate) fn report(&self, kind: EventKind, record: &SessionRecord, session: SessionId) {
+    pub(crate) fn report(&self, kind: EventKind, owner: &OwnerRecord, session: SessionId) {
         self.services.emit(&Event {
-            client_id: Some(&record.owner.client_id),
-            subject: Some(&record.owner.subject),
+            client_id: Some(&owner.client_id),
+            subject: Some(&owner.subject),
             session: Some(session),
             ..Event::new(kind)
         });
@@ -322,3 +328,6 @@ fn failed_write(error: StoreError, may_repeat: bool) -> TokenError {
     let error = TokenError::from(error);
     if may_repeat { error } else { error.without_retry() }
 }
+
+/// The time after which a client that follows `Retry-After` has repeated a request whose write was waited for.
+const REPEATED_WITHIN_SECONDS: u64 = 15;

@@ -23,7 +23,7 @@ use self::token::ExtraParameters;
 use super::{
     client::{
         Client,
-        authenticate::{Authenticated, Authenticator, used_assertion},
+        authenticate::{Authenticated, Authenticator, ClientAssertion, used_assertion},
     },
     events::Event,
     grant::{ErasedGrant, RefreshTokenGrant},
@@ -34,7 +34,7 @@ use super::{
     },
     services::Services,
     signer::Signer,
-    store::{InsertSeen, Issued, Seen},
+    store::{InsertSeen, Issued, StoreError},
 };
 use crate::log;
 
@@ -92,7 +92,7 @@ pub(crate) struct EndpointPaths {
 pub(crate) struct ClientRequest {
     pub(crate) client: Arc<Client>,
     /// The `jti` of the client's assertion, which the request uses up unless it fails with 503.
-    pub(crate) assertion: Option<Seen>,
+    pub(crate) assertion: ClientAssertion,
     pub(crate) parameters: Parameters,
 }
 
@@ -135,7 +135,7 @@ impl ServerState {
                     Endpoint::Revoke => self.revoke(&request).await,
                     _ => self.token(&request).await,
                 };
-                answer.inspect_err(|error| {
+                self.finish(&request, answer).await.inspect_err(|error| {
                     self.services.emit(&Event { client_id: Some(request.client.id()), ..Event::refused(error) });
                 })
             }
@@ -153,18 +153,37 @@ impl ServerState {
         let parameters = Parameters::from_body(headers, body, self.bodies, &*self.services.clock).await?;
         let Authenticated { client, assertion } =
             self.authenticator.authenticate(&self.services, headers, peer, &parameters).await?;
-        Ok(ClientRequest { client, assertion, parameters })
+        Ok(ClientRequest { client, assertion: ClientAssertion::new(assertion), parameters })
     }
 
-    /// Uses up the request's client assertion.
-    pub(crate) async fn use_assertion(&self, assertion: Option<Seen>) -> Result<(), TokenError> {
-        let Some(seen) = assertion else { return Ok(()) };
+    /// Uses up the request's client assertion, unless an earlier step did.
+    pub(crate) async fn use_assertion(&self, assertion: &ClientAssertion) -> Result<(), TokenError> {
+        let Some(seen) = assertion.unused() else { return Ok(()) };
         let insert = InsertSeen { seen, now: self.services.timestamp(), deadline: self.services.deadline() };
-        match self.services.store.insert_seen(&insert).await? {
+        let inserted = self.services.store.insert_seen(&insert).await;
+        if !matches!(&inserted, Ok(Issued::Late)) && inserted.as_ref().err().is_none_or(StoreError::may_be_executed) {
+            assertion.mark_used();
+        }
+        match inserted? {
             Issued::Done => Ok(()),
             Issued::Seen => Err(used_assertion()),
             Issued::Late => Err(TokenError::late()),
         }
+    }
+
+    /// Uses up the client assertion of a refused request, too. One that failed with 503 can be repeated with it, unless a step
+    /// has used it up.
+    async fn finish(
+        &self,
+        request: &ClientRequest,
+        answer: Result<Response<ResponseBody>, TokenError>,
+    ) -> Result<Response<ResponseBody>, TokenError> {
+        let Err(error) = answer else { return answer };
+        let failed = match error.kind() {
+            TokenErrorKind::Unavailable => error,
+            _ => self.use_assertion(&request.assertion).await.err().unwrap_or(error),
+        };
+        Err(if request.assertion.was_used() { failed.without_retry() } else { failed })
     }
 
     fn metadata(&self) -> Response<ResponseBody> {

@@ -13,27 +13,23 @@ use crate::token_endpoint::{
         error::TokenError,
         response::{ResponseBody, json},
     },
-    record::{self, SessionRecord},
-    store::{EndSession, FindSession, Partition, RevokeAccess, SessionId, StoreError, Written},
+    record::{self, OwnerRecord},
+    store::{EndSession, FindAccess, FindSession, Partition, RevokeAccess, SessionId, StoreError, Written},
 };
 
 /// What a text in a revocation request is.
 enum Revocable {
     /// A refresh token, with which its session ends.
-    Session(SessionId, Box<SessionRecord>),
+    Session(SessionId, OwnerRecord),
     Access(Partition),
 }
 
 impl ServerState {
     pub(crate) async fn revoke(&self, request: &ClientRequest) -> Result<Response<ResponseBody>, TokenError> {
         let found = self.find_revocable(request).await?;
-        self.use_assertion(request.assertion).await?;
+        self.use_assertion(&request.assertion).await?;
         if let Some(found) = found {
-            // A repeated request would present a used assertion.
-            let revoked = self.revoke_found(request, &found).await.map_err(TokenError::from);
-            let revoked =
-                revoked.map_err(|error| if request.assertion.is_some() { error.without_retry() } else { error });
-            if revoked? == Written::Late {
+            if self.revoke_found(request, &found).await? == Written::Late {
                 return Err(TokenError::late());
             }
             self.report_revoked(request, &found);
@@ -51,15 +47,15 @@ impl ServerState {
             let session = refresh.session;
             let find = FindSession { session, presented: refresh.hash, now: services.timestamp() };
             if let Some(found) = services.store.find_session(&find).await? {
-                let record: Option<SessionRecord> = record::read(&found.record);
-                // A record that this version can't read is not the client's as far as it knows.
-                let record = record.filter(|record| record.owner.client_id == client.id());
-                return Ok(record.map(|record| Revocable::Session(session, Box::new(record))));
+                let owner = record::read_owner(&found.record).filter(|owner| owner.client_id == client.id());
+                return Ok(owner.map(|owner| Revocable::Session(session, owner)));
             }
         }
-        let Some((partition, _)) = services.texts.read_access(text) else { return Ok(None) };
-        let found = self.active_token(text).await?;
-        let is_its_own = found.is_some_and(|found| found.owner.client_id == client.id());
+        let Some((partition, token)) = services.texts.read_access(text) else { return Ok(None) };
+        let find = FindAccess { partition, token, now: services.timestamp() };
+        let Some(found) = services.store.find_access(&find).await? else { return Ok(None) };
+        let owner = record::read_owner(found.session.as_ref().unwrap_or(&found.record));
+        let is_its_own = owner.is_some_and(|owner| owner.client_id == client.id());
         Ok(is_its_own.then_some(Revocable::Access(partition)))
     }
 
@@ -82,7 +78,7 @@ impl ServerState {
 
     fn report_revoked(&self, request: &ClientRequest, found: &Revocable) {
         match found {
-            Revocable::Session(session, record) => self.report(EventKind::SessionEnded, record, *session),
+            Revocable::Session(session, owner) => self.report(EventKind::SessionEnded, owner, *session),
             Revocable::Access(_) => {
                 self.services.emit(&Event { client_id: Some(request.client.id()), ..Event::new(EventKind::Revoked) });
             }

@@ -27,8 +27,8 @@ use crate::token_endpoint::{
 /// [`extra_response_parameters`](crate::token_endpoint::TokenEndpointBuilder::extra_response_parameters).
 #[derive(Debug)]
 pub struct Issuance<'i> {
-    facts: &'i TokenFacts,
-    grant_type: &'i str,
+    pub(super) facts: &'i TokenFacts,
+    pub(super) grant_type: &'i str,
 }
 
 impl Issuance<'_> {
@@ -88,17 +88,7 @@ struct TokenResponse<'t> {
 
 impl ServerState {
     pub(crate) async fn token(&self, request: &ClientRequest) -> Result<Response<ResponseBody>, TokenError> {
-        let answer = self.issue_for(request).await;
-        // A refused request uses its assertion up, too; one that failed with 503 does not.
-        if answer.as_ref().is_err_and(|error| error.kind() != TokenErrorKind::Unavailable) {
-            self.use_assertion(request.assertion).await?;
-        }
-        answer
-    }
-
-    async fn issue_for(&self, request: &ClientRequest) -> Result<Response<ResponseBody>, TokenError> {
         let ClientRequest { client, parameters, assertion } = request;
-        let mut assertion = *assertion;
         let missing = || TokenError::new(TokenErrorKind::InvalidRequest, "The grant_type is missing");
         let grant_type = parameters.get("grant_type")?.ok_or_else(missing)?;
         let offered = self.grants.iter().find(|grant| grant.grant_type() == grant_type);
@@ -109,10 +99,10 @@ impl ServerState {
             return Err(TokenError::new(TokenErrorKind::UnauthorizedClient, description));
         }
         if !grant.only_reads() {
-            self.use_assertion(assertion.take()).await?;
+            self.use_assertion(assertion).await?;
         }
-        let granted = grant.decide(&TokenRequest::new(client, parameters, self)).await?;
-        let issued = self.issue(client, granted, assertion).await?;
+        let granted = grant.decide(&TokenRequest::new(request, self)).await?;
+        let issued = self.issue(client, granted, grant_type, assertion.unused()).await?;
         self.services.emit(&Event {
             client_id: Some(client.id()),
             subject: Some(&issued.facts.subject),
@@ -120,26 +110,10 @@ impl ServerState {
             session: issued.session,
             ..Event::new(EventKind::Issued)
         });
-        self.token_response(&issued, grant_type)
+        Ok(token_response(issued))
     }
 
-    fn token_response(&self, issued: &IssuedTokens, grant_type: &str) -> Result<Response<ResponseBody>, TokenError> {
-        let IssuedTokens { access_token, refresh_token, facts, .. } = issued;
-        let extra = self.extra_parameters(&Issuance { facts, grant_type })?;
-        Ok(json(
-            StatusCode::OK,
-            &TokenResponse {
-                access_token,
-                token_type: "Bearer",
-                expires_in: facts.expires_at.as_secs().saturating_sub(facts.issued_at.as_secs()),
-                scope: &facts.scope,
-                refresh_token: refresh_token.as_deref(),
-                extra,
-            },
-        ))
-    }
-
-    fn extra_parameters(&self, issuance: &Issuance<'_>) -> Result<Map<String, Value>, TokenError> {
+    pub(super) fn extra_parameters(&self, issuance: &Issuance<'_>) -> Result<Map<String, Value>, TokenError> {
         let Some(make) = &self.extra_parameters else { return Ok(Map::new()) };
         match make(issuance).map_err(TokenError::unavailable)? {
             Value::Object(mut parameters) => {
@@ -150,6 +124,21 @@ impl ServerState {
             _ => Ok(Map::new()),
         }
     }
+}
+
+fn token_response(issued: IssuedTokens) -> Response<ResponseBody> {
+    let IssuedTokens { access_token, refresh_token, facts, extra, .. } = issued;
+    json(
+        StatusCode::OK,
+        &TokenResponse {
+            access_token: &access_token,
+            token_type: "Bearer",
+            expires_in: facts.expires_at.as_secs().saturating_sub(facts.issued_at.as_secs()),
+            scope: &facts.scope,
+            refresh_token: refresh_token.as_deref(),
+            extra,
+        },
+    )
 }
 
 /// Parameters that specifications define. The application can't set them.

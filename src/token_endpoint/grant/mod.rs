@@ -18,8 +18,8 @@ pub use self::{
     refresh_token::RefreshTokenGrant,
 };
 use crate::token_endpoint::{
-    client::{Client, secret::TokenHash},
-    endpoints::ServerState,
+    client::{Client, authenticate::ClientAssertion, secret::TokenHash},
+    endpoints::{ClientRequest, ServerState},
     http::{error::TokenError, request::Parameters},
     record::SessionRecord,
     services::Services,
@@ -75,12 +75,14 @@ pub trait Grant: Send + Sync + 'static {
 pub struct TokenRequest<'r> {
     client: &'r Client,
     parameters: &'r Parameters,
+    assertion: &'r ClientAssertion,
     server: &'r ServerState,
 }
 
 impl<'r> TokenRequest<'r> {
-    pub(crate) fn new(client: &'r Client, parameters: &'r Parameters, server: &'r ServerState) -> Self {
-        Self { client, parameters, server }
+    pub(crate) fn new(request: &'r ClientRequest, server: &'r ServerState) -> Self {
+        let ClientRequest { client, parameters, assertion } = request;
+        Self { client, parameters, assertion, server }
     }
 
     /// Returns the client.

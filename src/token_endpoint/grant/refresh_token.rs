@@ -59,7 +59,7 @@ impl RefreshTokenGrant {
         Self { idle: lifetime, ..self }
     }
 
-    /// Maximum time from the user's approval to the last token, in whole seconds. After that, the user must approve again.
+    /// Maximum time from the user's approval, and the minute in which its code can be used, to the last token, in whole seconds. After that, the user must approve again.
     /// Default: 30 days.
     pub fn absolute_lifetime(self, lifetime: Duration) -> Self {
         Self { absolute: lifetime, ..self }

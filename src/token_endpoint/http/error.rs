@@ -11,7 +11,10 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
 use super::response::{ResponseBody, json};
-use crate::{log, token_endpoint::store::StoreError};
+use crate::{
+    log,
+    token_endpoint::{client::Client, store::StoreError},
+};
 
 /// The refusal of a request to one of the endpoints. A [`Grant`](crate::token_endpoint::Grant) returns it.
 ///
@@ -27,6 +30,8 @@ pub struct TokenError {
     description: &'static str,
     /// The exact reason, for events.
     reason: Option<&'static str>,
+    /// The registered client that the request names, if its authentication failed. For events.
+    client: Option<Arc<Client>>,
     retry_after: Option<Duration>,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
@@ -98,7 +103,7 @@ impl TokenError {
     #[must_use]
     pub fn new(kind: TokenErrorKind, description: &'static str) -> Self {
         let retry_after = (kind.status().as_u16() >= 429).then_some(RETRY_AFTER);
-        Self { kind, description, reason: None, retry_after, source: None }
+        Self { kind, description, reason: None, client: None, retry_after, source: None }
     }
 
     pub(crate) fn unavailable(source: impl Error + Send + Sync + 'static) -> Self {
@@ -109,6 +114,16 @@ impl TokenError {
     /// Sets the exact reason, which events have and the client doesn't get.
     pub(crate) fn because(self, reason: &'static str) -> Self {
         Self { reason: Some(reason), ..self }
+    }
+
+    /// Sets the registered client that the request names.
+    pub(crate) fn of_client(self, client: Arc<Client>) -> Self {
+        Self { client: Some(client), ..self }
+    }
+
+    /// Returns the registered client that the request names, if its authentication failed.
+    pub(crate) fn client_id(&self) -> Option<&str> {
+        self.client.as_deref().map(Client::id)
     }
 
     /// Returns the exact reason.

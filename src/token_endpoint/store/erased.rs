@@ -22,10 +22,12 @@ pub(crate) type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Store
 /// Defines `ErasedStore`: [`Store`] as a trait object; and `WatchedStore`, with the same operations.
 macro_rules! erased {
     ($($limit:ident $name:ident($($argument:ident: $type:ty)?) -> $result:ty;)+) => {
+        #[expect(clippy::elidable_lifetime_names, reason = "one operation has no request")]
         pub(crate) trait ErasedStore: Send + Sync {
             $(fn $name<'a>(&'a self, $($argument: &'a $type)?) -> StoreFuture<'a, $result>;)+
         }
 
+        #[expect(clippy::elidable_lifetime_names, reason = "one operation has no request")]
         impl<S: Store> ErasedStore for S {
             $(fn $name<'a>(&'a self, $($argument: &'a $type)?) -> StoreFuture<'a, $result> {
                 Box::pin(Store::$name(self, $($argument)?))

@@ -39,6 +39,8 @@ type Rewrite = dyn Fn(&str) -> String + Send + Sync;
 #[derive(Default)]
 struct Plan {
     next_write: Option<Fault>,
+    /// How many writes are executed before that one.
+    writes_before: usize,
     next_read_fails: bool,
     is_down: bool,
     delay: Option<Duration>,
@@ -65,6 +67,12 @@ impl<S> FaultyStore<S> {
 
     pub(crate) fn fail_next_write(&self, fault: Fault) {
         self.plan.lock().unwrap().next_write = Some(fault);
+    }
+
+    /// Lets the write after `before` others fail.
+    pub(crate) fn fail_write_after(&self, before: usize, fault: Fault) {
+        let mut plan = self.plan.lock().unwrap();
+        (plan.next_write, plan.writes_before) = (Some(fault), before);
     }
 
     pub(crate) fn fail_next_read(&self) {
@@ -104,7 +112,14 @@ impl<S> FaultyStore<S> {
 
     fn write_fault(&self) -> Option<Fault> {
         let mut plan = self.plan.lock().unwrap();
-        if plan.is_down { Some(Fault::NotExecuted) } else { plan.next_write.take() }
+        if plan.is_down {
+            return Some(Fault::NotExecuted);
+        }
+        if plan.writes_before > 0 {
+            plan.writes_before -= 1;
+            return None;
+        }
+        plan.next_write.take()
     }
 
     fn check_read(&self) -> Result<(), StoreError> {

@@ -1,6 +1,7 @@
 //! The token endpoint, driven over HTTP through its tower service.
 
 mod administration;
+mod assertions_and_retries;
 mod client_secrets;
 mod clients;
 mod codes;

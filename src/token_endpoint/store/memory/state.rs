@@ -102,7 +102,8 @@ impl State {
         if self.is_seen(seen, request.now) {
             return Ok(Issued::Seen);
         }
-        self.places.check(Holder { client: request.seen.client, subject: None }, 1)?;
+        // A full share must not prevent a revocation, which frees places.
+        self.places.check_extended(Holder { client: request.seen.client, subject: None }, 1)?;
         self.add_seen(seen);
         Ok(Issued::Done)
     }
