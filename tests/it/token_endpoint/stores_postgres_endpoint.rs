@@ -44,7 +44,7 @@ async fn no_code_token_or_secret_is_readable_in_postgresql() {
     let secrets = issue_all_secrets(&world).await;
 
     let dump = dump(server, &schema);
-    let hexadecimal = |text: &str| text.bytes().map(|b| format!("{b:02x}")).collect::<String>();
+    let hexadecimal = |text: &str| text.bytes().map(|b| format!("{b:02x}")).collect::<Vec<_>>().concat();
     assert!(
         dump.contains(&hexadecimal("ada")) && dump.contains(&hexadecimal("reports")),
         "users and clients are readable, and the search finds them"

@@ -32,7 +32,7 @@ impl Client {
 }
 
 /// Runs SQL in a thread of its own until the returned value is joined, and waits until it has begun to sleep.
-fn hold(server: &'static Server, sql: String, name: &str) -> std::thread::JoinHandle<String> {
+fn hold(server: &'static Server, sql: &str, name: &str) -> std::thread::JoinHandle<String> {
     let text = format!("SET application_name = '{name} holder'; {sql};");
     let holder = std::thread::spawn(move || server.sql(&text));
     let sleeping = format!(
@@ -48,7 +48,7 @@ async fn dropped_requests_never_cause_more_connections_than_the_maximum() {
     let (builder, schema) = builder(server);
     let store = builder.max_connections(4).timeout(SHORT_TIMEOUT * 4).connect().await.unwrap();
     let lock = format!(r#"LOCK TABLE "{schema}".access_tokens; SELECT pg_sleep(1.5)"#);
-    let holder = hold(server, lock, &schema);
+    let holder = hold(server, &lock, &schema);
     // Counts the backends of the store for two seconds.
     let counting = format!(
         "CREATE TEMP TABLE most AS SELECT 0::bigint AS n; DO $$ BEGIN FOR i IN 1..400 LOOP PERFORM pg_stat_clear_snapshot();
@@ -80,7 +80,7 @@ async fn requests_of_one_owner_wait_without_a_connection_and_are_late_after_thei
     let limited = || StoreRequests::new("a busy client", "a subject").token_limit(3);
     assert_eq!(store.issue(&limited().issue()).await.unwrap(), Issued::Done);
     let lock = format!(r#"SELECT FROM "{schema}".owners FOR UPDATE; SELECT pg_sleep(1.5)"#);
-    let holder = hold(server, lock, &schema);
+    let holder = hold(server, &lock, &schema);
     let deadline = Instant::now() + Duration::from_millis(700);
     let calls = (0..50).map(|_| {
         let (store, issue) = (store.clone(), limited().deadline(deadline).issue());
@@ -106,7 +106,7 @@ async fn a_statement_that_waits_for_a_lock_ends_in_time_on_the_server_too() {
     let Some(server) = shared() else { return };
     let (builder, schema) = builder(server);
     let store = builder.timeout(SHORT_TIMEOUT).connect().await.unwrap();
-    let holder = hold(server, format!(r#"LOCK TABLE "{schema}".seen; SELECT pg_sleep(6)"#), &schema);
+    let holder = hold(server, &format!(r#"LOCK TABLE "{schema}".seen; SELECT pg_sleep(6)"#), &schema);
     let begun = Instant::now();
     let deadline = Instant::now() + SHORT_TIMEOUT;
     let error = store.insert_seen(&requests().deadline(deadline).insert_seen()).await.unwrap_err();
@@ -299,7 +299,7 @@ async fn one_operation(store: &PostgresStore, clients: &tokio::sync::Mutex<Vec<A
     }
 }
 
-/// The same numbers for the same seed (SplitMix64).
+/// The same numbers for the same seed (`SplitMix64`).
 struct Random(u64);
 
 impl Random {
