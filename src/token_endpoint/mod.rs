@@ -174,8 +174,7 @@ where
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
         let inner = Arc::clone(&self.inner);
         let (parts, body) = request.into_parts();
-        let mount = self.mount;
-        ResponseFuture(Box::pin(async move { inner.respond(parts, body, mount).await }))
+        ResponseFuture(Box::pin(inner.respond(parts, body, self.mount)))
     }
 }
 

@@ -39,27 +39,27 @@ pub(crate) struct SessionRecord {
 
 /// Whom a session or an access token belongs to.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct OwnerRecord {
-    pub(crate) client_id: String,
+pub(crate) struct OwnerRecord<S = String> {
+    pub(crate) client_id: S,
     /// [`Client::credential_generation`] at that time.
     #[serde(default)]
     pub(crate) generation: u64,
     /// `sub`: the client itself, or a user.
-    pub(crate) subject: String,
+    pub(crate) subject: S,
 }
 
-/// An access token, without its text.
+/// An access token, without its text. It is written from borrowed texts.
 #[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct AccessRecord {
+pub(crate) struct AccessRecord<S = String> {
     /// `jti`.
-    pub(crate) id: String,
+    pub(crate) id: S,
     /// `None` if the token belongs to a session, whose record has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) owner: Option<OwnerRecord>,
+    pub(crate) owner: Option<OwnerRecord<S>>,
     /// The scopes, separated by spaces; may be empty.
-    pub(crate) scope: String,
+    pub(crate) scope: S,
     /// `aud`.
-    pub(crate) audience: String,
+    pub(crate) audience: S,
     /// `iat`.
     pub(crate) issued_at: u64,
     /// `exp`.
@@ -68,7 +68,7 @@ pub(crate) struct AccessRecord {
 
 /// What every record begins with.
 #[derive(Serialize)]
-struct Written<'c, T> {
+struct NewRecord<'c, T> {
     /// The version that wrote the record. Only for people who look into a store.
     v: u32,
     #[serde(flatten)]
@@ -83,11 +83,13 @@ struct Head {
     must: Vec<String>,
 }
 
-impl OwnerRecord {
-    pub(crate) fn new(client: &Client, subject: String) -> Self {
-        Self { client_id: client.id().to_owned(), generation: client.credential_generation(), subject }
+impl<'c, S: From<&'c str>> OwnerRecord<S> {
+    pub(crate) fn new(client: &'c Client, subject: S) -> Self {
+        Self { client_id: client.id().into(), generation: client.credential_generation(), subject }
     }
+}
 
+impl OwnerRecord {
     /// True if what was issued to this owner is still valid: the client is the same, no leaked secret was replaced since, and it
     /// has the same kind of credential.
     pub(crate) fn belongs_to(&self, client: &Client) -> bool {
@@ -97,8 +99,10 @@ impl OwnerRecord {
 
 /// Writes a record.
 pub(crate) fn write(content: &impl Serialize) -> Result<Record, StoreError> {
-    let text = serde_json::to_string(&Written { v: VERSION, content });
-    let text = text.map_err(|error| StoreError::not_executed("a record could not be written").with_source(error))?;
+    let failed = || StoreError::not_executed("a record could not be written");
+    let mut text = Vec::with_capacity(USUAL_BYTES);
+    serde_json::to_writer(&mut text, &NewRecord { v: VERSION, content }).map_err(|error| failed().with_source(error))?;
+    let text = String::from_utf8(text).map_err(|error| failed().with_source(error))?;
     Ok(Record::from(text))
 }
 
@@ -113,5 +117,7 @@ pub(crate) fn read<T: DeserializeOwned>(record: &Record) -> Option<T> {
 }
 
 const VERSION: u32 = 1;
+/// Most records are smaller.
+const USUAL_BYTES: usize = 512;
 /// The names in `must` that this version understands.
 const UNDERSTOOD: [&str; 0] = [];

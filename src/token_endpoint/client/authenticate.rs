@@ -13,7 +13,6 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use http::{HeaderMap, HeaderValue, header};
-use percent_encoding::percent_decode;
 
 use super::{
     Client, ClientCredential,
@@ -30,7 +29,7 @@ use crate::{
         events::{Event, EventKind},
         http::{
             error::{TokenError, TokenErrorKind},
-            request::Parameters,
+            request::{Parameters, decode},
         },
         services::Services,
         store::{Seen, Timestamp},
@@ -85,7 +84,8 @@ impl Authenticator {
                 self.by_secret(services, &client_id, peer, &secret).await?
             }
             PresentedCredential::Assertion { client_id, assertion } => {
-                let (client, mut seen) = self.by_assertion(services, client_id, assertion).await?;
+                // In a box, so that the future of each request stays small.
+                let (client, mut seen) = Box::pin(self.by_assertion(services, client_id, assertion)).await?;
                 seen.attempt = services.texts.attempt(parameters.iter());
                 return Ok(Authenticated { client, assertion: Some(seen) });
             }
@@ -253,14 +253,9 @@ fn parse_basic(value: &HeaderValue) -> Option<(String, String)> {
     let decoded = BASE64.decode(credentials.trim_start_matches(' ')).ok()?;
     let colon = decoded.iter().position(|byte| *byte == b':')?;
     let (id, secret) = decoded.split_at(colon);
+    // Each alone: a parser of whole forms would split a text that the client did not encode at its `&` and `=`.
     let (id, secret) = (decode(id)?, decode(secret.get(1..)?)?);
     (!id.is_empty()).then_some((id, secret))
-}
-
-/// Decodes one value of a form. A parser of whole forms would split a text that the client did not encode at its `&` and `=`.
-fn decode(text: &[u8]) -> Option<String> {
-    let text: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
-    percent_decode(&text).decode_utf8().ok().map(Cow::into_owned)
 }
 
 /// True for the type of an assertion. A JWT for another purpose, such as an access token or a proof of possession, has another

@@ -18,6 +18,7 @@ use crate::token_endpoint::{
         FirstRefresh, Issue, Issued, NewAccess, Partition, Redeem, Redeemed, Refresh, Refreshed, Seen, SessionId,
         StoreError, Timestamp,
     },
+    texts::AccessRandom,
 };
 
 /// What was issued.
@@ -83,22 +84,24 @@ impl ServerState {
     ) -> Result<IssuedTokens, TokenError> {
         let services = &self.services;
         let Granted { subject, scope, audience, write } = granted;
-        let scope = scope_at(client, &audience, scope)?;
+        let scope = scope_at(client, &audience, &scope)?;
         if client.format(&audience) == TokenFormat::Jwt {
             self.signer.prepare(services).await?;
         }
         let (now, deadline) = (services.timestamp(), services.deadline());
         let owner = services.texts.owner(client.id(), &subject);
-        let partition = write.partition(client, owner, seen)?;
-        let facts = self.facts(client, &write, (subject, scope, audience), partition, now)?;
-        let (access_token, access) = self.access_token(client, &write, &facts, partition)?;
+        let random = AccessRandom::generate().map_err(TokenError::unavailable)?;
+        let partition = write.partition(client, owner, seen).unwrap_or_else(|| random.partition());
+        let facts = self.facts(client, &write, (subject, scope, audience), random.jwt_id(partition), now);
+        let (access_token, access) = self.access_token(client, &write, &facts, (partition, &random))?;
         let client_hash = services.texts.client(client.id());
         let session = write.session_id();
         let tokens = TokenWrite { client, client_hash, owner, access, seen, now, deadline };
         let refresh_token = match write {
             PlannedWrite::Issue => self.issue_alone(tokens).await.map(|()| None),
-            PlannedWrite::Redeem(planned) => self.redeem(tokens, *planned).await,
-            PlannedWrite::Refresh(planned) => self.refresh(tokens, *planned).await.map(Some),
+            // In boxes, so that the future of each request stays small.
+            PlannedWrite::Redeem(planned) => Box::pin(self.redeem(tokens, *planned)).await,
+            PlannedWrite::Refresh(planned) => Box::pin(self.refresh(tokens, *planned)).await.map(Some),
         }?;
         Ok(IssuedTokens { access_token, refresh_token, facts, session })
     }
@@ -108,13 +111,13 @@ impl ServerState {
         client: &Client,
         write: &PlannedWrite,
         (subject, scope, audience): (String, String, String),
-        partition: Partition,
+        id: String,
         now: Timestamp,
-    ) -> Result<TokenFacts, TokenError> {
+    ) -> TokenFacts {
         let end = now.saturating_add(client.lifetime.unwrap_or(self.lifetime));
         let session = write.session();
-        Ok(TokenFacts {
-            id: self.services.texts.new_jwt_id(partition).map_err(TokenError::unavailable)?,
+        TokenFacts {
+            id,
             client_id: client.id().to_owned(),
             subject,
             scope,
@@ -124,7 +127,7 @@ impl ServerState {
             expires_at: session.map_or(end, |(_, session_end)| end.min(session_end)),
             auth_time: session.and_then(|(record, _)| record.auth_time),
             acr: session.and_then(|(record, _)| record.acr.clone()),
-        })
+        }
     }
 
     /// Returns the text of the token, and what is stored.
@@ -133,23 +136,22 @@ impl ServerState {
         client: &Client,
         write: &PlannedWrite,
         facts: &TokenFacts,
-        partition: Partition,
+        (partition, random): (Partition, &AccessRandom),
     ) -> Result<(String, NewAccess), TokenError> {
-        let texts = &self.services.texts;
         let text = match client.format(&facts.audience) {
-            TokenFormat::Opaque => texts.new_access(partition).map_err(TokenError::unavailable)?.text,
+            TokenFormat::Opaque => random.opaque_text(partition),
             TokenFormat::Jwt => self.signer.sign(&self.services, &self.claims(facts))?,
         };
-        let owner = write.session().is_none().then(|| OwnerRecord::new(client, facts.subject.clone()));
+        let owner = write.session().is_none().then(|| OwnerRecord::new(client, facts.subject.as_str()));
         let record = record::write(&AccessRecord {
-            id: facts.id.clone(),
+            id: facts.id.as_str(),
             owner,
-            scope: facts.scope.clone(),
-            audience: facts.audience.clone(),
+            scope: &facts.scope,
+            audience: &facts.audience,
             issued_at: facts.issued_at.as_secs(),
             expires_at: facts.expires_at.as_secs(),
         })?;
-        let hash = texts.access_hash(&text);
+        let hash = self.services.texts.access_hash(&text);
         Ok((text, NewAccess { partition, hash, record, expires_at: facts.expires_at }))
     }
 
@@ -168,16 +170,19 @@ impl ServerState {
         }
     }
 
-    async fn issue_alone(&self, tokens: TokenWrite<'_>) -> Result<(), TokenError> {
+    /// Not an `async fn`, whose future would contain `tokens` beside the request.
+    fn issue_alone(&self, tokens: TokenWrite<'_>) -> impl Future<Output = Result<(), TokenError>> {
         let TokenWrite { client, client_hash, owner, access, seen, now, deadline } = tokens;
         let token_limit = client.max_active_tokens;
         let issue = Issue { client: client_hash, owner, access, token_limit, seen, now, deadline };
-        let issued = self.services.store.issue(&issue).await;
-        // Without an assertion, a repeated request only gets another token.
-        match issued.map_err(|error| failed_write(error, seen.is_none()))? {
-            Issued::Done => Ok(()),
-            Issued::Seen => Err(used_assertion()),
-            Issued::Late => Err(TokenError::late()),
+        async move {
+            let issued = self.services.store.issue(&issue).await;
+            // Without an assertion, a repeated request only gets another token.
+            match issued.map_err(|error| failed_write(error, issue.seen.is_none()))? {
+                Issued::Done => Ok(()),
+                Issued::Seen => Err(used_assertion()),
+                Issued::Late => Err(TokenError::late()),
+            }
         }
     }
 
@@ -293,22 +298,17 @@ impl PlannedWrite {
         }
     }
 
-    /// Returns where the access token is stored.
-    fn partition(&self, client: &Client, owner: TokenHash, seen: Option<Seen>) -> Result<Partition, TokenError> {
-        if let Some(session) = self.session_id() {
-            return Ok(session.partition());
-        }
-        // What is counted or checked in the same step must be in one partition. Everything else is spread.
-        if client.max_active_tokens.is_some() || seen.is_some() {
-            return Ok(owner.into());
-        }
-        Ok(random::<16>().map_err(TokenError::unavailable)?.into())
+    /// Returns where the access token must be stored. What is counted or checked in the same step is in one partition; `None`:
+    /// anywhere.
+    fn partition(&self, client: &Client, owner: TokenHash, seen: Option<Seen>) -> Option<Partition> {
+        let of_session = self.session_id().map(|session| session.partition());
+        of_session.or_else(|| (client.max_active_tokens.is_some() || seen.is_some()).then(|| owner.into()))
     }
 }
 
 /// Returns the granted scopes that belong to this API.
-fn scope_at(client: &Client, audience: &str, granted: String) -> Result<String, TokenError> {
-    let scope = client.scope_at(audience, &granted);
+fn scope_at(client: &Client, audience: &str, granted: &str) -> Result<String, TokenError> {
+    let scope = client.scope_at(audience, granted);
     // A response without `scope` means all requested scopes (RFC 6749 §5.1).
     if scope.is_empty() && !granted.is_empty() {
         return Err(TokenError::new(TokenErrorKind::InvalidScope, "The resource has none of the granted scopes"));

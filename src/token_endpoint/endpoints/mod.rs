@@ -97,7 +97,7 @@ pub(crate) struct ClientRequest {
 }
 
 impl ServerState {
-    pub(crate) async fn respond<B>(&self, parts: Parts, body: B, mount: Mount) -> Response<ResponseBody>
+    pub(crate) async fn respond<B>(self: Arc<Self>, parts: Parts, body: B, mount: Mount) -> Response<ResponseBody>
     where
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {

@@ -70,10 +70,12 @@ impl Parameters {
         if memchr_iter(b'&', body).count() >= MAX_PARAMETERS {
             return Err(invalid("There are too many parameters"));
         }
-        // Checked first, because the parser replaces invalid UTF-8 by U+FFFD. `&` and `=` are never part of a longer character
-        // of UTF-8. So the body is valid exactly if all names and values are.
-        percent_decode(body).decode_utf8().map_err(|_| invalid("The form is not valid UTF-8"))?;
-        Ok(Self(form_urlencoded::parse(body).into_owned().collect()))
+        let pairs = body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
+        let decoded = pairs.map(|pair| {
+            let mut halves = pair.splitn(2, |byte| *byte == b'=');
+            Some((decode(halves.next()?)?, decode(halves.next().unwrap_or_default())?))
+        });
+        decoded.collect::<Option<_>>().map(Self).ok_or_else(|| invalid("The form is not valid UTF-8"))
     }
 
     fn from_json(body: &[u8]) -> Result<Self, TokenError> {
@@ -269,6 +271,18 @@ impl BodyFormat {
             Err(invalid(WANTS_FORM))
         }
     }
+}
+
+/// Decodes one name or value of a form; `None` if it is not UTF-8.
+pub(crate) fn decode(text: &[u8]) -> Option<String> {
+    let mut decoded = Vec::with_capacity(text.len());
+    for (number, part) in text.split(|byte| *byte == b'+').enumerate() {
+        if number > 0 {
+            decoded.push(b' ');
+        }
+        decoded.extend(percent_decode(part));
+    }
+    String::from_utf8(decoded).ok()
 }
 
 /// Reads a whole body, up to the limit of its size.

@@ -52,8 +52,11 @@ pub(crate) fn json(status: StatusCode, members: &impl Serialize) -> Response<Res
 
 /// Returns JSON with this `Cache-Control`.
 pub(crate) fn cacheable_json(members: &impl Serialize, cache_control: &'static str) -> Response<ResponseBody> {
+    let mut body = Vec::with_capacity(USUAL_BYTES);
     // Fails for a map whose keys are not strings, and for a type of the application whose serialization fails.
-    let Ok(body) = serde_json::to_vec(members) else { return empty(StatusCode::INTERNAL_SERVER_ERROR) };
+    if serde_json::to_writer(&mut body, members).is_err() {
+        return empty(StatusCode::INTERNAL_SERVER_ERROR);
+    }
     let mut response = Response::new(Bytes::from(body).into());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -69,3 +72,6 @@ pub(crate) fn empty(status: StatusCode) -> Response<ResponseBody> {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
+
+/// Most bodies are smaller.
+const USUAL_BYTES: usize = 1024;

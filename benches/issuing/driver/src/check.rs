@@ -9,8 +9,8 @@ use tokio::net::TcpStream;
 
 use crate::{
     lineup::{Contender, Program, Token},
-    load::{AUDIENCE, CLIENT_ID, CLIENT_SECRET, FORM, ISSUER, SCOPE, exchange, request},
     process::Server,
+    work::{AUDIENCE, CLIENT_ID, CLIENT_SECRET, FORM, ISSUER, SCOPE, exchange, request},
 };
 
 /// Checks that the tokens have the right form, that all differ, and that a wrong secret gets none.
@@ -29,11 +29,11 @@ pub(crate) async fn issues_tokens(server: &Server, contender: &Contender) -> Res
         return Err("the same token was issued twice".to_owned());
     }
     if contender.issues() {
-        refuses(server, request("/token", "wrong", Some(FORM))).await?;
+        refuses(server, request("/token", CLIENT_ID, "wrong", Some(FORM))).await?;
         let more = format!("{FORM}+everything");
         // oxide-auth ignores the requested scope and grants the scope of the client.
         if contender.program != Program::OxideAuth {
-            refuses(server, request("/token", CLIENT_SECRET, Some(&more))).await?;
+            refuses(server, request("/token", CLIENT_ID, CLIENT_SECRET, Some(&more))).await?;
         }
     }
     Ok(())
@@ -45,12 +45,12 @@ pub(crate) async fn introspects(server: &Server, contender: &Contender) -> Resul
         return Ok(());
     }
     let form = format!("token={}", token(server).await?);
-    let (status, answer) = send(server, request("/introspect", CLIENT_SECRET, Some(&form))).await?;
+    let (status, answer) = send(server, request("/introspect", CLIENT_ID, CLIENT_SECRET, Some(&form))).await?;
     if status == 200 && answer["active"] == true { Ok(()) } else { Err(format!("introspection: {status} {answer}")) }
 }
 
 async fn token(server: &Server) -> Result<String, String> {
-    let (status, answer) = send(server, request("/token", CLIENT_SECRET, Some(FORM))).await?;
+    let (status, answer) = send(server, request("/token", CLIENT_ID, CLIENT_SECRET, Some(FORM))).await?;
     let right = status == 200
         && answer["token_type"].as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("bearer"))
         && answer["scope"].as_str().is_some_and(is_requested_scope)
@@ -89,7 +89,7 @@ fn check_jwt(token: &str, keys: &Value) -> Result<(), String> {
 }
 
 async fn get(server: &Server, path: &str) -> Result<Value, String> {
-    send(server, request(path, CLIENT_SECRET, None)).await.map(|(_, answer)| answer)
+    send(server, request(path, CLIENT_ID, CLIENT_SECRET, None)).await.map(|(_, answer)| answer)
 }
 
 async fn send(server: &Server, request: Vec<u8>) -> Result<(u16, Value), String> {

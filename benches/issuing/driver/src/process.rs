@@ -1,6 +1,6 @@
 //! A running contender, and its CPU time and memory.
 
-use std::{env, fs, path::PathBuf, process::Stdio, time::Duration};
+use std::{env, fs, ops::Sub, path::PathBuf, process::Stdio, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -10,9 +10,26 @@ use tokio::{
 
 use crate::{
     lineup::{Contender, Program},
-    load::{AUDIENCE, CLIENT_ID, CLIENT_SECRET, ISSUER, SCOPE},
     stores::Store,
+    work::{APP_ID, APP_URI, AUDIENCE, CLIENT_ID, CLIENT_SECRET, ISSUER, LIMITED_ID, SCOPE},
 };
+
+/// CPU time in seconds.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Cpu {
+    /// Without the time in the kernel.
+    pub(crate) user: f64,
+    /// With it.
+    pub(crate) all: f64,
+}
+
+impl Sub for Cpu {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self { user: self.user - before.user, all: self.all - before.all }
+    }
+}
 
 pub(crate) struct Server {
     /// Killed when this is dropped.
@@ -37,6 +54,8 @@ impl Server {
             .arg(contender.variant)
             .envs([("ISSUER", ISSUER), ("AUDIENCE", AUDIENCE), ("SCOPE", SCOPE)])
             .envs([("CLIENT_ID", CLIENT_ID), ("CLIENT_SECRET", CLIENT_SECRET)])
+            .envs([("APP_ID", APP_ID), ("APP_URI", APP_URI), ("LIMITED_ID", LIMITED_ID)])
+            .env("TOKEN_LIMIT", contender.token_limit.map_or_else(String::new, |limit| limit.to_string()))
             .env("LIFETIME", contender.lifetime.to_string())
             .env("STORE", store.map_or_else(|| "memory".to_owned(), Store::url))
             .stdout(Stdio::piped())
@@ -51,7 +70,7 @@ impl Server {
     }
 
     /// Returns the CPU time of all threads so far, in seconds.
-    pub(crate) fn cpu(&self) -> Result<f64, String> {
+    pub(crate) fn cpu(&self) -> Result<Cpu, String> {
         cpu(self.pid)
     }
 
@@ -69,13 +88,15 @@ fn beside(name: &str) -> PathBuf {
     env::current_exe().expect("the system knows where this program is").with_file_name(name)
 }
 
-/// Returns the CPU time of a process and of its ended children, in seconds (proc(5)).
-pub(crate) fn cpu(pid: u32) -> Result<f64, String> {
+/// Returns the CPU time of a process and of its ended children (proc(5)).
+pub(crate) fn cpu(pid: u32) -> Result<Cpu, String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|error| format!("process {pid}: {error}"))?;
     // The name before the fields may contain spaces.
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
     let ticks: Vec<f64> = fields.skip(11).take(4).filter_map(|field| field.parse().ok()).collect();
-    if ticks.len() == 4 { Ok(ticks.iter().sum::<f64>() / TICKS) } else { Err("no times in stat".to_owned()) }
+    let [user, system, children_user, children_system] = ticks[..] else { return Err("no times in stat".to_owned()) };
+    let user = user + children_user;
+    Ok(Cpu { user: user / TICKS, all: (user + system + children_system) / TICKS })
 }
 
 /// USER_HZ is 100 on all platforms that Rust and Linux share.

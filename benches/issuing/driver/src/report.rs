@@ -5,7 +5,7 @@ use std::{fmt::Write as _, process::Command};
 use crate::{
     Effort,
     lineup::{BARE, Contender, SIGNATURE, Token},
-    load::CONNECTIONS,
+    work::CONNECTIONS,
 };
 
 /// The results of one contender.
@@ -17,13 +17,15 @@ pub(crate) struct Measured {
 /// The result of one turn.
 pub(crate) struct Run {
     pub(crate) per_second: f64,
-    /// CPU time of the server per token, in seconds.
+    /// CPU time of the server per operation, in seconds.
     pub(crate) server: f64,
+    /// The part of it outside of the kernel.
+    pub(crate) user: f64,
     /// The part of its core that the server used.
     pub(crate) busy: f64,
-    /// CPU time of the store per token, in seconds.
+    /// CPU time of the store per operation, in seconds.
     pub(crate) store: f64,
-    /// Growth of the server's memory per token, in bytes.
+    /// Growth of the server's memory per operation, in bytes.
     pub(crate) memory: f64,
     /// Milliseconds.
     pub(crate) p50: f64,
@@ -32,11 +34,13 @@ pub(crate) struct Run {
 
 pub(crate) fn markdown(contenders: &[Contender], all: &[Measured], effort: &Effort) -> String {
     let mut text = format!(
-        "{} `client_credentials` with Basic, {CONNECTIONS} keep-alive connections, each with one request at a time; the server on one core, \
-         the client and the stores on another; {} rounds of {} s after {} s, interleaved. Median of the rounds (least to most). \
-         The limit of an opaque token is the bare route, that of a JWT the bare route with a signature; ratios are within one round.\n\n\
-         | | tokens per CPU-second of the server | of its limit | store: CPU-µs per token | tokens/s | server's core in use | p50 ms | \
-         p99 ms | server grows by, bytes per token |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+        "{} `client_credentials` with Basic, or the named operation; {CONNECTIONS} keep-alive connections, each with one request at a \
+         time; the server on one core, the client and the stores on another. The client never sleeps. {} rounds of {} s after {} s, \
+         interleaved. Median of the rounds (least to most). The limit of an opaque token, of introspection and of each request of a \
+         code is the bare route, that of a JWT the bare route with a signature; ratios are within one round.\n\n\
+         | | per CPU-second of the server | of its limit | user time: µs each | of its limit | store: CPU-µs each | per second | \
+         server's core in use | p50 ms | p99 ms | server grows by, bytes each |\n\
+         |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
         machine(),
         effort.rounds,
         effort.load.as_secs_f64(),
@@ -46,7 +50,7 @@ pub(crate) fn markdown(contenders: &[Contender], all: &[Measured], effort: &Effo
         let limit = &all[if contender.token == Token::Jwt { SIGNATURE } else { BARE }];
         match measured.runs.iter().find_map(|run| run.as_ref().err()) {
             Some(reason) => {
-                let _ = writeln!(text, "| {} | not measured: {} | | | | | | | |", contender.name, reason.trim());
+                let _ = writeln!(text, "| {} | not measured: {} | | | | | | | | | |", contender.name, reason.trim());
             }
             None => row(&mut text, contender, measured, limit),
         }
@@ -61,19 +65,23 @@ fn row(text: &mut String, contender: &Contender, measured: &Measured, limit: &Me
         format!("{:.digits$} ({:.digits$}–{:.digits$})", median(values.clone()), least(&values), most(&values))
     };
     // Round by round, so that other load on the machine changes the ratio little.
-    let pairs = measured.runs.iter().zip(&limit.runs);
-    let ratios: Vec<f64> =
-        pairs.filter_map(|(run, limit)| Some(limit.as_ref().ok()?.server / run.as_ref().ok()?.server)).collect();
-    let ratio = match ratios.len() {
-        0 => "–".to_owned(),
-        _ => format!("{:.2}", median(ratios)),
+    let ratio = |pick: fn(&Run) -> f64| {
+        let pairs = measured.runs.iter().zip(&limit.runs);
+        let ratio = |(run, limit): (&Result<Run, String>, &Result<Run, String>)| {
+            Some(contender.work.requests() * pick(limit.as_ref().ok()?) / pick(run.as_ref().ok()?))
+        };
+        let ratios: Vec<f64> = pairs.filter_map(ratio).collect();
+        if ratios.is_empty() { "–".to_owned() } else { format!("{:.2}", median(ratios)) }
     };
     let store = if contender.store.is_some() { column(|run| run.store * 1e6, 1) } else { "–".to_owned() };
     let _ = writeln!(
         text,
-        "| {} | {} | {ratio} | {store} | {} | {:.0} % | {} | {} | {:.0} |",
+        "| {} | {} | {} | {} | {} | {store} | {} | {:.0} % | {} | {} | {:.0} |",
         contender.name,
         column(|run| 1.0 / run.server, 0),
+        ratio(|run| run.server),
+        column(|run| run.user * 1e6, 2),
+        ratio(|run| run.user),
         column(|run| run.per_second, 0),
         100.0 * median(runs.iter().map(|run| run.busy).collect()),
         column(|run| run.p50, 2),

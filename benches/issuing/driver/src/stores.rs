@@ -83,7 +83,7 @@ impl Store {
         let children = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
         let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
         // The CPU time of an ended child is in the account of its parent.
-        Ok(cpu(self.pid)? + children.filter_map(|child| cpu(child).ok()).sum::<f64>())
+        Ok(cpu(self.pid)?.all + children.filter_map(|child| cpu(child).ok()).map(|cpu| cpu.all).sum::<f64>())
     }
 }
 

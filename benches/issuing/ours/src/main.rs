@@ -1,7 +1,16 @@
-//! The two limits, and tower-oauth's token endpoint. The first argument selects one of them. `STORE` and `LIFETIME` configure
-//! the token endpoint.
+//! The two limits, and tower-oauth's token endpoint with a page that approves every request at once. The first argument selects
+//! one of them. `STORE`, `LIFETIME` and `TOKEN_LIMIT` configure the token endpoint.
 
-use std::{env, error::Error, io::Write as _, sync::Arc, time::Duration};
+use std::{
+    env,
+    error::Error,
+    io::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use aws_lc_rs::{
     rand::SystemRandom,
@@ -10,7 +19,7 @@ use aws_lc_rs::{
 use axum::{
     Router,
     body::Bytes,
-    http::header::CONTENT_TYPE,
+    http::{Response, header::CONTENT_TYPE},
     routing::{get, post},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -18,8 +27,8 @@ use tokio::net::TcpListener;
 use tower_oauth::{
     keys::{Algorithm, PrivateKey},
     token_endpoint::{
-        Client, ClientCredentialsGrant, ClientSecret, Clients, MemoryStore, PostgresStore, RedisStore, TokenEndpoint,
-        TokenFormat,
+        AuthorizationCodeGrant, AuthorizationRequest, Client, ClientCredential, ClientCredentialsGrant, ClientSecret,
+        Clients, MemoryStore, PostgresStore, RedisStore, RefreshTokenGrant, ResponseBody, TokenEndpoint, TokenFormat,
     },
 };
 
@@ -74,26 +83,53 @@ fn response(token: &str) -> ([(axum::http::HeaderName, &'static str); 1], String
 }
 
 async fn ours(format: TokenFormat) -> Result<Router> {
-    let lifetime = Duration::from_secs(setting("LIFETIME")?.parse()?);
-    let client = Client::builder(setting("CLIENT_ID")?, ClientSecret::new(setting("CLIENT_SECRET")?))
-        .grant_types(["client_credentials"])
-        .optional_scopes(setting("SCOPE")?.split(' '))
-        .audience(setting("AUDIENCE")?, format)
-        .access_token_lifetime(lifetime)
-        .build()?;
     let key = PrivateKey::generate(Algorithm::ES256)?;
-    let endpoint = TokenEndpoint::builder(setting("ISSUER")?, key, Clients::new([client])?);
-    let endpoint = endpoint.grant(ClientCredentialsGrant::new());
+    let endpoint = TokenEndpoint::builder(setting("ISSUER")?, key, clients(format)?)
+        .grant(ClientCredentialsGrant::new())
+        .grant(AuthorizationCodeGrant::new(format!("{}/authorize", setting("ISSUER")?)))
+        .grant(RefreshTokenGrant::new());
     let store = setting("STORE")?;
     let endpoint = if store.starts_with("redis:") {
         endpoint.store(RedisStore::builder(store).connect().await?)
     } else if store.starts_with("postgres:") {
         endpoint.store(PostgresStore::builder(store).connect().await?)
     } else {
-        // More than one run issues, so that the store never evicts.
-        endpoint.store(MemoryStore::builder().capacity(10_000_000).build())
+        // More than one run issues, so that the store never refuses and never evicts.
+        endpoint.store(MemoryStore::builder().capacity(10_000_000).client_capacity(10_000_000).build())
     };
-    Ok(Router::new().fallback_service(endpoint.build()?))
+    let endpoint = endpoint.build()?;
+    let pages = Router::new().route("/authorize", get(approve)).with_state(endpoint.clone());
+    Ok(pages.fallback_service(endpoint))
+}
+
+fn clients(format: TokenFormat) -> Result<Clients> {
+    let lifetime = Duration::from_secs(setting("LIFETIME")?.parse()?);
+    let confidential = |id: String| -> Result<_> {
+        let secret = ClientSecret::new(setting("CLIENT_SECRET")?);
+        Ok(Client::builder(id, secret).grant_types(["client_credentials"]))
+    };
+    let limited = confidential(setting("LIMITED_ID")?)?;
+    let limited = match setting("TOKEN_LIMIT")?.as_str() {
+        "" => limited,
+        limit => limited.max_active_tokens(limit.parse()?),
+    };
+    let app = Client::builder(setting("APP_ID")?, ClientCredential::None)
+        .grant_types(["authorization_code", "refresh_token"])
+        .redirect_uri(setting("APP_URI")?);
+    let (scope, audience) = (setting("SCOPE")?, setting("AUDIENCE")?);
+    let clients = [confidential(setting("CLIENT_ID")?)?, limited, app].map(|client| {
+        let client = client.optional_scopes(scope.split(' ')).audience(&audience, format);
+        client.access_token_lifetime(lifetime).build()
+    });
+    Ok(Clients::new(clients.into_iter().collect::<std::result::Result<Vec<_>, _>>()?)?)
+}
+
+/// Approves each request, for a user of its own.
+async fn approve(request: AuthorizationRequest) -> Response<ResponseBody> {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let user = LAST.fetch_add(1, Ordering::Relaxed);
+    let scopes: Vec<String> = request.scopes().map(str::to_owned).collect();
+    request.approve(format!("user-{user}"), scopes).await
 }
 
 fn setting(name: &str) -> Result<String> {
