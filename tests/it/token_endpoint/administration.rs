@@ -121,9 +121,10 @@ async fn ending_all_sessions_of_a_user_or_a_client_includes_unused_codes() {
         let code = world.code(&[]).await;
         let others = log_in(&world, "bob", "second").await;
         assert_eq!(ids_of(&world, "ada").await.len(), 2, "an unused code is not a session");
-        let ended = match ends_client {
-            true => world.endpoint.end_sessions_of_client("app").await.unwrap(),
-            false => world.endpoint.end_sessions_of_subject("ada").await.unwrap(),
+        let ended = if ends_client {
+            world.endpoint.end_sessions_of_client("app").await.unwrap()
+        } else {
+            world.endpoint.end_sessions_of_subject("ada").await.unwrap()
         };
         assert_eq!(ended, 3);
         world.redeem(&code, &[]).await.is_error(400, "invalid_grant");
@@ -361,9 +362,10 @@ async fn a_token_has_acr_and_auth_time_which_step_up_requires() {
                     assert_eq!((&claims["auth_time"], claims.get("acr")), (&facts["auth_time"], facts.get("acr")));
                 }
                 let answer = get_with_token(&app, "/transfer", token).await;
-                match strong {
-                    true => assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "transferred"), "{resource}"),
-                    false => assert!(answer.is_refusal(401, "insufficient_user_authentication"), "{answer:?}"),
+                if strong {
+                    assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "transferred"), "{resource}");
+                } else {
+                    assert!(answer.is_refusal(401, "insufficient_user_authentication"), "{answer:?}");
                 }
             }
         }

@@ -34,7 +34,7 @@ impl Fault {
     }
 }
 
-type Rewrite = dyn Fn(&str) -> String + Send + Sync;
+pub(crate) type Rewrite = dyn Fn(&str) -> String + Send + Sync;
 
 #[derive(Default)]
 struct Plan {
@@ -137,7 +137,7 @@ impl<S> FaultyStore<S> {
         Ok(())
     }
 
-    fn changed(&self, record: Record) -> Record {
+    fn changed(&self, record: &Record) -> Record {
         let rewrite = self.plan.lock().unwrap().rewrite.clone();
         rewrite.map_or_else(|| record.clone(), |rewrite| Record::from(rewrite(record.as_str())))
     }
@@ -186,28 +186,28 @@ impl<S: Store> Store for FaultyStore<S> {
     async fn find_code(&self, request: &FindCode) -> Result<Option<FoundCode>, StoreError> {
         self.check_read()?;
         let found = self.inner.find_code(request).await?;
-        Ok(found.map(|found| FoundCode { record: self.changed(found.record), ..found }))
+        Ok(found.map(|found| FoundCode { record: self.changed(&found.record), ..found }))
     }
 
     async fn find_session(&self, request: &FindSession) -> Result<Option<FoundSession>, StoreError> {
         self.check_read()?;
         let found = self.inner.find_session(request).await?;
-        Ok(found.map(|found| FoundSession { record: self.changed(found.record), ..found }))
+        Ok(found.map(|found| FoundSession { record: self.changed(&found.record), ..found }))
     }
 
     async fn find_access(&self, request: &FindAccess) -> Result<Option<FoundAccess>, StoreError> {
         self.check_read()?;
         let found = self.inner.find_access(request).await?;
         Ok(found.map(|found| FoundAccess {
-            record: self.changed(found.record),
-            session: found.session.map(|record| self.changed(record)),
+            record: self.changed(&found.record),
+            session: found.session.map(|record| self.changed(&record)),
         }))
     }
 
     async fn list_sessions(&self, request: &ListSessions) -> Result<Vec<ListedSession>, StoreError> {
         self.check_read()?;
         let listed = self.inner.list_sessions(request).await?;
-        let change = |listed: ListedSession| ListedSession { record: self.changed(listed.record), ..listed };
+        let change = |listed: ListedSession| ListedSession { record: self.changed(&listed.record), ..listed };
         Ok(listed.into_iter().map(change).collect())
     }
 

@@ -18,7 +18,7 @@ use tower_oauth::{
 
 use super::{
     AUTHORIZE, Answer, CB, FORM, ISSUER, OPAQUE, VERIFIER, World, assertion, basic, encode,
-    faulty_store::{Fault, FaultyStore},
+    faulty_store::{Fault, FaultyStore, Rewrite},
     sent, usual,
 };
 use crate::support::API;
@@ -195,14 +195,14 @@ async fn a_record_that_must_be_understood_and_is_not_makes_the_token_inactive_an
     let (first, code) = (client.redeem(&client.code().await, &[]).await, client.code().await);
     let tokens = [first.text("access_token").to_owned(), world.access_token("reports", &[("resource", OPAQUE)]).await];
     let refresh = first.text("refresh_token");
-    let newer: [Box<dyn Fn(&str) -> String + Send + Sync>; 4] = [
+    let newer: [Box<Rewrite>; 4] = [
         Box::new(with_member(r#""must":["dpop"]"#)),
         Box::new(with_member(r#""must":["dpop","later"]"#)),
         Box::new(|_| "{}".to_owned()),
         Box::new(|_| "not JSON".to_owned()),
     ];
     for newer in newer {
-        store.rewrite(newer);
+        store.rewrite(move |record| newer(record));
         for token in &tokens {
             assert_eq!(world.introspect("watch", token).await, serde_json::json!({"active": false}));
             world.post("/revoke", &usual("reports"), &[("token", token)]).await.is_ok();

@@ -17,7 +17,7 @@ impl<S: Store + Clone> Trial<S> {
         let ended = self.world().endpoint.clone().end_session(id).await;
         self.store.clear();
         assert_eq!(ended.is_err(), matches!(failure, Failure::Write(_)), "{ended:?}");
-        self.check_error(ended, failure);
+        check_error(ended, failure);
         // An operator repeats a call that has failed.
         if matches!(failure, Failure::Write(_)) {
             self.world().endpoint.clone().end_session(id).await.unwrap();
@@ -31,7 +31,7 @@ impl<S: Store + Clone> Trial<S> {
         self.plan(failure);
         let ended = self.world().endpoint.clone().end_sessions_of_subject(USERS[user]).await;
         self.store.clear();
-        if let Some(count) = self.remaining(alive.len(), failure, ended) {
+        if let Some(count) = Self::remaining(alive.len(), failure, ended) {
             assert_eq!(self.world().endpoint.clone().end_sessions_of_subject(USERS[user]).await.unwrap(), count);
         }
         self.all_ended(&alive).await;
@@ -42,29 +42,22 @@ impl<S: Store + Clone> Trial<S> {
         self.plan(failure);
         let ended = self.world().endpoint.clone().end_sessions_of_client(IDS[client]).await;
         self.store.clear();
-        if let Some(count) = self.remaining(alive.len(), failure, ended) {
+        if let Some(count) = Self::remaining(alive.len(), failure, ended) {
             assert_eq!(self.world().endpoint.clone().end_sessions_of_client(IDS[client]).await.unwrap(), count);
         }
         self.all_ended(&alive).await;
     }
 
     /// Checks the answer of a call that ends several sessions. Returns how many are left, if it must be repeated.
-    fn remaining(&self, alive: usize, failure: Failure, ended: Result<usize, StoreError>) -> Option<usize> {
+    fn remaining(alive: usize, failure: Failure, ended: Result<usize, StoreError>) -> Option<usize> {
         // Without a session, nothing is written.
         let fails = failure == Failure::Read || (matches!(failure, Failure::Write(_)) && alive > 0);
         if !fails {
             assert_eq!(ended.unwrap(), alive);
             return None;
         }
-        self.check_error(ended.map(drop), failure);
+        check_error(ended.map(drop), failure);
         Some(alive - usize::from(failure == Failure::Write(Fault::Lost)))
-    }
-
-    /// Checks that an error says whether something may have been done.
-    fn check_error(&self, result: Result<(), StoreError>, failure: Failure) {
-        if let Failure::Write(fault) = failure {
-            assert_eq!(result.unwrap_err().may_be_executed(), fault.is_unknown());
-        }
     }
 
     async fn all_ended(&mut self, sessions: &[usize]) {
@@ -106,5 +99,12 @@ impl<S: Store + Clone> Trial<S> {
                 .collect();
             assert_eq!(listed, expected, "the sessions of {name}");
         }
+    }
+}
+
+/// Checks that an error says whether something may have been done.
+fn check_error(result: Result<(), StoreError>, failure: Failure) {
+    if let Failure::Write(fault) = failure {
+        assert_eq!(result.unwrap_err().may_be_executed(), fault.is_unknown());
     }
 }

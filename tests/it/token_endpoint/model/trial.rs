@@ -342,7 +342,7 @@ impl<S: Store + Clone> Trial<S> {
         let answer = self.post("/revoke", sender, &[("token", &text)], failure).await;
         let expected = self.model.revoke_access(access, sender, failure);
         self.compare(expected, &answer, None);
-        self.agree(access..access + 1).await;
+        self.agree(access..=access).await;
     }
 
     async fn revoke_refresh(&mut self, at: u8, age: u8, sender: Option<usize>, failure: Failure) {
