@@ -57,7 +57,7 @@ pub(crate) fn consent(
     let client = Escaped(client);
     let (mut alert, mut error, mut focus) = (String::new(), "", ["", ""]);
     let typed = problem.filter(|(problem, _)| !matches!(problem, Problem::InvalidForm)).map(|(_, name)| name);
-    let typed = typed.or(request.login_hint()).unwrap_or_default();
+    let typed = typed.or_else(|| request.login_hint()).unwrap_or_default();
     let problem = problem.map(|(problem, _)| problem);
     if let Some(problem) = problem {
         let text = problem.text();

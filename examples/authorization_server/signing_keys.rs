@@ -1,6 +1,9 @@
 //! The folder of signing keys: one PEM file for each key, in the order of their names.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use tower_oauth::{
     keys::{Algorithm, PrivateKey},
@@ -94,9 +97,11 @@ impl KeyFolder {
             let name = entry.map_err(cannot)?.file_name();
             match name.into_string() {
                 Ok(name) if name.starts_with('.') => {}
-                Ok(name) if name.ends_with(".pem") => names.push(name),
+                Ok(name) if Path::new(&name).extension().is_some_and(|extension| extension == "pem") => {
+                    names.push(name)
+                }
                 Ok(name) => return Err(format!("{path}: the name {name:?} does not end in .pem")),
-                Err(name) => return Err(format!("{path}: the name {name:?} is not UTF-8")),
+                Err(name) => return Err(format!("{path}: the name {} is not UTF-8", name.display())),
             }
         }
         if names.is_empty() {

@@ -68,7 +68,7 @@ pub(crate) struct AccessRecord<S = String> {
 
 /// What every record begins with.
 #[derive(Serialize)]
-struct Written<'c, T> {
+struct NewRecord<'c, T> {
     /// The version that wrote the record. Only for people who look into a store.
     v: u32,
     #[serde(flatten)]
@@ -101,7 +101,7 @@ impl OwnerRecord {
 pub(crate) fn write(content: &impl Serialize) -> Result<Record, StoreError> {
     let failed = || StoreError::not_executed("a record could not be written");
     let mut text = Vec::with_capacity(USUAL_BYTES);
-    serde_json::to_writer(&mut text, &Written { v: VERSION, content }).map_err(|error| failed().with_source(error))?;
+    serde_json::to_writer(&mut text, &NewRecord { v: VERSION, content }).map_err(|error| failed().with_source(error))?;
     let text = String::from_utf8(text).map_err(|error| failed().with_source(error))?;
     Ok(Record::from(text))
 }

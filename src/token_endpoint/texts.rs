@@ -28,20 +28,20 @@ pub(crate) struct Texts {
     issuer: [u8; 32],
 }
 
-/// What a hash is of. The same text has another hash for each kind.
+/// What a hash is of. The same text has another hash for each kind. A store has these hashes, so a number never changes.
 #[derive(Debug, Clone, Copy)]
 enum HashKind {
-    Access,
-    Attempt,
-    Client,
-    Code,
-    Issuer,
-    Owner,
-    Refresh,
-    Seen,
-    Session,
-    Subject,
-    Successor,
+    Access = 0,
+    Attempt = 1,
+    Client = 2,
+    Code = 3,
+    Issuer = 4,
+    Owner = 5,
+    Refresh = 6,
+    Seen = 7,
+    Session = 8,
+    Subject = 9,
+    Successor = 10,
 }
 
 /// The random bytes of an access token. One draw is faster than one for each part.

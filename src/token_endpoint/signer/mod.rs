@@ -107,10 +107,10 @@ impl Signer {
         let ended = self.state.load().ended;
         if self.state.load().own.signing(now).is_some() {
             // A failure matters to the next requests only if it lasts for hours.
-            if let Ok(_turn) = self.turn.try_lock() {
-                if self.state.load().is_old(now.into()) {
-                    let _ = self.exchange(services).await;
-                }
+            if let Ok(_turn) = self.turn.try_lock()
+                && self.state.load().is_old(now.into())
+            {
+                let _ = self.exchange(services).await;
             }
             return Ok(());
         }

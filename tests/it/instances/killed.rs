@@ -9,9 +9,9 @@ use tower_oauth::keys::{Algorithm, PrivateKey};
 
 use super::{
     load::{self, History, Random},
-    program::Instance,
+    program::{CLUSTER, Instance},
 };
-use crate::servers::{postgres, redis::RedisServer};
+use crate::servers::{postgres, redis::RedisServer, redis_cluster::RedisCluster};
 
 const WORKERS: u64 = 8;
 const LOAD: Duration = Duration::from_secs(4);
@@ -28,6 +28,12 @@ async fn nothing_is_accepted_twice_or_lost_when_instances_on_one_redis_are_kille
 async fn nothing_is_accepted_twice_or_lost_when_instances_on_one_postgres_are_killed() {
     let Some(postgres) = postgres::Server::start() else { return };
     survive("postgres", postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_accepted_twice_or_lost_when_masters_of_a_cluster_are_killed() {
+    let Some(cluster) = RedisCluster::start("two instances on one Redis Cluster") else { return };
+    survive("cluster", cluster).await;
 }
 
 /// A store's server.
@@ -56,6 +62,19 @@ impl Server for postgres::Server {
     fn crash(&mut self) {
         self.kill();
         self.restart();
+    }
+}
+
+impl Server for RedisCluster {
+    fn url(&self) -> String {
+        format!("{CLUSTER}{}", self.urls().join(","))
+    }
+
+    /// Kills a master, whose replica takes over, and starts it again as a replica.
+    fn crash(&mut self) {
+        let killed = self.kill_a_master();
+        self.wait_for_promotion(killed);
+        self.restart(killed);
     }
 }
 

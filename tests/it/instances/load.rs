@@ -205,7 +205,9 @@ impl<'h> Worker<'h> {
         // From now on, no token of the user is known to be active.
         let ended = std::mem::take(&mut self.sessions);
         self.history.note(|record| {
-            ended.iter().flat_map(|session| &session.access).for_each(|token| drop(record.active.remove(token)));
+            ended.iter().flat_map(|session| &session.access).for_each(|token| {
+                record.active.remove(token);
+            });
         });
         for _ in 0..MAX_ATTEMPTS {
             let instance = self.instance();

@@ -5,5 +5,6 @@
 
 mod killed;
 mod load;
+mod long_run;
 mod paused;
 mod program;

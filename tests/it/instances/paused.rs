@@ -139,7 +139,8 @@ async fn repeat_after(answer: &Answer, counts: &Counts) {
     tokio::time::sleep(Duration::from_secs(after.parse().unwrap())).await;
 }
 
-async fn code(world: &World, user: &str) -> String {
+/// Returns a code that the user approved.
+pub(super) async fn code(world: &World, user: &str) -> String {
     let request = world.ask(&[]).await.unwrap();
     let mut sent = sent(&request.approve(user, ["orders:read"]).await.map(Body::new));
     assert_eq!(sent[0].0, "code");
@@ -147,7 +148,7 @@ async fn code(world: &World, user: &str) -> String {
 }
 
 /// Two instances of one issuer, with the real clock.
-fn worlds(stores: [impl Store; 2]) -> [World; 2] {
+pub(super) fn worlds(stores: [impl Store; 2]) -> [World; 2] {
     let app = Client::builder("app", ClientCredential::None)
         .grant_types(["authorization_code", "refresh_token"])
         .redirect_uri(CB)

@@ -28,6 +28,8 @@ use tower_oauth::{
 /// The issuer of all instances. No request is sent to this URL.
 pub(super) const ISSUER: &str = "https://as.test";
 pub(super) const CALLBACK: &str = "https://app.test/cb";
+/// Begins the list of the URLs of a Redis Cluster.
+pub(super) const CLUSTER: &str = "cluster:";
 const STORE: &str = "TOWER_OAUTH_INSTANCE_STORE";
 const KEY: &str = "TOWER_OAUTH_INSTANCE_KEY";
 const PORT: &str = "TOWER_OAUTH_INSTANCE_PORT";
@@ -94,7 +96,15 @@ async fn serves_as_an_instance() {
 async fn with_store(builder: TokenEndpointBuilder, url: &str) -> TokenEndpointBuilder {
     let mut attempts = 0..200;
     loop {
-        let mistake = if url.starts_with("redis") {
+        let mistake = if let Some(urls) = url.strip_prefix(CLUSTER) {
+            // Without this, a replica that takes over may lack what was answered.
+            let cluster =
+                RedisStore::builder_from_cluster(urls.split(',')).wait_for_replicas(1, Duration::from_millis(500));
+            match cluster.connect().await {
+                Ok(store) => return builder.store(store),
+                Err(mistake) => mistake,
+            }
+        } else if url.starts_with("redis") {
             match RedisStore::builder(url).connect().await {
                 Ok(store) => return builder.store(store),
                 Err(mistake) => mistake,

@@ -63,7 +63,7 @@ async fn the_next_key_is_published_before_it_signs_and_the_last_one_until_its_to
     world.clock.advance(Duration::from_secs(24 * 3600 - 1));
     assert_eq!(published(&world).await, ["first", "second"], "a token with a lifetime of a day may still be valid");
     // The publication lasts two hours longer than the last token, so that it can be prolonged once an hour.
-    world.clock.advance(2 * HOUR);
+    world.clock.advance(2 * HOUR + SECOND);
     assert_eq!(published(&world).await, ["second"]);
     assert_eq!(signs(&world).await, "second");
 }

@@ -9,7 +9,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{self, Next},
+    routing::get,
+};
 use http::StatusCode;
 use tokio::net::TcpListener;
 use tower_oauth::{
@@ -101,13 +106,21 @@ struct Several {
     store: SharedStore,
     clock: ManualClock,
     listener: Option<TcpListener>,
+    /// How often the key set was fetched.
+    fetches: Arc<AtomicUsize>,
 }
 
 impl Several {
     async fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let issuer = format!("http://{}", listener.local_addr().unwrap());
-        Self { issuer, store: SharedStore::default(), clock: ManualClock::default(), listener: Some(listener) }
+        Self {
+            issuer,
+            store: SharedStore::default(),
+            clock: ManualClock::default(),
+            listener: Some(listener),
+            fetches: Arc::default(),
+        }
     }
 
     /// Starts an instance. The first one is served at the issuer's address.
@@ -120,7 +133,13 @@ impl Several {
             .build()
             .unwrap();
         if let Some(listener) = self.listener.take() {
-            let app = Router::new().fallback_service(endpoint.clone());
+            let fetches = Arc::clone(&self.fetches);
+            let count = move |request: Request, next: Next| {
+                let is_key_set = request.uri().path() == "/jwks.json";
+                fetches.fetch_add(usize::from(is_key_set), SeqCst);
+                next.run(request)
+            };
+            let app = Router::new().fallback_service(endpoint.clone()).layer(middleware::from_fn(count));
             tokio::spawn(async move { axum::serve(listener, app).await });
         }
         World { endpoint, clients, clock: self.clock.clone() }
@@ -131,9 +150,20 @@ impl Several {
         Timestamp::from(self.clock.now()).into()
     }
 
+    /// Waits until the API has fetched the key set again, in the background.
+    async fn wait_for_fetch(&self, api: &Router, token: &str) {
+        let before = self.fetches.load(SeqCst);
+        let mut attempts = 0..1000;
+        while self.fetches.load(SeqCst) == before {
+            status(api, token).await;
+            assert!(attempts.next().is_some(), "the API does not fetch the key set");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Returns an API that fetches the key set of the first instance.
     async fn api(&self) -> Router {
-        let issuer = Issuer::builder(&self.issuer).discover().await.unwrap();
+        let issuer = Issuer::builder(&self.issuer).clock(self.clock.clone()).discover().await.unwrap();
         let verifier = JwtVerifier::builder(issuer, API).clock(self.clock.clone()).build().unwrap();
         let read = get(|_: Scoped<OrdersRead>| async { "read" });
         Router::new().route("/orders", read).layer(OAuthLayer::new(verifier))
@@ -191,8 +221,9 @@ async fn no_token_is_refused_while_two_instances_rotate_at_different_times() {
         for token in tokens.iter().chain(&last) {
             assert_eq!(status(&api, token).await, 200, "step {step}");
         }
-        last = tokens;
         several.clock.advance(HOUR / 6);
+        several.wait_for_fetch(&api, &tokens[0]).await;
+        last = tokens;
     }
     assert_eq!(signs(&a).await, "third");
     assert_eq!(signs(&b).await.len(), 43, "the thumbprint of the key without a name");

@@ -25,6 +25,12 @@ mod stores;
 mod stores_on_servers;
 #[cfg(feature = "postgres")]
 mod stores_postgres;
+#[cfg(feature = "postgres")]
+mod stores_postgres_endpoint;
+#[cfg(feature = "postgres")]
+mod stores_postgres_load;
+#[cfg(feature = "postgres")]
+mod stores_postgres_pooler;
 #[cfg(feature = "redis")]
 mod stores_redis;
 #[cfg(feature = "redis")]

@@ -1,6 +1,6 @@
 //! The token endpoint with a store in PostgreSQL.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tower_oauth::token_endpoint::PostgresStore;
 
@@ -30,13 +30,11 @@ async fn is_unavailable_in_time(world: &World) {
     assert!(start.elapsed() < 10 * SHORT_TIMEOUT, "503 took {:?}", start.elapsed());
 }
 
-
 #[tokio::test]
 async fn the_resource_server_accepts_every_token_stored_in_postgresql() {
     let Some(server) = shared() else { return };
     accepts_every_token(builder(server).0.connect().await.unwrap()).await;
 }
-
 
 #[tokio::test]
 async fn no_code_token_or_secret_is_readable_in_postgresql() {
@@ -59,7 +57,6 @@ async fn no_code_token_or_secret_is_readable_in_postgresql() {
     }
 }
 
-
 #[tokio::test]
 async fn while_postgresql_hangs_requests_get_503_in_time_and_later_work_again() {
     let Some(server) = Server::start() else { return };
@@ -76,7 +73,6 @@ async fn while_postgresql_hangs_requests_get_503_in_time_and_later_work_again() 
     assert!(world.is_active(&token).await);
 }
 
-
 #[tokio::test]
 async fn while_postgresql_is_down_requests_get_503_in_time_and_later_work_again() {
     let Some(server) = Server::start() else { return };
@@ -90,4 +86,3 @@ async fn while_postgresql_is_down_requests_get_503_in_time_and_later_work_again(
     works_again(&world).await;
     assert!(world.is_active(&token).await);
 }
-

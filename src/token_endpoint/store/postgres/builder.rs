@@ -133,9 +133,10 @@ impl PostgresStoreBuilder {
     }
 
     fn protocol(&self) -> Protocol {
-        match self.through_pooler {
-            true => Protocol::SelfContained { timeout: self.timeout_millis() },
-            false => Protocol::Prepared,
+        if self.through_pooler {
+            Protocol::SelfContained { timeout: self.timeout_millis() }
+        } else {
+            Protocol::Prepared
         }
     }
 

@@ -14,7 +14,7 @@ use super::schema::Schema;
 use crate::token_endpoint::client::secret::TokenHash;
 
 /// A function with its arguments.
-pub(super) struct Call {
+pub(super) struct FunctionCall {
     function: &'static str,
     arguments: Vec<Argument>,
 }
@@ -38,7 +38,7 @@ pub(super) enum Protocol {
     },
 }
 
-impl Call {
+impl FunctionCall {
     pub(super) fn new(function: &'static str) -> Self {
         Self { function, arguments: Vec::new() }
     }

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::{PostgresState, call::Call, rows::column};
+use super::{PostgresState, call::FunctionCall, rows::column};
 use crate::{log, sync::lock, token_endpoint::store::StoreError};
 
 /// What the store knows of the endpoint's clock: the last request's time, and when that was.
@@ -61,7 +61,7 @@ async fn clean_batches(state: &Weak<PostgresState>, now: u64) -> bool {
 impl PostgresState {
     /// Deletes one batch. Returns whether there may be more.
     async fn clean(&self, now: u64) -> Result<bool, StoreError> {
-        let call = Call::new("clean").number(now).number(CLOCK_TOLERANCE).number(BATCH);
+        let call = FunctionCall::new("clean").number(now).number(CLOCK_TOLERANCE).number(BATCH);
         column(&self.row(call).await?, 0)
     }
 }

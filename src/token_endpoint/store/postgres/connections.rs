@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{
-    call::{Call, Protocol},
+    call::{FunctionCall, Protocol},
     clock::ServerClock,
     queues::{Owner, Queues, Turn},
     schema::Schema,
@@ -53,7 +53,7 @@ struct Idle {
 }
 
 /// What a call holds until its end.
-struct Place {
+struct ConnectionPlace {
     _turn: Option<Turn>,
     _permit: OwnedSemaphorePermit,
 }
@@ -74,7 +74,7 @@ impl Connections {
     }
 
     /// Returns the rows of a call that changes nothing. It waits for the timeout at the most.
-    pub(super) async fn read(&self, call: Call) -> Result<Vec<PgRow>, StoreError> {
+    pub(super) async fn read(&self, call: FunctionCall) -> Result<Vec<PgRow>, StoreError> {
         let deadline = later(Instant::now(), self.shared.timeout);
         let rows = self.execute(call, None, deadline, deadline).await?;
         rows.ok_or_else(|| StoreError::not_executed("PostgreSQL did not reply in time"))
@@ -84,7 +84,7 @@ impl Connections {
     /// the timeout after the deadline. Calls with the same owner are sent one after the other.
     pub(super) async fn write(
         &self,
-        call: Call,
+        call: FunctionCall,
         owner: Option<Owner>,
         deadline: Instant,
     ) -> Result<Option<PgRow>, StoreError> {
@@ -103,7 +103,7 @@ impl Connections {
     /// Executes a call that must be sent before the deadline; `None` if it was not. Waits until the limit.
     async fn execute(
         &self,
-        call: Call,
+        call: FunctionCall,
         owner: Option<Owner>,
         deadline: Instant,
         limit: Instant,
@@ -127,14 +127,14 @@ impl Connections {
         }
     }
 
-    async fn place(&self, owner: Option<Owner>) -> Result<Place, StoreError> {
+    async fn place(&self, owner: Option<Owner>) -> Result<ConnectionPlace, StoreError> {
         let turn = match owner {
             Some(owner) => Some(self.queues.turn(owner).await),
             None => None,
         };
         let permit = Arc::clone(&self.shared.places).acquire_owned().await;
         let permit = permit.map_err(|error| StoreError::not_executed("the store is closed").with_source(error))?;
-        Ok(Place { _turn: turn, _permit: permit })
+        Ok(ConnectionPlace { _turn: turn, _permit: permit })
     }
 }
 
@@ -142,8 +142,8 @@ impl Shared {
     /// Sends a call, unless it is too late, and waits for its end.
     async fn run(
         self: Arc<Self>,
-        call: Call,
-        place: Place,
+        call: FunctionCall,
+        place: ConnectionPlace,
         deadline: Instant,
         begun: Arc<AtomicBool>,
     ) -> Result<Option<Vec<PgRow>>, StoreError> {

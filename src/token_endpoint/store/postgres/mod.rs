@@ -20,7 +20,7 @@ use sqlx::postgres::PgRow;
 
 pub use self::builder::PostgresStoreBuilder;
 use self::{
-    call::Call,
+    call::FunctionCall,
     cleaning::Cleaning,
     connections::{Connections, UNEXPECTED},
     schema::Schema,
@@ -145,7 +145,7 @@ struct PostgresState {
 
 impl PostgresState {
     /// Returns the row of a call that changes nothing and always has one.
-    async fn row(&self, call: Call) -> Result<PgRow, StoreError> {
+    async fn row(&self, call: FunctionCall) -> Result<PgRow, StoreError> {
         self.connections.read(call).await?.into_iter().next().ok_or_else(|| StoreError::new(UNEXPECTED))
     }
 }

@@ -8,7 +8,7 @@ use sqlx::postgres::PgRow;
 
 use super::{
     PostgresStore,
-    call::Call,
+    call::FunctionCall,
     connections::UNEXPECTED,
     queues::Owner,
     rows::{bytes, column, record, session_id, text, timestamp},
@@ -22,7 +22,7 @@ use crate::token_endpoint::store::{
 
 impl Store for PostgresStore {
     async fn add_code(&self, request: &AddCode) -> Result<Written, StoreError> {
-        let call = Call::new("add_code")
+        let call = FunctionCall::new("add_code")
             .bytes(request.session.as_bytes())
             .hash(request.code)
             .record(&request.record)
@@ -35,13 +35,14 @@ impl Store for PostgresStore {
     }
 
     async fn find_code(&self, request: &FindCode) -> Result<Option<FoundCode>, StoreError> {
-        let call = Call::new("find_code").bytes(request.session.as_bytes()).hash(request.code).time(request.now);
+        let call =
+            FunctionCall::new("find_code").bytes(request.session.as_bytes()).hash(request.code).time(request.now);
         let row = self.read(call, request.now).await?.into_iter().next();
         row.map(|row| Ok(FoundCode { record: record(&row, 0)?, is_used: column(&row, 1)? })).transpose()
     }
 
     async fn redeem(&self, request: &Redeem) -> Result<Redeemed, StoreError> {
-        let call = Call::new("redeem")
+        let call = FunctionCall::new("redeem")
             .bytes(request.session.as_bytes())
             .hash(request.code)
             .record(&request.record)
@@ -73,8 +74,10 @@ impl Store for PostgresStore {
     }
 
     async fn find_session(&self, request: &FindSession) -> Result<Option<FoundSession>, StoreError> {
-        let call =
-            Call::new("find_session").bytes(request.session.as_bytes()).hash(request.presented).time(request.now);
+        let call = FunctionCall::new("find_session")
+            .bytes(request.session.as_bytes())
+            .hash(request.presented)
+            .time(request.now);
         let Some(row) = self.read(call, request.now).await?.into_iter().next() else { return Ok(None) };
         let presented = match column(&row, 1)? {
             "current" => Presented::Current,
@@ -85,7 +88,7 @@ impl Store for PostgresStore {
     }
 
     async fn refresh(&self, request: &Refresh) -> Result<Refreshed, StoreError> {
-        let call = Call::new("refresh")
+        let call = FunctionCall::new("refresh")
             .bytes(request.session.as_bytes())
             .hash(request.presented)
             .bytes_or_null(request.successor.as_ref().map(|successor| successor.hash.as_bytes().as_slice()))
@@ -114,7 +117,7 @@ impl Store for PostgresStore {
     }
 
     async fn issue(&self, request: &Issue) -> Result<Issued, StoreError> {
-        let call = Call::new("issue")
+        let call = FunctionCall::new("issue")
             .bytes(request.access.partition.as_bytes())
             .access(&request.access)
             .hash(request.owner)
@@ -127,7 +130,8 @@ impl Store for PostgresStore {
     }
 
     async fn find_access(&self, request: &FindAccess) -> Result<Option<FoundAccess>, StoreError> {
-        let call = Call::new("find_access").bytes(request.partition.as_bytes()).hash(request.token).time(request.now);
+        let call =
+            FunctionCall::new("find_access").bytes(request.partition.as_bytes()).hash(request.token).time(request.now);
         let Some(row) = self.read(call, request.now).await?.into_iter().next() else { return Ok(None) };
         let has_session = column::<Option<Vec<u8>>>(&row, 1)?.is_some();
         let session = if has_session { Some(record(&row, 1)?) } else { None };
@@ -135,19 +139,20 @@ impl Store for PostgresStore {
     }
 
     async fn revoke_access(&self, request: &RevokeAccess) -> Result<Written, StoreError> {
-        let call = Call::new("revoke_access").bytes(request.partition.as_bytes()).hash(request.token).deadline();
+        let call =
+            FunctionCall::new("revoke_access").bytes(request.partition.as_bytes()).hash(request.token).deadline();
         written(self.write(call, None, request.now, request.deadline).await?)
     }
 
     async fn end_session(&self, request: &EndSession) -> Result<Written, StoreError> {
-        let call = Call::new("end_session").bytes(request.session.as_bytes()).deadline();
+        let call = FunctionCall::new("end_session").bytes(request.session.as_bytes()).deadline();
         written(self.write(call, Some(alone(request.session)), request.now, request.deadline).await?)
     }
 
     async fn list_sessions(&self, request: &ListSessions) -> Result<Vec<ListedSession>, StoreError> {
         let call = match request.index {
-            SessionIndex::Subject(hash) => Call::new("list_of_subject").hash(hash),
-            SessionIndex::Client(hash) => Call::new("list_of_client").hash(hash),
+            SessionIndex::Subject(hash) => FunctionCall::new("list_of_subject").hash(hash),
+            SessionIndex::Client(hash) => FunctionCall::new("list_of_client").hash(hash),
         };
         let after = request.after.as_ref().map_or_else(Default::default, |id| id.as_bytes().as_slice());
         let limit = u64::try_from(request.limit.max(1)).unwrap_or(u64::MAX);
@@ -165,12 +170,12 @@ impl Store for PostgresStore {
 
     async fn insert_seen(&self, request: &InsertSeen) -> Result<Issued, StoreError> {
         let Seen { key, expires_at, .. } = request.seen;
-        let call = Call::new("insert_seen").hash(key).time(expires_at).time(request.now).deadline();
+        let call = FunctionCall::new("insert_seen").hash(key).time(expires_at).time(request.now).deadline();
         issued(self.write(call, None, request.now, request.deadline).await?)
     }
 
     async fn publish_key(&self, request: &PublishKey) -> Result<KeyPublished, StoreError> {
-        let call = Call::new("publish_key")
+        let call = FunctionCall::new("publish_key")
             .hash(request.issuer)
             .bytes(request.key_id.as_bytes())
             .bytes(request.jwk.as_bytes())
@@ -189,7 +194,7 @@ impl Store for PostgresStore {
     }
 
     async fn withdraw_key(&self, request: &WithdrawKey) -> Result<Written, StoreError> {
-        let call = Call::new("withdraw_key")
+        let call = FunctionCall::new("withdraw_key")
             .hash(request.issuer)
             .bytes(request.key_id.as_bytes())
             .time(request.expires_at)
@@ -199,26 +204,27 @@ impl Store for PostgresStore {
     }
 
     async fn list_keys(&self, request: &ListKeys) -> Result<Vec<PublishedKey>, StoreError> {
-        let rows = self.read(Call::new("list_keys").hash(request.issuer).time(request.now), request.now).await?;
+        let rows =
+            self.read(FunctionCall::new("list_keys").hash(request.issuer).time(request.now), request.now).await?;
         let listed =
             |row: &PgRow| Ok(PublishedKey { key_id: text(row, 0)?, jwk: text(row, 1)?, since: timestamp(row, 2)? });
         rows.iter().map(listed).collect()
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        self.0.row(Call::new("check_writing")).await.map(drop)
+        self.0.row(FunctionCall::new("check_writing")).await.map(drop)
     }
 }
 
 impl PostgresStore {
-    async fn read(&self, call: Call, now: Timestamp) -> Result<Vec<PgRow>, StoreError> {
+    async fn read(&self, call: FunctionCall, now: Timestamp) -> Result<Vec<PgRow>, StoreError> {
         self.0.cleaning.saw(now.as_secs());
         self.0.connections.read(call).await
     }
 
     async fn write(
         &self,
-        call: Call,
+        call: FunctionCall,
         owner: Option<Owner>,
         now: Timestamp,
         deadline: Instant,
@@ -228,7 +234,7 @@ impl PostgresStore {
     }
 }
 
-impl Call {
+impl FunctionCall {
     fn record(self, record: &Record) -> Self {
         self.bytes(record.as_str().as_bytes())
     }

@@ -158,11 +158,7 @@ fn any_change() -> impl Strategy<Value = Step> {
 }
 
 /// Runs sequences of at least 300 steps with this store. Each sequence has an issuer of its own.
-pub(crate) fn agrees_with_the_model<S: Store + Clone>(
-    cases: u32,
-    rotates_all: bool,
-    connect: impl AsyncFnOnce() -> S,
-) {
+pub(crate) fn agrees_with_the_model<S: Store + Clone>(cases: u32, rotates_all: bool, connect: impl AsyncFnOnce() -> S) {
     let cases = env::var("MODEL_CASES").map_or(cases, |cases| cases.parse().unwrap());
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let store = runtime.block_on(connect());
