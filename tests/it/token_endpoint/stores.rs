@@ -104,7 +104,8 @@ async fn tokens_of_one_client_leave_others_unharmed_in_memory() {
     }
     // A client has a tenth of 250 000; a session and a code with two places each were first.
     assert_eq!(tokens.len(), 25_000 - 4);
-    assert_full(store.insert_seen(&job.insert_seen()).await);
+    // The `jti` of a revocation, which frees places, may use a tenth more.
+    assert_eq!(store.insert_seen(&job.insert_seen()).await.unwrap(), Issued::Done);
     assert!(store.add_code(&user.add_code()).await.is_err());
     assert_eq!(store.redeem(&user.redeem(&code)).await.unwrap(), Redeemed::Done, "a stored code can be used");
     refresh_often(&store, &user, &session).await;
