@@ -160,7 +160,7 @@ impl AuthorizationRequest {
     }
 
     /// Sets the way in which the user authenticated: `acr` of the tokens (RFC 9068 §2.2.1), which
-    /// [`StepUp`](crate::StepUp) requires. Default: the tokens have no `acr`.
+    /// [`StepUp`](crate::step_up::StepUp) requires. Default: the tokens have no `acr`.
     #[must_use]
     pub fn with_authentication_context(self, acr: impl Into<String>) -> Self {
         Self { acr: Some(acr.into()), ..self }
