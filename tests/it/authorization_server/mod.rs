@@ -25,6 +25,7 @@ use crate::support::not_run;
 const ISSUER: &str = "https://as.test";
 const CALLBACK: &str = "https://app.test/cb";
 /// RFC 7636 Appendix B.
+#[cfg(feature = "redis")]
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const AUTHORIZE: &str = "/authorize?response_type=code&client_id=web&redirect_uri=https://app.test/cb&state=s\
     &code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256";

@@ -7,6 +7,7 @@ mod clients;
 mod codes;
 mod compatibility;
 mod configuration;
+#[cfg(feature = "metrics")]
 mod events;
 mod faulty_store;
 mod guessing;
