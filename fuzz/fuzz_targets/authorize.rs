@@ -33,7 +33,7 @@ fuzz_target!(|input: &[u8]| -> Corpus {
     let Ok(uri) = format!("/authorize?{query}").parse::<Uri>() else { return Corpus::Reject };
     let response = match at_once(ENDPOINT.authorize(&uri)) {
         // Denies, because each code is stored for a minute, and the fuzzer would create millions.
-        Ok(request) => request.deny(),
+        Ok(request) => request.deny(tower_oauth::token_endpoint::DenialReason::AccessDenied),
         Err(error) => AuthorizationError::into_response(error),
     };
     let pairs: Vec<_> = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
