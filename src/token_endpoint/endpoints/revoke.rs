@@ -55,7 +55,8 @@ impl ServerState {
         let find = FindAccess { partition, token, now: services.timestamp() };
         let Some(found) = services.store.find_access(&find).await? else { return Ok(None) };
         let owner = record::read_owner(found.session.as_ref().unwrap_or(&found.record));
-        let is_its_own = owner.is_some_and(|owner| owner.client_id == client.id());
+        // What was issued before a leaked secret was replaced is inactive already.
+        let is_its_own = owner.is_some_and(|owner| owner.belongs_to(client));
         Ok(is_its_own.then_some(Revocable::Access(partition)))
     }
 
