@@ -207,7 +207,7 @@ impl StoreRequests {
         ListSessions { index: SessionIndex::Client(self.client), ..self.list_by_subject() }
     }
 
-    /// Returns a request that stores the [`jwt_id`](Self::jwt_id); a random one if there is none.
+    /// Returns a request that stores the [`jwt_id`](Self::jwt_id), or a random one.
     #[must_use]
     pub fn insert_seen(&self) -> InsertSeen {
         let random =

@@ -61,7 +61,7 @@ impl Services {
     }
 
     /// Returns the moment after which the store must not execute a write that begins now.
-    #[expect(clippy::unused_self, reason = "a setting may come")]
+    #[expect(clippy::unused_self, reason = "read beside `timestamp`")]
     pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + TIMEOUT
     }

@@ -31,7 +31,7 @@ use crate::{config_error::ConfigMistake, jws::sha256, keys::PrivateKey};
 /// Instances of one issuer may have the same keys or different ones: each publishes its keys in the
 /// [`Store`](crate::token_endpoint::Store) before it signs with them. A key signs when it has been published for the
 /// [prepublication time](crate::token_endpoint::TokenEndpointBuilder::key_prepublication); of several such keys, the newest
-/// signs. If there is none yet, because all keys are new, the key that was published first signs at once.
+/// signs. Before that, because all keys are new, the key that was published first signs at once.
 ///
 /// A key without `kid` gets its thumbprint (RFC 7638).
 pub struct SigningKeys {

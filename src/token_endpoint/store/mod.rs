@@ -65,7 +65,7 @@ pub trait Store: Send + Sync + 'static {
     /// Stores an unused code.
     fn add_code(&self, request: &AddCode) -> impl Future<Output = Result<Written, StoreError>> + Send;
 
-    /// Returns the code with this hash. `None` if there is none, it has expired unused, or its session has expired or ended.
+    /// Returns the code with this hash. `None` if no code has it, it has expired unused, or its session has expired or ended.
     fn find_code(&self, request: &FindCode) -> impl Future<Output = Result<Option<FoundCode>, StoreError>> + Send;
 
     /// Uses a code, and starts its session with the first tokens.

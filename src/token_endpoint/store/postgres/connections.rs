@@ -73,7 +73,7 @@ impl Connections {
         Self { shared: Arc::new(shared), queues: Queues::default() }
     }
 
-    /// Returns the rows of a call that changes nothing. It waits for the timeout at the most.
+    /// Returns the rows of a call that changes nothing. It waits no longer than the timeout.
     pub(super) async fn read(&self, call: FunctionCall) -> Result<Vec<PgRow>, StoreError> {
         let deadline = later(Instant::now(), self.shared.timeout);
         let rows = self.execute(call, None, deadline, deadline).await?;

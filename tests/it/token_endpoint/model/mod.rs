@@ -45,7 +45,7 @@ enum Step {
         at: u8,
         failure: Failure,
     },
-    /// Somebody else, or the client against the rules, redeems any code.
+    /// Another party, or the client against the rules, redeems any code.
     MisuseCode {
         at: u8,
         sender: usize,

@@ -1,5 +1,5 @@
 -- Every script begins with this. ARGV[1] is the caller's time in seconds, ARGV[2] the deadline in milliseconds by the clock of
--- this server, empty if there is none. Every reply begins with this server's time in milliseconds and the outcome.
+-- this server, or empty. Every reply begins with this server's time in milliseconds and the outcome.
 local now = tonumber(ARGV[1])
 local seconds, micros = unpack(redis.call('TIME'))
 local clock = string.format('%.0f', seconds * 1000 + math.floor(micros / 1000))
