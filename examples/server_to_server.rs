@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::Request;
 use tokio::{net::TcpListener, sync::RwLock};
 use tower_oauth::{
-    Issuer, JwtVerifier, OAuthLayer, Scoped,
+    OAuthLayer, Scoped,
     fetch::{Fetch as _, HttpClient},
     keys::{Algorithm, PrivateKey},
     token_endpoint::{Client, ClientCredentialsGrant, ClientSecret, Clients, TokenEndpoint, TokenFormat},
@@ -35,12 +35,11 @@ fn provider(url: &str, secret: &str) -> Result<Router, Box<dyn Error>> {
         .access_token_lifetime(Duration::from_secs(3600));
     let (key, clients) = (PrivateKey::generate(Algorithm::ES256)?, Clients::new([consumer.build()?])?);
     let endpoint = TokenEndpoint::builder(url, key, clients).grant(ClientCredentialsGrant::new()).build()?;
-    let verifier = JwtVerifier::new(Issuer::builder(url).build()?, url)?;
     let api = Router::new()
         .route("/read-resource", get(|_: Scoped<Read>| async { RESOURCE.read().await.clone() }))
         .route("/write-resource", post(|_: Scoped<Write>, value: Bytes| async { *RESOURCE.write().await = value }));
     let public = Router::new().route("/public", get(|| async { "this needs no token" }));
-    Ok(api.layer(OAuthLayer::new(verifier)).merge(public).fallback_service(endpoint))
+    Ok(api.layer(OAuthLayer::new(endpoint.verifier(url))).merge(public).fallback_service(endpoint))
 }
 
 /// Sends a request of the consumer. Returns the response as text, and the token in it as the value of `Authorization`.

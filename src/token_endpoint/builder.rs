@@ -5,7 +5,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use serde::Serialize;
 
 use super::{
     TokenEndpoint,
@@ -16,15 +15,16 @@ use super::{
     },
     endpoints::{
         EndpointPaths, Mount, OpenIdConfiguration, ServerState,
-        token::{ExtraParameters, Issuance},
+        customize::{Customize, Issuance},
     },
     events::{Event, Observers},
     grant::{ErasedGrant, Grant, RefreshTokenGrant},
-    http::{metadata::ServerMetadata, request::Bodies},
+    http::{error::TokenError, metadata::ServerMetadata, request::Bodies},
     services::Services,
     signer::{MAX_LIFETIME, Signer, SigningKeys},
     store::{ErasedStore, MemoryStore, Store, WatchedStore},
     texts::Texts,
+    token_content::TokenContent,
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -49,7 +49,7 @@ pub struct TokenEndpointBuilder {
     max_failures: (u32, Duration),
     right_secrets: RightSecrets,
     scopes_supported: Vec<String>,
-    extra_parameters: Option<ExtraParameters>,
+    customize: Option<Customize>,
     assertion_audiences: Vec<String>,
     openid_configuration: OpenIdConfiguration,
     observers: Observers,
@@ -70,7 +70,7 @@ impl TokenEndpointBuilder {
             max_failures: (10, Duration::from_secs(60)),
             right_secrets: RightSecrets::Pass,
             scopes_supported: Vec::new(),
-            extra_parameters: None,
+            customize: None,
             assertion_audiences: Vec::new(),
             openid_configuration: OpenIdConfiguration::NotFound,
             observers: Observers::default(),
@@ -171,32 +171,35 @@ impl TokenEndpointBuilder {
         self
     }
 
-    /// Adds parameters of the application to every token response. Default: none.
+    /// Calls `hook` once for each token, before anything is written, for the [content](TokenContent) that the application adds:
+    /// claims, a shorter or longer lifetime, fewer scopes, response parameters. Default: none. The last call counts.
     ///
-    /// `make` returns a value that serializes to an object. Parameters that a specification defines, and parameters with the
-    /// value `null`, are left out. A value that is not an object adds nothing. If the serialization fails, the request is
-    /// refused with 503.
+    /// The hook's error is the response to the request, which then costs neither a code nor a refresh token. A hook that needs
+    /// longer than 2 s, panics, or sets what the endpoint sets itself refuses the request with 503, and the log event has the
+    /// cause. An approved scope stays in the session, so a later token can have it.
     ///
     /// ```
     /// # fn example(builder: tower_oauth::token_endpoint::TokenEndpointBuilder) {
-    /// use std::time::SystemTime;
+    /// use tower_oauth::token_endpoint::{TokenContent, TokenError, TokenErrorKind};
     ///
-    /// #[derive(serde::Serialize)]
-    /// struct Extra {
-    ///     created_at: u64,
+    /// async fn roles_of(user: &str) -> Option<Vec<String>> {
+    ///     # let _ = user;
+    ///     Some(vec!["editor".to_owned()]) // for real use, from a database
     /// }
     ///
-    /// let builder = builder.extra_response_parameters(|issuance| Extra {
-    ///     created_at: issuance.issued_at().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+    /// let builder = builder.customize_tokens(|issuance| async move {
+    ///     let refused = || TokenError::new(TokenErrorKind::InvalidGrant, "The user is locked");
+    ///     let roles = roles_of(issuance.subject()).await.ok_or_else(refused)?;
+    ///     Ok(TokenContent::new().claim("roles", roles))
     /// });
     /// # let _ = builder;
     /// # }
     /// ```
-    pub fn extra_response_parameters<T: Serialize>(
-        self,
-        make: impl Fn(&Issuance<'_>) -> T + Send + Sync + 'static,
-    ) -> Self {
-        Self { extra_parameters: Some(Box::new(move |issuance| serde_json::to_value(make(issuance)))), ..self }
+    pub fn customize_tokens<F>(self, hook: impl Fn(Issuance) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<TokenContent, TokenError>> + Send + 'static,
+    {
+        Self { customize: Some(Box::new(move |issuance| Box::pin(hook(issuance)))), ..self }
     }
 
     /// Builds the endpoint.
@@ -205,7 +208,7 @@ impl TokenEndpointBuilder {
     /// Every mistake at once: an issuer that is not an `https` URL in its normal form, or an authorization endpoint that is not
     /// an `https` URL (plain `http` is accepted for a loopback address); two keys with the same `kid`; no grant, or one grant
     /// twice; a grant without its settings;
-    /// `refresh_token` without `authorization_code`; an idle lifetime of refresh tokens of 0, or longer than the absolute one;
+    /// `refresh_token` without a grant that issues refresh tokens; an idle lifetime of refresh tokens of 0, or longer than the absolute one;
     /// a lifetime of access tokens of 0, or longer than a day; a key prepublication longer than 366 days; a maximum of 0
     /// failed authentications, or a window of 0 or longer than 366 days; an invalid scope name. Or the system provides no
     /// random bytes.
@@ -243,7 +246,7 @@ impl TokenEndpointBuilder {
                 grants: self.grants,
                 bodies: self.bodies,
                 lifetime: self.lifetime,
-                extra_parameters: self.extra_parameters,
+                customize: self.customize,
                 metadata,
                 authorization_endpoint,
                 refresh,
@@ -307,8 +310,8 @@ impl TokenEndpointBuilder {
                     mistakes.add("grant", "refresh_token without settings", change);
                 }
             }
-            if self.offered(AUTHORIZATION_CODE).is_none() {
-                let change = "also offer AuthorizationCodeGrant, or leave refresh_token out";
+            if !self.grants.iter().any(|grant| grant.issues_refresh_tokens()) {
+                let change = "also offer AuthorizationCodeGrant or a grant that issues refresh tokens, or leave refresh_token out";
                 mistakes.add("grant", "refresh_token, but no offered grant issues refresh tokens", change);
             }
         }

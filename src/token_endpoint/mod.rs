@@ -43,6 +43,10 @@
 //! (feature `postgres`) for several instances of one issuer, and to keep tokens across restarts. Each instance
 //! publishes its [`SigningKeys`] in the store, so instances may sign with different keys.
 //!
+//! [`TokenEndpointBuilder::customize_tokens`] adds claims of the application to the tokens, or refuses them. A [`Grant`] of the
+//! application can do the same, and begin a session with a refresh token. [`TokenEndpoint::verifier`] accepts the tokens in the
+//! same process, without HTTP.
+//!
 //! Not included: login, consent, users, dynamic registration. The grants `password` and `implicit` are never offered, and
 //! refused with `unsupported_grant_type`. A client that asks for a user's password trains users to reveal it, and bypasses a
 //! second factor (RFC 9700 §2.4). Tokens in a URL leak (RFC 9700 §2.1.2).
@@ -60,6 +64,8 @@ mod sessions;
 mod signer;
 mod store;
 mod texts;
+mod token_content;
+mod verifier;
 
 use std::{
     convert::Infallible,
@@ -90,7 +96,8 @@ pub use self::{
     endpoints::{
         authorization_error::{AuthorizationError, DenialReason},
         authorize::AuthorizationRequest,
-        token::Issuance,
+        customize::Issuance,
+        introspect::OwnToken,
     },
     events::{Event, EventKind},
     grant::{AuthorizationCodeGrant, ClientCredentialsGrant, Grant, Granted, RefreshTokenGrant, TokenRequest},
@@ -108,6 +115,8 @@ pub use self::{
         Refresh, Refreshed, RevokeAccess, Seen, SessionId, SessionIndex, Store, StoreError, Successor, Timestamp,
         WithdrawKey, Written,
     },
+    token_content::TokenContent,
+    verifier::EndpointVerifier,
 };
 /// A token endpoint and the endpoints that belong to it, as a tower service. See the [module docs](self). Clones share all
 /// state.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{
     client::Client,
     store::{Record, StoreError},
+    token_content::ContentRecord,
 };
 
 /// What a user has approved. It is stored with the code, and with the session without its handle.
@@ -35,6 +36,9 @@ pub(crate) struct SessionRecord {
     /// The handle of the session's refresh tokens, until the code is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) handle: Option<String>,
+    /// What a grant of the application adds to each token of the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) content: Option<ContentRecord>,
 }
 
 /// Whom a session or an access token belongs to.
@@ -50,7 +54,7 @@ pub(crate) struct OwnerRecord<S = String> {
 
 /// An access token, without its text. It is written from borrowed texts.
 #[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct AccessRecord<S = String> {
+pub(crate) struct AccessRecord<S = String, C = ContentRecord> {
     /// `jti`.
     pub(crate) id: S,
     /// `None` if the token belongs to a session, whose record has it.
@@ -64,6 +68,13 @@ pub(crate) struct AccessRecord<S = String> {
     pub(crate) issued_at: u64,
     /// `exp`.
     pub(crate) expires_at: u64,
+    /// What the application adds to the token.
+    #[serde(default = "no_content", skip_serializing_if = "Option::is_none")]
+    pub(crate) content: Option<C>,
+}
+
+fn no_content<C>() -> Option<C> {
+    None
 }
 
 /// What every record begins with.

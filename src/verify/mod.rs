@@ -41,6 +41,8 @@ pub use self::{
     preset::UnknownPreset,
     trusted_issuers::TrustedIssuers,
 };
+#[cfg(feature = "token-endpoint")]
+pub(crate) use self::trusted_issuers::unverified_token_issuer;
 pub(crate) use self::{jwt::JwtVerifier, preset::Preset};
 pub use crate::credentials::BearerMethod;
 use crate::{

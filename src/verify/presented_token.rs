@@ -146,7 +146,7 @@ impl<'r> PresentedToken<'r> {
     }
 
     /// Records that the verifier with this id is called.
-    pub(super) fn called(&self, id: VerifierId) {
+    pub(crate) fn called(&self, id: VerifierId) {
         if self.is_tracked() {
             self.called.set(self.called.get().with(id));
         }

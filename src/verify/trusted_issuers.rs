@@ -116,7 +116,7 @@ impl Verify for TrustedIssuers {
 ///
 /// Also reads the `iss` of a token without a signature or with a fourth segment. Otherwise no verifier would be responsible
 /// for such a token, and [`JwtOrOpaque`](crate::JwtOrOpaque) would pass it on.
-pub(super) fn unverified_token_issuer(token: &str) -> Result<String, AuthError> {
+pub(crate) fn unverified_token_issuer(token: &str) -> Result<String, AuthError> {
     let claims = unverified_payload(token).ok_or_else(|| not_a_jws(token.as_bytes()))?;
     unverified_issuer(&claims).ok_or_else(|| {
         let change = "let the client send the token exactly as it got it";

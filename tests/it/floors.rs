@@ -36,6 +36,8 @@ const TOKEN_ENDPOINT: &str = "token_endpoint";
 /// its own.
 const TOKEN_ENDPOINT_IMPORTS: [&str; 10] =
     ["claims", "clock", "config_error", "json", "jws", "keys", "log", "scope", "sync", "url"];
+/// The file of `token_endpoint` that implements a verifier, and what only it may import.
+const ENDPOINT_VERIFIER: (&str, [&str; 3]) = ("token_endpoint/verifier.rs", ["error", "token", "verify"]);
 const MAX_LINES: usize = 400;
 
 struct Source {
@@ -187,6 +189,9 @@ fn a_module_imports_only_from_its_own_floor_or_a_lower_one() {
     for source in sources().iter().filter(|source| source.path != "lib.rs") {
         for import in imports(source.before_tests()) {
             seen += 1;
+            if source.path == ENDPOINT_VERIFIER.0 && ENDPOINT_VERIFIER.1.contains(&&*import) {
+                continue;
+            }
             violations.extend(violation(source.module(), &import).map(|text| format!("{}: {text}", source.path)));
         }
     }

@@ -227,6 +227,7 @@ impl AuthorizationRequest {
             challenge: self.challenge.clone(),
             redirect_uri: self.redirect_uri.clone(),
             handle: Some(handle.to_text()),
+            content: None,
         };
         let add = AddCode {
             session: code.id,

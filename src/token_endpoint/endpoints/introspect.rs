@@ -6,17 +6,22 @@
 //! A refresh token is reported as inactive: an API must not accept it as an access token. `token_type_hint` is not read
 //! (§2.1).
 
-use http::{Response, StatusCode};
-use serde::Serialize;
+use std::{fmt, time::SystemTime};
 
-use super::{ClientRequest, ServerState};
+use http::{Response, StatusCode};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    ClientRequest, ServerState,
+    token_claims::{AccessTokenClaims, ScopeClaim},
+};
 use crate::token_endpoint::{
     http::{
         error::{TokenError, TokenErrorKind},
         response::{ResponseBody, json},
     },
     record::{self, AccessRecord, OwnerRecord, SessionRecord},
-    store::FindAccess,
+    store::{FindAccess, Timestamp},
 };
 
 /// The response for every other text.
@@ -29,20 +34,11 @@ struct InactiveToken {
 #[derive(Serialize)]
 struct ActiveToken<'t> {
     active: bool,
-    iss: &'t str,
-    sub: &'t str,
-    aud: &'t str,
-    client_id: &'t str,
     token_type: &'static str,
-    iat: u64,
-    exp: u64,
-    jti: &'t str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    scope: &'t str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    auth_time: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    acr: Option<&'t str>,
+    username: Option<&'t str>,
+    #[serde(flatten)]
+    claims: AccessTokenClaims<'t>,
 }
 
 /// An access token that is active.
@@ -51,6 +47,80 @@ pub(crate) struct FoundToken {
     pub(crate) owner: OwnerRecord,
     auth_time: Option<u64>,
     acr: Option<String>,
+}
+
+/// An active access token of this endpoint, for a [`Grant`](crate::token_endpoint::Grant) that gets it in a parameter.
+pub struct OwnToken {
+    found: FoundToken,
+}
+
+impl OwnToken {
+    /// Returns `sub`: the client itself, or a user.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.found.owner.subject
+    }
+
+    /// Returns the id of the client that the token was issued to.
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        &self.found.owner.client_id
+    }
+
+    /// Returns `aud`.
+    #[must_use]
+    pub fn audience(&self) -> &str {
+        &self.found.record.audience
+    }
+
+    /// Returns the scopes.
+    pub fn scopes(&self) -> impl Iterator<Item = &str> {
+        self.found.record.scope.split(' ').filter(|name| !name.is_empty())
+    }
+
+    /// Returns `exp`.
+    #[must_use]
+    pub fn expires_at(&self) -> SystemTime {
+        Timestamp::from_secs(self.found.record.expires_at).into()
+    }
+
+    /// Returns a claim that the application added, such as `act`. `None` if it is absent or is not a `T`.
+    #[must_use]
+    pub fn claim<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        let value = self.found.record.content.as_ref()?.claims.get(name)?;
+        T::deserialize(value).ok()
+    }
+}
+
+impl From<FoundToken> for OwnToken {
+    fn from(found: FoundToken) -> Self {
+        Self { found }
+    }
+}
+
+impl fmt::Debug for OwnToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnToken").field("client_id", &self.client_id()).finish_non_exhaustive()
+    }
+}
+
+impl FoundToken {
+    pub(crate) fn claims<'t>(&'t self, issuer: &'t str) -> AccessTokenClaims<'t> {
+        let Self { record, owner, auth_time, acr } = self;
+        AccessTokenClaims {
+            iss: issuer,
+            sub: &owner.subject,
+            aud: &record.audience,
+            client_id: &owner.client_id,
+            iat: record.issued_at,
+            exp: record.expires_at,
+            jti: &record.id,
+            scope: ScopeClaim::new(&record.scope, record.content.as_ref()),
+            auth_time: *auth_time,
+            acr: acr.as_deref(),
+            own: record.content.as_ref().map(|content| &content.claims),
+        }
+    }
 }
 
 impl ServerState {
@@ -65,24 +135,10 @@ impl ServerState {
         // After the token was found, so that the client can repeat a request that failed with 503.
         self.use_assertion(assertion).await?;
         let found = found.filter(|found| client.may_introspect(&found.owner.client_id, &found.record.audience));
-        let Some(FoundToken { record, owner, auth_time, acr }) = &found else { return Ok(inactive()) };
-        Ok(json(
-            StatusCode::OK,
-            &ActiveToken {
-                active: true,
-                iss: &self.issuer,
-                sub: &owner.subject,
-                aud: &record.audience,
-                client_id: &owner.client_id,
-                token_type: "Bearer",
-                iat: record.issued_at,
-                exp: record.expires_at,
-                jti: &record.id,
-                scope: &record.scope,
-                auth_time: *auth_time,
-                acr: acr.as_deref(),
-            },
-        ))
+        let Some(found) = &found else { return Ok(inactive()) };
+        let username = found.record.content.as_ref().and_then(|content| content.username.as_deref());
+        let claims = found.claims(&self.issuer);
+        Ok(json(StatusCode::OK, &ActiveToken { active: true, token_type: "Bearer", username, claims }))
     }
 
     /// Returns the access token with this text, if it is active and what was issued to its client is still valid.

@@ -2,17 +2,20 @@
 //!
 //! *In*: the decision of a grant. *Out*: the tokens, which are stored; or the refusal of the store.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
-use serde::Serialize;
+use http::HeaderMap;
 use serde_json::{Map, Value};
 
-use super::{ServerState, token::Issuance};
+use super::{
+    ServerState,
+    token_claims::{AccessTokenClaims, ScopeClaim},
+};
 use crate::jws::random;
 use crate::token_endpoint::{
     client::{Client, TokenFormat, authenticate::used_assertion, secret::TokenHash},
     events::{Event, EventKind},
-    grant::{Granted, PlannedRedeem, PlannedRefresh, PlannedWrite, invalid_grant},
+    grant::{CodeOrigin, Granted, PlannedRedeem, PlannedRefresh, PlannedWrite, invalid_grant},
     http::error::{TokenError, TokenErrorKind},
     record::{self, AccessRecord, OwnerRecord, SessionRecord},
     store::{
@@ -20,7 +23,15 @@ use crate::token_endpoint::{
         StoreError, Timestamp,
     },
     texts::AccessRandom,
+    token_content::{ContentRecord, TokenContent},
 };
+
+/// The request that tokens are issued for.
+pub(crate) struct TokenDemand<'r> {
+    pub(crate) client: &'r Arc<Client>,
+    pub(crate) grant_type: &'r str,
+    pub(crate) headers: &'r HeaderMap,
+}
 
 /// What was issued.
 pub(crate) struct IssuedTokens {
@@ -33,7 +44,6 @@ pub(crate) struct IssuedTokens {
 }
 
 /// What an access token says.
-#[derive(Debug)]
 pub(crate) struct TokenFacts {
     /// `jti`.
     pub(crate) id: String,
@@ -46,65 +56,51 @@ pub(crate) struct TokenFacts {
     pub(crate) expires_at: Timestamp,
     pub(crate) auth_time: Option<u64>,
     pub(crate) acr: Option<String>,
-}
-
-/// The claims of a JWT (RFC 9068 §2.2).
-#[derive(Serialize)]
-struct AccessTokenClaims<'t> {
-    iss: &'t str,
-    sub: &'t str,
-    aud: &'t str,
-    client_id: &'t str,
-    iat: u64,
-    exp: u64,
-    jti: &'t str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    scope: &'t str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    auth_time: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    acr: Option<&'t str>,
+    /// What the application adds.
+    pub(crate) content: Option<Box<ContentRecord>>,
 }
 
 /// What every write of tokens has.
-struct TokenWrite<'w> {
+pub(super) struct TokenWrite<'w> {
     client: &'w Client,
-    client_hash: TokenHash,
+    pub(super) client_hash: TokenHash,
     owner: TokenHash,
     access: NewAccess,
     seen: Option<Seen>,
-    now: Timestamp,
-    deadline: Instant,
+    pub(super) now: Timestamp,
+    pub(super) deadline: Instant,
 }
 
 impl ServerState {
     /// Makes the tokens, and stores them before they are sent, so that every token a client holds is known.
     pub(crate) async fn issue(
         &self,
-        client: &Client,
+        demand: &TokenDemand<'_>,
         granted: Granted,
-        grant_type: &str,
         seen: Option<Seen>,
     ) -> Result<IssuedTokens, TokenError> {
-        let services = &self.services;
-        let Granted { subject, scope, audience, write } = granted;
-        let scope = scope_at(client, &audience, &scope)?;
-        if client.format(&audience) == TokenFormat::Jwt {
+        let (services, client) = (&self.services, demand.client);
+        let now = services.timestamp();
+        let mut granted = self.planned(client, granted, now)?;
+        granted.scope = scope_at(client, &granted.audience, &granted.scope)?;
+        // Before the write, so that a refusal of the application costs no code.
+        if let Some(hook) = &self.customize {
+            granted = Box::pin(self.customized(hook, demand, granted, now)).await?;
+        }
+        if client.format(&granted.audience) == TokenFormat::Jwt {
             self.signer.prepare(services).await?;
         }
-        let (now, deadline) = (services.timestamp(), services.deadline());
-        let owner = services.texts.owner(client.id(), &subject);
+        let deadline = services.deadline();
+        let owner = services.texts.owner(client.id(), &granted.subject);
         let random = AccessRandom::generate().map_err(TokenError::unavailable)?;
-        let partition = write.partition(client, owner, seen).unwrap_or_else(|| random.partition());
-        let facts = self.facts(client, &write, (subject, scope, audience), random.jwt_id(partition), now);
+        let partition = granted.write.partition(client, owner, seen).unwrap_or_else(|| random.partition());
+        let (facts, write, extra) = self.facts(client, granted, random.jwt_id(partition), now);
         let (access_token, access) = self.access_token(client, &write, &facts, (partition, &random))?;
         let client_hash = services.texts.client(client.id());
         let session = write.session_id();
-        // Before the write, so that parameters that can't be made cost no code.
-        let extra = self.extra_parameters(&Issuance { facts: &facts, grant_type })?;
         let tokens = TokenWrite { client, client_hash, owner, access, seen, now, deadline };
         let refresh_token = match write {
-            PlannedWrite::Issue => self.issue_alone(tokens).await.map(|()| None),
+            PlannedWrite::Issue | PlannedWrite::Begin => self.issue_alone(tokens).await.map(|()| None),
             // In boxes, so that the future of each request stays small.
             PlannedWrite::Redeem(planned) => Box::pin(self.redeem(tokens, *planned)).await,
             PlannedWrite::Refresh(planned) => Box::pin(self.refresh(tokens, *planned)).await.map(Some),
@@ -112,17 +108,23 @@ impl ServerState {
         Ok(IssuedTokens { access_token, refresh_token, facts, session, extra })
     }
 
+    /// Returns what the token says, what is written, and the application's parameters of the response.
     fn facts(
         &self,
         client: &Client,
-        write: &PlannedWrite,
-        (subject, scope, audience): (String, String, String),
+        granted: Granted,
         id: String,
         now: Timestamp,
-    ) -> TokenFacts {
-        let end = now.saturating_add(client.lifetime.unwrap_or(self.lifetime));
+    ) -> (TokenFacts, PlannedWrite, Map<String, Value>) {
+        let Granted { subject, scope, audience, write, content } = granted;
+        let own_lifetime = content.as_deref().and_then(TokenContent::checked_lifetime);
+        let end = now.saturating_add(own_lifetime.or(client.lifetime).unwrap_or(self.lifetime));
+        let (content, extra) = match content.map(|content| *content) {
+            Some(TokenContent { kept, response, .. }) => (kept.unless_empty().map(Box::new), response),
+            None => (None, Map::new()),
+        };
         let session = write.session();
-        TokenFacts {
+        let facts = TokenFacts {
             id,
             client_id: client.id().to_owned(),
             subject,
@@ -133,7 +135,9 @@ impl ServerState {
             expires_at: session.map_or(end, |(_, session_end)| end.min(session_end)),
             auth_time: session.and_then(|(record, _)| record.auth_time),
             acr: session.and_then(|(record, _)| record.acr.clone()),
-        }
+            content,
+        };
+        (facts, write, extra)
     }
 
     /// Returns the text of the token, and what is stored.
@@ -156,6 +160,7 @@ impl ServerState {
             audience: &facts.audience,
             issued_at: facts.issued_at.as_secs(),
             expires_at: facts.expires_at.as_secs(),
+            content: facts.content.as_deref(),
         })?;
         let hash = self.services.texts.access_hash(&text);
         Ok((text, NewAccess { partition, hash, record, expires_at: facts.expires_at }))
@@ -170,9 +175,10 @@ impl ServerState {
             iat: facts.issued_at.as_secs(),
             exp: facts.expires_at.as_secs(),
             jti: &facts.id,
-            scope: &facts.scope,
+            scope: ScopeClaim::new(&facts.scope, facts.content.as_deref()),
             auth_time: facts.auth_time,
             acr: facts.acr.as_deref(),
+            own: facts.content.as_deref().map(|content| &content.claims),
         }
     }
 
@@ -193,8 +199,11 @@ impl ServerState {
     }
 
     async fn redeem(&self, tokens: TokenWrite<'_>, planned: PlannedRedeem) -> Result<Option<String>, TokenError> {
+        if planned.code_origin == CodeOrigin::New {
+            self.add_new_code(&tokens, &planned).await?;
+        }
         let TokenWrite { client, client_hash, owner, access, seen, now, deadline } = tokens;
-        let PlannedRedeem { session, code, record, handle, expires_at } = planned;
+        let PlannedRedeem { session, code, record, handle, expires_at, .. } = planned;
         let texts = &self.services.texts;
         let settings = self.refresh_tokens(client);
         let refresh = settings.map(|_| texts.first_refresh(handle)).transpose().map_err(TokenError::unavailable)?;
@@ -290,15 +299,15 @@ impl PlannedWrite {
     /// Returns the session's record, and when it expires.
     fn session(&self) -> Option<(&SessionRecord, Timestamp)> {
         match self {
-            Self::Issue => None,
+            Self::Issue | Self::Begin => None,
             Self::Redeem(planned) => Some((&planned.record, planned.expires_at)),
             Self::Refresh(planned) => Some((&planned.record, planned.expires_at)),
         }
     }
 
-    fn session_id(&self) -> Option<SessionId> {
+    pub(super) fn session_id(&self) -> Option<SessionId> {
         match self {
-            Self::Issue => None,
+            Self::Issue | Self::Begin => None,
             Self::Redeem(planned) => Some(planned.session),
             Self::Refresh(planned) => Some(planned.presented.session),
         }

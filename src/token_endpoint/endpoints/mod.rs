@@ -7,11 +7,14 @@
 
 pub(crate) mod authorization_error;
 pub(crate) mod authorize;
+pub(crate) mod customize;
 pub(crate) mod introspect;
 pub(crate) mod issue;
+mod new_session;
 mod requested_access;
 pub(crate) mod revoke;
 pub(crate) mod token;
+mod token_claims;
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +22,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, Uri, header, request::Parts};
 use http_body::Body;
 
-use self::token::ExtraParameters;
+use self::customize::Customize;
 use super::{
     client::{
         Client,
@@ -49,7 +52,8 @@ pub(crate) struct ServerState {
     pub(crate) bodies: Bodies,
     /// Lifetime of access tokens, unless the client has its own.
     pub(crate) lifetime: Duration,
-    pub(crate) extra_parameters: Option<ExtraParameters>,
+    /// The application's hook for the content of tokens.
+    pub(crate) customize: Option<Customize>,
     /// The metadata document, as JSON.
     pub(crate) metadata: Bytes,
     /// URL of the application's own page, if authorization codes are offered.
@@ -133,7 +137,7 @@ impl ServerState {
                 let answer = match endpoint {
                     Endpoint::Introspect => self.introspect(&request).await,
                     Endpoint::Revoke => self.revoke(&request).await,
-                    _ => self.token(&request).await,
+                    _ => self.token(&request, &parts.headers).await,
                 };
                 self.finish(&request, answer).await.inspect_err(|error| {
                     self.services.emit(&Event { client_id: Some(request.client.id()), ..Event::refused(error) });

@@ -4,7 +4,7 @@
 
 use subtle::ConstantTimeEq;
 
-use super::{Grant, Granted, PlannedRedeem, PlannedWrite, TokenRequest, pkce::challenge_of};
+use super::{CodeOrigin, Grant, Granted, PlannedRedeem, PlannedWrite, TokenRequest, pkce::challenge_of};
 use crate::token_endpoint::{
     client::{Client, find_resource, invalid_target},
     endpoints::authorize::CODE_LIFETIME,
@@ -95,7 +95,9 @@ impl Grant for AuthorizationCodeGrant {
                 handle,
                 expires_at: Timestamp::from_secs(record.since).saturating_add(lifetime),
                 record: SessionRecord { handle: None, ..record },
+                code_origin: CodeOrigin::Stored,
             })),
+            content: None,
         })
     }
 }

@@ -12,6 +12,8 @@ mod refresh_token;
 
 use std::{any::TypeId, fmt, pin::Pin, time::SystemTime};
 
+use http::HeaderMap;
+
 pub(crate) use self::authorization_code::invalid as invalid_grant;
 pub use self::{
     authorization_code::AuthorizationCodeGrant, client_credentials::ClientCredentialsGrant,
@@ -19,12 +21,13 @@ pub use self::{
 };
 use crate::token_endpoint::{
     client::{Client, authenticate::ClientAssertion, secret::TokenHash},
-    endpoints::{ClientRequest, ServerState},
+    endpoints::{ClientRequest, ServerState, introspect::OwnToken},
     http::{error::TokenError, request::Parameters},
     record::SessionRecord,
     services::Services,
     store::{SessionId, Timestamp},
     texts::{Handle, PresentedRefresh},
+    token_content::TokenContent,
 };
 
 /// Decides on the requests of one `grant_type`. Implement it for a grant of your own:
@@ -69,6 +72,13 @@ pub trait Grant: Send + Sync + 'static {
     fn authorization_endpoint(&self) -> Option<&str> {
         None
     }
+
+    /// Returns whether this grant issues refresh tokens, so that the endpoint may offer the grant `refresh_token`. Default: only
+    /// if it has an [authorization endpoint](Self::authorization_endpoint). A grant that calls [`Granted::with_refresh_token`]
+    /// returns true.
+    fn issues_refresh_tokens(&self) -> bool {
+        self.authorization_endpoint().is_some()
+    }
 }
 
 /// A request for a token, from an authenticated client.
@@ -76,13 +86,14 @@ pub struct TokenRequest<'r> {
     client: &'r Client,
     parameters: &'r Parameters,
     assertion: &'r ClientAssertion,
+    headers: &'r HeaderMap,
     server: &'r ServerState,
 }
 
 impl<'r> TokenRequest<'r> {
-    pub(crate) fn new(request: &'r ClientRequest, server: &'r ServerState) -> Self {
+    pub(crate) fn new(request: &'r ClientRequest, headers: &'r HeaderMap, server: &'r ServerState) -> Self {
         let ClientRequest { client, parameters, assertion } = request;
-        Self { client, parameters, assertion, server }
+        Self { client, parameters, assertion, headers, server }
     }
 
     /// Returns the client.
@@ -113,6 +124,21 @@ impl<'r> TokenRequest<'r> {
         self.parameters.required(name)
     }
 
+    /// Returns the headers of the request. They may contain the client's secret.
+    #[must_use]
+    pub fn headers(&self) -> &'r HeaderMap {
+        self.headers
+    }
+
+    /// Returns the access token with this text, if this endpoint issued it and it is active, for example the `subject_token` of a
+    /// token exchange (RFC 8693 §2.1). The grant decides whether the client may use it: any client may have got it, for any API.
+    ///
+    /// # Errors
+    /// The store or the client registry is unavailable.
+    pub async fn active_token(&self, text: &str) -> Result<Option<OwnToken>, TokenError> {
+        Ok(self.server.active_token(text).await?.map(OwnToken::from))
+    }
+
     /// Grants the requested scopes and resource to `subject`, within what the client is registered for.
     ///
     /// # Errors
@@ -121,7 +147,7 @@ impl<'r> TokenRequest<'r> {
     pub fn grant_to(&self, subject: impl Into<String>) -> Result<Granted, TokenError> {
         let scope = self.client.scopes(self.parameter("scope")?)?;
         let audience = self.client.audience(&self.resources())?.to_owned();
-        Ok(Granted { subject: subject.into(), scope, audience, write: PlannedWrite::Issue })
+        Ok(Granted { subject: subject.into(), scope, audience, write: PlannedWrite::Issue, content: None })
     }
 
     /// Returns the values of `resource` (RFC 8707 §2) and `audience`, its name in RFC 8693 §2.1.
@@ -149,6 +175,50 @@ pub struct Granted {
     pub(crate) scope: String,
     pub(crate) audience: String,
     pub(crate) write: PlannedWrite,
+    /// In a box, so that the futures of the crate's own grants stay small.
+    pub(crate) content: Option<Box<TokenContent>>,
+}
+
+impl Granted {
+    /// Adds claims, response parameters and fewer scopes, or sets the lifetime. What the application's hook sets for the same
+    /// token counts more.
+    ///
+    /// With a refresh token, the scopes, the claims, the form of `scope` and `username` stay with the session: each later token has
+    /// them. The lifetime and the response parameters are those of this token only.
+    #[must_use]
+    pub fn with_content(self, content: TokenContent) -> Self {
+        Self { content: Some(Box::new(content)), ..self }
+    }
+
+    /// Begins a session with a refresh token, if the client is registered for `refresh_token` and the endpoint offers
+    /// [`RefreshTokenGrant`]. Otherwise there is no refresh token. The session ends as one that a user approved on a page.
+    ///
+    /// The endpoint is built only if [`Grant::issues_refresh_tokens`] of some grant is true.
+    #[must_use]
+    pub fn with_refresh_token(self) -> Self {
+        match self.write {
+            PlannedWrite::Issue => Self { write: PlannedWrite::Begin, ..self },
+            _ => self,
+        }
+    }
+
+    /// Returns `sub`.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// Returns the granted scopes: names separated by spaces; may be empty.
+    #[must_use]
+    pub fn scope(&self) -> &str {
+        &self.scope
+    }
+
+    /// Returns `aud`.
+    #[must_use]
+    pub fn audience(&self) -> &str {
+        &self.audience
+    }
 }
 
 impl fmt::Debug for Granted {
@@ -161,6 +231,8 @@ impl fmt::Debug for Granted {
 pub(crate) enum PlannedWrite {
     /// An access token without a session.
     Issue,
+    /// A new session, if the client may have refresh tokens. Becomes one of the others before anything is written.
+    Begin,
     /// Uses a code.
     Redeem(Box<PlannedRedeem>),
     /// Uses a refresh token.
@@ -173,6 +245,16 @@ pub(crate) struct PlannedRedeem {
     pub(crate) record: SessionRecord,
     pub(crate) handle: Handle,
     pub(crate) expires_at: Timestamp,
+    pub(crate) code_origin: CodeOrigin,
+}
+
+/// Where the code of a session comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CodeOrigin {
+    /// A user's approval, which the store has.
+    Stored,
+    /// This request, which adds it to the store and uses it.
+    New,
 }
 
 pub(crate) struct PlannedRefresh {
@@ -189,6 +271,7 @@ pub(crate) trait ErasedGrant: Send + Sync {
     fn decide<'a>(&'a self, request: &'a TokenRequest<'_>) -> GrantFuture<'a>;
     fn refresh_token_settings(&self) -> Option<&RefreshTokenGrant>;
     fn authorization_endpoint(&self) -> Option<&str>;
+    fn issues_refresh_tokens(&self) -> bool;
     /// True for the grants of this crate, which have no effect before the write that issues the tokens.
     fn only_reads(&self) -> bool;
 }
@@ -210,6 +293,10 @@ impl<G: Grant> ErasedGrant for G {
 
     fn authorization_endpoint(&self) -> Option<&str> {
         Grant::authorization_endpoint(self)
+    }
+
+    fn issues_refresh_tokens(&self) -> bool {
+        Grant::issues_refresh_tokens(self)
     }
 
     fn only_reads(&self) -> bool {

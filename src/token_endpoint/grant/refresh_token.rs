@@ -21,7 +21,8 @@ use crate::token_endpoint::{
 
 /// The grant `refresh_token`, and the lifetimes of refresh tokens. A client that is registered for it gets a refresh token
 /// when it redeems an authorization code, so the endpoint must also offer
-/// [`AuthorizationCodeGrant`](super::AuthorizationCodeGrant).
+/// [`AuthorizationCodeGrant`](super::AuthorizationCodeGrant), or a grant of the application that
+/// [issues refresh tokens](Grant::issues_refresh_tokens).
 ///
 /// ```
 /// use std::time::Duration;
@@ -148,6 +149,7 @@ impl Grant for RefreshTokenGrant {
                 record,
                 expires_at: found.expires_at,
             })),
+            content: None,
         })
     }
 }

@@ -56,6 +56,17 @@ pub enum TokenErrorKind {
     InvalidScope,
     /// The resource is malformed, unknown, or not for this client: 400 (RFC 8707 §2).
     InvalidTarget,
+    /// The user has not decided yet: 400. For a device grant (RFC 8628 §3.5).
+    AuthorizationPending,
+    /// The client polls too often: 400. For a device grant (RFC 8628 §3.5).
+    SlowDown,
+    /// The user refused the access: 400 (RFC 8628 §3.5).
+    AccessDenied,
+    /// The device code has expired: 400 (RFC 8628 §3.5).
+    ExpiredToken,
+    /// An error code of the application or of an extension: 400 (RFC 6749 §8.5). Characters that §5.2 excludes from `error` are
+    /// sent as `?`.
+    Other(&'static str),
     /// Too many failed authentications: 429 with `Retry-After`. The code is that of RFC 6749 §4.1.2.1.
     TooManyAttempts,
     /// The server can't process requests now; the request may be correct: 503 with `Retry-After`.
@@ -74,6 +85,11 @@ impl TokenErrorKind {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
+            Self::AuthorizationPending => "authorization_pending",
+            Self::SlowDown => "slow_down",
+            Self::AccessDenied => "access_denied",
+            Self::ExpiredToken => "expired_token",
+            Self::Other(code) => code,
             Self::TooManyAttempts | Self::Unavailable => "temporarily_unavailable",
         }
     }
@@ -161,13 +177,16 @@ impl TokenError {
     pub(crate) fn into_response(self) -> Response<ResponseBody> {
         #[derive(Serialize)]
         struct ErrorMembers<'e> {
-            error: &'static str,
+            error: Cow<'e, str>,
             error_description: Cow<'e, str>,
         }
         if self.kind == TokenErrorKind::Unavailable {
             log::token_endpoint_failed(&self);
         }
-        let members = ErrorMembers { error: self.kind.as_str(), error_description: sanitized(self.description) };
+        let members = ErrorMembers {
+            error: sanitized(self.kind.as_str()),
+            error_description: sanitized(self.description),
+        };
         let mut response = json(self.kind.status(), &members);
         let headers = response.headers_mut();
         if self.kind == TokenErrorKind::InvalidClient {

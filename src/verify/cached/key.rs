@@ -22,7 +22,7 @@ impl CacheKey {
     }
 
     /// Adds a verifier of this crate, which includes all its settings.
-    pub(in crate::verify) fn add_verifier(&mut self, id: VerifierId) {
+    pub(crate) fn add_verifier(&mut self, id: VerifierId) {
         self.verifiers = self.verifiers.with(id);
     }
 

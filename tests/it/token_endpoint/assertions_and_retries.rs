@@ -13,7 +13,7 @@ use tower_oauth::{
     keys::Algorithm,
     token_endpoint::{
         AuthorizationCodeGrant, Client, EventKind, Grant, Granted, MemoryStore, RefreshTokenGrant,
-        TokenEndpointBuilder, TokenError, TokenErrorKind, TokenRequest,
+        TokenContent, TokenEndpointBuilder, TokenError, TokenErrorKind, TokenRequest,
     },
 };
 
@@ -106,9 +106,10 @@ async fn parameters_of_the_application_that_fail_cost_no_session() {
     let fails = Arc::new(AtomicBool::new(true));
     let (world, _) = faulty(RefreshTokenGrant::new(), |builder| {
         let fails = Arc::clone(&fails);
-        builder.extra_response_parameters(move |_| {
+        builder.customize_tokens(move |_| {
             // A map whose keys are no strings can't be serialized.
-            fails.load(SeqCst).then_some((vec![1_u8], 1)).into_iter().collect::<HashMap<Vec<u8>, i32>>()
+            let map = fails.load(SeqCst).then_some((vec![1_u8], 1)).into_iter().collect::<HashMap<Vec<u8>, i32>>();
+            async { Ok(TokenContent::new().response_parameters(map)) }
         })
     });
     let code = world.code(&[]).await;

@@ -185,27 +185,31 @@ struct Own {
     created_at: u64,
     member: String,
     absent: Option<u8>,
-    access_token: &'static str,
-    expires_in: u8,
 }
 
 #[tokio::test]
 async fn the_host_can_add_response_parameters_and_change_none() {
     let world = World::with(|builder| {
-        builder.extra_response_parameters(|issuance| Own {
-            created_at: issuance.issued_at().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs(),
-            member: format!("{} {} {}", issuance.client_id(), issuance.subject(), issuance.grant_type()),
-            absent: None,
-            access_token: "mine",
-            expires_in: 1,
+        builder.customize_tokens(|issuance| async move {
+            Ok(TokenContent::new().response_parameters(Own {
+                created_at: issuance.issued_at().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs(),
+                member: format!("{} {} {}", issuance.client_id(), issuance.subject(), issuance.grant_type()),
+                absent: None,
+            }))
         })
     });
     let answer = world.token("reports", &[]).await;
     answer.is_ok();
     assert_eq!(answer.json["created_at"], part(answer.text("access_token"), 1)["iat"]);
     assert_eq!(answer.json["member"], "reports reports client_credentials");
-    assert_eq!(answer.json["expires_in"], 3600);
     assert_eq!(answer.json.as_object().unwrap().len(), 6);
+    // One that a specification defines is a mistake of the host.
+    for name in ["access_token", "token_type", "expires_in", "scope", "refresh_token", "error", "error_uri"] {
+        let world = World::with(|builder| {
+            builder.customize_tokens(move |_| async move { Ok(TokenContent::new().response_parameter(name, "mine")) })
+        });
+        world.token("reports", &[]).await.is_error(503, "temporarily_unavailable");
+    }
 }
 
 #[tokio::test]
