@@ -302,13 +302,5 @@ const REGISTERED_CLAIMS: [&str; 15] = [
 ];
 
 /// The parameters of a response that specifications define. A grant may set `issued_token_type`.
-const REGISTERED_PARAMETERS: [&str; 8] = [
-    "access_token",
-    "token_type",
-    "expires_in",
-    "scope",
-    "refresh_token",
-    "error",
-    "error_description",
-    "error_uri",
-];
+const REGISTERED_PARAMETERS: [&str; 8] =
+    ["access_token", "token_type", "expires_in", "scope", "refresh_token", "error", "error_description", "error_uri"];

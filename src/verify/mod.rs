@@ -31,6 +31,8 @@ use std::{
 #[cfg(feature = "test-util")]
 pub(crate) use self::jwt::{TokenTypes, check_signature};
 use self::presented_token::Tracked;
+#[cfg(feature = "token-endpoint")]
+pub(crate) use self::trusted_issuers::unverified_token_issuer;
 pub use self::{
     cached::{CacheKey, CachedBuilder},
     dynamic_issuers::{DynamicIssuers, DynamicIssuersBuilder, IssuerInquiry},
@@ -41,8 +43,6 @@ pub use self::{
     preset::UnknownPreset,
     trusted_issuers::TrustedIssuers,
 };
-#[cfg(feature = "token-endpoint")]
-pub(crate) use self::trusted_issuers::unverified_token_issuer;
 pub(crate) use self::{jwt::JwtVerifier, preset::Preset};
 pub use crate::credentials::BearerMethod;
 use crate::{

@@ -183,10 +183,8 @@ impl TokenError {
         if self.kind == TokenErrorKind::Unavailable {
             log::token_endpoint_failed(&self);
         }
-        let members = ErrorMembers {
-            error: sanitized(self.kind.as_str()),
-            error_description: sanitized(self.description),
-        };
+        let members =
+            ErrorMembers { error: sanitized(self.kind.as_str()), error_description: sanitized(self.description) };
         let mut response = json(self.kind.status(), &members);
         let headers = response.headers_mut();
         if self.kind == TokenErrorKind::InvalidClient {

@@ -12,8 +12,8 @@ use std::{
 use tower_oauth::{
     keys::Algorithm,
     token_endpoint::{
-        AuthorizationCodeGrant, Client, EventKind, Grant, Granted, MemoryStore, RefreshTokenGrant,
-        TokenContent, TokenEndpointBuilder, TokenError, TokenErrorKind, TokenRequest,
+        AuthorizationCodeGrant, Client, EventKind, Grant, Granted, MemoryStore, RefreshTokenGrant, TokenContent,
+        TokenEndpointBuilder, TokenError, TokenErrorKind, TokenRequest,
     },
 };
 

@@ -7,6 +7,7 @@ mod clients;
 mod codes;
 mod compatibility;
 mod configuration;
+mod endpoint_verifier;
 #[cfg(feature = "metrics")]
 mod events;
 mod faulty_store;
@@ -15,6 +16,7 @@ mod introspection;
 mod keys;
 mod keys_of_instances;
 mod model;
+mod own_grants;
 mod properties;
 mod refresh;
 mod reports;
@@ -39,6 +41,7 @@ mod stores_redis;
 mod stores_redis_cluster;
 #[cfg(feature = "redis")]
 mod stores_redis_mistakes;
+mod token_content;
 mod tokens;
 
 use std::time::Duration;

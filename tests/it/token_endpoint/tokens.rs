@@ -14,8 +14,8 @@ use tower_oauth::{
         AddCode, AuthorizationCodeGrant, Client, ClientCredential, EndSession, FindAccess, FindCode, FindSession,
         FoundAccess, FoundCode, FoundSession, Grant, Granted, InsertSeen, Issue, Issued, KeyPublished, ListKeys,
         ListSessions, ListedSession, MemoryStore, PublishKey, PublishedKey, Redeem, Redeemed, Refresh,
-        RefreshTokenGrant, Refreshed, RevokeAccess, Store, StoreError, TokenError, TokenErrorKind, TokenFormat,
-        TokenRequest, WithdrawKey, Written,
+        RefreshTokenGrant, Refreshed, RevokeAccess, Store, StoreError, TokenContent, TokenError, TokenErrorKind,
+        TokenFormat, TokenRequest, WithdrawKey, Written,
     },
 };
 
