@@ -10,6 +10,7 @@
 //! | `redirect_uris` | The URIs to which a code may be sent. |
 //! | `any_localhost_port` | `true`: redirect URIs that begin with `http://localhost` match any port. Default: `false`. |
 //! | `accept_private_schemes` | Schemes without a dot that redirect URIs may have, such as `["cursor"]`. Default: none. |
+//! | `accept_without_pkce` | `true`: authorization requests need no PKCE challenge. Only for clients with a secret or keys (RFC 9700 §2.1.1). Default: `false`. |
 //! | `scope` | The scopes, separated by spaces. A token request without `scope` gets all of them. |
 //! | `grant_less_than_asked` | `true`: requested scopes that the client may not have are dropped. Default: `false`, they are refused with `invalid_scope`. |
 //! | `client_name` | Shown to the user. |
@@ -215,6 +216,7 @@ impl ClientReader<'_> {
         let builder = uris.into_iter().fold(builder.grant_types(grants), ClientBuilder::redirect_uri);
         let schemes: Option<Vec<String>> = self.value(PRIVATE_SCHEMES, get(PRIVATE_SCHEMES), TEXTS);
         let builder = schemes.unwrap_or_default().into_iter().fold(builder, ClientBuilder::accept_private_scheme);
+        let builder = if self.flag("accept_without_pkce", get) { builder.accept_without_pkce() } else { builder };
         if self.flag("any_localhost_port", get) { builder.any_localhost_port() } else { builder }
     }
 
@@ -297,7 +299,8 @@ impl<'de> Deserialize<'de> for Members<'de> {
 
 const GRANTS: [&str; 3] = ["authorization_code", "client_credentials", "refresh_token"];
 /// Members that only this program defines.
-const OWN: [&str; 5] = ["audiences", "introspect", "any_localhost_port", PRIVATE_SCHEMES, "grant_less_than_asked"];
+const OWN: [&str; 6] =
+    ["audiences", "introspect", "any_localhost_port", PRIVATE_SCHEMES, "grant_less_than_asked", "accept_without_pkce"];
 const PRIVATE_SCHEMES: &str = "accept_private_schemes";
 /// Members that RFC 7591 §2 and §3.2.1 and RFC 7592 §3 define.
 const REGISTERED: [&str; 21] = [

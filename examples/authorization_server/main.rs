@@ -13,6 +13,7 @@
 //! | `ISSUER` | Issuer identifier. Default: `http://BIND`. An `https` URL if a proxy terminates TLS. |
 //! | `STORE` | `memory` (default), or a `redis://` or `rediss://` URL or `redis-cluster://host:port,host:port` (`--features redis`), or a `postgres://` or `postgresql://` URL (`--features postgres`). With a URL, several instances can serve one issuer. |
 //! | `STORE_POOLER` | `transaction`: a pooler in transaction mode is between the program and PostgreSQL. |
+//! | `JSON` | `on`: request bodies may be `application/json` too, an object of strings. Default: forms only. |
 //! | `SIGNING_ALG` | `ES256` (default), `RS256`, `PS256` or `EdDSA`. |
 //! | `SIGNING_KEY` | PEM file, created if it is missing. Default: a new key for each run with `STORE=memory`, else a file beside `CLIENTS`. |
 //! | `SIGNING_KEYS` | Instead of `SIGNING_KEY`, a folder with PEM files, whose names end in `.pem`. The last one by name is the newest. On SIGHUP the program adds the files that are new, and signs with the newest an hour later. Files that are removed are used until the program starts again. |
@@ -33,8 +34,8 @@
 //!
 //! It exits with 0; with 1 if the store fails, or with 2 if the arguments or the environment are wrong.
 //!
-//! This program is not for production: the passwords are in the environment, and it hashes them with a fast hash. It exits at
-//! once if a variable is wrong. After SIGTERM or Ctrl-C it completes the requests that are under way.
+//! This program is not for production: the passwords are in the environment, and it hashes them with a fast hash. If a variable
+//! or a file is wrong, it names every mistake and exits at once, with 2. After SIGTERM or Ctrl-C it completes the requests that are under way.
 
 use std::{env, io, process};
 
@@ -71,7 +72,7 @@ async fn main() -> io::Result<()> {
     let Settings { listener, host, page_path, key_folder, summary } =
         settings::read().await.unwrap_or_else(|mistakes| {
             eprintln!("authorization_server cannot start:\n{mistakes}");
-            process::exit(1)
+            process::exit(2)
         });
     let endpoint = host.endpoint.clone();
     if let Some(folder) = key_folder {

@@ -52,6 +52,7 @@ pub(crate) async fn read() -> Result<Settings, Mistakes> {
     // A placeholder for each wrong setting, so that the other settings are checked too.
     let clients = Clients::new(if mistakes.is_empty() { clients } else { Vec::new() });
     let clients = mistakes.check(|_| "CLIENTS", clients);
+    let json = read_switch("JSON", &mut mistakes);
     let csrf = keys.as_ref().map(|keys| Csrf::new(&keys.secret, &issuer));
     let page = format!("{}/authorize", issuer.trim_end_matches('/'));
     let page_path = page.parse::<Uri>().map(|page| page.path().to_owned()).unwrap_or_default();
@@ -63,6 +64,7 @@ pub(crate) async fn read() -> Result<Settings, Mistakes> {
     let endpoint = builder.and_then(|builder| {
         // Many clients look for the metadata only at this address.
         let builder = store.add_to(builder).scopes_supported(scopes).metadata_at_openid_configuration();
+        let builder = if json { builder.accept_json() } else { builder };
         let builder = builder.grant(ClientCredentialsGrant::new()).grant(AuthorizationCodeGrant::new(page));
         let endpoint = builder.grant(RefreshTokenGrant::new()).build();
         mistakes.check(|_| "ISSUER", endpoint)
@@ -74,6 +76,15 @@ pub(crate) async fn read() -> Result<Settings, Mistakes> {
         }
         _ => Err(mistakes),
     }
+}
+
+/// Returns whether a variable is `on`. Default: off.
+fn read_switch(name: &str, mistakes: &mut Mistakes) -> bool {
+    let value = mistakes.optional(name);
+    if let Some(other) = value.as_deref().filter(|value| !["on", "off"].contains(value)) {
+        mistakes.add(name, format_args!("{other:?} is neither on nor off"));
+    }
+    value.as_deref() == Some("on")
 }
 
 /// Returns the listener, its address and the issuer. The address is `BIND`, with the actual port if that is 0.

@@ -28,8 +28,9 @@ pub(crate) struct SessionRecord {
     pub(crate) auth_time: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) acr: Option<String>,
-    /// The PKCE challenge.
-    pub(crate) challenge: String,
+    /// The PKCE challenge, if the authorization request had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) challenge: Option<String>,
     /// `redirect_uri` of the authorization request, if it had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) redirect_uri: Option<String>,

@@ -98,9 +98,16 @@ impl ClientAssertion {
 
 /// The credential of a request: exactly one (RFC 6749 §2.3).
 enum PresentedCredential<'r> {
-    Secret { client_id: String, secret: String },
+    Secret { client_id: String, secret: PresentedSecret },
     Assertion { client_id: Option<&'r str>, assertion: &'r str },
     ClientIdOnly { client_id: Cow<'r, str> },
+}
+
+/// A secret as it may be meant.
+struct PresentedSecret {
+    text: String,
+    /// In a `Basic` header, if decoding changes the text: some clients don't encode it (RFC 6749 §2.3.1 requires it).
+    undecoded: Option<String>,
 }
 
 impl Authenticator {
@@ -134,7 +141,7 @@ impl Authenticator {
         services: &Services,
         client_id: &str,
         peer: Option<&Peer>,
-        secret: &str,
+        secret: &PresentedSecret,
     ) -> Result<Arc<Client>, TokenError> {
         let client = services.find_client(client_id).await?;
         let right = self.matching_secret(client.as_deref(), secret);
@@ -154,12 +161,16 @@ impl Authenticator {
         }
     }
 
-    /// Returns the secret of the client that equals the presented one.
-    fn matching_secret<'c>(&self, client: Option<&'c Client>, presented: &str) -> Option<&'c ClientSecret> {
-        let presented = SecretHash::of(presented);
+    /// Returns the secret of the client that equals the presented one, in any of its readings.
+    fn matching_secret<'c>(&self, client: Option<&'c Client>, presented: &PresentedSecret) -> Option<&'c ClientSecret> {
+        let text = SecretHash::of(&presented.text);
+        let undecoded = presented.undecoded.as_deref().map(SecretHash::of);
         let secrets = [client.and_then(Client::secret), client.and_then(Client::previous_secret)];
-        // Two comparisons for every id, also for that of no client.
-        let matches = secrets.map(|secret| secret.unwrap_or(&self.decoy.secret).matches(&presented));
+        // The same comparisons for every id, also for that of no client.
+        let matches = secrets.map(|secret| {
+            let secret = secret.unwrap_or(&self.decoy.secret);
+            secret.matches(&text) | undecoded.as_ref().is_some_and(|undecoded| secret.matches(undecoded))
+        });
         secrets.into_iter().zip(matches).find_map(|(secret, matches)| secret.filter(|_| matches))
     }
 
@@ -261,7 +272,7 @@ impl<'r> PresentedCredential<'r> {
             }
             // §2.3.1: an empty secret is the same as none, so only a public client can send it. No client has one, so this is no
             // guess, and isn't counted as one.
-            if secret.is_empty() {
+            if secret.text.is_empty() {
                 return Ok(Self::ClientIdOnly { client_id: basic_id.into() });
             }
             return Ok(Self::Secret { client_id: basic_id, secret });
@@ -272,7 +283,8 @@ impl<'r> PresentedCredential<'r> {
         }
         match (client_id, secret) {
             (Some(client_id), Some(secret)) => {
-                Ok(Self::Secret { client_id: client_id.to_owned(), secret: secret.to_owned() })
+                let secret = PresentedSecret { text: secret.to_owned(), undecoded: None };
+                Ok(Self::Secret { client_id: client_id.to_owned(), secret })
             }
             (Some(client_id), None) => Ok(Self::ClientIdOnly { client_id: client_id.into() }),
             (None, Some(_)) => Err(invalid("The client_id is missing")),
@@ -282,7 +294,8 @@ impl<'r> PresentedCredential<'r> {
 }
 
 /// Reads id and secret from a `Basic` header (RFC 7617 §2). Both are form-encoded before they are joined (RFC 6749 §2.3.1).
-fn parse_basic(value: &HeaderValue) -> Option<(String, String)> {
+/// A secret may also be meant as it stands. An id has one reading, so that it never names another client.
+fn parse_basic(value: &HeaderValue) -> Option<(String, PresentedSecret)> {
     let (scheme, credentials) = value.to_str().ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
@@ -291,8 +304,22 @@ fn parse_basic(value: &HeaderValue) -> Option<(String, String)> {
     let colon = decoded.iter().position(|byte| *byte == b':')?;
     let (id, secret) = decoded.split_at(colon);
     // Each alone: a parser of whole forms would split a text that the client did not encode at its `&` and `=`.
-    let (id, secret) = (decode(id)?, decode(secret.get(1..)?)?);
+    let (id, secret) = (decode(id)?, PresentedSecret::from_basic(secret.get(1..)?)?);
     (!id.is_empty()).then_some((id, secret))
+}
+
+impl PresentedSecret {
+    /// Returns the readings of a secret in a `Basic` header, if it has one that is UTF-8.
+    fn from_basic(secret: &[u8]) -> Option<Self> {
+        let undecoded = str::from_utf8(secret).ok();
+        match decode(secret) {
+            Some(text) => {
+                let undecoded = undecoded.filter(|undecoded| *undecoded != text).map(str::to_owned);
+                Some(Self { text, undecoded })
+            }
+            None => undecoded.map(|text| Self { text: text.to_owned(), undecoded: None }),
+        }
+    }
 }
 
 /// True for the type of an assertion. A JWT for another purpose, such as an access token or a proof of possession, has another

@@ -4,7 +4,7 @@
 
 use std::{collections::HashSet, fmt, time::Duration};
 
-use super::{Client, ClientCredential, ClientSecret, ExcessScopes, Introspects, MAX_GENERATION, TokenFormat};
+use super::{Client, ClientCredential, ClientSecret, ExcessScopes, Introspects, MAX_GENERATION, Pkce, TokenFormat};
 use crate::{
     config_error::{ConfigError, MistakeCollector},
     scope::is_scope_name,
@@ -33,6 +33,7 @@ impl ClientBuilder {
                 grant_types: Vec::new(),
                 redirect_uris: Vec::new(),
                 localhost_port: LocalhostPort::Fixed,
+                pkce: Pkce::Required,
                 default_scopes: Vec::new(),
                 optional_scopes: Vec::new(),
                 excess: ExcessScopes::Refuse,
@@ -101,6 +102,18 @@ impl ClientBuilder {
     /// so act as this client.
     pub fn accept_private_scheme(mut self, scheme: impl Into<String>) -> Self {
         self.private_schemes.push(scheme.into());
+        self
+    }
+
+    /// Accepts authorization requests of this confidential client without a PKCE challenge. Default: a challenge with the method
+    /// `S256` is required. A request that has one stays bound to it.
+    ///
+    /// The cost: RFC 9700 §2.1.1 recommends PKCE for confidential clients, and requires it of public ones, for which this is a
+    /// mistake. Without it, an attacker who gets a user's code can give it to the client in a session of the attacker's own, and
+    /// only the client's check of `state` prevents that (§4.5). The token request must then repeat `redirect_uri`, if the
+    /// authorization request had it (RFC 6749 §4.1.3).
+    pub fn accept_without_pkce(mut self) -> Self {
+        self.client.pkce = Pkce::Optional;
         self
     }
 
@@ -213,7 +226,7 @@ impl ClientBuilder {
     /// a secret; a too great generation; a scope that is malformed or named twice; a lifetime of 0, or longer than a day; a maximum of 0 tokens or 0
     /// sessions; grants without an audience; scopes of an audience that the client doesn't have, a scope of an audience that the
     /// client may not have, or an audience with an empty list of scopes; a public client with `client_credentials`
-    /// (RFC 6749 §4.4) or introspection; `authorization_code` without a redirect URI; a redirect URI that is relative, has a
+    /// (RFC 6749 §4.4) or introspection, or without PKCE (RFC 9700 §2.1.1); `authorization_code` without a redirect URI; a redirect URI that is relative, has a
     /// fragment, is plain `http` to another machine, or can never match, because it has a `*` or a port over 65535; a private
     /// scheme that is no scheme in lower case, or that belongs to no app, such as `javascript`.
     pub fn build(self) -> Result<Client, ConfigError> {
@@ -318,6 +331,14 @@ impl Client {
         if self.may_use("client_credentials") {
             let found = "a public client with client_credentials";
             mistakes.add("grant_types", found, "give it a secret or keys (RFC 6749 §4.4)");
+        }
+        if self.pkce == Pkce::Optional {
+            let found = "a public client without PKCE";
+            mistakes.add(
+                "accept_without_pkce",
+                found,
+                "remove it, or give the client a secret or keys (RFC 9700 §2.1.1)",
+            );
         }
         let introspects = match &self.introspects {
             Introspects::Any => true,

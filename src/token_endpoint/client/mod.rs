@@ -54,6 +54,7 @@ pub struct Client {
     grant_types: Vec<String>,
     redirect_uris: Vec<String>,
     localhost_port: LocalhostPort,
+    pub(crate) pkce: Pkce,
     default_scopes: Vec<String>,
     optional_scopes: Vec<String>,
     excess: ExcessScopes,
@@ -96,6 +97,13 @@ impl From<KeySet> for ClientCredential {
 pub(crate) enum ExcessScopes {
     Refuse,
     Drop,
+}
+
+/// Whether an authorization request needs a PKCE challenge (RFC 7636).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pkce {
+    Required,
+    Optional,
 }
 
 /// The tokens that a client may introspect, besides its own.
@@ -270,6 +278,7 @@ impl Client {
             grant_types: self.grant_types.clone(),
             redirect_uris: self.redirect_uris.clone(),
             localhost_port: self.localhost_port,
+            pkce: self.pkce,
             default_scopes: self.default_scopes.clone(),
             optional_scopes: self.optional_scopes.clone(),
             excess: self.excess,

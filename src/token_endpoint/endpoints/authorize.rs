@@ -32,7 +32,8 @@ use crate::{
     },
 };
 
-/// A request for an authorization code. Client, redirect URI and scopes are registered, and PKCE is used.
+/// A request for an authorization code. Client, redirect URI and scopes are registered, and PKCE is used, unless
+/// the client may do [without](crate::token_endpoint::ClientBuilder::accept_without_pkce).
 ///
 /// It is an extractor for axum handlers whose state contains a [`TokenEndpoint`] (`FromRef`). The request is in the query of
 /// the URI. A form without `action` is posted to this URI with its query, so the handler of the form can extract it again.
@@ -62,7 +63,7 @@ pub struct AuthorizationRequest {
     redirect_uri: Option<String>,
     scope: String,
     audiences: Vec<String>,
-    challenge: String,
+    challenge: Option<String>,
     wishes: LoginWishes,
     authenticated_at: Option<SystemTime>,
     acr: Option<String>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::ServerState;
 use crate::token_endpoint::{
-    client::Client,
+    client::{Client, Pkce},
     grant::pkce::is_challenge,
     http::{error::TokenError, request::Parameters},
 };
@@ -15,8 +15,8 @@ use crate::token_endpoint::{
 pub(super) struct RequestedAccess {
     pub(super) scope: String,
     pub(super) audiences: Vec<String>,
-    /// The PKCE challenge.
-    pub(super) challenge: String,
+    /// The PKCE challenge, if the client sent one.
+    pub(super) challenge: Option<String>,
     pub(super) wishes: LoginWishes,
 }
 
@@ -70,11 +70,11 @@ impl RequestedAccess {
         if !client.may_use("authorization_code") {
             return refuse("unauthorized_client", "The client is not registered for this response type");
         }
-        // RFC 7636 §4.3: a missing method means plain. RFC 9700 §2.1.1: required of every client, confidential ones included.
-        let method = parameters.get("code_challenge_method")?;
-        let challenge = parameters.get("code_challenge")?.filter(|challenge| is_challenge(challenge));
-        let (Some(challenge), Some("S256")) = (challenge, method) else {
-            return refuse("invalid_request", "A code_challenge with method S256 is required");
+        // RFC 7636 §4.3: a missing method means plain, which is refused.
+        let challenge = match (parameters.get("code_challenge")?, parameters.get("code_challenge_method")?) {
+            (Some(challenge), Some("S256")) if is_challenge(challenge) => Some(challenge.to_owned()),
+            (None, None) if client.pkce == Pkce::Optional => None,
+            _ => return refuse("invalid_request", "A code_challenge with method S256 is required"),
         };
         let scope = client.scopes(parameters.get("scope")?)?;
         let mut audiences: Vec<String> = Vec::new();
@@ -88,7 +88,7 @@ impl RequestedAccess {
             audiences.push(client.audience(&[])?.to_owned());
         }
         let wishes = LoginWishes::from_parameters(parameters)?;
-        Ok(Self { scope, audiences, challenge: challenge.to_owned(), wishes })
+        Ok(Self { scope, audiences, challenge, wishes })
     }
 }
 

@@ -18,7 +18,8 @@ use crate::token_endpoint::{
 /// The grant `authorization_code`, with PKCE (RFC 7636). The only `code_challenge_method` is `S256`.
 ///
 /// The token request may leave out `redirect_uri`, as in OAuth 2.1 §4.1.3. If it is sent, it must be that of the authorization
-/// request (RFC 6749 §4.1.3).
+/// request (RFC 6749 §4.1.3). A code that was requested
+/// [without PKCE](crate::token_endpoint::ClientBuilder::accept_without_pkce) needs it, if the authorization request had one.
 ///
 /// ```
 /// use tower_oauth::token_endpoint::{AuthorizationCodeGrant, RefreshTokenGrant, TokenEndpointBuilder};
@@ -57,26 +58,18 @@ impl Grant for AuthorizationCodeGrant {
     async fn decide(&self, request: &TokenRequest<'_>) -> Result<Granted, TokenError> {
         let (client, services) = (request.client(), request.services());
         let (code, redirect_uri) = (request.required("code")?, request.parameter("redirect_uri")?);
-        // Every code has a challenge.
         let verifier = request.parameter("code_verifier")?;
         let (session, code) = services.texts.read_code(code).ok_or_else(|| invalid("this is not a code"))?;
         let find = FindCode { session, code, now: services.timestamp() };
         let unknown = || invalid("the code is unknown or has expired, or its session has ended");
         let found = services.store.find_code(&find).await?.ok_or_else(unknown)?;
         let record: SessionRecord = record::read(&found.record).ok_or_else(unreadable)?;
-        // The code was issued to this client (§4.1.3), for this verifier (RFC 7636 §4.6) and this redirect URI. OAuth 2.1 §4.1.3
-        // leaves the redirect URI out, because the verifier protects against a code for another one. A code without a challenge
-        // would need it. A request that fails here can't end the session, so the thief of a code can't revoke the valid client's
-        // tokens (OAuth 2.1 §7.5.2).
+        // The code was issued to this client (§4.1.3), for this verifier and this redirect URI. A request that fails here can't
+        // end the session, so the thief of a code can't revoke the valid client's tokens (OAuth 2.1 §7.5.2).
         if !record.owner.belongs_to(client) {
             return Err(invalid("the code was issued to another client, or before its secret leaked"));
         }
-        if !verifier.and_then(challenge_of).is_some_and(|challenge| is_same(&record.challenge, &challenge)) {
-            return Err(invalid("the code_verifier is missing or wrong"));
-        }
-        if redirect_uri.is_some_and(|sent| sent != record.redirect_uri.as_deref().unwrap_or_default()) {
-            return Err(invalid("the redirect_uri differs from that of the authorization request"));
-        }
+        check_binding(&record, verifier, redirect_uri)?;
         if found.is_used {
             return Err(request.end_replayed(EventKind::CodeReplayed, &record, session).await);
         }
@@ -100,6 +93,26 @@ impl Grant for AuthorizationCodeGrant {
             content: None,
         })
     }
+}
+
+/// Checks that the code was requested with this verifier's challenge (RFC 7636 §4.6), and with this redirect URI.
+fn check_binding(record: &SessionRecord, verifier: Option<&str>, redirect_uri: Option<&str>) -> Result<(), TokenError> {
+    let is_redirect_uri = match &record.challenge {
+        Some(challenge) => {
+            if !verifier.and_then(challenge_of).is_some_and(|own| is_same(challenge, &own)) {
+                return Err(invalid("the code_verifier is missing or wrong"));
+            }
+            // OAuth 2.1 §4.1.3 leaves it out, because the verifier protects against a code for another redirect URI.
+            redirect_uri.is_none() || redirect_uri == record.redirect_uri.as_deref()
+        }
+        // RFC 9700 §4.8.2: an attacker may have removed the challenge from the authorization request.
+        None if verifier.is_some() => {
+            return Err(invalid("there is a code_verifier, but the authorization request had no code_challenge"));
+        }
+        // RFC 6749 §4.1.3: required if the authorization request had it, and identical.
+        None => redirect_uri == record.redirect_uri.as_deref(),
+    };
+    if is_redirect_uri { Ok(()) } else { Err(invalid("the redirect_uri is not that of the authorization request")) }
 }
 
 /// Returns the audience of the token: one that the user approved (RFC 8707 §2.2) and that the client still may have.
