@@ -6,6 +6,7 @@ use std::{
     cell::Cell,
     error::Error,
     fmt, io,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -16,7 +17,10 @@ use reqwest::{Certificate, Proxy, redirect};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Fetch, FetchError, FetchFuture, MAX_BODY_BYTES, SentOnce};
+use super::{
+    Fetch, FetchError, FetchFuture, MAX_BODY_BYTES, SentOnce,
+    public_addresses::{LoopbackAddresses, PublicAddresses},
+};
 use crate::config_error::{ConfigError, ConfigMistake, MistakeCollector};
 
 /// An HTTP and HTTPS client with limits of time and size. Clones share its open connections.
@@ -34,6 +38,9 @@ use crate::config_error::{ConfigError, ConfigMistake, MistakeCollector};
 pub struct HttpClient {
     client: reqwest::Client,
     timeout: Duration,
+    max_body_bytes: usize,
+    /// `None` if every address is accepted.
+    addresses: Option<PublicAddresses>,
 }
 
 impl HttpClient {
@@ -67,6 +74,8 @@ impl HttpClient {
             proxy: None,
             connect_timeout: Duration::from_secs(2),
             timeout: Duration::from_secs(5),
+            max_body_bytes: MAX_BODY_BYTES,
+            addresses: None,
         }
     }
 }
@@ -78,6 +87,8 @@ pub struct HttpClientBuilder {
     proxy: Option<String>,
     connect_timeout: Duration,
     timeout: Duration,
+    max_body_bytes: usize,
+    addresses: Option<LoopbackAddresses>,
 }
 
 impl HttpClientBuilder {
@@ -103,11 +114,31 @@ impl HttpClientBuilder {
         Self { timeout, ..self }
     }
 
+    /// Maximum size of a response's body, in bytes. A larger one is an error. Default and maximum: 512 KiB.
+    pub fn max_body_bytes(self, max: usize) -> Self {
+        Self { max_body_bytes: max.min(MAX_BODY_BYTES), ..self }
+    }
+
+    /// Connects only to public addresses, for URLs that another party chose. Default: every address.
+    ///
+    /// A host is refused if one of its addresses is of special use (RFC 6890): loopback, private, link-local, shared,
+    /// documentation, multicast, or an IPv6 address with an IPv4 address in it, such as NAT64. The address is checked when the
+    /// connection is opened, so a name can't change it after the check. The error's cause is a
+    /// [`NotPublicAddress`](super::NotPublicAddress).
+    pub fn public_addresses_only(self) -> Self {
+        Self { addresses: Some(LoopbackAddresses::Refused), ..self }
+    }
+
+    /// As [`public_addresses_only`](Self::public_addresses_only), but also connects to loopback addresses, for tests.
+    pub fn public_and_loopback_addresses_only(self) -> Self {
+        Self { addresses: Some(LoopbackAddresses::Accepted), ..self }
+    }
+
     /// Builds the client.
     ///
     /// # Errors
-    /// Every mistake at once: certificates that are not PEM, a proxy that is not an `http` or `https` URL, a timeout of
-    /// zero, or a machine whose TLS can't be set up.
+    /// Every mistake at once: certificates that are not PEM, a proxy that is not an `http` or `https` URL, a proxy
+    /// that would resolve names beside `public_addresses_only`, a timeout of zero, or a machine whose TLS can't be set up.
     pub fn build(self) -> Result<HttpClient, ConfigError> {
         let mut mistakes = MistakeCollector::new();
         let mut client = reqwest::Client::builder()
@@ -130,6 +161,14 @@ impl HttpClientBuilder {
         if let Some(proxy) = self.proxy.as_deref().and_then(|url| mistakes.check(proxy(url))) {
             client = client.proxy(proxy);
         }
+        if self.proxy.is_some() && self.addresses.is_some() {
+            let found = "the proxy resolves the names, so their addresses can't be checked";
+            mistakes.add("public_addresses_only", found, "use no proxy, or let the proxy refuse such addresses");
+        }
+        let addresses = self.addresses.map(PublicAddresses::new);
+        if let Some(addresses) = &addresses {
+            client = client.dns_resolver(Arc::new(addresses.clone()));
+        }
         for (setting, timeout) in [("connect_timeout", self.connect_timeout), ("timeout", self.timeout)] {
             if timeout.is_zero() {
                 mistakes.add(setting, "it is zero", "give a time above zero");
@@ -139,7 +178,7 @@ impl HttpClientBuilder {
         let client = client.build().map_err(|error| {
             ConfigMistake::new("http client", error.to_string(), "check the TLS configuration of the machine")
         })?;
-        Ok(HttpClient { client, timeout: self.timeout })
+        Ok(HttpClient { client, timeout: self.timeout, max_body_bytes: self.max_body_bytes, addresses })
     }
 }
 
@@ -173,15 +212,21 @@ impl fmt::Debug for HttpClientBuilder {
 
 impl Fetch for HttpClient {
     fn fetch(&self, request: Request<Bytes>) -> FetchFuture {
-        let (client, timeout) = (self.client.clone(), self.timeout);
+        let checked = self.addresses.as_ref().map_or(Ok(()), |addresses| addresses.check_literal(request.uri()));
+        let (client, timeout, max_body_bytes) = (self.client.clone(), self.timeout, self.max_body_bytes);
         FetchFuture::new(async move {
+            checked.map_err(|error| FetchError::new(error.to_string()).with_source(error))?;
             let late = |_| Err(FetchError::new(LATE));
-            tokio::time::timeout(timeout, send(&client, request)).await.unwrap_or_else(late)
+            tokio::time::timeout(timeout, send(&client, request, max_body_bytes)).await.unwrap_or_else(late)
         })
     }
 }
 
-async fn send(client: &reqwest::Client, request: Request<Bytes>) -> Result<Response<Bytes>, FetchError> {
+async fn send(
+    client: &reqwest::Client,
+    request: Request<Bytes>,
+    max_body_bytes: usize,
+) -> Result<Response<Bytes>, FetchError> {
     let once = request.extensions().get::<SentOnce>().is_some();
     let request =
         reqwest::Request::try_from(request).map_err(|error| fetch_error("the request is malformed", error))?;
@@ -190,19 +235,19 @@ async fn send(client: &reqwest::Client, request: Request<Bytes>) -> Result<Respo
         (Some(again), (Err(error), ConnectionUse::Reused)) if is_lost(&error) => execute(client, again).await.0,
         (_, (response, _)) => response,
     };
-    read(incoming.map_err(|error| fetch_error("the connection failed", error))?).await
+    read(incoming.map_err(|error| fetch_error("the connection failed", error))?, max_body_bytes).await
 }
 
 /// Reads the whole response.
-async fn read(mut incoming: reqwest::Response) -> Result<Response<Bytes>, FetchError> {
-    if incoming.content_length().is_some_and(|length| length > MAX_BODY_BYTES as u64) {
+async fn read(mut incoming: reqwest::Response, max_body_bytes: usize) -> Result<Response<Bytes>, FetchError> {
+    if incoming.content_length().is_some_and(|length| length > max_body_bytes as u64) {
         return Err(FetchError::oversized());
     }
     let mut body = BytesMut::new();
     while let Some(chunk) =
         incoming.chunk().await.map_err(|error| fetch_error("the response was interrupted", error))?
     {
-        if body.len() + chunk.len() > MAX_BODY_BYTES {
+        if body.len() + chunk.len() > max_body_bytes {
             return Err(FetchError::oversized());
         }
         body.extend_from_slice(&chunk);

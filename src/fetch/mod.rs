@@ -11,6 +11,8 @@
 
 #[cfg(feature = "http-client")]
 mod http_client;
+#[cfg(feature = "http-client")]
+mod public_addresses;
 
 use std::{
     error::Error,
@@ -25,7 +27,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 
 #[cfg(feature = "http-client")]
-pub use self::http_client::{HttpClient, HttpClientBuilder};
+pub use self::{
+    http_client::{HttpClient, HttpClientBuilder},
+    public_addresses::NotPublicAddress,
+};
 use crate::error::quoted;
 
 /// Maximum size of a response body, in bytes.

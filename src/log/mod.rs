@@ -21,6 +21,8 @@ use std::{
 pub(crate) use self::outage::{Outage, OutageLine};
 #[cfg(feature = "tracing")]
 use self::refusal_counts::RefusalCounts;
+#[cfg(all(feature = "token-endpoint", feature = "http-client"))]
+pub(crate) use self::token_endpoint::client_document;
 #[cfg(feature = "token-endpoint")]
 pub(crate) use self::token_endpoint::{
     EventLevel, TokenEndpointEvent, path_removed, store_operation, token_endpoint_event,

@@ -77,3 +77,16 @@ pub(crate) fn path_removed(base: &str) {
         });
     }
 }
+
+/// The metadata document of a client was read, or why it was not. `outcome` is `accepted`, `refused` or `unavailable`.
+#[cfg_attr(
+    not(any(feature = "metrics", feature = "tracing")),
+    expect(unused_variables, reason = "no feature uses them")
+)]
+#[cfg(feature = "http-client")]
+pub(crate) fn client_document(client_id: &str, outcome: &'static str, reason: Option<&str>) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tower_oauth_client_documents_total", "outcome" => outcome).increment(1);
+    #[cfg(feature = "tracing")]
+    tracing::info!(target: "tower_oauth", client_id, outcome, reason, "client metadata document: {outcome}");
+}

@@ -220,6 +220,7 @@ impl TokenEndpointBuilder {
         let grants = self.grants.iter().map(|grant| grant.grant_type().to_owned());
         let metadata =
             ServerMetadata::new(&self.issuer, &base, authorization_endpoint.as_deref(), &self.scopes_supported, grants);
+        let metadata = metadata.with_client_documents(self.registry.reads_client_documents());
         let metadata = Bytes::from(serde_json::to_vec(&metadata).unwrap_or_default());
         let mut audiences = self.assertion_audiences;
         audiences.push(self.issuer.clone());

@@ -80,6 +80,8 @@ use http_body::Body;
 use tower_service::Service;
 
 use self::endpoints::{Mount, ServerState};
+#[cfg(feature = "http-client")]
+pub use self::client::documents::{ClientDocuments, ClientDocumentsBuilder};
 #[cfg(feature = "postgres")]
 pub use self::store::{PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]

@@ -30,7 +30,7 @@ impl Services {
     /// Returns the registered client with this id.
     ///
     /// # Errors
-    /// The registry is unavailable, or doesn't respond within [`TIMEOUT`].
+    /// The registry is unavailable, or doesn't respond within its time limit.
     pub(crate) async fn find_client(&self, client_id: &str) -> Result<Option<Arc<Client>>, TokenError> {
         // No client has such an id, so the registry is not asked.
         if client_id.len() > MAX_CLIENT_ID_BYTES {
@@ -49,8 +49,8 @@ impl Services {
             biased;
             found = self.registry.find(client_id) => found,
             // In a block, so that no timer is created for a registry that responds at once.
-            () = async { self.clock.sleep(TIMEOUT).await } => {
-                Err(StoreError::not_executed("the client registry did not respond within 2 s"))
+            () = async { self.clock.sleep(self.registry.time_limit()).await } => {
+                Err(StoreError::not_executed("the client registry did not respond within its time limit"))
             }
         }
     }
@@ -77,5 +77,5 @@ impl Services {
     }
 }
 
-/// Time until the deadline of a write, and for the answer of a registry.
+/// Time until the deadline of a write.
 const TIMEOUT: Duration = Duration::from_secs(2);

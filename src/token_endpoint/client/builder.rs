@@ -43,6 +43,8 @@ impl ClientBuilder {
                 max_active_tokens: None,
                 max_sessions: None,
                 introspects: Introspects::Audiences(Vec::new()),
+                name: None,
+                host: None,
             },
             private_schemes: Vec::new(),
         }

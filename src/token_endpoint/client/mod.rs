@@ -2,10 +2,12 @@
 //!
 //! *In*: what the application registers. *Out*: a checked [`Client`].
 //!
-//! There is no dynamic registration. Credentials are checked in `authenticate`.
+//! There is no dynamic registration; `documents` reads what a client publishes about itself. Credentials are checked in `authenticate`.
 
 pub(crate) mod authenticate;
 pub(crate) mod builder;
+#[cfg(feature = "http-client")]
+pub(crate) mod documents;
 pub(crate) mod peer;
 pub(crate) mod registry;
 pub(crate) mod secret;
@@ -65,6 +67,10 @@ pub struct Client {
     pub(crate) max_active_tokens: Option<u32>,
     pub(crate) max_sessions: Option<u32>,
     introspects: Introspects,
+    /// `client_name` of the client's metadata document.
+    pub(crate) name: Option<String>,
+    /// Host of the client's id, if that is the URL of its metadata document.
+    pub(crate) host: Option<String>,
 }
 
 /// The credential that a client authenticates with.
@@ -288,6 +294,8 @@ impl Client {
             max_active_tokens: self.max_active_tokens,
             max_sessions: self.max_sessions,
             introspects: self.introspects.clone(),
+            name: self.name.clone(),
+            host: self.host.clone(),
         }
     }
 

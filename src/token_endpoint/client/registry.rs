@@ -5,7 +5,7 @@
 //! [`Clients`] keeps clients in memory. An application with its own storage implements [`ClientRegistry`]. Credentials are
 //! not checked here.
 
-use std::{collections::HashMap, fmt, pin::Pin, sync::Arc};
+use std::{collections::HashMap, fmt, pin::Pin, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 
@@ -22,11 +22,22 @@ use crate::{
 pub trait ClientRegistry: Send + Sync + 'static {
     /// Returns the client with this id, compared byte for byte. It is never called with an id of more than 1024 bytes.
     ///
-    /// If it isn't ready within two seconds, the request is refused with 503.
+    /// If it isn't ready within the [time limit](Self::time_limit), the request is refused with 503.
     ///
     /// # Errors
     /// The registry is unavailable; the request is refused with 503.
     fn find(&self, client_id: &str) -> impl Future<Output = Result<Option<Arc<Client>>, StoreError>> + Send;
+
+    /// Returns the maximum time for [`find`](Self::find). Default: two seconds.
+    fn time_limit(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
+    /// Returns whether a `client_id` can be the URL of a Client ID Metadata Document: `client_id_metadata_document_supported` of
+    /// the metadata. Default: `false`. A registry around another one returns what that one returns.
+    fn reads_client_documents(&self) -> bool {
+        false
+    }
 }
 
 /// A client registry in memory. Clones share the clients.
@@ -175,6 +186,8 @@ impl fmt::Debug for Clients {
 /// [`ClientRegistry`] as a trait object.
 pub(crate) trait ErasedRegistry: Send + Sync {
     fn find<'a>(&'a self, client_id: &'a str) -> FindFuture<'a>;
+    fn time_limit(&self) -> Duration;
+    fn reads_client_documents(&self) -> bool;
 }
 
 pub(crate) type FindFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<Arc<Client>>, StoreError>> + Send + 'a>>;
@@ -182,5 +195,13 @@ pub(crate) type FindFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<Arc<C
 impl<R: ClientRegistry> ErasedRegistry for R {
     fn find<'a>(&'a self, client_id: &'a str) -> FindFuture<'a> {
         Box::pin(ClientRegistry::find(self, client_id))
+    }
+
+    fn time_limit(&self) -> Duration {
+        ClientRegistry::time_limit(self)
+    }
+
+    fn reads_client_documents(&self) -> bool {
+        ClientRegistry::reads_client_documents(self)
     }
 }

@@ -12,6 +12,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use ::url::{Host, Url};
 use http::{Response, Uri};
 
 use super::{
@@ -124,10 +125,44 @@ impl AuthorizationRequest {
         self.audiences.iter().map(String::as_str)
     }
 
-    /// Returns the URI that the response is sent to. If clients can register without a check, show its host to the user.
+    /// Returns `client_name` of the client's metadata document. `None` for a registered client. The client chose the name itself,
+    /// so also show the [host](Self::client_host) to the user.
+    #[must_use]
+    pub fn client_name(&self) -> Option<&str> {
+        self.client.name.as_deref()
+    }
+
+    /// Returns the host of the client's id, if that is the URL of a metadata document (`ClientDocuments`). `None` for a registered
+    /// client. Show it to the user: it is all that is known about who the client is.
+    #[must_use]
+    pub fn client_host(&self) -> Option<&str> {
+        self.client.host.as_deref()
+    }
+
+    /// Returns the URI that the response is sent to. If clients can register without a check, show its
+    /// [host](Self::redirect_host) to the user.
     #[must_use]
     pub fn redirect_uri(&self) -> &str {
         &self.redirect.redirect_uri
+    }
+
+    /// Returns the host of the URI that the response is sent to, without port. `None` if its scheme belongs to one app.
+    #[must_use]
+    pub fn redirect_host(&self) -> Option<String> {
+        web_host(self.redirect_uri()).map(|host| host.to_string())
+    }
+
+    /// Returns whether the response is sent to a program on the user's machine. Any program there can listen on the port, so the
+    /// redirect URI proves nothing about the client (RFC 8252 §8.6). Warn the user if the client has a
+    /// [metadata document](Self::client_host).
+    #[must_use]
+    pub fn redirect_is_loopback(&self) -> bool {
+        match web_host(self.redirect_uri()) {
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            None => false,
+        }
     }
 
     /// Returns the values of `prompt` (OpenID Connect Core §3.1.2.1): whether the client wants the user to log in again, to
@@ -267,6 +302,12 @@ impl fmt::Display for InvalidSubject {
 }
 
 impl std::error::Error for InvalidSubject {}
+
+/// Returns the host of an `https` or `http` URL, as browsers read it.
+fn web_host(uri: &str) -> Option<Host> {
+    let url = Url::parse(uri).ok().filter(|url| ["https", "http"].contains(&url.scheme()))?;
+    Some(url.host()?.to_owned())
+}
 
 /// Lifetime of a code. RFC 6749 §4.1.2 allows ten minutes; a browser needs about a second.
 pub(crate) const CODE_LIFETIME: Duration = Duration::from_secs(60);

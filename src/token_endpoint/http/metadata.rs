@@ -33,6 +33,9 @@ pub(crate) struct ServerMetadata {
     code_challenge_methods_supported: Vec<&'static str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     authorization_response_iss_parameter_supported: bool,
+    /// draft-ietf-oauth-client-id-metadata-document §5.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    client_id_metadata_document_supported: bool,
 }
 
 impl ServerMetadata {
@@ -70,6 +73,12 @@ impl ServerMetadata {
             introspection_endpoint_auth_signing_alg_values_supported: algorithms,
             code_challenge_methods_supported: if_code("S256"),
             authorization_response_iss_parameter_supported: code,
+            client_id_metadata_document_supported: false,
         }
+    }
+
+    /// Returns the metadata with what the client registry supports.
+    pub(crate) fn with_client_documents(self, supported: bool) -> Self {
+        Self { client_id_metadata_document_supported: supported, ..self }
     }
 }

@@ -1,0 +1,174 @@
+//! Client ID Metadata Documents (draft-ietf-oauth-client-id-metadata-document, which MCP uses).
+//!
+//! *In*: a `client_id` that is an `https` URL on a trusted host. *Out*: the client that the document at this URL describes.
+//!
+//! Whether the host speaks for the application that `client_name` names is not checked: the user decides on the page.
+
+mod builder;
+mod document;
+mod location;
+mod reader;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use moka::future::Cache;
+
+pub use self::builder::ClientDocumentsBuilder;
+use self::{
+    location::TrustedHosts,
+    reader::{DocumentReader, ReadFailure, TIMEOUT},
+};
+use super::{
+    Client,
+    registry::{ClientRegistry, ErasedRegistry},
+};
+use crate::{clock::Clock, fetch::FetchError, log, token_endpoint::store::StoreError};
+
+/// A client registry around another one, for clients that publish their metadata themselves: their `client_id` is the `https` URL
+/// of a JSON document (draft-ietf-oauth-client-id-metadata-document). MCP clients do so. Clones share the cache.
+///
+/// It is closed by default: only documents on [trusted hosts](ClientDocumentsBuilder::trust_hosts) are fetched; the name of
+/// another host is not even resolved. A client of the other registry with the same id takes precedence. The settings decide the
+/// scopes and APIs of such clients, and no document can add any.
+///
+/// A document is a JSON object of at most 5 KiB:
+///
+/// | member | |
+/// |---|---|
+/// | `client_id` | The URL of the document, byte for byte. |
+/// | `client_name` | Required, at most 200 characters. |
+/// | `redirect_uris` | At least one: `https`, `http` on a loopback address or `localhost` with any port, or a private scheme with a dot. |
+/// | `grant_types` | `authorization_code` (default) and `refresh_token` are used, others are ignored. |
+/// | `token_endpoint_auth_method` | `none` (default) or `private_key_jwt`. |
+/// | `jwks` or `jwks_uri` | The keys for `private_key_jwt`, at most 5 KiB. The URL is on a trusted host too. |
+///
+/// A document with any other method, with a member such as `client_secret`, or with a wrong value is no client.
+///
+/// Documents and keys are fetched over TLS with status 200, within 3 seconds together, without a proxy and without redirects,
+/// only from public addresses, at most 16 at once. Concurrent requests with one id cause one fetch. A document is cached as
+/// `max-age` of its `Cache-Control` says, but at least 30 seconds and at most a day; without it 30 seconds. A failure is cached
+/// for 5 seconds. At most 1000 results are cached. An expired document is never used.
+///
+/// Without a document, the client is unknown; the log has the reason. If the server of the document fails or does not respond,
+/// the request is refused with 503.
+///
+/// ```
+/// # fn main() -> Result<(), tower_oauth::ConfigError> {
+/// use tower_oauth::token_endpoint::{ClientDocuments, Clients, TokenFormat};
+///
+/// let clients = Clients::new([])?;
+/// let clients = ClientDocuments::builder(clients)
+///     .trust_hosts(["claude.ai", "vscode.dev"])
+///     .default_scopes(["mcp:tools"])
+///     .audience("https://mcp.example.com/mcp", TokenFormat::Jwt)
+///     .build()?;
+/// # let _ = clients;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ClientDocuments {
+    inner: Arc<DocumentRegistry>,
+}
+
+struct DocumentRegistry {
+    clients: Box<dyn ErasedRegistry>,
+    trusted: TrustedHosts,
+    reader: DocumentReader,
+    clock: Box<dyn Clock>,
+    known: Cache<String, KnownDocument>,
+}
+
+/// The result of reading a document.
+#[derive(Clone)]
+struct KnownDocument {
+    answer: Answer,
+    /// The clock's time after which it is not used any more.
+    until: Duration,
+}
+
+#[derive(Clone)]
+enum Answer {
+    Client(Arc<Client>),
+    Unknown,
+    Unavailable(FetchError),
+}
+
+impl ClientDocuments {
+    /// Returns a builder for a registry that has the clients of `clients`, and those with a document on a trusted host.
+    pub fn builder(clients: impl ClientRegistry) -> ClientDocumentsBuilder {
+        ClientDocumentsBuilder::new(Box::new(clients))
+    }
+}
+
+impl ClientRegistry for ClientDocuments {
+    async fn find(&self, client_id: &str) -> Result<Option<Arc<Client>>, StoreError> {
+        if let Some(client) = self.inner.clients.find(client_id).await? {
+            return Ok(Some(client));
+        }
+        match self.inner.trusted.host_of(client_id) {
+            Some(host) => self.inner.document(client_id, &host).await,
+            None => Ok(None),
+        }
+    }
+
+    fn time_limit(&self) -> Duration {
+        self.inner.clients.time_limit().saturating_add(TIMEOUT).saturating_add(Duration::from_millis(500))
+    }
+
+    fn reads_client_documents(&self) -> bool {
+        true
+    }
+}
+
+impl DocumentRegistry {
+    /// Returns the client of a document, which is fetched if no fresh result is cached.
+    async fn document(&self, client_id: &str, host: &str) -> Result<Option<Arc<Client>>, StoreError> {
+        let now = self.clock.elapsed();
+        let read = Box::pin(self.read(client_id, host));
+        let known = self.known.entry_by_ref(client_id).or_insert_with_if(read, |known| known.until <= now).await;
+        match known.into_value().answer {
+            Answer::Client(client) => Ok(Some(client)),
+            Answer::Unknown => Ok(None),
+            Answer::Unavailable(error) => {
+                Err(StoreError::not_executed("the metadata document of the client is unavailable").with_source(error))
+            }
+        }
+    }
+
+    async fn read(&self, client_id: &str, host: &str) -> KnownDocument {
+        let read = tokio::select! {
+            biased;
+            read = self.reader.read(client_id, host, &self.trusted) => read,
+            () = self.clock.sleep(TIMEOUT) => {
+                Err(ReadFailure::Unavailable(FetchError::new("the document was not complete within 3 s")))
+            }
+        };
+        let (answer, lifetime) = match read {
+            Ok((client, lifetime)) => {
+                log::client_document(client_id, "accepted", None);
+                (Answer::Client(Arc::new(client)), lifetime)
+            }
+            Err(ReadFailure::Invalid(reason)) => {
+                log::client_document(client_id, "refused", Some(&reason));
+                (Answer::Unknown, FAILURE_LIFETIME)
+            }
+            Err(ReadFailure::Unavailable(error)) => {
+                log::client_document(client_id, "unavailable", Some(&error.to_string()));
+                (Answer::Unavailable(error), FAILURE_LIFETIME)
+            }
+        };
+        KnownDocument { answer, until: self.clock.elapsed().saturating_add(lifetime) }
+    }
+}
+
+impl fmt::Debug for ClientDocuments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientDocuments").field("trusted", &self.inner.trusted).finish_non_exhaustive()
+    }
+}
+
+/// Short, so that a client can be repaired, and long enough that a flood of requests causes few fetches.
+const FAILURE_LIFETIME: Duration = Duration::from_secs(5);
+/// Maximum number of cached results. Each is at most some 20 KiB: an id, a document and its keys.
+const MAX_KNOWN: u64 = 1000;
