@@ -63,7 +63,7 @@ impl ServerState {
             auth_time: None,
             acr: None,
             // The code is used in this request, and no client has its text.
-            challenge: String::new(),
+            challenge: None,
             redirect_uri: None,
             handle: None,
             content: None,
