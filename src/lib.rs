@@ -78,7 +78,7 @@
 //! 1 infrastructure │   issuer · keys · fetch · jws · clock · log                            │ network, clock, crypto
 //! 0 values         │   scope · role · error · credentials · claims · token · challenge · …  │
 //!                  └────────────────────────────────────────────────────────────────────────┘
-//!   token_endpoint (uses floors 0 and 1 only)     testing (may use everything, nothing uses it)
+//!   token_endpoint (floors 0 and 1; verifier: 2)   testing (may use everything, nothing uses it)
 //! ```
 //!
 //! A module imports only from its own floor or from a lower one, and never in a circle. `tests/it/floors.rs` checks this.
@@ -141,7 +141,7 @@ pub mod server;
 // Floor 4, extractors.
 #[cfg(feature = "axum")]
 pub mod extract;
-// The authorization server: uses floors 0 and 1 only.
+// The authorization server: uses floors 0 and 1; its verifier also uses floor 2.
 #[cfg(feature = "token-endpoint")]
 pub mod token_endpoint;
 // For tests: may use everything, and nothing uses it.

@@ -311,7 +311,8 @@ impl TokenEndpointBuilder {
                     mistakes.add("grant", "refresh_token without settings", change);
                 }
             }
-            if !self.grants.iter().any(|grant| grant.issues_refresh_tokens()) {
+            let issues = self.grants.iter().any(|grant| grant.issues_refresh_tokens());
+            if !issues && self.offered(AUTHORIZATION_CODE).is_none() {
                 let change = "also offer AuthorizationCodeGrant or a grant that issues refresh tokens, or leave refresh_token out";
                 mistakes.add("grant", "refresh_token, but no offered grant issues refresh tokens", change);
             }

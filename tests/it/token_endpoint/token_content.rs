@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 use tower_oauth::token_endpoint::{
     AuthorizationCodeGrant, Issuance, RefreshTokenGrant, SessionId, TokenContent, TokenEndpointBuilder, TokenError,
     TokenErrorKind,
@@ -21,8 +22,8 @@ use crate::support::API;
 fn with_content(make: impl Fn(&Issuance) -> Result<TokenContent, TokenError> + Send + Sync + 'static) -> World {
     World::with(|builder| {
         with_users(builder).customize_tokens(move |issuance| {
-            let made = make(&issuance);
-            async { made }
+            let content = make(&issuance);
+            async { content }
         })
     })
 }
@@ -106,8 +107,8 @@ async fn members_that_the_endpoint_sets_cannot_be_set() {
 
 #[tokio::test]
 async fn the_cause_in_the_error_names_the_member() {
-    use tower::ServiceExt as _;
-    let mistakes: [(fn() -> TokenContent, &str); 4] = [
+    type Make = fn() -> TokenContent;
+    let mistakes: [(Make, &str); 4] = [
         (|| TokenContent::new().claim("cnf", 1), "the claim \"cnf\""),
         (|| TokenContent::new().response_parameter("scope", "all"), "the response parameter \"scope\""),
         (|| TokenContent::new().claims(["no object"]), "not an object"),
