@@ -7,6 +7,7 @@ mod clients;
 mod codes;
 mod compatibility;
 mod configuration;
+mod cors;
 #[cfg(feature = "metrics")]
 mod events;
 mod faulty_store;
@@ -40,6 +41,7 @@ mod stores_redis_cluster;
 #[cfg(feature = "redis")]
 mod stores_redis_mistakes;
 mod tokens;
+mod without_pkce;
 
 use std::time::Duration;
 
