@@ -57,6 +57,11 @@ fn refuse(error: AuthorizationError) -> Response {
     pages::refusal(error.into_response().status(), &reason)
 }
 
+/// Responds to `OPTIONS`. No page of another origin may read a response of this endpoint (RFC 9700 §2.6).
+pub(crate) async fn options() -> Response {
+    (StatusCode::NO_CONTENT, [(header::ALLOW, "GET, HEAD, POST, OPTIONS")]).into_response()
+}
+
 /// Shows the form, or redirects an error to the client.
 pub(crate) async fn show(
     State(host): State<Host>,

@@ -14,6 +14,7 @@
 //! | `STORE` | `memory` (default), or a `redis://` or `rediss://` URL or `redis-cluster://host:port,host:port` (`--features redis`), or a `postgres://` or `postgresql://` URL (`--features postgres`). With a URL, several instances can serve one issuer. |
 //! | `STORE_POOLER` | `transaction`: a pooler in transaction mode is between the program and PostgreSQL. |
 //! | `JSON` | `on`: request bodies may be `application/json` too, an object of strings. Default: forms only. |
+//! | `ALLOW_ORIGINS` | Origins of single-page apps, such as `https://app.example.com`, separated by commas, or `*` for every origin: their pages may call the token and revocation endpoints (CORS). Default: none. Every page may read metadata and keys. |
 //! | `SIGNING_ALG` | `ES256` (default), `RS256`, `PS256` or `EdDSA`. |
 //! | `SIGNING_KEY` | PEM file, created if it is missing. Default: a new key for each run with `STORE=memory`, else a file beside `CLIENTS`. |
 //! | `SIGNING_KEYS` | Instead of `SIGNING_KEY`, a folder with PEM files, whose names end in `.pem`. The last one by name is the newest. On SIGHUP the program adds the files that are new, and signs with the newest an hour later. Files that are removed are used until the program starts again. |
@@ -78,7 +79,8 @@ async fn main() -> io::Result<()> {
     if let Some(folder) = key_folder {
         folder.watch(endpoint.clone())?;
     }
-    let page = Router::new().route(&page_path, get(authorize::show).post(authorize::submit));
+    let page =
+        Router::new().route(&page_path, get(authorize::show).post(authorize::submit).options(authorize::options));
     let page = page.route("/healthz", get(health)).with_state(host);
     let app = page.layer(middleware::from_fn(pages::add_security_headers)).fallback_service(endpoint);
     println!("authorization server at {summary}");

@@ -52,6 +52,7 @@ pub(crate) async fn read() -> Result<Settings, Mistakes> {
     // A placeholder for each wrong setting, so that the other settings are checked too.
     let clients = Clients::new(if mistakes.is_empty() { clients } else { Vec::new() });
     let clients = mistakes.check(|_| "CLIENTS", clients);
+    let origins = mistakes.optional(ALLOW_ORIGINS);
     let json = read_switch("JSON", &mut mistakes);
     let csrf = keys.as_ref().map(|keys| Csrf::new(&keys.secret, &issuer));
     let page = format!("{}/authorize", issuer.trim_end_matches('/'));
@@ -65,9 +66,14 @@ pub(crate) async fn read() -> Result<Settings, Mistakes> {
         // Many clients look for the metadata only at this address.
         let builder = store.add_to(builder).scopes_supported(scopes).metadata_at_openid_configuration();
         let builder = if json { builder.accept_json() } else { builder };
+        let builder = match origins.as_deref() {
+            Some("*") => builder.allow_any_origin(),
+            Some(origins) => builder.allow_origins(origins.split(',').map(str::trim)),
+            None => builder,
+        };
         let builder = builder.grant(ClientCredentialsGrant::new()).grant(AuthorizationCodeGrant::new(page));
         let endpoint = builder.grant(RefreshTokenGrant::new()).build();
-        mistakes.check(|_| "ISSUER", endpoint)
+        mistakes.check(|setting| if setting == "allow_origins" { ALLOW_ORIGINS } else { "ISSUER" }, endpoint)
     });
     match (listener, endpoint, csrf) {
         (Some(listener), Some(endpoint), Some(csrf)) if mistakes.is_empty() => {
@@ -152,4 +158,5 @@ fn read_signing_keys(mistakes: &mut Mistakes, store: &Store, clients: Option<&st
     (algorithm, keys)
 }
 
+const ALLOW_ORIGINS: &str = "ALLOW_ORIGINS";
 const ALGORITHMS: [Algorithm; 4] = [Algorithm::ES256, Algorithm::RS256, Algorithm::PS256, Algorithm::EdDSA];

@@ -19,7 +19,7 @@ use super::{
     },
     events::{Event, Observers},
     grant::{ErasedGrant, Grant, RefreshTokenGrant},
-    http::{error::TokenError, metadata::ServerMetadata, request::Bodies},
+    http::{cors::Cors, error::TokenError, metadata::ServerMetadata, request::Bodies},
     services::Services,
     signer::{MAX_LIFETIME, Signer, SigningKeys},
     store::{ErasedStore, MemoryStore, Store, WatchedStore},
@@ -43,6 +43,7 @@ pub struct TokenEndpointBuilder {
     clock: Box<dyn Clock>,
     grants: Vec<Box<dyn ErasedGrant>>,
     bodies: Bodies,
+    pub(super) cors: Cors,
     lifetime: Duration,
     prepublication: Duration,
     /// Maximum number of failed authentications, and the window in which they are counted.
@@ -52,6 +53,7 @@ pub struct TokenEndpointBuilder {
     customize: Option<Customize>,
     assertion_audiences: Vec<String>,
     openid_configuration: OpenIdConfiguration,
+    published_page: Option<String>,
     observers: Observers,
 }
 
@@ -65,6 +67,7 @@ impl TokenEndpointBuilder {
             clock: Box::new(SystemClock::new()),
             grants: Vec::new(),
             bodies: Bodies::Form,
+            cors: Cors::default(),
             lifetime: Duration::from_secs(15 * 60),
             prepublication: Duration::from_secs(3600),
             max_failures: (10, Duration::from_secs(60)),
@@ -73,6 +76,7 @@ impl TokenEndpointBuilder {
             customize: None,
             assertion_audiences: Vec::new(),
             openid_configuration: OpenIdConfiguration::NotFound,
+            published_page: None,
             observers: Observers::default(),
         }
     }
@@ -162,6 +166,16 @@ impl TokenEndpointBuilder {
         Self { openid_configuration: OpenIdConfiguration::Metadata, ..self }
     }
 
+    /// `authorization_endpoint` of the metadata, for an issuer without [`AuthorizationCodeGrant`](super::AuthorizationCodeGrant),
+    /// whose own page is published otherwise. Default: none. RFC 8414 §2 requires none without a grant that uses it, but many
+    /// clients don't read metadata that lack it, also if they use only `client_credentials`.
+    ///
+    /// The URL has the same rules as that of the grant. `response_types_supported` stays empty, and
+    /// [`authorize`](super::TokenEndpoint::authorize) refuses every request there.
+    pub fn publish_authorization_endpoint(self, url: impl Into<String>) -> Self {
+        Self { published_page: Some(url.into()), ..self }
+    }
+
     /// Calls `observer` with every [`Event`], for instance for an audit trail. It may be called several times. Default: only log
     /// events (feature `tracing`) and metrics (feature `metrics`).
     ///
@@ -210,7 +224,8 @@ impl TokenEndpointBuilder {
     /// twice; a grant without its settings;
     /// `refresh_token` without a grant that issues refresh tokens; an idle lifetime of refresh tokens of 0, or longer than the absolute one;
     /// a lifetime of access tokens of 0, or longer than a day; a key prepublication longer than 366 days; a maximum of 0
-    /// failed authentications, or a window of 0 or longer than 366 days; an invalid scope name. Or the system provides no
+    /// failed authentications, or a window of 0 or longer than 366 days; an invalid scope name; an allowed origin in another form
+    /// than browsers send it; a published authorization endpoint beside `authorization_code`. Or the system provides no
     /// random bytes.
     pub fn build(self) -> Result<TokenEndpoint, ConfigError> {
         self.check()?;
@@ -218,8 +233,9 @@ impl TokenEndpointBuilder {
         let authorization_endpoint = self.authorization_endpoint().map(str::to_owned);
         let refresh = self.offered(REFRESH_TOKEN).and_then(ErasedGrant::refresh_token_settings).copied();
         let grants = self.grants.iter().map(|grant| grant.grant_type().to_owned());
-        let metadata =
-            ServerMetadata::new(&self.issuer, &base, authorization_endpoint.as_deref(), &self.scopes_supported, grants);
+        let page = authorization_endpoint.as_deref();
+        let published = self.published_page.as_deref();
+        let metadata = ServerMetadata::new(&self.issuer, &base, page, published, &self.scopes_supported, grants);
         let metadata = metadata.with_client_documents(self.registry.reads_client_documents());
         let metadata = Bytes::from(serde_json::to_vec(&metadata).unwrap_or_default());
         let mut audiences = self.assertion_audiences;
@@ -246,6 +262,7 @@ impl TokenEndpointBuilder {
                 signer: Signer::new(self.keys, self.prepublication),
                 grants: self.grants,
                 bodies: self.bodies,
+                cors: self.cors,
                 lifetime: self.lifetime,
                 customize: self.customize,
                 metadata,
@@ -276,6 +293,14 @@ impl TokenEndpointBuilder {
         if !self.scopes_supported.iter().all(|name| is_scope_name(name)) {
             let change = "use printable ASCII without space, quote and backslash (RFC 6749 §3.3)";
             mistakes.add("scopes_supported", "a name is not a scope name", change);
+        }
+        self.cors.check(&mut mistakes);
+        if let Some(url) = &self.published_page {
+            mistakes.check(check_url("publish_authorization_endpoint", url, PlainHttp::Loopback));
+            if self.offered(AUTHORIZATION_CODE).is_some() {
+                let change = "remove it: AuthorizationCodeGrant has the URL of the page";
+                mistakes.add("publish_authorization_endpoint", "authorization_code is offered", change);
+            }
         }
         mistakes.finish()
     }

@@ -36,8 +36,8 @@
 //! ```
 //!
 //! The endpoint compares the whole path of a request. Mount it as a fallback, or at each of [`TokenEndpoint::paths`]. To nest
-//! it, which removes a part of the path, use [`TokenEndpoint::nested`]. TLS, CORS (for pages of other origins, RFC 9700 §2.6) and load
-//! limits are layers of the application.
+//! it, which removes a part of the path, use [`TokenEndpoint::nested`]. TLS and load limits are layers of the application.
+//! CORS is built in: [`TokenEndpointBuilder::allow_origins`].
 //!
 //! A [`Store`] stores codes and tokens. Default: [`MemoryStore`]. Use `RedisStore` (feature `redis`) or `PostgresStore`
 //! (feature `postgres`) for several instances of one issuer, and to keep tokens across restarts. Each instance
@@ -58,6 +58,7 @@ mod events;
 mod grant;
 mod http;
 mod keys;
+mod origins;
 mod record;
 mod services;
 mod sessions;

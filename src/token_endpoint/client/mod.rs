@@ -18,7 +18,7 @@ use std::{fmt, time::Duration};
 use self::{builder::ClientBuilder, secret::ClientSecret};
 use super::http::{
     error::{TokenError, TokenErrorKind},
-    redirect::{LocalhostPort, matching_redirect_uri},
+    redirect::{LocalhostPort, has_origin, matching_redirect_uri},
 };
 use crate::{keys::KeySet, scope::is_scope_name};
 
@@ -186,6 +186,11 @@ impl Client {
     /// The requested URI is not registered, or none is requested and several are registered. The error is a text for the user.
     pub(crate) fn redirect_uri<'u>(&'u self, requested: Option<&'u str>) -> Result<&'u str, &'static str> {
         matching_redirect_uri(&self.redirect_uris, requested, self.localhost_port)
+    }
+
+    /// True if the origin is that of a redirect URI of the client.
+    pub(crate) fn has_redirect_origin(&self, origin: &str) -> bool {
+        has_origin(&self.redirect_uris, origin, self.localhost_port)
     }
 
     /// Returns the scopes to grant (RFC 6749 §3.3): the requested scopes, or the default scopes if none are requested.

@@ -31,6 +31,7 @@ use super::{
     events::Event,
     grant::{ErasedGrant, RefreshTokenGrant},
     http::{
+        cors::{Cors, Page, Readers},
         error::{TokenError, TokenErrorKind},
         request::{Bodies, Parameters},
         response::{ResponseBody, cacheable_json, empty},
@@ -50,6 +51,7 @@ pub(crate) struct ServerState {
     pub(crate) signer: Signer,
     pub(crate) grants: Vec<Box<dyn ErasedGrant>>,
     pub(crate) bodies: Bodies,
+    pub(crate) cors: Cors,
     /// Lifetime of access tokens, unless the client has its own.
     pub(crate) lifetime: Duration,
     /// The application's hook for the content of tokens.
@@ -106,10 +108,16 @@ impl ServerState {
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
         let Some(endpoint) = self.find(parts.uri.path(), mount) else { return empty(StatusCode::NOT_FOUND) };
-        if !endpoint.allows(&parts.method) {
-            return endpoint.refuse_method();
+        let mut page = self.cors.page(endpoint.readers(), &parts.headers);
+        if parts.method == Method::OPTIONS {
+            return page.respond_to_options(endpoint.allow());
         }
-        self.handle(endpoint, &parts, body).await.unwrap_or_else(TokenError::into_response)
+        let response = if endpoint.allows(&parts.method) {
+            self.handle(endpoint, &parts, body, &mut page).await.unwrap_or_else(TokenError::into_response)
+        } else {
+            endpoint.refuse_method()
+        };
+        page.add_to(response)
     }
 
     fn find(&self, path: &str, mount: Mount) -> Option<Endpoint> {
@@ -125,7 +133,13 @@ impl ServerState {
         }
     }
 
-    async fn handle<B>(&self, endpoint: Endpoint, parts: &Parts, body: B) -> Result<Response<ResponseBody>, TokenError>
+    async fn handle<B>(
+        &self,
+        endpoint: Endpoint,
+        parts: &Parts,
+        body: B,
+        page: &mut Page<'_>,
+    ) -> Result<Response<ResponseBody>, TokenError>
     where
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
@@ -134,6 +148,7 @@ impl ServerState {
                 let request = self.client_request(parts, body).await.inspect_err(|error| {
                     self.services.emit(&Event::refused(error));
                 })?;
+                page.set_client(&request.client);
                 let answer = match endpoint {
                     Endpoint::Introspect => self.introspect(&request).await,
                     Endpoint::Revoke => self.revoke(&request).await,
@@ -218,17 +233,33 @@ impl Endpoint {
         }
     }
 
+    /// Returns `Allow` (RFC 9110 §10.2.1).
+    fn allow(self) -> &'static str {
+        match self {
+            Self::Token | Self::Introspect | Self::Revoke => "POST, OPTIONS",
+            Self::Jwks | Self::Metadata => "GET, HEAD, OPTIONS",
+        }
+    }
+
+    /// Returns which web pages may read its responses.
+    fn readers(self) -> Readers {
+        match self {
+            Self::Jwks | Self::Metadata => Readers::All,
+            Self::Token | Self::Revoke => Readers::Clients,
+            Self::Introspect => Readers::Apis,
+        }
+    }
+
     /// Responds to a method that the endpoint doesn't allow.
     fn refuse_method(self) -> Response<ResponseBody> {
-        let (mut response, allow) = match self {
+        let mut response = match self {
             // RFC 6749 §5.2: the request is malformed.
             Self::Token | Self::Introspect | Self::Revoke => {
-                let error = TokenError::new(TokenErrorKind::InvalidRequest, "The request method must be POST");
-                (error.into_response(), "POST")
+                TokenError::new(TokenErrorKind::InvalidRequest, "The request method must be POST").into_response()
             }
-            Self::Jwks | Self::Metadata => (empty(StatusCode::METHOD_NOT_ALLOWED), "GET, HEAD"),
+            Self::Jwks | Self::Metadata => empty(StatusCode::METHOD_NOT_ALLOWED),
         };
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(self.allow()));
         response
     }
 }

@@ -112,7 +112,11 @@ fn check_binding(record: &SessionRecord, verifier: Option<&str>, redirect_uri: O
         // RFC 6749 §4.1.3: required if the authorization request had it, and identical.
         None => redirect_uri == record.redirect_uri.as_deref(),
     };
-    if is_redirect_uri { Ok(()) } else { Err(invalid("the redirect_uri is not that of the authorization request")) }
+    if is_redirect_uri {
+        Ok(())
+    } else {
+        Err(invalid("the redirect_uri differs from that of the authorization request"))
+    }
 }
 
 /// Returns the audience of the token: one that the user approved (RFC 8707 §2.2) and that the client still may have.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::jws::Algorithm;
 
-/// The metadata (§2, and RFC 9207 §3). An empty list is left out (§3.2).
+/// The metadata (§2, and RFC 9207 §3). An empty list is left out (§3.2), except `response_types_supported`, which §2 requires.
 #[derive(Serialize)]
 pub(crate) struct ServerMetadata {
     issuer: String,
@@ -16,7 +16,6 @@ pub(crate) struct ServerMetadata {
     jwks_uri: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     scopes_supported: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     response_types_supported: Vec<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     response_modes_supported: Vec<&'static str>,
@@ -40,11 +39,12 @@ pub(crate) struct ServerMetadata {
 
 impl ServerMetadata {
     /// Returns the metadata. `base` is the issuer without a slash at its end. `authorization_endpoint` is the URL of the
-    /// application's own page, if codes are offered.
+    /// application's own page, if codes are offered; `published` is one to publish if they aren't.
     pub(crate) fn new(
         issuer: &str,
         base: &str,
         authorization_endpoint: Option<&str>,
+        published: Option<&str>,
         scopes: &[String],
         grants: impl Iterator<Item = String>,
     ) -> Self {
@@ -56,7 +56,7 @@ impl ServerMetadata {
         all_methods.extend(if_code("none"));
         Self {
             issuer: issuer.to_owned(),
-            authorization_endpoint: authorization_endpoint.map(str::to_owned),
+            authorization_endpoint: authorization_endpoint.or(published).map(str::to_owned),
             token_endpoint: format!("{base}/token"),
             jwks_uri: format!("{base}/jwks.json"),
             scopes_supported: scopes.to_vec(),

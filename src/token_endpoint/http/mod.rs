@@ -2,6 +2,7 @@
 //!
 //! *In*: a request. *Out*: its parameters; later a response, a redirect or an error.
 
+pub(crate) mod cors;
 pub(crate) mod error;
 pub(crate) mod metadata;
 pub(crate) mod redirect;

@@ -6,6 +6,8 @@
 
 use http::{HeaderValue, Response, StatusCode, Uri, header, uri::Authority};
 
+use url::Url;
+
 use super::response::{ResponseBody, empty};
 
 /// Whether the port of a registered redirect URI with the host `localhost` may vary in requests.
@@ -102,6 +104,15 @@ pub(crate) fn matching_redirect_uri<'u>(
         return Ok(requested);
     }
     Err(if matches(LocalhostPort::Any) { LOCALHOST_PORT_IS_FIXED } else { NOT_REGISTERED })
+}
+
+/// True for the origin of a registered redirect URI, as browsers send it (RFC 6454 §6.2). The ports of loopback addresses vary
+/// as those of redirect URIs do.
+pub(crate) fn has_origin(registered: &[String], origin: &str, localhost: LocalhostPort) -> bool {
+    let origins = registered.iter().filter_map(|uri| Some(Url::parse(uri).ok()?.origin()));
+    // A private scheme has no origin.
+    let mut origins = origins.filter(url::Origin::is_tuple).map(|own| own.ascii_serialization());
+    origins.any(|own| own == origin || differs_only_in_port(&own, origin, localhost))
 }
 
 /// Redirects the browser with these parameters. The status is 303: 307 would forward the user's password (RFC 9700 §4.12).

@@ -2,6 +2,7 @@
 
 mod commands;
 mod page;
+mod settings;
 mod signing_keys;
 
 use std::{

@@ -48,14 +48,14 @@ async fn every_wrong_file_is_named_at_the_start() {
     let keys = folder.keys();
     let settings = [("SIGNING_KEYS", keys.to_str().unwrap())];
     let Some((status, _, text)) = run(&folder, &settings, &[]).await else { return };
-    assert!(status == 1 && text.contains("SIGNING_KEYS: ") && text.contains("there is no file"), "{text}");
+    assert!(status == 2 && text.contains("SIGNING_KEYS: ") && text.contains("there is no file"), "{text}");
 
     let pem = folder.add_key("1.pem");
     write_private(&keys.join("2.pem"), &pem);
     write_private(&keys.join("3.pem"), "no key");
     write_private(&keys.join(".hidden"), "no key");
     let (status, _, text) = run(&folder, &settings, &[]).await.unwrap();
-    assert_eq!(status, 1);
+    assert_eq!(status, 2);
     assert!(text.contains("\"2.pem\" has the same key as \"1.pem\"") && text.contains("3.pem: "), "{text}");
     assert!(!text.contains("hidden"), "{text}");
 
@@ -76,7 +76,7 @@ async fn a_key_that_other_users_can_read_is_a_mistake() {
     fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
     let keys = folder.keys();
     let Some((status, _, text)) = run(&folder, &[("SIGNING_KEYS", keys.to_str().unwrap())], &[]).await else { return };
-    assert!(status == 1 && text.contains("1.pem: other users may read it"), "{text}");
+    assert!(status == 2 && text.contains("1.pem: other users may read it"), "{text}");
 }
 
 #[tokio::test]
@@ -87,5 +87,5 @@ async fn a_file_and_a_folder_of_keys_together_are_a_mistake() {
     let file = keys.join("1.pem");
     let settings = [("SIGNING_KEYS", keys.to_str().unwrap()), ("SIGNING_KEY", file.to_str().unwrap())];
     let Some((status, _, text)) = run(&folder, &settings, &[]).await else { return };
-    assert!(status == 1 && text.contains("SIGNING_KEYS: SIGNING_KEY is set as well"), "{text}");
+    assert!(status == 2 && text.contains("SIGNING_KEYS: SIGNING_KEY is set as well"), "{text}");
 }

@@ -146,7 +146,7 @@ async fn pkce_binds_the_code_to_the_client_that_requested_it() {
         .await
         .is_error(400, "invalid_request");
     world.redeem(&code, &[]).await.is_ok();
-    // There are no codes without a challenge, so a verifier always has one.
+    // A client can't leave the challenge out, unless it is so configured.
     assert!(world.ask(&[("code_challenge", ""), ("code_challenge_method", "")]).await.is_err());
     assert!(
         world

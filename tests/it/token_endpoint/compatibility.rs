@@ -235,7 +235,7 @@ async fn the_metadata_is_at_the_address_of_openid_connect_only_if_configured() {
             assert_eq!((answer.status(), &answer.plain.body), (200, &document.plain.body), "{path}");
             assert_eq!(answer.header("content-type"), Some("application/json"));
             let posted = on.post(path, "", &[]).await;
-            assert_eq!((posted.status(), posted.header("allow")), (405, Some("GET, HEAD")));
+            assert_eq!((posted.status(), posted.header("allow")), (405, Some("GET, HEAD, OPTIONS")));
             assert_eq!(off.get(path).await.status(), 404, "{path}");
         }
     }

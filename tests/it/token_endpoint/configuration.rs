@@ -9,10 +9,10 @@ use tower::ServiceExt as _;
 use tower_oauth::{
     error::ConfigMistake,
     keys::{Algorithm, PrivateKey},
-    token_endpoint::{ClientCredentialsGrant, Clients, SigningKeys, TokenEndpoint},
+    token_endpoint::{AuthorizationCodeGrant, ClientCredentialsGrant, Clients, SigningKeys, TokenEndpoint},
 };
 
-use super::{ISSUER, World, machine};
+use super::{AUTHORIZE, CB, ISSUER, World, machine};
 
 #[tokio::test]
 async fn the_metadata_is_correct_and_omits_what_is_not_offered() {
@@ -29,6 +29,7 @@ async fn the_metadata_is_correct_and_omits_what_is_not_offered() {
             "token_endpoint": "https://as.test/token",
             "jwks_uri": "https://as.test/jwks.json",
             "scopes_supported": ["orders:read"],
+            "response_types_supported": [], // RFC 8414 §2 requires it
             "grant_types_supported": ["client_credentials"],
             "token_endpoint_auth_methods_supported": methods,
             "token_endpoint_auth_signing_alg_values_supported": algorithms,
@@ -41,6 +42,29 @@ async fn the_metadata_is_correct_and_omits_what_is_not_offered() {
         })
     );
     assert!(!answer.plain.body.contains("none"), "RFC 8414 §2: no alg none");
+}
+
+#[tokio::test]
+async fn an_issuer_without_codes_may_publish_an_authorization_endpoint_which_refuses_every_request() {
+    let path = "/.well-known/oauth-authorization-server";
+    let plain = World::new().get(path).await.json;
+    let world = World::with(|builder| builder.publish_authorization_endpoint(AUTHORIZE));
+    let mut published = world.get(path).await.json;
+    assert_eq!(published.as_object_mut().unwrap().remove("authorization_endpoint"), Some(AUTHORIZE.into()));
+    assert_eq!(published, plain, "nothing else differs");
+    let error = world.ask(&[]).await.unwrap_err();
+    assert_eq!((error.code(), error.redirect_uri()), ("unsupported_response_type", Some(CB)));
+    assert_eq!(world.ask(&[("client_id", "reports")]).await.unwrap_err().redirect_uri(), None);
+
+    let key = || PrivateKey::generate(Algorithm::ES256).unwrap();
+    let builder =
+        || TokenEndpoint::builder(ISSUER, key(), Clients::new([]).unwrap()).grant(ClientCredentialsGrant::new());
+    let both = builder().grant(AuthorizationCodeGrant::new(AUTHORIZE)).publish_authorization_endpoint(AUTHORIZE);
+    for wrong in [both, builder().publish_authorization_endpoint("http://as.test/authorize")] {
+        let error = wrong.build().unwrap_err();
+        let settings: Vec<_> = error.mistakes().iter().map(ConfigMistake::setting).collect();
+        assert_eq!(settings, ["publish_authorization_endpoint"]);
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod clients;
 mod codes;
 mod compatibility;
 mod configuration;
+mod cors;
 mod endpoint_verifier;
 #[cfg(feature = "metrics")]
 mod events;
@@ -43,6 +44,7 @@ mod stores_redis_cluster;
 mod stores_redis_mistakes;
 mod token_content;
 mod tokens;
+mod without_pkce;
 
 use std::time::Duration;
 

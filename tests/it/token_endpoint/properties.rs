@@ -168,9 +168,9 @@ fn any_id_and_secret_are_read_from_basic_and_from_a_body_in_any_encoding() {
         post(&basic(&id, &secret), &[cc]).is_ok();
         let form = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
         post(&raw_basic(format!("{}:{}", form(&id), form(&secret))), &[cc]).is_ok();
-        // Without escapes, if that does not change the text.
+        // Without escapes, if that does not change the id. The secret is also read as it stands.
         let plain = |text: &str| !text.contains(['%', '+']);
-        if plain(&id) && plain(&secret) && !id.contains(':') {
+        if plain(&id) && !id.contains(':') {
             post(&raw_basic(format!("{id}:{secret}")), &[cc]).is_ok();
         }
         post("", &[cc, ("client_id", &id), ("client_secret", &secret)]).is_ok();
@@ -181,7 +181,7 @@ fn any_id_and_secret_are_read_from_basic_and_from_a_body_in_any_encoding() {
             let request = Request::post("/token").header("content-type", content_type).body(Body::from(body)).unwrap();
             runtime.block_on(world.send(request)).is_ok();
         }
-        if other != secret {
+        if other != secret && super::escape(&other) != secret {
             let status = post(&basic(&id, &other), &[cc]).status();
             prop_assert_eq!(status, 401);
             prop_assert_eq!(
@@ -440,9 +440,7 @@ fn a_code_is_redeemed_only_with_the_verifier_of_its_challenge() {
         let response = runtime.block_on(request.approve("ada", ["orders:read"])).map(Body::new);
         let code = super::sent(&response).swap_remove(0).1;
         let answer = runtime.block_on(world.redeem(&code, &[("code_verifier", &verifier)]));
-        let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        let is_verifier = (43..=128).contains(&verifier.len()) && verifier.bytes().all(unreserved);
-        if is_verifier && s256(&verifier) == challenge {
+        if (43..=128).contains(&verifier.len()) && s256(&verifier) == challenge {
             answer.is_ok();
         } else {
             answer.is_error(400, "invalid_grant");
