@@ -77,7 +77,8 @@ async fn no_spelling_of_a_special_use_address_is_connected_to() {
         let id = format!("https://{host}:{port}/c");
         let begun = Instant::now();
         let text = documents.ask(&id).await.unwrap_err();
-        assert_eq!(text, UNKNOWN, "{id}");
+        // Not every resolver knows this name.
+        assert!(text == UNKNOWN || host == "localhost.", "{id}: {text}");
         assert!(begun.elapsed() < Duration::from_secs(2), "{id} was connected to");
     }
     assert_eq!(documents.server.connections(), 0);
