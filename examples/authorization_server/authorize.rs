@@ -39,10 +39,11 @@ impl Host {
         problem: Option<(&Problem, &str)>,
     ) -> Response {
         let id = request.client_id();
+        let name = self.names.get(id).map_or(id, String::as_str);
         let Ok((csrf, cookie)) = self.csrf.for_form(headers, uri.query().unwrap_or_default()) else {
             return StatusCode::SERVICE_UNAVAILABLE.into_response(); // the system has no random bytes
         };
-        let mut response = pages::consent(request, self.names.get(id).map_or(id, String::as_str), &csrf, problem);
+        let mut response = pages::consent(request, request.client_name().unwrap_or(name), &csrf, problem);
         response.headers_mut().extend(cookie.map(|cookie| (header::SET_COOKIE, cookie)));
         response
     }

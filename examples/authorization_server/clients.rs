@@ -45,6 +45,8 @@ pub(crate) struct Registered {
     pub(crate) names: HashMap<String, String>,
     /// The scopes of all clients.
     pub(crate) scopes: Vec<String>,
+    /// The audiences of all clients, each with its first format.
+    pub(crate) audiences: Vec<(String, TokenFormat)>,
 }
 
 /// Reads the file. Adds each mistake with its position in the file. Never quotes a value that may be a secret.
@@ -82,6 +84,25 @@ pub(crate) fn read(path: &str, mistakes: &mut Mistakes) -> Registered {
     registered
 }
 
+/// Reads audiences as the member of the file has them.
+pub(crate) fn read_audiences(text: &str, mistakes: &mut Mistakes) -> Vec<(String, TokenFormat)> {
+    let Ok(Members(members)) = serde_json::from_str(text) else {
+        mistakes.add("CLIENT_DOCUMENT_AUDIENCES", "it is not an object from URLs to \"jwt\" or \"opaque\"");
+        return Vec::new();
+    };
+    let formats = members.into_iter().map(|(audience, format)| (audience, serde_json::from_str(format.get()).ok()));
+    let mut audiences = Vec::new();
+    for (audience, format) in formats {
+        match format {
+            Some("jwt") => audiences.push((audience, TokenFormat::Jwt)),
+            Some("opaque") => audiences.push((audience, TokenFormat::Opaque)),
+            _ => mistakes
+                .add("CLIENT_DOCUMENT_AUDIENCES", format_args!("{audience:?} is neither \"jwt\" nor \"opaque\"")),
+        }
+    }
+    audiences
+}
+
 /// Reads one client of the file. Adds each mistake with the client's index.
 struct ClientReader<'p> {
     path: &'p str,
@@ -116,6 +137,9 @@ impl ClientReader<'_> {
             builder = builder.grant_less_than_asked();
         }
         for (audience, format) in self.audiences(get("audiences")) {
+            if registered.audiences.iter().all(|(other, _)| *other != audience) {
+                registered.audiences.push((audience.clone(), format));
+            }
             builder = builder.audience(audience, format);
         }
         if self.flag("introspect", &get) {

@@ -18,6 +18,11 @@
 //! | `SIGNING_ALG` | `ES256` (default), `RS256`, `PS256` or `EdDSA`. |
 //! | `SIGNING_KEY` | PEM file, created if it is missing. Default: a new key for each run with `STORE=memory`, else a file beside `CLIENTS`. |
 //! | `SIGNING_KEYS` | Instead of `SIGNING_KEY`, a folder with PEM files, whose names end in `.pem`. The last one by name is the newest. On SIGHUP the program adds the files that are new, and signs with the newest an hour later. Files that are removed are used until the program starts again. |
+//! | `CLIENT_DOCUMENT_HOSTS` | Hosts, separated by commas, or `*`. A client id that is an https URL on one of them is fetched as a Client ID Metadata Document. Default: none. |
+//! | `CLIENT_DOCUMENT_SCOPE` | The scopes of such clients, separated by spaces. Default: all scopes in `CLIENTS`. |
+//! | `CLIENT_DOCUMENT_AUDIENCES` | Their APIs, as the member `audiences` in `CLIENTS`. Default: all in `CLIENTS`. |
+//! | `CLIENT_DOCUMENT_CA` | PEM file with further certificate authorities for the documents. |
+//! | `CLIENT_DOCUMENT_LOOPBACK` | `1`: documents are also fetched from loopback addresses, for tests. |
 //! | `RUST_LOG` | Filter of the log, with the crate's own events. Default: `info`. |
 //!
 //! `GET /healthz` answers 200 while the store and the registry answer, otherwise 503.
@@ -50,6 +55,7 @@ mod authorize;
 mod clients;
 mod command;
 mod csrf;
+mod documents;
 #[path = "../support/log.rs"]
 mod log;
 #[path = "../support/mistakes.rs"]

@@ -68,10 +68,11 @@ pub(crate) fn consent(
     let ([name, password], typed) = (focus, Escaped(typed));
     let scopes = list(request.scopes(), "nothing beyond knowing who you are");
     let to = Escaped(destination(request.redirect_uri()));
+    let origin = origin(request);
     let resources = list(request.resources(), "no service");
     let page = format!(
         r#"{HEAD}<title>{error}Log in for {client}</title><style>{STYLE}</style></head><body><main>
-<h1>{client} asks for access</h1>{alert}
+<h1><bdi>{client}</bdi> asks for access</h1>{alert}{origin}
 <h2>What it may do in your name</h2>{scopes}
 <h2>Where it may do so</h2>{resources}
 <form method="post"><h2>Log in to allow it</h2>
@@ -93,6 +94,21 @@ pub(crate) fn consent(
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     response
+}
+
+/// Returns what the page says about a client that chose its name itself: the host of its document, the only part that is
+/// verified, and a warning if any program on the user's machine could be the client.
+fn origin(request: &AuthorizationRequest) -> String {
+    let Some(host) = request.client_host().map(Escaped) else { return String::new() };
+    let warning = if request.redirect_is_loopback() {
+        r#"<p class="alert" role="note"><strong>Warning:</strong> The answer is sent to a program on this computer. This server
+cannot verify which program that is. Allow it only if you have just started to log in there.</p>"#
+    } else {
+        ""
+    };
+    format!(
+        r"<p>This app is registered nowhere. It describes itself at <strong>{host}</strong>; its name is not verified.</p>{warning}"
+    )
 }
 
 /// Returns the page for a request that is not redirected to a client.

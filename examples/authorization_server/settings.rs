@@ -6,15 +6,14 @@ use http::Uri;
 use tokio::net::TcpListener;
 use tower_oauth::{
     keys::{Algorithm, PrivateKey},
-    token_endpoint::{
-        AuthorizationCodeGrant, Client, ClientCredentialsGrant, Clients, RefreshTokenGrant, SigningKeys, TokenEndpoint,
-    },
+    token_endpoint::{AuthorizationCodeGrant, Client, ClientCredentialsGrant, Clients, RefreshTokenGrant, SigningKeys},
 };
 
 use crate::{
     authorize::Host,
     clients::{self, Registered},
     csrf::Csrf,
+    documents::{self, Documents},
     log::start_log,
     mistakes::Mistakes,
     signing_key,
@@ -41,9 +40,10 @@ pub(crate) async fn read() -> Result<Settings, Mistakes> {
     start_log(&mut mistakes);
     let (listener, address, issuer) = read_address(&mut mistakes).await;
     let file = mistakes.required("CLIENTS", "clients.json");
-    let Registered { clients, names, scopes } =
+    let Registered { clients, names, scopes, audiences } =
         file.as_deref().map(|file| clients::read(file, &mut mistakes)).unwrap_or_default();
     let users = read_users(&clients, &mut mistakes);
+    let documents = Documents::read(&scopes, &audiences, &mut mistakes);
     let store = Store::read(&mut mistakes).await;
     let (algorithm, keys) = read_signing_keys(&mut mistakes, &store, file.as_deref());
     let listening =
@@ -61,7 +61,9 @@ pub(crate) async fn read() -> Result<Settings, Mistakes> {
         Some(keys) => (Some(keys.signing), keys.folder),
         None => (PrivateKey::generate(Algorithm::ES256).ok().map(SigningKeys::new), None),
     };
-    let builder = keys.zip(clients).map(|(keys, clients)| TokenEndpoint::builder(issuer, keys, clients));
+    let builder = keys
+        .zip(clients)
+        .and_then(|(keys, clients)| documents::endpoint(issuer, keys, clients, documents.as_ref(), &mut mistakes));
     let endpoint = builder.and_then(|builder| {
         // Many clients look for the metadata only at this address.
         let builder = store.add_to(builder).scopes_supported(scopes).metadata_at_openid_configuration();

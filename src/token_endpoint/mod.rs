@@ -80,9 +80,9 @@ use ::http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use self::endpoints::{Mount, ServerState};
 #[cfg(feature = "http-client")]
 pub use self::client::documents::{ClientDocuments, ClientDocumentsBuilder};
+use self::endpoints::{Mount, ServerState};
 #[cfg(feature = "postgres")]
 pub use self::store::{PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]

@@ -11,6 +11,8 @@ mod authorization_server;
 mod backends;
 mod cached;
 mod claims;
+#[cfg(all(feature = "redis", feature = "http-client"))]
+mod client_documents;
 mod cross_site;
 mod discovery;
 mod dynamic_issuers;

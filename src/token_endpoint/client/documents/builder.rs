@@ -16,9 +16,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config_error::{ConfigError, MistakeCollector},
     fetch::{HttpClient, HttpClientBuilder},
-    token_endpoint::client::{
-        Client, ClientCredential, TokenFormat, builder::ClientBuilder, registry::ErasedRegistry,
-    },
+    token_endpoint::client::{Client, ClientCredential, TokenFormat, builder::ClientBuilder, registry::ErasedRegistry},
 };
 
 /// Builder for [`ClientDocuments`]. [`build`](Self::build) reports every mistake at once.
@@ -66,8 +64,9 @@ impl ClientDocumentsBuilder {
 
     /// Fetches documents from every host.
     ///
-    /// The cost: anyone can be a client, with any name, and ask users for an approval. And anyone can make this server send
-    /// requests to public addresses. The page must show [the host of the client](crate::token_endpoint::AuthorizationRequest::client_host).
+    /// The cost: every web site can be a client with a name of its own choice, ask users for an approval, and make this server
+    /// send requests to public addresses. The page must show
+    /// [the host of the client](crate::token_endpoint::AuthorizationRequest::client_host).
     pub fn danger_trust_any_host(self) -> Self {
         Self { any_host: true, ..self }
     }

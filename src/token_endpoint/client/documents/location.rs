@@ -131,8 +131,20 @@ mod tests {
             assert_eq!(trusted_host(entry).ok().as_deref(), Some(host));
         }
         for entry in [
-            "", " ", "*", "*.claude.ai", "https://claude.ai", "claude.ai:443", "claude.ai/", "a@b", "a b", "a?b", "a#b",
-            "claude.ai\n", "::1", "a%62",
+            "",
+            " ",
+            "*",
+            "*.claude.ai",
+            "https://claude.ai",
+            "claude.ai:443",
+            "claude.ai/",
+            "a@b",
+            "a b",
+            "a?b",
+            "a#b",
+            "claude.ai\n",
+            "::1",
+            "a%62",
         ] {
             assert!(trusted_host(entry).is_err(), "{entry:?}");
         }

@@ -1,0 +1,199 @@
+//! Attempts to make the server fetch what it must not, or to exhaust it (draft-ietf-oauth-client-id-metadata-document §8).
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::{Answer, Documents, UNKNOWN, document, server::DocumentServer};
+
+#[tokio::test]
+async fn a_host_that_is_not_trusted_is_neither_resolved_nor_fetched() {
+    let Some(documents) = Documents::new() else { return };
+    let port = documents.server.port();
+    documents.publish("/c", json!({}));
+    for id in [
+        format!("https://127.0.0.1:{port}/c"),
+        format!("https://localhost.:{port}/c"),
+        format!("https://sub.localhost:{port}/c"),
+        format!("https://localhost.evil.test:{port}/c"),
+        format!("https://evil.test:{port}/c?@localhost/"),
+        format!("https://localhost@127.0.0.1:{port}/c"),
+        format!("https://127.0.0.1:{port}\\@localhost/c"),
+        format!("http://localhost:{port}/c"),
+        format!("https://localhost:{port}"),
+        format!("https://localhost:{port}/c#x"),
+        format!("https://localhost:{port}/x/../c"),
+        format!("https://localhost:{port}/x/%2e%2e/c"),
+        format!("https://ada:pw@localhost:{port}/c"),
+        format!("https://localhost:{port}/{}", "c".repeat(1024)),
+    ] {
+        documents.assert_unknown(documents.ask(&id).await, &id);
+        documents.world.redeem("x", &[("client_id", &id)]).await.is_error(401, "invalid_client");
+    }
+    assert_eq!(documents.server.connections(), 0);
+}
+
+#[tokio::test]
+async fn no_spelling_of_a_special_use_address_is_connected_to() {
+    let Some(documents) = Documents::with(|builder| builder.danger_trust_any_host()) else { return };
+    let port = documents.server.port();
+    documents.publish("/c", json!({}));
+    for host in [
+        "localhost",
+        "LOCALHOST",
+        "localhost.",
+        "127.0.0.1",
+        "127.0.0.1.",
+        "127.1",
+        "127.0.1",
+        "2130706433",
+        "0x7f000001",
+        "0x7f.1",
+        "0177.0.0.1",
+        "017700000001",
+        "0.0.0.0",
+        "0",
+        "[::1]",
+        "[::]",
+        "[0:0:0:0:0:0:0:1]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[::127.0.0.1]",
+        "[64:ff9b::127.0.0.1]",
+        "[2002:7f00:1::]",
+        "169.254.169.254",
+        "[fd00:ec2::254]",
+        "[fe80::1]",
+        "10.0.0.1",
+        "192.168.0.1",
+        "172.16.0.1",
+        "100.64.0.1",
+        "224.0.0.1",
+        "255.255.255.255",
+        "192.0.2.1",
+        "[2001:db8::1]",
+    ] {
+        let id = format!("https://{host}:{port}/c");
+        let begun = Instant::now();
+        let text = documents.ask(&id).await.unwrap_err();
+        // Not every resolver knows this name.
+        assert!(text == UNKNOWN || host == "localhost.", "{id}: {text}");
+        assert!(begun.elapsed() < Duration::from_secs(2), "{id} was connected to");
+    }
+    assert_eq!(documents.server.connections(), 0);
+}
+
+#[tokio::test]
+async fn the_url_of_keys_has_the_same_limits_as_that_of_a_document() {
+    let Some(documents) = Documents::new() else { return };
+    let keys = tower_oauth::testing::MockIssuer::new("https://client.test").jwks();
+    let port = documents.server.port();
+    documents.server.answer("/keys", Answer::json(&keys));
+    documents.server.answer("/moved", Answer::new(302, "").header("location", "/keys"));
+    documents.server.answer("/large", Answer::new(200, format!("{}{}", keys, " ".repeat(6000))));
+    let urls = [
+        format!("https://127.0.0.1:{port}/keys"),
+        format!("http://localhost:{port}/keys"),
+        format!("https://localhost:{port}/x/../keys"),
+        documents.server.url("/moved"),
+        documents.server.url("/large"),
+    ];
+    for (index, url) in urls.into_iter().enumerate() {
+        let change = json!({"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": url});
+        let id = documents.publish(&format!("/{index}"), change);
+        documents.assert_unknown(documents.ask(&id).await, &url);
+    }
+}
+
+#[tokio::test]
+async fn no_redirect_is_followed() {
+    let (Some(documents), Some(target)) = (Documents::new(), DocumentServer::start()) else { return };
+    for status in [301, 302, 303, 307, 308] {
+        let path = format!("/{status}");
+        let id = documents.server.url(&path);
+        target.answer("/c", Answer::json(&document(&id, json!({}))));
+        let answer = Answer::json(&document(&id, json!({})));
+        let answer = Answer { status, ..answer }.header("location", target.url("/c"));
+        documents.server.answer(&path, answer);
+        documents.assert_unknown(documents.ask(&id).await, &path);
+    }
+    assert_eq!((documents.server.requests(), target.connections()), (5, 0));
+}
+
+#[tokio::test]
+async fn only_status_200_is_a_document() {
+    let Some(documents) = Documents::new() else { return };
+    for status in [201, 203, 206, 304, 400, 401, 403, 404, 410] {
+        let path = format!("/{status}");
+        let id = documents.server.url(&path);
+        documents.server.answer(&path, Answer { status, ..Answer::json(&document(&id, json!({}))) });
+        documents.assert_unknown(documents.ask(&id).await, &path);
+    }
+}
+
+#[tokio::test]
+async fn a_document_has_at_most_5_kib() {
+    let Some(documents) = Documents::new() else { return };
+    let padded = |id: &str, length: usize| {
+        let text = document(id, json!({})).to_string();
+        format!("{text}{}", " ".repeat(length - text.len()))
+    };
+    for (path, length, is_accepted) in [("/most", 5120, true), ("/more", 5121, false), ("/far", 10 << 20, false)] {
+        let id = documents.server.url(path);
+        documents.server.answer(path, Answer::new(200, padded(&id, length)));
+        assert_eq!(documents.ask(&id).await.is_ok(), is_accepted, "{path}");
+        // Without a length, in chunks.
+        let path = &format!("{path}-chunked");
+        let id = documents.server.url(path);
+        let text = padded(&id, length);
+        let chunks = format!("{length:x}\r\n{text}\r\n0\r\n\r\n");
+        documents.server.answer(path, Answer::new(200, chunks).header("transfer-encoding", "chunked"));
+        let asked = documents.ask(&id).await;
+        assert_eq!(asked.is_ok(), is_accepted, "{path}");
+        if !is_accepted {
+            documents.assert_unknown(asked, path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_document_is_refused() {
+    let Some(documents) = Documents::new() else { return };
+    let id = documents.server.url("/c");
+    let answer = Answer::json(&document(&id, json!({}))).header("content-encoding", "gzip");
+    documents.server.answer("/c", answer);
+    documents.assert_unknown(documents.ask(&id).await, "gzip");
+}
+
+#[tokio::test]
+async fn a_slow_document_ends_after_three_seconds() {
+    let Some(documents) = Documents::new() else { return };
+    let id = documents.server.url("/c");
+    let answer = Answer::json(&document(&id, json!({})));
+    documents.server.answer("/c", Answer { hangs: true, ..answer });
+    let begun = Instant::now();
+    documents.world.redeem("x", &[("client_id", &id)]).await.is_error(503, "temporarily_unavailable");
+    let time = begun.elapsed();
+    assert!(time >= Duration::from_secs(2) && time < Duration::from_secs(5), "{time:?}");
+}
+
+#[tokio::test]
+async fn a_flood_of_ids_causes_at_most_16_fetches_at_once() {
+    let Some(documents) = Documents::new() else { return };
+    let ids: Vec<_> = (0..64)
+        .map(|index| {
+            let path = format!("/{index}");
+            let id = documents.server.url(&path);
+            let answer = Answer::json(&document(&id, json!({})));
+            documents.server.answer(&path, Answer { delay: Duration::from_millis(50), ..answer });
+            id
+        })
+        .collect();
+    for asked in join_all(ids.iter().map(|id| documents.ask(id))).await {
+        asked.unwrap();
+    }
+    let most = documents.server.most_open();
+    assert!((2..=16).contains(&most), "{most}");
+    assert_eq!(documents.server.requests(), 64);
+}

@@ -1,0 +1,161 @@
+//! When documents are fetched again, by a clock that the test moves.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use futures_util::future::join_all;
+use serde_json::json;
+use tower_oauth::{keys::Algorithm, testing::MockIssuer};
+
+use super::{Answer, CB, Documents, JWT_BEARER, assertion, document};
+use crate::token_endpoint::sent;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn a_document_is_fetched_again_when_its_headers_say_so() {
+    let Some(documents) = Documents::new() else { return };
+    let cases = [("none", 30), ("max-age=1", 30), ("max-age=600", 600), ("no-store", 30), ("max-age=31536000", 86_400)];
+    for (index, (header, seconds)) in cases.into_iter().enumerate() {
+        let path = format!("/{index}");
+        let id = documents.server.url(&path);
+        let answer = Answer::json(&document(&id, json!({})));
+        documents.server.answer(&path, if header == "none" { answer } else { answer.header("cache-control", header) });
+        let before = documents.server.requests();
+        documents.ask(&id).await.unwrap();
+        documents.world.clock.advance(Duration::from_secs(seconds) - SECOND);
+        documents.ask(&id).await.unwrap();
+        assert_eq!(documents.server.requests(), before + 1, "{header}");
+        documents.world.clock.advance(SECOND);
+        documents.ask(&id).await.unwrap();
+        assert_eq!(documents.server.requests(), before + 2, "{header}");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_is_cached_for_five_seconds() {
+    let Some(documents) = Documents::new() else { return };
+    let id = documents.server.url("/c");
+    for (status, text) in [(404, super::UNKNOWN), (500, UNAVAILABLE), (200, super::UNKNOWN), (429, UNAVAILABLE)] {
+        let answer = Answer::new(status, "").header("cache-control", "max-age=86400");
+        documents.server.answer("/c", answer);
+        let before = documents.server.requests();
+        for _ in 0..3 {
+            assert_eq!(documents.ask(&id).await.unwrap_err(), text);
+        }
+        documents.world.clock.advance(SECOND * 4);
+        assert_eq!(documents.ask(&id).await.unwrap_err(), text);
+        assert_eq!(documents.server.requests(), before + 1);
+        documents.world.clock.advance(SECOND);
+    }
+    documents.publish("/c", json!({}));
+    documents.ask(&id).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_fails_is_503_and_never_an_unknown_client() {
+    let Some(documents) = Documents::new() else { return };
+    let unreachable = "https://localhost:1/c".to_owned();
+    for status in [500, 502, 503, 408, 429] {
+        documents.server.answer(&format!("/{status}"), Answer::new(status, ""));
+    }
+    let urls = [500, 502, 503, 408, 429].map(|status| documents.server.url(&format!("/{status}")));
+    for id in urls.iter().chain([&unreachable]) {
+        let error = documents.world.ask(&[("client_id", id)]).await.unwrap_err();
+        assert_eq!(error.into_response().status(), 503, "{id}");
+        documents.world.redeem("x", &[("client_id", id)]).await.is_error(503, "temporarily_unavailable");
+    }
+}
+
+#[tokio::test]
+async fn an_expired_document_is_not_used_while_its_server_is_down() {
+    let Some(documents) = Documents::new() else { return };
+    let id = documents.publish("/c", json!({}));
+    documents.ask(&id).await.unwrap();
+    documents.server.answer("/c", Answer::new(503, ""));
+    documents.ask(&id).await.unwrap();
+    documents.world.clock.advance(SECOND * 30);
+    assert_eq!(documents.ask(&id).await.unwrap_err(), UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn concurrent_requests_with_one_id_cause_one_fetch() {
+    let Some(documents) = Documents::new() else { return };
+    let id = documents.server.url("/c");
+    let answer = Answer::json(&document(&id, json!({})));
+    documents.server.answer("/c", Answer { delay: Duration::from_millis(100), ..answer });
+    for asked in join_all((0..50).map(|_| documents.ask(&id))).await {
+        asked.unwrap();
+    }
+    assert_eq!(documents.server.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_request_that_is_cancelled_does_not_stop_the_others() {
+    let Some(documents) = Documents::new() else { return };
+    let id = documents.server.url("/c");
+    let answer = Answer::json(&document(&id, json!({})));
+    documents.server.answer("/c", Answer { delay: Duration::from_millis(100), ..answer });
+    let (first, second) = (documents.ask(&id), documents.ask(&id));
+    let mut first = Box::pin(first);
+    assert!(futures_util::poll!(&mut first).is_pending());
+    let (second, ()) = tokio::join!(second, async {
+        tokio::task::yield_now().await;
+        drop(first);
+    });
+    second.unwrap();
+}
+
+#[tokio::test]
+async fn a_removed_document_ends_what_was_issued() {
+    let Some(documents) = Documents::new() else { return };
+    let id = documents.publish("/c", json!({}));
+    let world = &documents.world;
+    let code = world.code(&[("client_id", &id)]).await;
+    let issued = world.redeem(&code, &[("client_id", &id)]).await;
+    assert!(world.is_active(issued.text("access_token")).await);
+    documents.server.answer("/c", Answer::new(404, ""));
+    world.clock.advance(SECOND * 30);
+    assert!(!world.is_active(issued.text("access_token")).await);
+    world.refresh(issued.text("refresh_token"), &[("client_id", &id)]).await.is_error(401, "invalid_client");
+}
+
+#[tokio::test]
+async fn a_removed_redirect_uri_gets_no_code_any_more() {
+    let Some(documents) = Documents::new() else { return };
+    let id = documents.publish("/c", json!({}));
+    documents.ask(&id).await.unwrap();
+    documents.publish("/c", json!({"redirect_uris": ["https://new.test/cb"]}));
+    documents.world.clock.advance(SECOND * 30);
+    let refused = documents.ask(&id).await.unwrap_err();
+    assert!(refused.contains("not registered"), "{refused}");
+    let request = documents.world.ask(&[("client_id", &id), ("redirect_uri", "https://new.test/cb")]).await.unwrap();
+    let response = request.approve("ada", ["orders:read"]).await.map(Body::new);
+    assert!(response.headers()["location"].to_str().unwrap().starts_with("https://new.test/cb?"));
+    assert!(sent(&response).iter().any(|(name, _)| name == "code"));
+}
+
+#[tokio::test]
+async fn a_rotated_key_replaces_the_old_one() {
+    let Some(documents) = Documents::new() else { return };
+    let world = &documents.world;
+    let key =
+        |algorithm| MockIssuer::new("https://client.test").with_algorithm(algorithm).with_clock(world.clock.clone());
+    let (old, new) = (key(Algorithm::ES256), key(Algorithm::ES384));
+    documents.server.answer("/keys", Answer::json(&old.jwks()).header("cache-control", "max-age=60"));
+    let change = json!({"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": documents.server.url("/keys")});
+    let id = documents.server.url("/c");
+    documents.server.answer("/c", Answer::json(&document(&id, change)).header("cache-control", "max-age=3600"));
+    let status = async |key: &MockIssuer, jti: &str| {
+        let signed = assertion(key, &id, jti);
+        let proof = [("client_id", &*id), ("client_assertion", &signed), ("client_assertion_type", JWT_BEARER)];
+        world.redeem("unknown", &proof).await.json["error"].as_str().unwrap().to_owned()
+    };
+    assert_eq!((status(&old, "a").await, status(&new, "b").await), ("invalid_grant".into(), "invalid_client".into()));
+    documents.server.answer("/keys", Answer::json(&new.jwks()).header("cache-control", "max-age=60"));
+    world.clock.advance(SECOND * 60);
+    assert_eq!((status(&old, "c").await, status(&new, "d").await), ("invalid_client".into(), "invalid_grant".into()));
+    assert_eq!(documents.world.ask(&[("client_id", &id)]).await.unwrap().redirect_uri(), CB);
+}
+
+const UNAVAILABLE: &str = "temporarily_unavailable: The server is temporarily unavailable";

@@ -1,0 +1,193 @@
+//! A server for documents: HTTP/1.1 over TLS, one thread for each connection.
+
+use std::{
+    collections::HashMap,
+    env, fs,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    process::Command,
+    sync::{Arc, Mutex, OnceLock},
+    thread,
+    time::Duration,
+};
+
+use rustls::{
+    ServerConfig, ServerConnection, StreamOwned,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
+use serde_json::Value;
+
+use crate::support::not_run;
+
+/// What the server responds with.
+#[derive(Clone)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) body: Vec<u8>,
+    /// Waited before the response.
+    pub(super) delay: Duration,
+    /// The body is never completed.
+    pub(super) hangs: bool,
+}
+
+impl Answer {
+    pub(super) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, headers: Vec::new(), body: body.into(), delay: Duration::ZERO, hangs: false }
+    }
+
+    pub(super) fn json(document: &Value) -> Self {
+        Self::new(200, document.to_string()).header("content-type", "application/json")
+    }
+
+    pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+#[derive(Default)]
+struct State {
+    answers: HashMap<String, Answer>,
+    /// Number of TCP connections, also of those without TLS.
+    connections: usize,
+    /// The heads of the requests.
+    requests: Vec<String>,
+    open: usize,
+    most_open: usize,
+}
+
+/// The server. Its thread ends with the process.
+pub(super) struct DocumentServer {
+    port: u16,
+    state: Arc<Mutex<State>>,
+}
+
+impl DocumentServer {
+    /// Starts a server with a certificate for `localhost` and `127.0.0.1`. Returns `None` and reports it without openssl.
+    pub(super) fn start() -> Option<Self> {
+        let identity = identity()?;
+        let certificates =
+            CertificateDer::pem_slice_iter(identity.certificate.as_bytes()).map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = Arc::new(config.with_no_client_auth().with_single_cert(certificates, key).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = Self { port: listener.local_addr().unwrap().port(), state: Arc::default() };
+        let state = Arc::clone(&server.state);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (config, state) = (Arc::clone(&config), Arc::clone(&state));
+                state.lock().unwrap().connections += 1;
+                thread::spawn(move || serve(stream.unwrap(), config, &state));
+            }
+        });
+        Some(server)
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("https://localhost:{}{path}", self.port)
+    }
+
+    pub(super) fn answer(&self, path: &str, answer: Answer) {
+        self.state.lock().unwrap().answers.insert(path.to_owned(), answer);
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.state.lock().unwrap().connections
+    }
+
+    pub(super) fn requests(&self) -> usize {
+        self.state.lock().unwrap().requests.len()
+    }
+
+    pub(super) fn last_request(&self) -> String {
+        self.state.lock().unwrap().requests.last().unwrap().clone()
+    }
+
+    /// Returns the largest number of requests that the server processed at once.
+    pub(super) fn most_open(&self) -> usize {
+        self.state.lock().unwrap().most_open
+    }
+}
+
+/// Reads one request and answers it.
+fn serve(stream: TcpStream, config: Arc<ServerConfig>, state: &Mutex<State>) -> Option<()> {
+    let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).ok()?;
+        head.extend(byte);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let path = head.split(' ').nth(1).unwrap().to_owned();
+    let answer = {
+        let mut state = state.lock().unwrap();
+        state.requests.push(head);
+        state.open += 1;
+        state.most_open = state.most_open.max(state.open);
+        state.answers.get(&path).cloned().unwrap_or_else(|| Answer::new(404, ""))
+    };
+    thread::sleep(answer.delay);
+    let has_length = answer.headers.iter().any(|(name, _)| *name == "transfer-encoding");
+    let length = answer.body.len() + usize::from(answer.hangs);
+    let length = if has_length { String::new() } else { format!("content-length: {length}\r\n") };
+    let headers: String = answer.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let head = format!("HTTP/1.1 {} X\r\nconnection: close\r\n{length}{headers}\r\n", answer.status);
+    state.lock().unwrap().open -= 1;
+    stream.write_all(head.as_bytes()).ok()?;
+    stream.write_all(&answer.body).ok()?;
+    stream.flush().ok()?;
+    if answer.hangs {
+        // Until the client closes the connection.
+        while stream.read(&mut [0]).is_ok_and(|read| read > 0) {}
+    }
+    stream.conn.send_close_notify();
+    stream.flush().ok()
+}
+
+struct Identity {
+    certificate: String,
+    key: String,
+}
+
+/// Returns the certificate of the servers in PEM.
+pub(super) fn certificate() -> Option<String> {
+    identity().map(|identity| identity.certificate.clone())
+}
+
+/// Returns a certificate that openssl created once for this process.
+fn identity() -> Option<&'static Identity> {
+    static IDENTITY: OnceLock<Option<Identity>> = OnceLock::new();
+    let identity = IDENTITY.get_or_init(|| {
+        let folder = env::temp_dir().join(format!("tower-oauth-documents-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (key, certificate) = (folder.join("key.pem"), folder.join("certificate.pem"));
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+            .args(["-subj", "/CN=documents.tower-oauth.test"])
+            .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1"])
+            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+            .arg("-keyout")
+            .arg(&key)
+            .arg("-out")
+            .arg(&certificate)
+            .output();
+        let made = made.is_ok_and(|made| made.status.success()).then(|| Identity {
+            certificate: fs::read_to_string(&certificate).unwrap(),
+            key: fs::read_to_string(&key).unwrap(),
+        });
+        fs::remove_dir_all(&folder).ok();
+        made
+    });
+    if identity.is_none() {
+        not_run("Client ID Metadata Documents", "openssl is missing, which creates the certificate");
+    }
+    identity.as_ref()
+}
