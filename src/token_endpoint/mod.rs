@@ -86,6 +86,7 @@ pub use self::{
         peer::Peer,
         registry::{ClientRegistry, Clients},
         secret::{ClientSecret, TokenHash},
+        stored::{ClientChangeError, StoredClients},
     },
     endpoints::{
         authorization_error::{AuthorizationError, DenialReason},
@@ -102,11 +103,11 @@ pub use self::{
     sessions::Session,
     signer::SigningKeys,
     store::{
-        AddCode, EndSession, FindAccess, FindCode, FindSession, FirstRefresh, FoundAccess, FoundCode, FoundSession,
-        InsertSeen, Issue, Issued, KeyPublished, ListKeys, ListSessions, ListedSession, MemoryStore,
-        MemoryStoreBuilder, NewAccess, Partition, Presented, PublishKey, PublishedKey, Record, Redeem, Redeemed,
-        Refresh, Refreshed, RevokeAccess, Seen, SessionId, SessionIndex, Store, StoreError, Successor, Timestamp,
-        WithdrawKey, Written,
+        AddCode, ClientSaved, ClientStore, EndSession, FindAccess, FindClient, FindCode, FindSession, FirstRefresh,
+        FoundAccess, FoundCode, FoundSession, InsertSeen, Issue, Issued, KeyPublished, ListClients, ListKeys,
+        ListSessions, ListedSession, MemoryStore, MemoryStoreBuilder, NewAccess, Partition, Presented, PublishKey,
+        PublishedKey, Record, Redeem, Redeemed, Refresh, Refreshed, RemoveClient, RevokeAccess, SaveClient, Seen,
+        SessionId, SessionIndex, Store, StoreError, Successor, Timestamp, WithdrawKey, Written,
     },
 };
 /// A token endpoint and the endpoints that belong to it, as a tower service. See the [module docs](self). Clones share all

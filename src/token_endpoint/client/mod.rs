@@ -7,8 +7,10 @@
 pub(crate) mod authenticate;
 pub(crate) mod builder;
 pub(crate) mod peer;
+mod record;
 pub(crate) mod registry;
 pub(crate) mod secret;
+pub(crate) mod stored;
 pub(crate) mod throttle;
 
 use std::{fmt, time::Duration};
