@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::Value;
 
-use super::{Client, ClientCredential, ClientSecret, ExcessScopes, Introspects, LocalhostPort, TokenFormat};
+use super::{Client, ClientCredential, ClientSecret, ExcessScopes, Introspects, LocalhostPort, Pkce, TokenFormat};
 use crate::{
     keys::KeySet,
     token_endpoint::{
@@ -40,6 +40,8 @@ struct ClientMembers {
     redirect_uris: Vec<String>,
     #[serde(default = "fixed_port", with = "PortName")]
     localhost_port: LocalhostPort,
+    #[serde(default = "required", with = "PkceName")]
+    pkce: Pkce,
     #[serde(default)]
     default_scopes: Vec<String>,
     #[serde(default)]
@@ -64,6 +66,10 @@ struct ClientMembers {
     max_sessions: Option<u32>,
     #[serde(default = "own_tokens", with = "IntrospectsName")]
     introspects: Introspects,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -81,6 +87,13 @@ enum CredentialText {
 enum PortName {
     Fixed,
     Any,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Pkce", rename_all = "snake_case")]
+enum PkceName {
+    Required,
+    Optional,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -141,6 +154,10 @@ pub(super) fn read(record: &Record) -> Option<Client> {
 
 fn fixed_port() -> LocalhostPort {
     LocalhostPort::Fixed
+}
+
+fn required() -> Pkce {
+    Pkce::Required
 }
 
 fn refuse() -> ExcessScopes {
