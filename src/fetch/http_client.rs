@@ -212,30 +212,29 @@ impl fmt::Debug for HttpClientBuilder {
 
 impl Fetch for HttpClient {
     fn fetch(&self, request: Request<Bytes>) -> FetchFuture {
-        let checked = self.addresses.as_ref().map_or(Ok(()), |addresses| addresses.check_literal(request.uri()));
-        let (client, timeout, max_body_bytes) = (self.client.clone(), self.timeout, self.max_body_bytes);
+        let this = self.clone();
         FetchFuture::new(async move {
-            checked.map_err(|error| FetchError::new(error.to_string()).with_source(error))?;
             let late = |_| Err(FetchError::new(LATE));
-            tokio::time::timeout(timeout, send(&client, request, max_body_bytes)).await.unwrap_or_else(late)
+            tokio::time::timeout(this.timeout, this.send(request)).await.unwrap_or_else(late)
         })
     }
 }
 
-async fn send(
-    client: &reqwest::Client,
-    request: Request<Bytes>,
-    max_body_bytes: usize,
-) -> Result<Response<Bytes>, FetchError> {
-    let once = request.extensions().get::<SentOnce>().is_some();
-    let request =
-        reqwest::Request::try_from(request).map_err(|error| fetch_error("the request is malformed", error))?;
-    let again = if once { None } else { request.try_clone() };
-    let incoming = match (again, execute(client, request).await) {
-        (Some(again), (Err(error), ConnectionUse::Reused)) if is_lost(&error) => execute(client, again).await.0,
-        (_, (response, _)) => response,
-    };
-    read(incoming.map_err(|error| fetch_error("the connection failed", error))?, max_body_bytes).await
+impl HttpClient {
+    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, FetchError> {
+        let client = &self.client;
+        let once = request.extensions().get::<SentOnce>().is_some();
+        let request =
+            reqwest::Request::try_from(request).map_err(|error| fetch_error("the request is malformed", error))?;
+        let checked = self.addresses.as_ref().map_or(Ok(()), |addresses| addresses.check_literal(request.url()));
+        checked.map_err(|error| FetchError::new(error.to_string()).with_source(error))?;
+        let again = if once { None } else { request.try_clone() };
+        let incoming = match (again, execute(client, request).await) {
+            (Some(again), (Err(error), ConnectionUse::Reused)) if is_lost(&error) => execute(client, again).await.0,
+            (_, (response, _)) => response,
+        };
+        read(incoming.map_err(|error| fetch_error("the connection failed", error))?, self.max_body_bytes).await
+    }
 }
 
 /// Reads the whole response.

@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use http::Uri;
+use ::url::{Host, Url};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::{sync::Semaphore, task};
 
@@ -41,11 +41,15 @@ impl PublicAddresses {
         Self { loopback, lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)) }
     }
 
-    /// Checks the host of a URL that is an address itself. The resolver is not asked for such a host.
-    pub(super) fn check_literal(&self, uri: &Uri) -> Result<(), NotPublicAddress> {
-        let host = uri.host().unwrap_or_default();
-        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        if address.is_ok_and(|address| !self.accepts(address)) { Err(NotPublicAddress) } else { Ok(()) }
+    /// Checks the host of a URL that is an address itself, which the connector doesn't resolve. The URL is the one that is
+    /// fetched, because its parser has many spellings of an address: `127.1` and `0x7f000001` are `127.0.0.1`.
+    pub(super) fn check_literal(&self, url: &Url) -> Result<(), NotPublicAddress> {
+        let address = match url.host() {
+            Some(Host::Ipv4(address)) => IpAddr::V4(address),
+            Some(Host::Ipv6(address)) => IpAddr::V6(address),
+            Some(Host::Domain(_)) | None => return Ok(()),
+        };
+        if self.accepts(address) { Ok(()) } else { Err(NotPublicAddress) }
     }
 
     fn accepts(&self, address: IpAddr) -> bool {

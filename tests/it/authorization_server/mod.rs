@@ -1,6 +1,8 @@
 //! The example program `authorization_server`, as a process. `cargo test` builds it with the tests.
 
 mod commands;
+#[cfg(all(feature = "redis", feature = "http-client"))]
+mod documents;
 mod page;
 mod settings;
 mod signing_keys;

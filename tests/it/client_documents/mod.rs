@@ -3,7 +3,7 @@
 mod attacks;
 mod caching;
 mod judging;
-mod server;
+pub(crate) mod server;
 
 use serde_json::{Value, json};
 use tower_oauth::{
@@ -74,7 +74,7 @@ impl Documents {
 }
 
 /// Returns a valid document with these changes.
-fn document(id: &str, change: Value) -> Value {
+pub(crate) fn document(id: &str, change: Value) -> Value {
     let mut document = json!({
         "client_id": id,
         "client_name": "An app",

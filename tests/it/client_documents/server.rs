@@ -21,26 +21,26 @@ use crate::support::not_run;
 
 /// What the server responds with.
 #[derive(Clone)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(&'static str, String)>,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: Vec<u8>,
     /// Waited before the response.
-    pub(super) delay: Duration,
+    pub(crate) delay: Duration,
     /// The body is never completed.
-    pub(super) hangs: bool,
+    pub(crate) hangs: bool,
 }
 
 impl Answer {
-    pub(super) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self { status, headers: Vec::new(), body: body.into(), delay: Duration::ZERO, hangs: false }
     }
 
-    pub(super) fn json(document: &Value) -> Self {
+    pub(crate) fn json(document: &Value) -> Self {
         Self::new(200, document.to_string()).header("content-type", "application/json")
     }
 
-    pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
@@ -58,14 +58,14 @@ struct State {
 }
 
 /// The server. Its thread ends with the process.
-pub(super) struct DocumentServer {
+pub(crate) struct DocumentServer {
     port: u16,
     state: Arc<Mutex<State>>,
 }
 
 impl DocumentServer {
     /// Starts a server with a certificate for `localhost` and `127.0.0.1`. Returns `None` and reports it without openssl.
-    pub(super) fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let identity = identity()?;
         let certificates =
             CertificateDer::pem_slice_iter(identity.certificate.as_bytes()).map(Result::unwrap).collect();
@@ -86,32 +86,32 @@ impl DocumentServer {
         Some(server)
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("https://localhost:{}{path}", self.port)
     }
 
-    pub(super) fn answer(&self, path: &str, answer: Answer) {
+    pub(crate) fn answer(&self, path: &str, answer: Answer) {
         self.state.lock().unwrap().answers.insert(path.to_owned(), answer);
     }
 
-    pub(super) fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.state.lock().unwrap().connections
     }
 
-    pub(super) fn requests(&self) -> usize {
+    pub(crate) fn requests(&self) -> usize {
         self.state.lock().unwrap().requests.len()
     }
 
-    pub(super) fn last_request(&self) -> String {
+    pub(crate) fn last_request(&self) -> String {
         self.state.lock().unwrap().requests.last().unwrap().clone()
     }
 
     /// Returns the largest number of requests that the server processed at once.
-    pub(super) fn most_open(&self) -> usize {
+    pub(crate) fn most_open(&self) -> usize {
         self.state.lock().unwrap().most_open
     }
 }
@@ -158,7 +158,7 @@ struct Identity {
 }
 
 /// Returns the certificate of the servers in PEM.
-pub(super) fn certificate() -> Option<String> {
+pub(crate) fn certificate() -> Option<String> {
     identity().map(|identity| identity.certificate.clone())
 }
 

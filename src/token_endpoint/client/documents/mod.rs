@@ -82,13 +82,13 @@ struct DocumentRegistry {
 /// The result of reading a document.
 #[derive(Clone)]
 struct KnownDocument {
-    answer: Answer,
+    result: ReadResult,
     /// The clock's time after which it is not used any more.
     until: Duration,
 }
 
 #[derive(Clone)]
-enum Answer {
+enum ReadResult {
     Client(Arc<Client>),
     Unknown,
     Unavailable(FetchError),
@@ -127,10 +127,10 @@ impl DocumentRegistry {
         let now = self.clock.elapsed();
         let read = Box::pin(self.read(client_id, host));
         let known = self.known.entry_by_ref(client_id).or_insert_with_if(read, |known| known.until <= now).await;
-        match known.into_value().answer {
-            Answer::Client(client) => Ok(Some(client)),
-            Answer::Unknown => Ok(None),
-            Answer::Unavailable(error) => {
+        match known.into_value().result {
+            ReadResult::Client(client) => Ok(Some(client)),
+            ReadResult::Unknown => Ok(None),
+            ReadResult::Unavailable(error) => {
                 Err(StoreError::not_executed("the metadata document of the client is unavailable").with_source(error))
             }
         }
@@ -144,21 +144,21 @@ impl DocumentRegistry {
                 Err(ReadFailure::Unavailable(FetchError::new("the document was not complete within 3 s")))
             }
         };
-        let (answer, lifetime) = match read {
+        let (result, lifetime) = match read {
             Ok((client, lifetime)) => {
                 log::client_document(client_id, "accepted", None);
-                (Answer::Client(Arc::new(client)), lifetime)
+                (ReadResult::Client(Arc::new(client)), lifetime)
             }
             Err(ReadFailure::Invalid(reason)) => {
                 log::client_document(client_id, "refused", Some(&reason));
-                (Answer::Unknown, FAILURE_LIFETIME)
+                (ReadResult::Unknown, FAILURE_LIFETIME)
             }
             Err(ReadFailure::Unavailable(error)) => {
                 log::client_document(client_id, "unavailable", Some(&error.to_string()));
-                (Answer::Unavailable(error), FAILURE_LIFETIME)
+                (ReadResult::Unavailable(error), FAILURE_LIFETIME)
             }
         };
-        KnownDocument { answer, until: self.clock.elapsed().saturating_add(lifetime) }
+        KnownDocument { result, until: self.clock.elapsed().saturating_add(lifetime) }
     }
 }
 
