@@ -70,4 +70,7 @@ pub use self::{
     vectors::{open_jws, open_jws_with_secret},
 };
 #[cfg(feature = "token-endpoint")]
-pub use self::{store_conformance::store_conformance, store_requests::StoreRequests};
+pub use self::{
+    store_conformance::{client_store_conformance, store_conformance},
+    store_requests::StoreRequests,
+};

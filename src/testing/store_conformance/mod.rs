@@ -5,6 +5,7 @@
 //! Not tested: what a store does when its server fails.
 
 mod access;
+mod clients;
 mod codes;
 mod deadlines;
 mod keys;
@@ -18,6 +19,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
+pub use self::clients::client_store_conformance;
 use super::{
     encode::b64,
     store_requests::{StoreRequests, after},

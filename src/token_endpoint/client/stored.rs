@@ -36,8 +36,8 @@ use crate::{
 /// too, and is not unknown. Each change is one step: of two that meet, one is done, and the other one is done after it or
 /// returns an error.
 ///
-/// A record is a JSON object in plain text: all settings, keys as a JWK set, and secrets as [`ClientSecret::hash`]. Whoever can
-/// write to the store can add clients.
+/// A record is a JSON object in plain text: all settings, keys as a JWK set, and secrets as [`ClientSecret::hash`]. A program
+/// that can write to the store can add clients.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -24,6 +24,7 @@ mod reports;
 mod requests;
 mod resource_server;
 mod revocation;
+mod stored_clients;
 mod stored_faults;
 mod stores;
 #[cfg(any(feature = "postgres", feature = "redis"))]

@@ -89,7 +89,7 @@ async fn eight_instances_start_at_the_same_moment_on_an_empty_database() {
         let store = start.await.unwrap().unwrap();
         assert_eq!(store.insert_seen(&requests().insert_seen()).await.unwrap(), Issued::Done);
     }
-    assert_eq!(count(server, &schema, "migrations"), 1);
+    assert_eq!(count(server, &schema, "migrations"), 2);
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn migrations_by_hand_need_a_role_with_few_rights() {
     let modest = with_long_timeout(&url).schema(&schema);
     let missing = modest.clone().skip_migrations().connect().await.unwrap_err().to_string();
     assert!(
-        missing.contains("0 of 1 migrations were run") && missing.contains("PostgresStore::migrations"),
+        missing.contains("0 of 2 migrations were run") && missing.contains("PostgresStore::migrations"),
         "{missing}"
     );
     let no_right = modest.clone().connect().await.unwrap_err().to_string();
@@ -142,12 +142,12 @@ async fn a_newer_schema_states_which_versions_may_use_it() {
     let Some(server) = shared() else { return };
     let (builder, schema) = builder(server);
     builder.clone().connect().await.unwrap();
-    server.sql(&format!(r#"INSERT INTO "{schema}".migrations VALUES (2, 1)"#));
+    server.sql(&format!(r#"INSERT INTO "{schema}".migrations VALUES (3, 1)"#));
     builder.clone().connect().await.expect("a later migration only adds");
-    server.sql(&format!(r#"INSERT INTO "{schema}".migrations VALUES (3, 3)"#));
+    server.sql(&format!(r#"INSERT INTO "{schema}".migrations VALUES (4, 4)"#));
     let error = builder.connect().await.unwrap_err().to_string();
     assert!(
-        error.contains("requires a version with 3 migrations; this version has 1") && error.contains("newer version"),
+        error.contains("requires a version with 4 migrations; this version has 2") && error.contains("newer version"),
         "{error}"
     );
 }
