@@ -40,6 +40,8 @@ use std::{
     },
 };
 
+use serde_json::{Value, json};
+
 pub(crate) use self::jwk::public_members;
 pub use self::{private::PrivateKey, secret::SharedSecret};
 pub use crate::jws::{Algorithm, HmacAlgorithm, UnknownAlgorithm};
@@ -299,6 +301,25 @@ impl KeySet {
     /// True if a key has this `kid`, for any algorithm.
     pub(crate) fn has_key_id(&self, key_id: &str) -> bool {
         self.by_id.contains_key(key_id)
+    }
+
+    /// Returns the usable keys as a JWK set, from which [`from_json`](Self::from_json) makes an equal one.
+    pub(crate) fn to_json(&self) -> Value {
+        // A key without `alg` has one entry for each of its algorithms.
+        let keys =
+            self.entries.chunk_by(|one, next| Arc::ptr_eq(&one.material, &next.material)).filter_map(|entries| {
+                let first = entries.first()?;
+                let mut jwk = public_members(&first.material);
+                let members = jwk.as_object_mut()?;
+                if let Some(id) = &first.id {
+                    members.insert("kid".to_owned(), Value::from(&**id));
+                }
+                if entries.len() == 1 {
+                    members.insert("alg".to_owned(), Value::from(first.algorithm.as_str()));
+                }
+                Some(jwk)
+            });
+        json!({ "keys": keys.collect::<Vec<_>>() })
     }
 
     /// Returns the number of usable keys.

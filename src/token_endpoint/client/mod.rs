@@ -9,8 +9,10 @@ pub(crate) mod builder;
 #[cfg(feature = "http-client")]
 pub(crate) mod documents;
 pub(crate) mod peer;
+mod record;
 pub(crate) mod registry;
 pub(crate) mod secret;
+pub(crate) mod stored;
 pub(crate) mod throttle;
 
 use std::{fmt, time::Duration};

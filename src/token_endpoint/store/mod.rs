@@ -12,6 +12,7 @@
 //! A store never gets the text of a secret, a code or a token. All hashes differ for each issuer, so two issuers can share a
 //! store.
 
+mod clients;
 mod erased;
 mod error;
 mod ids;
@@ -23,12 +24,14 @@ mod postgres;
 mod redis;
 mod requests;
 
+pub(crate) use self::clients::ErasedClientStore;
 pub(crate) use self::erased::{ErasedStore, WatchedStore};
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisStore, RedisStoreBuilder};
 pub use self::{
+    clients::{ClientSaved, ClientStore, FindClient, ListClients, RemoveClient, SaveClient},
     error::StoreError,
     ids::{Partition, Record, SessionId, SessionIndex, Timestamp},
     memory::{MemoryStore, MemoryStoreBuilder},

@@ -37,6 +37,8 @@ macro_rules! requests {
     };
 }
 
+pub(super) use requests;
+
 requests! {
     /// Stores an unused code. There is no session with this id yet.
     AddCode {

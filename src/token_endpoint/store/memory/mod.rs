@@ -5,6 +5,7 @@
 //! Nothing is written to disk and nothing is shared with other processes.
 
 mod aging;
+mod clients;
 mod fast_map;
 mod places;
 mod published;

@@ -7,6 +7,7 @@
 mod builder;
 mod call;
 mod cleaning;
+mod clients;
 mod clock;
 mod connections;
 mod operations;
@@ -61,7 +62,7 @@ use crate::config_error::ConfigError;
 ///
 /// When a session ends, its row and its access tokens are deleted at once. Everything else is deleted about a minute after its
 /// expiry, in small batches, also if there are no requests. The clocks of the instances may differ by up to a minute. Cleaning
-/// begins with the first request.
+/// begins with the first request. Clients of [`StoredClients`](crate::token_endpoint::StoredClients) never expire.
 ///
 /// # Durability
 ///

@@ -88,11 +88,14 @@ pub(super) enum SchemaState {
 /// The number of migrations that this version has.
 pub(super) const KNOWN: usize = MIGRATIONS.len();
 
-const MIGRATIONS: [&str; 1] = [concat!(
-    include_str!("migrations/0001_tables.sql"),
-    include_str!("migrations/0001_limits.sql"),
-    include_str!("migrations/0001_operations.sql"),
-)];
+const MIGRATIONS: [&str; 2] = [
+    concat!(
+        include_str!("migrations/0001_tables.sql"),
+        include_str!("migrations/0001_limits.sql"),
+        include_str!("migrations/0001_operations.sql"),
+    ),
+    include_str!("migrations/0002_clients.sql"),
+];
 
 pub(super) const DEFAULT: &str = "tower_oauth";
 

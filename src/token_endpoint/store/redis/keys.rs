@@ -34,6 +34,10 @@ pub(super) enum EntryKind {
     PublicKeys,
     /// A value that is accepted once.
     Seen(TokenHash),
+    /// The records of some clients of an issuer, by the hash of the id.
+    Clients,
+    /// The hashes of these ids, in their order.
+    ClientOrder,
 }
 
 impl Tag {
@@ -64,6 +68,11 @@ impl Tag {
         Self(encode(hash))
     }
 
+    /// A part of the clients of an issuer.
+    pub(super) fn clients(issuer: &TokenHash, part: u8) -> Self {
+        Self(format!("{}.{part}", encode(issuer)))
+    }
+
     /// A tag for a check of the server.
     pub(super) fn check(number: u8) -> Self {
         Self(format!("check.{number}"))
@@ -80,6 +89,8 @@ impl Tag {
             EntryKind::Ids => "i",
             EntryKind::IdsExpiry => "ix",
             EntryKind::PublicKeys => "k",
+            EntryKind::Clients => "c",
+            EntryKind::ClientOrder => "co",
             EntryKind::Seen(value) => return format!("{prefix}{{{}}}j:{}", self.0, encode(&value)).into_bytes(),
         };
         format!("{prefix}{{{}}}{kind}", self.0).into_bytes()
@@ -103,6 +114,12 @@ pub(super) fn part(session: &SessionId) -> u8 {
     first >> 2
 }
 
+/// The part of an issuer's clients that has this client: the parts are in the order of the hashes.
+pub(super) fn client_part(client: &TokenHash) -> u8 {
+    let [first, ..] = client.as_bytes();
+    first >> 2
+}
+
 /// The partition of the access tokens that belong to no session, if their client has a limit.
 pub(super) fn owner_partition(owner: &TokenHash) -> Partition {
     let mut bytes = [0; 16];
@@ -116,5 +133,5 @@ fn encode(hash: &TokenHash) -> String {
 
 /// Slots of a cluster.
 pub(super) const SLOTS: u16 = 16_384;
-/// Parts of the index of a client.
+/// Parts of the index of a client, and of the clients of an issuer.
 pub(super) const PARTS: u8 = 64;

@@ -5,6 +5,7 @@
 //! Records are not read.
 
 mod checks;
+mod clients;
 mod clocks;
 mod connect;
 mod connection;
@@ -86,7 +87,9 @@ use crate::token_endpoint::client::secret::TokenHash;
 /// # Stored data
 /// Codes, tokens and assertions are stored as hashes only. Records are stored in plain text: client, subject, scopes, audiences
 /// and times. When a session ends, its record is deleted at once. Redis deletes every key five minutes after its entry has
-/// expired, so the clocks of the instances may differ by up to that.
+/// expired, so the clocks of the instances may differ by up to that. Clients of
+/// [`StoredClients`](crate::token_endpoint::StoredClients) never expire; their ids are hashes in the keys, and plain text in the
+/// records.
 ///
 /// Keys are `prefix:{tag}kind`. All keys of a session have the same tag, so each step on it is atomic in a cluster. Sessions have
 /// different tags, so a cluster spreads them over its nodes. What belongs to several sessions is written in further steps: the

@@ -58,6 +58,10 @@ scripts! {
     PUBLISH_KEY: "keys" "publish_key";
     WITHDRAW_KEY: "keys" "withdraw_key";
     LIST_KEYS: "keys" "list_keys";
+    FIND_CLIENT: "find_client";
+    SAVE_CLIENT: "save_client";
+    REMOVE_CLIENT: "remove_client";
+    LIST_CLIENTS: "list_clients";
 }
 
 /// How long a call may take.
