@@ -206,6 +206,8 @@ impl fmt::Debug for HttpClientBuilder {
             .field("proxy", &self.proxy.as_ref().map(|_| "[redacted]"))
             .field("connect_timeout", &self.connect_timeout)
             .field("timeout", &self.timeout)
+            .field("max_body_bytes", &self.max_body_bytes)
+            .field("addresses", &self.addresses)
             .finish()
     }
 }

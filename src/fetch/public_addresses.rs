@@ -113,7 +113,7 @@ impl BlockV6 {
 
 /// The registry of special-purpose addresses of IPv4 (RFC 6890 §2.2.2), with multicast and what is reserved.
 const SPECIAL_V4: [BlockV4; 15] = [
-    BlockV4(Ipv4Addr::new(0, 0, 0, 0), 8),
+    BlockV4(Ipv4Addr::UNSPECIFIED, 8),
     BlockV4(Ipv4Addr::new(10, 0, 0, 0), 8),
     BlockV4(Ipv4Addr::new(100, 64, 0, 0), 10),
     BlockV4(Ipv4Addr::new(127, 0, 0, 0), 8),

@@ -14,7 +14,7 @@ use crate::client_documents::{
 async fn start(folder: &Folder, change: Value, settings: &[(&str, &str)]) -> Option<(DocumentServer, Server, String)> {
     let documents = DocumentServer::start()?;
     let id = documents.url("/c");
-    documents.answer("/c", Answer::json(&document(&id, change)));
+    documents.answer("/c", Answer::json(&document(&id, &change)));
     let file = folder.0.join("authority.pem");
     fs::write(&file, certificate()?).unwrap();
     let usual = [("CLIENT_DOCUMENT_HOSTS", "localhost"), ("CLIENT_DOCUMENT_CA", file.to_str().unwrap())];

@@ -4,14 +4,15 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::json;
+use tower_oauth::token_endpoint::ClientDocumentsBuilder;
 
-use super::{Answer, Documents, UNKNOWN, document, server::DocumentServer};
+use super::{Answer, Documents, UNKNOWN, assert_unknown, document, server::DocumentServer};
 
 #[tokio::test]
 async fn a_host_that_is_not_trusted_is_neither_resolved_nor_fetched() {
     let Some(documents) = Documents::new() else { return };
     let port = documents.server.port();
-    documents.publish("/c", json!({}));
+    documents.publish("/c", &json!({}));
     for id in [
         format!("https://127.0.0.1:{port}/c"),
         format!("https://localhost.:{port}/c"),
@@ -28,7 +29,7 @@ async fn a_host_that_is_not_trusted_is_neither_resolved_nor_fetched() {
         format!("https://ada:pw@localhost:{port}/c"),
         format!("https://localhost:{port}/{}", "c".repeat(1024)),
     ] {
-        documents.assert_unknown(documents.ask(&id).await, &id);
+        assert_unknown(documents.ask(&id).await, &id);
         documents.world.redeem("x", &[("client_id", &id)]).await.is_error(401, "invalid_client");
     }
     assert_eq!(documents.server.connections(), 0);
@@ -36,9 +37,9 @@ async fn a_host_that_is_not_trusted_is_neither_resolved_nor_fetched() {
 
 #[tokio::test]
 async fn no_spelling_of_a_special_use_address_is_connected_to() {
-    let Some(documents) = Documents::with(|builder| builder.danger_trust_any_host()) else { return };
+    let Some(documents) = Documents::with(ClientDocumentsBuilder::danger_trust_any_host) else { return };
     let port = documents.server.port();
-    documents.publish("/c", json!({}));
+    documents.publish("/c", &json!({}));
     for host in [
         "localhost",
         "LOCALHOST",
@@ -101,8 +102,8 @@ async fn the_url_of_keys_has_the_same_limits_as_that_of_a_document() {
     ];
     for (index, url) in urls.into_iter().enumerate() {
         let change = json!({"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": url});
-        let id = documents.publish(&format!("/{index}"), change);
-        documents.assert_unknown(documents.ask(&id).await, &url);
+        let id = documents.publish(&format!("/{index}"), &change);
+        assert_unknown(documents.ask(&id).await, &url);
     }
 }
 
@@ -112,11 +113,11 @@ async fn no_redirect_is_followed() {
     for status in [301, 302, 303, 307, 308] {
         let path = format!("/{status}");
         let id = documents.server.url(&path);
-        target.answer("/c", Answer::json(&document(&id, json!({}))));
-        let answer = Answer::json(&document(&id, json!({})));
+        target.answer("/c", Answer::json(&document(&id, &json!({}))));
+        let answer = Answer::json(&document(&id, &json!({})));
         let answer = Answer { status, ..answer }.header("location", target.url("/c"));
         documents.server.answer(&path, answer);
-        documents.assert_unknown(documents.ask(&id).await, &path);
+        assert_unknown(documents.ask(&id).await, &path);
     }
     assert_eq!((documents.server.requests(), target.connections()), (5, 0));
 }
@@ -127,8 +128,8 @@ async fn only_status_200_is_a_document() {
     for status in [201, 203, 206, 304, 400, 401, 403, 404, 410] {
         let path = format!("/{status}");
         let id = documents.server.url(&path);
-        documents.server.answer(&path, Answer { status, ..Answer::json(&document(&id, json!({}))) });
-        documents.assert_unknown(documents.ask(&id).await, &path);
+        documents.server.answer(&path, Answer { status, ..Answer::json(&document(&id, &json!({}))) });
+        assert_unknown(documents.ask(&id).await, &path);
     }
 }
 
@@ -136,7 +137,7 @@ async fn only_status_200_is_a_document() {
 async fn a_document_has_at_most_5_kib() {
     let Some(documents) = Documents::new() else { return };
     let padded = |id: &str, length: usize| {
-        let text = document(id, json!({})).to_string();
+        let text = document(id, &json!({})).to_string();
         format!("{text}{}", " ".repeat(length - text.len()))
     };
     for (path, length, is_accepted) in [("/most", 5120, true), ("/more", 5121, false), ("/far", 10 << 20, false)] {
@@ -152,7 +153,7 @@ async fn a_document_has_at_most_5_kib() {
         let asked = documents.ask(&id).await;
         assert_eq!(asked.is_ok(), is_accepted, "{path}");
         if !is_accepted {
-            documents.assert_unknown(asked, path);
+            assert_unknown(asked, path);
         }
     }
 }
@@ -161,16 +162,16 @@ async fn a_document_has_at_most_5_kib() {
 async fn a_compressed_document_is_refused() {
     let Some(documents) = Documents::new() else { return };
     let id = documents.server.url("/c");
-    let answer = Answer::json(&document(&id, json!({}))).header("content-encoding", "gzip");
+    let answer = Answer::json(&document(&id, &json!({}))).header("content-encoding", "gzip");
     documents.server.answer("/c", answer);
-    documents.assert_unknown(documents.ask(&id).await, "gzip");
+    assert_unknown(documents.ask(&id).await, "gzip");
 }
 
 #[tokio::test]
 async fn a_slow_document_ends_after_three_seconds() {
     let Some(documents) = Documents::new() else { return };
     let id = documents.server.url("/c");
-    let answer = Answer::json(&document(&id, json!({})));
+    let answer = Answer::json(&document(&id, &json!({})));
     documents.server.answer("/c", Answer { hangs: true, ..answer });
     let begun = Instant::now();
     documents.world.redeem("x", &[("client_id", &id)]).await.is_error(503, "temporarily_unavailable");
@@ -185,7 +186,7 @@ async fn a_flood_of_ids_causes_at_most_16_fetches_at_once() {
         .map(|index| {
             let path = format!("/{index}");
             let id = documents.server.url(&path);
-            let answer = Answer::json(&document(&id, json!({})));
+            let answer = Answer::json(&document(&id, &json!({})));
             documents.server.answer(&path, Answer { delay: Duration::from_millis(50), ..answer });
             id
         })

@@ -19,11 +19,11 @@ async fn a_document_is_fetched_again_when_its_headers_say_so() {
     for (index, (header, seconds)) in cases.into_iter().enumerate() {
         let path = format!("/{index}");
         let id = documents.server.url(&path);
-        let answer = Answer::json(&document(&id, json!({})));
+        let answer = Answer::json(&document(&id, &json!({})));
         documents.server.answer(&path, if header == "none" { answer } else { answer.header("cache-control", header) });
         let before = documents.server.requests();
         documents.ask(&id).await.unwrap();
-        documents.world.clock.advance(Duration::from_secs(seconds) - SECOND);
+        documents.world.clock.advance(Duration::from_secs(seconds - 1));
         documents.ask(&id).await.unwrap();
         assert_eq!(documents.server.requests(), before + 1, "{header}");
         documents.world.clock.advance(SECOND);
@@ -48,7 +48,7 @@ async fn a_failure_is_cached_for_five_seconds() {
         assert_eq!(documents.server.requests(), before + 1);
         documents.world.clock.advance(SECOND);
     }
-    documents.publish("/c", json!({}));
+    documents.publish("/c", &json!({}));
     documents.ask(&id).await.unwrap();
 }
 
@@ -70,7 +70,7 @@ async fn a_server_that_fails_is_503_and_never_an_unknown_client() {
 #[tokio::test]
 async fn an_expired_document_is_not_used_while_its_server_is_down() {
     let Some(documents) = Documents::new() else { return };
-    let id = documents.publish("/c", json!({}));
+    let id = documents.publish("/c", &json!({}));
     documents.ask(&id).await.unwrap();
     documents.server.answer("/c", Answer::new(503, ""));
     documents.ask(&id).await.unwrap();
@@ -82,7 +82,7 @@ async fn an_expired_document_is_not_used_while_its_server_is_down() {
 async fn concurrent_requests_with_one_id_cause_one_fetch() {
     let Some(documents) = Documents::new() else { return };
     let id = documents.server.url("/c");
-    let answer = Answer::json(&document(&id, json!({})));
+    let answer = Answer::json(&document(&id, &json!({})));
     documents.server.answer("/c", Answer { delay: Duration::from_millis(100), ..answer });
     for asked in join_all((0..50).map(|_| documents.ask(&id))).await {
         asked.unwrap();
@@ -94,7 +94,7 @@ async fn concurrent_requests_with_one_id_cause_one_fetch() {
 async fn a_request_that_is_cancelled_does_not_stop_the_others() {
     let Some(documents) = Documents::new() else { return };
     let id = documents.server.url("/c");
-    let answer = Answer::json(&document(&id, json!({})));
+    let answer = Answer::json(&document(&id, &json!({})));
     documents.server.answer("/c", Answer { delay: Duration::from_millis(100), ..answer });
     let (first, second) = (documents.ask(&id), documents.ask(&id));
     let mut first = Box::pin(first);
@@ -109,7 +109,7 @@ async fn a_request_that_is_cancelled_does_not_stop_the_others() {
 #[tokio::test]
 async fn a_removed_document_ends_what_was_issued() {
     let Some(documents) = Documents::new() else { return };
-    let id = documents.publish("/c", json!({}));
+    let id = documents.publish("/c", &json!({}));
     let world = &documents.world;
     let code = world.code(&[("client_id", &id)]).await;
     let issued = world.redeem(&code, &[("client_id", &id)]).await;
@@ -123,9 +123,9 @@ async fn a_removed_document_ends_what_was_issued() {
 #[tokio::test]
 async fn a_removed_redirect_uri_gets_no_code_any_more() {
     let Some(documents) = Documents::new() else { return };
-    let id = documents.publish("/c", json!({}));
+    let id = documents.publish("/c", &json!({}));
     documents.ask(&id).await.unwrap();
-    documents.publish("/c", json!({"redirect_uris": ["https://new.test/cb"]}));
+    documents.publish("/c", &json!({"redirect_uris": ["https://new.test/cb"]}));
     documents.world.clock.advance(SECOND * 30);
     let refused = documents.ask(&id).await.unwrap_err();
     assert!(refused.contains("not registered"), "{refused}");
@@ -145,7 +145,7 @@ async fn a_rotated_key_replaces_the_old_one() {
     documents.server.answer("/keys", Answer::json(&old.jwks()).header("cache-control", "max-age=60"));
     let change = json!({"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": documents.server.url("/keys")});
     let id = documents.server.url("/c");
-    documents.server.answer("/c", Answer::json(&document(&id, change)).header("cache-control", "max-age=3600"));
+    documents.server.answer("/c", Answer::json(&document(&id, &change)).header("cache-control", "max-age=3600"));
     let status = async |key: &MockIssuer, jti: &str| {
         let signed = assertion(key, &id, jti);
         let proof = [("client_id", &*id), ("client_assertion", &signed), ("client_assertion_type", JWT_BEARER)];

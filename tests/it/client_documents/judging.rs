@@ -7,7 +7,7 @@ use tower_oauth::{
     token_endpoint::{Client, ClientCredential, TokenFormat},
 };
 
-use super::{Answer, CB, Documents, JWT_BEARER, assertion, document};
+use super::{Answer, CB, Documents, JWT_BEARER, assert_unknown, assertion, document};
 use crate::{support::API, token_endpoint::VERIFIER};
 
 fn key() -> MockIssuer {
@@ -57,25 +57,25 @@ async fn a_wrong_document_is_no_client() {
     ];
     for (index, change) in wrong.into_iter().enumerate() {
         let path = format!("/{index}.json");
-        let id = documents.publish(&path, change.clone());
-        documents.assert_unknown(documents.ask(&id).await, &change.to_string());
+        let id = documents.publish(&path, &change);
+        assert_unknown(documents.ask(&id).await, &change.to_string());
         let answer = documents.world.redeem("a", &[("client_id", &id)]).await;
         answer.is_error(401, "invalid_client");
     }
     for (index, body) in ["", "[]", "null", "\"x\"", "{", "\u{0}"].iter().enumerate() {
         let path = format!("/text-{index}");
         documents.server.answer(&path, Answer::new(200, *body));
-        documents.assert_unknown(documents.ask(&documents.server.url(&path)).await, body);
+        assert_unknown(documents.ask(&documents.server.url(&path)).await, body);
     }
     let id = documents.server.url("/twice");
-    let text = document(&id, json!({})).to_string();
+    let text = document(&id, &json!({})).to_string();
     documents.server.answer("/twice", Answer::new(200, text.replacen('{', "{\"client_name\":\"Other\",", 1)));
-    documents.assert_unknown(documents.ask(&id).await, "a member is there twice");
+    assert_unknown(documents.ask(&id).await, "a member is there twice");
     let id = documents.server.url("/latin");
-    let text = document(&id, json!({"client_name": "caf?"})).to_string().into_bytes();
+    let text = document(&id, &json!({"client_name": "caf?"})).to_string().into_bytes();
     let text: Vec<u8> = text.into_iter().map(|byte| if byte == b'?' { 0xe9 } else { byte }).collect();
     documents.server.answer("/latin", Answer::new(200, text));
-    documents.assert_unknown(documents.ask(&id).await, "not UTF-8");
+    assert_unknown(documents.ask(&id).await, "not UTF-8");
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn members_that_are_not_used_change_nothing() {
         "software_id": "1", "application_type": "native", "response_types": ["code"], "audiences": {"https://x.test": "jwt"},
         "grant_types": ["authorization_code", "client_credentials", "urn:x"], "token_endpoint_auth_method": "none",
     });
-    let id = documents.publish("/c", more);
+    let id = documents.publish("/c", &more);
     let request = documents.ask(&id).await.unwrap();
     assert_eq!(request.scopes().collect::<Vec<_>>(), ["orders:read"], "a document does not choose its scopes");
     assert_eq!(documents.server.requests(), 1, "no other URL of the document is fetched");
@@ -95,7 +95,7 @@ async fn members_that_are_not_used_change_nothing() {
 #[tokio::test]
 async fn no_document_widens_what_such_clients_may_get() {
     let Some(documents) = Documents::new() else { return };
-    let id = documents.publish("/c", json!({"scope": "admin"}));
+    let id = documents.publish("/c", &json!({"scope": "admin"}));
     for (name, value, code) in [("scope", "admin", "invalid_scope"), ("resource", "https://x.test", "invalid_target")] {
         let error = documents.world.ask(&[("client_id", &id), (name, value)]).await.unwrap_err();
         assert_eq!(error.code(), code);
@@ -106,10 +106,10 @@ async fn no_document_widens_what_such_clients_may_get() {
 #[tokio::test]
 async fn a_document_without_a_grant_can_do_nothing() {
     let Some(documents) = Documents::new() else { return };
-    let id = documents.publish("/c", json!({"grant_types": ["client_credentials"]}));
+    let id = documents.publish("/c", &json!({"grant_types": ["client_credentials"]}));
     let error = documents.world.ask(&[("client_id", &id)]).await.unwrap_err();
     assert_eq!(error.code(), "unauthorized_client");
-    let id = documents.publish("/default", json!({"grant_types": null}));
+    let id = documents.publish("/default", &json!({"grant_types": null}));
     let code = documents.world.code(&[("client_id", &id)]).await;
     let issued = documents.world.redeem(&code, &[("client_id", &id)]).await;
     issued.is_ok();
@@ -128,7 +128,7 @@ async fn a_client_with_keys_authenticates_by_them_and_never_for_itself() {
     for (index, way) in ways.into_iter().enumerate() {
         let mut change = json!({"token_endpoint_auth_method": "private_key_jwt", "grant_types": ["authorization_code", "client_credentials"]});
         change.as_object_mut().unwrap().extend(way.as_object().unwrap().clone());
-        let id = documents.publish(&format!("/c{index}"), change);
+        let id = documents.publish(&format!("/c{index}"), &change);
         let code = world.code(&[("client_id", &id)]).await;
         let redeem = async |assertion: &str| {
             let proof = [("client_id", &*id), ("client_assertion", assertion), ("client_assertion_type", JWT_BEARER)];
@@ -150,7 +150,7 @@ async fn a_client_with_keys_authenticates_by_them_and_never_for_itself() {
 #[tokio::test]
 async fn a_registered_client_takes_precedence_over_a_document() {
     let Some(documents) = Documents::new() else { return };
-    let id = documents.publish("/c", json!({}));
+    let id = documents.publish("/c", &json!({}));
     let client = Client::builder(&id, ClientCredential::None).grant_types(["authorization_code"]);
     let client = client.redirect_uri("https://registered.test/cb").audience(API, TokenFormat::Jwt).build().unwrap();
     documents.world.clients.insert(client);
@@ -164,7 +164,7 @@ async fn a_registered_client_takes_precedence_over_a_document() {
 #[tokio::test]
 async fn pkce_is_required_of_clients_with_a_document() {
     let Some(documents) = Documents::new() else { return };
-    let id = documents.publish("/c", json!({}));
+    let id = documents.publish("/c", &json!({}));
     let without = [("client_id", &*id), ("code_challenge", ""), ("code_challenge_method", "")];
     assert_eq!(documents.world.ask(&without).await.unwrap_err().code(), "invalid_request");
     let code = documents.world.code(&[("client_id", &id)]).await;

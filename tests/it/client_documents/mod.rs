@@ -56,7 +56,7 @@ impl Documents {
     }
 
     /// Publishes a valid document with these changes at this path, and returns its URL. A change to `null` removes a member.
-    fn publish(&self, path: &str, change: Value) -> String {
+    fn publish(&self, path: &str, change: &Value) -> String {
         let id = self.server.url(path);
         self.server.answer(path, Answer::json(&document(&id, change)));
         id
@@ -66,15 +66,15 @@ impl Documents {
     async fn ask(&self, id: &str) -> Result<tower_oauth::token_endpoint::AuthorizationRequest, String> {
         self.world.ask(&[("client_id", id)]).await.map_err(|error| error.to_string())
     }
+}
 
-    #[track_caller]
-    fn assert_unknown(&self, asked: Result<tower_oauth::token_endpoint::AuthorizationRequest, String>, why: &str) {
-        assert_eq!(asked.err().as_deref(), Some(UNKNOWN), "{why}");
-    }
+#[track_caller]
+fn assert_unknown(asked: Result<tower_oauth::token_endpoint::AuthorizationRequest, String>, why: &str) {
+    assert_eq!(asked.err().as_deref(), Some(UNKNOWN), "{why}");
 }
 
 /// Returns a valid document with these changes.
-pub(crate) fn document(id: &str, change: Value) -> Value {
+pub(crate) fn document(id: &str, change: &Value) -> Value {
     let mut document = json!({
         "client_id": id,
         "client_name": "An app",
@@ -100,7 +100,7 @@ const UNKNOWN: &str = "invalid_request: The client is unknown";
 #[tokio::test]
 async fn a_client_with_a_document_gets_and_refreshes_tokens() {
     let Some(documents) = Documents::new() else { return };
-    let id = documents.publish("/oauth/client.json", json!({}));
+    let id = documents.publish("/oauth/client.json", &json!({}));
     let world = &documents.world;
     let metadata = world.get("/.well-known/oauth-authorization-server").await.json;
     assert_eq!(metadata["client_id_metadata_document_supported"], true);
@@ -165,7 +165,7 @@ fn mistakes_in_the_settings_are_all_reported() {
         .build();
     let error = error.unwrap_err();
     assert_eq!(error.mistakes().len(), 7, "{error}");
-    let settings: Vec<_> = error.mistakes().iter().map(|mistake| mistake.setting()).collect();
+    let settings: Vec<_> = error.mistakes().iter().map(tower_oauth::error::ConfigMistake::setting).collect();
     assert_eq!(
         settings,
         ["trust_hosts", "trust_hosts", "trust_hosts", "scope", "scope", "audience", "root_certificates"]

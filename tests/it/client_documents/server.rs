@@ -138,7 +138,8 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, state: &Mutex<State>) -> 
     let has_length = answer.headers.iter().any(|(name, _)| *name == "transfer-encoding");
     let length = answer.body.len() + usize::from(answer.hangs);
     let length = if has_length { String::new() } else { format!("content-length: {length}\r\n") };
-    let headers: String = answer.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers =
+        answer.headers.iter().fold(String::new(), |lines, (name, value)| lines + name + ": " + value + "\r\n");
     let head = format!("HTTP/1.1 {} X\r\nconnection: close\r\n{length}{headers}\r\n", answer.status);
     state.lock().unwrap().open -= 1;
     stream.write_all(head.as_bytes()).ok()?;

@@ -2,9 +2,7 @@
 //!
 //! *In*: the bytes of a document and the URL that it is from. *Out*: what it says about its client, or why it is invalid.
 
-use std::collections::HashMap;
-
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::json;
@@ -43,7 +41,7 @@ struct Members {
     #[serde(default)]
     jwks_uri: Option<String>,
     #[serde(flatten)]
-    others: HashMap<String, IgnoredAny>,
+    others: serde_json::Map<String, serde_json::Value>,
 }
 
 impl ClientMetadata {

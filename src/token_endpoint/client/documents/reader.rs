@@ -17,7 +17,7 @@ use crate::{
     config_error::ConfigError,
     fetch::{FetchError, HttpClient, NotPublicAddress, exchange},
     keys::KeySet,
-    token_endpoint::client::{Client, ClientCredential},
+    token_endpoint::client::{Client, ClientCredential, builder::ClientBuilder},
 };
 
 /// Reads documents, a limited number at once.
@@ -73,7 +73,7 @@ impl DocumentReader {
             }
         };
         let client = self.access.client(client_id, credential).any_localhost_port().grant_types(metadata.grant_types);
-        let client = metadata.redirect_uris.into_iter().fold(client, |client, uri| client.redirect_uri(uri)).build()?;
+        let client = metadata.redirect_uris.into_iter().fold(client, ClientBuilder::redirect_uri).build()?;
         Ok((Client { name: Some(metadata.name), host: Some(host.to_owned()), ..client }, lifetime))
     }
 
