@@ -113,10 +113,8 @@ impl StoredClients {
         {
             return Err(taken(client.id()));
         }
-        match self.save(client.id(), write(&client)?, None).await? {
-            true => Ok(()),
-            false => Err(taken(client.id())),
-        }
+        let is_new = self.save(client.id(), write(&client)?, None).await?;
+        if is_new { Ok(()) } else { Err(taken(client.id())) }
     }
 
     /// Replaces all settings of a stored client, also its credential, by those of `client`, which has the same id.

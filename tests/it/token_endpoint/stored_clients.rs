@@ -399,7 +399,11 @@ impl ClientStore for PlannedStore {
             return Err(StoreError::new("down"));
         }
         let found = self.inner.find_client(request).await?;
-        Ok(found.map(|record| rewrite.map_or(record.clone(), |rewrite| Record::from(rewrite(record.as_str())))))
+        let changed = |record: Record| match rewrite {
+            Some(rewrite) => Record::from(rewrite(record.as_str())),
+            None => record,
+        };
+        Ok(found.map(changed))
     }
 
     async fn save_client(&self, request: &SaveClient) -> Result<ClientSaved, StoreError> {
