@@ -62,7 +62,7 @@ async fn open_ticket(
 fn list(tickets: &Tickets, of: impl Fn(&str, &str) -> bool) -> String {
     let tickets = tickets.lock().unwrap_or_else(PoisonError::into_inner);
     let found = tickets.iter().filter(|[host, user, _]| of(host, user));
-    found.map(|[_, user, text]| format!("{user}: {text}\n")).collect()
+    found.flat_map(|[_, user, text]| [user, ": ", text, "\n"]).collect()
 }
 
 pub(crate) fn routes() -> Router {
