@@ -68,6 +68,8 @@ mod scopes;
 mod secrets;
 #[cfg(feature = "token-endpoint")]
 mod servers;
+#[cfg(all(feature = "axum", feature = "token-endpoint"))]
+mod systems;
 #[cfg(feature = "token-endpoint")]
 mod token_endpoint;
 mod token_headers;
