@@ -1,10 +1,12 @@
 # The conformance tests of the Model Context Protocol for authorization servers. Opens the URL that they print. Prints the
 # results of all checks, and `works` if none of them failed or warned.
-import os, re, subprocess, sys
+import json, os, pathlib, subprocess, sys, tempfile
 
 from browser import browse
 
 command = [*sys.argv[1:], "--url", os.environ["ISSUER"], "--client-id", os.environ["CLIENT_ID"], "--port", "3000"]
+folder = tempfile.TemporaryDirectory()
+command += ["--output-dir", folder.name]
 tests = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 output, url = "", None
 for line in tests.stdout:
@@ -15,5 +17,6 @@ for line in tests.stdout:
         browse(url)
 status = tests.wait(timeout=10)
 print(output)
-bad = re.findall(r"^.*(?:FAILURE|WARNING|✗).*$", output, re.MULTILINE)
-print("works" if status == 0 and not bad else "refused: " + "; ".join(bad))
+checks = [check for file in pathlib.Path(folder.name).rglob("checks.json") for check in json.loads(file.read_text())]
+bad = [f"{check['id']}: {check.get('errorMessage')}" for check in checks if check["status"] not in ("SUCCESS", "INFO")]
+print("works" if status == 0 and checks and not bad else "refused: " + "; ".join(bad))
