@@ -62,11 +62,7 @@ async fn open_ticket(
 fn list(tickets: &Tickets, of: impl Fn(&str, &str) -> bool) -> String {
     let tickets = tickets.lock().unwrap_or_else(PoisonError::into_inner);
     let found = tickets.iter().filter(|[host, user, _]| of(host, user));
-<<<<<<< HEAD
-    found.map(|[_, user, text]| [user, ": ", text, "\n"].concat()).collect()
-=======
     found.flat_map(|[_, user, text]| [user, ": ", text, "\n"]).collect()
->>>>>>> 7775d4ee38b882316f661a3374401ea86e7859c4
 }
 
 pub(crate) fn routes() -> Router {
