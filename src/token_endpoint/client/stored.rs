@@ -296,6 +296,14 @@ impl ClientRegistry for StoredClients {
         }
         Ok(self.load(client_id).await?.map(|(_, client)| Arc::new(client)))
     }
+
+    fn time_limit(&self) -> Duration {
+        self.configured.as_ref().map_or(TIMEOUT, |configured| configured.time_limit().max(TIMEOUT))
+    }
+
+    fn reads_client_documents(&self) -> bool {
+        self.configured.as_ref().is_some_and(|configured| configured.reads_client_documents())
+    }
 }
 
 impl fmt::Debug for StoredClients {
@@ -377,5 +385,5 @@ fn no_randomness(error: impl fmt::Display) -> ClientChangeError {
 
 /// Changes of one client are rare, so that two of them meet hardly ever.
 const MAX_ATTEMPTS: usize = 10;
-/// Time until the deadline of a write.
+/// Time until the deadline of a write, and for a look-up.
 const TIMEOUT: Duration = Duration::from_secs(2);
