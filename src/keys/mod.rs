@@ -40,6 +40,7 @@ use std::{
     },
 };
 
+#[cfg(feature = "token-endpoint")]
 use serde_json::{Value, json};
 
 pub(crate) use self::jwk::public_members;
@@ -304,6 +305,7 @@ impl KeySet {
     }
 
     /// Returns the usable keys as a JWK set, from which [`from_json`](Self::from_json) makes an equal one.
+    #[cfg(feature = "token-endpoint")]
     pub(crate) fn to_json(&self) -> Value {
         // A key without `alg` has one entry for each of its algorithms.
         let keys =
