@@ -72,7 +72,7 @@ async fn a_wrong_document_is_no_client() {
     documents.server.answer("/twice", Answer::new(200, text.replacen('{', "{\"client_name\":\"Other\",", 1)));
     assert_unknown(documents.ask(&id).await, "a member is there twice");
     let id = documents.server.url("/latin");
-    let text = document(&id, &json!({"client_name": "caf?"})).to_string().into_bytes();
+    let text = document(&id, &json!({"client_name": "na?ve"})).to_string().into_bytes();
     let text: Vec<u8> = text.into_iter().map(|byte| if byte == b'?' { 0xe9 } else { byte }).collect();
     documents.server.answer("/latin", Answer::new(200, text));
     assert_unknown(documents.ask(&id).await, "not UTF-8");
