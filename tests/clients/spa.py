@@ -52,7 +52,7 @@ def drive(session, origin):
     return "no result: " + text
 
 
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["SPA_PORT"])), Page)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, text=True, start_new_session=True)
 try:
