@@ -232,6 +232,11 @@ impl Client {
         self.default_scopes.iter().chain(&self.optional_scopes).any(|own| own == name)
     }
 
+    /// True if any scope is registered, as default or optional.
+    pub(crate) fn has_scopes(&self) -> bool {
+        !self.default_scopes.is_empty() || !self.optional_scopes.is_empty()
+    }
+
     /// Returns the audience of the token (RFC 8707 §2, RFC 9068 §3): the requested one, or the client's first one if none is
     /// requested.
     ///
