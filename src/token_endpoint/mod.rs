@@ -92,10 +92,11 @@ pub use self::{
     client::{
         Client, ClientCredential, TokenFormat,
         builder::ClientBuilder,
+        change_error::{ClientChangeError, RenewedWithOldId},
         peer::Peer,
         registry::{ClientRegistry, Clients},
         secret::{ClientSecret, TokenHash},
-        stored::{ClientChangeError, StoredClients},
+        stored::StoredClients,
     },
     endpoints::{
         authorization_error::{AuthorizationError, DenialReason},

@@ -139,6 +139,8 @@ pub(crate) fn read<T: DeserializeOwned>(record: &Record) -> Option<T> {
 }
 
 const VERSION: u32 = 1;
+/// The members that every record has, and that this module writes.
+pub(crate) const HEAD: [&str; 2] = ["v", "must"];
 /// Most records are smaller.
 const USUAL_BYTES: usize = 512;
 /// The names in `must` that this version understands.

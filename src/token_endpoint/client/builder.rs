@@ -4,6 +4,8 @@
 
 use std::{collections::HashSet, fmt, time::Duration};
 
+use serde_json::Map;
+
 use super::{Client, ClientCredential, ClientSecret, ExcessScopes, Introspects, MAX_GENERATION, Pkce, TokenFormat};
 use crate::{
     config_error::{ConfigError, MistakeCollector},
@@ -45,6 +47,7 @@ impl ClientBuilder {
                 introspects: Introspects::Audiences(Vec::new()),
                 name: None,
                 host: None,
+                unknown: Map::new(),
             },
             private_schemes: Vec::new(),
         }

@@ -6,6 +6,7 @@
 
 pub(crate) mod authenticate;
 pub(crate) mod builder;
+pub(crate) mod change_error;
 #[cfg(feature = "http-client")]
 pub(crate) mod documents;
 pub(crate) mod peer;
@@ -16,6 +17,8 @@ pub(crate) mod stored;
 pub(crate) mod throttle;
 
 use std::{fmt, time::Duration};
+
+use serde_json::{Map, Value};
 
 use self::{builder::ClientBuilder, secret::ClientSecret};
 use super::http::{
@@ -73,6 +76,8 @@ pub struct Client {
     pub(crate) name: Option<String>,
     /// Host of the client's id, if that is the URL of its metadata document.
     pub(crate) host: Option<String>,
+    /// Members of the stored record that this version does not know.
+    unknown: Map<String, Value>,
 }
 
 /// The credential that a client authenticates with.
@@ -227,6 +232,11 @@ impl Client {
         self.default_scopes.iter().chain(&self.optional_scopes).any(|own| own == name)
     }
 
+    /// True if any scope is registered, as default or optional.
+    pub(crate) fn has_scopes(&self) -> bool {
+        !self.default_scopes.is_empty() || !self.optional_scopes.is_empty()
+    }
+
     /// Returns the audience of the token (RFC 8707 §2, RFC 9068 §3): the requested one, or the client's first one if none is
     /// requested.
     ///
@@ -303,6 +313,7 @@ impl Client {
             introspects: self.introspects.clone(),
             name: self.name.clone(),
             host: self.host.clone(),
+            unknown: self.unknown.clone(),
         }
     }
 

@@ -2,12 +2,13 @@
 //!
 //! *In*: a [`Client`]. *Out*: a [`Record`] with every setting, and the client that an instance of any version reads from it.
 //!
-//! A secret is written as its hash, and keys are written as a JWK set. The rules for unknown members are those of every record.
+//! A secret is written as its hash, and keys are written as a JWK set. Unknown members are read as in every record, and are written
+//! again.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Client, ClientCredential, ClientSecret, ExcessScopes, Introspects, LocalhostPort, Pkce, TokenFormat};
 use crate::{
@@ -70,6 +71,9 @@ struct ClientMembers {
     name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     host: Option<String>,
+    /// All other members.
+    #[serde(flatten)]
+    unknown: Map<String, Value>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -149,7 +153,10 @@ pub(super) fn write(client: &Client) -> Result<Record, StoreError> {
 
 /// Reads a client. `None` if this version can't read it, or must understand what it doesn't know.
 pub(super) fn read(record: &Record) -> Option<Client> {
-    record::read(record).map(|ClientRead(client)| client)
+    let ClientRead(mut client) = record::read(record)?;
+    // They belong to every record, and each version writes its own.
+    client.unknown.retain(|name, _| !record::HEAD.contains(&name.as_str()));
+    Some(client)
 }
 
 fn fixed_port() -> LocalhostPort {

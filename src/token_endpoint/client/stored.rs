@@ -5,7 +5,6 @@
 //! Credentials are not checked here.
 
 use std::{
-    error::Error,
     fmt,
     sync::Arc,
     time::{Duration, Instant},
@@ -13,19 +12,17 @@ use std::{
 
 use super::{
     Client,
+    change_error::{ClientChangeError, RenewedWithOldId},
     record::{read, write},
     registry::{ClientRegistry, ErasedRegistry},
     secret::{ClientSecret, random_text},
 };
-use crate::{
-    config_error::{ConfigError, ConfigMistake},
-    token_endpoint::{
-        store::{
-            ClientSaved, ClientStore, ErasedClientStore, FindClient, ListClients, Record, RemoveClient, SaveClient,
-            StoreError,
-        },
-        texts::Texts,
+use crate::token_endpoint::{
+    store::{
+        ClientSaved, ClientStore, ErasedClientStore, FindClient, ListClients, Record, RemoveClient, SaveClient,
+        StoreError,
     },
+    texts::Texts,
 };
 
 /// A client registry in a [`ClientStore`], such as [`MemoryStore`](crate::token_endpoint::MemoryStore), `RedisStore` or
@@ -36,8 +33,8 @@ use crate::{
 /// too, and is not unknown. Each change is one step: of two that meet, one is done, and the other one is done after it or
 /// returns an error.
 ///
-/// A record is a JSON object in plain text: all settings, keys as a JWK set, and secrets as [`ClientSecret::hash`]. A program
-/// that can write to the store can add clients.
+/// A record is a JSON object in plain text: all settings, keys as a JWK set, and secrets as [`ClientSecret::hash`]. A change keeps
+/// the members that a newer version added to it. A program that can write to the store can add clients.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -72,17 +69,6 @@ pub struct StoredClients {
     configured: Option<Arc<dyn ErasedRegistry>>,
 }
 
-/// Why a client was not changed.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum ClientChangeError {
-    /// The change is not possible. Nothing was changed.
-    Refused(ConfigError),
-    /// The store is unavailable, or the client's record can't be read.
-    /// [`may_be_executed`](StoreError::may_be_executed) returns whether the client may be changed.
-    Store(StoreError),
-}
-
 impl StoredClients {
     /// Returns a registry of the clients of `issuer` in this store. `issuer` is the text that the endpoint has, so that two
     /// issuers can share a store.
@@ -111,19 +97,30 @@ impl StoredClients {
         if let Some(configured) = &self.configured
             && configured.find(client.id()).await?.is_some()
         {
-            return Err(taken(client.id()));
+            return Err(ClientChangeError::taken(client.id()));
         }
         let is_new = self.save(client.id(), write(&client)?, None).await?;
-        if is_new { Ok(()) } else { Err(taken(client.id())) }
+        if is_new { Ok(()) } else { Err(ClientChangeError::taken(client.id())) }
     }
 
     /// Replaces all settings of a stored client, also its credential, by those of `client`, which has the same id.
     ///
     /// # Errors
-    /// There is no stored client with this id, its secret was changed at the same time, or the store is unavailable.
+    /// The [generation](crate::token_endpoint::ClientBuilder::credential_generation) of `client` is lower than that of the stored
+    /// one, so that an old copy of the client can't make a leaked secret valid again. Or there is no stored client with this id,
+    /// its secret was changed at the same time, or the store is unavailable.
     pub async fn replace(&self, client: Client) -> Result<(), ClientChangeError> {
-        let record = write(&client)?;
-        self.change(client.id(), |_| Ok(record.clone())).await
+        let (id, own, mut client) = (client.id().to_owned(), client.unknown.clone(), client);
+        let replace = |stored: &Client| {
+            let (given, found) = (client.generation(), stored.generation());
+            if given < found {
+                return Err(ClientChangeError::older_generation(client.id(), given, found));
+            }
+            client.unknown.clone_from(&stored.unknown);
+            client.unknown.extend(own.clone());
+            Ok(write(&client)?)
+        };
+        self.change(&id, replace).await
     }
 
     /// Removes a stored client. Everything that was issued to it becomes invalid. Has no effect if there is none.
@@ -159,7 +156,7 @@ impl StoredClients {
                 return Ok(client.with_secrets(secret.clone(), Some(current.clone())));
             }
             let found = format!("the client {client_id:?} has two secrets");
-            Err(refused("client_secret", found, "remove the old one first"))
+            Err(ClientChangeError::refused("client_secret", found, "remove the old one first"))
         };
         self.change_secret(client_id, add).await?;
         Ok(text)
@@ -191,30 +188,36 @@ impl StoredClients {
     /// Replaces a client's id and secret. Returns both: a random id, and the text of the secret, which can't be read again. The
     /// old id, and everything that was issued to it, is invalid immediately.
     ///
+    /// If the program ends meanwhile, the old id and secret may be invalid. Then [`list`](Self::list) has the new id, and
+    /// [`renew_secret`](Self::renew_secret) returns a secret for it.
+    ///
     /// # Errors
-    /// As for [`renew_secret`](Self::renew_secret). After an error of the store, a client with the new id may be stored. It can't
-    /// be used, because its secret is unknown, and [`list`](Self::list) has it.
+    /// - [`OldIdLeft`](ClientChangeError::OldIdLeft): the store failed when the new id was stored. The error has the new id and
+    ///   secret, which are valid. The old id may be valid too: [remove](Self::remove) it.
+    /// - Otherwise as for [`renew_secret`](Self::renew_secret). The old id and secret stay valid, so the call can be repeated. After
+    ///   an error of the store, a client with a random id may be stored. It can't be used, because its secret is unknown, and
+    ///   [`list`](Self::list) has it.
     pub async fn renew_id_and_secret(&self, client_id: &str) -> Result<(String, String), ClientChangeError> {
-        let (record, client) = self.load(client_id).await?.ok_or_else(|| unknown(client_id))?;
+        let (record, client) = self.load(client_id).await?.ok_or_else(|| ClientChangeError::unknown(client_id))?;
         if client.secret().is_none() {
-            return Err(without_secret(client_id));
+            return Err(ClientChangeError::without_secret(client_id));
         }
         let (secret, text) = ClientSecret::generate()?;
-        let renewed = Client { id: random_text().map_err(no_randomness)?, ..client.with_secrets(secret, None) };
-        let new_id = renewed.id();
-        if !self.save(new_id, write(&renewed)?, None).await? {
-            return Err(taken(new_id));
+        let id = random_text().map_err(ClientChangeError::no_randomness)?;
+        let renewed = Client { id: id.clone(), ..client.with_secrets(secret, None) };
+        if !self.save(&id, write(&renewed)?, None).await? {
+            return Err(ClientChangeError::taken(&id));
         }
-        let removed = match self.remove_if(client_id, Some(record)).await {
+        match self.remove_if(client_id, Some(record)).await {
+            Ok(true) => Ok((id, text)),
+            Ok(false) => {
+                self.remove_if(&id, None).await?;
+                Err(ClientChangeError::changed_meanwhile(client_id))
+            }
             // The outcome is unknown. If the old id is gone, it is done.
-            Err(error) => self.load(client_id).await.is_ok_and(|found| found.is_none()).then_some(true).ok_or(error)?,
-            Ok(removed) => removed,
-        };
-        if removed {
-            return Ok((new_id.to_owned(), text));
+            Err(_) if self.load(client_id).await.is_ok_and(|found| found.is_none()) => Ok((id, text)),
+            Err(error) => Err(ClientChangeError::OldIdLeft(RenewedWithOldId { client_id: id, secret: text, error })),
         }
-        self.remove_if(new_id, None).await?;
-        Err(changed_meanwhile(client_id))
     }
 
     /// Lists the stored clients, in the order of a hash of their ids. `after` is the last id of the previous page, and `limit` the
@@ -245,7 +248,7 @@ impl StoredClients {
         change: impl Fn(&Client, &ClientSecret) -> Result<Client, ClientChangeError>,
     ) -> Result<(), ClientChangeError> {
         let change = |client: &Client| {
-            let secret = client.secret().ok_or_else(|| without_secret(client_id))?;
+            let secret = client.secret().ok_or_else(|| ClientChangeError::without_secret(client_id))?;
             Ok(write(&change(client, secret)?)?)
         };
         self.change(client_id, change).await
@@ -256,14 +259,14 @@ impl StoredClients {
     async fn change(
         &self,
         client_id: &str,
-        change: impl Fn(&Client) -> Result<Record, ClientChangeError>,
+        mut change: impl FnMut(&Client) -> Result<Record, ClientChangeError>,
     ) -> Result<(), ClientChangeError> {
         let hash = |client: &Client| client.secret().map(ClientSecret::hash);
         let mut first = None;
         for _ in 0..MAX_ATTEMPTS {
-            let (record, client) = self.load(client_id).await?.ok_or_else(|| unknown(client_id))?;
+            let (record, client) = self.load(client_id).await?.ok_or_else(|| ClientChangeError::unknown(client_id))?;
             if *first.get_or_insert_with(|| hash(&client)) != hash(&client) {
-                return Err(changed_meanwhile(client_id));
+                return Err(ClientChangeError::changed_meanwhile(client_id));
             }
             if self.save(client_id, change(&client)?, Some(record)).await? {
                 return Ok(());
@@ -298,7 +301,8 @@ impl ClientRegistry for StoredClients {
     }
 
     fn time_limit(&self) -> Duration {
-        self.configured.as_ref().map_or(TIMEOUT, |configured| configured.time_limit().max(TIMEOUT))
+        // `find` waits for one after the other.
+        self.configured.as_ref().map_or(TIMEOUT, |configured| configured.time_limit().saturating_add(TIMEOUT))
     }
 
     fn reads_client_documents(&self) -> bool {
@@ -312,36 +316,6 @@ impl fmt::Debug for StoredClients {
     }
 }
 
-impl fmt::Display for ClientChangeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(error) => error.fmt(f),
-            Self::Store(error) => error.fmt(f),
-        }
-    }
-}
-
-impl Error for ClientChangeError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Refused(_) => None,
-            Self::Store(error) => error.source(),
-        }
-    }
-}
-
-impl From<ConfigError> for ClientChangeError {
-    fn from(error: ConfigError) -> Self {
-        Self::Refused(error)
-    }
-}
-
-impl From<StoreError> for ClientChangeError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
 fn is_done(saved: ClientSaved) -> Result<bool, StoreError> {
     match saved {
         ClientSaved::Done => Ok(true),
@@ -352,35 +326,6 @@ fn is_done(saved: ClientSaved) -> Result<bool, StoreError> {
 
 fn unreadable() -> StoreError {
     StoreError::not_executed("the record of a client is not one that this version can read")
-}
-
-fn refused(setting: &'static str, found: String, change: &'static str) -> ClientChangeError {
-    ClientChangeError::Refused(ConfigMistake::new(setting, found, change).into())
-}
-
-fn taken(client_id: &str) -> ClientChangeError {
-    refused(
-        "client_id",
-        format!("there is a client {client_id:?}"),
-        "give each client its own id, or replace the client",
-    )
-}
-
-fn unknown(client_id: &str) -> ClientChangeError {
-    refused("client_id", format!("there is no stored client {client_id:?}"), "name a client that is stored")
-}
-
-fn without_secret(client_id: &str) -> ClientChangeError {
-    refused("client_id", format!("the client {client_id:?} has no secret"), "name a client that has a secret")
-}
-
-fn changed_meanwhile(client_id: &str) -> ClientChangeError {
-    let found = format!("the secret of the client {client_id:?} was changed at the same time");
-    refused("client_secret", found, "use the secret of the other change, or try again")
-}
-
-fn no_randomness(error: impl fmt::Display) -> ClientChangeError {
-    refused("client_id", error.to_string(), "check the system's source of random bytes")
 }
 
 /// Changes of one client are rare, so that two of them meet hardly ever.

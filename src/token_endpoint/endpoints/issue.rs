@@ -116,7 +116,7 @@ impl ServerState {
         id: String,
         now: Timestamp,
     ) -> (TokenFacts, PlannedWrite, Map<String, Value>) {
-        let Granted { subject, scope, audience, write, content } = granted;
+        let Granted { subject, scope, audience, write, content, .. } = granted;
         let own_lifetime = content.as_deref().and_then(TokenContent::checked_lifetime);
         let end = now.saturating_add(own_lifetime.or(client.lifetime).unwrap_or(self.lifetime));
         let (content, extra) = match content.map(|content| *content) {

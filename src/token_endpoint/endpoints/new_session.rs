@@ -55,10 +55,14 @@ impl ServerState {
         }
         let handle = Handle::generate().map_err(TokenError::unavailable)?;
         let code = self.services.texts.new_code(handle).map_err(TokenError::unavailable)?;
+        let audiences = match &granted.resources[..] {
+            [] => vec![granted.audience.clone()],
+            resources => resources.to_vec(),
+        };
         let record = SessionRecord {
             owner: OwnerRecord::new(client, granted.subject.clone()),
             scope: granted.scope.clone(),
-            audiences: vec![granted.audience.clone()],
+            audiences,
             since: now.as_secs(),
             auth_time: None,
             acr: None,

@@ -75,13 +75,14 @@ impl Grant for AuthorizationCodeGrant {
         }
         let handle = record.handle.as_deref().and_then(Handle::from_text).ok_or_else(unreadable)?;
         // A mistake in the rest of the request must not cost the client its code.
-        let audience = audience(&record, client, &request.resources())?;
-        let scope = scope(&record, client, None)?;
+        let audience = audience(&record.audiences, client, &request.resources())?;
+        let scope = scope(&record.scope, client, None)?;
         let lifetime = CODE_LIFETIME + request.server.session_lifetime(client);
         Ok(Granted {
             subject: record.owner.subject.clone(),
             scope,
             audience,
+            resources: Vec::new(),
             write: PlannedWrite::Redeem(Box::new(PlannedRedeem {
                 session,
                 code,
@@ -120,8 +121,8 @@ fn check_binding(record: &SessionRecord, verifier: Option<&str>, redirect_uri: O
 }
 
 /// Returns the audience of the token: one that the user approved (RFC 8707 §2.2) and that the client still may have.
-pub(super) fn audience(record: &SessionRecord, client: &Client, requested: &[&str]) -> Result<String, TokenError> {
-    let mut approved = record.audiences.iter().map(String::as_str);
+pub(super) fn audience(approved: &[String], client: &Client, requested: &[&str]) -> Result<String, TokenError> {
+    let mut approved = approved.iter().map(String::as_str);
     let found = match requested {
         [] => approved.next(),
         [first, ..] => find_resource(approved, first),
@@ -133,11 +134,11 @@ pub(super) fn audience(record: &SessionRecord, client: &Client, requested: &[&st
 /// Returns the requested scopes, if the user approved them (RFC 6749 §6) and the client still may have them; all such scopes
 /// if none are requested. Others are refused or dropped, as the client is registered. The scopes of the session don't change, so
 /// a later refresh can request all of them again.
-pub(super) fn scope(record: &SessionRecord, client: &Client, requested: Option<&str>) -> Result<String, TokenError> {
-    let allowed: Vec<&str> = record.scope.split(' ').filter(|name| client.may_have(name)).collect();
+pub(super) fn scope(approved: &str, client: &Client, requested: Option<&str>) -> Result<String, TokenError> {
+    let allowed: Vec<&str> = approved.split(' ').filter(|name| client.may_have(name)).collect();
     match requested {
         // A response without `scope` means all requested scopes (§5.1), so a token with none can't be issued.
-        None if allowed.is_empty() && !record.scope.is_empty() => {
+        None if allowed.is_empty() && !approved.is_empty() => {
             Err(TokenError::new(TokenErrorKind::InvalidScope, "The requested scope exceeds what may be granted"))
         }
         None => Ok(allowed.join(" ")),

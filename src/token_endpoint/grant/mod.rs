@@ -14,6 +14,7 @@ use std::{any::TypeId, fmt, pin::Pin, time::SystemTime};
 
 use http::HeaderMap;
 
+use self::authorization_code::audience as approved_audience;
 pub(crate) use self::authorization_code::invalid as invalid_grant;
 pub use self::{
     authorization_code::AuthorizationCodeGrant, client_credentials::ClientCredentialsGrant,
@@ -22,7 +23,10 @@ pub use self::{
 use crate::token_endpoint::{
     client::{Client, authenticate::ClientAssertion, secret::TokenHash},
     endpoints::{ClientRequest, ServerState, introspect::OwnToken},
-    http::{error::TokenError, request::Parameters},
+    http::{
+        error::{TokenError, TokenErrorKind},
+        request::Parameters,
+    },
     record::SessionRecord,
     services::Services,
     store::{SessionId, Timestamp},
@@ -139,7 +143,9 @@ impl<'r> TokenRequest<'r> {
         Ok(self.server.active_token(text).await?.map(OwnToken::from))
     }
 
-    /// Grants the requested scopes and resource to `subject`, within what the client is registered for.
+    /// Grants the requested scopes and resource to `subject`, within what the client is registered for. A request without scopes
+    /// gets the client's default scopes. For scopes that were requested or approved before this request, see
+    /// [`grant_access_to`](Self::grant_access_to).
     ///
     /// # Errors
     /// [`InvalidScope`](crate::token_endpoint::TokenErrorKind::InvalidScope) or
@@ -147,7 +153,63 @@ impl<'r> TokenRequest<'r> {
     pub fn grant_to(&self, subject: impl Into<String>) -> Result<Granted, TokenError> {
         let scope = self.client.scopes(self.parameter("scope")?)?;
         let audience = self.client.audience(&self.resources())?.to_owned();
-        Ok(Granted { subject: subject.into(), scope, audience, write: PlannedWrite::Issue, content: None })
+        Ok(Granted::new(subject.into(), scope, audience, Vec::new()))
+    }
+
+    /// Grants what a user approved for `subject` before this request: these scopes, and a token for one of these resources. With
+    /// `resource`, the request chooses which one (RFC 8707 §2.2); otherwise it is the first. Without resources, it is the first
+    /// audience of the client. The parameter `scope` is not read. As for a code, scopes that the client is not registered for are
+    /// left out.
+    ///
+    /// A refresh token of [`with_refresh_token`](Granted::with_refresh_token) is for all of these scopes and resources.
+    ///
+    /// ```
+    /// use tower_oauth::token_endpoint::{Granted, TokenError, TokenRequest};
+    ///
+    /// /// What the user approved on the page of the device authorization (RFC 8628 §3.3).
+    /// struct Approval {
+    ///     user: String,
+    ///     scopes: Vec<String>,
+    ///     resources: Vec<String>,
+    /// }
+    ///
+    /// fn decide(request: &TokenRequest<'_>, approval: &Approval) -> Result<Granted, TokenError> {
+    ///     let granted = request.grant_access_to(&approval.user, &approval.scopes, &approval.resources)?;
+    ///     Ok(granted.with_refresh_token())
+    /// }
+    /// # let _ = decide;
+    /// ```
+    ///
+    /// # Errors
+    /// - [`InvalidScope`](crate::token_endpoint::TokenErrorKind::InvalidScope): the client is registered for scopes, but for none of
+    ///   these.
+    /// - [`InvalidTarget`](crate::token_endpoint::TokenErrorKind::InvalidTarget): the resource is not one of these, or the client is
+    ///   not registered for it.
+    pub fn grant_access_to<N: AsRef<str>, R: AsRef<str>>(
+        &self,
+        subject: impl Into<String>,
+        scopes: impl IntoIterator<Item = N>,
+        resources: impl IntoIterator<Item = R>,
+    ) -> Result<Granted, TokenError> {
+        let mut names: Vec<String> = Vec::new();
+        for name in scopes {
+            if self.client.may_have(name.as_ref()) && names.iter().all(|other| other != name.as_ref()) {
+                names.push(name.as_ref().to_owned());
+            }
+        }
+        // A response without `scope` means all requested scopes (RFC 6749 §5.1), so no token with none can be issued.
+        if names.is_empty() && self.client.has_scopes() {
+            return Err(TokenError::new(
+                TokenErrorKind::InvalidScope,
+                "No approved scope may be granted to the client",
+            ));
+        }
+        let mut resources: Vec<String> = resources.into_iter().map(|resource| resource.as_ref().to_owned()).collect();
+        if resources.is_empty() {
+            resources.push(self.client.audience(&[])?.to_owned());
+        }
+        let audience = approved_audience(&resources, self.client, &self.resources())?;
+        Ok(Granted::new(subject.into(), names.join(" "), audience, resources))
     }
 
     /// Returns the values of `resource` (RFC 8707 §2) and `audience`, its name in RFC 8693 §2.1.
@@ -174,12 +236,19 @@ pub struct Granted {
     pub(crate) subject: String,
     pub(crate) scope: String,
     pub(crate) audience: String,
+    /// The resources of a session that begins with this token. Empty: only `audience`.
+    pub(crate) resources: Vec<String>,
     pub(crate) write: PlannedWrite,
     /// In a box, so that the futures of the crate's own grants stay small.
     pub(crate) content: Option<Box<TokenContent>>,
 }
 
 impl Granted {
+    /// Returns a decision for a token without a session.
+    fn new(subject: String, scope: String, audience: String, resources: Vec<String>) -> Self {
+        Self { subject, scope, audience, resources, write: PlannedWrite::Issue, content: None }
+    }
+
     /// Adds claims, response parameters and fewer scopes, or sets the lifetime. What the application's hook sets for the same
     /// token counts more.
     ///

@@ -137,12 +137,13 @@ impl Grant for RefreshTokenGrant {
             return Err(request.end_replayed(EventKind::ReuseDetected, &record, presented.session).await);
         }
         // A mistake in the rest of the request must not cost the client its token.
-        let scope = scope(&record, client, request.parameter("scope")?)?;
-        let audience = audience(&record, client, &request.resources())?;
+        let scope = scope(&record.scope, client, request.parameter("scope")?)?;
+        let audience = audience(&record.audiences, client, &request.resources())?;
         Ok(Granted {
             subject: record.owner.subject.clone(),
             scope,
             audience,
+            resources: Vec::new(),
             write: PlannedWrite::Refresh(Box::new(PlannedRefresh {
                 presented,
                 text: text.to_owned(),

@@ -26,6 +26,7 @@ mod resource_server;
 mod revocation;
 mod stored_clients;
 mod stored_faults;
+mod stored_records;
 mod stores;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod stores_on_servers;

@@ -65,7 +65,11 @@ impl Grant for TokenExchange {
 enum Decision {
     Pending,
     Denied,
-    Approved,
+    Approved { scopes: Vec<&'static str>, resources: Vec<&'static str> },
+}
+
+fn approved<const S: usize, const R: usize>(scopes: [&'static str; S], resources: [&'static str; R]) -> Decision {
+    Decision::Approved { scopes: scopes.to_vec(), resources: resources.to_vec() }
 }
 
 /// A device code: the client that got it, its end, when the client polled last, and the user's decision.
@@ -106,7 +110,7 @@ impl Grant for DeviceGrant {
                 return Err(TokenError::new(TokenErrorKind::SlowDown, "Wait five seconds"));
             }
             let decision = known.decision.clone();
-            if matches!(decision, Decision::Approved) {
+            if matches!(decision, Decision::Approved { .. }) {
                 codes.remove(code);
             }
             decision
@@ -116,10 +120,12 @@ impl Grant for DeviceGrant {
                 Err(TokenError::new(TokenErrorKind::AuthorizationPending, "The user has not decided yet"))
             }
             Decision::Denied => Err(TokenError::new(TokenErrorKind::AccessDenied, "The user refused")),
-            Decision::Approved => {
+            // RFC 8628 §3.4: the token request has no scope.
+            Decision::Approved { scopes, resources } => {
                 let device = request.headers().get("device-name").and_then(|name| name.to_str().ok());
                 let content = TokenContent::new().claim("device", device).username("Ada L.");
-                Ok(request.grant_to("ada")?.with_content(content).with_refresh_token())
+                let granted = request.grant_access_to("ada", scopes, resources)?;
+                Ok(granted.with_content(content).with_refresh_token())
             }
         }
     }
@@ -223,7 +229,7 @@ fn with_devices(refresh: Option<RefreshTokenGrant>) -> (World, DeviceGrant) {
     let client = |id: &str, grants: &[&str]| {
         let client = Client::builder(id, ClientCredential::None).grant_types(grants.iter().copied());
         let client = client.default_scopes(["orders:read"]).optional_scopes(["orders:write"]);
-        client.audience(API, TokenFormat::Jwt).build().unwrap()
+        client.audience(API, TokenFormat::Jwt).audience(OPAQUE, TokenFormat::Opaque).build().unwrap()
     };
     let clients = [
         client("tv", &[DEVICE, "refresh_token"]),
@@ -238,8 +244,12 @@ fn with_devices(refresh: Option<RefreshTokenGrant>) -> (World, DeviceGrant) {
 }
 
 async fn poll(world: &World, client: &str, code: &str) -> super::Answer {
-    let mut request =
-        super::post("/token", "", &[("grant_type", DEVICE), ("client_id", client), ("device_code", code)]);
+    poll_with(world, client, code, &[]).await
+}
+
+async fn poll_with(world: &World, client: &str, code: &str, more: &[(&str, &str)]) -> super::Answer {
+    let form = [("grant_type", DEVICE), ("client_id", client), ("device_code", code)];
+    let mut request = super::post("/token", "", &[&form, more].concat());
     request.headers_mut().insert("device-name", "kitchen".parse().unwrap());
     world.send(request).await
 }
@@ -265,7 +275,7 @@ async fn a_device_grant_has_every_error_of_rfc_8628() {
 async fn an_approved_device_gets_a_refresh_token_whose_tokens_have_the_same_claims() {
     let (world, devices) = with_devices(Some(RefreshTokenGrant::new()));
     devices.add(&world, "one", "tv");
-    devices.decide("one", Decision::Approved);
+    devices.decide("one", approved(["orders:read"], []));
     let first = poll(&world, "tv", "one").await;
     first.is_ok();
     poll(&world, "tv", "one").await.is_error(400, "invalid_grant");
@@ -289,11 +299,82 @@ async fn an_approved_device_gets_a_refresh_token_whose_tokens_have_the_same_clai
 }
 
 #[tokio::test]
+async fn a_device_gets_the_optional_scopes_and_the_resources_that_the_user_approved() {
+    let (world, devices) = with_devices(Some(RefreshTokenGrant::new()));
+    for code in ["all", "chosen", "defaults"] {
+        devices.add(&world, code, "tv");
+        devices.decide(code, approved(["orders:write", "orders:read", "orders:write"], [OPAQUE, API]));
+    }
+    let introspected = async |answer: &super::Answer| {
+        answer.is_ok();
+        assert_eq!(answer.text("scope"), "orders:write orders:read");
+        let seen = world.introspect("watch", answer.text("access_token")).await;
+        assert_eq!((&seen["sub"], &seen["scope"]), (&json!("ada"), &json!("orders:write orders:read")));
+        seen["aud"].clone()
+    };
+    let first = poll(&world, "tv", "all").await;
+    assert_eq!(introspected(&first).await, OPAQUE, "the first one");
+    let chosen = poll_with(&world, "tv", "chosen", &[("resource", API)]).await;
+    assert_eq!(introspected(&chosen).await, API);
+    // RFC 8707 §2.2: a refresh chooses among all that was approved, and the first one is the default.
+    for (session, resource, expected) in
+        [(&first, Some(API), API), (&first, None, OPAQUE), (&chosen, None, OPAQUE), (&chosen, Some(API), API)]
+    {
+        let form: Vec<_> =
+            [("client_id", "tv")].into_iter().chain(resource.map(|resource| ("resource", resource))).collect();
+        let refreshed = world.refresh(session.text("refresh_token"), &form).await;
+        assert_eq!(introspected(&refreshed).await, expected);
+    }
+    // What the user approved counts, and not what the token request asks for.
+    devices.decide("defaults", approved(["orders:read"], []));
+    let narrow = poll_with(&world, "tv", "defaults", &[("scope", "orders:write")]).await;
+    assert_eq!((narrow.text("scope"), &part(narrow.text("access_token"), 1)["aud"]), ("orders:read", &json!(API)));
+    let wider = [("client_id", "tv"), ("scope", "orders:write")];
+    world.refresh(narrow.text("refresh_token"), &wider).await.is_error(400, "invalid_scope");
+    let elsewhere = [("client_id", "tv"), ("resource", OPAQUE)];
+    world.refresh(narrow.text("refresh_token"), &elsewhere).await.is_error(400, "invalid_target");
+}
+
+#[tokio::test]
+async fn a_device_gets_no_scope_and_no_resource_that_the_client_may_not_have() {
+    let (world, devices) = with_devices(Some(RefreshTokenGrant::new()));
+    for code in ["some", "none", "nothing", "foreign", "unapproved", "spaces"] {
+        devices.add(&world, code, "tv");
+    }
+    // As for a code, what the client may not have any more is left out.
+    devices.decide("some", approved(["admin", "orders:write"], [API]));
+    assert_eq!(poll(&world, "tv", "some").await.text("scope"), "orders:write");
+    devices.decide("none", approved(["admin"], [API]));
+    poll(&world, "tv", "none").await.is_error(400, "invalid_scope");
+    devices.decide("nothing", approved([], [API]));
+    poll(&world, "tv", "nothing").await.is_error(400, "invalid_scope");
+    devices.decide("spaces", approved(["orders:read orders:write", ""], [API]));
+    poll(&world, "tv", "spaces").await.is_error(400, "invalid_scope");
+    devices.decide("foreign", approved(["orders:read"], ["https://other.test"]));
+    poll(&world, "tv", "foreign").await.is_error(400, "invalid_target");
+    devices.decide("unapproved", approved(["orders:read"], [API]));
+    poll_with(&world, "tv", "unapproved", &[("resource", OPAQUE)]).await.is_error(400, "invalid_target");
+}
+
+#[tokio::test]
+async fn a_device_of_a_client_without_scopes_gets_a_token_without_scopes() {
+    let devices = DeviceGrant::default();
+    let clock = Client::builder("clock", ClientCredential::None).grant_types([DEVICE]).audience(API, TokenFormat::Jwt);
+    let world = world([clock.build().unwrap()], |builder| builder.grant(devices.clone()));
+    devices.add(&world, "one", "clock");
+    devices.decide("one", approved(["orders:read"], []));
+    let answer = poll(&world, "clock", "one").await;
+    answer.is_ok();
+    let claims = part(answer.text("access_token"), 1);
+    assert_eq!((&claims["sub"], &claims["aud"], claims.get("scope")), (&json!("ada"), &json!(API), None));
+}
+
+#[tokio::test]
 async fn there_is_no_refresh_token_unless_client_and_endpoint_have_the_grant() {
     for (refresh, client) in [(Some(RefreshTokenGrant::new()), "plain-tv"), (None, "tv")] {
         let (world, devices) = with_devices(refresh);
         devices.add(&world, "one", client);
-        devices.decide("one", Decision::Approved);
+        devices.decide("one", approved(["orders:read"], []));
         let answer = poll(&world, client, "one").await;
         answer.is_ok();
         assert!(answer.json.get("refresh_token").is_none(), "{answer:?}");
@@ -347,7 +428,7 @@ async fn what_the_hook_sets_counts_more_than_what_the_grant_sets() {
         })
     });
     devices.add(&world, "one", "tv");
-    devices.decide("one", Decision::Approved);
+    devices.decide("one", approved(["orders:read"], []));
     let first = poll(&world, "tv", "one").await;
     let claims = part(first.text("access_token"), 1);
     assert_eq!((&claims["device"], &claims["hook"]), (&json!("other"), &json!(true)));

@@ -29,7 +29,10 @@ async fn the_clients_in_memory_conform() {
 
 /// An endpoint with these clients. `watch` is configured.
 fn world_with(store: impl Store, clients: impl ClientRegistry) -> World {
-    let clock = ManualClock::default();
+    world_at(ManualClock::default(), store, clients)
+}
+
+pub(super) fn world_at(clock: ManualClock, store: impl Store, clients: impl ClientRegistry) -> World {
     let key = PrivateKey::generate(Algorithm::ES256).unwrap();
     let builder = TokenEndpoint::builder(ISSUER, key, clients)
         .grant(ClientCredentialsGrant::new())
@@ -40,7 +43,7 @@ fn world_with(store: impl Store, clients: impl ClientRegistry) -> World {
     World { endpoint: builder.build().unwrap(), clients: Clients::new([]).unwrap(), clock }
 }
 
-fn watch() -> Clients {
+pub(super) fn watch() -> Clients {
     Clients::new([confidential("watch").introspects_any_token().build().unwrap()]).unwrap()
 }
 
@@ -48,7 +51,7 @@ fn stored(store: impl ClientStore) -> StoredClients {
     StoredClients::new(store, ISSUER).with_configured(watch())
 }
 
-async fn token(world: &World, id: &str, secret: &str) -> Answer {
+pub(super) async fn token(world: &World, id: &str, secret: &str) -> Answer {
     let form = [("grant_type", "client_credentials"), ("resource", OPAQUE)];
     world.post("/token", &basic(id, secret), &form).await
 }
@@ -356,6 +359,16 @@ struct Plan {
     is_down: bool,
     rewrite: Option<fn(&str) -> String>,
     records: Vec<String>,
+    operations: usize,
+    outage: Option<Outage>,
+}
+
+/// Operations that fail.
+#[derive(Debug, Clone, Copy)]
+struct Outage {
+    first: usize,
+    count: usize,
+    is_executed: bool,
 }
 
 /// A store of clients in which other things happen as a test plans it.
@@ -372,6 +385,25 @@ impl PlannedStore {
 
     fn before_save(&self, hook: impl AsyncFnOnceHook) {
         self.plan(|plan| plan.before_save = Some(hook.boxed()));
+    }
+
+    /// Executes an operation, unless it is planned that its answer is lost.
+    async fn outage<T>(&self, operation: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let outage = {
+            let mut plan = self.plan.lock().unwrap();
+            plan.operations += 1;
+            let number = plan.operations;
+            plan.outage.filter(|outage| (outage.first..outage.first + outage.count).contains(&number))
+        };
+        match outage {
+            None => operation.await,
+            Some(outage) => {
+                if outage.is_executed {
+                    operation.await?;
+                }
+                Err(StoreError::new("the answer is lost"))
+            }
+        }
     }
 
     fn before_remove(&self, hook: impl AsyncFnOnceHook) {
@@ -398,7 +430,7 @@ impl ClientStore for PlannedStore {
         if is_down {
             return Err(StoreError::new("down"));
         }
-        let found = self.inner.find_client(request).await?;
+        let found = self.outage(self.inner.find_client(request)).await?;
         let changed = |record: Record| match rewrite {
             Some(rewrite) => Record::from(rewrite(record.as_str())),
             None => record,
@@ -417,7 +449,7 @@ impl ClientStore for PlannedStore {
         }
         match answer {
             Some(answer) => answer,
-            None => self.inner.save_client(request).await,
+            None => self.outage(self.inner.save_client(request)).await,
         }
     }
 
@@ -432,12 +464,20 @@ impl ClientStore for PlannedStore {
         match answer {
             Some(answer) => answer,
             None if is_lost => self.inner.remove_client(request).await.and(Err(StoreError::new("the answer is lost"))),
-            None => self.inner.remove_client(request).await,
+            None => self.outage(self.inner.remove_client(request)).await,
         }
     }
 
     async fn list_clients(&self, request: &ListClients) -> Result<Vec<Record>, StoreError> {
         self.inner.list_clients(request).await
+    }
+}
+
+fn works(answer: &Answer) -> bool {
+    match answer.status() {
+        200 => true,
+        401 => false,
+        status => panic!("{status}"),
     }
 }
 
@@ -542,6 +582,74 @@ async fn a_removal_whose_answer_is_lost_ends_the_renewal_of_an_id() {
     let (id, secret) = clients.renew_id_and_secret("one").await.unwrap();
     token(&world, &id, &secret).await.is_ok();
     token(&world, "one", "one-secret").await.is_error(401, "invalid_client");
+}
+
+#[tokio::test]
+async fn a_store_that_fails_at_any_step_loses_no_client_whose_id_is_renewed() {
+    let (mut finished, mut left, mut failed) = (0, 0, 0);
+    for first in 1..=5 {
+        for (count, is_executed) in [(1, false), (1, true), (usize::MAX / 2, false), (usize::MAX / 2, true)] {
+            let outage = Outage { first, count, is_executed };
+            let (store, clients, world) = planned().await;
+            store.plan(|plan| (plan.operations, plan.outage) = (0, Some(outage)));
+            let result = clients.renew_id_and_secret("one").await;
+            store.plan(|plan| plan.outage = None);
+            let old_works = works(&token(&world, "one", "one-secret").await);
+            match result {
+                Ok((id, secret)) => {
+                    finished += 1;
+                    assert!(!old_works, "{outage:?}");
+                    token(&world, &id, &secret).await.is_ok();
+                }
+                Err(ClientChangeError::OldIdLeft(renewed)) => {
+                    left += 1;
+                    let shown = format!("{renewed:?} {}", ClientChangeError::OldIdLeft(renewed.clone()));
+                    assert!(!shown.contains(renewed.secret()) && !shown.contains(renewed.client_id()), "{shown}");
+                    assert!(renewed.error().may_be_executed(), "{outage:?}");
+                    token(&world, renewed.client_id(), renewed.secret()).await.is_ok();
+                    clients.remove("one").await.unwrap();
+                    token(&world, "one", "one-secret").await.is_error(401, "invalid_client");
+                    token(&world, renewed.client_id(), renewed.secret()).await.is_ok();
+                    assert_eq!(clients.list(None, 10).await.unwrap().len(), 1, "{outage:?}");
+                }
+                Err(ClientChangeError::Store(error)) => {
+                    failed += 1;
+                    assert!(error.may_be_executed() && old_works, "{outage:?}");
+                    let (id, secret) = clients.renew_id_and_secret("one").await.unwrap();
+                    token(&world, &id, &secret).await.is_ok();
+                    token(&world, "one", "one-secret").await.is_error(401, "invalid_client");
+                }
+                Err(error) => panic!("{outage:?}: {error:?}"),
+            }
+        }
+    }
+    // Of 20: the look-up and the new record fail 8 times. The removal is lost 4 times, and its outcome is seen once.
+    assert_eq!((failed, left, finished), (8, 3, 9));
+}
+
+#[tokio::test]
+async fn an_old_copy_of_a_client_brings_no_leaked_secret_back() {
+    let (store, clients, world) = planned().await;
+    let old = || machine("one").build().unwrap();
+    let access = world.access_token("one", &[("resource", OPAQUE)]).await;
+    let secret = clients.replace_leaked_secret("one").await.unwrap();
+    is_refused(clients.replace(old()).await, "generation 0 for the client \"one\", which is stored with generation 1");
+    token(&world, "one", "one-secret").await.is_error(401, "invalid_client");
+    assert!(!world.is_active(&access).await);
+    token(&world, "one", &secret).await.is_ok();
+    // Nor if the secret is replaced while the old copy is written.
+    let other = stored(store.inner.clone());
+    store.before_save(async move { drop(other.replace_leaked_secret("one").await.unwrap()) });
+    let copy = || machine("one").credential_generation(1).build().unwrap();
+    assert!(clients.replace(copy()).await.is_err());
+    is_refused(clients.replace(copy()).await, "generation 1");
+    token(&world, "one", "one-secret").await.is_error(401, "invalid_client");
+    // The same generation or a higher one is a change like others.
+    for generation in [2, 5] {
+        let newer = machine("one").credential_generation(generation).access_token_lifetime(Duration::from_secs(9));
+        clients.replace(newer.build().unwrap()).await.unwrap();
+        assert_eq!(token(&world, "one", "one-secret").await.json["expires_in"], 9);
+    }
 }
 
 #[tokio::test]
