@@ -57,8 +57,8 @@ fn secured<A, H: ScopedHandler<A>>(handler: &H, (schemas, mut paths, route): Uto
 
 /// Returns the routes without protection, and the document.
 pub(crate) fn api() -> Result<(Router, Value), Box<dyn Error>> {
-    let routes = OpenApiRouter::new().routes(secured(&read, routes!(read))).routes(secured(&cancel, routes!(cancel)));
-    let (router, document) = routes.split_for_parts();
+    let api = OpenApiRouter::new().routes(secured(&read, routes!(read))).routes(secured(&cancel, routes!(cancel)));
+    let (router, document) = api.split_for_parts();
     let (authorize, token) = ("https://auth.example.com/authorize", "https://auth.example.com/token");
     let scheme = oauth2_scheme(DESCRIBED).authorization_code(authorize, token).client_credentials(token);
     let mut document = serde_json::to_value(document)?;

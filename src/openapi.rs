@@ -7,7 +7,7 @@
 //! - utoipa: `serde_json::from_value` makes its list of `SecurityRequirement`s. In `#[utoipa::path]`,
 //!   `security(("oauth2" = [OrdersRead::NAME]))` works too. Add the scheme to the document when it is a [`Value`], as
 //!   `examples/openapi.rs` does: utoipa 6.0 reads the flow of an authorization code as an implicit one, and loses its token
-//!   URL. To write its own types instead, use `Scopes::from_iter(DESCRIBED.iter().copied())`.
+//!   URL. To write its own types instead, use `DESCRIBED.iter().copied().collect::<Scopes>()`.
 //! - aide: `serde_json::from_value` makes the `SecurityScheme` for `TransformOpenApi::security_scheme`, and the list for
 //!   `TransformOperation::inner_mut().security`. It does not know `oauth2MetadataUrl` and the device flow.
 //! - poem-openapi: parse the text of `OpenApiService::spec`, and set `components.securitySchemes` and the `security` of the

@@ -12,7 +12,7 @@ use tower_oauth::{
     layer::require::RequireScopesLayer,
     openapi::requirements,
     scope::{ScopeHierarchy, Scopes},
-    testing::{DriftKind, Drifts, described},
+    testing::{Drift, DriftKind, Drifts, described},
 };
 
 use crate::support::{API, Admin, OrdersRead, OrdersWrite, issuer, layer_with};
@@ -44,7 +44,7 @@ async fn compared(security: &Value, routes: Router) -> Result<(), Drifts> {
 async fn kinds(security: &Value, routes: Router) -> Vec<DriftKind> {
     match compared(security, routes).await {
         Ok(()) => Vec::new(),
-        Err(drifts) => drifts.iter().map(|drift| drift.kind()).collect(),
+        Err(drifts) => drifts.iter().map(Drift::kind).collect(),
     }
 }
 
@@ -104,7 +104,7 @@ async fn finds_an_operation_with_security_that_is_open() {
         document["components"] =
             json!({"securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "x-key"}}});
         let drifts = described(&document, open.clone(), token).await.unwrap_err();
-        let found: Vec<_> = drifts.iter().map(|drift| drift.kind()).collect();
+        let found: Vec<_> = drifts.iter().map(Drift::kind).collect();
         assert_eq!(found, [DriftKind::TokenNotEnforced], "{security}: {drifts}");
     }
     // The document's own `security` holds for operations that have none.
@@ -141,7 +141,7 @@ async fn a_token_for_another_api_is_reported_and_not_taken_for_a_missing_scope()
     let foreign = |scopes: &str| issuer().token("ada").audience("https://other.test").scope(scopes).sign();
     let app = protected(requiring::<OrdersRead>());
     let drifts = described(&document(&requires(&[&["orders:read"]])), app, foreign).await.unwrap_err();
-    let found: Vec<_> = drifts.iter().map(|drift| drift.kind()).collect();
+    let found: Vec<_> = drifts.iter().map(Drift::kind).collect();
     assert_eq!(found, [DriftKind::TokenNotAccepted], "{drifts}");
 }
 

@@ -79,16 +79,16 @@ fn an_oauth2_scheme_reports_all_mistakes() {
 #[test]
 fn the_list_of_requirements_has_one_object_for_each_alternative() {
     type Needed = (OrdersRead, AnyOf<(OrdersWrite, Admin)>);
+    async fn bare(_: Scoped<Needed>) {}
+    async fn with_more(_: Scoped<Needed>, _: Token, _: String) -> &'static str {
+        ""
+    }
+
     assert_eq!(requirements::<OrdersRead>("oauth2"), json!([{"oauth2": ["orders:read"]}]));
     assert_eq!(requirements::<(OrdersRead, Admin)>("login"), json!([{"login": ["orders:read", "admin"]}]));
     assert_eq!(requirements::<AnyOf<(OrdersRead, Admin)>>("x"), json!([{"x": ["orders:read"]}, {"x": ["admin"]}]));
     let nested = json!([{"x": ["orders:read", "orders:write"]}, {"x": ["orders:read", "admin"]}]);
     assert_eq!(requirements::<Needed>("x"), nested);
-
-    async fn bare(_: Scoped<Needed>) {}
-    async fn with_more(_: Scoped<Needed>, _: Token, _: String) -> &'static str {
-        ""
-    }
     for stated in [requirements_of(&bare, "x"), requirements_of(&with_more, "x")] {
         assert_eq!(stated, nested);
     }
@@ -111,7 +111,7 @@ fn utoipa_writes_the_same_schemes_from_its_own_types() {
         AuthorizationCode, ClientCredentials, DeviceAuthorization, Flow, HttpAuthScheme, HttpBuilder, OAuth2, Scopes,
         SecurityScheme,
     };
-    let scopes = || Scopes::from_iter(DESCRIBED.iter().copied());
+    let scopes = || DESCRIBED.iter().copied().collect::<Scopes>();
     let flows = [
         Flow::ClientCredentials(ClientCredentials::new(TOKEN, scopes())),
         Flow::AuthorizationCode(AuthorizationCode::new(AUTHORIZE, TOKEN, scopes())),
