@@ -93,7 +93,7 @@ pub use self::{
         Client, ClientCredential, TokenFormat,
         builder::ClientBuilder,
         peer::Peer,
-        registry::{ClientRegistry, Clients},
+        registry::{ClientRegistry, Clients, LookupPurpose},
         secret::{ClientSecret, TokenHash},
         stored::{ClientChangeError, StoredClients},
     },
