@@ -19,7 +19,7 @@ use tower_service::Service;
 
 use super::{
     Fetch, FetchError, FetchFuture, MAX_BODY_BYTES, SentOnce,
-    public_addresses::{LoopbackAddresses, PublicAddresses},
+    public_addresses::{LoopbackAddresses, NotPublicAddress, PublicAddresses},
 };
 use crate::config_error::{ConfigError, ConfigMistake, MistakeCollector};
 
@@ -114,7 +114,8 @@ impl HttpClientBuilder {
         Self { timeout, ..self }
     }
 
-    /// Maximum size of a response's body, in bytes. A larger one is an error. Default and maximum: 512 KiB.
+    /// Maximum size of a response's body, in bytes. A larger one is an error, but the larger body of a response with an error
+    /// status is left out: the status says enough. Default and maximum: 512 KiB.
     pub fn max_body_bytes(self, max: usize) -> Self {
         Self { max_body_bytes: max.min(MAX_BODY_BYTES), ..self }
     }
@@ -239,8 +240,19 @@ impl HttpClient {
     }
 }
 
-/// Reads the whole response.
+/// Reads the whole response. A body that is too large is left out if the status is that of an error: the status counts.
 async fn read(mut incoming: reqwest::Response, max_body_bytes: usize) -> Result<Response<Bytes>, FetchError> {
+    let body = match read_body(&mut incoming, max_body_bytes).await {
+        Err(error) if error.is_unreadable() && !incoming.status().is_success() => Bytes::new(),
+        body => body?,
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = incoming.status();
+    *response.headers_mut() = std::mem::take(incoming.headers_mut());
+    Ok(response)
+}
+
+async fn read_body(incoming: &mut reqwest::Response, max_body_bytes: usize) -> Result<Bytes, FetchError> {
     if incoming.content_length().is_some_and(|length| length > max_body_bytes as u64) {
         return Err(FetchError::oversized());
     }
@@ -253,16 +265,18 @@ async fn read(mut incoming: reqwest::Response, max_body_bytes: usize) -> Result<
         }
         body.extend_from_slice(&chunk);
     }
-    let mut response = Response::new(body.freeze());
-    *response.status_mut() = incoming.status();
-    *response.headers_mut() = std::mem::take(incoming.headers_mut());
-    Ok(response)
+    Ok(body.freeze())
 }
 
 fn fetch_error(description: &str, error: reqwest::Error) -> FetchError {
-    let description = if error.is_timeout() { LATE } else { description };
     // Without the URL, whose query may contain a secret.
-    FetchError::new(description).with_source(error.without_url())
+    let error = error.without_url();
+    let description = match NotPublicAddress::among_causes(&error) {
+        Some(not_public) => not_public.to_string(),
+        None if error.is_timeout() => LATE.to_owned(),
+        None => description.to_owned(),
+    };
+    FetchError::new(description).with_source(error)
 }
 
 /// Sends the request once. Returns also whether it was sent over a reused connection.

@@ -30,11 +30,25 @@ pub(super) struct PublicAddresses {
     lookups: Arc<Semaphore>,
 }
 
-/// The cause of a [`FetchError`](super::FetchError): the host of the URL has an address that is not public, so no connection was
+/// The cause of a [`FetchError`](super::FetchError), which has its text: the host of the URL has an address that is not public, so no connection was
 /// opened. See [`public_addresses_only`](super::HttpClientBuilder::public_addresses_only).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NotPublicAddress;
+
+impl NotPublicAddress {
+    /// Returns the cause of an error, if the address is that.
+    pub(crate) fn among_causes(error: &(dyn Error + 'static)) -> Option<Self> {
+        let mut next = error.source();
+        while let Some(cause) = next {
+            if let Some(found) = cause.downcast_ref::<Self>() {
+                return Some(*found);
+            }
+            next = cause.source();
+        }
+        None
+    }
+}
 
 impl PublicAddresses {
     pub(super) fn new(loopback: LoopbackAddresses) -> Self {
@@ -90,8 +104,19 @@ impl Error for NotPublicAddress {}
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !SPECIAL_V4.iter().any(|block| block.contains(address)),
-        IpAddr::V6(address) => PUBLIC_V6.contains(address) && !SPECIAL_V6.iter().any(|block| block.contains(address)),
+        IpAddr::V6(address) => {
+            let is_special = SPECIAL_V6.iter().any(|block| block.contains(address));
+            PUBLIC_V6.contains(address) && !is_special && !is_isatap(address)
+        }
     }
+}
+
+/// True for an interface identifier that has an address of IPv4 in its last 32 bits (RFC 5214 §6.1). A router with ISATAP
+/// delivers to that address, whatever the prefix is.
+fn is_isatap(address: Ipv6Addr) -> bool {
+    let [.., universal, identifier, _, _] = address.segments();
+    // Only the bit `u` may differ, which says whether the address of IPv4 is unique.
+    identifier == 0x5efe && universal & !0x0200 == 0
 }
 
 /// A block of addresses: its first address, and the number of bits that all of them share.
@@ -187,6 +212,13 @@ mod tests {
             "2001:1ff:ffff::",
             "2001:db8::1",
             "2002:7f00:1::",
+            "2001:470:1:2:0:5efe:a00:1",
+            "2606:4700::5efe:a9fe:a9fe",
+            "2606:4700::200:5efe:7f00:1",
+            "2606:4700::5efe:808:808",
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1:a00:0:100::",
+            "64:ff9b:1:ffff::7f00:1",
             "3fff::1",
             "4000::1",
             "5f00::1",
@@ -216,6 +248,8 @@ mod tests {
             "223.255.255.255",
             "2001:200::1",
             "2606:4700::1",
+            "2606:4700::100:5efe:a00:1",
+            "2606:4700::5eff:a00:1",
             "2a00:1450::1",
             "2001:4860:4860::8888",
         ] {

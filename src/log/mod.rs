@@ -25,7 +25,7 @@ use self::refusal_counts::RefusalCounts;
 pub(crate) use self::token_endpoint::client_document;
 #[cfg(feature = "token-endpoint")]
 pub(crate) use self::token_endpoint::{
-    EventLevel, TokenEndpointEvent, path_removed, store_operation, token_endpoint_event,
+    EventLevel, TokenEndpointEvent, client_unavailable, path_removed, store_operation, token_endpoint_event,
 };
 #[cfg(feature = "tracing")]
 use crate::error::{Finding, causes};

@@ -78,15 +78,34 @@ pub(crate) fn path_removed(base: &str) {
     }
 }
 
-/// The metadata document of a client was read, or why it was not. `outcome` is `accepted`, `refused` or `unavailable`.
-#[cfg_attr(
-    not(any(feature = "metrics", feature = "tracing")),
-    expect(unused_variables, reason = "no feature uses them")
-)]
+/// A request was refused, because the metadata document of its client is unavailable. Any client can repeat it, and
+/// `client_document` has logged it.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "no feature uses them"))]
+pub(crate) fn client_unavailable(error: &dyn std::error::Error) {
+    #[cfg(feature = "tracing")]
+    {
+        let cause = crate::error::causes(error);
+        tracing::debug!(target: "tower_oauth", %error, cause, "the metadata document of a client is unavailable");
+    }
+}
+
+/// The metadata document of a client was read, or why it was not. `outcome` is `accepted`, `refused` or `unavailable`. Any client
+/// can name a URL on a trusted host, so it is never an error.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "no feature uses them"))]
 #[cfg(feature = "http-client")]
 pub(crate) fn client_document(client_id: &str, outcome: &'static str, reason: Option<&str>) {
     #[cfg(feature = "metrics")]
     metrics::counter!("tower_oauth_client_documents_total", "outcome" => outcome).increment(1);
     #[cfg(feature = "tracing")]
-    tracing::info!(target: "tower_oauth", client_id, outcome, reason, "client metadata document: {outcome}");
+    match reason {
+        None => tracing::info!(target: "tower_oauth", client_id, outcome, "client metadata document: {outcome}"),
+        Some(reason) => {
+            let reason: String = reason.chars().take(MAX_REASON_CHARS).collect();
+            tracing::warn!(target: "tower_oauth", client_id, outcome, reason, "client metadata document: {outcome}");
+        }
+    }
 }
+
+/// The document's publisher chooses a part of the reason.
+#[cfg(all(feature = "http-client", feature = "tracing"))]
+const MAX_REASON_CHARS: usize = 200;

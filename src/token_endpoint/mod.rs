@@ -94,7 +94,7 @@ pub use self::{
         builder::ClientBuilder,
         change_error::{ClientChangeError, RenewedWithOldId},
         peer::Peer,
-        registry::{ClientRegistry, Clients},
+        registry::{ClientRegistry, Clients, LookupPurpose},
         secret::{ClientSecret, TokenHash},
         stored::StoredClients,
     },

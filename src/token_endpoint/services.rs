@@ -9,7 +9,11 @@ use std::{
 };
 
 use super::{
-    client::{Client, builder::MAX_CLIENT_ID_BYTES, registry::ErasedRegistry},
+    client::{
+        Client,
+        builder::MAX_CLIENT_ID_BYTES,
+        registry::{ErasedRegistry, LookupPurpose},
+    },
     events::{Event, Observers},
     http::error::TokenError,
     store::{StoreError, Timestamp, WatchedStore},
@@ -31,23 +35,27 @@ impl Services {
     ///
     /// # Errors
     /// The registry is unavailable, or doesn't respond within its time limit.
-    pub(crate) async fn find_client(&self, client_id: &str) -> Result<Option<Arc<Client>>, TokenError> {
+    pub(crate) async fn find_client(
+        &self,
+        client_id: &str,
+        purpose: LookupPurpose,
+    ) -> Result<Option<Arc<Client>>, TokenError> {
         // No client has such an id, so the registry is not asked.
         if client_id.len() > MAX_CLIENT_ID_BYTES {
             return Ok(None);
         }
-        Ok(self.ask_registry(client_id).await?)
+        Ok(self.ask_registry(client_id, purpose).await?)
     }
 
     /// Checks that the registry answers.
     pub(crate) async fn check_registry(&self) -> Result<(), StoreError> {
-        self.ask_registry("tower-oauth asks whether you are ready").await.map(drop)
+        self.ask_registry("tower-oauth asks whether you are ready", LookupPurpose::Use).await.map(drop)
     }
 
-    async fn ask_registry(&self, client_id: &str) -> Result<Option<Arc<Client>>, StoreError> {
+    async fn ask_registry(&self, client_id: &str, purpose: LookupPurpose) -> Result<Option<Arc<Client>>, StoreError> {
         tokio::select! {
             biased;
-            found = self.registry.find(client_id) => found,
+            found = self.registry.find_for(client_id, purpose) => found,
             // In a block, so that no timer is created for a registry that responds at once.
             () = async { self.clock.sleep(self.registry.time_limit()).await } => {
                 Err(StoreError::not_executed("the client registry did not respond within its time limit"))

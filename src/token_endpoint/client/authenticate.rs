@@ -23,6 +23,7 @@ use http::{HeaderMap, HeaderValue, header};
 use super::{
     Client, ClientCredential,
     peer::Peer,
+    registry::LookupPurpose,
     secret::{ClientSecret, SecretHash},
     throttle::Throttle,
 };
@@ -129,7 +130,7 @@ impl Authenticator {
                 return Ok(Authenticated { client, assertion: Some(seen) });
             }
             PresentedCredential::ClientIdOnly { client_id } => {
-                let client = services.find_client(&client_id).await?;
+                let client = services.find_client(&client_id, LookupPurpose::Use).await?;
                 client.filter(|client| client.is_public()).ok_or_else(not_authenticated)?
             }
         };
@@ -143,7 +144,7 @@ impl Authenticator {
         peer: Option<&Peer>,
         secret: &PresentedSecret,
     ) -> Result<Arc<Client>, TokenError> {
-        let client = services.find_client(client_id).await?;
+        let client = services.find_client(client_id, LookupPurpose::Use).await?;
         let right = self.matching_secret(client.as_deref(), secret);
         let attempt = self.throttle.record_attempt(client_id, peer, right, services.clock.elapsed());
         if let Err(wait) = attempt {
@@ -191,7 +192,7 @@ impl Authenticator {
         // The subject only selects the keys. It is trusted after the signature was verified with them.
         let subject =
             claims.text(claims.subject.as_ref()).filter(|subject| !subject.is_empty()).ok_or_else(not_authenticated)?;
-        let client = services.find_client(subject).await?;
+        let client = services.find_client(subject, LookupPurpose::Use).await?;
         let keys = match client.as_deref().map(|client| &client.credential) {
             Some(ClientCredential::Keys(keys)) => Some(keys),
             _ => None,

@@ -15,6 +15,21 @@ use crate::{
     token_endpoint::store::StoreError,
 };
 
+/// What a client is looked up for.
+///
+/// A registry that reads clients from elsewhere may accept older data for [`Use`](Self::Use) than for
+/// [`Authorization`](Self::Authorization).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LookupPurpose {
+    /// A user decides whether to approve an authorization request of the client.
+    Authorization,
+    /// The client authenticates, or something that was issued to it is used.
+    Use,
+    /// The id is the subject of an approval, which must not be the id of a client.
+    Subject,
+}
+
 /// Looks up clients.
 ///
 /// When a client is no longer found, or its [generation](crate::token_endpoint::ClientBuilder::credential_generation) or the kind
@@ -27,6 +42,20 @@ pub trait ClientRegistry: Send + Sync + 'static {
     /// # Errors
     /// The registry is unavailable; the request is refused with 503.
     fn find(&self, client_id: &str) -> impl Future<Output = Result<Option<Arc<Client>>, StoreError>> + Send;
+
+    /// As [`find`](Self::find), for a purpose. The endpoint calls only this method. A registry around another one passes the purpose
+    /// on. Default: `find`.
+    ///
+    /// # Errors
+    /// As those of [`find`](Self::find).
+    fn find_for(
+        &self,
+        client_id: &str,
+        purpose: LookupPurpose,
+    ) -> impl Future<Output = Result<Option<Arc<Client>>, StoreError>> + Send {
+        let _ = purpose;
+        self.find(client_id)
+    }
 
     /// Returns the maximum time for [`find`](Self::find). Default: two seconds.
     fn time_limit(&self) -> Duration {
@@ -185,7 +214,7 @@ impl fmt::Debug for Clients {
 
 /// [`ClientRegistry`] as a trait object.
 pub(crate) trait ErasedRegistry: Send + Sync {
-    fn find<'a>(&'a self, client_id: &'a str) -> FindFuture<'a>;
+    fn find_for<'a>(&'a self, client_id: &'a str, purpose: LookupPurpose) -> FindFuture<'a>;
     fn time_limit(&self) -> Duration;
     fn reads_client_documents(&self) -> bool;
 }
@@ -193,8 +222,8 @@ pub(crate) trait ErasedRegistry: Send + Sync {
 pub(crate) type FindFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<Arc<Client>>, StoreError>> + Send + 'a>>;
 
 impl<R: ClientRegistry> ErasedRegistry for R {
-    fn find<'a>(&'a self, client_id: &'a str) -> FindFuture<'a> {
-        Box::pin(ClientRegistry::find(self, client_id))
+    fn find_for<'a>(&'a self, client_id: &'a str, purpose: LookupPurpose) -> FindFuture<'a> {
+        Box::pin(ClientRegistry::find_for(self, client_id, purpose))
     }
 
     fn time_limit(&self) -> Duration {

@@ -14,7 +14,7 @@ use super::{
     Client,
     change_error::{ClientChangeError, RenewedWithOldId},
     record::{read, write},
-    registry::{ClientRegistry, ErasedRegistry},
+    registry::{ClientRegistry, ErasedRegistry, LookupPurpose},
     secret::{ClientSecret, random_text},
 };
 use crate::token_endpoint::{
@@ -95,7 +95,7 @@ impl StoredClients {
     /// There is a client with this id, stored or configured; or the store is unavailable.
     pub async fn insert(&self, client: Client) -> Result<(), ClientChangeError> {
         if let Some(configured) = &self.configured
-            && configured.find(client.id()).await?.is_some()
+            && configured.find_for(client.id(), LookupPurpose::Authorization).await?.is_some()
         {
             return Err(ClientChangeError::taken(client.id()));
         }
@@ -292,8 +292,12 @@ impl StoredClients {
 
 impl ClientRegistry for StoredClients {
     async fn find(&self, client_id: &str) -> Result<Option<Arc<Client>>, StoreError> {
+        ClientRegistry::find_for(self, client_id, LookupPurpose::Authorization).await
+    }
+
+    async fn find_for(&self, client_id: &str, purpose: LookupPurpose) -> Result<Option<Arc<Client>>, StoreError> {
         if let Some(configured) = &self.configured
-            && let Some(found) = configured.find(client_id).await?
+            && let Some(found) = configured.find_for(client_id, purpose).await?
         {
             return Ok(Some(found));
         }

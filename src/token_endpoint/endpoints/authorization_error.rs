@@ -8,13 +8,10 @@ use std::fmt;
 
 use http::{HeaderValue, Response, StatusCode, header};
 
-use crate::{
-    log,
-    token_endpoint::http::{
-        error::TokenError,
-        redirect::redirect,
-        response::{ResponseBody, empty},
-    },
+use crate::token_endpoint::http::{
+    error::TokenError,
+    redirect::redirect,
+    response::{ResponseBody, empty},
 };
 
 /// The refusal of an authorization request: the reason and the response.
@@ -38,7 +35,7 @@ impl AuthorizationError {
     /// Returns the error for a registry that is unavailable, and logs its cause.
     #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
     pub(super) fn unavailable(error: TokenError) -> Self {
-        log::token_endpoint_failed(&error);
+        error.log_failure();
         Self { code: error.kind().as_str(), description: error.description(), redirect: None }
     }
 

@@ -24,7 +24,7 @@ use crate::{
     log,
     token_endpoint::{
         TokenEndpoint,
-        client::{Client, ExcessScopes, subset},
+        client::{Client, ExcessScopes, registry::LookupPurpose, subset},
         events::EventKind,
         http::{error::TokenError, request::Parameters, response::ResponseBody},
         record::{self, OwnerRecord, SessionRecord},
@@ -81,7 +81,8 @@ impl TokenEndpoint {
         // Never redirect before client and redirect URI are checked (RFC 6749 §4.1.2.1).
         let client_id = parameters.get("client_id").map_err(malformed)?;
         let client_id = client_id.ok_or_else(|| AuthorizationError::for_the_user("The client_id is missing"))?;
-        let client = self.inner.services.find_client(client_id).await.map_err(AuthorizationError::unavailable)?;
+        let found = self.inner.services.find_client(client_id, LookupPurpose::Authorization).await;
+        let client = found.map_err(AuthorizationError::unavailable)?;
         let client = client.ok_or_else(|| AuthorizationError::for_the_user("The client is unknown"))?;
         let requested = parameters.get("redirect_uri").map_err(malformed)?;
         let chosen = client.redirect_uri(requested).map_err(AuthorizationError::for_the_user)?;
@@ -126,7 +127,8 @@ impl AuthorizationRequest {
     }
 
     /// Returns `client_name` of the client's metadata document. `None` for a registered client. The client chose the name itself,
-    /// so also show the [host](Self::client_host) to the user.
+    /// so also show the [host](Self::client_host) to the user. Escape it, and isolate it by `<bdi>`: it may be written from right
+    /// to left. It has no control, bidirectional or zero-width characters.
     #[must_use]
     pub fn client_name(&self) -> Option<&str> {
         self.client.name.as_deref()
@@ -205,7 +207,9 @@ impl AuthorizationRequest {
     /// Approves these of the requested [`scopes`](Self::scopes) for the user `subject`, and sends the browser back with a code.
     ///
     /// If it approves none of the scopes, it [denies](Self::deny) the request. Sends the browser back with `server_error` if a scope was not requested, if the store fails, or if the subject is empty
-    /// or the id of a client: its tokens would look like the client's own (RFC 9700 §4.15.1).
+    /// or the id of a client: its tokens would look like the client's own (RFC 9700 §4.15.1). A subject that is the URL of a
+    /// [metadata document](Self::client_host) is refused only for the client with this id, because such clients get no tokens of
+    /// their own; it is never fetched.
     pub async fn approve<N: AsRef<str>>(
         self,
         subject: impl Into<String>,
@@ -247,7 +251,8 @@ impl AuthorizationRequest {
 
     async fn make_code(&self, subject: String, scope: String) -> Result<String, TokenError> {
         let services = &self.inner.services;
-        if subject.is_empty() || services.find_client(&subject).await?.is_some() {
+        let is_own_id = subject == self.client.id();
+        if subject.is_empty() || is_own_id || services.find_client(&subject, LookupPurpose::Subject).await?.is_some() {
             return Err(TokenError::unavailable(InvalidSubject));
         }
         let (now, deadline) = (services.timestamp(), services.deadline());

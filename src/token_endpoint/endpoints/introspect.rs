@@ -16,6 +16,7 @@ use super::{
     token_claims::{AccessTokenClaims, ScopeClaim},
 };
 use crate::token_endpoint::{
+    client::registry::LookupPurpose,
     http::{
         error::{TokenError, TokenErrorKind},
         response::{ResponseBody, json},
@@ -159,7 +160,7 @@ impl ServerState {
             session.as_ref().map_or((None, None), |session| (session.auth_time, session.acr.clone()));
         let owner = session.map(|session| session.owner).or_else(|| record.owner.clone());
         let Some(owner) = owner else { return Ok(None) };
-        let client = services.find_client(&owner.client_id).await?;
+        let client = services.find_client(&owner.client_id, LookupPurpose::Use).await?;
         let is_valid = client.is_some_and(|client| owner.belongs_to(&client));
         Ok(is_valid.then_some(FoundToken { record, owner, auth_time, acr }))
     }

@@ -73,7 +73,8 @@ impl RequestedAccess {
         // RFC 7636 §4.3: a missing method means plain, which is refused.
         let challenge = match (parameters.get("code_challenge")?, parameters.get("code_challenge_method")?) {
             (Some(challenge), Some("S256")) if is_challenge(challenge) => Some(challenge.to_owned()),
-            (None, None) if client.pkce == Pkce::Optional => None,
+            // A public client proves nothing else (RFC 9700 §2.1.1), whatever the record of a store has.
+            (None, None) if client.pkce == Pkce::Optional && !client.is_public() => None,
             _ => return refuse("invalid_request", "A code_challenge with method S256 is required"),
         };
         let scope = client.scopes(parameters.get("scope")?)?;

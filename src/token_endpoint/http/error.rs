@@ -33,6 +33,8 @@ pub struct TokenError {
     /// The registered client that the request names, if its authentication failed. For events.
     client: Option<Arc<Client>>,
     retry_after: Option<Duration>,
+    /// True if a client can cause the failure.
+    by_client: bool,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -119,7 +121,7 @@ impl TokenError {
     #[must_use]
     pub fn new(kind: TokenErrorKind, description: &'static str) -> Self {
         let retry_after = (kind.status().as_u16() >= 429).then_some(RETRY_AFTER);
-        Self { kind, description, reason: None, client: None, retry_after, source: None }
+        Self { kind, description, reason: None, client: None, retry_after, by_client: false, source: None }
     }
 
     pub(crate) fn unavailable(source: impl Error + Send + Sync + 'static) -> Self {
@@ -152,6 +154,15 @@ impl TokenError {
         Self::unavailable(StoreError::not_executed("the store got to the operation after its deadline"))
     }
 
+    /// Logs why a request could not be processed: as an error, unless a client can cause it.
+    pub(crate) fn log_failure(&self) {
+        if self.by_client {
+            log::client_unavailable(self);
+        } else {
+            log::token_endpoint_failed(self);
+        }
+    }
+
     /// Removes `Retry-After`, if a repeated request could end the client's session.
     pub(crate) fn without_retry(self) -> Self {
         Self { retry_after: None, ..self }
@@ -181,7 +192,7 @@ impl TokenError {
             error_description: Cow<'e, str>,
         }
         if self.kind == TokenErrorKind::Unavailable {
-            log::token_endpoint_failed(&self);
+            self.log_failure();
         }
         let members =
             ErrorMembers { error: sanitized(self.kind.as_str()), error_description: sanitized(self.description) };
@@ -207,7 +218,7 @@ impl fmt::Display for TokenError {
 
 impl From<StoreError> for TokenError {
     fn from(error: StoreError) -> Self {
-        Self::unavailable(error)
+        Self { by_client: error.is_caused_by_client(), ..Self::unavailable(error) }
     }
 }
 

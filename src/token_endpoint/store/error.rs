@@ -9,6 +9,8 @@ use std::{error::Error, fmt, sync::Arc};
 pub struct StoreError {
     what: &'static str,
     executed: Executed,
+    /// True if a client can cause the failure.
+    by_client: bool,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -22,7 +24,7 @@ impl StoreError {
     /// Returns an error with a short text, which is logged. The operation may have been executed.
     #[must_use]
     pub fn new(what: &'static str) -> Self {
-        Self { what, executed: Executed::Maybe, source: None }
+        Self { what, executed: Executed::Maybe, by_client: false, source: None }
     }
 
     /// Returns an error of an operation that was not executed: the store is full, or could not be asked. So the client may
@@ -36,6 +38,16 @@ impl StoreError {
     #[must_use]
     pub fn with_source(self, source: impl Error + Send + Sync + 'static) -> Self {
         Self { source: Some(Arc::new(source)), ..self }
+    }
+
+    /// Returns the error as one that a client can cause: its metadata document is unavailable.
+    #[cfg(feature = "http-client")]
+    pub(crate) fn caused_by_client(self) -> Self {
+        Self { by_client: true, ..self }
+    }
+
+    pub(crate) fn is_caused_by_client(&self) -> bool {
+        self.by_client
     }
 
     /// Returns whether the operation may have been executed.

@@ -42,9 +42,13 @@ async fn the_page_shows_where_a_client_is_from_and_where_the_answer_goes() {
     assert_eq!(metadata["client_id_metadata_document_supported"], true);
     let (status, text) = page(&server, &id, "https://app.test/cb", "").await;
     assert_eq!(status, 200, "{text}");
-    for part in
-        ["&lt;b&gt;Bank", "<strong>localhost</strong>", "<strong>app.test</strong>", "<li>read</li>", "<li>write</li>"]
-    {
+    for part in [
+        "<bdi>&lt;b&gt;Bank&lt;/b&gt;</bdi>",
+        "<strong>localhost</strong>",
+        "<strong>app.test</strong>",
+        "<li>read</li>",
+        "<li>write</li>",
+    ] {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(!text.contains("Warning") && !text.contains("<b>Bank"), "{text}");

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tower_oauth::{keys::Algorithm, testing::MockIssuer};
 
-use super::{Answer, CB, Documents, JWT_BEARER, assertion, document};
+use super::{Answer, CB, Documents, JWT_BEARER, UNAVAILABLE, assertion, document};
 use crate::token_endpoint::sent;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -56,11 +56,20 @@ async fn a_failure_is_cached_for_five_seconds() {
 async fn a_server_that_fails_is_503_and_never_an_unknown_client() {
     let Some(documents) = Documents::new() else { return };
     let unreachable = "https://localhost:1/c".to_owned();
+    let mut urls = vec![unreachable];
     for status in [500, 502, 503, 408, 429] {
-        documents.server.answer(&format!("/{status}"), Answer::new(status, ""));
+        // The status counts, also with a larger body than that of a document.
+        let large = "x".repeat(6 * 1024);
+        let chunked = Answer::new(status, format!("{:x}\r\n{large}\r\n0\r\n\r\n", large.len()));
+        let answers =
+            [Answer::new(status, ""), Answer::new(status, large), chunked.header("transfer-encoding", "chunked")];
+        for (index, answer) in answers.into_iter().enumerate() {
+            let path = format!("/{status}-{index}");
+            documents.server.answer(&path, answer);
+            urls.push(documents.server.url(&path));
+        }
     }
-    let urls = [500, 502, 503, 408, 429].map(|status| documents.server.url(&format!("/{status}")));
-    for id in urls.iter().chain([&unreachable]) {
+    for id in &urls {
         let error = documents.world.ask(&[("client_id", id)]).await.unwrap_err();
         assert_eq!(error.into_response().status(), 503, "{id}");
         documents.world.redeem("x", &[("client_id", id)]).await.is_error(503, "temporarily_unavailable");
@@ -68,14 +77,76 @@ async fn a_server_that_fails_is_503_and_never_an_unknown_client() {
 }
 
 #[tokio::test]
-async fn an_expired_document_is_not_used_while_its_server_is_down() {
+async fn while_its_server_is_down_an_expired_document_is_not_used_for_approvals_but_else_for_a_day() {
     let Some(documents) = Documents::new() else { return };
     let id = documents.publish("/c", &json!({}));
-    documents.ask(&id).await.unwrap();
+    let world = &documents.world;
+    let code = world.code(&[("client_id", &id)]).await;
+    let issued = world.redeem(&code, &[("client_id", &id)]).await;
+    let access = issued.text("access_token");
     documents.server.answer("/c", Answer::new(503, ""));
     documents.ask(&id).await.unwrap();
-    documents.world.clock.advance(SECOND * 30);
+    world.clock.advance(SECOND * 30);
+    assert!(world.is_active(access).await);
     assert_eq!(documents.ask(&id).await.unwrap_err(), UNAVAILABLE);
+    assert!(world.is_active(access).await);
+    world.refresh(issued.text("refresh_token"), &[("client_id", &id)]).await.is_ok();
+    assert_eq!(documents.server.requests(), 2, "a failure is cached");
+    world.clock.advance(SECOND * 5);
+    assert!(world.is_active(access).await);
+    assert_eq!(documents.server.requests(), 3);
+    world.clock.advance(SECOND * (86_400 - 36));
+    world.redeem("x", &[("client_id", &id)]).await.is_error(400, "invalid_grant");
+    world.clock.advance(SECOND);
+    world.redeem("x", &[("client_id", &id)]).await.is_error(503, "temporarily_unavailable");
+    documents.publish("/c", &json!({}));
+    world.clock.advance(SECOND * 5);
+    documents.ask(&id).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_document_that_is_removed_after_an_outage_ends_its_client() {
+    let Some(documents) = Documents::new() else { return };
+    let world = &documents.world;
+    for (index, end) in [Answer::new(404, ""), Answer::json(&json!({}))].into_iter().enumerate() {
+        let path = format!("/{index}");
+        let id = documents.publish(&path, &json!({}));
+        documents.ask(&id).await.unwrap();
+        let steps = [
+            (Answer::new(503, ""), 400, "invalid_grant"),
+            (end, 401, "invalid_client"),
+            (Answer::new(503, ""), 503, "temporarily_unavailable"),
+        ];
+        for (answer, status, code) in steps {
+            documents.server.answer(&path, answer);
+            world.clock.advance(SECOND * 30);
+            world.redeem("x", &[("client_id", &id)]).await.is_error(status, code);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_document_with_keys_is_cached_for_at_most_an_hour() {
+    let Some(documents) = Documents::new() else { return };
+    let jwks = MockIssuer::new("https://client.test").jwks();
+    let keys = Answer::json(&jwks).header("cache-control", "max-age=86400");
+    documents.server.answer("/keys", keys);
+    let ways = [json!({"jwks": jwks}), json!({"jwks_uri": documents.server.url("/keys")})];
+    for (index, mut change) in ways.into_iter().enumerate() {
+        change["token_endpoint_auth_method"] = json!("private_key_jwt");
+        let path = format!("/{index}");
+        let id = documents.server.url(&path);
+        let answer = Answer::json(&document(&id, &change)).header("cache-control", "max-age=86400");
+        documents.server.answer(&path, answer);
+        documents.ask(&id).await.unwrap();
+        let before = documents.server.requests();
+        documents.world.clock.advance(SECOND * 3599);
+        documents.ask(&id).await.unwrap();
+        assert_eq!(documents.server.requests(), before, "{change}");
+        documents.world.clock.advance(SECOND);
+        documents.ask(&id).await.unwrap();
+        assert!(documents.server.requests() > before, "{change}");
+    }
 }
 
 #[tokio::test]
@@ -157,5 +228,3 @@ async fn a_rotated_key_replaces_the_old_one() {
     assert_eq!((status(&old, "c").await, status(&new, "d").await), ("invalid_client".into(), "invalid_grant".into()));
     assert_eq!(documents.world.ask(&[("client_id", &id)]).await.unwrap().redirect_uri(), CB);
 }
-
-const UNAVAILABLE: &str = "temporarily_unavailable: The server is temporarily unavailable";

@@ -28,6 +28,14 @@ async fn a_wrong_document_is_no_client() {
         json!({"client_name": " "}),
         json!({"client_name": "An\u{202e}\napp"}),
         json!({"client_name": long_name}),
+        json!({"client_name": "Bank\u{202e}ppA"}),
+        json!({"client_name": "Bank\u{2066}"}),
+        json!({"client_name": "Ba\u{200b}nk"}),
+        json!({"client_name": "Ba\u{200d}nk"}),
+        json!({"client_name": "\u{feff}Bank"}),
+        json!({"client_name": "Bank\u{2028}App"}),
+        json!({"client_name": "\u{3164}"}),
+        json!({"client_name": "Bank\u{e0041}"}),
         json!({"redirect_uris": null}),
         json!({"redirect_uris": []}),
         json!({"redirect_uris": CB}),
@@ -64,18 +72,62 @@ async fn a_wrong_document_is_no_client() {
     }
     for (index, body) in ["", "[]", "null", "\"x\"", "{", "\u{0}"].iter().enumerate() {
         let path = format!("/text-{index}");
-        documents.server.answer(&path, Answer::new(200, *body));
+        documents.server.answer(&path, Answer::json_text(*body));
         assert_unknown(documents.ask(&documents.server.url(&path)).await, body);
     }
     let id = documents.server.url("/twice");
     let text = document(&id, &json!({})).to_string();
-    documents.server.answer("/twice", Answer::new(200, text.replacen('{', "{\"client_name\":\"Other\",", 1)));
+    documents.server.answer("/twice", Answer::json_text(text.replacen('{', "{\"client_name\":\"Other\",", 1)));
     assert_unknown(documents.ask(&id).await, "a member is there twice");
     let id = documents.server.url("/latin");
     let text = document(&id, &json!({"client_name": "na?ve"})).to_string().into_bytes();
     let text: Vec<u8> = text.into_iter().map(|byte| if byte == b'?' { 0xe9 } else { byte }).collect();
-    documents.server.answer("/latin", Answer::new(200, text));
+    documents.server.answer("/latin", Answer::json_text(text));
     assert_unknown(documents.ask(&id).await, "not UTF-8");
+}
+
+#[tokio::test]
+async fn a_name_may_be_in_every_script() {
+    let Some(documents) = Documents::new() else { return };
+    for (index, name) in
+        ["Éclair & Söhne – 2", "日本語アプリ", "يومية", "יומן", "हिन्दी", "Heart ❤\u{fe0f}"].iter().enumerate()
+    {
+        let id = documents.publish(&format!("/{index}"), &json!({"client_name": name}));
+        assert_eq!(documents.ask(&id).await.unwrap().client_name(), Some(*name));
+    }
+}
+
+#[tokio::test]
+async fn a_document_and_its_keys_have_a_type_of_json() {
+    let Some(documents) = Documents::new() else { return };
+    let jwks = key().jwks();
+    let types = [
+        (Some("application/json; charset=utf-8"), true),
+        (Some("application/jwk-set+json"), true),
+        (Some("text/html"), false),
+        (Some("application/octet-stream"), false),
+        (None, false),
+    ];
+    for (index, (name, is_accepted)) in types.into_iter().enumerate() {
+        let answer = |body: &Value| {
+            let answer = Answer::new(200, body.to_string());
+            name.iter().fold(answer, |answer, name| answer.header("content-type", *name))
+        };
+        let id = documents.server.url(&format!("/{index}"));
+        documents.server.answer(&format!("/{index}"), answer(&document(&id, &json!({}))));
+        let keys_at = format!("/keys-{index}");
+        documents.server.answer(&keys_at, answer(&jwks));
+        let change =
+            json!({"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": documents.server.url(&keys_at)});
+        let with_keys = documents.publish(&format!("/with-{index}"), &change);
+        for id in [id, with_keys] {
+            let asked = documents.ask(&id).await;
+            assert_eq!(asked.is_ok(), is_accepted, "{id} {name:?}");
+            if !is_accepted {
+                assert_unknown(asked, &id);
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -37,7 +37,11 @@ impl Answer {
     }
 
     pub(crate) fn json(document: &Value) -> Self {
-        Self::new(200, document.to_string()).header("content-type", "application/json")
+        Self::json_text(document.to_string())
+    }
+
+    pub(crate) fn json_text(body: impl Into<Vec<u8>>) -> Self {
+        Self::new(200, body).header("content-type", "application/json")
     }
 
     pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -61,6 +65,7 @@ struct State {
 pub(crate) struct DocumentServer {
     port: u16,
     state: Arc<Mutex<State>>,
+    config: Arc<ServerConfig>,
 }
 
 impl DocumentServer {
@@ -74,8 +79,18 @@ impl DocumentServer {
         let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let config = Arc::new(config.with_no_client_auth().with_single_cert(certificates, key).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let server = Self { port: listener.local_addr().unwrap().port(), state: Arc::default() };
-        let state = Arc::clone(&server.state);
+        let server = Self { port: listener.local_addr().unwrap().port(), state: Arc::default(), config };
+        server.accept(listener);
+        Some(server)
+    }
+
+    /// Also listens on this loopback address. False if the machine has no such address.
+    pub(crate) fn also_at(&self, address: &str) -> bool {
+        TcpListener::bind((address, self.port)).map(|listener| self.accept(listener)).is_ok()
+    }
+
+    fn accept(&self, listener: TcpListener) {
+        let (config, state) = (Arc::clone(&self.config), Arc::clone(&self.state));
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (config, state) = (Arc::clone(&config), Arc::clone(&state));
@@ -83,7 +98,6 @@ impl DocumentServer {
                 thread::spawn(move || serve(stream.unwrap(), config, &state));
             }
         });
-        Some(server)
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -91,7 +105,11 @@ impl DocumentServer {
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("https://localhost:{}{path}", self.port)
+        self.url_at("localhost", path)
+    }
+
+    pub(crate) fn url_at(&self, host: &str, path: &str) -> String {
+        format!("https://{host}:{}{path}", self.port)
     }
 
     pub(crate) fn answer(&self, path: &str, answer: Answer) {
@@ -153,6 +171,9 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, state: &Mutex<State>) -> 
     stream.flush().ok()
 }
 
+/// The addresses of IPv4 that the certificate names. All of 127.0.0.0/8 is loopback, but not every machine uses it all.
+pub(crate) const ADDRESSES: [&str; 6] = ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5", "127.0.0.6"];
+
 struct Identity {
     certificate: String,
     key: String,
@@ -170,10 +191,11 @@ fn identity() -> Option<&'static Identity> {
         let folder = env::temp_dir().join(format!("tower-oauth-documents-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let (key, certificate) = (folder.join("key.pem"), folder.join("certificate.pem"));
+        let addresses = ADDRESSES.map(|address| format!("IP:{address}")).join(",");
         let made = Command::new("openssl")
             .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
             .args(["-subj", "/CN=documents.tower-oauth.test"])
-            .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1"])
+            .args(["-addext", &format!("subjectAltName=DNS:localhost,IP:::1,{addresses}")])
             .args(["-addext", "basicConstraints=critical,CA:FALSE"])
             .arg("-keyout")
             .arg(&key)

@@ -315,6 +315,26 @@ async fn every_setting_of_a_client_survives() {
 }
 
 #[tokio::test]
+async fn a_public_client_needs_pkce_whatever_its_record_has() {
+    let store = PlannedStore::default();
+    let clients = stored(store.clone());
+    let app = with_users(confidential("app").redirect_uri(CB)).accept_without_pkce().build().unwrap();
+    clients.insert(app).await.unwrap();
+    let world = world_with(MemoryStore::new(), clients);
+    let without = [("code_challenge", ""), ("code_challenge_method", "")];
+    world.ask(&without).await.unwrap();
+    let public = |record: &str| {
+        let mut record: serde_json::Value = serde_json::from_str(record).unwrap();
+        assert_eq!(record["pkce"], "optional");
+        record["credential"] = "none".into();
+        record.to_string()
+    };
+    store.plan(|plan| plan.rewrite = Some(public));
+    assert_eq!(world.ask(&without).await.unwrap_err().code(), "invalid_request");
+    world.ask(&[]).await.unwrap();
+}
+
+#[tokio::test]
 async fn keys_and_public_clients_survive() {
     for algorithm in [Algorithm::ES256, Algorithm::RS256, Algorithm::PS256, Algorithm::EdDSA] {
         let store = MemoryStore::new();

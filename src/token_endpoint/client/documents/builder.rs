@@ -5,12 +5,12 @@
 use std::{fmt, sync::Arc};
 
 use moka::future::Cache;
-use tokio::sync::Semaphore;
 
 use super::{
     ClientDocuments, DocumentRegistry, MAX_KNOWN,
     location::{TrustedHosts, trusted_host},
-    reader::{DocumentReader, MAX_BYTES, MAX_FETCHES, TIMEOUT},
+    places::FetchPlaces,
+    reader::{DocumentReader, MAX_BYTES, TIMEOUT},
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -137,7 +137,7 @@ impl ClientDocumentsBuilder {
         mistakes.check(client.as_ref().map(drop).map_err(ConfigError::clone));
         mistakes.finish()?;
         let client = client?;
-        let reader = DocumentReader { client, access: self.access, places: Semaphore::new(MAX_FETCHES) };
+        let reader = DocumentReader { client, access: self.access, places: FetchPlaces::new() };
         Ok(ClientDocuments {
             inner: Arc::new(DocumentRegistry {
                 clients: self.clients,
@@ -145,6 +145,7 @@ impl ClientDocumentsBuilder {
                 reader,
                 clock: self.clock,
                 known: Cache::new(MAX_KNOWN),
+                accepted: Cache::new(MAX_KNOWN),
             }),
         })
     }

@@ -57,8 +57,8 @@ impl ClientMetadata {
             return Err("it has a client_secret, which can't be secret there".to_owned());
         }
         let name = members.client_name;
-        if name.trim().is_empty() || name.chars().count() > MAX_NAME_CHARS || name.contains(char::is_control) {
-            return Err("its client_name is empty, too long, or has control characters".to_owned());
+        if name.trim().is_empty() || name.chars().count() > MAX_NAME_CHARS || name.contains(is_invisible) {
+            return Err("its client_name is empty, too long, or has control or invisible characters".to_owned());
         }
         if members.redirect_uris.is_empty() {
             return Err("its redirect_uris are empty".to_owned());
@@ -89,6 +89,16 @@ fn authentication(
         },
         _ => Err("its token_endpoint_auth_method is neither none nor private_key_jwt"),
     }
+}
+
+/// True for a character that is not visible, but changes what a name looks like or is equal to: controls, also those of the
+/// direction (UAX #9 §2), and characters without width, also the one that joins emoji.
+fn is_invisible(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 fn default_grant_types() -> Vec<String> {

@@ -7,6 +7,7 @@
 mod builder;
 mod document;
 mod location;
+mod places;
 mod reader;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -20,7 +21,7 @@ use self::{
 };
 use super::{
     Client,
-    registry::{ClientRegistry, ErasedRegistry},
+    registry::{ClientRegistry, ErasedRegistry, LookupPurpose},
 };
 use crate::{clock::Clock, fetch::FetchError, log, token_endpoint::store::StoreError};
 
@@ -36,7 +37,7 @@ use crate::{clock::Clock, fetch::FetchError, log, token_endpoint::store::StoreEr
 /// | member | |
 /// |---|---|
 /// | `client_id` | The URL of the document, byte for byte. |
-/// | `client_name` | Required, at most 200 characters. |
+/// | `client_name` | Required, at most 200 characters, without control, bidirectional and zero-width characters. |
 /// | `redirect_uris` | At least one: `https`, `http` on a loopback address or `localhost` with any port, or a private scheme with a dot. |
 /// | `grant_types` | `authorization_code` (default) and `refresh_token` are used, others are ignored. |
 /// | `token_endpoint_auth_method` | `none` (default) or `private_key_jwt`. |
@@ -44,13 +45,17 @@ use crate::{clock::Clock, fetch::FetchError, log, token_endpoint::store::StoreEr
 ///
 /// A document with any other method, with a member such as `client_secret`, or with a wrong value is no client.
 ///
-/// Documents and keys are fetched over TLS with status 200, within 3 seconds together, without a proxy and without redirects,
-/// only from public addresses, at most 16 at once. Concurrent requests with one id cause one fetch. A document is cached as
-/// `max-age` of its `Cache-Control` says, but at least 30 seconds and at most a day; without it 30 seconds. A failure is cached
-/// for 5 seconds. At most 1000 results are cached. An expired document is never used.
+/// Documents and keys are fetched over TLS with status 200 and the `Content-Type` `application/json` or `application/…+json`, within
+/// 3 seconds together, without a proxy and without redirects, only from public addresses, at most 16 at once and 4 of each host.
+/// Concurrent requests with one id cause one fetch. A document is cached as `max-age` of its `Cache-Control` says, but at least 30
+/// seconds and at most a day, and at most an hour if the client has keys; without it 30 seconds. A failure is cached for 5
+/// seconds. At most 1000 results are cached.
 ///
 /// Without a document, the client is unknown; the log has the reason. If the server of the document fails or does not respond,
-/// the request is refused with 503.
+/// an authorization request is refused with 503, because a user decides about what the document says. For all other requests the
+/// last accepted document is used for at most a day after it was read (as `stale-if-error`, RFC 5861 §4), so that an outage ends
+/// neither tokens nor sessions. The cost: during an outage, a removed document or key is accepted for that time. At most 1000 such
+/// documents are stored in memory. Without one, these requests get 503, too.
 ///
 /// ```
 /// # fn main() -> Result<(), tower_oauth::ConfigError> {
@@ -77,6 +82,16 @@ struct DocumentRegistry {
     reader: DocumentReader,
     clock: Box<dyn Clock>,
     known: Cache<String, KnownDocument>,
+    /// Separate from the results, so that a flood of ids without a document does not remove the clients in use.
+    accepted: Cache<String, AcceptedDocument>,
+}
+
+/// The client of the last valid document.
+#[derive(Clone)]
+struct AcceptedDocument {
+    client: Arc<Client>,
+    /// The clock's time at which it was read.
+    read_at: Duration,
 }
 
 /// The result of reading a document.
@@ -103,11 +118,19 @@ impl ClientDocuments {
 
 impl ClientRegistry for ClientDocuments {
     async fn find(&self, client_id: &str) -> Result<Option<Arc<Client>>, StoreError> {
-        if let Some(client) = self.inner.clients.find(client_id).await? {
+        ClientRegistry::find_for(self, client_id, LookupPurpose::Authorization).await
+    }
+
+    async fn find_for(&self, client_id: &str, purpose: LookupPurpose) -> Result<Option<Arc<Client>>, StoreError> {
+        if let Some(client) = self.inner.clients.find_for(client_id, purpose).await? {
             return Ok(Some(client));
         }
+        // A subject is the name of a user, which must not make this server send requests.
+        if purpose == LookupPurpose::Subject {
+            return Ok(None);
+        }
         match self.inner.trusted.host_of(client_id) {
-            Some(host) => self.inner.document(client_id, &host).await,
+            Some(host) => self.inner.document(client_id, &host, purpose).await,
             None => Ok(None),
         }
     }
@@ -123,39 +146,61 @@ impl ClientRegistry for ClientDocuments {
 
 impl DocumentRegistry {
     /// Returns the client of a document, which is fetched if no fresh result is cached.
-    async fn document(&self, client_id: &str, host: &str) -> Result<Option<Arc<Client>>, StoreError> {
+    async fn document(
+        &self,
+        client_id: &str,
+        host: &str,
+        purpose: LookupPurpose,
+    ) -> Result<Option<Arc<Client>>, StoreError> {
         let now = self.clock.elapsed();
         let read = Box::pin(self.read(client_id, host));
         let known = self.known.entry_by_ref(client_id).or_insert_with_if(read, |known| known.until <= now).await;
         match known.into_value().result {
             ReadResult::Client(client) => Ok(Some(client)),
             ReadResult::Unknown => Ok(None),
-            ReadResult::Unavailable(error) => {
-                Err(StoreError::not_executed("the metadata document of the client is unavailable").with_source(error))
-            }
+            ReadResult::Unavailable(error) => match self.last_accepted(client_id, purpose).await {
+                Some(client) => Ok(Some(client)),
+                None => Err(StoreError::not_executed("the metadata document of the client is unavailable")
+                    .with_source(error)
+                    .caused_by_client()),
+            },
         }
     }
 
+    /// Returns the client of the last valid document, if it may be used while the server of the document is unavailable.
+    async fn last_accepted(&self, client_id: &str, purpose: LookupPurpose) -> Option<Arc<Client>> {
+        if purpose != LookupPurpose::Use {
+            return None;
+        }
+        let accepted = self.accepted.get(client_id).await?;
+        let age = self.clock.elapsed().saturating_sub(accepted.read_at);
+        (age < MAX_AGE_IN_OUTAGE).then_some(accepted.client)
+    }
+
     async fn read(&self, client_id: &str, host: &str) -> KnownDocument {
-        let read = tokio::select! {
-            biased;
-            read = self.reader.read(client_id, host, &self.trusted) => read,
-            () = self.clock.sleep(TIMEOUT) => {
-                Err(ReadFailure::Unavailable(FetchError::new("the document was not complete within 3 s")))
-            }
-        };
+        let read = self.reader.read(client_id, host, &self.trusted, &*self.clock).await;
         let (result, lifetime) = match read {
             Ok((client, lifetime)) => {
                 log::client_document(client_id, "accepted", None);
-                (ReadResult::Client(Arc::new(client)), lifetime)
+                let client = Arc::new(client);
+                let accepted = AcceptedDocument { client: Arc::clone(&client), read_at: self.clock.elapsed() };
+                self.accepted.insert(client_id.to_owned(), accepted).await;
+                (ReadResult::Client(client), lifetime)
             }
             Err(ReadFailure::Invalid(reason)) => {
                 log::client_document(client_id, "refused", Some(&reason));
+                self.accepted.invalidate(client_id).await;
                 (ReadResult::Unknown, FAILURE_LIFETIME)
             }
             Err(ReadFailure::Unavailable(error)) => {
                 log::client_document(client_id, "unavailable", Some(&error.to_string()));
                 (ReadResult::Unavailable(error), FAILURE_LIFETIME)
+            }
+            Err(ReadFailure::Crowded) => {
+                let error = FetchError::new("too many documents are fetched at once");
+                log::client_document(client_id, "unavailable", Some(&error.to_string()));
+                // Only for the requests that waited together: this says nothing about the document's server.
+                (ReadResult::Unavailable(error), Duration::ZERO)
             }
         };
         KnownDocument { result, until: self.clock.elapsed().saturating_add(lifetime) }
@@ -170,5 +215,7 @@ impl fmt::Debug for ClientDocuments {
 
 /// Short, so that a client can be repaired, and long enough that a flood of requests causes few fetches.
 const FAILURE_LIFETIME: Duration = Duration::from_secs(5);
+/// Maximum age of a document that is used while its server is unavailable.
+const MAX_AGE_IN_OUTAGE: Duration = Duration::from_secs(86_400);
 /// Maximum number of cached results. Each is at most some 20 KiB: an id, a document and its keys.
 const MAX_KNOWN: u64 = 1000;

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
-use tokio::sync::Semaphore;
 
 use super::{
     builder::DocumentAccess,
     document::{ClientAuthenticationMethod, ClientMetadata},
     location::TrustedHosts,
+    places::{FetchPlaces, FetchTime},
 };
 use crate::{
+    clock::Clock,
     config_error::ConfigError,
     fetch::{FetchError, HttpClient, NotPublicAddress, exchange},
     keys::KeySet,
@@ -24,7 +25,7 @@ use crate::{
 pub(super) struct DocumentReader {
     pub(super) client: HttpClient,
     pub(super) access: DocumentAccess,
-    pub(super) places: Semaphore,
+    pub(super) places: FetchPlaces,
 }
 
 /// Why there is no client.
@@ -33,6 +34,8 @@ pub(super) enum ReadFailure {
     Invalid(String),
     /// A later attempt may succeed.
     Unavailable(FetchError),
+    /// Other fetches took the time of this one, so nothing is known about the server.
+    Crowded,
 }
 
 impl From<String> for ReadFailure {
@@ -54,35 +57,51 @@ impl DocumentReader {
         client_id: &str,
         host: &str,
         trusted: &TrustedHosts,
+        clock: &dyn Clock,
     ) -> Result<(Client, Duration), ReadFailure> {
-        let closed = |_| ReadFailure::Unavailable(FetchError::new("no document is fetched any more"));
-        let _place = self.places.acquire().await.map_err(closed)?;
-        let response = self.fetch(client_id).await?;
+        let mut time = FetchTime { deadline: clock.sleep(TIMEOUT), waited: false };
+        let response = self.fetch(client_id, host, "application/json", &mut time).await?;
         let metadata = ClientMetadata::parse(client_id, response.body())?;
         let mut lifetime = lifetime(response.headers());
         let credential = match metadata.authentication {
             ClientAuthenticationMethod::None => ClientCredential::None,
             ClientAuthenticationMethod::Keys(keys) => keys_of(keys.as_bytes())?.into(),
             ClientAuthenticationMethod::KeysAt(url) => {
-                if trusted.host_of(&url).is_none() {
+                let Some(host) = trusted.host_of(&url) else {
                     return Err(ReadFailure::Invalid("its jwks_uri is no https URL on a trusted host".to_owned()));
-                }
-                let keys = self.fetch(&url).await?;
+                };
+                let keys = self.fetch(&url, &host, "application/jwk-set+json, application/json", &mut time).await?;
                 lifetime = lifetime.min(self::lifetime(keys.headers()));
                 keys_of(keys.body())?.into()
             }
         };
+        if matches!(credential, ClientCredential::Keys(_)) {
+            // A stolen key is accepted until its removal is read.
+            lifetime = lifetime.min(MAX_LIFETIME_OF_KEYS);
+        }
         let client = self.access.client(client_id, credential).any_localhost_port().grant_types(metadata.grant_types);
         let client = metadata.redirect_uris.into_iter().fold(client, ClientBuilder::redirect_uri).build()?;
         Ok((Client { name: Some(metadata.name), host: Some(host.to_owned()), ..client }, lifetime))
     }
 
-    /// Fetches a URL that was checked.
-    async fn fetch(&self, url: &str) -> Result<Response<Bytes>, ReadFailure> {
-        let request = Request::get(url).header(header::ACCEPT, HeaderValue::from_static("application/json"));
+    /// Fetches a URL that was checked, and that has this host.
+    async fn fetch(
+        &self,
+        url: &str,
+        host: &str,
+        accept: &'static str,
+        time: &mut FetchTime,
+    ) -> Result<Response<Bytes>, ReadFailure> {
+        let request = Request::get(url).header(header::ACCEPT, HeaderValue::from_static(accept));
         let request = request.body(Bytes::new()).map_err(|error| error.to_string())?;
-        let response = exchange(&self.client, request).await.map_err(|error| {
-            if error.is_unreadable() || is_not_public(&error) {
+        let _place = self.places.take(host, time).await.ok_or(ReadFailure::Crowded)?;
+        let exchanged = tokio::select! {
+            biased;
+            exchanged = exchange(&self.client, request) => exchanged,
+            () = &mut time.deadline => return Err(late(time)),
+        };
+        let response = exchanged.map_err(|error| {
+            if error.is_unreadable() || NotPublicAddress::among_causes(&error).is_some() {
                 ReadFailure::Invalid(error.to_string())
             } else {
                 ReadFailure::Unavailable(error)
@@ -90,7 +109,8 @@ impl DocumentReader {
         })?;
         let status = response.status();
         match status {
-            StatusCode::OK => Ok(response),
+            StatusCode::OK if is_json(response.headers()) => Ok(response),
+            StatusCode::OK => Err(ReadFailure::Invalid("its Content-Type is not JSON".to_owned())),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Err(failed(status)),
             status if status.is_server_error() => Err(failed(status)),
             status => Err(ReadFailure::Invalid(format!("the response has status {}", status.as_u16()))),
@@ -102,16 +122,24 @@ fn failed(status: StatusCode) -> ReadFailure {
     ReadFailure::Unavailable(FetchError::new(format!("the response has status {}", status.as_u16())))
 }
 
-/// True if no connection was opened, because the address is not public.
-fn is_not_public(error: &FetchError) -> bool {
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if error.is::<NotPublicAddress>() {
-            return true;
-        }
-        cause = error.source();
+fn late(time: &FetchTime) -> ReadFailure {
+    if time.waited {
+        return ReadFailure::Crowded;
     }
-    false
+    ReadFailure::Unavailable(FetchError::new("the document was not complete within 3 s"))
+}
+
+/// True for `application/json` and `application/…+json`, such as the `application/jwk-set+json` of keys (RFC 7517 §8.5.2). Every
+/// other type is an error (§4 of the draft).
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(only), None) = (types.next(), types.next()) else { return false };
+    let name = only.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
+    let Some(subtype) = name.strip_prefix(b"application/") else { return false };
+    let is_token = |name: &[u8]| {
+        !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(byte))
+    };
+    subtype == b"json" || subtype.strip_suffix(b"+json").is_some_and(is_token)
 }
 
 fn keys_of(json: &[u8]) -> Result<KeySet, String> {
@@ -144,12 +172,11 @@ fn lifetime(headers: &HeaderMap) -> Duration {
 pub(super) const TIMEOUT: Duration = Duration::from_secs(3);
 /// Maximum size of a document, and of its keys.
 pub(super) const MAX_BYTES: usize = 5 * 1024;
-/// Maximum number of documents that are fetched at once.
-pub(super) const MAX_FETCHES: usize = 16;
 /// Each signature of an assertion without `kid` is checked with each of the keys.
 const MAX_KEYS: usize = 10;
 const MIN_LIFETIME: Duration = Duration::from_secs(30);
 const MAX_LIFETIME: Duration = Duration::from_secs(86_400);
+const MAX_LIFETIME_OF_KEYS: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests {
@@ -157,7 +184,37 @@ mod tests {
 
     use http::{HeaderMap, HeaderName, HeaderValue};
 
-    use super::lifetime;
+    use super::{is_json, lifetime};
+
+    #[test]
+    fn only_json_is_a_document() {
+        for (lines, accepted) in [
+            (&["application/json"][..], true),
+            (&["Application/JSON; charset=utf-8"], true),
+            (&[" application/json ;x"], true),
+            (&["application/jwk-set+json"], true),
+            (&["application/client-metadata+json;v=1"], true),
+            (&[], false),
+            (&[""], false),
+            (&["json"], false),
+            (&["text/json"], false),
+            (&["text/html"], false),
+            (&["text/plain; application/json"], false),
+            (&["application/+json"], false),
+            (&["application/x y+json"], false),
+            (&["application/json+x"], false),
+            (&["application/jsonx"], false),
+            (&["application/json, text/html"], false),
+            (&["application/json", "application/json"], false),
+            (&["application/json", "text/html"], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("content-type", HeaderValue::from_static(line));
+            }
+            assert_eq!(is_json(&headers), accepted, "{lines:?}");
+        }
+    }
 
     #[test]
     fn a_document_is_cached_as_its_headers_say_between_30_s_and_a_day() {
