@@ -37,6 +37,7 @@ mod issuers;
 mod key_choice;
 mod key_forms;
 mod key_sets;
+mod late_refusals;
 mod layer;
 mod ledger;
 #[cfg(feature = "metrics")]
