@@ -26,22 +26,30 @@ pub struct Challenge {
 #[derive(Debug, Clone)]
 pub(crate) struct ChallengeParameters {
     pub(crate) realm: QuotedText,
-    pub(crate) resource_metadata: Option<QuotedText>,
+    /// The URL of the metadata of each resource that the server describes; the request's host chooses one of them.
+    pub(crate) resource_metadata: Vec<QuotedText>,
     pub(crate) scopes: Option<Scopes<'static>>,
     pub(crate) other_schemes: Vec<SchemeChallenge>,
 }
 
 impl Default for ChallengeParameters {
     fn default() -> Self {
-        Self { realm: QuotedText("api".to_owned()), resource_metadata: None, scopes: None, other_schemes: Vec::new() }
+        let realm = QuotedText("api".to_owned());
+        Self { realm, resource_metadata: Vec::new(), scopes: None, other_schemes: Vec::new() }
     }
 }
 
 impl Challenge {
     pub(crate) fn new(error: &AuthError, parameters: &ChallengeParameters) -> Self {
+        Self::for_resource(error, parameters, 0)
+    }
+
+    /// Returns the challenge for a request to the resource with this index.
+    pub(crate) fn for_resource(error: &AuthError, parameters: &ChallengeParameters, resource: usize) -> Self {
         let mut lines = Vec::new();
         if has_challenge(error.kind()) {
-            lines.extend(bearer_challenge(error, parameters).into_header());
+            let metadata = parameters.resource_metadata.get(resource);
+            lines.extend(bearer_challenge(error, parameters, metadata).into_header());
         }
         if error.kind() == AuthErrorKind::MissingCredentials {
             lines.extend(parameters.other_schemes.iter().cloned().filter_map(SchemeChallenge::into_header));
@@ -109,7 +117,11 @@ pub(crate) fn error_code(kind: AuthErrorKind) -> Option<&'static str> {
     }
 }
 
-fn bearer_challenge(error: &AuthError, parameters: &ChallengeParameters) -> SchemeChallenge {
+fn bearer_challenge(
+    error: &AuthError,
+    parameters: &ChallengeParameters,
+    resource_metadata: Option<&QuotedText>,
+) -> SchemeChallenge {
     let mut line = ChallengeLine::new("Bearer");
     line.push("realm", &parameters.realm.0);
     if let Some(code) = error_code(error.kind()) {
@@ -127,7 +139,8 @@ fn bearer_challenge(error: &AuthError, parameters: &ChallengeParameters) -> Sche
     if let Some(max_age) = max_age {
         line.push("max_age", &max_age.as_secs().to_string());
     }
-    if let Some(url) = &parameters.resource_metadata {
+    // RFC 9728 §5.1.
+    if let Some(url) = resource_metadata {
         line.push("resource_metadata", &url.0);
     }
     line.finish()
@@ -248,5 +261,9 @@ impl QuotedText {
         }
         let change = "use printable ASCII without quotes and backslashes (RFC 6750 §3)";
         Err(ConfigMistake::new(setting, format!("{text:?} has characters that a challenge can't carry"), change).into())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
     }
 }

@@ -8,7 +8,10 @@
 
 use http::{HeaderMap, HeaderName, Method, header, request::Parts};
 
-use crate::error::{AuthError, Reason};
+use crate::{
+    error::{AuthError, Reason},
+    url::request_authority,
+};
 
 /// The origins that may send requests with a cookie and an unsafe method, besides the server's own.
 #[derive(Debug, Clone, Default)]
@@ -58,11 +61,7 @@ fn at_most_one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<Option<&
 /// True if host and port of the origin are those that the request was sent to. `null` has no host.
 fn is_own_origin(origin: &[u8], request: &Parts) -> bool {
     let Some((_, host)) = str::from_utf8(origin).ok().and_then(|origin| origin.split_once("://")) else { return false };
-    // The authority of the URI is `:authority` in HTTP/2, and takes precedence over `Host` (RFC 9112 §3.2.2).
-    let own = match request.uri.authority() {
-        Some(authority) => Some(authority.as_str().rsplit('@').next().unwrap_or_default().as_bytes()),
-        None => at_most_one(&request.headers, &header::HOST).flatten(),
-    };
+    let own = request_authority(&request.uri, &request.headers);
     own.is_some_and(|own| !own.is_empty() && own.eq_ignore_ascii_case(host.as_bytes()))
 }
 

@@ -33,6 +33,7 @@
 //! |---|---|
 //! | The layer, anonymous routes, bodies of refusals, access logs | [`OAuthLayer`], [`layer`] |
 //! | Realm, other bearer methods, scopes that include others, use without tower | [`ResourceServer`], [`server`] |
+//! | What clients can learn without a token: protected resource metadata (RFC 9728), for MCP and others | [`ProtectedResource`], [`metadata`] |
 //! | Handlers: tokens, scopes, roles, claims, users and clients | [`extract`](extract/index.html), [`scope`], [`role`] |
 //! | JWTs of Auth0, Entra ID, Keycloak, Supabase, Firebase, Clerk and other providers | [`Preset`], [`guide::providers`], [`verify::JwtVerifierBuilder`] |
 //! | Users and clients of an issuer without a preset | [`acts_for::ActingRule`] |
@@ -73,7 +74,7 @@
 //!                   request                                                 response
 //!                      │                                                        ▲
 //! 4 extractors     ┌───┼───────────── extract ───────────── handler ────────────┼───┐ Token · Scoped<S> · InRole<R> · Claims<T>
-//! 3 HTTP           │   ▼   layer ──► server ──► inner service ──► layer         │   │ OAuthLayer · ResourceServer
+//! 3 HTTP           │   ▼   layer ──► server ──► inner service ──► layer         │   │ OAuthLayer · ResourceServer · metadata
 //! 2 verification   │   verify: jwt · introspection · jwt_or_opaque · cached      step_up    │ Verify · StepUp
 //! 1 infrastructure │   issuer · keys · fetch · jws · clock · log                            │ network, clock, crypto
 //! 0 values         │   scope · role · error · credentials · claims · token · challenge · …  │
@@ -137,6 +138,7 @@ pub mod step_up;
 pub mod verify;
 // Floor 3, HTTP.
 pub mod layer;
+pub mod metadata;
 pub mod server;
 // Floor 4, extractors.
 #[cfg(feature = "axum")]
@@ -184,6 +186,7 @@ pub use self::{
     error::auth_error::AuthError,
     issuer::trusted::Issuer,
     layer::oauth_layer::OAuthLayer,
+    metadata::protected_resource::ProtectedResource,
     role::in_role::InRole,
     scope::any_of::AnyOf,
     server::resource_server::ResourceServer,

@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use ::url::Url;
-use http::{Uri, uri::Authority};
+use http::{HeaderMap, Uri, header, uri::Authority};
 
 use crate::{
     config_error::{ConfigError, ConfigMistake},
@@ -95,6 +95,43 @@ pub(crate) fn check_url(setting: &'static str, url: &str, plain: PlainHttp) -> R
         _ => false,
     };
     if parsers_agree { Ok(()) } else { Err(bad_url(setting, url, "has an unusual host or port")) }
+}
+
+/// Checks and parses the identifier of a protected resource: an absolute URL without a fragment (RFC 9728 §1.2). Path and query
+/// must be in their normal form, because clients send the normal form. The case of scheme and host has no meaning.
+pub(crate) fn parse_resource_identifier(setting: &'static str, url: &str) -> Result<(Uri, Url), ConfigError> {
+    if url.contains('#') {
+        return Err(bad_url(setting, url, "has a fragment, which an identifier must not have"));
+    }
+    check_url(setting, url, PlainHttp::Loopback)?;
+    let (Ok(uri), Ok(parsed)) = (url.parse::<Uri>(), Url::parse(url)) else {
+        return Err(bad_url(setting, url, "is not a URL"));
+    };
+    if uri.query() == Some("") {
+        return Err(bad_url(setting, url, "ends in an empty query"));
+    }
+    if uri.path() == parsed.path() && uri.query() == parsed.query() {
+        return Ok((uri, parsed));
+    }
+    let found = format!("path or query of {url:?} are not in the normal form, which is {:?}", parsed.as_str());
+    Err(ConfigMistake::new(setting, found, "give the URL in its normal form").into())
+}
+
+/// True for an issuer identifier that a client can look up: an absolute URL without query and fragment (RFC 8414 §2). Plain
+/// `http` is that of a closed network, where the settings of the issuer accept it.
+pub(crate) fn is_issuer_url(issuer: &str) -> bool {
+    !issuer.contains(['?', '#']) && check_syntax("issuer", issuer, PlainHttp::Anywhere).is_ok()
+}
+
+/// Returns host and port that a request was sent to. The authority of the URI is `:authority` in HTTP/2, and takes precedence
+/// over `Host` (RFC 9112 §3.2.2). `None` if there is no authority, or more than one `Host`.
+pub(crate) fn request_authority<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Option<&'r [u8]> {
+    if let Some(authority) = uri.authority() {
+        return authority.as_str().rsplit('@').next().map(str::as_bytes);
+    }
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next()?;
+    hosts.next().is_none().then_some(host.as_bytes())
 }
 
 /// Checks the origin of a web application, as browsers send it in `Origin` (RFC 6454 §6.2).

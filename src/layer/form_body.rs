@@ -31,6 +31,10 @@ impl<L> FormBodyLayer<L> {
     pub(super) fn new(layer: L, max_body_bytes: usize, timeout: VerificationTimeout) -> Self {
         Self { layer, max_body_bytes, timeout }
     }
+
+    pub(super) fn inner(&self) -> &L {
+        &self.layer
+    }
 }
 
 /// The service that [`FormBodyLayer`] makes.

@@ -45,6 +45,7 @@ pub(crate) mod oauth_layer;
 mod refusal;
 mod render;
 pub mod require;
+pub mod serve_metadata;
 mod token_slot;
 
 pub use self::{

@@ -61,6 +61,8 @@ pub(super) struct ResponseMarks {
     pub(super) grpc: bool,
     /// Shared caches must be kept from storing the response, because they don't see that the request had a token.
     pub(super) private: bool,
+    /// The identifier of the resource that the request was sent to.
+    pub(super) resource: usize,
 }
 
 impl OAuthLayer {
@@ -116,6 +118,10 @@ impl<R> OAuthLayer<R> {
     pub fn render<N>(self, renderer: N) -> OAuthLayer<N> {
         let LayerState { server, anonymous, form, .. } = self.state;
         OAuthLayer { state: LayerState { server, renderer, anonymous, form } }
+    }
+
+    pub(super) fn server(&self) -> &ResourceServer {
+        &self.state.server
     }
 
     /// Also reads `access_token` from a form body (RFC 6750 §2.2).
@@ -191,6 +197,7 @@ where
         let marks = ResponseMarks {
             grpc: self.state.server.has_grpc_status() && grpc::is_grpc(&parts),
             private: method.is_some_and(BearerMethod::is_unknown_to_caches),
+            resource: self.state.server.resource_index(&parts),
         };
         let request = Request::from_parts(parts, body);
         match verdict {

@@ -30,7 +30,7 @@ impl<R> LayerState<R> {
         R: RenderBody<Body>,
     {
         log::request_refused(&error);
-        let challenge = self.server.challenge(&error);
+        let challenge = self.server.challenge_for_resource(&error, marks.resource);
         let rendered = self.renderer.render(&Refusal::new(&error, &challenge));
         let mut response = Response::new(rendered.body);
         if let Some(mut head) = head {

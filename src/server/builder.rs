@@ -15,6 +15,7 @@ use crate::{
     clock::Clock,
     config_error::{ConfigError, ConfigMistake, MistakeCollector},
     credentials::AcceptedMethods,
+    metadata::{EnforcedSettings, ProtectedResource, ResourceMetadata},
     scope::{ScopeHierarchy, Scopes},
     url::{PlainHttp, check_origin, check_resolvable_identifier},
     verify::Verify,
@@ -27,6 +28,7 @@ pub struct ResourceServerBuilder {
     accepted: AcceptedMethods,
     hierarchy: ScopeHierarchy,
     realm: Option<String>,
+    resource: Option<ProtectedResource>,
     resource_metadata: Option<String>,
     scopes: Option<Scopes<'static>>,
     other_schemes: Vec<SchemeChallenge>,
@@ -42,6 +44,7 @@ impl ResourceServerBuilder {
             accepted: AcceptedMethods::default(),
             hierarchy: ScopeHierarchy::new(),
             realm: None,
+            resource: None,
             resource_metadata: None,
             scopes: None,
             other_schemes: Vec::new(),
@@ -56,12 +59,38 @@ impl ResourceServerBuilder {
         Self { realm: Some(realm.into()), ..self }
     }
 
-    /// `scope` of the challenges to requests without a valid token: the scopes that a client should request. Default: none.
+    /// `scope` of the challenges to requests without a valid token: the scopes that a client should request. Default: those of
+    /// the [`resource`](Self::resource), else none.
     pub fn scopes(self, scopes: Scopes<'static>) -> Self {
         Self { scopes: Some(scopes), ..self }
     }
 
-    /// `resource_metadata` of the challenges: the absolute URL of this resource's metadata (RFC 9728 §5.1). Default: none.
+    /// The resource that this server protects (RFC 9728). Its metadata document is derived from it, from the verifier and from
+    /// the accepted bearer methods; `resource_metadata` and `scope` of the challenges are those of the resource. Default: none.
+    ///
+    /// [`OAuthLayer::serve_metadata`](crate::OAuthLayer::serve_metadata) or [`ResourceServer::metadata`] responds to requests for
+    /// the document.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tower_oauth::ConfigError> {
+    /// # use tower_oauth::testing::MockIssuer;
+    /// # let issuer = MockIssuer::new("https://auth.test").issuer();
+    /// use tower_oauth::{JwtVerifier, OAuthLayer, ProtectedResource, ResourceServer, layer::ProblemJson};
+    ///
+    /// let resource = ProtectedResource::new("https://api.example.com/orders")?;
+    /// let verifier = JwtVerifier::new(issuer, resource.identifier())?;
+    /// let server = ResourceServer::builder(verifier).realm("orders").resource(resource).build()?;
+    /// let layer = OAuthLayer::from_server(server).render(ProblemJson::new()).serve_metadata();
+    /// # let _ = layer;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn resource(self, resource: ProtectedResource) -> Self {
+        Self { resource: Some(resource), ..self }
+    }
+
+    /// `resource_metadata` of the challenges: the absolute URL of this resource's metadata (RFC 9728 §5.1), if another server
+    /// publishes it. Default: that of the [`resource`](Self::resource), else none.
     pub fn resource_metadata(self, url: impl Into<String>) -> Self {
         Self { resource_metadata: Some(url.into()), ..self }
     }
@@ -172,7 +201,8 @@ impl ResourceServerBuilder {
     ///
     /// # Errors
     /// Every mistake at once: a realm that no header can carry, a `resource_metadata` that is not an `https` URL in its normal
-    /// form, an invalid header or cookie name, a trusted origin in another form than browsers send it, a maximum length of
+    /// form, an invalid header or cookie name, a resource whose identifier the verifier does not accept as audience, that has
+    /// no authorization server, or that is set beside `resource_metadata` or `scopes` of its own, a trusted origin in another form than browsers send it, a maximum length of
     /// 0, a timeout of zero, an invalid scope name in the hierarchy.
     pub fn build(self) -> Result<ResourceServer, ConfigError> {
         let Self {
@@ -180,6 +210,7 @@ impl ResourceServerBuilder {
             mut accepted,
             hierarchy,
             realm,
+            resource,
             resource_metadata,
             scopes,
             other_schemes,
@@ -188,11 +219,15 @@ impl ResourceServerBuilder {
             timeout,
         } = self;
         let mut mistakes = MistakeCollector::new();
+        let scopes = scopes_for(resource.as_ref(), resource_metadata.is_some(), scopes, &mut mistakes);
+        let enforced = enforced_settings(&*verifier, &accepted, scopes.as_ref());
+        let metadata = resource.and_then(|resource| mistakes.check(ResourceMetadata::new(&resource, &enforced)));
         let mut parameters = ChallengeParameters { scopes, other_schemes, ..ChallengeParameters::default() };
         if let Some(realm) = realm.and_then(|realm| mistakes.check(QuotedText::new("realm", &realm))) {
             parameters.realm = realm;
         }
-        parameters.resource_metadata = resource_metadata.and_then(|url| mistakes.check(metadata_url(&url)));
+        parameters.resource_metadata.extend(resource_metadata.and_then(|url| mistakes.check(metadata_url(&url))));
+        parameters.resource_metadata.extend(metadata.iter().flat_map(ResourceMetadata::urls).cloned());
         accepted.header = header.and_then(|name| mistakes.check(header_name(&name)));
         if let Some(name) = &accepted.cookie
             && HeaderName::try_from(name).is_err()
@@ -212,8 +247,46 @@ impl ResourceServerBuilder {
         mistakes.append(hierarchy.mistakes());
         mistakes.finish()?;
         let hierarchy = (!hierarchy.is_flat()).then(|| Arc::new(hierarchy));
-        Ok(ResourceServer::from_inner(ServerInner { verifier, accepted, hierarchy, parameters, grpc, timeout }))
+        Ok(ResourceServer::from_inner(ServerInner {
+            verifier,
+            accepted,
+            hierarchy,
+            parameters,
+            metadata,
+            grpc,
+            timeout,
+        }))
     }
+}
+
+/// Returns `scope` of the challenges, and reports the settings that the resource has too.
+fn scopes_for(
+    resource: Option<&ProtectedResource>,
+    has_resource_metadata: bool,
+    scopes: Option<Scopes<'static>>,
+    mistakes: &mut MistakeCollector,
+) -> Option<Scopes<'static>> {
+    let Some(resource) = resource else { return scopes };
+    if has_resource_metadata {
+        let found = "the metadata of the resource has a URL of its own";
+        mistakes.add("resource_metadata", found, "remove resource_metadata or resource");
+    }
+    if scopes.is_some() && resource.scopes().is_some() {
+        mistakes.add("scopes", "the resource has scopes of its own", "remove one of the two settings");
+    }
+    resource.scopes().cloned().or(scopes)
+}
+
+/// Returns what a client can learn from the metadata of the resource. Members about further checks of a token belong here.
+fn enforced_settings<'s>(
+    verifier: &dyn Verify,
+    accepted: &AcceptedMethods,
+    scopes: Option<&'s Scopes<'static>>,
+) -> EnforcedSettings<'s> {
+    // A cookie and a header of the application are not methods of RFC 6750.
+    let mut bearer_methods = vec!["header"];
+    bearer_methods.extend(accepted.query.then_some("query"));
+    EnforcedSettings { issuers: verifier.issuers(), audiences: verifier.audiences(), bearer_methods, scopes }
 }
 
 fn metadata_url(url: &str) -> Result<QuotedText, ConfigError> {

@@ -14,6 +14,7 @@ use crate::{
     credentials::{AcceptedMethods, BearerMethod, Credentials, FormTokens},
     error::AuthError,
     fetch::FetchError,
+    metadata::ResourceMetadata,
     scope::ScopeHierarchy,
     token::Token,
     verify::{PresentedToken, Verdict, Verify},
@@ -50,6 +51,7 @@ pub(super) struct ServerInner {
     pub(super) accepted: AcceptedMethods,
     pub(super) hierarchy: Option<Arc<ScopeHierarchy>>,
     pub(super) parameters: ChallengeParameters,
+    pub(super) metadata: Option<ResourceMetadata>,
     pub(super) grpc: bool,
     pub(super) timeout: VerificationTimeout,
 }
@@ -109,6 +111,7 @@ impl ResourceServer {
             accepted: AcceptedMethods::default(),
             hierarchy: None,
             parameters: ChallengeParameters::default(),
+            metadata: None,
             grpc: false,
             timeout: VerificationTimeout::default(),
         })
@@ -163,10 +166,34 @@ impl ResourceServer {
         self.accept(verdict.resolve().await)
     }
 
-    /// Returns the status and headers of the response to a refused request.
+    /// Returns the status and headers of the response to a refused request. For a resource with several identifiers, it names
+    /// the metadata of the first one; see [`challenge_for`](Self::challenge_for).
     #[must_use]
     pub fn challenge(&self, error: &AuthError) -> Challenge {
         Challenge::new(error, &self.inner.parameters)
+    }
+
+    /// Returns the status and headers of the response to this refused request. They name the metadata of the identifier that the
+    /// request was sent to; see [`also`](crate::metadata::ProtectedResourceBuilder::also).
+    #[must_use]
+    pub fn challenge_for(&self, error: &AuthError, request: &Parts) -> Challenge {
+        self.challenge_for_resource(error, self.resource_index(request))
+    }
+
+    pub(crate) fn challenge_for_resource(&self, error: &AuthError, resource: usize) -> Challenge {
+        Challenge::for_resource(error, &self.inner.parameters, resource)
+    }
+
+    /// Returns the index of the identifier that the request was sent to, for the challenge. 0 without several identifiers.
+    pub(crate) fn resource_index(&self, request: &Parts) -> usize {
+        self.inner.metadata.as_ref().map_or(0, |metadata| metadata.index_for(&request.uri, &request.headers))
+    }
+
+    /// Returns the metadata of the [`resource`](ResourceServerBuilder::resource), as a tower service. `None` if the server has
+    /// no resource. [`OAuthLayer::serve_metadata`](crate::OAuthLayer::serve_metadata) is simpler where it can be used.
+    #[must_use]
+    pub fn metadata(&self) -> Option<&ResourceMetadata> {
+        self.inner.metadata.as_ref()
     }
 
     /// Starts the verification, and returns the bearer method of the token if the request has one. Allocates no future

@@ -78,6 +78,14 @@ impl Verify for EndpointVerifier {
     fn is_still_valid(&self, token: &Token) -> bool {
         token.facts().origin.verifier == Some(self.rules.id)
     }
+
+    fn issuers(&self) -> Vec<String> {
+        vec![self.rules.issuer.to_string()]
+    }
+
+    fn audiences(&self) -> Vec<String> {
+        vec![self.rules.audience.clone()]
+    }
 }
 
 impl EndpointRules {

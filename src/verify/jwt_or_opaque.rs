@@ -214,6 +214,25 @@ impl<A: Verify, B: Verify> Verify for JwtOrOpaque<A, B> {
         let token = token.clone().with_branches(inner);
         if branch == OPAQUE { self.opaque.is_still_valid(&token) } else { self.jwt.is_still_valid(&token) }
     }
+
+    fn issuers(&self) -> Vec<String> {
+        union(self.jwt.issuers(), self.opaque.issuers())
+    }
+
+    fn audiences(&self) -> Vec<String> {
+        let (jwt, opaque) = (self.jwt.audiences(), self.opaque.audiences());
+        // If one verifier names no audience, it may accept any.
+        if jwt.is_empty() || opaque.is_empty() { Vec::new() } else { union(jwt, opaque) }
+    }
+}
+
+fn union(mut first: Vec<String>, second: Vec<String>) -> Vec<String> {
+    for text in second {
+        if !first.contains(&text) {
+            first.push(text);
+        }
+    }
+    first
 }
 
 /// Verifies a token that the first verifier is not responsible for. `None`: the second one isn't, either.

@@ -74,7 +74,7 @@ use crate::{
 /// ```
 ///
 /// The defaults of the other methods are right for a verifier that reads nothing but the token. A verifier that wraps
-/// another one must forward all four methods.
+/// another one must forward all six methods.
 pub trait Verify: Send + Sync + 'static {
     /// Verifies the token. Returns [`Verdict::Later`] only if it must wait, for example for the network.
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict;
@@ -115,6 +115,22 @@ pub trait Verify: Send + Sync + 'static {
     fn is_still_valid(&self, token: &Token) -> bool {
         token.facts().origin.key_epoch == 0
     }
+
+    /// Returns the identifiers of the issuers whose tokens it accepts, as the tokens have them in `iss`. A
+    /// [`ProtectedResource`](crate::ProtectedResource) lists them as its authorization servers. Called at start-up only.
+    ///
+    /// Default: empty, which means that they are not known.
+    fn issuers(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Returns the audiences of which a token must have at least one. The identifier of a
+    /// [`ProtectedResource`](crate::ProtectedResource) must be among them. Called at start-up only.
+    ///
+    /// Default: empty, which means that they are not known.
+    fn audiences(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Implements [`Verify`] for a pointer. It forwards every method, because the defaults of a wrapper would be wrong.
@@ -135,6 +151,14 @@ macro_rules! forward_verify {
 
             fn is_still_valid(&self, token: &Token) -> bool {
                 (**self).is_still_valid(token)
+            }
+
+            fn issuers(&self) -> Vec<String> {
+                (**self).issuers()
+            }
+
+            fn audiences(&self) -> Vec<String> {
+                (**self).audiences()
             }
         }
     )+};

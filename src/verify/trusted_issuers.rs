@@ -110,6 +110,19 @@ impl Verify for TrustedIssuers {
         let verifier = token.issuer().and_then(|issuer| self.verifiers.get(issuer));
         verifier.is_some_and(|verifier| verifier.is_still_valid(token))
     }
+
+    fn issuers(&self) -> Vec<String> {
+        let mut issuers: Vec<String> = self.verifiers.keys().map(ToString::to_string).collect();
+        issuers.sort_unstable();
+        issuers
+    }
+
+    fn audiences(&self) -> Vec<String> {
+        let mut audiences: Vec<String> = self.verifiers.values().flat_map(Verify::audiences).collect();
+        audiences.sort_unstable();
+        audiences.dedup();
+        audiences
+    }
 }
 
 /// Returns the unverified `iss` of a token. It selects a verifier, and proves nothing.

@@ -26,7 +26,7 @@ const FLOORS: [&[&str]; 6] = [
     ],
     &["clock", "fetch", "log", "jws", "keys", "issuer"],
     &["verify", "step_up"],
-    &["server", "layer"],
+    &["server", "layer", "metadata"],
     &["extract"],
     &["testing"],
 ];

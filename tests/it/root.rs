@@ -3,7 +3,7 @@
 use std::fs;
 
 /// Every name that the root exports, without its modules.
-const ROOT: [&str; 19] = [
+const ROOT: [&str; 20] = [
     "AnyOf",
     "AuthError",
     "Cached",
@@ -17,6 +17,7 @@ const ROOT: [&str; 19] = [
     "JwtVerifier",
     "OAuthLayer",
     "Preset",
+    "ProtectedResource",
     "ResourceServer",
     "Scoped",
     "Token",

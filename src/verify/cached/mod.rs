@@ -328,6 +328,14 @@ impl<V: Verify> Verify for Cached<V> {
     fn is_still_valid(&self, token: &Token) -> bool {
         self.verifier.is_still_valid(token)
     }
+
+    fn issuers(&self) -> Vec<String> {
+        self.verifier.issuers()
+    }
+
+    fn audiences(&self) -> Vec<String> {
+        self.verifier.audiences()
+    }
 }
 
 impl<V> Clone for Cached<V> {

@@ -146,6 +146,14 @@ impl Verify for IntrospectionVerifier {
     fn is_still_valid(&self, token: &Token) -> bool {
         token.facts().origin.verifier == Some(self.rules.id) && self.rules.check_claims(token.facts()).is_ok()
     }
+
+    fn issuers(&self) -> Vec<String> {
+        vec![self.rules.issuer.identifier().to_owned()]
+    }
+
+    fn audiences(&self) -> Vec<String> {
+        self.rules.expected.audience.clone()
+    }
 }
 
 impl IntrospectionRules {

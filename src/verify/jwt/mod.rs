@@ -182,6 +182,14 @@ impl Verify for JwtVerifier {
         let keys = self.rules.issuer.current_keys();
         keys.set().is_some_and(|keys| keys.epoch() == key_epoch) && self.rules.expected.check_times(facts).is_ok()
     }
+
+    fn issuers(&self) -> Vec<String> {
+        vec![self.rules.issuer.identifier().to_owned()]
+    }
+
+    fn audiences(&self) -> Vec<String> {
+        self.rules.expected.audience.clone()
+    }
 }
 
 /// The reason why a token is not accepted at once.
