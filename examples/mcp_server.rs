@@ -1,27 +1,23 @@
-//! An MCP server (rmcp, streamable HTTP) whose tools name the scopes they require. A tool that lacks a scope answers 403 with the
-//! challenge, so that the client asks for that scope and calls again. Settings: `BIND` (default 127.0.0.1:5001), `OAUTH_ISSUER`,
-//! `OAUTH_JWKS_URI`, `OAUTH_RESOURCE` (default `http://BIND/mcp`), `OAUTH_RESOURCE_ALSO` (further identifiers, with commas).
+//! An MCP server (rmcp, streamable HTTP) whose tools require scopes. `support/mcp_settings.rs` lists its variables. See
+//! `tower_oauth::guide::mcp` for an authorization server, for the settings of rmcp, and for several public names.
 
-use std::{env, io, net::SocketAddr, process, sync::Arc};
+use std::{error::Error, sync::Arc};
 
 use axum::Router;
-use http::{Uri, request::Parts};
-use rmcp::{ErrorData, handler::server::tool::Extension, tool, tool_router};
+use http::request::Parts;
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
 };
+use rmcp::{ErrorData, handler::server::tool::Extension, tool, tool_router};
 use serde_json::json;
-use tokio::net::TcpListener;
-use tower_oauth::{
-    AnyOf, Issuer, JwtVerifier, OAuthLayer, ProtectedResource, Scoped,
-    layer::late_refusals::LateRefusals,
-    scope::{RequiredScopes, Scope as _},
-};
+use tower_oauth::{AnyOf, JwtVerifier, OAuthLayer, Scoped, layer::late_refusals::LateRefusals, scope::RequiredScopes};
 
-use crate::mistakes::Mistakes;
+use crate::mcp_settings::{McpSettings, hosts};
 
 #[path = "support/log.rs"]
 mod log;
+#[path = "support/mcp_settings.rs"]
+mod mcp_settings;
 #[path = "support/mistakes.rs"]
 mod mistakes;
 #[path = "support/stop.rs"]
@@ -32,6 +28,12 @@ tower_oauth::scopes! {
     McpAdmin = "mcp:admin";
     McpWrite = "mcp:write";
     McpRoot = "mcp:root";
+}
+
+/// Returns evidence of the scopes. If they are missing, the client gets 403 with a challenge instead of the tool's error.
+fn require<S: RequiredScopes>(parts: &Parts) -> Result<Scoped<S>, ErrorData> {
+    let required = LateRefusals::of(&parts.extensions).require();
+    required.map_err(|error| ErrorData::invalid_request(error.description(), None))
 }
 
 struct Tools;
@@ -45,20 +47,30 @@ impl Tools {
         Ok(json!({ "client_id": token.client_id(), "sub": token.subject(), "scopes": scopes }).to_string())
     }
 
-    #[tool(description = "Needs mcp:tools and mcp:admin")]
-    async fn admin_op(&self, Extension(parts): Extension<Parts>) -> Result<&'static str, ErrorData> {
-        require::<(McpTools, McpAdmin)>(&parts).map(|_| "done by an administrator")
+    #[tool(description = "Requires mcp:tools and mcp:admin")]
+    async fn admin_op(&self, Extension(parts): Extension<Parts>) -> Result<String, ErrorData> {
+        require::<(McpTools, McpAdmin)>(&parts).map(|_| "administered".to_owned())
     }
 
-    #[tool(description = "Needs mcp:tools, and mcp:write or mcp:root")]
-    async fn any_op(&self, Extension(parts): Extension<Parts>) -> Result<&'static str, ErrorData> {
-        require::<(McpTools, AnyOf<(McpWrite, McpRoot)>)>(&parts).map(|_| "written")
+    #[tool(description = "Requires mcp:tools, and mcp:write or mcp:root")]
+    async fn any_op(&self, Extension(parts): Extension<Parts>) -> Result<String, ErrorData> {
+        require::<(McpTools, AnyOf<(McpWrite, McpRoot)>)>(&parts).map(|_| "written".to_owned())
     }
 }
 
-/// Returns evidence of the scopes. Without them, the HTTP response is 403 with a challenge instead of the tool's error.
-fn require<S: RequiredScopes>(parts: &Parts) -> Result<Scoped<S>, ErrorData> {
-    let required = LateRefusals::of(&parts.extensions).require();
-    required.map_err(|error| ErrorData::invalid_request(error.description(), None))
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let stop = stop::requested();
+    let McpSettings { listener, issuer, resource } = mcp_settings::read().await;
+    let verifier = JwtVerifier::builder(issuer, resource.identifier());
+    let verifier = resource.identifiers().skip(1).fold(verifier, |verifier, also| verifier.audience(also)).build()?;
+    let config = StreamableHttpServerConfig::default()
+        .with_allowed_hosts(hosts(&resource))
+        .with_legacy_session_mode(false) // Both let the tool run before the head of the response leaves,
+        .with_json_response(true); // so that its refusal can be the response.
+    let mcp = StreamableHttpService::new(|| Ok(Tools), Arc::<NeverSessionManager>::default(), config);
+    let layer = OAuthLayer::for_resource(resource, verifier)?.late_refusals();
+    println!("mcp at http://{}/mcp", listener.local_addr()?);
+    let app = Router::new().nest_service("/mcp", mcp).layer(layer);
+    Ok(axum::serve(listener, app).with_graceful_shutdown(stop).await?)
 }
-

@@ -53,12 +53,13 @@ use std::{
 
 use http::{Extensions, Request, Response};
 use pin_project_lite::pin_project;
-use tower_layer::Layer;
+use tower_layer::{Layer, Stack};
 use tower_service::Service;
 
 use super::{
     refusal::{Anonymous, into_unrendered},
     require::find_token,
+    serve_metadata::ServeMetadataLayer,
 };
 use crate::{
     error::{AuthError, Reason},
@@ -213,6 +214,14 @@ impl LateRefusalsLayer {
     #[must_use]
     pub fn new() -> Self {
         Self
+    }
+}
+
+impl<L> ServeMetadataLayer<L> {
+    /// See [`OAuthLayer::late_refusals`](crate::OAuthLayer::late_refusals).
+    #[must_use]
+    pub fn late_refusals(self) -> Stack<LateRefusalsLayer, Self> {
+        Stack::new(LateRefusalsLayer::new(), self)
     }
 }
 
