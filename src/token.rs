@@ -27,7 +27,7 @@ use crate::{
     acts_for::ActsFor,
     claims::{ClaimNames, Facts, NumericDate, TokenOrigin},
     error::{AuthError, Reason},
-    scope::{RequiredScopes, ScopeHierarchy, Scopes},
+    scope::{self, RequiredScopes, ScopeHierarchy, Scopes},
 };
 
 /// The verified access token of a request: its facts, claims and scopes. Cheap to clone. `Debug` shows none of its content.
@@ -201,13 +201,22 @@ impl Token {
     /// Returns evidence that the token grants `S`: one scope, all of a tuple, or [`AnyOf`](crate::AnyOf) of a tuple.
     ///
     /// # Errors
-    /// [`InsufficientScope`](crate::error::AuthErrorKind::InsufficientScope), with all scopes of `S`.
+    /// [`InsufficientScope`](crate::error::AuthErrorKind::InsufficientScope), with the scopes that the request needs: of
+    /// the [alternatives](RequiredScopes::alternatives) of `S`, the one of which the token lacks the fewest scopes, as a
+    /// whole. Of several such alternatives, it is the first that is written, unless that one includes another by the
+    /// server's [`ScopeHierarchy`].
     pub fn require<S: RequiredScopes>(&self) -> Result<Scoped<S>, AuthError> {
         if S::satisfied(&|name| self.allows(name)) {
             Ok(Scoped { token: self.clone(), scopes: PhantomData })
         } else {
-            Err(AuthError::insufficient_scope(Scopes::of::<S>()))
+            Err(self.lacks_scopes(&S::alternatives(&|name| self.allows(name))))
         }
+    }
+
+    /// Returns the refusal of a token that meets none of the alternatives.
+    pub(crate) fn lacks_scopes(&self, alternatives: &[Vec<&str>]) -> AuthError {
+        let least = scope::least(alternatives, &|name| self.allows(name), self.hierarchy.as_deref());
+        AuthError::insufficient_scope(least)
     }
 }
 

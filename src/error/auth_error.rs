@@ -62,7 +62,8 @@ impl AuthError {
     }
 
     /// Returns the error for a token that does not grant the required scopes. `required` lists all scopes that the request
-    /// needs.
+    /// needs, also those that the token has. If one of several lists is enough, give one of them, because clients ask for
+    /// everything that the challenge names.
     #[must_use]
     pub fn insufficient_scope(required: Scopes<'static>) -> Self {
         Self::with_detail(Reason::Scope, Detail::Scopes(required))

@@ -98,7 +98,7 @@ pub struct RequireStepUp<S> {
 }
 
 impl RequireScopesLayer {
-    /// Returns a layer that requires all of these scopes.
+    /// Returns a layer that requires all of these scopes. The challenge of a refusal names all of them.
     ///
     /// # Errors
     /// The list is empty, or a name is not a scope-token (RFC 6749 §3.3).
@@ -106,7 +106,8 @@ impl RequireScopesLayer {
         Ok(Self { scopes: Arc::new(RequiredNames { names: Scopes::new(names)?, any: false }) })
     }
 
-    /// Returns a layer that requires any one of these scopes.
+    /// Returns a layer that requires any one of these scopes. The challenge of a refusal names the first, or one that the
+    /// first includes by the server's [`ScopeHierarchy`](crate::scope::ScopeHierarchy).
     ///
     /// # Errors
     /// The list is empty, or a name is not a scope-token (RFC 6749 §3.3).
@@ -128,7 +129,13 @@ impl RequiredNames {
         let mut names = self.names.iter();
         let granted =
             if self.any { names.any(|name| token.allows(name)) } else { names.all(|name| token.allows(name)) };
-        if granted { Ok(()) } else { Err(AuthError::insufficient_scope(self.names.clone())) }
+        if granted {
+            return Ok(());
+        }
+        let names = self.names.iter();
+        let alternatives: Vec<_> =
+            if self.any { names.map(|name| vec![name]).collect() } else { vec![names.collect()] };
+        Err(token.lacks_scopes(&alternatives))
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::marker::PhantomData;
 
-use super::RequiredScopes;
+use super::{RequiredScopes, alternatives};
 
 /// Requires one member of a tuple: `AnyOf<(OrdersWrite, Admin)>` accepts a token with either scope.
 #[derive(Debug)]
@@ -20,6 +20,10 @@ macro_rules! tuples {
             fn names(into: &mut Vec<&'static str>) {
                 $($member::names(into);)+
             }
+
+            fn alternatives(granted: &dyn Fn(&str) -> bool) -> Vec<Vec<&'static str>> {
+                alternatives::all_of([$($member::alternatives(granted)),+], granted)
+            }
         }
 
         impl<$($member: RequiredScopes),+> RequiredScopes for AnyOf<($($member,)+)> {
@@ -29,6 +33,10 @@ macro_rules! tuples {
 
             fn names(into: &mut Vec<&'static str>) {
                 $($member::names(into);)+
+            }
+
+            fn alternatives(granted: &dyn Fn(&str) -> bool) -> Vec<Vec<&'static str>> {
+                alternatives::any_of([$($member::alternatives(granted)),+], granted)
             }
         }
     )+};

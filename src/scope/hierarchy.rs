@@ -77,4 +77,10 @@ impl ScopeHierarchy {
         granted.contains(name)
             || self.wider.get(name).is_some_and(|wider| wider.iter().any(|scope| granted.contains(scope)))
     }
+
+    /// True if a token with the scopes `granted` has all of `names`.
+    pub(crate) fn grants_all(&self, granted: &[&str], names: &[&str]) -> bool {
+        let granted = granted.join(" ");
+        names.iter().all(|name| self.grants(&Scopes::unchecked(&granted), name))
+    }
 }

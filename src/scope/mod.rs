@@ -20,16 +20,23 @@
 //! type Needed = (OrdersRead, AnyOf<(OrdersWrite, Admin)>);
 //! assert!(Needed::satisfied(&|name| name == "orders:read" || name == "admin"));
 //! assert!(!Needed::satisfied(&|name| name == "orders:read"));
-//! assert_eq!(OrdersRead::NAME, "orders:read");
+//! assert_eq!((OrdersRead::NAME, OrdersRead::DESCRIPTION), ("orders:read", "Read any order."));
 //! assert_eq!(SCOPES, ["orders:read", "orders:write", "admin"]);
+//! assert_eq!(DESCRIBED[1], ("orders:write", "Change any order."));
 //! ```
 
+mod alternatives;
 pub(crate) mod any_of;
+mod description;
 mod hierarchy;
 
 use std::{borrow::Cow, fmt};
 
+pub(crate) use self::alternatives::least;
 pub use self::hierarchy::ScopeHierarchy;
+// For the expansion of `scopes!`.
+#[doc(hidden)]
+pub use self::description::{description_bytes, description_length};
 use crate::config_error::{ConfigError, ConfigMistake, MistakeCollector};
 
 /// A scope with a name known at compile time. [`scopes!`](crate::scopes) implements it.
@@ -40,6 +47,8 @@ use crate::config_error::{ConfigError, ConfigMistake, MistakeCollector};
 pub trait Scope: 'static {
     /// The scope's name in tokens.
     const NAME: &'static str;
+    /// What the scope permits, for the documentation of an API. Default: empty.
+    const DESCRIPTION: &'static str = "";
 }
 
 /// What a handler can require: one scope, a tuple (all of them), or [`AnyOf`](crate::AnyOf) of a tuple. Tuples and
@@ -51,8 +60,31 @@ pub trait Scope: 'static {
 pub trait RequiredScopes: 'static {
     /// Returns `true` if the scopes for which `granted` returns `true` meet the requirement.
     fn satisfied(granted: &dyn Fn(&str) -> bool) -> bool;
-    /// Adds every name of the requirement, for the challenge's `scope` (RFC 6750 §3).
+    /// Adds every name of the requirement.
     fn names(into: &mut Vec<&'static str>);
+
+    /// Returns lists of names, each of which meets the requirement, in the order in which they are written. For
+    /// documentation, and for the challenge's `scope` (RFC 6750 §3), which names one of them. Default: one list with
+    /// [`names`](Self::names).
+    ///
+    /// A list that contains all names of another one is left out. There are at most 64 lists. Of more, those remain that
+    /// have the fewest names for which `granted` returns `false`.
+    ///
+    /// ```
+    /// # tower_oauth::scopes! { pub OrdersRead = "orders:read"; pub OrdersWrite = "orders:write"; pub Admin = "admin"; }
+    /// use tower_oauth::{AnyOf, scope::RequiredScopes};
+    ///
+    /// type Needed = (OrdersRead, AnyOf<(OrdersWrite, Admin)>);
+    /// let alternatives = Needed::alternatives(&|_| false);
+    /// assert_eq!(alternatives, [["orders:read", "orders:write"], ["orders:read", "admin"]]);
+    /// ```
+    #[must_use]
+    fn alternatives(granted: &dyn Fn(&str) -> bool) -> Vec<Vec<&'static str>> {
+        let _ = granted;
+        let mut names = Vec::new();
+        Self::names(&mut names);
+        vec![names]
+    }
 }
 
 impl<S: Scope> RequiredScopes for S {
@@ -65,19 +97,24 @@ impl<S: Scope> RequiredScopes for S {
     }
 }
 
-/// Declares a documented marker type for each scope, and `SCOPES`, the list of all their names.
+/// Declares a documented marker type for each scope, `SCOPES`, the list of all their names, and `DESCRIBED`, the names with
+/// their descriptions.
 ///
-/// Use it once per module, because `SCOPES` belongs to the module. A name that RFC 6749 §3.3 doesn't allow does not
-/// compile:
+/// The description is the doc comment, with its lines joined by spaces. `Display` writes the name. Use the macro once per
+/// module, because `SCOPES` and `DESCRIBED` belong to the module. A name that RFC 6749 §3.3 doesn't allow does not compile:
 ///
 /// ```compile_fail,E0080
 /// tower_oauth::scopes! { pub Broken = "orders read"; }
 /// ```
 #[macro_export]
 macro_rules! scopes {
-    ($($(#[$attribute:meta])* $visibility:vis $marker:ident = $name:literal;)+) => {
+    // One line of the description: the text of a doc comment. Other attributes have none.
+    (@line doc = $text:expr) => { $text };
+    (@line $($attribute:tt)*) => { "" };
+
+    ($($(#[$($attribute:tt)*])* $visibility:vis $marker:ident = $name:literal;)+) => {
         $(
-            $(#[$attribute])*
+            $(#[$($attribute)*])*
             #[doc = concat!("\n\nThe scope `", $name, "`.")]
             #[derive(Debug, Clone, Copy)]
             #[allow(clippy::exhaustive_structs)]
@@ -85,6 +122,21 @@ macro_rules! scopes {
 
             impl $crate::scope::Scope for $marker {
                 const NAME: &'static str = $name;
+                const DESCRIPTION: &'static str = {
+                    const LINES: &[&str] = &[$($crate::scopes!(@line $($attribute)*)),*];
+                    const BYTES: [u8; $crate::scope::description_length(LINES)] =
+                        $crate::scope::description_bytes(LINES);
+                    match ::core::str::from_utf8(&BYTES) {
+                        Ok(text) => text,
+                        Err(_) => "",
+                    }
+                };
+            }
+
+            impl ::core::fmt::Display for $marker {
+                fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                    f.write_str($name)
+                }
             }
 
             // Outside of the impl, because an associated constant is evaluated only if it is used.
@@ -97,6 +149,10 @@ macro_rules! scopes {
         /// The names of all scopes declared here.
         #[allow(dead_code, unreachable_pub)]
         pub const SCOPES: &[&str] = &[$($name),+];
+
+        /// The names of all scopes declared here, each with its description.
+        #[allow(dead_code, unreachable_pub)]
+        pub const DESCRIBED: &[(&str, &str)] = &[$(($name, <$marker as $crate::scope::Scope>::DESCRIPTION)),+];
     };
 }
 
@@ -141,20 +197,6 @@ impl Scopes<'static> {
         }
         mistakes.finish()?;
         Ok(Self(Cow::Owned(list.join(" "))))
-    }
-
-    /// Returns the names of a requirement, without duplicates.
-    pub(crate) fn of<S: RequiredScopes>() -> Self {
-        let mut names = Vec::new();
-        S::names(&mut names);
-        let mut unique: Vec<&str> = Vec::new();
-        for name in names {
-            // `scopes!` checks its names. A `Scope` that is implemented by hand may have any name.
-            if is_scope_name(name) && !unique.contains(&name) {
-                unique.push(name);
-            }
-        }
-        Self(Cow::Owned(unique.join(" ")))
     }
 }
 

@@ -26,6 +26,13 @@ use crate::support::{
     get_without_token, issuer, layer_with, router, send, valid_token,
 };
 
+/// A scope beside those of `support`.
+struct Audit;
+
+impl Scope for Audit {
+    const NAME: &'static str = "audit";
+}
+
 const ORDERS_READ_REQUIRED: &str = concat!(
     r#"Bearer realm="api", error="insufficient_scope", "#,
     r#"error_description="The access token does not grant the required scope", scope="orders:read""#
@@ -320,7 +327,165 @@ async fn the_challenge_of_a_nested_requirement_names_each_scope_once() {
     async fn handler(_: Scoped<Needed>) {}
     let app = Router::new().route("/", get(handler)).layer(OAuthLayer::new(issuer().verifier(API)));
     let response = get_with_token(&app, "/", &valid_token().sign()).await;
-    assert!(response.challenges()[0].ends_with(r#", scope="orders:read orders:write admin""#), "{response:?}");
+    assert!(response.challenges()[0].ends_with(r#", scope="orders:read orders:write""#), "{response:?}");
+}
+
+/// The `scope` of the challenge for a token with the scopes `granted`.
+fn named<S: RequiredScopes>(granted: &str, hierarchy: &ScopeHierarchy) -> String {
+    let token = TestToken::user("ada").scope(granted).scope_hierarchy(hierarchy.clone()).build();
+    let error = token.require::<S>().unwrap_err();
+    let challenge = ResourceServer::new(issuer().verifier(API)).challenge(&error);
+    let line = challenge.www_authenticate().next().unwrap().to_str().unwrap().to_owned();
+    line.split_once("scope=\"").unwrap().1.trim_end_matches('"').to_owned()
+}
+
+#[test]
+fn a_challenge_names_the_whole_alternative_that_lacks_the_fewest_scopes() {
+    type Needed = (OrdersRead, AnyOf<(OrdersWrite, Admin)>);
+    type Pairs = AnyOf<((OrdersRead, OrdersWrite), (Admin, Audit))>;
+    type Shared = (AnyOf<(OrdersRead, OrdersWrite)>, AnyOf<(Admin, OrdersWrite)>);
+    let flat = ScopeHierarchy::new();
+    for (granted, scopes) in [
+        ("", "orders:read orders:write"),
+        ("orders:read", "orders:read orders:write"),
+        ("admin", "orders:read admin"),
+        ("orders:write", "orders:read orders:write"),
+        ("orders:write admin", "orders:read orders:write"),
+    ] {
+        assert_eq!(named::<Needed>(granted, &flat), scopes, "{granted:?}");
+    }
+    for (granted, scopes) in [
+        ("", "orders:read orders:write"),
+        ("orders:write", "orders:read orders:write"),
+        ("audit", "admin audit"),
+        ("orders:read admin", "orders:read orders:write"),
+    ] {
+        assert_eq!(named::<Pairs>(granted, &flat), scopes, "{granted:?}");
+    }
+    assert_eq!(named::<AnyOf<((Admin, OrdersRead), OrdersWrite)>>("", &flat), "orders:write");
+    assert_eq!(named::<Shared>("", &flat), "orders:write", "one scope meets both members");
+    assert_eq!(named::<Shared>("admin", &flat), "orders:read admin");
+}
+
+#[test]
+fn a_challenge_names_the_narrow_scope_of_a_hierarchy() {
+    let hierarchy = ScopeHierarchy::new().implies::<Admin, OrdersWrite>().implies::<OrdersWrite, OrdersRead>();
+    assert_eq!(named::<OrdersRead>("", &hierarchy), "orders:read");
+    // `orders:write` includes `orders:read`, so only `admin` is lacking.
+    assert_eq!(named::<(OrdersRead, Admin)>("orders:write", &hierarchy), "orders:read admin");
+    assert_eq!(named::<AnyOf<((OrdersRead, Audit), Admin)>>("orders:write", &hierarchy), "orders:read audit");
+    assert_eq!(named::<AnyOf<(Admin, OrdersRead, OrdersWrite)>>("", &hierarchy), "orders:read");
+    assert_eq!(named::<AnyOf<(Admin, Audit, OrdersWrite)>>("", &hierarchy), "orders:write", "audit is in neither");
+    assert_eq!(named::<AnyOf<(Audit, Admin)>>("", &hierarchy), "audit", "without a relation, the first");
+}
+
+#[tokio::test]
+async fn a_layer_for_any_of_several_scopes_names_one_of_them() {
+    let guarded = |names: &[&str], hierarchy: ScopeHierarchy| {
+        let guard = RequireScopesLayer::any(names).unwrap();
+        let routes = Router::new().route("/", get(|| async { "" })).layer(guard);
+        routes.layer(layer_with(|server| server.scope_hierarchy(hierarchy)))
+    };
+    let wide_and_narrow = || ScopeHierarchy::new().implies_named("wide", "narrow");
+    for (app, named) in [
+        (guarded(&["first", "second"], ScopeHierarchy::new()), "first"),
+        (guarded(&["wide", "other", "narrow"], wide_and_narrow()), "narrow"),
+        (guarded(&["narrow", "wide"], wide_and_narrow()), "narrow"),
+    ] {
+        let response = get_with_token(&app, "/", &valid_token().sign()).await;
+        assert!(response.challenges()[0].ends_with(&format!(r#", scope="{named}""#)), "{response:?}");
+    }
+}
+
+#[test]
+fn the_alternatives_of_a_requirement_are_minimal_and_bounded() {
+    type Four = AnyOf<(OrdersRead, OrdersWrite, Admin, Audit)>;
+    type Other = AnyOf<(Named<'1'>, Named<'2'>, Named<'3'>, Named<'4'>)>;
+    type Third = AnyOf<(Named<'5'>, Named<'6'>, Named<'7'>, Named<'8'>)>;
+    type Fourth = AnyOf<(Named<'9'>, Named<'a'>, Named<'b'>, Named<'c'>)>;
+    let none = |_: &str| false;
+    assert_eq!(<(OrdersRead, OrdersRead)>::alternatives(&none), [["orders:read"]]);
+    assert_eq!(
+        <(AnyOf<(OrdersRead, Admin)>, AnyOf<(Admin, OrdersWrite)>)>::alternatives(&none),
+        [vec!["orders:read", "orders:write"], vec!["admin"]],
+        "what includes `admin` is left out"
+    );
+    assert_eq!(<(Four, Other, Third)>::alternatives(&none).len(), 64);
+    let all = <((Four, Other), (Third, Fourth))>::alternatives(&none);
+    assert_eq!(all.len(), 64, "256 without a bound");
+    // Of too many alternatives, those remain that this token lacks least of.
+    let token = TestToken::user("ada").scope("audit 4 8").build();
+    let error = token.require::<((Four, Other), (Third, Fourth))>().unwrap_err();
+    let challenge = ResourceServer::new(issuer().verifier(API)).challenge(&error);
+    assert!(challenge.www_authenticate().next().unwrap().to_str().unwrap().ends_with(r#"scope="audit 4 8 9""#));
+}
+
+/// A scope that is implemented by hand.
+struct Named<const C: char>;
+
+impl<const C: char> Scope for Named<C> {
+    const NAME: &'static str = match C {
+        '1' => "1",
+        '2' => "2",
+        '3' => "3",
+        '4' => "4",
+        '5' => "5",
+        '6' => "6",
+        '7' => "7",
+        '8' => "8",
+        '9' => "9",
+        'a' => "a",
+        'b' => "b",
+        'c' => "c",
+        _ => "not a name",
+    };
+}
+
+#[test]
+fn a_requirement_of_the_application_has_one_alternative_with_all_its_names() {
+    struct Both;
+    impl RequiredScopes for Both {
+        fn satisfied(granted: &dyn Fn(&str) -> bool) -> bool {
+            granted("a") && granted("b")
+        }
+
+        fn names(into: &mut Vec<&'static str>) {
+            into.extend(["a", "b"]);
+        }
+    }
+    assert_eq!(named::<AnyOf<(Both, Admin)>>("a", &ScopeHierarchy::new()), "a b");
+    assert_eq!(named::<AnyOf<(Both, Admin)>>("", &ScopeHierarchy::new()), "admin");
+    assert_eq!(named::<(Both, Named<'x'>)>("", &ScopeHierarchy::new()), "a b", "no challenge can carry the other name");
+}
+
+/// Scopes of a module of their own, because `SCOPES` and `DESCRIBED` belong to the module.
+mod documented {
+    tower_oauth::scopes! {
+        /// Read any order.
+        #[derive(PartialEq)]
+        ///
+        ///   Also those of other "tenants",
+        /// in \ any state.
+        pub(super) Read = "documented:read";
+        #[doc = concat!("Change ", "any order.")]
+        pub(super) Write = "documented:write";
+        pub(super) Bare = "documented:bare";
+    }
+}
+
+#[test]
+fn the_macro_keeps_doc_comments_as_descriptions() {
+    let read = "Read any order. Also those of other \"tenants\", in \\ any state.";
+    assert_eq!(documented::Read::DESCRIPTION, read);
+    let expected = [("documented:read", read), ("documented:write", "Change any order."), ("documented:bare", "")];
+    assert_eq!(documented::DESCRIBED, expected);
+    assert_eq!(documented::SCOPES, expected.map(|(name, _)| name));
+    assert_eq!(
+        (documented::Read.to_string(), documented::Bare.to_string()),
+        (expected[0].0.into(), expected[2].0.into())
+    );
+    assert!(documented::Read == documented::Read, "other attributes still work");
+    assert_eq!((Named::<'1'>::DESCRIPTION, documented::Write::DESCRIPTION), ("", expected[1].1));
 }
 
 #[test]
@@ -380,10 +545,11 @@ async fn require_scopes_works_with_names_from_run_time() {
         [("a b", 200, 200), ("a", 403, 200), ("b", 403, 200), ("ab", 403, 403), ("", 403, 403)]
     {
         let token = valid_token().scope(scope).sign();
-        for (app, expected) in [(&all, of_all), (&any, of_any)] {
+        for (app, expected, named) in [(&all, of_all, "a b"), (&any, of_any, "a")] {
             let response = get_with_token(app, "/", &token).await;
             assert_eq!(response.status, expected, "{scope:?}");
-            assert!(expected == 200 || response.challenges()[0].ends_with(r#"scope="a b""#), "{response:?}");
+            let named = format!(r#"scope="{named}""#);
+            assert!(expected == 200 || response.challenges()[0].ends_with(&named), "{response:?}");
         }
         assert_eq!(get_without_token(&all, "/").await.challenges(), [DEFAULT_CHALLENGE]);
     }
