@@ -60,7 +60,7 @@ impl Tools {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let stop = stop::requested();
+    let stop = tokio::spawn(stop::requested());
     let McpSettings { listener, issuer, resource } = mcp_settings::read().await;
     let verifier = JwtVerifier::builder(issuer, resource.identifier());
     let verifier = resource.identifiers().skip(1).fold(verifier, |verifier, also| verifier.audience(also)).build()?;
@@ -72,5 +72,5 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let layer = OAuthLayer::for_resource(resource, verifier)?.late_refusals();
     println!("mcp at http://{}/mcp", listener.local_addr()?);
     let app = Router::new().nest_service("/mcp", mcp).layer(layer);
-    Ok(axum::serve(listener, app).with_graceful_shutdown(stop).await?)
+    Ok(axum::serve(listener, app).with_graceful_shutdown(async { drop(stop.await) }).await?)
 }

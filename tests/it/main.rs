@@ -40,6 +40,7 @@ mod key_sets;
 mod late_refusals;
 mod layer;
 mod ledger;
+mod mcp_server;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod mixed;
