@@ -18,6 +18,8 @@
 //! | `OAUTH_CLIENT_ID`, `OAUTH_CLIENT_SECRET` | Credentials of this API at the introspection endpoint. |
 //! | `OAUTH_INTROSPECTION_URL` | Introspection endpoint, which implies `mixed`. Default: from the issuer's metadata. |
 //! | `OAUTH_INTROSPECTION_CACHE_SECONDS` | How long a verdict by introspection is cached. Default: 30. |
+//! | `OAUTH_RESOURCE_METADATA` | `1`: publishes what clients can learn without a token (RFC 9728) about the resource `OAUTH_AUDIENCE`, which must then be a URL. Default: nothing. |
+//! | `OAUTH_RESOURCE_ALSO` | Further identifiers of the resource, separated by commas, for an API with several hosts. Each is accepted as audience. Default: none. |
 //! | `RUST_LOG` | Filter of the log, with the crate's own events. Default: `info`. |
 //!
 //! `--help` prints the variables. The program exits at once if a variable is wrong. It starts and serves while the issuer is down. After SIGTERM or Ctrl-C it
@@ -27,7 +29,7 @@ use std::{env, io, process};
 
 use axum::{Json, Router, routing::get};
 use serde_json::{Value, json};
-use tower_oauth::{OAuthLayer, Scoped, Token};
+use tower_oauth::{AnyOf, OAuthLayer, ResourceServer, Scoped, Token};
 use tracing::info;
 
 use crate::settings::Settings;
@@ -54,13 +56,19 @@ async fn who_am_i(token: Token) -> Json<Value> {
     Json(json!({ "sub": sub, "client_id": client_id, "scopes": scopes, "iss": iss }))
 }
 
-fn app(protect: OAuthLayer) -> Router {
+fn app(server: ResourceServer) -> Router {
+    // A route of its own, because `route_layer` protects only the routes above it.
+    let documents = server.metadata().into_iter().fold(Router::new(), |documents, metadata| {
+        metadata.paths().fold(documents, |documents, path| documents.route_service(path, metadata.clone()))
+    });
     Router::new()
         .route("/whoami", get(who_am_i))
         .route("/orders", get(async |_: Scoped<OrdersRead>| "[]").post(async |_: Scoped<OrdersWrite>| "placed"))
         .route("/admin", get(async |_: Scoped<(OrdersRead, Admin)>| "welcome"))
-        .route_layer(protect)
+        .route("/any", get(async |_: Scoped<(OrdersRead, AnyOf<(OrdersWrite, Admin)>)>| "allowed"))
+        .route_layer(OAuthLayer::from_server(server))
         .route("/public", get(async || "open to all"))
+        .merge(documents)
 }
 
 /// Ends the program if it has an argument: with the help, or because the argument is unknown.
@@ -99,5 +107,5 @@ async fn main() -> io::Result<()> {
         stop.await.ok();
         info!("stopping");
     };
-    axum::serve(listener, app(OAuthLayer::from_server(server))).with_graceful_shutdown(stop).await
+    axum::serve(listener, app(server)).with_graceful_shutdown(stop).await
 }

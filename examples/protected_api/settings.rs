@@ -4,7 +4,7 @@ use std::{env, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 use tower_oauth::{
-    Cached, IntrospectionVerifier, Issuer, JwtOrOpaque, JwtVerifier, Preset, ResourceServer,
+    Cached, IntrospectionVerifier, Issuer, JwtOrOpaque, JwtVerifier, Preset, ProtectedResource, ResourceServer,
     verify::{ClientAuthentication, Verify},
 };
 
@@ -39,6 +39,12 @@ pub(crate) fn help() -> String {
                     Introspection endpoint, which implies mixed. Default: from the issuer's metadata.
   OAUTH_INTROSPECTION_CACHE_SECONDS
                     How long a verdict by introspection is cached. Default: 30.
+  OAUTH_RESOURCE_METADATA
+                    1: publishes what clients can learn without a token (RFC 9728) about the resource
+                    OAUTH_AUDIENCE, which must then be a URL. Default: nothing.
+  OAUTH_RESOURCE_ALSO
+                    Further identifiers of the resource, separated by commas, for an API with several hosts.
+                    Each is accepted as audience. Default: none.
   RUST_LOG          Filter of the log, with the crate's own events. Default: info.",
         jwt_settings::help()
     )
@@ -55,11 +61,14 @@ pub(crate) async fn read() -> Result<Settings, Mistakes> {
     // A placeholder for each wrong setting, so that the other settings are checked too.
     let placeholder = || Issuer::builder("http://127.0.0.1").build().ok();
     let issuer = mistakes.check(variable, jwt.issuer().build()).or_else(placeholder);
-    let verifier = issuer.as_ref().and_then(|issuer| verifier(&mut mistakes, &jwt, issuer));
+    let resource = resource(&mut mistakes, &jwt);
+    let verifier = issuer.as_ref().and_then(|issuer| verifier(&mut mistakes, &jwt, resource.as_ref(), issuer));
+    // The placeholder accepts no audience of the resource.
+    let resource = resource.filter(|_| verifier.is_some());
     let placeholder =
         |issuer: &Issuer| JwtVerifier::new(issuer.clone(), "-").ok().map(|jwt| (String::new(), boxed(jwt)));
     let verifier = verifier.or_else(|| issuer.as_ref().and_then(placeholder));
-    let server = verifier.map(|(mode, verifier)| (mode, server(&mut mistakes, jwt.preset, verifier)));
+    let server = verifier.map(|(mode, verifier)| (mode, server(&mut mistakes, jwt.preset, resource, verifier)));
     match (listener, issuer, server) {
         (Ok(listener), Some(issuer), Some((mode, Some(server)))) if mistakes.is_empty() => {
             Ok(Settings { listener, issuer, mode, server })
@@ -68,14 +77,45 @@ pub(crate) async fn read() -> Result<Settings, Mistakes> {
     }
 }
 
+/// Returns the resource whose metadata the program publishes.
+fn resource(mistakes: &mut Mistakes, jwt: &JwtSettings) -> Option<ProtectedResource> {
+    let also = mistakes.optional("OAUTH_RESOURCE_ALSO");
+    let publish = mistakes.optional("OAUTH_RESOURCE_METADATA");
+    if publish.as_deref().is_some_and(|value| value != "1") {
+        mistakes.add("OAUTH_RESOURCE_METADATA", "it is not 1");
+    }
+    if publish.is_none() {
+        if also.is_some() {
+            mistakes.add("OAUTH_RESOURCE_ALSO", "it has no effect; set OAUTH_RESOURCE_METADATA=1");
+        }
+        return None;
+    }
+    let also = also.iter().flat_map(|list| list.split(',')).map(str::trim);
+    let builder = also.fold(ProtectedResource::builder(&jwt.audience), |builder, also| builder.also(also));
+    let name = |setting| if setting == "also" { "OAUTH_RESOURCE_ALSO" } else { "OAUTH_AUDIENCE" };
+    mistakes.check(name, builder.build())
+}
+
 /// Returns the server that reads the tokens from the accepted headers.
-fn server(mistakes: &mut Mistakes, preset: Option<Preset>, verifier: Arc<dyn Verify>) -> Option<ResourceServer> {
+fn server(
+    mistakes: &mut Mistakes,
+    preset: Option<Preset>,
+    resource: Option<ProtectedResource>,
+    verifier: Arc<dyn Verify>,
+) -> Option<ResourceServer> {
     let of_preset = || preset.and_then(header).map(str::to_owned);
     let mut builder = ResourceServer::builder(verifier);
     if let Some(header) = mistakes.optional("OAUTH_HEADER").or_else(of_preset) {
         builder = builder.accept_header(header);
     }
-    mistakes.check(|_| "OAUTH_HEADER", builder.build())
+    if let Some(resource) = resource {
+        builder = builder.resource(resource);
+    }
+    let name = |setting| match setting {
+        "resource" => "OAUTH_RESOURCE_METADATA",
+        _ => "OAUTH_HEADER",
+    };
+    mistakes.check(name, builder.build())
 }
 
 fn boxed(verifier: impl Verify) -> Arc<dyn Verify> {
@@ -91,9 +131,16 @@ fn header(preset: Preset) -> Option<&'static str> {
     }
 }
 
-/// Returns the mode and its verifier.
-fn verifier(mistakes: &mut Mistakes, settings: &JwtSettings, issuer: &Issuer) -> Option<(String, Arc<dyn Verify>)> {
-    let jwt = mistakes.check(variable, settings.verifier(issuer.clone()).build());
+/// Returns the mode and its verifier. It accepts each identifier of the resource as audience.
+fn verifier(
+    mistakes: &mut Mistakes,
+    settings: &JwtSettings,
+    resource: Option<&ProtectedResource>,
+    issuer: &Issuer,
+) -> Option<(String, Arc<dyn Verify>)> {
+    let also: Vec<&str> = resource.into_iter().flat_map(|resource| resource.identifiers().skip(1)).collect();
+    let jwt = also.iter().fold(settings.verifier(issuer.clone()), |jwt, also| jwt.audience(*also));
+    let jwt = mistakes.check(variable, jwt.build());
     let implied = if env::var_os("OAUTH_INTROSPECTION_URL").is_some() { "mixed" } else { "jwt" };
     let mode = mistakes.optional("OAUTH_MODE").unwrap_or_else(|| implied.to_owned());
     if !["jwt", "introspection", "mixed"].contains(&&*mode) {
@@ -113,19 +160,25 @@ fn verifier(mistakes: &mut Mistakes, settings: &JwtSettings, issuer: &Issuer) ->
     if mode == "introspection" && settings.preset.is_some() {
         mistakes.add("OAUTH_PRESET", "mode introspection never verifies a JWT; unset it, or set OAUTH_MODE=mixed");
     }
-    let opaque = introspection(mistakes, settings, issuer)?;
+    let opaque = introspection(mistakes, settings, &also, issuer)?;
     let verifier = if mode == "mixed" { boxed(JwtOrOpaque::new(jwt?, opaque)) } else { boxed(opaque) };
     Some((mode, verifier))
 }
 
 /// Returns the verifier that introspects tokens.
-fn introspection(mistakes: &mut Mistakes, settings: &JwtSettings, issuer: &Issuer) -> Option<impl Verify + use<>> {
+fn introspection(
+    mistakes: &mut Mistakes,
+    settings: &JwtSettings,
+    also: &[&str],
+    issuer: &Issuer,
+) -> Option<impl Verify + use<>> {
     let id = mistakes.required("OAUTH_CLIENT_ID", "orders-api").unwrap_or_else(|| "-".to_owned());
     let secret = mistakes.required("OAUTH_CLIENT_SECRET", "the secret that the issuer has for this client");
     let client = ClientAuthentication::secret_basic(id, secret.unwrap_or_else(|| "-".to_owned()));
     let seconds = mistakes.optional("OAUTH_INTROSPECTION_CACHE_SECONDS").map_or(Ok(30), |seconds| seconds.parse());
     let seconds = seconds.map_err(|_| mistakes.add("OAUTH_INTROSPECTION_CACHE_SECONDS", "it is no number of seconds"));
-    let mut builder = IntrospectionVerifier::builder(issuer.clone(), client, &settings.audience);
+    let builder = IntrospectionVerifier::builder(issuer.clone(), client, &settings.audience);
+    let mut builder = also.iter().fold(builder, |builder, also| builder.audience(*also));
     if settings.accepts_missing_audience() {
         builder = builder.danger_accept_missing_audience();
     }

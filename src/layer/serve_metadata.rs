@@ -145,8 +145,8 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let response = self.metadata.as_ref().and_then(|metadata| metadata.respond_to(&request));
         let progress = match response {
-            Some(response) => Progress::Metadata { response: Some(response) },
-            None => Progress::Passed { future: self.inner.call(request) },
+            Some(response) => Served::Metadata { response: Some(response) },
+            None => Served::Passed { future: self.inner.call(request) },
         };
         ResponseFuture { progress }
     }
@@ -156,13 +156,13 @@ pin_project! {
     /// The future of [`ServeMetadata`].
     pub struct ResponseFuture<F, Body> {
         #[pin]
-        progress: Progress<F, Body>,
+        progress: Served<F, Body>,
     }
 }
 
 pin_project! {
-    #[project = ProgressProjection]
-    enum Progress<F, Body> {
+    #[project = ServedProjection]
+    enum Served<F, Body> {
         Passed { #[pin] future: F },
         Metadata { response: Option<Response<Body>> },
     }
@@ -176,8 +176,8 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().progress.project() {
-            ProgressProjection::Passed { future } => future.poll(cx),
-            ProgressProjection::Metadata { response } => match response.take() {
+            ServedProjection::Passed { future } => future.poll(cx),
+            ServedProjection::Metadata { response } => match response.take() {
                 Some(response) => Poll::Ready(Ok(response)),
                 None => polled_again(),
             },

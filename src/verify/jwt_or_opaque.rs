@@ -222,7 +222,13 @@ impl<A: Verify, B: Verify> Verify for JwtOrOpaque<A, B> {
     fn audiences(&self) -> Vec<String> {
         let (jwt, opaque) = (self.jwt.audiences(), self.opaque.audiences());
         // If one verifier names no audience, it may accept any.
-        if jwt.is_empty() || opaque.is_empty() { Vec::new() } else { union(jwt, opaque) }
+        if jwt.is_empty() || opaque.is_empty() {
+            return Vec::new();
+        }
+        if self.require_both {
+            return jwt.into_iter().filter(|audience| opaque.contains(audience)).collect();
+        }
+        union(jwt, opaque)
     }
 }
 

@@ -52,6 +52,7 @@ mod presets_more;
 mod private_keys;
 mod properties;
 mod protected_api;
+mod protected_resource;
 mod readme;
 #[cfg(feature = "token-endpoint")]
 mod real_clients;

@@ -1,5 +1,6 @@
 //! The example program `protected_api`, as a process. `cargo test` builds it with the tests.
 
+mod resource;
 mod settings;
 
 use std::{

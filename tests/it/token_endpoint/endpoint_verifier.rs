@@ -176,3 +176,9 @@ async fn is_responsible_for_its_own_jwts_only_and_its_verdicts_can_be_cached() {
     assert_eq!(get_with_token(&cached, "/me", &own).await.body, "reports", "from the cache");
     assert!(get_with_token(&both, "/me", &own).await.is_refusal(401, "invalid_token"));
 }
+
+#[test]
+fn names_the_endpoint_as_issuer_and_its_audience() {
+    let verifier = World::new().endpoint.verifier(API);
+    assert_eq!((verifier.issuers(), verifier.audiences()), (vec![ISSUER.to_owned()], vec![API.to_owned()]));
+}

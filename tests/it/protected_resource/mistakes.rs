@@ -1,0 +1,184 @@
+//! Mistakes in a resource and in its server are found at start-up, all at once, in words that say what to change.
+
+use tower_oauth::{
+    ConfigError, JwtVerifier, OAuthLayer, ProtectedResource, ResourceServer,
+    keys::{HmacAlgorithm, SharedSecret},
+    scope::Scopes,
+};
+
+use super::{resource, server};
+use crate::support::{API, issuer, verifier_from};
+
+/// The settings and the texts of the mistakes.
+fn mistakes<T>(result: Result<T, ConfigError>) -> Vec<(&'static str, String)> {
+    let Err(error) = result else { return Vec::new() };
+    error.mistakes().iter().map(|mistake| (mistake.setting(), mistake.to_string())).collect()
+}
+
+#[test]
+fn refuses_identifiers_that_no_client_can_look_up() {
+    for (identifier, text) in [
+        ("", "not"),
+        ("api.test", "absolute"),
+        ("/mcp", "absolute"),
+        ("urn:example:api", "absolute"),
+        ("api://orders", "absolute"),
+        ("ftp://api.test", "absolute"),
+        ("https://", "not a URL"),
+        ("https:///mcp", ""),
+        ("https://api.test/mcp#tools", "fragment"),
+        ("https://api.test/#", "fragment"),
+        ("https://ada@api.test/mcp", "user name"),
+        ("https://ada:secret@api.test/mcp", "user name"),
+        ("http://api.test/mcp", "plain http"),
+        ("http://localhost.api.test/mcp", "plain http"),
+        ("http://192.168.0.1/mcp", "plain http"),
+        ("https://api.test/a/../mcp", "normal form"),
+        ("https://api.test/./mcp", "normal form"),
+        ("https://api.test/%2e/mcp", "normal form"),
+        ("https://api.test/mcp?", "empty query"),
+        ("https://api.test/ä", ""),
+        ("https://api.test/a b", ""),
+        ("https://api.test/a\"b", ""),
+        ("https://api.test/a\\b", ""),
+        ("https://api.test/mcp?a=\"", ""),
+        ("https://api.test:+443/mcp", ""),
+        ("https://api.test:0443/mcp", ""),
+        ("https://api.test:99999/mcp", ""),
+        ("https://127.1/mcp", ""),
+        (" https://api.test", ""),
+        ("https://api.test\n", ""),
+    ] {
+        let found = mistakes(ProtectedResource::new(identifier));
+        let [("resource", message)] = &found[..] else { panic!("{identifier:?}: {found:?}") };
+        assert!(message.contains(text) && !message.contains("secret"), "{identifier:?}: {message}");
+        let found = mistakes(resource().also(identifier).build());
+        assert!(matches!(found[..], [("also", _)]), "{identifier:?}: {found:?}");
+    }
+    for identifier in
+        ["http://localhost:5001/mcp", "http://127.0.0.2", "http://[::1]/mcp", "https://api.test/a?b=c/d&e"]
+    {
+        assert_eq!(mistakes(ProtectedResource::new(identifier)), []);
+    }
+}
+
+#[test]
+fn refuses_two_identifiers_between_which_no_request_can_choose() {
+    for (one, other) in [
+        ("https://api.test/a", "https://api.test/b"),
+        ("https://api.test/a", "https://API.TEST/b"),
+        ("https://api.test/a", "https://api.test:443/b"),
+        ("https://api.test/a", "https://api.test/a"),
+        ("http://[::1]/a", "http://[::1]:80/b"),
+        ("https://127.0.0.1:80/a", "http://127.0.0.1/b"),
+    ] {
+        let found = mistakes(ProtectedResource::builder(one).also(other).build());
+        let [("also", message)] = &found[..] else { panic!("{one} {other}: {found:?}") };
+        assert!(message.contains(one) && message.contains(other), "{message}");
+    }
+    let different = resource().also("https://api.test:8443").also("https://www.api.test").also("http://127.0.0.1");
+    assert_eq!(mistakes(different.build()), []);
+}
+
+#[test]
+fn refuses_wrong_scopes_servers_texts_and_languages() {
+    let cases: [(&str, Result<_, _>); 18] = [
+        ("scope", resource().scopes(["a b"]).build()),
+        ("scope", resource().scopes([] as [&str; 0]).build()),
+        ("scope", resource().scopes_supported(["ä"]).build()),
+        ("scopes", resource().scopes(["orders:read", "offline_access"]).build()),
+        ("scopes_supported", resource().scopes_supported(["offline_access"]).build()),
+        ("authorization_server", resource().authorization_server("auth.test").build()),
+        ("authorization_server", resource().authorization_server("https://auth.test?x").build()),
+        ("authorization_server", resource().authorization_server("http://auth.test").build()),
+        ("name", resource().name(" ").build()),
+        ("name", resource().name("Orders\n").build()),
+        ("name", resource().localized_name("deutsch__", "Bestellungen").build()),
+        ("name", resource().localized_name("", "Bestellungen").build()),
+        ("name", resource().localized_name("de-", "Bestellungen").build()),
+        ("documentation", resource().documentation("docs.test").build()),
+        ("documentation", resource().localized_documentation("1", "https://docs.test").build()),
+        ("policy_uri", resource().policy_uri("http://docs.test").build()),
+        ("tos_uri", resource().tos_uri("javascript:alert(1)").build()),
+        ("tos_uri", resource().localized_tos_uri("d#e", "https://docs.test").build()),
+    ];
+    for (setting, result) in cases {
+        let found = mistakes(result);
+        assert!(matches!(found[..], [(name, _)] if name == setting), "{setting}: {found:?}");
+    }
+}
+
+#[test]
+fn refuses_an_identifier_that_is_no_audience_of_the_verifier() {
+    let several = || resource().also("https://other.test/mcp").also("https://third.test").build().unwrap();
+    let found = mistakes(OAuthLayer::for_resource(several(), issuer().verifier(API)));
+    assert_eq!(found.len(), 2, "{found:?}");
+    for ((setting, message), identifier) in found.iter().zip(["https://other.test/mcp", "https://third.test"]) {
+        assert_eq!(*setting, "resource");
+        assert!(message.contains(identifier) && message.contains(API) && message.contains("audience"), "{message}");
+    }
+    // The text is compared, as with the tokens.
+    let slash = mistakes(OAuthLayer::for_resource(resource().build().unwrap(), issuer().verifier("https://api.test/")));
+    assert_eq!(slash.len(), 1, "{slash:?}");
+    assert_eq!(mistakes(server(several()).build()), []);
+    // A verifier of the application may name no audiences.
+    let unknown = verifier_from(|_| panic!("not called"));
+    let resource = resource().authorization_server("https://auth.test").build().unwrap();
+    assert_eq!(mistakes(OAuthLayer::for_resource(resource, unknown)), []);
+}
+
+#[test]
+fn refuses_a_resource_without_an_authorization_server() {
+    let unknown = || verifier_from(|_| panic!("not called"));
+    let found = mistakes(OAuthLayer::for_resource(resource().build().unwrap(), unknown()));
+    let [("resource", message)] = &found[..] else { panic!("{found:?}") };
+    assert!(message.contains("authorization_server"), "{message}");
+    // A name is an issuer that no client can look up.
+    let named = || {
+        let secret = SharedSecret::new(HmacAlgorithm::HS256, [7; 32]).unwrap();
+        JwtVerifier::builder_from_secret("our-issuer", secret, API).build().unwrap()
+    };
+    assert_eq!(mistakes(OAuthLayer::for_resource(resource().build().unwrap(), named())).len(), 1);
+    let added = resource().authorization_server("https://auth.test").build().unwrap();
+    assert_eq!(mistakes(OAuthLayer::for_resource(added, named())), []);
+}
+
+#[test]
+fn refuses_settings_that_the_resource_has_too() {
+    let scopes = || Scopes::new(["orders:read"]).unwrap();
+    let with_scopes = || resource().scopes(["orders:read"]).build().unwrap();
+    let found = mistakes(server(with_scopes()).scopes(scopes()).build());
+    assert!(matches!(found[..], [("scopes", _)]), "{found:?}");
+    let found = mistakes(server(with_scopes()).resource_metadata("https://api.test/x").build());
+    assert!(matches!(found[..], [("resource_metadata", _)]), "{found:?}");
+}
+
+#[test]
+fn reports_all_mistakes_at_once() {
+    let found = mistakes(
+        ProtectedResource::builder("http://api.test#x")
+            .also("https://ada@api.test")
+            .also("https://other.test")
+            .also("https://other.test/x")
+            .scopes(["a b", "offline_access"])
+            .scopes_supported(["\""])
+            .authorization_server("auth.test")
+            .name("")
+            .documentation("x")
+            .policy_uri("y")
+            .localized_tos_uri("?", "https://docs.test")
+            .build(),
+    );
+    let settings: Vec<_> = found.iter().map(|(setting, _)| *setting).collect();
+    let expected = ["resource", "also", "also", "scopes", "scope", "scope", "authorization_server"];
+    assert_eq!(settings, [&expected[..], &["name", "documentation", "policy_uri", "tos_uri"]].concat());
+
+    let unknown = ResourceServer::builder(issuer().verifier("https://x.test")).realm("\"").accept_cookie(" ");
+    let resource = resource().also("https://other.test").scopes(["a"]).build().unwrap();
+    let scopes = Scopes::new(["b"]).unwrap();
+    let found = mistakes(unknown.resource(resource).scopes(scopes).resource_metadata("x").build());
+    let settings: Vec<_> = found.iter().map(|(setting, _)| *setting).collect();
+    let expected =
+        ["resource_metadata", "scopes", "resource", "resource", "realm", "resource_metadata", "accept_cookie"];
+    assert_eq!(settings, expected);
+}
