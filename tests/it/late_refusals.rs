@@ -367,6 +367,22 @@ async fn a_refusal_after_the_head_has_left_refuses_the_operation_and_is_logged_o
 }
 
 #[tokio::test]
+async fn a_second_refusal_after_the_first_was_returned_is_no_late_one() {
+    let log = Log::default();
+    let _guard = log.install();
+    let (sender, mut handles) = mpsc::unbounded_channel();
+    let handler = async move |extensions: Extensions| {
+        let refusals = LateRefusals::of(&extensions);
+        let _ = refusals.require::<Admin>();
+        sender.send(refusals).unwrap();
+    };
+    let app = Router::new().route("/", get(handler)).layer(layer_with(|server| server).late_refusals());
+    lacks(&get_with_token(&app, "/", &valid_token().sign()).await, "admin");
+    assert!(handles.recv().await.unwrap().require::<OrdersWrite>().is_err());
+    assert!(!log.text().contains("after the head of the response had left"), "{}", log.text());
+}
+
+#[tokio::test]
 async fn a_stream_that_checks_before_its_first_message_is_refused_over_a_socket() {
     async fn stream(extensions: Extensions) -> Body {
         let checked = LateRefusals::of(&extensions).require::<Admin>().map_or("refused\n", |_| "granted\n");
