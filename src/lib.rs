@@ -49,6 +49,7 @@
 //! | Tests of your API | [`testing`](testing/index.html) |
 //! | Issuing tokens | [`token_endpoint`](token_endpoint/index.html) |
 //! | Why a request was refused, and what to do | [`guide::refusals`], [`JwtVerifier::explain`] |
+//! | An MCP server, GraphQL or JSON-RPC: refusals from inside of a tool or resolver | [`guide::mcp`], [`layer::late_refusals`] |
 //! | Log events and metrics | [`guide::operations`] |
 //! | Running the token endpoint: several instances, rotation, alerts | [`guide::running`](guide/running/index.html) |
 //!
@@ -158,6 +159,7 @@ pub mod guide {
     //! - [`operations`]: log events and metrics
     //! - [`refusals`]: why 401, 403 or 503, and what to do
     //! - [`providers`]: the preset, the audience and the settings for each provider
+    //! - [`mcp`]: protect an MCP server
     #![cfg_attr(
         feature = "token-endpoint",
         doc = "- [`running`]: several instances of the token endpoint, changes without downtime, alerts"
@@ -171,6 +173,9 @@ pub mod guide {
 
     #[doc = include_str!("guide/providers.md")]
     pub mod providers {}
+
+    #[doc = include_str!("guide/mcp.md")]
+    pub mod mcp {}
 
     #[cfg(feature = "token-endpoint")]
     #[doc = include_str!("guide/running.md")]

@@ -6,6 +6,7 @@
 //! issuers, the path of a route whose layer is missing, and for a refused token its issuer, audience, `typ`, `alg` and `kid`,
 //! quoted and shortened.
 
+mod late_refusals;
 mod outage;
 #[cfg(feature = "tracing")]
 mod refusal_counts;
@@ -18,7 +19,6 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use self::outage::{Outage, OutageLine};
 #[cfg(feature = "tracing")]
 use self::refusal_counts::RefusalCounts;
 #[cfg(all(feature = "token-endpoint", feature = "http-client"))]
@@ -26,6 +26,10 @@ pub(crate) use self::token_endpoint::client_document;
 #[cfg(feature = "token-endpoint")]
 pub(crate) use self::token_endpoint::{
     EventLevel, TokenEndpointEvent, client_unavailable, path_removed, store_operation, token_endpoint_event,
+};
+pub(crate) use self::{
+    late_refusals::{late_refusals_missing, refused_too_late},
+    outage::{Outage, OutageLine},
 };
 #[cfg(feature = "tracing")]
 use crate::error::{Finding, causes};

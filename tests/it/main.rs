@@ -37,8 +37,10 @@ mod issuers;
 mod key_choice;
 mod key_forms;
 mod key_sets;
+mod late_refusals;
 mod layer;
 mod ledger;
+mod mcp_server;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod mixed;

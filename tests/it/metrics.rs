@@ -2,12 +2,13 @@
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tower_oauth::{
-    AuthError, IntrospectionVerifier, JwtVerifier, OAuthLayer, Token, keys::Algorithm, verify::ClientAuthentication,
+    AuthError, IntrospectionVerifier, JwtVerifier, OAuthLayer, Token, keys::Algorithm,
+    layer::late_refusals::LateRefusals, verify::ClientAuthentication,
 };
 
 use crate::{
     fake_issuer::{Answer, FakeIssuer},
-    support::{API, get_with, get_with_token, router},
+    support::{API, Admin, get_with, get_with_token, layer_with, router, valid_token},
 };
 
 /// Each metric as `name{label="value"} = value`.
@@ -83,6 +84,29 @@ fn decisions_refreshes_ages_unknown_kids_and_waits_are_counted() {
         "tower_oauth_refused_total{kind=missing_credentials,reason=unsupported_scheme} = 1".to_owned(),
         "tower_oauth_refused_total{kind=unavailable,reason=unavailable} = 1".to_owned(),
         format!("tower_oauth_unknown_kids_total{{issuer={issuer}}} = 2"),
+    ];
+    assert_eq!(lines(&snapshotter), expected);
+}
+
+#[test]
+fn a_refusal_after_the_head_of_the_response_is_counted_apart() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    metrics::with_local_recorder(&recorder, || {
+        runtime.block_on(async {
+            let (sender, mut handles) = tokio::sync::mpsc::unbounded_channel();
+            let handler = async move |extensions: http::Extensions| sender.send(LateRefusals::of(&extensions)).unwrap();
+            let app = axum::Router::new().route("/", axum::routing::get(handler));
+            let app = app.layer(layer_with(|server| server).late_refusals());
+            assert_eq!(get_with_token(&app, "/", &valid_token().sign()).await.status, 200);
+            let refusals = handles.recv().await.unwrap();
+            assert!(refusals.require::<Admin>().is_err() && refusals.clone().require::<Admin>().is_err());
+        });
+    });
+    let expected = [
+        "tower_oauth_accepted_total{} = 1",
+        "tower_oauth_refused_too_late_total{kind=insufficient_scope,reason=scope} = 1",
     ];
     assert_eq!(lines(&snapshotter), expected);
 }

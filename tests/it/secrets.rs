@@ -4,7 +4,7 @@ use std::{
     error::Error,
     fmt::{Debug, Display},
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
 };
 
 use axum::{Router, body::Body, extract::Request, routing::get};
@@ -18,7 +18,7 @@ use tower_oauth::{
     testing::{ManualClock, TestToken, TokenBuilder},
     verify::{BearerMethod, Verdict},
 };
-use tracing::instrument::WithSubscriber as _;
+use tracing::{Dispatch, instrument::WithSubscriber as _, subscriber::NoSubscriber};
 use tracing_subscriber::fmt::{MakeWriter, format::FmtSpan};
 
 use crate::support::{
@@ -46,6 +46,10 @@ impl Log {
     }
 
     fn subscriber(&self) -> impl tracing::Subscriber + Send + Sync + 'static {
+        // With only one dispatcher in the process, tracing asks that of the current thread whether a new event is of interest. A
+        // thread without one would turn the event off for all.
+        static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+        LazyLock::force(&SECOND);
         tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
             .with_span_events(FmtSpan::FULL)
