@@ -154,6 +154,7 @@ pub mod guide {
     //! - [`operations`]: log events and metrics
     //! - [`refusals`]: why 401, 403 or 503, and what to do
     //! - [`providers`]: the preset, the audience and the settings for each provider
+    //! - [`grpc`]: tonic servers: per service, per method, streams, gRPC-Web
     #![cfg_attr(
         feature = "token-endpoint",
         doc = "- [`running`]: several instances of the token endpoint, changes without downtime, alerts"
@@ -167,6 +168,9 @@ pub mod guide {
 
     #[doc = include_str!("guide/providers.md")]
     pub mod providers {}
+
+    #[doc = include_str!("guide/grpc.md")]
+    pub mod grpc {}
 
     #[cfg(feature = "token-endpoint")]
     #[doc = include_str!("guide/running.md")]
