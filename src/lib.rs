@@ -33,6 +33,7 @@
 //! |---|---|
 //! | The layer, anonymous routes, bodies of refusals, access logs | [`OAuthLayer`], [`layer`] |
 //! | Realm, other bearer methods, scopes that include others, use without tower | [`ResourceServer`], [`server`] |
+//! | Streams and WebSockets that end with their token; a WebSocket's token from a browser | [`lifetime`], [`server::ResourceServerBuilder::accept_websocket_protocol`] |
 //! | Handlers: tokens, scopes, roles, claims, users and clients | [`extract`](extract/index.html), [`scope`], [`role`] |
 //! | JWTs of Auth0, Entra ID, Keycloak, Supabase, Firebase, Clerk and other providers | [`Preset`], [`guide::providers`], [`verify::JwtVerifierBuilder`] |
 //! | Users and clients of an issuer without a preset | [`acts_for::ActingRule`] |
@@ -125,6 +126,7 @@ pub mod scope;
 mod sync;
 mod token;
 mod url;
+mod websocket;
 // Floor 1, infrastructure: the only code that uses cryptography, the network, files, time and the log.
 pub mod clock;
 pub mod fetch;
@@ -137,6 +139,7 @@ pub mod step_up;
 pub mod verify;
 // Floor 3, HTTP.
 pub mod layer;
+pub mod lifetime;
 pub mod server;
 // Floor 4, extractors.
 #[cfg(feature = "axum")]

@@ -23,10 +23,11 @@ const FLOORS: [&[&str]; 6] = [
         "json",
         "url",
         "sync",
+        "websocket",
     ],
     &["clock", "fetch", "log", "jws", "keys", "issuer"],
     &["verify", "step_up"],
-    &["server", "layer"],
+    &["server", "lifetime", "layer"],
     &["extract"],
     &["testing"],
 ];
