@@ -45,6 +45,15 @@ macro_rules! acting_tokens {
             }
         }
 
+        impl TryFrom<Token> for $evidence {
+            type Error = AuthError;
+
+            /// Returns evidence for whom the token acts, or the refusal that the extractor returns: 403.
+            fn try_from(token: Token) -> Result<Self, AuthError> {
+                Self::from_token(&token).ok_or_else(|| Reason::$refused.into())
+            }
+        }
+
         impl Deref for $evidence {
             type Target = Token;
 

@@ -34,12 +34,13 @@
 //! - A limit of requests for each client address, if any client can send opaque tokens: see
 //!   [the guide](crate::guide::operations).
 //!
-//! [`require::RequireScopesLayer`] and [`require::RequireStepUpLayer`] go inside of it.
+//! [`require::RequireScopesLayer`], [`require::RequireStepUpLayer`] and [`late_refusals::LateRefusalsLayer`] go inside of it.
 
 mod cache_control;
 pub mod form_body;
 mod future;
 mod grpc;
+pub mod late_refusals;
 pub(crate) mod oauth_layer;
 mod refusal;
 mod render;

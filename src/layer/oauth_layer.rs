@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use tower_layer::Layer;
+use tower_layer::{Layer, Stack};
 use tower_service::Service;
 
 use super::{
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     credentials::BearerMethod,
     error::AuthError,
-    layer::form_body::FormBodyLayer,
+    layer::{form_body::FormBodyLayer, late_refusals::LateRefusalsLayer},
     lifetime::TokenLifetime,
     log,
     server::{Anonymous, ResourceServer},
@@ -146,6 +146,34 @@ impl<R> OAuthLayer<R> {
         self.state.form = true;
         let timeout = self.state.server.timeout().clone();
         FormBodyLayer::new(self, max_body_bytes, timeout)
+    }
+}
+
+impl<R> OAuthLayer<R> {
+    /// Lets handlers refuse a request from inside of a protocol of their own, such as MCP, JSON-RPC or GraphQL, with
+    /// [`LateRefusals`](crate::layer::late_refusals::LateRefusals): a refusal that they record replaces their response.
+    ///
+    /// The returned layer is a [`LateRefusalsLayer`] with this layer around it, so call this after the other settings.
+    ///
+    /// ```
+    /// # tower_oauth::scopes! { pub Admin = "admin"; }
+    /// # fn example(verifier: tower_oauth::JwtVerifier) {
+    /// use axum::{Router, routing::post};
+    /// use tower_oauth::{OAuthLayer, layer::late_refusals::LateRefusals};
+    ///
+    /// async fn call(extensions: http::Extensions) -> String {
+    ///     match LateRefusals::of(&extensions).require::<Admin>() {
+    ///         Ok(_) => r#"{"result": "wiped"}"#.to_owned(),
+    ///         Err(error) => format!(r#"{{"error": "{}"}}"#, error.description()), // the client gets 403 instead
+    ///     }
+    /// }
+    ///
+    /// let app: Router = Router::new().route("/rpc", post(call)).layer(OAuthLayer::new(verifier).late_refusals());
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn late_refusals(self) -> Stack<LateRefusalsLayer, Self> {
+        Stack::new(LateRefusalsLayer::new(), self)
     }
 }
 

@@ -75,8 +75,12 @@ impl<R> LayerState<R> {
 /// Returns a refusal that no layer has rendered yet. It is complete, and has the error in its extensions, so that
 /// an `OAuthLayer` further out renders it.
 pub(crate) fn unrendered_response<Body: Default>(error: AuthError) -> Response<Body> {
+    into_unrendered(Response::new(Body::default()), error)
+}
+
+/// Turns a response into a refusal that no layer has rendered yet. Its other headers and its body stay as they are.
+pub(super) fn into_unrendered<Body>(mut response: Response<Body>, error: AuthError) -> Response<Body> {
     let challenge = Challenge::new(&error, &ChallengeParameters::default());
-    let mut response = Response::new(Body::default());
     *response.status_mut() = challenge.status();
     challenge.write_to(response.headers_mut());
     response.extensions_mut().insert(UnrenderedRefusal(error));

@@ -133,14 +133,19 @@ impl RequiredNames {
 /// Returns the token that the layer put into the request, or why there is none. A missing layer is a mistake in the program.
 /// It is logged here, because a handler may never return the error.
 pub(crate) fn verified_token<'r>(extensions: &'r Extensions, uri: &Uri) -> Result<&'r Token, AuthError> {
+    find_token(extensions).inspect_err(|error| {
+        if !error.is_missing_credentials() {
+            log::layer_missing(error, uri.path());
+        }
+    })
+}
+
+/// Like [`verified_token`], but the caller reports a missing layer.
+pub(super) fn find_token(extensions: &Extensions) -> Result<&Token, AuthError> {
     match extensions.get::<Token>() {
         Some(token) => Ok(token),
         None if extensions.get::<Anonymous>().is_some() => Err(Reason::NoCredentials.into()),
-        None => {
-            let error = Reason::MissingLayer.into();
-            log::layer_missing(&error, uri.path());
-            Err(error)
-        }
+        None => Err(Reason::MissingLayer.into()),
     }
 }
 

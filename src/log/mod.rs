@@ -6,6 +6,7 @@
 //! issuers, the path of a route whose layer is missing, and for a refused token its issuer, audience, `typ`, `alg` and `kid`,
 //! quoted and shortened.
 
+mod late_refusals;
 mod lifetime;
 mod outage;
 #[cfg(feature = "tracing")]
@@ -28,6 +29,7 @@ pub(crate) use self::token_endpoint::{
     EventLevel, TokenEndpointEvent, path_removed, store_operation, token_endpoint_event,
 };
 pub(crate) use self::{
+    late_refusals::{late_refusals_missing, refused_too_late},
     lifetime::{lifetime_refused, lifetimes_missing},
     outage::{Outage, OutageLine},
 };

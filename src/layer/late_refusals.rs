@@ -1,0 +1,324 @@
+//! [`LateRefusals`]: refusals that a handler finds deep inside of a protocol of its own, such as MCP, JSON-RPC or GraphQL.
+//!
+//! *In*: the request's token, and a requirement that only the handler knows. *Out*: the evidence, or a refusal that replaces
+//! the handler's response.
+//!
+//! An MCP tool or a GraphQL resolver can't choose the status of the HTTP response: its error becomes a part of a response with
+//! status 200. Clients that would ask for more scopes look for 403 with a challenge (RFC 6750 §3.1). So the tool records its
+//! refusal here, and when the head of the response comes back, [`LateRefusalsLayer`] puts the refusal in its place.
+//! [`OAuthLayer`](crate::OAuthLayer) renders it like every other one.
+//!
+//! Nothing is parsed twice and no header is trusted: the check is made where the operation is, by the types that extractors use
+//! too.
+//!
+//! *Not checked*: a tool that requires nothing is open to every accepted token. What a handler did before it recorded a refusal
+//! is not undone, so let it check first. One refusal replaces the whole response, also the results of other operations in it.
+//!
+//! ```
+//! # tower_oauth::scopes! { pub Admin = "admin"; }
+//! # fn example(verifier: tower_oauth::JwtVerifier) {
+//! use axum::{Router, routing::post};
+//! use http::Extensions;
+//! use tower_oauth::{AuthError, OAuthLayer, Scoped, layer::late_refusals::LateRefusals};
+//!
+//! fn wipe(_proof: &Scoped<Admin>) -> String {
+//!     r#"{"result": "wiped"}"#.to_owned()
+//! }
+//!
+//! // Answers each call with status 200, as JSON-RPC does.
+//! async fn call(extensions: Extensions) -> String {
+//!     match LateRefusals::of(&extensions).require::<Admin>() {
+//!         Ok(admin) => wipe(&admin),
+//!         Err(error) => format!(r#"{{"error": "{}"}}"#, error.description()), // the client gets 403 instead
+//!     }
+//! }
+//!
+//! let app: Router = Router::new().route("/rpc", post(call)).layer(OAuthLayer::new(verifier).late_refusals());
+//! # }
+//! ```
+//!
+//! # When the head has left
+//!
+//! A server that sends the head of its response before the operation runs can't change it any more. The operation is refused all the
+//! same, and one log event and a metric say that the client didn't get the challenge (see
+//! [`guide::operations`](crate::guide::operations)).
+
+use std::{
+    fmt, mem,
+    panic::Location,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, ready},
+};
+
+use http::{Extensions, Request, Response};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{
+    refusal::into_unrendered,
+    require::find_token,
+};
+use crate::{
+    error::{AuthError, Reason},
+    log,
+    role::{InRole, Role},
+    scope::RequiredScopes,
+    server::Anonymous,
+    sync::lock,
+    token::{Scoped, Token},
+};
+
+/// Checks the token of a request inside of a handler, and records the first refusal, which replaces the handler's response.
+///
+/// Cheap to clone. It can be moved into another task, and all clones record into the same request.
+#[derive(Clone)]
+pub struct LateRefusals {
+    recorder: Option<RefusalRecorder>,
+    token: Result<Token, AuthError>,
+}
+
+impl LateRefusals {
+    /// Returns the refusals of the request with these extensions.
+    ///
+    /// Without [`late_refusals`](crate::OAuthLayer::late_refusals) on the route, every check refuses as
+    /// [`MissingLayer`](crate::error::AuthErrorKind::MissingLayer), and the mistake is logged with the place of this call.
+    #[must_use]
+    #[track_caller]
+    pub fn of(extensions: &Extensions) -> Self {
+        let recorder = extensions.get::<RefusalRecorder>().cloned();
+        let token = match &recorder {
+            Some(_) => find_token(extensions).cloned(),
+            None => Err(Reason::MissingLayer.into()),
+        };
+        if let Err(error) = &token
+            && !error.is_missing_credentials()
+        {
+            log::late_refusals_missing(error, Location::caller());
+        }
+        Self { recorder, token }
+    }
+
+    /// Returns evidence that the token grants `S`, as [`Token::require`](crate::Token::require) does.
+    ///
+    /// # Errors
+    /// Those of [`check`](Self::check), and [`InsufficientScope`](crate::error::AuthErrorKind::InsufficientScope), which is
+    /// 403. The error is recorded.
+    pub fn require<S: RequiredScopes>(&self) -> Result<Scoped<S>, AuthError> {
+        self.check(Token::require)
+    }
+
+    /// Returns evidence that the token's subject has the role `R`, as [`Token::require_role`](crate::Token::require_role) does.
+    ///
+    /// # Errors
+    /// Those of [`check`](Self::check), and [`InsufficientScope`](crate::error::AuthErrorKind::InsufficientScope), which is
+    /// 403. The error is recorded.
+    pub fn require_role<R: Role>(&self) -> Result<InRole<R>, AuthError> {
+        self.check(Token::require_role)
+    }
+
+    /// Returns what `check` returns for the token, and records its error.
+    ///
+    /// ```
+    /// # use tower_oauth::{layer::late_refusals::LateRefusals, step_up::StepUp};
+    /// use tower_oauth::{AuthError, UserToken};
+    ///
+    /// fn transfer(refusals: &LateRefusals, recent: &StepUp) -> Result<(), AuthError> {
+    ///     let user = refusals.check(|token| UserToken::try_from(token.clone()))?;
+    ///     refusals.check(|token| recent.check(token))?;
+    ///     refusals.check(|token| {
+    ///         let member = token.groups().iter().any(|group| group == "traders");
+    ///         if member { Ok(()) } else { Err(AuthError::forbidden("Only traders transfer money")) }
+    ///     })?;
+    ///     println!("{:?} transfers", user.subject());
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// That of `check`, or why there is no token: [`MissingCredentials`](crate::error::AuthErrorKind::MissingCredentials) for a
+    /// request that [`allow_anonymous`](crate::OAuthLayer::allow_anonymous) let pass, and
+    /// [`MissingLayer`](crate::error::AuthErrorKind::MissingLayer). The first error of a request is recorded.
+    pub fn check<T>(&self, check: impl FnOnce(&Token) -> Result<T, AuthError>) -> Result<T, AuthError> {
+        let checked = self.token.as_ref().map_err(AuthError::clone).and_then(check);
+        if let (Err(error), Some(recorder)) = (&checked, &self.recorder) {
+            recorder.record(error);
+        }
+        checked
+    }
+}
+
+impl fmt::Debug for LateRefusals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LateRefusals").finish_non_exhaustive()
+    }
+}
+
+/// In a request's extensions: where a refusal is recorded until the head of the response comes back.
+#[derive(Clone, Default)]
+struct RefusalRecorder(Arc<Mutex<RecorderState>>);
+
+#[derive(Default)]
+enum RecorderState {
+    #[default]
+    Open,
+    Refused(AuthError),
+    /// The head of another response was returned.
+    HeadSent,
+    /// The refusal was returned, or one that came too late was logged.
+    Settled,
+}
+
+impl RefusalRecorder {
+    /// Records a refusal, if it is the first of its request.
+    fn record(&self, error: &AuthError) {
+        let mut state = lock(&self.0);
+        match *state {
+            RecorderState::Open => *state = RecorderState::Refused(error.clone()),
+            RecorderState::HeadSent => {
+                *state = RecorderState::Settled;
+                drop(state);
+                log::refused_too_late(error);
+            }
+            RecorderState::Refused(_) | RecorderState::Settled => {}
+        }
+    }
+
+    /// Returns the recorded refusal. A later one comes too late.
+    fn close(&self) -> Option<AuthError> {
+        let mut state = lock(&self.0);
+        match mem::replace(&mut *state, RecorderState::HeadSent) {
+            RecorderState::Refused(error) => {
+                *state = RecorderState::Settled;
+                Some(error)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Lets handlers refuse a request with [`LateRefusals`]. Goes inside of [`OAuthLayer`](crate::OAuthLayer);
+/// [`OAuthLayer::late_refusals`](crate::OAuthLayer::late_refusals) returns both in the right order.
+///
+/// A recorded refusal replaces the response of the inner service, whatever its status is. Of that response remain the headers
+/// that are not about its content, such as `Set-Cookie`, `Vary` and those of CORS. Removed are `Content-Type` and the other
+/// `Content-*` fields of RFC 9110 §8, `Content-Disposition`, `ETag`, `Last-Modified`, `Accept-Ranges`, `Content-Digest`,
+/// `Repr-Digest`, `Transfer-Encoding`, `Trailer`, the fields for caches (`Cache-Control`, `Expires`, `Age`), and the status of gRPC.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct LateRefusalsLayer;
+
+impl LateRefusalsLayer {
+    /// Returns the layer.
+    #[must_use]
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+/// The service that [`LateRefusalsLayer`] makes.
+#[derive(Debug, Clone)]
+pub struct LateRefusalsService<S> {
+    inner: S,
+}
+
+impl<S> Layer<S> for LateRefusalsLayer {
+    type Service = LateRefusalsService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        LateRefusalsService { inner }
+    }
+}
+
+impl<S, B, ResBody> Service<Request<B>> for LateRefusalsService<S>
+where
+    S: Service<Request<B>, Response = Response<ResBody>>,
+    ResBody: Default,
+{
+    type Response = Response<ResBody>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let extensions = request.extensions_mut();
+        // Outside of the `OAuthLayer` a refusal would lack the server's parameters, so there the mistake is reported instead.
+        let inside = extensions.get::<Token>().is_some() || extensions.get::<Anonymous>().is_some();
+        let recorder = inside.then(RefusalRecorder::default);
+        if let Some(recorder) = &recorder {
+            extensions.insert(recorder.clone());
+        }
+        ResponseFuture { future: self.inner.call(request), recorder }
+    }
+}
+
+pin_project! {
+    /// The future of [`LateRefusalsService`].
+    pub struct ResponseFuture<F> {
+        #[pin]
+        future: F,
+        recorder: Option<RefusalRecorder>,
+    }
+}
+
+impl<F, Body, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<Body>, E>>,
+    Body: Default,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = ready!(this.future.poll(cx))?;
+        let refused = this.recorder.take().and_then(|recorder| recorder.close());
+        Poll::Ready(Ok(match refused {
+            Some(error) => replace(response, error),
+            None => response,
+        }))
+    }
+}
+
+impl<F> fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+/// Returns the refusal in the place of `response`.
+fn replace<Body: Default>(response: Response<Body>, error: AuthError) -> Response<Body> {
+    let mut response = response.map(|_| Body::default());
+    for name in ABOUT_THE_CONTENT {
+        response.headers_mut().remove(name);
+    }
+    into_unrendered(response, error)
+}
+
+/// The headers that describe the replaced content, or say how long a cache may store it.
+const ABOUT_THE_CONTENT: [&str; 21] = [
+    "accept-ranges",
+    "age",
+    "cache-control",
+    "content-digest",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-location",
+    "content-range",
+    "content-type",
+    "etag",
+    "expires",
+    "grpc-encoding",
+    "grpc-message",
+    "grpc-status",
+    "grpc-status-details-bin",
+    "last-modified",
+    "repr-digest",
+    "trailer",
+    "transfer-encoding",
+];
