@@ -3,6 +3,7 @@
 
 use std::{
     convert::Infallible,
+    error::Error,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -10,14 +11,18 @@ use std::{
 use bytes::{Buf as _, BufMut as _};
 use http::uri::PathAndQuery;
 use tonic::{
-    Request, Response, Status, Streaming,
+    Extensions, Request, Response, Status, Streaming,
     body::Body,
     client,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     codegen::{BoxFuture, BoxStream},
     server::{Grpc, NamedService},
-    transport::Channel,
+    transport::{
+        Channel,
+        server::{Router, TcpIncoming},
+    },
 };
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::{Service, service_fn};
 
 pub(crate) const LIST: &str = "/shop.Orders/List";
@@ -95,6 +100,31 @@ impl OrdersClient {
         let response = self.0.server_streaming(request, PathAndQuery::from_static(WATCH), Text).await?;
         Ok(response.into_inner())
     }
+}
+
+/// Serves on the loopback address, calls each method, and prints the responses. A program calls `serve(address)`.
+pub(crate) async fn serve_and_call(services: Router, token: &str) -> Result<(), Box<dyn Error>> {
+    let incoming = TcpIncoming::bind("127.0.0.1:0".parse()?)?;
+    let channel = Channel::from_shared(format!("http://{}", incoming.local_addr()?))?;
+    tokio::spawn(services.serve_with_incoming(incoming));
+    let channel = channel.connect().await?;
+    let mut with_token = Request::new(String::new());
+    with_token.metadata_mut().insert("authorization", format!("Bearer {token}").parse()?);
+    let health = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await;
+    println!("health without a token: {:?}", health.map(Response::into_inner));
+    let mut client = OrdersClient::new(channel);
+    println!("List without a token: {:?}", client.call(LIST, Request::new(String::new())).await);
+    println!("List: {:?}", client.call(LIST, copy(&with_token)).await);
+    println!("Place: {:?}", client.call(PLACE, copy(&with_token)).await);
+    let mut updates = client.watch(with_token).await?;
+    while let Some(update) = updates.message().await.transpose() {
+        println!("Watch: {update:?}");
+    }
+    Ok(())
+}
+
+fn copy(request: &Request<String>) -> Request<String> {
+    Request::from_parts(request.metadata().clone(), Extensions::new(), String::new())
 }
 
 /// Messages are texts in UTF-8.

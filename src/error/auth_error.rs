@@ -159,11 +159,12 @@ impl AuthError {
     /// use tonic::{Code, Status};
     /// use tower_oauth::AuthError;
     ///
-    /// fn status(error: &AuthError) -> Status {
+    /// fn status(error: impl Into<AuthError>) -> Status {
+    ///     let error = error.into();
     ///     Status::new(Code::from_i32(error.grpc_code()), error.description())
     /// }
     ///
-    /// assert_eq!(status(&AuthError::invalid_token()).code(), Code::Unauthenticated);
+    /// assert_eq!(status(AuthError::invalid_token()).code(), Code::Unauthenticated);
     /// ```
     #[must_use]
     pub fn grpc_code(&self) -> i32 {

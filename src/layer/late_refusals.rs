@@ -56,10 +56,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{
-    refusal::into_unrendered,
-    require::find_token,
-};
+use super::{refusal::into_unrendered, require::find_token};
 use crate::{
     error::{AuthError, Reason},
     log,

@@ -239,6 +239,16 @@ impl Ended {
     }
 }
 
+impl From<Ended> for AuthError {
+    /// Returns the error of a request with this token: its description, its reason and its gRPC code are those of the end.
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Expired => Reason::Expired.into(),
+            Ended::Refused(error) => error,
+        }
+    }
+}
+
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.description())

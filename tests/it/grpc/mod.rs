@@ -1,9 +1,12 @@
 //! gRPC with tonic over sockets: status codes, services, methods, gRPC-Web, streams.
 
 mod codes;
-#[path = "../../../examples/support/orders.rs"]
-mod orders;
+#[path = "../../../examples/grpc.rs"]
+#[allow(dead_code, reason = "the tests call the services themselves")]
+mod example;
+mod program;
 mod services;
+mod streams;
 mod web;
 
 use std::net::SocketAddr;
@@ -11,7 +14,7 @@ use std::net::SocketAddr;
 use tonic::{Code, Request, Response, Status, codegen::BoxStream, metadata::AsciiMetadataValue, transport::Channel};
 use tower_oauth::{AuthError, OAuthLayer, Token, scope::RequiredScopes, server::ResourceServerBuilder};
 
-use self::orders::{Orders, OrdersClient};
+use self::example::orders::{Orders, OrdersClient};
 use crate::support::{OrdersWrite, layer_with};
 
 /// Serves the router of a `tonic::transport::Server` on a socket and returns its address.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use tonic::{
     Code, Request, Status,
-    service::{InterceptorLayer, LayerExt as _},
+    service::{LayerExt as _, interceptor::InterceptedService},
     transport::Server,
 };
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -16,9 +16,9 @@ use tower_oauth::{
 };
 
 use super::{
-    Shop, call, connect, grpc_layer, metadata,
-    orders::{LIST, OrdersServer, PLACE},
-    serve,
+    Shop, call, connect, example,
+    example::orders::{LIST, OrdersServer, PLACE},
+    grpc_layer, metadata, serve,
 };
 use crate::support::{issuer, layer_with, valid_token, verifier_from};
 
@@ -74,6 +74,24 @@ async fn a_method_requires_more_than_its_service() {
     assert_eq!(call(address, PLACE, Some(&writer)).await.unwrap(), "placed");
 }
 
+/// The example's `Place` records its refusal.
+#[tokio::test]
+async fn the_client_of_a_method_that_records_its_refusal_gets_the_challenge() {
+    let shop = OrdersServer::new(example::Shop);
+    let address = serve!(Server::builder().layer(grpc_layer().late_refusals()).add_service(shop));
+    let refused = call(address, PLACE, Some(&valid_token().sign())).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert_eq!(refused.message(), "The access token does not grant the required scope");
+    let challenge = metadata(&refused, WWW_AUTHENTICATE.as_str()).unwrap();
+    assert!(challenge.contains("scope=\"orders:write\""), "{challenge}");
+    let writer = valid_token().scope("orders:write").sign();
+    assert_eq!(call(address, PLACE, Some(&writer)).await.unwrap(), "placed for ada");
+    let without_late_refusals =
+        serve!(Server::builder().layer(grpc_layer()).add_service(OrdersServer::new(example::Shop)));
+    let refused = call(without_late_refusals, PLACE, Some(&writer)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Internal, "never a pass");
+}
+
 #[tokio::test]
 async fn a_method_without_a_layer_around_it_refuses_every_token() {
     let address = serve!(Server::builder().add_service(OrdersServer::new(Shop)));
@@ -90,19 +108,22 @@ async fn a_method_behind_anonymous_access_refuses_requests_without_a_token() {
     assert_eq!(call(address, LIST, Some("x")).await.unwrap_err().code(), Code::Unauthenticated);
 }
 
+/// An interceptor makes responses with a body of its own, which is not `Default`, so the layer needs the body of tonic.
 #[tokio::test]
 async fn an_interceptor_inside_of_the_layer_sees_the_token() {
-    let only_ada = InterceptorLayer::new(|request: Request<()>| {
-        match request.extensions().get::<Token>().and_then(Token::subject) {
-            Some("ada") => Ok(request),
-            _ => Err(Status::permission_denied("only ada")),
-        }
-    });
-    let mut server = Server::builder().layer(grpc_layer()).layer(only_ada);
-    let address = serve!(server.add_service(OrdersServer::new(Shop)));
+    let only_ada = |request: Request<()>| match request.extensions().get::<Token>().and_then(Token::subject) {
+        Some("ada") => Ok(request),
+        _ => Err(Status::permission_denied("only ada")),
+    };
+    let intercepted = InterceptedService::new(OrdersServer::new(Shop), only_ada);
+    let protect = ServiceBuilder::new()
+        .layer(grpc_layer())
+        .map_response(|response: http::Response<_>| response.map(tonic::body::Body::new));
+    let address = serve!(Server::builder().add_service(protect.named_layer(intercepted)));
     assert!(call(address, LIST, Some(&valid_token().sign())).await.is_ok());
     let refused = call(address, LIST, Some(&issuer().token("bob").sign())).await.unwrap_err();
     assert_eq!((refused.code(), refused.message()), (Code::PermissionDenied, "only ada"));
+    assert_eq!(call(address, LIST, None).await.unwrap_err().code(), Code::Unauthenticated);
 }
 
 /// A layer whose verifier can't check any token.

@@ -1,6 +1,6 @@
 //! gRPC-Web: the order of CORS, the translation of tonic-web, and the layer.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, uri::PathAndQuery};
@@ -13,11 +13,11 @@ use tonic_web::{GrpcWebCall, GrpcWebClientLayer, GrpcWebLayer};
 use tower::{BoxError, Layer, Service, ServiceBuilder, service_fn};
 
 use super::{
-    Shop, grpc_layer,
-    orders::{LIST, OrdersServer, PLACE, Text},
-    serve, with_token,
+    Shop, example,
+    example::orders::{LIST, OrdersServer, PLACE, Text, WATCH},
+    grpc_layer, serve, with_token,
 };
-use crate::support::valid_token;
+use crate::support::{issuer, valid_token};
 
 /// What a CORS layer does that allows one origin: it answers preflight requests, and marks the other responses.
 #[derive(Clone, Copy)]
@@ -203,6 +203,19 @@ async fn a_preflight_request_passes_only_with_cors_outside_of_the_layer() {
     let inside = oauth_cors_web().await;
     let refused = send_over(Version::HTTP_11, inside, web_request(inside, LIST, BINARY, None)).await;
     assert_eq!(refused.header("access-control-allow-origin"), None, "the browser hides this refusal from its script");
+}
+
+/// The status of a stream is in its trailers, which gRPC-Web sends in the body.
+#[tokio::test]
+async fn a_grpc_web_stream_ends_with_its_token() {
+    let layer = grpc_layer().token_lifetimes();
+    let mut server = Server::builder().accept_http1(true).layer(Cors).layer(GrpcWebLayer::new()).layer(layer);
+    let address = serve!(server.add_service(OrdersServer::new(example::Shop)));
+    let token = issuer().token("ada").expires_in(Duration::from_secs(2)).sign();
+    let answer = send_over(Version::HTTP_11, address, web_request(address, WATCH, BINARY, Some(&token))).await;
+    let body = String::from_utf8_lossy(&answer.body);
+    assert!(answer.status == 200 && body.starts_with("\0\0\0\0\x03one\0\0\0\0\x03two"), "{body:?}");
+    assert!(body.contains("grpc-status:16\r\n") && body.contains("The%20access%20token%20expired"), "{body:?}");
 }
 
 /// Calls `List` with the gRPC-Web client of tonic, which uses HTTP/1.1.
