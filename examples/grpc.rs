@@ -16,8 +16,7 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 use tonic::{Code, Request, Response, Status, codegen::BoxStream, service::LayerExt as _, transport::Server};
 use tower::ServiceBuilder;
 use tower_oauth::layer::{late_refusals::LateRefusals, require::RequireScopesLayer};
-use tower_oauth::lifetime::TokenLifetime;
-use tower_oauth::{AuthError, OAuthLayer, ResourceServer, Token, testing::MockIssuer};
+use tower_oauth::{AuthError, OAuthLayer, ResourceServer, Token, lifetime::TokenLifetime, testing::MockIssuer};
 
 use self::orders::{Orders, OrdersServer};
 

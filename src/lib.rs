@@ -46,6 +46,7 @@
 //! | A recent or strong authentication for some operations | [`step_up`] |
 //! | A verifier of your own | [`verify::Verify`] |
 //! | Tests of your API | [`testing`](testing/index.html) |
+//! | gRPC with tonic: services, methods, streams, gRPC-Web | [`guide::grpc`], `examples/grpc.rs` |
 //! | Issuing tokens | [`token_endpoint`](token_endpoint/index.html) |
 //! | Why a request was refused, and what to do | [`guide::refusals`], [`JwtVerifier::explain`] |
 //! | Log events and metrics | [`guide::operations`] |

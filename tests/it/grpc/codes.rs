@@ -64,3 +64,12 @@ async fn each_kind_of_error_has_its_grpc_code_in_methods_and_in_the_layer() {
         assert_eq!(sent, Some(error.grpc_code()), "{kind}");
     }
 }
+
+#[tokio::test]
+async fn the_guide_has_the_code_of_each_kind() {
+    let guide = include_str!("../../../src/guide/grpc.md");
+    for (kind, _, code) in each_kind().await {
+        let row = format!("| `{kind:?}` | {} `{code:?}` |", i32::from(code));
+        assert!(guide.contains(&row), "{row}");
+    }
+}
