@@ -106,6 +106,7 @@ fn web_request(address: SocketAddr, path: &str, content_type: &str, token: Optio
         .header("host", address.to_string())
         .header("origin", "https://shop.test")
         .header("content-type", content_type)
+        .header("accept", content_type)
         .header("x-grpc-web", "1");
     let request = match token {
         Some(token) => request.header("authorization", format!("Bearer {token}")),
