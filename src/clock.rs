@@ -138,6 +138,15 @@ impl Deadline {
     pub(crate) fn is_reached(&self, now: &Moment) -> bool {
         now.elapsed >= self.elapsed || self.time_of_day.is_some_and(|end| now.time_of_day >= end)
     }
+
+    /// Returns the time until the age is reached, by whichever clock reaches it first. Zero if it is reached.
+    pub(crate) fn remaining(&self, now: &Moment) -> Duration {
+        let by_elapsed = self.elapsed.saturating_sub(now.elapsed);
+        match self.time_of_day {
+            Some(end) => by_elapsed.min(end.duration_since(now.time_of_day).unwrap_or_default()),
+            None => by_elapsed,
+        }
+    }
 }
 
 /// Returns the time of day in whole seconds since 1970-01-01 (UTC).

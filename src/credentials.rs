@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 use crate::{
     cross_site::CookieOrigins,
     error::{AuthError, Reason},
+    websocket::{HandshakeForm, OfferedProtocols},
 };
 
 /// The token of a request and its bearer method. `Debug` hides the token.
@@ -41,6 +42,8 @@ pub enum BearerMethod {
     Query,
     /// The form body (RFC 6750 §2.2).
     Form,
+    /// A subprotocol of a WebSocket handshake (RFC 6455 §1.9).
+    WebSocketProtocol,
     /// No request: the application passed the token to
     /// [`ResourceServer::authenticate_token`](crate::ResourceServer::authenticate_token).
     Direct,
@@ -62,6 +65,8 @@ pub(crate) struct AcceptedMethods {
     pub(crate) cookie: Option<String>,
     pub(crate) cookie_origins: CookieOrigins,
     pub(crate) query: bool,
+    /// The subprotocol that marks the token of a WebSocket handshake.
+    pub(crate) websocket_protocol: Option<String>,
     pub(crate) max_token_bytes: usize,
 }
 
@@ -85,6 +90,7 @@ impl Default for AcceptedMethods {
             cookie: None,
             cookie_origins: CookieOrigins::default(),
             query: false,
+            websocket_protocol: None,
             max_token_bytes: 16 * 1024,
         }
     }
@@ -130,6 +136,12 @@ impl<'r> Credentials<'r> {
         if let Some(FormTokens(tokens)) = form {
             tokens.iter().try_for_each(|token| found.add(Cow::Borrowed(token.as_bytes()), BearerMethod::Form))?;
         }
+        if let Some(name) = &accepted.websocket_protocol
+            && HandshakeForm::of(&parts.method, parts.version, &parts.uri, &parts.headers).is_some()
+        {
+            let offered = OfferedProtocols::read(&parts.headers, name);
+            offered.tokens().try_for_each(|token| found.add(token?, BearerMethod::WebSocketProtocol))?;
+        }
         // Last: a query that is not accepted counts only beside a token that came in another way.
         if let Some(query) = parts.uri.query() {
             found.read_query(query, accepted)?;
@@ -145,7 +157,12 @@ impl<'r> Credentials<'r> {
 
     /// Checks the size and the syntax of a token that did not come in a request.
     pub(crate) fn from_text(token: &'r str, accepted: &AcceptedMethods) -> Result<Self, AuthError> {
-        Credentials { token: Cow::Borrowed(token.as_bytes()), method: BearerMethod::Direct }.check(accepted)
+        Self::sent_by(BearerMethod::Direct, token, accepted)
+    }
+
+    /// Checks the size and the syntax of a token that came earlier by `method`.
+    pub(crate) fn sent_by(method: BearerMethod, token: &'r str, accepted: &AcceptedMethods) -> Result<Self, AuthError> {
+        Credentials { token: Cow::Borrowed(token.as_bytes()), method }.check(accepted)
     }
 
     #[cfg(feature = "test-util")]

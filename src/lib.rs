@@ -34,6 +34,7 @@
 //! | The layer, anonymous routes, bodies of refusals, access logs | [`OAuthLayer`], [`layer`] |
 //! | Realm, other bearer methods, scopes that include others, use without tower | [`ResourceServer`], [`server`] |
 //! | What clients can learn without a token: protected resource metadata (RFC 9728), for MCP and others | [`ProtectedResource`], [`metadata`] |
+//! | Streams and WebSockets that end with their token; a WebSocket's token from a browser | [`lifetime`], [`server::ResourceServerBuilder::accept_websocket_protocol`] |
 //! | Handlers: tokens, scopes, roles, claims, users and clients | [`extract`](extract/index.html), [`scope`], [`role`] |
 //! | JWTs of Auth0, Entra ID, Keycloak, Supabase, Firebase, Clerk and other providers | [`Preset`], [`guide::providers`], [`verify::JwtVerifierBuilder`] |
 //! | Users and clients of an issuer without a preset | [`acts_for::ActingRule`] |
@@ -47,6 +48,7 @@
 //! | A verifier of your own | [`verify::Verify`] |
 //! | Scopes in the OpenAPI document of your API | [`openapi`], `examples/openapi.rs` |
 //! | Tests of your API | [`testing`](testing/index.html) |
+//! | gRPC with tonic: services, methods, streams, gRPC-Web | [`guide::grpc`], `examples/grpc.rs` |
 //! | Issuing tokens | [`token_endpoint`](token_endpoint/index.html) |
 //! | Why a request was refused, and what to do | [`guide::refusals`], [`JwtVerifier::explain`] |
 //! | An MCP server, GraphQL or JSON-RPC: refusals from inside of a tool or resolver | [`guide::mcp`], [`layer::late_refusals`] |
@@ -129,6 +131,7 @@ pub mod scope;
 mod sync;
 mod token;
 mod url;
+mod websocket;
 // Floor 1, infrastructure: the only code that uses cryptography, the network, files, time and the log.
 pub mod clock;
 pub mod fetch;
@@ -141,6 +144,7 @@ pub mod step_up;
 pub mod verify;
 // Floor 3, HTTP.
 pub mod layer;
+pub mod lifetime;
 pub mod metadata;
 pub mod server;
 // Floor 4, extractors.
@@ -160,6 +164,7 @@ pub mod guide {
     //! - [`refusals`]: why 401, 403 or 503, and what to do
     //! - [`providers`]: the preset, the audience and the settings for each provider
     //! - [`mcp`]: protect an MCP server
+    //! - [`grpc`]: tonic servers: per service, per method, streams, gRPC-Web
     #![cfg_attr(
         feature = "token-endpoint",
         doc = "- [`running`]: several instances of the token endpoint, changes without downtime, alerts"
@@ -176,6 +181,9 @@ pub mod guide {
 
     #[doc = include_str!("guide/mcp.md")]
     pub mod mcp {}
+
+    #[doc = include_str!("guide/grpc.md")]
+    pub mod grpc {}
 
     #[cfg(feature = "token-endpoint")]
     #[doc = include_str!("guide/running.md")]

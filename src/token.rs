@@ -86,6 +86,11 @@ impl Token {
         &self.facts
     }
 
+    /// True if both are the result of one verification.
+    pub(crate) fn has_facts_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.facts, &other.facts)
+    }
+
     pub(crate) fn branches(&self) -> Branches {
         self.branches
     }

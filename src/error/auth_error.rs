@@ -152,6 +152,34 @@ impl AuthError {
         self.reason.description()
     }
 
+    /// Returns the gRPC status code of the refusal, for a gRPC method that refuses a request itself. It is the code that the
+    /// layer sends with [`grpc_status`](crate::server::ResourceServerBuilder::grpc_status). [`guide::grpc`](crate::guide::grpc)
+    /// has the table of codes.
+    ///
+    /// ```
+    /// use tonic::{Code, Status};
+    /// use tower_oauth::AuthError;
+    ///
+    /// fn status(error: impl Into<AuthError>) -> Status {
+    ///     let error = error.into();
+    ///     Status::new(Code::from_i32(error.grpc_code()), error.description())
+    /// }
+    ///
+    /// assert_eq!(status(AuthError::invalid_token()).code(), Code::Unauthenticated);
+    /// ```
+    #[must_use]
+    pub fn grpc_code(&self) -> i32 {
+        match self.kind() {
+            AuthErrorKind::InvalidRequest => 3,
+            AuthErrorKind::InsufficientScope | AuthErrorKind::Forbidden => 7,
+            AuthErrorKind::MissingLayer => 13,
+            AuthErrorKind::Unavailable => 14,
+            AuthErrorKind::MissingCredentials
+            | AuthErrorKind::InvalidToken
+            | AuthErrorKind::InsufficientUserAuthentication => 16,
+        }
+    }
+
     pub(crate) fn exact_reason(&self) -> Reason {
         self.reason
     }

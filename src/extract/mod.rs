@@ -11,6 +11,7 @@
 //! | [`UserToken`](crate::UserToken) | a token that acts for a user | 403 | `None` without credentials or for any other token |
 //! | [`ClientToken`](crate::ClientToken) | a token that a client obtained for itself | 403 | `None` without credentials or for any other token |
 //! | [`Claims<T>`](crate::Claims), [`SharedClaims<T>`] | a token whose claims deserialize into `T` | 401 | `None` without credentials; unsuitable claims are still 401 |
+//! | [`TokenLifetime`] | every verified token, behind a layer with [`token_lifetimes`](crate::OAuthLayer::token_lifetimes) | 401 | `None` without credentials |
 //!
 //! An `Option` needs a layer with [`allow_anonymous`](crate::OAuthLayer::allow_anonymous): without it the layer refuses a
 //! request that has no credentials. Credentials that are not valid are always refused by the layer.
@@ -62,6 +63,7 @@ pub use self::claims::SharedClaims;
 use crate::{
     error::{AuthError, AuthErrorKind},
     layer::{unrendered_response, verified_token},
+    lifetime::TokenLifetime,
     role::{InRole, Role},
     scope::RequiredScopes,
     token::{Scoped, Token},
@@ -112,6 +114,26 @@ impl<R: Role, St: Sync> OptionalFromRequestParts<St> for InRole<R> {
 
     async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Option<Self>, AuthError> {
         Ok(optional_token(parts)?.and_then(|token| token.require_role().ok()))
+    }
+}
+
+impl<St: Sync> FromRequestParts<St> for TokenLifetime {
+    type Rejection = AuthError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Self, AuthError> {
+        Self::find(&parts.extensions, parts.uri.path())
+    }
+}
+
+impl<St: Sync> OptionalFromRequestParts<St> for TokenLifetime {
+    type Rejection = AuthError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Option<Self>, AuthError> {
+        match Self::find(&parts.extensions, parts.uri.path()) {
+            Ok(lifetime) => Ok(Some(lifetime)),
+            Err(error) if error.kind() == AuthErrorKind::MissingCredentials => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use http::{HeaderValue, Method, Response, StatusCode, Version, header, request::Parts};
 
-use crate::error::{AuthError, AuthErrorKind};
+use crate::error::AuthError;
 
 /// True for a POST over HTTP/2 or HTTP/3 with `application/grpc`, alone or with a message format. Any other request is not
 /// gRPC, whatever its content type: a proxy in front of an API would take the status 200 of a gRPC refusal as an approval.
@@ -20,19 +20,10 @@ pub(super) fn is_grpc(request: &Parts) -> bool {
 
 /// Turns a refusal into a gRPC status: HTTP status 200, and the trailers as headers.
 pub(super) fn into_grpc_status<Body>(response: &mut Response<Body>, error: &AuthError) {
-    let code = match error.kind() {
-        AuthErrorKind::InvalidRequest => "3",
-        AuthErrorKind::InsufficientScope | AuthErrorKind::Forbidden => "7",
-        AuthErrorKind::MissingLayer => "13",
-        AuthErrorKind::Unavailable => "14",
-        AuthErrorKind::MissingCredentials
-        | AuthErrorKind::InvalidToken
-        | AuthErrorKind::InsufficientUserAuthentication => "16",
-    };
     *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert("grpc-status", HeaderValue::from_static(code));
+    headers.insert("grpc-status", HeaderValue::from(error.grpc_code()));
     // `grpc-message` is percent-encoded; `description` has printable ASCII only.
     let message = error.description().replace('%', "%25");
     if let Ok(message) = HeaderValue::try_from(message) {

@@ -56,16 +56,13 @@ use pin_project_lite::pin_project;
 use tower_layer::{Layer, Stack};
 use tower_service::Service;
 
-use super::{
-    refusal::{Anonymous, into_unrendered},
-    require::find_token,
-    serve_metadata::ServeMetadataLayer,
-};
+use super::{refusal::into_unrendered, require::find_token, serve_metadata::ServeMetadataLayer};
 use crate::{
     error::{AuthError, Reason},
     log,
     role::{InRole, Role},
     scope::RequiredScopes,
+    server::Anonymous,
     sync::lock,
     token::{Scoped, Token},
 };

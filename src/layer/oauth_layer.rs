@@ -14,7 +14,6 @@ use tower_service::Service;
 use super::{
     future::ResponseFuture,
     grpc,
-    refusal::Anonymous,
     render::{EmptyBody, RenderBody},
     token_slot::TokenSlot,
 };
@@ -22,10 +21,12 @@ use crate::{
     credentials::BearerMethod,
     error::AuthError,
     layer::{form_body::FormBodyLayer, late_refusals::LateRefusalsLayer},
+    lifetime::TokenLifetime,
     log,
-    server::ResourceServer,
+    server::{Anonymous, ResourceServer},
     token::Token,
     verify::{Verdict, Verify},
+    websocket::HandshakeForm,
 };
 
 /// Protects an inner service with bearer tokens. See the [module docs](crate::layer).
@@ -52,6 +53,8 @@ pub(crate) struct LayerState<R> {
     pub(super) anonymous: bool,
     /// True if a [`FormBodyLayer`] around this layer reads forms for it.
     pub(super) form: bool,
+    /// True if each accepted request gets a [`TokenLifetime`].
+    pub(super) lifetimes: bool,
 }
 
 /// What the request decides about the form of its response.
@@ -63,6 +66,8 @@ pub(super) struct ResponseMarks {
     pub(super) private: bool,
     /// The identifier of the resource that the request was sent to.
     pub(super) resource: usize,
+    /// The handshake of a WebSocket whose response must choose the subprotocol that the server reads tokens from.
+    pub(super) websocket: Option<HandshakeForm>,
 }
 
 impl OAuthLayer {
@@ -75,7 +80,8 @@ impl OAuthLayer {
     /// Returns a layer with all settings of a [`ResourceServer`](crate::ResourceServer).
     #[must_use]
     pub fn from_server(server: ResourceServer) -> Self {
-        Self { state: LayerState { server, renderer: EmptyBody::new(), anonymous: false, form: false } }
+        let renderer = EmptyBody::new();
+        Self { state: LayerState { server, renderer, anonymous: false, form: false, lifetimes: false } }
     }
 }
 
@@ -116,8 +122,18 @@ impl<R> OAuthLayer<R> {
     /// ```
     #[must_use]
     pub fn render<N>(self, renderer: N) -> OAuthLayer<N> {
-        let LayerState { server, anonymous, form, .. } = self.state;
-        OAuthLayer { state: LayerState { server, renderer, anonymous, form } }
+        let LayerState { server, anonymous, form, lifetimes, .. } = self.state;
+        OAuthLayer { state: LayerState { server, renderer, anonymous, form, lifetimes } }
+    }
+
+    /// Gives each accepted request a [`TokenLifetime`], for streams and sockets that must end with their token. See
+    /// [`lifetime`](crate::lifetime).
+    ///
+    /// The cost: each request's head and token are copied. Use it for the routes with streams only.
+    #[must_use]
+    pub fn token_lifetimes(mut self) -> Self {
+        self.state.lifetimes = true;
+        self
     }
 
     pub(super) fn server(&self) -> &ResourceServer {
@@ -198,6 +214,7 @@ where
             grpc: self.state.server.has_grpc_status() && grpc::is_grpc(&parts),
             private: method.is_some_and(BearerMethod::is_unknown_to_caches),
             resource: self.state.server.resource_index(&parts),
+            websocket: self.state.server.websocket_to_answer(&parts, method),
         };
         let request = Request::from_parts(parts, body);
         match verdict {
@@ -229,6 +246,10 @@ impl<R> LayerState<R> {
                 if let Some(slot) = request.extensions().get::<TokenSlot>() {
                     slot.fill(&token);
                 }
+                if self.lifetimes {
+                    request = self.with_lifetime(request, &token);
+                }
+                self.server.remove_websocket_tokens(&mut request);
                 request.extensions_mut().insert(token);
                 Ok(request)
             }
@@ -241,5 +262,15 @@ impl<R> LayerState<R> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Puts the lifetime of the accepted token into the request.
+    fn with_lifetime<B>(&self, request: Request<B>, token: &Token) -> Request<B> {
+        let (mut parts, body) = request.into_parts();
+        let form = if self.form { parts.extensions.get() } else { None };
+        if let Some(lifetime) = TokenLifetime::of_request(&self.server, &parts, form, token) {
+            parts.extensions.insert(lifetime);
+        }
+        Request::from_parts(parts, body)
     }
 }

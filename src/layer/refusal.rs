@@ -15,10 +15,6 @@ use crate::{
     log,
 };
 
-/// In a request's extensions: the layer let the request pass without credentials.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Anonymous;
-
 /// In a response's extensions: an extractor or handler refused the request, and the layer still has to render the refusal.
 #[derive(Debug, Clone)]
 pub(crate) struct UnrenderedRefusal(pub(crate) AuthError);
@@ -65,6 +61,9 @@ impl<R> LayerState<R> {
             for name in self.server.credential_headers() {
                 response.headers_mut().append(header::VARY, HeaderValue::from(name.clone()));
             }
+        }
+        if marks.websocket.is_some_and(|form| form.is_opened_by(response.status())) {
+            self.server.choose_websocket_protocol(response.headers_mut());
         }
         if marks.private {
             cache_control::mark_private(response.headers_mut());

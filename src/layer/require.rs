@@ -17,15 +17,13 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{
-    future::polled_again,
-    refusal::{Anonymous, unrendered_response},
-};
+use super::{future::polled_again, refusal::unrendered_response};
 use crate::{
     config_error::ConfigError,
     error::{AuthError, Reason},
     log,
     scope::Scopes,
+    server::Anonymous,
     step_up::StepUp,
     token::Token,
 };

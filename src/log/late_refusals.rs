@@ -6,14 +6,14 @@ use std::{panic::Location, sync::LazyLock};
 
 #[cfg(feature = "tracing")]
 use super::RefusalCounts;
-use super::{Reported, count_refusal, log_refusal};
+use super::{ReportedPaths, count_refusal, log_refusal};
 use crate::error::AuthError;
 
 /// A handler records refusals on a route without the layer that returns them, which is a mistake in the program. The event has level
 /// `error`, once for each place in the program, and `debug` after that. Without `tracing` the first ones are printed on standard
 /// error.
 pub(crate) fn late_refusals_missing(error: &AuthError, caller: &Location<'_>) {
-    static REPORTED: LazyLock<Reported> = LazyLock::new(Reported::default);
+    static REPORTED: LazyLock<ReportedPaths> = LazyLock::new(ReportedPaths::default);
     count_refusal(error);
     if !REPORTED.is_new(&caller.to_string()) {
         return log_refusal(error);

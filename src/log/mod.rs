@@ -7,6 +7,7 @@
 //! quoted and shortened.
 
 mod late_refusals;
+mod lifetime;
 mod outage;
 #[cfg(feature = "tracing")]
 mod refusal_counts;
@@ -29,6 +30,7 @@ pub(crate) use self::token_endpoint::{
 };
 pub(crate) use self::{
     late_refusals::{late_refusals_missing, refused_too_late},
+    lifetime::{lifetime_refused, lifetimes_missing},
     outage::{Outage, OutageLine},
 };
 #[cfg(feature = "tracing")]
@@ -101,9 +103,17 @@ fn log_refusal(error: &AuthError) {
 /// can repeat it, so later ones for the same path, and all after the first 64, have level `debug`. Without `tracing` the
 /// first ones are printed on standard error.
 pub(crate) fn layer_missing(error: &AuthError, path: &str) {
-    static REPORTED: LazyLock<Reported> = LazyLock::new(Reported::default);
+    static REPORTED: LazyLock<ReportedPaths> = LazyLock::new(ReportedPaths::default);
+    let text = format!(
+        "{error}; add `.layer(OAuthLayer::new(verifier))` to the route's router, outside of the handler that requires the token"
+    );
+    report_path(&REPORTED, error, path, &text);
+}
+
+/// Reports a route whose layers are wrong, with this text for the first time.
+fn report_path(reported: &ReportedPaths, error: &AuthError, path: &str, text: &str) {
     count_refusal(error);
-    if !REPORTED.is_new(path) {
+    if !reported.is_new(path) {
         return log_refusal(error);
     }
     let mut end = path.len().min(MAX_PATH_BYTES);
@@ -112,21 +122,19 @@ pub(crate) fn layer_missing(error: &AuthError, path: &str) {
     }
     let path = path.get(..end).unwrap_or_default();
     #[cfg(feature = "tracing")]
-    tracing::error!(target: "tower_oauth", path, "{error}; add `.layer(OAuthLayer::new(verifier))` to the route's router, outside of the handler that requires the token");
+    tracing::error!(target: "tower_oauth", path, "{text}");
     #[cfg(not(feature = "tracing"))]
-    eprintln!(
-        "tower-oauth: {path:?}: {error}; add `.layer(OAuthLayer::new(verifier))` to the route's router, outside of the handler that requires the token"
-    );
+    eprintln!("tower-oauth: {path:?}: {text}");
 }
 
 /// The paths that were reported, as hashes. Their number is bounded, because clients choose the paths.
 #[derive(Default)]
-struct Reported {
+struct ReportedPaths {
     hasher: RandomState,
     paths: Mutex<Vec<u64>>,
 }
 
-impl Reported {
+impl ReportedPaths {
     /// Adds the path. Returns false if it is there already, or if there are too many.
     fn is_new(&self, path: &str) -> bool {
         let hash = self.hasher.hash_one(path);
@@ -332,7 +340,7 @@ mod tests {
 
     #[test]
     fn reports_each_path_once_and_at_most_64_paths() {
-        let reported = Reported::default();
+        let reported = ReportedPaths::default();
         for number in 0..1_000 {
             for repetition in 0..3 {
                 let new = reported.is_new(&format!("/{number}"));

@@ -19,6 +19,7 @@ use crate::{
     scope::{ScopeHierarchy, Scopes},
     url::{PlainHttp, check_origin, check_resolvable_identifier},
     verify::Verify,
+    websocket::is_token,
 };
 
 /// Builder for a [`ResourceServer`](crate::ResourceServer). [`build`](Self::build) reports every mistake at once.
@@ -166,6 +167,28 @@ impl ResourceServerBuilder {
         self
     }
 
+    /// Also reads the token from the subprotocols of a WebSocket handshake, because the browsers' `WebSocket` can't set
+    /// `Authorization`. `name` is the subprotocol that marks the token, usually `bearer`.
+    ///
+    /// A browser calls `new WebSocket(url, ["bearer", token])`: the entry after `bearer` is the token. A token with characters
+    /// that a subprotocol can't have (`/` and `=`) is sent in base64url without padding:
+    /// `new WebSocket(url, ["bearer." + base64url(token), "bearer"])`. Further subprotocols come before `bearer`.
+    ///
+    /// - The token is removed from the request before the handler sees it, so the handler can't echo it. `bearer` stays.
+    /// - If the handler chooses no subprotocol, the response chooses `bearer`, but only if it was offered as an entry of its own
+    ///   (RFC 6455 §4.2.2). Browsers drop the connection if they offered subprotocols and the response chooses none, so the
+    ///   second form needs `bearer` beside it.
+    /// - Only handshakes are read: `GET` with `Upgrade: websocket` over HTTP/1.1, extended `CONNECT` over HTTP/2 (RFC 8441). With
+    ///   a second token, also in another way, they are refused with 400. A further `OAuthLayer` inside of this one doesn't see
+    ///   the token.
+    /// - `Origin` is not checked: unlike a cookie, a browser never adds this token by itself.
+    ///
+    /// The cost: proxies and logs know that `Authorization` is secret. They may not know this header.
+    pub fn accept_websocket_protocol(mut self, name: impl Into<String>) -> Self {
+        self.accepted.websocket_protocol = Some(name.into());
+        self
+    }
+
     /// Also reads `access_token` from the query (RFC 6750 §2.3).
     ///
     /// The cost: the token appears in access logs, browser histories and `Referer` headers. RFC 9700 §4.3.2 and OAuth 2.1
@@ -191,7 +214,8 @@ impl ResourceServerBuilder {
         self
     }
 
-    /// Replaces the source of time of [`verification_timeout`](Self::verification_timeout), for tests.
+    /// Replaces the source of time of [`verification_timeout`](Self::verification_timeout) and of
+    /// [`TokenLifetime`](crate::lifetime::TokenLifetime), for tests.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.timeout.clock = Arc::new(clock);
         self
@@ -201,8 +225,9 @@ impl ResourceServerBuilder {
     ///
     /// # Errors
     /// Every mistake at once: a realm that no header can carry, a `resource_metadata` that is not an `https` URL in its normal
-    /// form, an invalid header or cookie name, a resource whose identifier the verifier does not accept as audience, that has
-    /// no authorization server, or that is set beside `resource_metadata` or `scopes` of its own, a trusted origin in another form than browsers send it, a maximum length of
+    /// form, an invalid name of a header, cookie or subprotocol, a resource whose identifier the verifier does not accept as
+    /// audience, that has no authorization server, or that is set beside `resource_metadata` or `scopes` of its own, a trusted
+    /// origin in another form than browsers send it, a maximum length of
     /// 0, a timeout of zero, an invalid scope name in the hierarchy.
     pub fn build(self) -> Result<ResourceServer, ConfigError> {
         let Self {
@@ -234,6 +259,12 @@ impl ResourceServerBuilder {
         {
             let found = format!("{name:?} is not a cookie name");
             mistakes.add("accept_cookie", found, "give a token (RFC 6265 §4.1.1)");
+        }
+        if let Some(name) = &accepted.websocket_protocol
+            && !is_token(name.as_bytes())
+        {
+            let found = format!("{name:?} is not the name of a subprotocol");
+            mistakes.add("accept_websocket_protocol", found, "give a token (RFC 9110 §5.6.2), such as bearer");
         }
         for origin in &accepted.cookie_origins.trusted {
             mistakes.check(check_origin("trusted_origin", origin));

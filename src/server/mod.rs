@@ -22,8 +22,10 @@
 //! # }
 //! ```
 
+mod anonymous;
 mod builder;
 pub(crate) mod resource_server;
 
+pub(crate) use self::anonymous::Anonymous;
 pub use self::builder::ResourceServerBuilder;
 pub(crate) use self::resource_server::{ResourceServer, VerificationTimeout};

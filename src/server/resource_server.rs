@@ -4,7 +4,7 @@
 
 use std::{fmt, future::poll_fn, ops::Deref, sync::Arc, task::Poll, time::Duration};
 
-use http::{HeaderMap, HeaderName, Request, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header, request::Parts};
 use tokio::runtime::Handle;
 
 use super::ResourceServerBuilder;
@@ -18,6 +18,7 @@ use crate::{
     scope::ScopeHierarchy,
     token::Token,
     verify::{PresentedToken, Verdict, Verify},
+    websocket::{HandshakeForm, OfferedProtocols},
 };
 
 /// Authenticates requests, and makes the challenges of refusals. Cheap to clone.
@@ -159,10 +160,7 @@ impl ResourceServer {
     /// The token is larger than the limit, is not a b64token (RFC 6750 §2.1), or is refused by the verifier.
     pub async fn authenticate_token(&self, token: &str) -> Result<Token, AuthError> {
         let (parts, ()) = Request::new(()).into_parts();
-        let verdict = match Credentials::from_text(token, &self.inner.accepted) {
-            Ok(credentials) => self.verify(&PresentedToken::new(credentials, &parts)),
-            Err(error) => Verdict::Now(Err(error)),
-        };
+        let verdict = self.verify_text(BearerMethod::Direct, token, &parts);
         self.accept(verdict.resolve().await)
     }
 
@@ -208,12 +206,33 @@ impl ResourceServer {
         }
     }
 
+    /// Reads the credentials of a request, without verifying the token.
+    pub(crate) fn read_credentials<'r>(
+        &self,
+        parts: &'r Parts,
+        form: Option<&'r FormTokens>,
+    ) -> Result<Credentials<'r>, AuthError> {
+        Credentials::from_request(parts, form, &self.inner.accepted)
+    }
+
+    /// Starts the verification of a token that is no longer in its request.
+    pub(crate) fn verify_text(&self, method: BearerMethod, token: &str, head: &Parts) -> Verdict {
+        match Credentials::sent_by(method, token, &self.inner.accepted) {
+            Ok(credentials) => self.verify(&PresentedToken::new(credentials, head)),
+            Err(error) => Verdict::Now(Err(error)),
+        }
+    }
+
     fn verify(&self, presented: &PresentedToken<'_>) -> Verdict {
         self.inner.timeout.limit_verdict(self.inner.verifier.verify(presented))
     }
 
     pub(crate) fn timeout(&self) -> &VerificationTimeout {
         &self.inner.timeout
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.timeout.clock
     }
 
     /// Checks what doesn't depend on the verifier. Every verdict passes through here.
@@ -232,7 +251,8 @@ impl ResourceServer {
         if let Some(value) = headers.get_mut(header::AUTHORIZATION) {
             value.set_sensitive(true);
         }
-        for name in self.other_credential_headers() {
+        let websocket = self.inner.accepted.websocket_protocol.is_some().then_some(&header::SEC_WEBSOCKET_PROTOCOL);
+        for name in self.other_credential_headers().chain(websocket) {
             if let header::Entry::Occupied(mut values) = headers.entry(name) {
                 values.iter_mut().for_each(|value| value.set_sensitive(true));
             }
@@ -248,6 +268,37 @@ impl ResourceServer {
         let accepted = &self.inner.accepted;
         let cookie = accepted.cookie.is_some().then_some(&header::COOKIE);
         accepted.header.as_ref().into_iter().chain(cookie)
+    }
+
+    /// Returns the form of a WebSocket handshake whose token came in a subprotocol, if the response must choose the subprotocol
+    /// that marks the token: it must choose one that was offered (RFC 6455 §4.2.2).
+    pub(crate) fn websocket_to_answer(&self, parts: &Parts, method: Option<BearerMethod>) -> Option<HandshakeForm> {
+        if method != Some(BearerMethod::WebSocketProtocol) {
+            return None;
+        }
+        let name = self.inner.accepted.websocket_protocol.as_deref()?;
+        let form = HandshakeForm::of(&parts.method, parts.version, &parts.uri, &parts.headers)?;
+        OfferedProtocols::read(&parts.headers, name).offer_the_name().then_some(form)
+    }
+
+    /// Chooses the subprotocol that marks the token, unless the handler has chosen one: browsers drop a connection without.
+    pub(crate) fn choose_websocket_protocol(&self, headers: &mut HeaderMap) {
+        let name = self.inner.accepted.websocket_protocol.as_deref();
+        if let Some(name) = name.and_then(|name| HeaderValue::from_str(name).ok()) {
+            headers.entry(header::SEC_WEBSOCKET_PROTOCOL).or_insert(name);
+        }
+    }
+
+    /// Removes the tokens from the subprotocols of a WebSocket handshake, so that the handler can't echo them.
+    pub(crate) fn remove_websocket_tokens<B>(&self, request: &mut Request<B>) {
+        let Some(name) = &self.inner.accepted.websocket_protocol else { return };
+        if HandshakeForm::of(request.method(), request.version(), request.uri(), request.headers()).is_none() {
+            return;
+        }
+        match OfferedProtocols::read(request.headers(), name).without_tokens() {
+            Some(offered) => request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, offered),
+            None => request.headers_mut().remove(header::SEC_WEBSOCKET_PROTOCOL),
+        };
     }
 
     pub(crate) fn has_grpc_status(&self) -> bool {

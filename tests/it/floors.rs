@@ -24,10 +24,11 @@ const FLOORS: [&[&str]; 6] = [
         "json",
         "url",
         "sync",
+        "websocket",
     ],
     &["clock", "fetch", "log", "jws", "keys", "issuer"],
     &["verify", "step_up"],
-    &["server", "layer", "metadata"],
+    &["server", "lifetime", "layer", "metadata"],
     &["extract"],
     &["testing"],
 ];

@@ -22,6 +22,7 @@ mod extractors;
 mod fake_issuer;
 mod floors;
 mod forged_tokens;
+mod grpc;
 mod http_client;
 mod identifiers;
 #[cfg(all(feature = "postgres", feature = "redis"))]

@@ -1,0 +1,158 @@
+//! A tonic server with one protected and one open service, and methods that require more than their service.
+
+use std::time::Duration;
+
+use http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
+use tonic::{
+    Code, Request, Status,
+    service::{LayerExt as _, interceptor::InterceptedService},
+    transport::Server,
+};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tower::ServiceBuilder;
+use tower_oauth::{
+    AuthError, OAuthLayer, ResourceServer, Token, layer::require::RequireScopesLayer, server::ResourceServerBuilder,
+    verify::Verdict,
+};
+
+use super::{
+    Shop, call, connect, example,
+    example::orders::{LIST, OrdersServer, PLACE},
+    grpc_layer, metadata, serve,
+};
+use crate::support::{issuer, layer_with, valid_token, verifier_from};
+
+/// Requires `orders:read` at `shop.Orders`, and nothing at the health service.
+macro_rules! shop {
+    ($layer:expr) => {{
+        let (_, health) = tonic_health::server::health_reporter();
+        let readers = RequireScopesLayer::all(["orders:read"]).unwrap();
+        let protect = ServiceBuilder::new().layer($layer).layer(readers);
+        serve!(Server::builder().add_service(health).add_service(protect.named_layer(OrdersServer::new(Shop))))
+    }};
+}
+
+#[tokio::test]
+async fn a_layer_around_one_service_leaves_the_other_services_open() {
+    let address = shop!(grpc_layer());
+    for token in [None, Some("not-a-token")] {
+        let mut health = HealthClient::with_interceptor(connect(address).await, move |mut request: Request<()>| {
+            if let Some(token) = token {
+                request.metadata_mut().insert("authorization", token.parse().unwrap());
+            }
+            Ok(request)
+        });
+        assert!(health.check(HealthCheckRequest::default()).await.is_ok(), "{token:?}");
+    }
+    assert_eq!(call(address, LIST, None).await.unwrap_err().code(), Code::Unauthenticated);
+    assert_eq!(call(address, LIST, Some(&valid_token().sign())).await.unwrap(), "the orders of ada");
+}
+
+#[tokio::test]
+async fn a_service_requires_its_scope_at_each_method() {
+    let address = shop!(grpc_layer());
+    let without_scope = issuer().token("ada").sign();
+    for method in [LIST, PLACE, "/shop.Orders/NoSuchMethod"] {
+        let refused = call(address, method, Some(&without_scope)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied, "{method}");
+        assert_eq!(refused.message(), "The access token does not grant the required scope");
+        let challenge = metadata(&refused, WWW_AUTHENTICATE.as_str()).unwrap();
+        assert!(challenge.contains("error=\"insufficient_scope\""), "{challenge}");
+        assert!(challenge.contains("scope=\"orders:read\""), "{challenge}");
+        assert_eq!(metadata(&refused, CACHE_CONTROL.as_str()), Some("no-store"));
+    }
+}
+
+#[tokio::test]
+async fn a_method_requires_more_than_its_service() {
+    let address = shop!(grpc_layer());
+    let reader = valid_token().sign();
+    let refused = call(address, PLACE, Some(&reader)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert_eq!(refused.message(), "The access token does not grant the required scope");
+    let writer = valid_token().scope("orders:read orders:write").sign();
+    assert_eq!(call(address, PLACE, Some(&writer)).await.unwrap(), "placed");
+}
+
+/// The example's `Place` records its refusal.
+#[tokio::test]
+async fn the_client_of_a_method_that_records_its_refusal_gets_the_challenge() {
+    let shop = OrdersServer::new(example::Shop);
+    let address = serve!(Server::builder().layer(grpc_layer().late_refusals()).add_service(shop));
+    let refused = call(address, PLACE, Some(&valid_token().sign())).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert_eq!(refused.message(), "The access token does not grant the required scope");
+    let challenge = metadata(&refused, WWW_AUTHENTICATE.as_str()).unwrap();
+    assert!(challenge.contains("scope=\"orders:write\""), "{challenge}");
+    let writer = valid_token().scope("orders:write").sign();
+    assert_eq!(call(address, PLACE, Some(&writer)).await.unwrap(), "placed for ada");
+    let without_late_refusals =
+        serve!(Server::builder().layer(grpc_layer()).add_service(OrdersServer::new(example::Shop)));
+    let refused = call(without_late_refusals, PLACE, Some(&writer)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Internal, "never a pass");
+}
+
+#[tokio::test]
+async fn a_method_without_a_layer_around_it_refuses_every_token() {
+    let address = serve!(Server::builder().add_service(OrdersServer::new(Shop)));
+    let writer = valid_token().scope("orders:write").sign();
+    assert_eq!(call(address, PLACE, Some(&writer)).await.unwrap_err().code(), Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn a_method_behind_anonymous_access_refuses_requests_without_a_token() {
+    let address = serve!(Server::builder().layer(grpc_layer().allow_anonymous()).add_service(OrdersServer::new(Shop)));
+    assert_eq!(call(address, LIST, None).await.unwrap(), "the orders of no token");
+    let refused = call(address, PLACE, None).await.unwrap_err();
+    assert_eq!((refused.code(), refused.message()), (Code::Unauthenticated, "An access token is required"));
+    assert_eq!(call(address, LIST, Some("x")).await.unwrap_err().code(), Code::Unauthenticated);
+}
+
+/// An interceptor makes responses with a body of its own, which is not `Default`, so the layer needs the body of tonic.
+#[tokio::test]
+async fn an_interceptor_inside_of_the_layer_sees_the_token() {
+    let only_ada = |request: Request<()>| match request.extensions().get::<Token>().and_then(Token::subject) {
+        Some("ada") => Ok(request),
+        _ => Err(Status::permission_denied("only ada")),
+    };
+    let intercepted = InterceptedService::new(OrdersServer::new(Shop), only_ada);
+    let protect = ServiceBuilder::new()
+        .layer(grpc_layer())
+        .map_response(|response: http::Response<_>| response.map(tonic::body::Body::new));
+    let address = serve!(Server::builder().add_service(protect.named_layer(intercepted)));
+    assert!(call(address, LIST, Some(&valid_token().sign())).await.is_ok());
+    let refused = call(address, LIST, Some(&issuer().token("bob").sign())).await.unwrap_err();
+    assert_eq!((refused.code(), refused.message()), (Code::PermissionDenied, "only ada"));
+    assert_eq!(call(address, LIST, None).await.unwrap_err().code(), Code::Unauthenticated);
+}
+
+/// A layer whose verifier can't check any token.
+fn unavailable(configure: fn(ResourceServerBuilder) -> ResourceServerBuilder) -> OAuthLayer {
+    let verifier = verifier_from(|_| Verdict::Now(Err(AuthError::unavailable(Duration::from_secs(2)))));
+    OAuthLayer::from_server(configure(ResourceServer::builder(verifier)).build().unwrap())
+}
+
+#[tokio::test]
+async fn a_client_retries_when_a_token_cannot_be_checked() {
+    let address = shop!(unavailable(ResourceServerBuilder::grpc_status));
+    let refused = call(address, LIST, Some("x")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert_eq!(refused.message(), "The access token cannot be checked at the moment");
+    assert_eq!(metadata(&refused, RETRY_AFTER.as_str()), Some("2"));
+    assert_eq!(metadata(&refused, WWW_AUTHENTICATE.as_str()), None);
+}
+
+/// The table of `guide::grpc`: what a tonic client makes of a refusal without `grpc_status`.
+#[tokio::test]
+async fn without_grpc_status_a_client_gets_the_code_that_grpc_assigns_to_the_http_status() {
+    let plain = shop!(layer_with(|server| server));
+    let no_scope = issuer().token("ada").sign();
+    let rows = [("x", Code::Unauthenticated), ("a b", Code::Internal), (&*no_scope, Code::PermissionDenied)];
+    for (token, code) in rows {
+        let refused = call(plain, LIST, Some(token)).await.unwrap_err();
+        assert_eq!(refused.code(), code, "{token}");
+        assert!(!refused.message().contains("access token"), "the text is not sent: {}", refused.message());
+    }
+    let down = shop!(unavailable(|server| server));
+    assert_eq!(call(down, LIST, Some("x")).await.unwrap_err().code(), Code::Unavailable);
+}
