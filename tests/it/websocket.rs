@@ -277,6 +277,26 @@ async fn an_anonymous_handshake_keeps_its_subprotocols() {
 }
 
 #[tokio::test]
+async fn a_handshake_with_a_cookie_must_come_from_the_own_origin() {
+    let app = app(|server| server.accept_cookie("session"));
+    for (origin, status) in
+        [(Some("https://api.test"), 101), (Some("https://evil.test"), 403), (Some("null"), 403), (None, 101)]
+    {
+        let mut request = handshake(&["chat"]);
+        request.headers_mut().insert("host", "api.test".parse().unwrap());
+        request.headers_mut().insert("cookie", "session=good".parse().unwrap());
+        if let Some(origin) = origin {
+            request.headers_mut().insert("origin", origin.parse().unwrap());
+        }
+        assert_eq!(send(&app, request).await.status, status, "{origin:?}");
+        // A token in a subprotocol is not sent by a browser of its own accord.
+        let mut request = handshake(&["bearer, good"]);
+        request.headers_mut().insert("origin", "https://evil.test".parse().unwrap());
+        assert_eq!(send(&app, request).await.status, 101);
+    }
+}
+
+#[tokio::test]
 async fn an_inner_layer_does_not_see_the_token() {
     let inner = Router::new().fallback(any(handler)).layer(layer(|server| server));
     let app = inner.layer(layer(|server| server));
