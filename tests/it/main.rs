@@ -41,6 +41,7 @@ mod key_sets;
 mod late_refusals;
 mod layer;
 mod ledger;
+mod lifetime;
 mod mcp_server;
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -79,4 +80,5 @@ mod systems;
 mod token_endpoint;
 mod token_headers;
 mod weak_points;
+mod websocket;
 mod wycheproof;
