@@ -72,10 +72,12 @@ async def check_first(call, traffic, client_id, subject, resource, error):
 
 async def check_step_up(call, traffic, tool, scope):
     """The tool is refused once, with the least scopes. The client requests them and calls again."""
-    same(whoami(await call(tool))[2], names(scope))
+    result = await call(tool)
+    assert not result.is_error, result
     same(len(traffic.refusals), 2)
     check_challenge(traffic.refusals[1], (403, "insufficient_scope"), scope)
     same([names(scope) for scope in traffic.requested], [["mcp:tools"], names(scope)])
+    same(whoami(await call("whoami"))[2], names(scope))
 
 
 def inner(error):
