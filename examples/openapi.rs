@@ -8,6 +8,8 @@
 //! `BIND=127.0.0.1:0` selects another address. The document is at `/openapi.json`. `tower_oauth::testing::described` compares
 //! it with the API, as `tests/it/openapi/example.rs` does.
 
+#![allow(clippy::exhaustive_structs, clippy::indexing_slicing)] // utoipa's structs; a member is set by indexing
+
 use std::error::Error;
 
 use axum::{Json, Router, extract::Path, routing::get};

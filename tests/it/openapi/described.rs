@@ -1,12 +1,15 @@
 //! `described` finds each kind of difference between a document and the API, and reports nothing else.
 
+use std::convert::Infallible;
+
 use axum::{
     Router,
     extract::{Path, Query},
     routing::{get, post},
 };
-use http::HeaderMap;
+use http::{HeaderMap, Request, Response, StatusCode};
 use serde_json::{Value, json};
+use tower::Layer as _;
 use tower_oauth::{
     AnyOf, AuthError, OAuthLayer, Scoped, Token,
     layer::require::RequireScopesLayer,
@@ -116,6 +119,31 @@ async fn finds_an_operation_with_security_that_is_open() {
     // Without the layer, the status is 500.
     let drifts = described(&document(&requires(&[&[]])), requiring::<OrdersRead>(), token).await.unwrap_err();
     assert!(drifts.to_string().contains("got 500"), "{drifts}");
+}
+
+#[tokio::test]
+async fn an_alternative_for_other_credentials_is_not_tested() {
+    let by_key =
+        |status: u16| Router::new().route("/", get(move || async move { StatusCode::from_u16(status).unwrap() }));
+    let key = json!({"type": "apiKey", "in": "header", "name": "x-key"});
+    for security in [json!([{"key": []}]), json!([{"key": [], "oauth2": ["orders:read"]}])] {
+        let mut document = document(&security);
+        document["components"] = json!({"securitySchemes": {"key": key}});
+        for refused in [400, 401, 403] {
+            described(&document, by_key(refused), token).await.unwrap();
+        }
+        let drifts = described(&document, by_key(200), token).await.unwrap_err();
+        assert_eq!(drifts.iter().next().unwrap().kind(), DriftKind::TokenNotEnforced, "{security}");
+    }
+}
+
+#[tokio::test]
+async fn compares_a_service_without_axum() {
+    let open = tower::service_fn(async |_: Request<String>| Ok::<_, Infallible>(Response::new(String::new())));
+    let guard = RequireScopesLayer::all(["orders:read"]).unwrap();
+    let app = OAuthLayer::new(issuer().verifier(API)).layer(guard.layer(open));
+    described(&document(&requires(&[&["orders:read"]])), app.clone(), token).await.unwrap();
+    assert!(described(&document(&requires(&[&["admin"]])), app, token).await.is_err());
 }
 
 #[tokio::test]
