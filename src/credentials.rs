@@ -155,12 +155,7 @@ impl<'r> Credentials<'r> {
         credentials.check(accepted)
     }
 
-    /// Checks the size and the syntax of a token that did not come in a request.
-    pub(crate) fn from_text(token: &'r str, accepted: &AcceptedMethods) -> Result<Self, AuthError> {
-        Self::sent_by(BearerMethod::Direct, token, accepted)
-    }
-
-    /// Checks the size and the syntax of a token that came earlier by `method`.
+    /// Checks the size and the syntax of a token that did not come in a request, or that came earlier, by `method`.
     pub(crate) fn sent_by(method: BearerMethod, token: &'r str, accepted: &AcceptedMethods) -> Result<Self, AuthError> {
         Credentials { token: Cow::Borrowed(token.as_bytes()), method }.check(accepted)
     }

@@ -33,7 +33,7 @@
 //! |---|---|
 //! | The layer, anonymous routes, bodies of refusals, access logs | [`OAuthLayer`], [`layer`] |
 //! | Realm, other bearer methods, scopes that include others, use without tower | [`ResourceServer`], [`server`] |
-//! | Streams and WebSockets that end with their token; a WebSocket's token from a browser | [`lifetime`], [`server::ResourceServerBuilder::accept_websocket_protocol`] |
+//! | Streams and sockets that end with their token; tokens of WebSocket handshakes from browsers | [`lifetime`], [`server::ResourceServerBuilder::accept_websocket_protocol`] |
 //! | Handlers: tokens, scopes, roles, claims, users and clients | [`extract`](extract/index.html), [`scope`], [`role`] |
 //! | JWTs of Auth0, Entra ID, Keycloak, Supabase, Firebase, Clerk and other providers | [`Preset`], [`guide::providers`], [`verify::JwtVerifierBuilder`] |
 //! | Users and clients of an issuer without a preset | [`acts_for::ActingRule`] |

@@ -199,7 +199,7 @@ fn end_of(token: &Token, now: &Moment) -> Option<Deadline> {
 
 /// Refuses a token of which it is not known whose it is.
 fn check_known(token: &Token) -> Result<(), AuthError> {
-    let known = token.subject().or(token.client_id()).is_some();
+    let known = token.subject().or_else(|| token.client_id()).is_some();
     if known { Ok(()) } else { Err(Reason::OtherIdentity.into()) }
 }
 

@@ -12,7 +12,9 @@ use crate::error::causes;
 /// A handler requires the lifetime of a token, but the layer of its route doesn't give any. Reported like a missing layer.
 pub(crate) fn lifetimes_missing(error: &AuthError, path: &str) {
     static REPORTED: LazyLock<ReportedPaths> = LazyLock::new(ReportedPaths::default);
-    let text = "a handler requires a TokenLifetime, but the OAuthLayer of its route gives none; call `.token_lifetimes()` on the layer";
+    let text = format_args!(
+        "a handler requires a TokenLifetime, but the OAuthLayer of its route gives none; call `.token_lifetimes()` on the layer"
+    );
     report_path(&REPORTED, error, path, text);
 }
 

@@ -15,6 +15,7 @@ mod refusal_counts;
 mod token_endpoint;
 
 use std::{
+    fmt,
     hash::{BuildHasher as _, RandomState},
     sync::{LazyLock, Mutex},
     time::Duration,
@@ -104,14 +105,14 @@ fn log_refusal(error: &AuthError) {
 /// first ones are printed on standard error.
 pub(crate) fn layer_missing(error: &AuthError, path: &str) {
     static REPORTED: LazyLock<ReportedPaths> = LazyLock::new(ReportedPaths::default);
-    let text = format!(
+    let text = format_args!(
         "{error}; add `.layer(OAuthLayer::new(verifier))` to the route's router, outside of the handler that requires the token"
     );
-    report_path(&REPORTED, error, path, &text);
+    report_path(&REPORTED, error, path, text);
 }
 
 /// Reports a route whose layers are wrong, with this text for the first time.
-fn report_path(reported: &ReportedPaths, error: &AuthError, path: &str, text: &str) {
+fn report_path(reported: &ReportedPaths, error: &AuthError, path: &str, text: fmt::Arguments<'_>) {
     count_refusal(error);
     if !reported.is_new(path) {
         return log_refusal(error);

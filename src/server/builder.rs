@@ -95,9 +95,10 @@ impl ResourceServerBuilder {
     /// - without it, but with `Origin`: unless host and port of `Origin` are those of the request;
     /// - with neither header, the request is accepted, because it comes from no current browser.
     ///
-    /// [`trusted_origin`](Self::trusted_origin) adds further origins. What remains to do: a GET must change nothing. A WebSocket
-    /// handler over HTTP/1.1, whose handshake is a GET, must check `Origin` itself. A proxy in front of the server must leave
-    /// `Host` as the browser sent it. The cookie must be `Secure`, `HttpOnly` and `SameSite`.
+    /// The handshake of a WebSocket is checked in the same way, although its method over HTTP/1.1 is GET.
+    ///
+    /// [`trusted_origin`](Self::trusted_origin) adds further origins. What remains to do: a GET must change nothing. A proxy in
+    /// front of the server must leave `Host` as the browser sent it. The cookie must be `Secure`, `HttpOnly` and `SameSite`.
     pub fn accept_cookie(mut self, name: impl Into<String>) -> Self {
         self.accepted.cookie = Some(name.into());
         self

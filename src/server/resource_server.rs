@@ -151,7 +151,8 @@ impl ResourceServer {
     /// Verifies a token that did not come in an HTTP request: from a WebSocket message, a queue, or a job.
     ///
     /// The verifier sees an empty request head and [`BearerMethod::Direct`](crate::verify::BearerMethod::Direct). Don't
-    /// use it with a verifier of your own that reads the tenant or the host from the request.
+    /// use it with a verifier of your own that reads the tenant or the host from the request. For a socket or stream that must
+    /// end with its token, use [`TokenLifetime::authenticate`](crate::lifetime::TokenLifetime::authenticate).
     ///
     /// # Errors
     /// The token is larger than the limit, is not a b64token (RFC 6750 §2.1), or is refused by the verifier.

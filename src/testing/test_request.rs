@@ -88,7 +88,8 @@ impl TestRequest {
     /// The token is empty or has characters that no request can carry (RFC 6750 §2.1).
     pub fn with_presented<T>(&self, check: impl FnOnce(&PresentedToken<'_>) -> T) -> T {
         let accepted = AcceptedMethods { max_token_bytes: usize::MAX, ..AcceptedMethods::default() };
-        let credentials = Credentials::from_text(&self.token, &accepted).expect("a b64token (RFC 6750 §2.1)");
+        let credentials =
+            Credentials::sent_by(BearerMethod::Direct, &self.token, &accepted).expect("a b64token (RFC 6750 §2.1)");
         check(&PresentedToken::new(credentials.with_bearer_method(self.method), &self.parts))
     }
 

@@ -40,6 +40,7 @@ mod key_forms;
 mod key_sets;
 mod layer;
 mod ledger;
+mod lifetime;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod mixed;
@@ -75,4 +76,5 @@ mod systems;
 mod token_endpoint;
 mod token_headers;
 mod weak_points;
+mod websocket;
 mod wycheproof;
