@@ -7,7 +7,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, uri
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 use tonic::{Code, Status, body::Body, client::Grpc, transport::Server};
 use tonic_web::{GrpcWebCall, GrpcWebClientLayer, GrpcWebLayer};
 use tower::{BoxError, Layer, Service, ServiceBuilder, service_fn};
@@ -213,7 +213,8 @@ async fn a_grpc_web_stream_ends_with_its_token() {
     let mut server = Server::builder().accept_http1(true).layer(Cors).layer(GrpcWebLayer::new()).layer(layer);
     let address = serve!(server.add_service(OrdersServer::new(example::Shop)));
     let token = issuer().token("ada").expires_in(Duration::from_secs(2)).sign();
-    let answer = send_over(Version::HTTP_11, address, web_request(address, WATCH, BINARY, Some(&token))).await;
+    let call = send_over(Version::HTTP_11, address, web_request(address, WATCH, BINARY, Some(&token)));
+    let answer = timeout(Duration::from_secs(10), call).await.expect("the stream ends");
     let body = String::from_utf8_lossy(&answer.body);
     assert!(answer.status == 200 && body.starts_with("\0\0\0\0\x03one\0\0\0\0\x03two"), "{body:?}");
     assert!(body.contains("grpc-status:16\r\n") && body.contains("The%20access%20token%20expired"), "{body:?}");
