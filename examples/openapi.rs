@@ -5,8 +5,7 @@
 //! cargo run --example openapi
 //! ```
 //!
-//! `BIND=127.0.0.1:0` selects another address. The document is at `/openapi.json`. `tower_oauth::testing::described` compares
-//! it with the API, as `tests/it/openapi/example.rs` does.
+//! `BIND=127.0.0.1:0` selects another address. A test can compare document and API with `tower_oauth::testing::described`.
 
 #![allow(clippy::exhaustive_structs, clippy::indexing_slicing)] // utoipa's structs; a member is set by indexing
 
@@ -20,7 +19,7 @@ use tower_oauth::{
     openapi::{ScopedHandler, oauth2_scheme, requirements_of},
     testing::MockIssuer,
 };
-use utoipa::openapi::SecurityRequirement;
+use utoipa::openapi::{Info, OpenApi, Paths, SecurityRequirement};
 use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouter},
     routes,
@@ -59,7 +58,8 @@ fn secured<A, H: ScopedHandler<A>>(handler: &H, (schemas, mut paths, route): Uto
 
 /// Returns the routes without protection, and the document.
 pub(crate) fn api() -> Result<(Router, Value), Box<dyn Error>> {
-    let api = OpenApiRouter::new().routes(secured(&read, routes!(read))).routes(secured(&cancel, routes!(cancel)));
+    let api = OpenApiRouter::with_openapi(OpenApi::new(Info::new("Orders", "1.0.0"), Paths::new()));
+    let api = api.routes(secured(&read, routes!(read))).routes(secured(&cancel, routes!(cancel)));
     let (router, document) = api.split_for_parts();
     let (authorize, token) = ("https://auth.example.com/authorize", "https://auth.example.com/token");
     let scheme = oauth2_scheme(DESCRIBED).authorization_code(authorize, token).client_credentials(token);

@@ -18,6 +18,7 @@ async fn the_example_documents_exactly_what_it_enforces() {
     let app = router.layer(OAuthLayer::new(issuer().verifier(API)));
     described(&document, app, token).await.unwrap();
 
+    assert_eq!(document["info"]["title"], "Orders");
     let scopes = &document["components"]["securitySchemes"]["oauth2"]["flows"]["clientCredentials"]["scopes"];
     assert_eq!(scopes["orders:write"], "Change any order.");
     let cancel = &document["paths"]["/orders/{id}"]["delete"]["security"];
