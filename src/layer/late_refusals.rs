@@ -64,7 +64,7 @@ use super::{
 use crate::{
     error::{AuthError, Reason},
     log,
-    role::{InRole, Role},
+    role::{Role, in_role::InRole},
     scope::RequiredScopes,
     sync::lock,
     token::{Scoped, Token},
