@@ -5,6 +5,7 @@ use std::{env, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tower_oauth::{
     Cached, IntrospectionVerifier, Issuer, JwtOrOpaque, JwtVerifier, Preset, ProtectedResource, ResourceServer,
+    metadata::ProtectedResourceBuilder,
     verify::{ClientAuthentication, Verify},
 };
 
@@ -91,7 +92,7 @@ fn resource(mistakes: &mut Mistakes, jwt: &JwtSettings) -> Option<ProtectedResou
         return None;
     }
     let also = also.iter().flat_map(|list| list.split(',')).map(str::trim);
-    let builder = also.fold(ProtectedResource::builder(&jwt.audience), |builder, also| builder.also(also));
+    let builder = also.fold(ProtectedResource::builder(&jwt.audience), ProtectedResourceBuilder::also);
     let name = |setting| if setting == "also" { "OAUTH_RESOURCE_ALSO" } else { "OAUTH_AUDIENCE" };
     mistakes.check(name, builder.build())
 }

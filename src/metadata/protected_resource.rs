@@ -143,7 +143,8 @@ impl ProtectedResourceBuilder {
         self.text(TextKind::Name, None, name.into())
     }
 
-    /// `resource_name` in the language with this tag, such as `de` (RFC 9728 §2.1).
+    /// `resource_name` in the language with this tag, such as `de` (RFC 9728 §2.1). Set [`name`](Self::name) too: clients show it to
+    /// people with another language.
     pub fn localized_name(self, language: impl Into<String>, name: impl Into<String>) -> Self {
         self.text(TextKind::Name, Some(language.into()), name.into())
     }

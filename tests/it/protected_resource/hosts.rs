@@ -65,6 +65,25 @@ async fn the_host_of_a_request_chooses_the_document_and_the_challenge() {
 }
 
 #[tokio::test]
+async fn without_a_port_a_host_has_the_default_port_of_the_identifiers_scheme() {
+    let first = "https://[2001:db8::1]/mcp";
+    let resource = ProtectedResource::builder(first).also("http://[::1]/mcp").also("http://localhost/mcp");
+    let app = app(resource.build().unwrap());
+    for (host, identifier) in [
+        ("[2001:DB8::1]", first),
+        ("[::1]", "http://[::1]/mcp"),
+        ("[::1]:80", "http://[::1]/mcp"),
+        ("[::1]:443", first),
+        ("localhost", "http://localhost/mcp"),
+        ("LOCALHOST:80", "http://localhost/mcp"),
+        ("localhost:443", first),
+    ] {
+        let answer = request(&app, Method::GET, "/me", &[("host", host)]).await;
+        assert_eq!(named_metadata(&answer), url_of(identifier), "{host}");
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_of_a_handler_and_a_late_verdict_name_the_metadata_of_the_host_too() {
     let late = crate::support::verifier_from(|_| {
         tower_oauth::verify::Verdict::later(async {

@@ -12,7 +12,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tower_oauth::{
     OAuthLayer, ProtectedResource, ResourceServer, Token, metadata::ProtectedResourceBuilder, scope::Scopes,
-    server::ResourceServerBuilder,
+    server::ResourceServerBuilder, verify::JwtVerifierBuilder,
 };
 
 use crate::support::{API, Answer, ISSUER, get_without_token, issuer, send};
@@ -26,7 +26,7 @@ pub(super) fn resource() -> ProtectedResourceBuilder {
 /// A server of this resource whose verifier accepts each identifier of it.
 pub(super) fn server(resource: ProtectedResource) -> ResourceServerBuilder {
     let verifier = issuer().verifier_builder(resource.identifier());
-    let verifier = resource.identifiers().skip(1).fold(verifier, |verifier, also| verifier.audience(also));
+    let verifier = resource.identifiers().skip(1).fold(verifier, JwtVerifierBuilder::audience);
     ResourceServer::builder(verifier.build().unwrap()).resource(resource)
 }
 

@@ -102,7 +102,10 @@ async fn several_resources_of_one_program_have_a_route_each() {
     }
 }
 
-/// The body of a server without axum.
+async fn inner(_: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, Infallible> {
+    Ok(Response::new(Full::from("in")))
+}
+
 #[tokio::test]
 async fn the_layer_works_with_the_body_of_a_hyper_server() {
     let layer = OAuthLayer::for_resource(resource().build().unwrap(), issuer().verifier(API)).unwrap();
@@ -110,9 +113,7 @@ async fn the_layer_works_with_the_body_of_a_hyper_server() {
         .layer(ConcurrencyLimitLayer::new(1))
         .layer(layer)
         .layer(RequireScopesLayer::all(["orders:read"]).unwrap())
-        .service(service_fn(async |_: Request<Full<Bytes>>| {
-            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("in")))
-        }));
+        .service(service_fn(inner));
     let send = async |path: &str, authorization: Option<String>| {
         let mut request = Request::new(Full::default());
         *request.uri_mut() = path.parse().unwrap();
@@ -159,13 +160,16 @@ impl From<Bytes> for TextBody {
     }
 }
 
+async fn never_called(_: Request<Body>) -> Result<Response<Body>, Infallible> {
+    panic!("called")
+}
+
 #[tokio::test]
 async fn the_document_reaches_no_verifier_no_handler_and_no_token_slot() {
     let never = crate::support::verifier_from(|_| panic!("the document needs no verdict"));
     let resource = resource().authorization_server("https://auth.test").build().unwrap();
     let layer = OAuthLayer::for_resource(resource, never).unwrap();
-    let handler = service_fn(async |_: Request<Body>| -> Result<Response<Body>, Infallible> { panic!("called") });
-    let service = layer.layer(handler);
+    let service = layer.layer(service_fn(never_called));
     for method in [Method::GET, Method::HEAD, Method::OPTIONS, Method::POST] {
         let request = Request::builder().method(method).uri(WELL_KNOWN).header("authorization", "Bearer x");
         let response = service.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
