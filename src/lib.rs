@@ -45,6 +45,7 @@
 //! | Key sets from JSON, PEM, DER and files; shared secrets; private keys | [`keys`] |
 //! | A recent or strong authentication for some operations | [`step_up`] |
 //! | A verifier of your own | [`verify::Verify`] |
+//! | Scopes in the OpenAPI document of your API | [`openapi`], `examples/openapi.rs` |
 //! | Tests of your API | [`testing`](testing/index.html) |
 //! | Issuing tokens | [`token_endpoint`](token_endpoint/index.html) |
 //! | Why a request was refused, and what to do | [`guide::refusals`], [`JwtVerifier::explain`] |
@@ -122,6 +123,7 @@ mod credentials;
 mod cross_site;
 pub mod error;
 mod json;
+pub mod openapi;
 pub mod role;
 pub mod scope;
 mod sync;

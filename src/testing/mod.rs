@@ -37,7 +37,7 @@
 //! # }
 //! ```
 //!
-//! [`TestToken`] puts a token directly into a request, without a key. [`TestRequest`] tests a
+//! [`described`] compares an OpenAPI document with the API. [`TestToken`] puts a token directly into a request, without a key. [`TestRequest`] tests a
 //! [`Verify`](crate::verify::Verify) of your own.
 
 #![allow(
@@ -48,9 +48,11 @@
 )]
 
 mod clock;
+mod described;
 mod encode;
 mod forgeries;
 mod issuer;
+mod openapi_document;
 #[cfg(feature = "token-endpoint")]
 mod store_conformance;
 #[cfg(feature = "token-endpoint")]
@@ -62,6 +64,7 @@ mod vectors;
 
 pub use self::{
     clock::ManualClock,
+    described::{Drift, DriftKind, Drifts, described},
     forgeries::Forgery,
     issuer::MockIssuer,
     test_request::TestRequest,

@@ -20,6 +20,7 @@ const FLOORS: [&[&str]; 6] = [
         "cross_site",
         "token",
         "challenge",
+        "openapi",
         "json",
         "url",
         "sync",

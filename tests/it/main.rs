@@ -46,6 +46,7 @@ mod metrics;
 mod mixed;
 mod names;
 mod oidc_provider;
+mod openapi;
 mod outage_log;
 mod presets;
 mod presets_more;

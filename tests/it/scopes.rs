@@ -397,6 +397,43 @@ async fn a_layer_for_any_of_several_scopes_names_one_of_them() {
     }
 }
 
+/// Checks for each set of granted scopes whether the alternatives meet the requirement, and whether no shorter list of
+/// scopes would complete a token than the challenge names.
+fn check_alternatives<S: RequiredScopes>() {
+    let names = ["orders:read", "orders:write", "admin", "audit"];
+    let sets: Vec<Vec<&str>> =
+        (0..16).map(|bits| (0..4).filter(|bit| bits >> bit & 1 == 1).map(|bit| names[bit]).collect()).collect();
+    let sufficient = |set: &[&str]| S::satisfied(&|name| set.contains(&name));
+    let includes = |set: &[&str], part: &[&str]| part.iter().all(|name| set.contains(name));
+    for granted in &sets {
+        let alternatives = S::alternatives(&|name| granted.contains(&name));
+        assert!(alternatives.iter().all(|alternative| sufficient(alternative)), "{alternatives:?}");
+        assert_eq!(sufficient(granted), alternatives.iter().any(|alternative| includes(granted, alternative)));
+        if !sufficient(granted) {
+            let challenge = named::<S>(&granted.join(" "), &ScopeHierarchy::new());
+            let challenge: Vec<&str> = challenge.split(' ').collect();
+            assert!(sufficient(&challenge), "{challenge:?}");
+            let lacking = |set: &[&str]| set.iter().filter(|name| !granted.contains(name)).count();
+            let fewest = sets.iter().filter(|set| sufficient(set)).map(|set| lacking(set)).min();
+            assert_eq!(Some(lacking(&challenge)), fewest, "{granted:?} {challenge:?}");
+        }
+    }
+}
+
+#[test]
+fn every_alternative_meets_the_requirement_and_no_other_list_lacks_fewer_scopes() {
+    type One = AnyOf<(OrdersRead, OrdersWrite)>;
+    type Two = AnyOf<(Admin, OrdersWrite)>;
+    type Three = AnyOf<((OrdersRead, Audit), Admin)>;
+    check_alternatives::<OrdersRead>();
+    check_alternatives::<(OrdersRead, OrdersWrite, Admin, Audit)>();
+    check_alternatives::<AnyOf<(OrdersRead, OrdersWrite, Admin, Audit)>>();
+    check_alternatives::<(One, Two)>();
+    check_alternatives::<(Two, Three)>();
+    check_alternatives::<AnyOf<((One, Audit), (Two, OrdersRead))>>();
+    check_alternatives::<(Three, AnyOf<(Audit, (OrdersWrite, Admin))>, One)>();
+}
+
 #[test]
 fn the_alternatives_of_a_requirement_are_minimal_and_bounded() {
     type Four = AnyOf<(OrdersRead, OrdersWrite, Admin, Audit)>;
