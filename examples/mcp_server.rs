@@ -10,7 +10,10 @@ use rmcp::transport::streamable_http_server::{
 };
 use rmcp::{ErrorData, handler::server::tool::Extension, tool, tool_router};
 use serde_json::json;
-use tower_oauth::{AnyOf, JwtVerifier, OAuthLayer, Scoped, layer::late_refusals::LateRefusals, scope::RequiredScopes};
+use tower_oauth::{
+    AnyOf, JwtVerifier, OAuthLayer, Scoped, layer::late_refusals::LateRefusals, scope::RequiredScopes,
+    verify::JwtVerifierBuilder,
+};
 
 use crate::mcp_settings::{McpSettings, hosts};
 
@@ -63,7 +66,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let stop = tokio::spawn(stop::requested());
     let McpSettings { listener, issuer, resource } = mcp_settings::read().await;
     let verifier = JwtVerifier::builder(issuer, resource.identifier());
-    let verifier = resource.identifiers().skip(1).fold(verifier, |verifier, also| verifier.audience(also)).build()?;
+    let verifier = resource.identifiers().skip(1).fold(verifier, JwtVerifierBuilder::audience).build()?;
     let config = StreamableHttpServerConfig::default()
         .with_allowed_hosts(hosts(&resource))
         .with_legacy_session_mode(false) // Both let the tool run before the head of the response leaves,

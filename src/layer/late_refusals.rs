@@ -60,7 +60,7 @@ use super::{refusal::into_unrendered, require::find_token, serve_metadata::Serve
 use crate::{
     error::{AuthError, Reason},
     log,
-    role::{InRole, Role},
+    role::{Role, in_role::InRole},
     scope::RequiredScopes,
     server::Anonymous,
     sync::lock,

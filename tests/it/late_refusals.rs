@@ -16,13 +16,14 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tower::{Layer as _, Service as _, ServiceBuilder, ServiceExt as _, service_fn};
 use tower_oauth::{
-    AnyOf, AuthError, ClientToken, OAuthLayer, Token, UserToken,
+    AnyOf, AuthError, ClientToken, InRole, OAuthLayer, Token, UserToken,
     error::AuthErrorKind,
     layer::{
         ProblemJson, TokenSlot,
         late_refusals::{LateRefusals, LateRefusalsLayer},
     },
     scope::RequiredScopes,
+    server::ResourceServerBuilder,
     step_up::StepUp,
     testing::{MockIssuer, TestToken},
 };
@@ -170,7 +171,7 @@ async fn checks_for_roles_users_clients_step_up_and_rules_of_the_application() {
         let refusals = LateRefusals::of(&extensions);
         let recent = StepUp::builder().acr("urn:example:mfa").max_age(Duration::from_secs(300)).build().unwrap();
         let checked = match uri.path() {
-            "/role" => refusals.require_role::<Auditor>().map(|role| role.into_token()),
+            "/role" => refusals.require_role::<Auditor>().map(InRole::into_token),
             "/user" => refusals.check(|token| UserToken::try_from(token.clone())).map(UserToken::into_token),
             "/client" => refusals.check(|token| ClientToken::try_from(token.clone())).map(ClientToken::into_token),
             "/step-up" => refusals.check(|token| recent.check(token).map(|()| token.clone())),
@@ -319,7 +320,7 @@ async fn concurrent_requests_never_share_a_refusal() {
 
 /// `/stream` sends its head, checks when the test says so, and sends what the check returned.
 fn streams(layer: OAuthLayer, mut checks: mpsc::UnboundedReceiver<oneshot::Sender<String>>) -> Router {
-    let (handles, mut waiting) = mpsc::unbounded_channel::<(LateRefusals, mpsc::UnboundedSender<String>)>();
+    let (sender, mut waiting) = mpsc::unbounded_channel::<(LateRefusals, mpsc::UnboundedSender<String>)>();
     tokio::spawn(async move {
         while let Some((refusals, output)) = waiting.recv().await {
             let Some(report) = checks.recv().await else { return };
@@ -334,7 +335,7 @@ fn streams(layer: OAuthLayer, mut checks: mpsc::UnboundedReceiver<oneshot::Sende
     });
     let handler = async move |extensions: Extensions| {
         let (output, chunks) = mpsc::unbounded_channel::<String>();
-        handles.send((LateRefusals::of(&extensions), output)).unwrap();
+        sender.send((LateRefusals::of(&extensions), output)).unwrap();
         Body::from_stream(stream::unfold(chunks, async |mut chunks| {
             chunks.recv().await.map(|chunk| (Ok::<_, Infallible>(chunk), chunks))
         }))
@@ -370,7 +371,7 @@ async fn a_refusal_after_the_head_has_left_refuses_the_operation_and_is_logged_o
 async fn a_second_refusal_after_the_first_was_returned_is_no_late_one() {
     let log = Log::default();
     let _guard = log.install();
-    let (sender, mut handles) = mpsc::unbounded_channel();
+    let (sender, mut recorded) = mpsc::unbounded_channel();
     let handler = async move |extensions: Extensions| {
         let refusals = LateRefusals::of(&extensions);
         let _ = refusals.require::<Admin>();
@@ -378,7 +379,7 @@ async fn a_second_refusal_after_the_first_was_returned_is_no_late_one() {
     };
     let app = Router::new().route("/", get(handler)).layer(layer_with(|server| server).late_refusals());
     lacks(&get_with_token(&app, "/", &valid_token().sign()).await, "admin");
-    assert!(handles.recv().await.unwrap().require::<OrdersWrite>().is_err());
+    assert!(recorded.recv().await.unwrap().require::<OrdersWrite>().is_err());
     assert!(!log.text().contains("after the head of the response had left"), "{}", log.text());
 }
 
@@ -446,7 +447,7 @@ async fn a_grpc_request_gets_the_status_of_grpc() {
         Ok::<_, Infallible>(response)
     });
     let mut service =
-        ServiceBuilder::new().layer(layer_with(|server| server.grpc_status()).late_refusals()).service(service);
+        ServiceBuilder::new().layer(layer_with(ResourceServerBuilder::grpc_status).late_refusals()).service(service);
     for (scope, code, message) in
         [("orders:read", "7", Some("The access token does not grant the required scope")), ("admin", "0", None)]
     {

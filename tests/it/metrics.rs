@@ -95,12 +95,12 @@ fn a_refusal_after_the_head_of_the_response_is_counted_apart() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     metrics::with_local_recorder(&recorder, || {
         runtime.block_on(async {
-            let (sender, mut handles) = tokio::sync::mpsc::unbounded_channel();
+            let (sender, mut handed_out) = tokio::sync::mpsc::unbounded_channel();
             let handler = async move |extensions: http::Extensions| sender.send(LateRefusals::of(&extensions)).unwrap();
             let app = axum::Router::new().route("/", axum::routing::get(handler));
             let app = app.layer(layer_with(|server| server).late_refusals());
             assert_eq!(get_with_token(&app, "/", &valid_token().sign()).await.status, 200);
-            let refusals = handles.recv().await.unwrap();
+            let refusals = handed_out.recv().await.unwrap();
             assert!(refusals.require::<Admin>().is_err() && refusals.clone().require::<Admin>().is_err());
         });
     });

@@ -8,7 +8,8 @@ use super::{Mcp, run};
 
 #[tokio::test]
 async fn wrong_settings_end_the_program_and_all_are_named() {
-    let rows: [(&[(&str, &str)], &[&str]); 6] = [
+    type Settings<'s> = &'s [(&'s str, &'s str)];
+    let rows: [(Settings<'_>, &[&str]); 6] = [
         (&[], &["OAUTH_ISSUER"]),
         (
             &[
