@@ -155,14 +155,17 @@ pub mod testing;
 pub mod guide {
     //! Guides.
     //!
+    //! - [`grpc`]: tonic servers: per service, per method, streams, gRPC-Web
     //! - [`operations`]: log events and metrics
     //! - [`refusals`]: why 401, 403 or 503, and what to do
     //! - [`providers`]: the preset, the audience and the settings for each provider
-    //! - [`grpc`]: tonic servers: per service, per method, streams, gRPC-Web
     #![cfg_attr(
         feature = "token-endpoint",
         doc = "- [`running`]: several instances of the token endpoint, changes without downtime, alerts"
     )]
+
+    #[doc = include_str!("guide/grpc.md")]
+    pub mod grpc {}
 
     #[doc = include_str!("guide/operations.md")]
     pub mod operations {}
@@ -172,9 +175,6 @@ pub mod guide {
 
     #[doc = include_str!("guide/providers.md")]
     pub mod providers {}
-
-    #[doc = include_str!("guide/grpc.md")]
-    pub mod grpc {}
 
     #[cfg(feature = "token-endpoint")]
     #[doc = include_str!("guide/running.md")]
