@@ -1,4 +1,4 @@
-//! Streams and WebSockets over sockets: they end with their token.
+//! Event streams and sockets over real connections: they end with their token.
 
 use std::{
     convert::Infallible,
