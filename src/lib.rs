@@ -161,15 +161,18 @@ pub mod testing;
 pub mod guide {
     //! Guides.
     //!
+    //! - [`grpc`]: tonic servers: per service, per method, streams, gRPC-Web
     //! - [`operations`]: log events and metrics
     //! - [`refusals`]: why 401, 403 or 503, and what to do
     //! - [`providers`]: the preset, the audience and the settings for each provider
     //! - [`mcp`]: protect an MCP server
-    //! - [`grpc`]: tonic servers: per service, per method, streams, gRPC-Web
     #![cfg_attr(
         feature = "token-endpoint",
         doc = "- [`running`]: several instances of the token endpoint, changes without downtime, alerts"
     )]
+
+    #[doc = include_str!("guide/grpc.md")]
+    pub mod grpc {}
 
     #[doc = include_str!("guide/operations.md")]
     pub mod operations {}
@@ -182,9 +185,6 @@ pub mod guide {
 
     #[doc = include_str!("guide/mcp.md")]
     pub mod mcp {}
-
-    #[doc = include_str!("guide/grpc.md")]
-    pub mod grpc {}
 
     #[cfg(feature = "token-endpoint")]
     #[doc = include_str!("guide/running.md")]
