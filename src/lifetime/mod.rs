@@ -141,7 +141,8 @@ impl TokenLifetime {
 
     /// Returns a future that is ready when the token has ended: exactly at its `exp`, by the clock of the server, or when the
     /// verifier refuses it. The verifier's leeway doesn't count: a request is accepted for that much longer, but a token that
-    /// was accepted within the leeway has ended already. A token without `exp` doesn't end by time.
+    /// was accepted within the leeway has ended already: a browser's `EventSource` that reconnects with its old token gets streams
+    /// that end at once, and 401 after the leeway. A token without `exp` doesn't end by time.
     ///
     /// The time of a suspended machine counts. Its end is then noticed within 30 s.
     ///
