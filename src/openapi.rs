@@ -201,7 +201,7 @@ pub fn bearer_scheme() -> Value {
 /// ```
 #[must_use]
 pub fn requirements<S: RequiredScopes>(scheme: &str) -> Value {
-    S::alternatives(&|_| false).into_iter().map(|names| json!({ scheme: names })).collect()
+    S::alternatives().into_iter().map(|names| json!({ scheme: names })).collect()
 }
 
 /// Returns the [`requirements`] of a handler, whose first argument is a [`Scoped`].
