@@ -20,7 +20,7 @@ use tower_oauth::{AuthError, OAuthLayer, ResourceServer, Token, lifetime::TokenL
 
 use self::orders::{Orders, OrdersServer};
 
-tower_oauth::scopes! { pub(crate) OrdersWrite = "orders:write"; }
+tower_oauth::scopes! { pub(crate) OrdersRead = "orders:read"; pub(crate) OrdersWrite = "orders:write"; }
 
 pub(crate) struct Shop;
 
@@ -32,9 +32,9 @@ impl Orders for Shop {
         Ok(Response::new(format!("the orders of {}", subject.unwrap_or_default())))
     }
 
-    /// Requires a scope of its own.
+    /// Requires a scope of its own, beside that of the service, so that the challenge names both.
     async fn place(&self, request: Request<String>) -> Result<Response<String>, Status> {
-        let writer = LateRefusals::of(request.extensions()).require::<OrdersWrite>().map_err(status)?;
+        let writer = LateRefusals::of(request.extensions()).require::<(OrdersRead, OrdersWrite)>().map_err(status)?;
         Ok(Response::new(format!("placed for {}", writer.subject().unwrap_or_default())))
     }
 

@@ -37,6 +37,12 @@
 //! # }
 //! ```
 //!
+//! # Requirements around a requirement
+//!
+//! A challenge names the scopes of its own requirement only, and a client may ask for exactly these. So a handler that is behind a
+//! [`RequireScopesLayer`](super::require::RequireScopesLayer) or an extractor repeats their scopes: behind `orders:read` it requires
+//! `(OrdersRead, OrdersWrite)`. With `OrdersWrite` alone, the layer would refuse the client's next token.
+//!
 //! # When the head has left
 //!
 //! A server that sends the head of its response before the operation runs can't change it any more. The operation is refused all the

@@ -21,7 +21,7 @@ async fn the_example_serves_refuses_and_ends_its_stream_with_the_token() {
         ("health without a token: Ok(", &[]),
         ("List without a token: Err(", &["Unauthenticated", "An access token is required", "www-authenticate"]),
         ("List: Ok(\"the orders of ada\")", &[]),
-        ("Place: Err(", &["PermissionDenied", "does not grant the required scope", "orders:write"]),
+        ("Place: Err(", &["PermissionDenied", "does not grant the required scope", "orders:read orders:write"]),
         ("Watch: Ok(\"one\")", &[]),
         ("Watch: Ok(\"two\")", &[]),
         ("Watch: Err(", &["Unauthenticated", "The access token expired"]),

@@ -78,13 +78,18 @@ async fn a_method_requires_more_than_its_service() {
 #[tokio::test]
 async fn the_client_of_a_method_that_records_its_refusal_gets_the_challenge() {
     let shop = OrdersServer::new(example::Shop);
-    let address = serve!(Server::builder().layer(grpc_layer().late_refusals()).add_service(shop));
+    let readers = RequireScopesLayer::all(["orders:read"]).unwrap();
+    let protect = ServiceBuilder::new().layer(grpc_layer().late_refusals()).layer(readers);
+    let address = serve!(Server::builder().add_service(protect.named_layer(shop)));
     let refused = call(address, PLACE, Some(&valid_token().sign())).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
     assert_eq!(refused.message(), "The access token does not grant the required scope");
     let challenge = metadata(&refused, WWW_AUTHENTICATE.as_str()).unwrap();
-    assert!(challenge.contains("scope=\"orders:write\""), "{challenge}");
-    let writer = valid_token().scope("orders:write").sign();
+    let (_, scope) = challenge.split_once("scope=\"").unwrap();
+    let scope = scope.split('"').next().unwrap();
+    assert_eq!(scope, "orders:read orders:write");
+    // A client may ask for exactly these scopes, so the token must pass the service's requirement too.
+    let writer = valid_token().scope(scope).sign();
     assert_eq!(call(address, PLACE, Some(&writer)).await.unwrap(), "placed for ada");
     let without_late_refusals =
         serve!(Server::builder().layer(grpc_layer()).add_service(OrdersServer::new(example::Shop)));

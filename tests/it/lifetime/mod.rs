@@ -1,5 +1,6 @@
 //! `TokenLifetime`: when a token ends, how its verifier is asked again, and how it is renewed. The tests move the clock.
 
+mod program;
 mod recheck;
 mod renewal;
 mod requests;

@@ -20,7 +20,7 @@ use tower_oauth::layer::late_refusals::LateRefusals;
 
 use crate::{
     secrets::Log,
-    support::{Admin, layer_with, valid_token},
+    support::{Admin, issuer, layer_with, valid_token},
 };
 
 struct Tools;
@@ -41,8 +41,12 @@ fn app(config: StreamableHttpServerConfig) -> Router {
 }
 
 async fn post(app: &Router, session: Option<&str>, message: &Value) -> Response<Body> {
+    post_as(app, &valid_token().sign(), session, message).await
+}
+
+async fn post_as(app: &Router, token: &str, session: Option<&str>, message: &Value) -> Response<Body> {
     let request = Request::post("/mcp").header("host", "localhost").header("content-type", "application/json");
-    let request = request.header("authorization", format!("Bearer {}", valid_token().sign()));
+    let request = request.header("authorization", format!("Bearer {token}"));
     let mut request = request.header("accept", "application/json, text/event-stream");
     if let Some(session) = session {
         request = request.header("mcp-session-id", session).header("mcp-protocol-version", "2025-11-25");
@@ -59,19 +63,25 @@ async fn text(response: Response<Body>) -> String {
     String::from_utf8(body.unwrap().to_bytes().to_vec()).unwrap()
 }
 
+/// Opens a session with the usual token, and returns its id.
+async fn open_session(app: &Router) -> String {
+    let initialize = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"},
+    }});
+    let initialized = post(app, None, &initialize).await;
+    assert_eq!(initialized.status(), 200);
+    let session = initialized.headers()["mcp-session-id"].to_str().unwrap().to_owned();
+    let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+    assert_eq!(post(app, Some(&session), &ready).await.status(), 202);
+    session
+}
+
 #[tokio::test]
 async fn in_session_mode_the_head_leaves_first_so_the_tool_refuses_with_200_and_one_log_line() {
     let log = Log::default();
     let _guard = log.install();
     let app = app(StreamableHttpServerConfig::default());
-    let initialize = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
-        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"},
-    }});
-    let initialized = post(&app, None, &initialize).await;
-    assert_eq!(initialized.status(), 200);
-    let session = initialized.headers()["mcp-session-id"].to_str().unwrap().to_owned();
-    let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
-    assert_eq!(post(&app, Some(&session), &ready).await.status(), 202);
+    let session = open_session(&app).await;
     let called = post(&app, Some(&session), &wipe()).await;
     assert_eq!((called.status().as_u16(), called.headers().get("www-authenticate")), (200, None));
     let body = text(called).await;
@@ -91,4 +101,17 @@ async fn without_sessions_and_with_json_the_refusal_of_the_tool_is_the_response(
     assert!(response.status() == 403 && challenge.contains("scope=\"admin\""), "{challenge}");
     assert_eq!(text(response).await, "");
     assert!(!log.text().contains("after the head of the response had left"), "{}", log.text());
+}
+
+/// rmcp binds a session to no user. What a tool may do depends on the token of its own request.
+#[tokio::test]
+async fn another_users_token_passes_with_the_id_of_a_session_and_its_own_scopes_count() {
+    let app = app(StreamableHttpServerConfig::default());
+    let session = open_session(&app).await;
+    let bob = issuer().token("bob").scope("admin").sign();
+    let wiped = text(post_as(&app, &bob, Some(&session), &wipe()).await).await;
+    assert!(wiped.contains("wiped"), "the session of ada: {wiped}");
+    let refused = text(post(&app, Some(&session), &wipe()).await).await;
+    assert!(!refused.contains("wiped"), "the token of ada, after that of bob: {refused}");
+    assert_eq!(post_as(&app, "x", Some(&session), &wipe()).await.status(), 401, "the id authenticates nothing");
 }

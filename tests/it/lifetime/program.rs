@@ -1,0 +1,56 @@
+//! The WebSocket of the example program `streams`, as a process. `cargo test` builds it with the tests.
+
+use std::{env, process::Stdio};
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Command,
+    time::timeout,
+};
+use tokio_tungstenite::{
+    connect_async,
+    tungstenite::{Error, Message, client::IntoClientRequest as _},
+};
+
+use super::SECOND;
+use crate::support::not_run;
+
+#[tokio::test]
+async fn the_example_renews_and_closes_the_websocket_of_the_line_that_it_prints() {
+    let tests = env::current_exe().unwrap();
+    let program = tests.parent().and_then(|folder| folder.parent()).unwrap().join("examples/streams");
+    if !program.is_file() {
+        return not_run("the example streams", "`cargo build --all-features --example streams`");
+    }
+    let mut command = Command::new(program);
+    command.env("BIND", "127.0.0.1:0").stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut process = command.spawn().unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let line = loop {
+        let line = timeout(20 * SECOND, lines.next_line()).await.expect("it starts").unwrap().expect("it does not end");
+        if line.starts_with("new WebSocket(") {
+            break line;
+        }
+    };
+    let quoted: Vec<_> = line.split('\'').skip(1).step_by(2).collect();
+    let [url, protocol, token] = quoted[..] else { panic!("{line}") };
+    // What a browser sends for this line.
+    let open = async |token: &str| {
+        let mut request = url.into_client_request().unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", format!("{protocol}, {token}").parse().unwrap());
+        connect_async(request).await
+    };
+    let (mut socket, response) = open(token).await.unwrap();
+    assert_eq!(response.headers()["sec-websocket-protocol"], protocol);
+    for (message, answer) in [("no token", "The access token is malformed"), (token, "renewed")] {
+        socket.send(Message::text(message)).await.unwrap();
+        let text = timeout(10 * SECOND, socket.next()).await.unwrap().unwrap().unwrap();
+        assert_eq!(text.to_text().unwrap(), answer);
+    }
+    let end = timeout(20 * SECOND, socket.next()).await.expect("it ends with its token").unwrap().unwrap();
+    let Message::Close(Some(close)) = end else { panic!("{end:?}") };
+    assert_eq!((u16::from(close.code), close.reason.as_str()), (1008, "The access token expired"));
+    let Err(Error::Http(refused)) = open(token).await else { panic!("the token has expired") };
+    assert_eq!(refused.status(), 401);
+}
