@@ -18,13 +18,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{future::polled_again, refusal::unrendered_response, verified_token::verified_token};
-use crate::{
-    config_error::ConfigError,
-    error::AuthError,
-    scope::Scopes,
-    step_up::StepUp,
-    token::Token,
-};
+use crate::{config_error::ConfigError, error::AuthError, scope::Scopes, step_up::StepUp, token::Token};
 
 /// Lets requests pass whose token grants the scopes. Goes inside of [`OAuthLayer`](crate::OAuthLayer).
 ///

@@ -16,8 +16,8 @@ mod token_endpoint;
 
 use std::{
     fmt,
-    panic::Location,
     hash::{BuildHasher as _, RandomState},
+    panic::Location,
     sync::{LazyLock, Mutex},
     time::Duration,
 };
@@ -372,13 +372,13 @@ mod tests {
 
     #[test]
     fn reports_each_path_once_and_at_most_64_paths() {
-        let reported = ReportedPaths::default();
+        let reported = ReportedPlaces::default();
         for number in 0..1_000 {
             for repetition in 0..3 {
                 let new = reported.is_new(&format!("/{number}"));
                 assert_eq!(new, number < 64 && repetition == 0, "/{number}, repetition {repetition}");
             }
         }
-        assert_eq!(lock(&reported.paths).len(), 64);
+        assert_eq!(lock(&reported.places).len(), 64);
     }
 }
