@@ -104,7 +104,7 @@
 //!    extensions and calls the inner service.
 //! 5. An extractor (`extract/`) reads the token from the extensions and makes evidence: [`Token::require`] returns a
 //!    [`Scoped`], [`Token::require_role`] an [`InRole`]. If that fails, it returns an [`AuthError`].
-//!    Inside of another protocol, [`layer::late_refusals::LateRefusals`] records it, and its layer puts it in the place of the response.
+//!    Inside of another protocol, [`layer::late_refusals::LateRefusals`] records it, and the layer puts it in the place of the response.
 //! 6. The response passes `LayerState::finish_response` (`layer/refusal.rs`). It leaves the response of a handler as it is,
 //!    except for `Cache-Control: private` and `Vary` where they are needed.
 //! 7. Every refusal, also one of an extractor or handler, is rendered by `LayerState::refuse`: it gets the
