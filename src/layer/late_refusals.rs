@@ -41,7 +41,8 @@
 //!
 //! A server that sends the head of its response before the operation runs can't change it any more. The operation is refused all the
 //! same, and one log event and a metric say that the client didn't get the challenge (see
-//! [`guide::operations`](crate::guide::operations)).
+//! [`guide::operations`](crate::guide::operations)). A refusal that was recorded in time, but not sent because the service failed or the
+//! client left, is logged and counted like every other one.
 
 use std::{
     fmt, mem,
@@ -185,12 +186,24 @@ impl RefusalRecorder {
     /// Returns the recorded refusal. A later one comes too late.
     fn close(&self) -> Option<AuthError> {
         let mut state = lock(&self.0);
-        match mem::replace(&mut *state, RecorderState::HeadSent) {
-            RecorderState::Refused(error) => {
-                *state = RecorderState::Settled;
-                Some(error)
-            }
-            _ => None,
+        let (next, refused) = match mem::take(&mut *state) {
+            RecorderState::Refused(error) => (RecorderState::Settled, Some(error)),
+            RecorderState::Settled => (RecorderState::Settled, None),
+            RecorderState::Open | RecorderState::HeadSent => (RecorderState::HeadSent, None),
+        };
+        *state = next;
+        refused
+    }
+}
+
+/// The recorder of a request whose response was not returned yet. If that never happens, because the service failed or the client
+/// left, a recorded refusal is logged and counted when this is dropped.
+struct PendingRecorder(RefusalRecorder);
+
+impl Drop for PendingRecorder {
+    fn drop(&mut self) {
+        if let Some(error) = self.0.close() {
+            log::request_refused(&error);
         }
     }
 }
@@ -201,7 +214,8 @@ impl RefusalRecorder {
 /// A recorded refusal replaces the response of the inner service, whatever its status is. Of that response remain the headers
 /// that are not about its content, such as `Set-Cookie`, `Vary` and those of CORS. Removed are `Content-Type` and the other
 /// `Content-*` fields of RFC 9110 §8, `Content-Disposition`, `ETag`, `Last-Modified`, `Accept-Ranges`, `Content-Digest`,
-/// `Repr-Digest`, `Transfer-Encoding`, `Trailer`, the fields for caches (`Cache-Control`, `Expires`, `Age`), and the status of gRPC.
+/// `Repr-Digest`, `Transfer-Encoding`, `Trailer`, the fields for caches (`Cache-Control`, `Expires`, `Age`), the status of gRPC,
+/// `Location`, and those that change the protocol of the connection: `Connection`, `Upgrade`, `Sec-WebSocket-*`.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct LateRefusalsLayer;
@@ -257,6 +271,8 @@ where
         if let Some(recorder) = &recorder {
             extensions.insert(recorder.clone());
         }
+        // Made first, so that it is dropped also if the inner service panics.
+        let recorder = recorder.map(PendingRecorder);
         ResponseFuture { future: self.inner.call(request), recorder }
     }
 }
@@ -266,7 +282,7 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         future: F,
-        recorder: Option<RefusalRecorder>,
+        recorder: Option<PendingRecorder>,
     }
 }
 
@@ -279,9 +295,10 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = ready!(this.future.poll(cx))?;
-        let refused = this.recorder.take().and_then(|recorder| recorder.close());
-        Poll::Ready(Ok(match refused {
+        let result = ready!(this.future.poll(cx));
+        let recorder = this.recorder.take();
+        let response = result?;
+        Poll::Ready(Ok(match recorder.and_then(|recorder| recorder.0.close()) {
             Some(error) => replace(response, error),
             None => response,
         }))
@@ -303,11 +320,12 @@ fn replace<Body: Default>(response: Response<Body>, error: AuthError) -> Respons
     into_unrendered(response, error)
 }
 
-/// The headers that describe the replaced content, or say how long a cache may store it.
-const ABOUT_THE_CONTENT: [&str; 21] = [
+/// The headers that describe the replaced content, say how long a cache may store it, name another URL, or open another protocol.
+const ABOUT_THE_CONTENT: [&str; 27] = [
     "accept-ranges",
     "age",
     "cache-control",
+    "connection",
     "content-digest",
     "content-disposition",
     "content-encoding",
@@ -323,7 +341,12 @@ const ABOUT_THE_CONTENT: [&str; 21] = [
     "grpc-status",
     "grpc-status-details-bin",
     "last-modified",
+    "location",
     "repr-digest",
+    "sec-websocket-accept",
+    "sec-websocket-extensions",
+    "sec-websocket-protocol",
     "trailer",
     "transfer-encoding",
+    "upgrade",
 ];
