@@ -36,7 +36,8 @@ async fn socket(upgrade: WebSocketUpgrade, lifetime: TokenLifetime) -> Response 
             () = talk(&mut socket, &lifetime) => return,
         };
         let close = CloseFrame { code: close_code::POLICY, reason: end.description().into() };
-        drop(socket.send(Message::Close(Some(close))).await);
+        // A client that doesn't read must not hold the socket.
+        drop(time::timeout(Duration::from_secs(1), socket.send(Message::Close(Some(close)))).await);
     })
 }
 

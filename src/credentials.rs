@@ -11,7 +11,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts, uri::PathAndQuery};
 
 use crate::{
     cross_site::CookieOrigins,
@@ -254,6 +254,17 @@ impl<'r> FoundCredentials<'r> {
         }
         Ok(())
     }
+}
+
+/// Returns the URL of a request without `access_token` in its query.
+pub(crate) fn without_query_token(uri: &Uri) -> Uri {
+    let Some(query) = uri.query() else { return uri.clone() };
+    let is_token = |pair: &str| form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| name == "access_token");
+    let kept: Vec<&str> = query.split('&').filter(|pair| !is_token(pair)).collect();
+    let target = if kept.is_empty() { uri.path().to_owned() } else { format!("{}?{}", uri.path(), kept.join("&")) };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = PathAndQuery::try_from(target).ok();
+    Uri::from_parts(parts).unwrap_or_default()
 }
 
 /// Returns the error for an `Authorization` header of another scheme. An unknown scheme is not shown: it may be a token.

@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
-    late_refusals::RefusalRecorder,
+    late_refusals::PendingRecorder,
     oauth_layer::{LayerState, ResponseMarks},
     render::RenderBody,
 };
@@ -39,7 +39,7 @@ pin_project! {
         S: Service<Request<B>>,
     {
         /// The inner service has the request.
-        Serving { #[pin] future: S::Future, recorder: Option<RefusalRecorder> },
+        Serving { #[pin] future: S::Future, recorder: Option<PendingRecorder> },
         /// The request and the ready service wait for the verdict. Boxed, so that requests that don't wait are small.
         Waiting { held: Box<(VerdictFuture, Option<(Request<B>, S)>)> },
         /// The inner service isn't called.
@@ -55,7 +55,7 @@ where
 {
     pub(super) fn serving(
         future: S::Future,
-        recorder: Option<RefusalRecorder>,
+        recorder: Option<PendingRecorder>,
         state: LayerState<R>,
         marks: ResponseMarks,
     ) -> Self {

@@ -47,7 +47,8 @@
 //!
 //! A server that sends the head of its response before the operation runs can't change it any more. The operation is refused all the
 //! same, and one log event and a metric say that the client didn't get the challenge (see
-//! [`guide::operations`](crate::guide::operations)).
+//! [`guide::operations`](crate::guide::operations)). A refusal that was recorded in time, but not sent because the service failed or the
+//! client left, is logged and counted like every other one.
 
 use std::{
     fmt, mem,
@@ -167,7 +168,7 @@ impl fmt::Debug for LateRefusals {
 
 /// In a request's extensions: where a refusal is recorded until the head of the response comes back.
 #[derive(Clone, Default)]
-pub(crate) struct RefusalRecorder(Arc<Mutex<RecorderState>>);
+struct RefusalRecorder(Arc<Mutex<RecorderState>>);
 
 #[derive(Default)]
 enum RecorderState {
@@ -196,14 +197,40 @@ impl RefusalRecorder {
     }
 
     /// Returns the recorded refusal. A later one comes too late.
-    pub(super) fn close(&self) -> Option<AuthError> {
+    fn close(&self) -> Option<AuthError> {
         let mut state = lock(&self.0);
-        match mem::replace(&mut *state, RecorderState::HeadSent) {
-            RecorderState::Refused(error) => {
-                *state = RecorderState::Settled;
-                Some(error)
-            }
-            _ => None,
+        let (next, refused) = match mem::take(&mut *state) {
+            RecorderState::Refused(error) => (RecorderState::Settled, Some(error)),
+            RecorderState::Settled => (RecorderState::Settled, None),
+            RecorderState::Open | RecorderState::HeadSent => (RecorderState::HeadSent, None),
+        };
+        *state = next;
+        refused
+    }
+}
+
+/// The recorder of a request whose response was not returned yet. If that never happens, because the service failed or the client
+/// left, a recorded refusal is logged and counted when this is dropped.
+pub(crate) struct PendingRecorder(RefusalRecorder);
+
+impl PendingRecorder {
+    /// Puts a recorder into a request's extensions.
+    pub(super) fn insert_into(extensions: &mut Extensions) -> Self {
+        let recorder = RefusalRecorder::default();
+        extensions.insert(recorder.clone());
+        Self(recorder)
+    }
+
+    /// Returns the recorded refusal. A later one comes too late.
+    pub(super) fn close(&self) -> Option<AuthError> {
+        self.0.close()
+    }
+}
+
+impl Drop for PendingRecorder {
+    fn drop(&mut self) {
+        if let Some(error) = self.close() {
+            log::request_refused(&error);
         }
     }
 }
@@ -215,11 +242,12 @@ pub(super) fn remove_content_headers(headers: &mut HeaderMap) {
     }
 }
 
-/// The headers that describe the replaced content, or say how long a cache may store it.
-const ABOUT_THE_CONTENT: [&str; 21] = [
+/// The headers that describe the replaced content, say how long a cache may store it, name another URL, or open another protocol.
+const ABOUT_THE_CONTENT: [&str; 27] = [
     "accept-ranges",
     "age",
     "cache-control",
+    "connection",
     "content-digest",
     "content-disposition",
     "content-encoding",
@@ -235,7 +263,12 @@ const ABOUT_THE_CONTENT: [&str; 21] = [
     "grpc-status",
     "grpc-status-details-bin",
     "last-modified",
+    "location",
     "repr-digest",
+    "sec-websocket-accept",
+    "sec-websocket-extensions",
+    "sec-websocket-protocol",
     "trailer",
     "transfer-encoding",
+    "upgrade",
 ];

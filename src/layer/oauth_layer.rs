@@ -20,7 +20,7 @@ use super::{
 use crate::{
     credentials::BearerMethod,
     error::AuthError,
-    layer::{form_body::FormBodyLayer, late_refusals::RefusalRecorder},
+    layer::{form_body::FormBodyLayer, late_refusals::PendingRecorder},
     lifetime::TokenLifetime,
     log,
     server::{Anonymous, ResourceServer},
@@ -164,7 +164,8 @@ impl<R> OAuthLayer<R> {
     /// A recorded refusal replaces the response, whatever its status is. Of that response remain the headers that are not about
     /// its content, such as `Set-Cookie`, `Vary` and those of CORS. Removed are `Content-Type` and the other `Content-*` fields of
     /// RFC 9110 §8, `Content-Disposition`, `ETag`, `Last-Modified`, `Accept-Ranges`, `Content-Digest`, `Repr-Digest`,
-    /// `Transfer-Encoding`, `Trailer`, the fields for caches (`Cache-Control`, `Expires`, `Age`), and the status of gRPC.
+    /// `Transfer-Encoding`, `Trailer`, the fields for caches (`Cache-Control`, `Expires`, `Age`), the status of gRPC, `Location`, and
+    /// those that change the protocol of the connection: `Connection`, `Upgrade`, `Sec-WebSocket-*`.
     ///
     /// ```
     /// # tower_oauth::scopes! { pub Admin = "admin"; }
@@ -247,7 +248,7 @@ impl<R> LayerState<R> {
         &self,
         mut request: Request<B>,
         verdict: Result<Token, AuthError>,
-    ) -> Result<(Request<B>, Option<RefusalRecorder>), AuthError> {
+    ) -> Result<(Request<B>, Option<PendingRecorder>), AuthError> {
         match self.server.accept(verdict) {
             Ok(token) => {
                 log::request_accepted();
@@ -268,10 +269,7 @@ impl<R> LayerState<R> {
             }
             Err(error) => return Err(error),
         }
-        let recorder = self.late_refusals.then(RefusalRecorder::default);
-        if let Some(recorder) = &recorder {
-            request.extensions_mut().insert(recorder.clone());
-        }
+        let recorder = self.late_refusals.then(|| PendingRecorder::insert_into(request.extensions_mut()));
         Ok((request, recorder))
     }
 

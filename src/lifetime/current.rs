@@ -5,6 +5,7 @@
 use std::{mem, sync::Arc, time::Duration};
 
 use http::request::Parts;
+use serde_json::{Map, Value};
 use tokio::{runtime::Handle, sync::watch};
 use zeroize::Zeroizing;
 
@@ -207,9 +208,16 @@ fn identity(token: &Token) -> [Option<&str>; 3] {
     [token.issuer(), token.subject(), token.client_id()]
 }
 
+/// True if both tokens have the same claims in which providers name the client. For verifiers that don't read them.
+fn same_client_claims(old: &Token, new: &Token) -> bool {
+    let claims = |token: &Token| token.claims::<Map<String, Value>>().ok();
+    let (Some(old), Some(new)) = (claims(old), claims(new)) else { return false };
+    CLIENT_CLAIMS.iter().all(|name| old.get(*name) == new.get(*name))
+}
+
 /// Checks that `new` was issued to the same subject and client as `old`, and grants its scopes.
 fn check_successor(old: &Token, new: &Token) -> Result<(), AuthError> {
-    if identity(old) != identity(new) {
+    if identity(old) != identity(new) || (old.client_id().is_none() && !same_client_claims(old, new)) {
         return Err(Reason::OtherIdentity.into());
     }
     let scopes = old.scopes();
@@ -220,5 +228,6 @@ fn check_successor(old: &Token, new: &Token) -> Result<(), AuthError> {
     Err(legal.map_or_else(|_| Reason::Scope.into(), AuthError::insufficient_scope))
 }
 
+const CLIENT_CLAIMS: [&str; 4] = ["azp", "appid", "cid", "clientId"];
 /// The longest sleep, so that the time of a suspended machine is noticed.
 const MAX_SLEEP: Duration = Duration::from_secs(30);

@@ -20,6 +20,7 @@
 //!     routing::{any, get},
 //! };
 //! use futures_util::{StreamExt as _, stream};
+//! use tokio::time::timeout;
 //! use tower_oauth::{OAuthLayer, ResourceServer, lifetime::TokenLifetime};
 //!
 //! /// Server-sent events until the token ends. Its issuer is asked again each minute.
@@ -36,7 +37,8 @@
 //!             () = talk(&mut socket, &lifetime) => return,
 //!         };
 //!         let close = CloseFrame { code: close_code::POLICY, reason: end.description().into() };
-//!         drop(socket.send(Message::Close(Some(close))).await);
+//!         // A client that doesn't read must not hold the socket.
+//!         drop(timeout(Duration::from_secs(1), socket.send(Message::Close(Some(close)))).await);
 //!     })
 //! }
 //!
@@ -56,7 +58,8 @@
 //! ```
 //!
 //! Let the future [`ended`](TokenLifetime::ended) compete with the whole conversation, as above, not with each message: a
-//! client that doesn't read its messages then can't hold the socket.
+//! client that doesn't read its messages can't delay the end then. Limit the time for the close frame too, as above: without a
+//! limit such a client holds the socket.
 //!
 //! What is *not* done: a stream that nothing compares with its lifetime doesn't end.
 
@@ -88,7 +91,9 @@ use crate::{
 /// It is an extractor for axum. [`of`](Self::of) returns it without axum, such as from the extensions of a tonic request.
 ///
 /// It contains the token, which `Debug` doesn't show and which is overwritten with zeros when the last clone is dropped; and
-/// the head of the request, without the headers that the server reads credentials from, for verifiers that read it.
+/// the head of the request, for verifiers that read it, without the headers that the server reads credentials from and without
+/// tokens in subprotocols and in the query. The extensions of the request are copied as they are, so a URL that the application has
+/// put there, such as axum's `OriginalUri`, still has the token of a query.
 #[derive(Clone)]
 pub struct TokenLifetime {
     state: Arc<LifetimeState>,
@@ -177,7 +182,8 @@ impl TokenLifetime {
     ///
     /// # Errors
     /// The new token is refused by the verifier, could not be checked, has another `iss`, `sub` or `client_id` (reason
-    /// `other_identity`), or lacks a scope. Then nothing changes.
+    /// `other_identity`), or lacks a scope. If the verifier finds no client in the token, `azp`, `appid`, `cid` and `clientId` are compared
+    /// instead. Then nothing changes.
     pub async fn renew(&self, token: &str) -> Result<(), AuthError> {
         let renewed = self.state.renew(token).await;
         renewed.inspect_err(|error| log::lifetime_refused("renewal", error))
@@ -197,10 +203,7 @@ impl TokenLifetime {
         token: &Token,
     ) -> Option<Self> {
         let credentials = server.read_credentials(parts, form).ok()?;
-        let mut head = parts.clone();
-        for name in server.credential_headers() {
-            head.headers.remove(name);
-        }
+        let mut head = server.head_without_credentials(parts);
         head.extensions.remove::<FormTokens>();
         // That of a layer further out.
         head.extensions.remove::<Self>();

@@ -11,7 +11,7 @@ use super::ResourceServerBuilder;
 use crate::{
     challenge::{Challenge, ChallengeParameters},
     clock::{Clock, SystemClock},
-    credentials::{AcceptedMethods, BearerMethod, Credentials, FormTokens},
+    credentials::{AcceptedMethods, BearerMethod, Credentials, FormTokens, without_query_token},
     error::AuthError,
     fetch::FetchError,
     metadata::ResourceMetadata,
@@ -300,6 +300,19 @@ impl ResourceServer {
             Some(offered) => request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, offered),
             None => request.headers_mut().remove(header::SEC_WEBSOCKET_PROTOCOL),
         };
+    }
+
+    /// Returns a copy of the head without the tokens that this server reads.
+    pub(crate) fn head_without_credentials(&self, parts: &Parts) -> Parts {
+        let mut request = Request::from_parts(parts.clone(), ());
+        self.remove_websocket_tokens(&mut request);
+        for name in self.credential_headers() {
+            request.headers_mut().remove(name);
+        }
+        if self.inner.accepted.query {
+            *request.uri_mut() = without_query_token(request.uri());
+        }
+        request.into_parts().0
     }
 
     pub(crate) fn has_grpc_status(&self) -> bool {

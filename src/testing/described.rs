@@ -39,6 +39,9 @@ pub enum DriftKind {
     OtherScopesInChallenge,
     /// A token with all scopes of a documented alternative is refused as invalid. The test may issue it for another API.
     TokenNotAccepted,
+    /// Each token with all scopes of a documented alternative is refused for another reason than its scopes, such as a role or a
+    /// step-up, and no challenge names a scope. So nothing shows which scopes the API requires.
+    ScopesNotCompared,
     /// The document has no operation, so nothing was compared.
     NoOperation,
 }
@@ -48,7 +51,7 @@ pub enum DriftKind {
 /// For each operation it sends a request without a token, with a token without scopes, and with tokens of the documented
 /// scopes: each alternative as a whole, and each with one scope left out. `document` is the document of any library that
 /// serializes it as JSON, or a [`serde_json::Value`]. `token` gets scopes separated by spaces and returns a token with them that
-/// the API accepts.
+/// the API accepts, which also has what other checks require, such as a role or a recent authentication.
 ///
 /// `app` is an axum router, or another service for requests with a `String` as body.
 ///
@@ -233,13 +236,29 @@ impl Comparison<'_> {
         if alternatives.is_empty() || !self.drifts.is_empty() {
             return;
         }
+        let mut refusals = Vec::new();
         for alternative in alternatives {
             let outcome = client.send(Some(alternative)).await;
             self.compare_sufficient(alternative, &outcome);
+            refusals.extend(outcome.refused_otherwise().then_some((alternative, outcome)));
         }
-        if alternatives.iter().any(BTreeSet::is_empty) {
-            return;
+        if !alternatives.iter().any(BTreeSet::is_empty) {
+            self.compare_scopes(client).await;
         }
+        if let [(alternative, outcome), ..] = &refusals[..]
+            && refusals.len() == alternatives.len()
+        {
+            self.compare_refusal(alternative, outcome);
+        }
+    }
+
+    /// Compares the responses to tokens that lack documented scopes.
+    async fn compare_scopes<S, R, T>(&mut self, mut client: OperationClient<'_, S, T>)
+    where
+        S: Service<Request<String>, Response = Response<R>, Error: fmt::Debug>,
+        T: Fn(&str) -> String,
+    {
+        let alternatives = &self.operation.security.alternatives;
         let bare = client.send(Some(&Names::new())).await;
         if !self.refuses(&bare) {
             let text =
@@ -293,6 +312,19 @@ impl Comparison<'_> {
             );
             self.add(DriftKind::TokenNotAccepted, text);
         }
+    }
+
+    /// Reports an operation that refuses every token before it checks scopes, unless another difference explains it.
+    fn compare_refusal(&mut self, alternative: &Names, outcome: &Outcome) {
+        if !self.named.is_empty() || !self.drifts.is_empty() {
+            return;
+        }
+        let (status, error) = (outcome.status, outcome.error.as_deref().unwrap_or_default());
+        let text = format!(
+            "a token with {} got {status} with the error `{error}`, so no scope was compared; let the test issue tokens that pass the other checks",
+            quoted(alternative)
+        );
+        self.add(DriftKind::ScopesNotCompared, text);
     }
 
     /// True if the token was refused. Keeps the scopes of the challenge.

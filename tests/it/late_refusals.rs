@@ -221,9 +221,10 @@ fn evidence_of_a_user_or_a_client_can_be_made_of_a_token() {
 #[tokio::test]
 async fn of_the_replaced_response_only_headers_remain_that_are_not_about_its_content() {
     const KEPT: [&str; 5] = ["access-control-allow-origin", "mcp-session-id", "set-cookie", "vary", "x-request-id"];
-    const REMOVED: [&str; 16] = [
+    const REMOVED: [&str; 22] = [
         "accept-ranges",
         "age",
+        "connection",
         "content-digest",
         "content-disposition",
         "content-encoding",
@@ -236,8 +237,13 @@ async fn of_the_replaced_response_only_headers_remain_that_are_not_about_its_con
         "expires",
         "grpc-status",
         "last-modified",
+        "location",
         "repr-digest",
+        "sec-websocket-accept",
+        "sec-websocket-extensions",
+        "sec-websocket-protocol",
         "trailer",
+        "upgrade",
     ];
     async fn handler(extensions: Extensions) -> Response {
         let _ = LateRefusals::of(&extensions).require::<Admin>();

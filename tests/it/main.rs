@@ -80,6 +80,7 @@ mod systems;
 #[cfg(feature = "token-endpoint")]
 mod token_endpoint;
 mod token_headers;
+mod unsent_refusals;
 mod weak_points;
 mod websocket;
 mod wycheproof;

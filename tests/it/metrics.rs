@@ -1,5 +1,6 @@
 //! The values that the crate reports through the `metrics` facade. They contain no secrets.
 
+use futures_util::FutureExt as _;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tower_oauth::{
     AuthError, IntrospectionVerifier, JwtVerifier, OAuthLayer, Token, keys::Algorithm,
@@ -108,6 +109,28 @@ fn a_refusal_after_the_head_of_the_response_is_counted_apart() {
         "tower_oauth_accepted_total{} = 1",
         "tower_oauth_refused_too_late_total{kind=insufficient_scope,reason=scope} = 1",
     ];
+    assert_eq!(lines(&snapshotter), expected);
+}
+
+#[test]
+fn a_recorded_refusal_that_is_not_sent_is_counted() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    metrics::with_local_recorder(&recorder, || {
+        runtime.block_on(async {
+            let handler = async |extensions: http::Extensions| {
+                LateRefusals::of(&extensions).require::<Admin>().unwrap_err();
+                std::future::pending::<()>().await;
+            };
+            let app = axum::Router::new().route("/", axum::routing::get(handler));
+            let (app, token) = (app.layer(layer_with(|server| server).late_refusals()), valid_token().sign());
+            // The client leaves before the response.
+            assert!(get_with_token(&app, "/", &token).now_or_never().is_none());
+        });
+    });
+    let expected =
+        ["tower_oauth_accepted_total{} = 1", "tower_oauth_refused_total{kind=insufficient_scope,reason=scope} = 1"];
     assert_eq!(lines(&snapshotter), expected);
 }
 

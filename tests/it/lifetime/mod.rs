@@ -104,6 +104,7 @@ pub(super) fn reason_of(ended: &Ended) -> &'static str {
 pub(super) struct Asked {
     pub(super) token: String,
     pub(super) method: BearerMethod,
+    pub(super) uri: http::Uri,
     pub(super) headers: http::HeaderMap,
 }
 
@@ -143,6 +144,7 @@ impl Chosen {
             let asked = Asked {
                 token: presented.token().to_owned(),
                 method: presented.bearer_method(),
+                uri: presented.parts().uri.clone(),
                 headers: presented.parts().headers.clone(),
             };
             this.asked.send_modify(|all| all.push(asked));

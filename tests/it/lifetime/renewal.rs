@@ -100,6 +100,27 @@ async fn a_token_of_another_user_client_or_issuer_changes_nothing() {
 }
 
 #[tokio::test]
+async fn without_client_id_the_claims_for_the_client_are_compared() {
+    for name in ["azp", "appid", "cid", "clientId"] {
+        let of_client = |client: &str| json!({"iss": "https://auth.test", "sub": "ada", name: client});
+        let (clock, chosen) = (clock(), Chosen::new(of_client("web")));
+        let lifetime = lifetime(server(chosen.verifier(), &clock), "a").await;
+        for other in [of_client("app"), json!({"iss": "https://auth.test", "sub": "ada"})] {
+            chosen.choose(Ok(other));
+            assert_eq!(lifetime.renew("b").await.unwrap_err().reason(), "other_identity", "{name}");
+        }
+        chosen.choose(Ok(of_client("web")));
+        lifetime.renew("c").await.unwrap();
+    }
+    // With `client_id` only that counts: `azp` may be another party.
+    let with_both = |azp: &str| json!({"sub": "ada", "client_id": "web", "azp": azp});
+    let chosen = Chosen::new(with_both("one"));
+    let lifetime = lifetime(server(chosen.verifier(), &clock()), "a").await;
+    chosen.choose(Ok(with_both("two")));
+    lifetime.renew("b").await.unwrap();
+}
+
+#[tokio::test]
 async fn a_refused_renewal_says_which_scopes_the_token_needs() {
     let clock = clock();
     let lifetime = lifetime(jwt_server(&clock), &expires_after(60 * SECOND)).await;

@@ -124,6 +124,39 @@ async fn tokens_of_every_bearer_method_are_checked_again_in_the_same_way() {
 }
 
 #[tokio::test]
+async fn a_verifier_that_is_asked_again_sees_no_token_in_subprotocols_and_query() {
+    let handshake = |lines: &[&str]| {
+        let head = Request::get("/socket?access=1").header("upgrade", "websocket").header("connection", "upgrade");
+        lines.iter().fold(head, |head, line| head.header("sec-websocket-protocol", *line))
+    };
+    let protocol = BearerMethod::WebSocketProtocol;
+    for (head, method, uri, offered) in [
+        (handshake(&["chat, bearer, secret"]), protocol, "/socket?access=1", &["chat, bearer"][..]),
+        (handshake(&["bearer", "secret", "chat"]), protocol, "/socket?access=1", &["bearer, chat"]),
+        (handshake(&["bearer.c2VjcmV0"]), protocol, "/socket?access=1", &[]),
+        // No handshake: the header has no meaning.
+        (Request::get("/?access_token=secret"), BearerMethod::Query, "/", &[]),
+        (Request::get("/a?b=%20c&access_token=secret&&d"), BearerMethod::Query, "/a?b=%20c&&d", &[]),
+        (Request::get("/?access%5Ftoken=se%63ret&access_tokens=x"), BearerMethod::Query, "/?access_tokens=x", &[]),
+        (Request::get("https://api.test/a?access_token=secret"), BearerMethod::Query, "https://api.test/a", &[]),
+        (Request::get("/?b=c").header("authorization", "Bearer secret"), BearerMethod::Authorization, "/?b=c", &[]),
+    ] {
+        let (clock, chosen) = (clock(), Chosen::ada());
+        let server = ResourceServer::builder(chosen.verifier()).clock(clock.clone()).danger_accept_query();
+        let server = server.accept_websocket_protocol("bearer").build().unwrap();
+        let lifetime = request(server, head.body(String::new()).unwrap()).await.unwrap().recheck_every(SECOND);
+        chosen.choose(Err(AuthError::invalid_token()));
+        clock.advance(SECOND);
+        lifetime.ended().await;
+        let [_, again] = &chosen.asked()[..] else { panic!("asked twice") };
+        assert_eq!((again.method, &*again.token, again.uri.to_string()), (method, "secret", uri.to_owned()));
+        assert_eq!(again.headers.get_all("sec-websocket-protocol").iter().collect::<Vec<_>>(), offered, "{uri}");
+        let seen = format!("{:?} {:?}", again.uri, again.headers);
+        assert!(!seen.contains("secret") && !seen.contains("c2VjcmV0"), "{seen}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_from_a_form_has_a_lifetime() {
     let form = |app: &Router| {
         let request = Request::post("/").header("content-type", "application/x-www-form-urlencoded");

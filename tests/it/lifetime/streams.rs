@@ -25,7 +25,10 @@ use tokio_tungstenite::{
     connect_async,
     tungstenite::{Message, client::IntoClientRequest as _},
 };
-use tower_oauth::{AuthError, OAuthLayer, ResourceServer, lifetime::TokenLifetime};
+use tower_oauth::{
+    AuthError, OAuthLayer, ResourceServer,
+    lifetime::{Ended, TokenLifetime},
+};
 
 use super::{Chosen, NOW, SECOND, clock, expires_after, jwt_server, server};
 use crate::support::{API, issuer, serve, valid_token};
@@ -44,9 +47,14 @@ async fn socket(upgrade: WebSocketUpgrade, lifetime: TokenLifetime) -> Response 
             end = lifetime.ended() => end,
             () = renew_with_each_message(&mut socket, &lifetime) => return,
         };
-        let close = CloseFrame { code: close_code::POLICY, reason: end.description().into() };
-        drop(socket.send(ServerMessage::Close(Some(close))).await);
+        close(socket, &end).await;
     })
+}
+
+/// Ends a WebSocket as the docs and `examples/streams.rs` do.
+async fn close(mut socket: WebSocket, end: &Ended) {
+    let close = CloseFrame { code: close_code::POLICY, reason: end.description().into() };
+    drop(timeout(SECOND, socket.send(ServerMessage::Close(Some(close)))).await);
 }
 
 async fn renew_with_each_message(socket: &mut WebSocket, lifetime: &TokenLifetime) {
@@ -209,18 +217,20 @@ async fn streams_end_when_the_verifier_refuses_the_token() {
 }
 
 #[tokio::test]
-async fn a_client_that_reads_nothing_cannot_hold_the_conversation() {
+async fn a_client_that_reads_nothing_cannot_hold_the_socket() {
     /// Writes without end.
-    async fn flood(mut socket: WebSocket) {
+    async fn flood(socket: &mut WebSocket) {
         while socket.send(ServerMessage::Binary(vec![0; 65_536].into())).await.is_ok() {}
     }
     let (clock, (ended, mut has_ended)) = (clock(), tokio::sync::mpsc::channel(1));
     let handler = move |upgrade: WebSocketUpgrade, lifetime: TokenLifetime| async move {
-        upgrade.on_upgrade(async move |socket| {
-            tokio::select! {
-                _ = lifetime.ended() => ended.send(()).await.unwrap(),
-                () = flood(socket) => {}
-            }
+        upgrade.on_upgrade(async move |mut socket| {
+            let end = tokio::select! {
+                end = lifetime.ended() => end,
+                () = flood(&mut socket) => panic!("the client is still connected"),
+            };
+            close(socket, &end).await;
+            ended.send(()).await.unwrap();
         })
     };
     let routes = Router::new().route("/socket", any(handler));
@@ -229,6 +239,8 @@ async fn a_client_that_reads_nothing_cannot_hold_the_conversation() {
     let bearer = format!("Bearer {}", expires_after(60 * SECOND));
     request.headers_mut().insert("authorization", bearer.parse().unwrap());
     let (_unread, _) = connect_async(request).await.unwrap();
+    // Until the server has filled all buffers: then each further frame waits for the client.
+    tokio::time::sleep(SECOND).await;
     clock.advance(60 * SECOND);
     timeout(10 * SECOND, has_ended.recv()).await.unwrap().unwrap();
 }

@@ -1,6 +1,9 @@
 //! `described` finds each kind of difference between a document and the API, and reports nothing else.
 
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use axum::{
     Router,
@@ -11,14 +14,19 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tower::Layer as _;
 use tower_oauth::{
-    AnyOf, AuthError, OAuthLayer, Scoped, Token,
-    layer::require::RequireScopesLayer,
+    AnyOf, AuthError, InRole, OAuthLayer, Scoped, Token,
+    layer::require::{RequireScopesLayer, RequireStepUpLayer},
     openapi::requirements,
     scope::{ScopeHierarchy, Scopes},
+    step_up::StepUp,
     testing::{Drift, DriftKind, Drifts, described},
 };
 
 use crate::support::{API, Admin, OrdersRead, OrdersWrite, issuer, layer_with};
+
+tower_oauth::roles! {
+    Auditor = "auditor";
+}
 
 type Nested = (OrdersRead, AnyOf<(OrdersWrite, Admin)>);
 
@@ -171,6 +179,34 @@ async fn a_token_for_another_api_is_reported_and_not_taken_for_a_missing_scope()
     let drifts = described(&document(&requires(&[&["orders:read"]])), app, foreign).await.unwrap_err();
     let found: Vec<_> = drifts.iter().map(Drift::kind).collect();
     assert_eq!(found, [DriftKind::TokenNotAccepted], "{drifts}");
+}
+
+#[tokio::test]
+async fn reports_an_operation_that_refuses_every_token_before_its_scopes() {
+    let recent = || RequireStepUpLayer::new(StepUp::builder().max_age(Duration::from_secs(60)).build().unwrap());
+    let stepped_up = || requiring::<OrdersRead>().layer(recent());
+    let drifts = compared(&requires(&[&["orders:read"]]), stepped_up()).await.unwrap_err();
+    let drift = drifts.iter().next().unwrap();
+    assert_eq!((drifts.iter().count(), drift.kind()), (1, DriftKind::ScopesNotCompared), "{drifts}");
+    assert!(
+        drift.to_string().contains("`orders:read` got 401 Unauthorized with the error `insufficient_user_auth"),
+        "{drift}"
+    );
+    // Also if the document requires any token, or other scopes than the API.
+    for security in [requires(&[&[]]), requires(&[&["admin"], &["orders:read", "orders:write"]])] {
+        assert_eq!(kinds(&security, stepped_up()).await, [DriftKind::ScopesNotCompared], "{security}");
+    }
+    let role = Router::new().route("/", get(|_: InRole<Auditor>, _: Scoped<OrdersRead>| async { "" }));
+    assert_eq!(kinds(&requires(&[&["orders:read"]]), role).await, [DriftKind::ScopesNotCompared]);
+    // Tokens that pass the other check.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let fresh = |scopes: &str| issuer().token("ada").scope(scopes).claim("auth_time", now).sign();
+    described(&document(&requires(&[&["orders:read"]])), protected(stepped_up()), fresh).await.unwrap();
+    let drifts = described(&document(&requires(&[&["admin"]])), protected(stepped_up()), fresh).await.unwrap_err();
+    assert_eq!(drifts.iter().next().unwrap().kind(), DriftKind::ScopeNotDocumented);
+    // Scopes are checked first: the challenges show them.
+    let after = Router::new().route("/", get(|_: Scoped<OrdersRead>, _: InRole<Auditor>| async { "" }));
+    assert_eq!(kinds(&requires(&[&["orders:read"]]), after).await, []);
 }
 
 #[tokio::test]
