@@ -43,7 +43,7 @@ async fn the_example_renews_and_closes_the_websocket_of_the_line_that_it_prints(
     };
     let (mut socket, response) = open(token).await.unwrap();
     assert_eq!(response.headers()["sec-websocket-protocol"], protocol);
-    for (message, answer) in [("no token", "The access token is malformed"), (token, "renewed")] {
+    for (message, answer) in [("no token", "The credentials are malformed"), (token, "renewed")] {
         socket.send(Message::text(message)).await.unwrap();
         let text = timeout(10 * SECOND, socket.next()).await.unwrap().unwrap().unwrap();
         assert_eq!(text.to_text().unwrap(), answer);
