@@ -28,8 +28,8 @@ pub(crate) struct Shop;
 impl Orders for Shop {
     /// Requires what the service requires.
     async fn list(&self, request: Request<String>) -> Result<Response<String>, Status> {
-        let subject = request.extensions().get::<Token>().and_then(Token::subject);
-        Ok(Response::new(format!("the orders of {}", subject.unwrap_or_default())))
+        let token = Token::of(request.extensions()).map_err(status)?;
+        Ok(Response::new(format!("the orders of {}", token.subject().unwrap_or_default())))
     }
 
     /// Requires a scope of its own, beside that of the service, so that the challenge names both.

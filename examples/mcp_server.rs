@@ -15,7 +15,7 @@ use tower_oauth::{
     verify::JwtVerifierBuilder,
 };
 
-use crate::mcp_settings::{McpSettings, hosts};
+use crate::mcp_settings::McpSettings;
 
 #[path = "support/log.rs"]
 mod log;
@@ -68,7 +68,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let verifier = JwtVerifier::builder(issuer, resource.identifier());
     let verifier = resource.identifiers().skip(1).fold(verifier, JwtVerifierBuilder::audience).build()?;
     let config = StreamableHttpServerConfig::default()
-        .with_allowed_hosts(hosts(&resource))
+        .with_allowed_hosts(resource.hosts())
         .with_legacy_session_mode(false) // Both let the tool run before the head of the response leaves,
         .with_json_response(true); // so that its refusal can be the response.
     let mcp = StreamableHttpService::new(|| Ok(Tools), Arc::<NeverSessionManager>::default(), config);

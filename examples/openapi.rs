@@ -14,16 +14,9 @@ use std::error::Error;
 use axum::{Json, Router, extract::Path, routing::get};
 use serde_json::Value;
 use tokio::{net::TcpListener, signal};
-use tower_oauth::{
-    AnyOf, OAuthLayer, Scoped,
-    openapi::{ScopedHandler, oauth2_scheme, requirements_of},
-    testing::MockIssuer,
-};
-use utoipa::openapi::{Info, OpenApi, Paths, SecurityRequirement};
-use utoipa_axum::{
-    router::{OpenApiRouter, UtoipaMethodRouter},
-    routes,
-};
+use tower_oauth::{AnyOf, OAuthLayer, Scoped, openapi, testing::MockIssuer};
+use utoipa::openapi::{Info, OpenApi, PathItem, Paths, SecurityRequirement};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 tower_oauth::scopes! {
     /// Read any order.
@@ -34,6 +27,7 @@ tower_oauth::scopes! {
     pub Admin = "admin";
 }
 
+const ISSUER: &str = "https://auth.example.com";
 const SCHEME: &str = "oauth2";
 
 #[utoipa::path(get, path = "/orders/{id}", params(("id" = u64, Path, description = "The order's number")))]
@@ -46,23 +40,26 @@ async fn cancel(_: Scoped<(OrdersRead, AnyOf<(OrdersWrite, Admin)>)>, Path(id): 
     format!("order {id} is cancelled\n")
 }
 
-/// Adds what the handler requires to the operation of its route.
-fn secured<A, H: ScopedHandler<A>>(handler: &H, (schemas, mut paths, route): UtoipaMethodRouter) -> UtoipaMethodRouter {
-    let security: Option<Vec<SecurityRequirement>> = serde_json::from_value(requirements_of(handler, SCHEME)).ok();
-    for item in paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
-        operations.into_iter().flatten().for_each(|operation| operation.security.clone_from(&security));
-    }
-    (schemas, paths, route)
+/// Returns the route of a handler. Its operation in the document names what the handler requires.
+macro_rules! secured {
+    ($handler:ident) => {{
+        let (schemas, mut paths, route) = routes!($handler);
+        let security: Vec<SecurityRequirement> = serde_json::from_value(openapi::requirements_of(&$handler, SCHEME))?;
+        for item in paths.paths.values_mut() {
+            let PathItem { get, put, post, delete, options, head, patch, trace, query, .. } = item;
+            let operations = [get, put, post, delete, options, head, patch, trace, query].into_iter().flatten();
+            operations.for_each(|operation| operation.security = Some(security.clone()));
+        }
+        (schemas, paths, route)
+    }};
 }
 
 /// Returns the routes without protection, and the document.
 pub(crate) fn api() -> Result<(Router, Value), Box<dyn Error>> {
     let api = OpenApiRouter::with_openapi(OpenApi::new(Info::new("Orders", "1.0.0"), Paths::new()));
-    let api = api.routes(secured(&read, routes!(read))).routes(secured(&cancel, routes!(cancel)));
-    let (router, document) = api.split_for_parts();
-    let (authorize, token) = ("https://auth.example.com/authorize", "https://auth.example.com/token");
-    let scheme = oauth2_scheme(DESCRIBED).authorization_code(authorize, token).client_credentials(token);
+    let (router, document) = api.routes(secured!(read)).routes(secured!(cancel)).split_for_parts();
+    let [authorize, token] = ["authorize", "token"].map(|path| format!("{ISSUER}/{path}"));
+    let scheme = openapi::oauth2_scheme(DESCRIBED).authorization_code(authorize, &token).client_credentials(&token);
     let mut document = serde_json::to_value(document)?;
     document["components"]["securitySchemes"][SCHEME] = scheme.build()?;
     Ok((router, document))
@@ -71,7 +68,7 @@ pub(crate) fn api() -> Result<(Router, Value), Box<dyn Error>> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let (api, document) = api()?;
-    let verifier = MockIssuer::new("https://auth.example.com").verifier("https://api.example.com");
+    let verifier = MockIssuer::new(ISSUER).verifier("https://api.example.com");
     let app = api.layer(OAuthLayer::new(verifier)).route("/openapi.json", get(async || Json(document)));
     let listener = TcpListener::bind(std::env::var("BIND").unwrap_or_else(|_| "127.0.0.1:3000".to_owned())).await?;
     println!("curl http://{}/openapi.json\n\n# Ctrl-C stops the program.", listener.local_addr()?);

@@ -59,9 +59,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(&bind).await.map_err(|error| format!("cannot listen on {bind}: {error}"))?;
 
     let address = listener.local_addr()?;
-    let ada = issuer.token("ada").audience("https://api.example.com").expires_in(Duration::from_secs(10));
+    let ada = issuer.token("ada").audience("https://api.example.com").expires_in(Duration::from_secs(5));
     let token = ada.sign();
-    println!("# Within 10 s: the events end when the token expires.");
+    println!("# After 5 s the events end when the token expires.");
     println!("curl -iN -H 'Authorization: Bearer {token}' http://{address}/events\n");
     println!("# In a browser's console: the code is 1008, and the reason that the token expired.");
     println!(

@@ -104,7 +104,7 @@
 //!    extensions and calls the inner service.
 //! 5. An extractor (`extract/`) reads the token from the extensions and makes evidence: [`Token::require`] returns a
 //!    [`Scoped`], [`Token::require_role`] an [`InRole`]. If that fails, it returns an [`AuthError`].
-//!    Inside of another protocol, [`layer::late_refusals::LateRefusals`] records it, and its layer puts it in the place of the response.
+//!    Inside of another protocol, [`layer::late_refusals::LateRefusals`] records it, and the layer puts it in the place of the response.
 //! 6. The response passes `LayerState::finish_response` (`layer/refusal.rs`). It leaves the response of a handler as it is,
 //!    except for `Cache-Control: private` and `Vary` where they are needed.
 //! 7. Every refusal, also one of an extractor or handler, is rendered by `LayerState::refuse`: it gets the
@@ -161,15 +161,18 @@ pub mod testing;
 pub mod guide {
     //! Guides.
     //!
+    //! - [`grpc`]: tonic servers: per service, per method, streams, gRPC-Web
     //! - [`operations`]: log events and metrics
     //! - [`refusals`]: why 401, 403 or 503, and what to do
     //! - [`providers`]: the preset, the audience and the settings for each provider
     //! - [`mcp`]: protect an MCP server
-    //! - [`grpc`]: tonic servers: per service, per method, streams, gRPC-Web
     #![cfg_attr(
         feature = "token-endpoint",
         doc = "- [`running`]: several instances of the token endpoint, changes without downtime, alerts"
     )]
+
+    #[doc = include_str!("guide/grpc.md")]
+    pub mod grpc {}
 
     #[doc = include_str!("guide/operations.md")]
     pub mod operations {}
@@ -182,9 +185,6 @@ pub mod guide {
 
     #[doc = include_str!("guide/mcp.md")]
     pub mod mcp {}
-
-    #[doc = include_str!("guide/grpc.md")]
-    pub mod grpc {}
 
     #[cfg(feature = "token-endpoint")]
     #[doc = include_str!("guide/running.md")]

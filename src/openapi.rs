@@ -191,6 +191,8 @@ pub fn bearer_scheme() -> Value {
 /// Returns the `security` of an operation that requires `S`: a list of Security Requirement Objects, one for each of the
 /// [alternatives](RequiredScopes::alternatives). `scheme` is the name of the scheme in `components.securitySchemes`.
 ///
+/// The list has at most 64 entries. Of a requirement with more alternatives, those with the fewest scopes are documented.
+///
 /// For an operation that accepts requests without a token as well, add an empty object to the list. For one that requires a
 /// token but no scope, use `[{scheme: []}]`.
 ///
@@ -201,10 +203,11 @@ pub fn bearer_scheme() -> Value {
 /// ```
 #[must_use]
 pub fn requirements<S: RequiredScopes>(scheme: &str) -> Value {
-    S::alternatives(&|_| false).into_iter().map(|names| json!({ scheme: names })).collect()
+    S::alternatives().into_iter().map(|names| json!({ scheme: names })).collect()
 }
 
-/// Returns the [`requirements`] of a handler, whose first argument is a [`Scoped`].
+/// Returns the [`requirements`] of a handler, whose first argument is a [`Scoped`]. It has at most 16 arguments, as axum's
+/// handlers do.
 ///
 /// ```
 /// # tower_oauth::scopes! { pub OrdersWrite = "orders:write"; }
@@ -216,15 +219,26 @@ pub fn requirements<S: RequiredScopes>(scheme: &str) -> Value {
 ///
 /// assert_eq!(openapi::requirements_of(&add, "oauth2"), serde_json::json!([{"oauth2": ["orders:write"]}]));
 /// ```
+///
+/// A handler with a second `Scoped` does not compile here, because the document would name the scopes of one only. Require a
+/// tuple instead, `Scoped<(OrdersRead, OrdersWrite)>`: then also the challenge names all scopes that the request needs.
+///
+/// ```compile_fail,E0283
+/// # tower_oauth::scopes! { pub OrdersRead = "orders:read"; pub OrdersWrite = "orders:write"; }
+/// # use tower_oauth::{Scoped, openapi};
+/// async fn change(_: Scoped<OrdersRead>, _: Scoped<OrdersWrite>) {}
+///
+/// openapi::requirements_of(&change, "oauth2");
+/// ```
 #[must_use]
 pub fn requirements_of<Arguments, H: ScopedHandler<Arguments>>(handler: &H, scheme: &str) -> Value {
     let _ = handler;
     requirements::<H::Scopes>(scheme)
 }
 
-/// A function whose first argument is a [`Scoped`], followed by up to eight others.
+/// A function whose first argument is a [`Scoped`], followed by up to 15 others, none of which is a `Scoped`.
 #[diagnostic::on_unimplemented(
-    message = "the first argument of `{Self}` is not a `Scoped`",
+    message = "`{Self}` has no `Scoped` as the first of at most 16 arguments",
     note = "move the `Scoped` argument to the front, or call `requirements::<S>` with its scopes"
 )]
 pub trait ScopedHandler<Arguments> {
@@ -232,25 +246,30 @@ pub trait ScopedHandler<Arguments> {
     type Scopes: RequiredScopes;
 }
 
+/// Any argument but a [`Scoped`]. `Kind` is inferred.
+///
+/// For a `Scoped`, two implementations fit, so that the compiler can't infer `Kind` and refuses a handler with two of them.
+pub trait OtherArgument<Kind> {}
+
+impl<T> OtherArgument<()> for T {}
+
+impl<S> OtherArgument<Scoped<()>> for Scoped<S> {}
+
 macro_rules! handlers {
-    ($(($($argument:ident),*))+) => {$(
-        impl<H, S: RequiredScopes, R, $($argument),*> ScopedHandler<(Scoped<S>, $($argument,)*)> for H
+    () => { handlers!(@handler); };
+    ($argument:ident $kind:ident $($others:ident $kinds:ident)*) => {
+        handlers!(@handler $argument $kind $($others $kinds)*);
+        handlers!($($others $kinds)*);
+    };
+    (@handler $($argument:ident $kind:ident)*) => {
+        impl<H, S: RequiredScopes, R, $($argument: OtherArgument<$kind>, $kind),*>
+            ScopedHandler<(Scoped<S>, $(($argument, $kind),)*)> for H
         where
             H: Fn(Scoped<S>, $($argument),*) -> R,
         {
             type Scopes = S;
         }
-    )+};
+    };
 }
 
-handlers! {
-    ()
-    (A)
-    (A, B)
-    (A, B, C)
-    (A, B, C, D)
-    (A, B, C, D, E)
-    (A, B, C, D, E, F)
-    (A, B, C, D, E, F, G)
-    (A, B, C, D, E, F, G, I)
-}
+handlers! { A1 K1 A2 K2 A3 K3 A4 K4 A5 K5 A6 K6 A7 K7 A8 K8 A9 K9 A10 K10 A11 K11 A12 K12 A13 K13 A14 K14 A15 K15 }

@@ -209,12 +209,12 @@ impl Token {
     /// [`InsufficientScope`](crate::error::AuthErrorKind::InsufficientScope), with the scopes that the request needs: of
     /// the [alternatives](RequiredScopes::alternatives) of `S`, the one of which the token lacks the fewest scopes, as a
     /// whole. Of several such alternatives, it is the first that is written, unless that one includes another by the
-    /// server's [`ScopeHierarchy`].
+    /// server's [`ScopeHierarchy`]. For a requirement with more than 64 alternatives, another one may lack fewer.
     pub fn require<S: RequiredScopes>(&self) -> Result<Scoped<S>, AuthError> {
         if S::satisfied(&|name| self.allows(name)) {
             Ok(Scoped { token: self.clone(), scopes: PhantomData })
         } else {
-            Err(self.lacks_scopes(&S::alternatives(&|name| self.allows(name))))
+            Err(self.lacks_scopes(&S::alternatives_for(&|name| self.allows(name))))
         }
     }
 

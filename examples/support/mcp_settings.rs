@@ -11,7 +11,6 @@
 
 use std::{net::SocketAddr, process};
 
-use http::{Uri, uri::Authority};
 use tokio::net::TcpListener;
 use tower_oauth::{Issuer, ProtectedResource, metadata::ProtectedResourceBuilder};
 
@@ -67,10 +66,4 @@ fn resource(mistakes: &mut Mistakes, address: Option<SocketAddr>) -> Option<Prot
 
 fn variable(setting: &str) -> &'static str {
     if setting == "also" { "OAUTH_RESOURCE_ALSO" } else { "OAUTH_RESOURCE" }
-}
-
-/// Returns the hosts of the identifiers, for the check of `Host`. One without a port permits any port.
-pub(crate) fn hosts(resource: &ProtectedResource) -> impl Iterator<Item = String> {
-    let uris = resource.identifiers().filter_map(|identifier| identifier.parse::<Uri>().ok());
-    uris.filter_map(|uri| uri.authority().map(Authority::to_string))
 }

@@ -12,6 +12,7 @@
 //! | [`ClientToken`](crate::ClientToken) | a token that a client obtained for itself | 403 | `None` without credentials or for any other token |
 //! | [`Claims<T>`](crate::Claims), [`SharedClaims<T>`] | a token whose claims deserialize into `T` | 401 | `None` without credentials; unsuitable claims are still 401 |
 //! | [`TokenLifetime`] | every verified token, behind a layer with [`token_lifetimes`](crate::OAuthLayer::token_lifetimes) | 401 | `None` without credentials |
+//! | [`LateRefusals`] | every request, behind a layer with [`late_refusals`](crate::OAuthLayer::late_refusals) | | |
 //!
 //! An `Option` needs a layer with [`allow_anonymous`](crate::OAuthLayer::allow_anonymous): without it the layer refuses a
 //! request that has no credentials. Credentials that are not valid are always refused by the layer.
@@ -62,8 +63,9 @@ use http::request::Parts;
 pub use self::claims::SharedClaims;
 use crate::{
     error::{AuthError, AuthErrorKind},
-    layer::{unrendered_response, verified_token},
+    layer::{late_refusals::LateRefusals, unrendered_response, verified_token},
     lifetime::TokenLifetime,
+    log::MissingAt,
     role::{InRole, Role},
     scope::RequiredScopes,
     token::{Scoped, Token},
@@ -121,7 +123,7 @@ impl<St: Sync> FromRequestParts<St> for TokenLifetime {
     type Rejection = AuthError;
 
     async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Self, AuthError> {
-        Self::find(&parts.extensions, parts.uri.path())
+        Self::find(&parts.extensions, MissingAt::Path(parts.uri.path()))
     }
 }
 
@@ -129,11 +131,21 @@ impl<St: Sync> OptionalFromRequestParts<St> for TokenLifetime {
     type Rejection = AuthError;
 
     async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Option<Self>, AuthError> {
-        match Self::find(&parts.extensions, parts.uri.path()) {
+        match Self::find(&parts.extensions, MissingAt::Path(parts.uri.path())) {
             Ok(lifetime) => Ok(Some(lifetime)),
             Err(error) if error.kind() == AuthErrorKind::MissingCredentials => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+impl<St: Sync> FromRequestParts<St> for LateRefusals {
+    type Rejection = AuthError;
+
+    /// Refuses only on a route without the layer. The checks of an anonymous request refuse one by one.
+    async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Self, AuthError> {
+        let refusals = Self::find(&parts.extensions, MissingAt::Path(parts.uri.path()));
+        refusals.missing_layer().map_or(Ok(refusals), Err)
     }
 }
 

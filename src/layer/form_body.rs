@@ -35,6 +35,11 @@ impl<L> FormBodyLayer<L> {
     pub(super) fn inner(&self) -> &L {
         &self.layer
     }
+
+    /// Changes the layer inside.
+    pub(super) fn map<N>(self, change: impl FnOnce(L) -> N) -> FormBodyLayer<N> {
+        FormBodyLayer { layer: change(self.layer), max_body_bytes: self.max_body_bytes, timeout: self.timeout }
+    }
 }
 
 /// The service that [`FormBodyLayer`] makes.

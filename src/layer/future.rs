@@ -13,6 +13,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
+    late_refusals::RefusalRecorder,
     oauth_layer::{LayerState, ResponseMarks},
     render::RenderBody,
 };
@@ -38,7 +39,7 @@ pin_project! {
         S: Service<Request<B>>,
     {
         /// The inner service has the request.
-        Serving { #[pin] future: S::Future },
+        Serving { #[pin] future: S::Future, recorder: Option<RefusalRecorder> },
         /// The request and the ready service wait for the verdict. Boxed, so that requests that don't wait are small.
         Waiting { held: Box<(VerdictFuture, Option<(Request<B>, S)>)> },
         /// The inner service isn't called.
@@ -52,8 +53,13 @@ impl<S, B, R> ResponseFuture<S, B, R>
 where
     S: Service<Request<B>>,
 {
-    pub(super) fn serving(future: S::Future, state: LayerState<R>, marks: ResponseMarks) -> Self {
-        Self { progress: Progress::Serving { future }, state, marks }
+    pub(super) fn serving(
+        future: S::Future,
+        recorder: Option<RefusalRecorder>,
+        state: LayerState<R>,
+        marks: ResponseMarks,
+    ) -> Self {
+        Self { progress: Progress::Serving { future, recorder }, state, marks }
     }
 
     pub(super) fn waiting(
@@ -82,16 +88,17 @@ where
         let mut this = self.project();
         loop {
             let next = match this.progress.as_mut().project() {
-                ProgressProjection::Serving { future } => {
+                ProgressProjection::Serving { future, recorder } => {
                     let response = ready!(future.poll(cx))?;
-                    return Poll::Ready(Ok(this.state.finish_response(response, *this.marks)));
+                    let recorded = recorder.take().and_then(|recorder| recorder.close());
+                    return Poll::Ready(Ok(this.state.finish_response(response, recorded, *this.marks)));
                 }
                 ProgressProjection::Waiting { held } => {
                     let (verifying, waiting) = &mut **held;
                     let verdict = ready!(Pin::new(verifying).poll(cx));
                     let Some((request, mut ready)) = waiting.take() else { polled_again() };
                     match this.state.accept_request(request, verdict) {
-                        Ok(request) => Progress::Serving { future: ready.call(request) },
+                        Ok((request, recorder)) => Progress::Serving { future: ready.call(request), recorder },
                         Err(error) => Progress::Refused { error },
                     }
                 }

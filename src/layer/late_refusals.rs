@@ -5,8 +5,8 @@
 //!
 //! An MCP tool or a GraphQL resolver can't choose the status of the HTTP response: its error becomes a part of a response with
 //! status 200. Clients that would ask for more scopes look for 403 with a challenge (RFC 6750 §3.1). So the tool records its
-//! refusal here, and when the head of the response comes back, [`LateRefusalsLayer`] puts the refusal in its place.
-//! [`OAuthLayer`](crate::OAuthLayer) renders it like every other one.
+//! refusal here, and when the head of the response comes back, [`OAuthLayer`](crate::OAuthLayer) puts the refusal in its place,
+//! rendered like every other one.
 //!
 //! Nothing is parsed twice and no header is trusted: the check is made where the operation is, by the types that extractors use
 //! too.
@@ -52,30 +52,25 @@
 use std::{
     fmt, mem,
     panic::Location,
-    pin::Pin,
     sync::{Arc, Mutex},
-    task::{Context, Poll, ready},
 };
 
-use http::{Extensions, Request, Response};
-use pin_project_lite::pin_project;
-use tower_layer::{Layer, Stack};
-use tower_service::Service;
+use http::{Extensions, HeaderMap};
 
-use super::{refusal::into_unrendered, require::find_token, serve_metadata::ServeMetadataLayer};
+use super::verified_token::find_token;
 use crate::{
     error::{AuthError, Reason},
-    log,
+    log::{self, MissingAt},
     role::{Role, in_role::InRole},
     scope::RequiredScopes,
-    server::Anonymous,
     sync::lock,
     token::{Scoped, Token},
 };
 
 /// Checks the token of a request inside of a handler, and records the first refusal, which replaces the handler's response.
 ///
-/// Cheap to clone. It can be moved into another task, and all clones record into the same request.
+/// Cheap to clone. It can be moved into another task, and all clones record into the same request. It is an extractor for axum.
+/// [`of`](Self::of) returns it without axum, such as from the extensions of a tonic request.
 #[derive(Clone)]
 pub struct LateRefusals {
     recorder: Option<RefusalRecorder>,
@@ -90,6 +85,11 @@ impl LateRefusals {
     #[must_use]
     #[track_caller]
     pub fn of(extensions: &Extensions) -> Self {
+        Self::find(extensions, MissingAt::Caller(Location::caller()))
+    }
+
+    /// Returns the refusals of the request. Reports a missing layer with this place.
+    pub(crate) fn find(extensions: &Extensions, place: MissingAt<'_>) -> Self {
         let recorder = extensions.get::<RefusalRecorder>().cloned();
         let token = match &recorder {
             Some(_) => find_token(extensions).cloned(),
@@ -98,9 +98,16 @@ impl LateRefusals {
         if let Err(error) = &token
             && !error.is_missing_credentials()
         {
-            log::late_refusals_missing(error, Location::caller());
+            log::late_refusals_missing(error, place);
         }
         Self { recorder, token }
+    }
+
+    /// Returns the refusal of every check, if the route lacks the layer.
+    #[cfg(feature = "axum")]
+    pub(crate) fn missing_layer(&self) -> Option<AuthError> {
+        let error = self.token.as_ref().err()?;
+        (!error.is_missing_credentials()).then(|| error.clone())
     }
 
     /// Returns evidence that the token grants `S`, as [`Token::require`](crate::Token::require) does.
@@ -160,7 +167,7 @@ impl fmt::Debug for LateRefusals {
 
 /// In a request's extensions: where a refusal is recorded until the head of the response comes back.
 #[derive(Clone, Default)]
-struct RefusalRecorder(Arc<Mutex<RecorderState>>);
+pub(crate) struct RefusalRecorder(Arc<Mutex<RecorderState>>);
 
 #[derive(Default)]
 enum RecorderState {
@@ -189,7 +196,7 @@ impl RefusalRecorder {
     }
 
     /// Returns the recorded refusal. A later one comes too late.
-    fn close(&self) -> Option<AuthError> {
+    pub(super) fn close(&self) -> Option<AuthError> {
         let mut state = lock(&self.0);
         match mem::replace(&mut *state, RecorderState::HeadSent) {
             RecorderState::Refused(error) => {
@@ -201,112 +208,11 @@ impl RefusalRecorder {
     }
 }
 
-/// Lets handlers refuse a request with [`LateRefusals`]. Goes inside of [`OAuthLayer`](crate::OAuthLayer);
-/// [`OAuthLayer::late_refusals`](crate::OAuthLayer::late_refusals) returns both in the right order.
-///
-/// A recorded refusal replaces the response of the inner service, whatever its status is. Of that response remain the headers
-/// that are not about its content, such as `Set-Cookie`, `Vary` and those of CORS. Removed are `Content-Type` and the other
-/// `Content-*` fields of RFC 9110 §8, `Content-Disposition`, `ETag`, `Last-Modified`, `Accept-Ranges`, `Content-Digest`,
-/// `Repr-Digest`, `Transfer-Encoding`, `Trailer`, the fields for caches (`Cache-Control`, `Expires`, `Age`), and the status of gRPC.
-#[derive(Debug, Clone, Copy, Default)]
-#[non_exhaustive]
-pub struct LateRefusalsLayer;
-
-impl LateRefusalsLayer {
-    /// Returns the layer.
-    #[must_use]
-    pub fn new() -> Self {
-        Self
-    }
-}
-
-impl<L> ServeMetadataLayer<L> {
-    /// See [`OAuthLayer::late_refusals`](crate::OAuthLayer::late_refusals).
-    #[must_use]
-    pub fn late_refusals(self) -> Stack<LateRefusalsLayer, Self> {
-        Stack::new(LateRefusalsLayer::new(), self)
-    }
-}
-
-/// The service that [`LateRefusalsLayer`] makes.
-#[derive(Debug, Clone)]
-pub struct LateRefusalsService<S> {
-    inner: S,
-}
-
-impl<S> Layer<S> for LateRefusalsLayer {
-    type Service = LateRefusalsService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        LateRefusalsService { inner }
-    }
-}
-
-impl<S, B, ResBody> Service<Request<B>> for LateRefusalsService<S>
-where
-    S: Service<Request<B>, Response = Response<ResBody>>,
-    ResBody: Default,
-{
-    type Response = Response<ResBody>;
-    type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let extensions = request.extensions_mut();
-        // Outside of the `OAuthLayer` a refusal would lack the server's parameters, so there the mistake is reported instead.
-        let inside = extensions.get::<Token>().is_some() || extensions.get::<Anonymous>().is_some();
-        let recorder = inside.then(RefusalRecorder::default);
-        if let Some(recorder) = &recorder {
-            extensions.insert(recorder.clone());
-        }
-        ResponseFuture { future: self.inner.call(request), recorder }
-    }
-}
-
-pin_project! {
-    /// The future of [`LateRefusalsService`].
-    pub struct ResponseFuture<F> {
-        #[pin]
-        future: F,
-        recorder: Option<RefusalRecorder>,
-    }
-}
-
-impl<F, Body, E> Future for ResponseFuture<F>
-where
-    F: Future<Output = Result<Response<Body>, E>>,
-    Body: Default,
-{
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let response = ready!(this.future.poll(cx))?;
-        let refused = this.recorder.take().and_then(|recorder| recorder.close());
-        Poll::Ready(Ok(match refused {
-            Some(error) => replace(response, error),
-            None => response,
-        }))
-    }
-}
-
-impl<F> fmt::Debug for ResponseFuture<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
-    }
-}
-
-/// Returns the refusal in the place of `response`.
-fn replace<Body: Default>(response: Response<Body>, error: AuthError) -> Response<Body> {
-    let mut response = response.map(|_| Body::default());
+/// Removes the headers that are about the content of a response that a refusal replaces.
+pub(super) fn remove_content_headers(headers: &mut HeaderMap) {
     for name in ABOUT_THE_CONTENT {
-        response.headers_mut().remove(name);
+        headers.remove(name);
     }
-    into_unrendered(response, error)
 }
 
 /// The headers that describe the replaced content, or say how long a cache may store it.

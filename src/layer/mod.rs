@@ -34,7 +34,7 @@
 //! - A limit of requests for each client address, if any client can send opaque tokens: see
 //!   [the guide](crate::guide::operations).
 //!
-//! [`require::RequireScopesLayer`], [`require::RequireStepUpLayer`] and [`late_refusals::LateRefusalsLayer`] go inside of it.
+//! [`require::RequireScopesLayer`] and [`require::RequireStepUpLayer`] go inside of it.
 
 mod cache_control;
 pub mod form_body;
@@ -46,7 +46,9 @@ mod refusal;
 mod render;
 pub mod require;
 pub mod serve_metadata;
+mod settings;
 mod token_slot;
+mod verified_token;
 
 pub use self::{
     future::ResponseFuture,
@@ -55,4 +57,4 @@ pub use self::{
     token_slot::TokenSlot,
 };
 #[cfg(feature = "axum")]
-pub(crate) use self::{refusal::unrendered_response, require::verified_token};
+pub(crate) use self::{refusal::unrendered_response, verified_token::verified_token};

@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use tower_layer::{Layer, Stack};
+use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     credentials::BearerMethod,
     error::AuthError,
-    layer::{form_body::FormBodyLayer, late_refusals::LateRefusalsLayer},
+    layer::{form_body::FormBodyLayer, late_refusals::RefusalRecorder},
     lifetime::TokenLifetime,
     log,
     server::{Anonymous, ResourceServer},
@@ -46,6 +46,7 @@ pub struct OAuth<S, R = EmptyBody> {
 
 /// What the service and its futures share: the server, which checks requests, and the renderer of refusals.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each one is a setting of its own")]
 pub(crate) struct LayerState<R> {
     pub(super) server: ResourceServer,
     pub(super) renderer: R,
@@ -55,6 +56,8 @@ pub(crate) struct LayerState<R> {
     pub(super) form: bool,
     /// True if each accepted request gets a [`TokenLifetime`].
     pub(super) lifetimes: bool,
+    /// True if handlers can record refusals.
+    pub(super) late_refusals: bool,
 }
 
 /// What the request decides about the form of its response.
@@ -81,7 +84,8 @@ impl OAuthLayer {
     #[must_use]
     pub fn from_server(server: ResourceServer) -> Self {
         let renderer = EmptyBody::new();
-        Self { state: LayerState { server, renderer, anonymous: false, form: false, lifetimes: false } }
+        let (anonymous, form, lifetimes, late_refusals) = (false, false, false, false);
+        Self { state: LayerState { server, renderer, anonymous, form, lifetimes, late_refusals } }
     }
 }
 
@@ -122,8 +126,8 @@ impl<R> OAuthLayer<R> {
     /// ```
     #[must_use]
     pub fn render<N>(self, renderer: N) -> OAuthLayer<N> {
-        let LayerState { server, anonymous, form, lifetimes, .. } = self.state;
-        OAuthLayer { state: LayerState { server, renderer, anonymous, form, lifetimes } }
+        let LayerState { server, anonymous, form, lifetimes, late_refusals, .. } = self.state;
+        OAuthLayer { state: LayerState { server, renderer, anonymous, form, lifetimes, late_refusals } }
     }
 
     /// Gives each accepted request a [`TokenLifetime`], for streams and sockets that must end with their token. See
@@ -153,13 +157,14 @@ impl<R> OAuthLayer<R> {
         let timeout = self.state.server.timeout().clone();
         FormBodyLayer::new(self, max_body_bytes, timeout)
     }
-}
 
-impl<R> OAuthLayer<R> {
     /// Lets handlers refuse a request from inside of a protocol of their own, such as MCP, JSON-RPC or GraphQL, with
     /// [`LateRefusals`](crate::layer::late_refusals::LateRefusals): a refusal that they record replaces their response.
     ///
-    /// The returned layer is a [`LateRefusalsLayer`] with this layer around it, so call this after the other settings.
+    /// A recorded refusal replaces the response, whatever its status is. Of that response remain the headers that are not about
+    /// its content, such as `Set-Cookie`, `Vary` and those of CORS. Removed are `Content-Type` and the other `Content-*` fields of
+    /// RFC 9110 §8, `Content-Disposition`, `ETag`, `Last-Modified`, `Accept-Ranges`, `Content-Digest`, `Repr-Digest`,
+    /// `Transfer-Encoding`, `Trailer`, the fields for caches (`Cache-Control`, `Expires`, `Age`), and the status of gRPC.
     ///
     /// ```
     /// # tower_oauth::scopes! { pub Admin = "admin"; }
@@ -178,8 +183,9 @@ impl<R> OAuthLayer<R> {
     /// # }
     /// ```
     #[must_use]
-    pub fn late_refusals(self) -> Stack<LateRefusalsLayer, Self> {
-        Stack::new(LateRefusalsLayer::new(), self)
+    pub fn late_refusals(mut self) -> Self {
+        self.state.late_refusals = true;
+        self
     }
 }
 
@@ -219,7 +225,9 @@ where
         let request = Request::from_parts(parts, body);
         match verdict {
             Verdict::Now(verdict) => match self.state.accept_request(request, verdict) {
-                Ok(request) => ResponseFuture::serving(self.inner.call(request), self.state.clone(), marks),
+                Ok((request, recorder)) => {
+                    ResponseFuture::serving(self.inner.call(request), recorder, self.state.clone(), marks)
+                }
                 Err(error) => ResponseFuture::refused(error, self.state.clone(), marks),
             },
             Verdict::Later(verifying) => {
@@ -234,12 +242,12 @@ where
 }
 
 impl<R> LayerState<R> {
-    /// Puts the token into the request, or returns why the request is refused.
+    /// Puts the token into the request, and where its handler can record a refusal. Returns both, or why the request is refused.
     pub(super) fn accept_request<B>(
         &self,
         mut request: Request<B>,
         verdict: Result<Token, AuthError>,
-    ) -> Result<Request<B>, AuthError> {
+    ) -> Result<(Request<B>, Option<RefusalRecorder>), AuthError> {
         match self.server.accept(verdict) {
             Ok(token) => {
                 log::request_accepted();
@@ -251,17 +259,20 @@ impl<R> LayerState<R> {
                 }
                 self.server.remove_websocket_tokens(&mut request);
                 request.extensions_mut().insert(token);
-                Ok(request)
             }
             Err(error) if self.anonymous && error.is_missing_credentials() => {
                 // Another `OAuthLayer` further out may have put a token there, by a bearer method that this layer doesn't
                 // accept.
                 request.extensions_mut().remove::<Token>();
                 request.extensions_mut().insert(Anonymous);
-                Ok(request)
             }
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
         }
+        let recorder = self.late_refusals.then(RefusalRecorder::default);
+        if let Some(recorder) = &recorder {
+            request.extensions_mut().insert(recorder.clone());
+        }
+        Ok((request, recorder))
     }
 
     /// Puts the lifetime of the accepted token into the request.

@@ -6,6 +6,7 @@ use http::{HeaderValue, Response, header, response::Parts};
 
 use super::{
     cache_control, grpc,
+    late_refusals::remove_content_headers,
     oauth_layer::{LayerState, ResponseMarks},
     render::{Refusal, RenderBody},
 };
@@ -47,12 +48,22 @@ impl<R> LayerState<R> {
         response
     }
 
-    /// Renders a refusal that an extractor or handler returned, and marks other responses as private where necessary.
-    pub(super) fn finish_response<Body>(&self, mut response: Response<Body>, marks: ResponseMarks) -> Response<Body>
+    /// Renders a refusal that a handler recorded, or that an extractor or handler returned. Marks other responses as private
+    /// where necessary.
+    pub(super) fn finish_response<Body>(
+        &self,
+        mut response: Response<Body>,
+        recorded: Option<AuthError>,
+        marks: ResponseMarks,
+    ) -> Response<Body>
     where
         R: RenderBody<Body>,
     {
-        if let Some(UnrenderedRefusal(error)) = response.extensions_mut().remove() {
+        if recorded.is_some() {
+            remove_content_headers(response.headers_mut());
+        }
+        let returned = response.extensions_mut().remove().map(|UnrenderedRefusal(error)| error);
+        if let Some(error) = recorded.or(returned) {
             let (head, _) = response.into_parts();
             return self.refuse(error, Some(head), marks);
         }
@@ -75,11 +86,7 @@ impl<R> LayerState<R> {
 /// Returns a refusal that no layer has rendered yet. It is complete, and has the error in its extensions, so that
 /// an `OAuthLayer` further out renders it.
 pub(crate) fn unrendered_response<Body: Default>(error: AuthError) -> Response<Body> {
-    into_unrendered(Response::new(Body::default()), error)
-}
-
-/// Turns a response into a refusal that no layer has rendered yet. Its other headers and its body stay as they are.
-pub(super) fn into_unrendered<Body>(mut response: Response<Body>, error: AuthError) -> Response<Body> {
+    let mut response = Response::new(Body::default());
     let challenge = Challenge::new(&error, &ChallengeParameters::default());
     *response.status_mut() = challenge.status();
     challenge.write_to(response.headers_mut());

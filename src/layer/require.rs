@@ -12,21 +12,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Extensions, Request, Response, Uri};
+use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{future::polled_again, refusal::unrendered_response};
-use crate::{
-    config_error::ConfigError,
-    error::{AuthError, Reason},
-    log,
-    scope::Scopes,
-    server::Anonymous,
-    step_up::StepUp,
-    token::Token,
-};
+use super::{future::polled_again, refusal::unrendered_response, verified_token::verified_token};
+use crate::{config_error::ConfigError, error::AuthError, scope::Scopes, step_up::StepUp, token::Token};
 
 /// Lets requests pass whose token grants the scopes. Goes inside of [`OAuthLayer`](crate::OAuthLayer).
 ///
@@ -134,25 +126,6 @@ impl RequiredNames {
         let alternatives: Vec<_> =
             if self.any { names.map(|name| vec![name]).collect() } else { vec![names.collect()] };
         Err(token.lacks_scopes(&alternatives))
-    }
-}
-
-/// Returns the token that the layer put into the request, or why there is none. A missing layer is a mistake in the program.
-/// It is logged here, because a handler may never return the error.
-pub(crate) fn verified_token<'r>(extensions: &'r Extensions, uri: &Uri) -> Result<&'r Token, AuthError> {
-    find_token(extensions).inspect_err(|error| {
-        if !error.is_missing_credentials() {
-            log::layer_missing(error, uri.path());
-        }
-    })
-}
-
-/// Like [`verified_token`], but the caller reports a missing layer.
-pub(super) fn find_token(extensions: &Extensions) -> Result<&Token, AuthError> {
-    match extensions.get::<Token>() {
-        Some(token) => Ok(token),
-        None if extensions.get::<Anonymous>().is_some() => Err(Reason::NoCredentials.into()),
-        None => Err(Reason::MissingLayer.into()),
     }
 }
 

@@ -4,12 +4,14 @@
 
 use std::{
     fmt,
+    panic::Location,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -17,7 +19,8 @@ use tower_service::Service;
 use super::{form_body::FormBodyLayer, future::polled_again, oauth_layer::OAuthLayer};
 use crate::{
     config_error::ConfigError,
-    metadata::{ProtectedResource, ResourceMetadata},
+    log,
+    metadata::{MetadataBody, ProtectedResource, ResourceMetadata},
     server::ResourceServer,
     verify::Verify,
 };
@@ -43,8 +46,11 @@ impl OAuthLayer {
     /// challenges name the URL of the metadata, and the scopes of the resource.
     ///
     /// It is short for a server with [`resource`](crate::server::ResourceServerBuilder::resource), and
-    /// [`serve_metadata`](Self::serve_metadata). The layer must see the path that clients send: put it around the whole
-    /// application, or see [`ResourceMetadata`] for routes inside of `Router::nest`.
+    /// [`serve_metadata`](Self::serve_metadata). The layer must see each request, with the path that clients send, so put it around
+    /// the whole application. In these places it doesn't: inside of `Router::nest`, which cuts the prefix off the path; in
+    /// `Router::route_layer`, which is called for matched routes only, so the document is 404; on one of two routers that
+    /// `Router::merge` joins, because axum keeps the fallback of only one of them, with its layers; and around one service of a tonic
+    /// server. There, make the document a route of the outermost router: `route_service(path, metadata)`, see [`ResourceMetadata`].
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -76,11 +82,14 @@ impl OAuthLayer {
 
 impl<R> OAuthLayer<R> {
     /// Responds to requests for the metadata of the server's
-    /// [`resource`](crate::server::ResourceServerBuilder::resource), without a token. A server without a resource has none:
-    /// then every request passes on.
+    /// [`resource`](crate::server::ResourceServerBuilder::resource), without a token. A server without a resource has none: then every
+    /// request passes on, and a warning in the log names the place of this call.
+    ///
+    /// For the places that the layer can stand in, see [`for_resource`](crate::OAuthLayer::for_resource).
     #[must_use]
+    #[track_caller]
     pub fn serve_metadata(self) -> ServeMetadataLayer<Self> {
-        let metadata = self.server().metadata().cloned();
+        let metadata = resource_metadata(self.server(), Location::caller());
         ServeMetadataLayer { layer: self, metadata }
     }
 }
@@ -88,29 +97,20 @@ impl<R> OAuthLayer<R> {
 impl<R> FormBodyLayer<OAuthLayer<R>> {
     /// Like [`OAuthLayer::serve_metadata`](crate::OAuthLayer::serve_metadata). The document has the bearer method `body` too.
     #[must_use]
+    #[track_caller]
     pub fn serve_metadata(self) -> ServeMetadataLayer<Self> {
-        let metadata = self.inner().server().metadata().cloned().map(ResourceMetadata::with_form_body);
+        let metadata = resource_metadata(self.inner().server(), Location::caller());
+        let metadata = metadata.map(ResourceMetadata::with_form_body);
         ServeMetadataLayer { layer: self, metadata }
     }
 }
 
 impl<R> ServeMetadataLayer<OAuthLayer<R>> {
-    /// See [`OAuthLayer::allow_anonymous`](crate::OAuthLayer::allow_anonymous).
-    #[must_use]
-    pub fn allow_anonymous(self) -> Self {
-        self.map(OAuthLayer::allow_anonymous)
-    }
-
-    /// See [`OAuthLayer::render`](crate::OAuthLayer::render).
-    #[must_use]
-    pub fn render<N>(self, renderer: N) -> ServeMetadataLayer<OAuthLayer<N>> {
-        self.map(|layer| layer.render(renderer))
-    }
-
     /// See [`OAuthLayer::accept_form_body`](crate::OAuthLayer::accept_form_body).
     #[must_use]
     pub fn accept_form_body(self, max_body_bytes: usize) -> ServeMetadataLayer<FormBodyLayer<OAuthLayer<R>>> {
-        self.layer.accept_form_body(max_body_bytes).serve_metadata()
+        let metadata = self.metadata.map(ResourceMetadata::with_form_body);
+        ServeMetadataLayer { layer: self.layer.accept_form_body(max_body_bytes), metadata }
     }
 }
 
@@ -119,6 +119,15 @@ impl<L> ServeMetadataLayer<L> {
     pub(super) fn map<N>(self, change: impl FnOnce(L) -> N) -> ServeMetadataLayer<N> {
         ServeMetadataLayer { layer: change(self.layer), metadata: self.metadata }
     }
+}
+
+/// Returns the metadata of the server, or reports that it has none.
+fn resource_metadata(server: &ResourceServer, caller: &Location<'_>) -> Option<ResourceMetadata> {
+    let metadata = server.metadata().cloned();
+    if metadata.is_none() {
+        log::no_metadata_to_serve(caller);
+    }
+    metadata
 }
 
 impl<S, L: Layer<S>> Layer<S> for ServeMetadataLayer<L> {
@@ -132,18 +141,18 @@ impl<S, L: Layer<S>> Layer<S> for ServeMetadataLayer<L> {
 impl<S, B, ResBody> Service<Request<B>> for ServeMetadata<S>
 where
     S: Service<Request<B>, Response = Response<ResBody>>,
-    ResBody: From<Bytes>,
 {
-    type Response = Response<ResBody>;
+    type Response = Response<ServedBody<ResBody>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future, ResBody>;
+    type Future = ResponseFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let response = self.metadata.as_ref().and_then(|metadata| metadata.respond_to(&request));
+        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        let response = self.metadata.as_ref().and_then(|metadata| metadata.respond_to(method, uri, headers));
         let progress = match response {
             Some(response) => Served::Metadata { response: Some(response) },
             None => Served::Passed { future: self.inner.call(request) },
@@ -154,39 +163,99 @@ where
 
 pin_project! {
     /// The future of [`ServeMetadata`].
-    pub struct ResponseFuture<F, Body> {
+    pub struct ResponseFuture<F> {
         #[pin]
-        progress: Served<F, Body>,
+        progress: Served<F>,
     }
 }
 
 pin_project! {
     #[project = ServedProjection]
-    enum Served<F, Body> {
+    enum Served<F> {
         Passed { #[pin] future: F },
-        Metadata { response: Option<Response<Body>> },
+        Metadata { response: Option<Response<MetadataBody>> },
     }
 }
 
-impl<F, Body, E> Future for ResponseFuture<F, Body>
+impl<F, B, E> Future for ResponseFuture<F>
 where
-    F: Future<Output = Result<Response<Body>, E>>,
+    F: Future<Output = Result<Response<B>, E>>,
 {
-    type Output = F::Output;
+    type Output = Result<Response<ServedBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().progress.project() {
-            ServedProjection::Passed { future } => future.poll(cx),
+            ServedProjection::Passed { future } => {
+                let response = ready!(future.poll(cx))?;
+                Poll::Ready(Ok(response.map(|body| ServedBody { content: Content::Inner { body } })))
+            }
             ServedProjection::Metadata { response } => match response.take() {
-                Some(response) => Poll::Ready(Ok(response)),
+                Some(response) => {
+                    Poll::Ready(Ok(response.map(|body| ServedBody { content: Content::Metadata { body } })))
+                }
                 None => polled_again(),
             },
         }
     }
 }
 
-impl<F, Body> fmt::Debug for ResponseFuture<F, Body> {
+impl<F> fmt::Debug for ResponseFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// The body of a response of [`ServeMetadata`]: a document, or the body `B` of the inner service. So no body type has to be
+    /// made of a document, and the layer works with the bodies of axum, hyper and tonic alike.
+    #[derive(Debug)]
+    pub struct ServedBody<B> {
+        #[pin]
+        content: Content<B>,
+    }
+}
+
+pin_project! {
+    #[project = ContentProjection]
+    #[derive(Debug)]
+    enum Content<B> {
+        Inner { #[pin] body: B },
+        Metadata { body: MetadataBody },
+    }
+}
+
+impl<B: Default> Default for ServedBody<B> {
+    fn default() -> Self {
+        Self { content: Content::Inner { body: B::default() } }
+    }
+}
+
+impl<B: Body<Data: From<Bytes>>> Body for ServedBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        match self.project().content.project() {
+            ContentProjection::Inner { body } => body.poll_frame(cx),
+            ContentProjection::Metadata { body } => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                let frame = frame.map(|frame| frame.unwrap_or_else(|never| match never {}));
+                Poll::Ready(frame.map(|frame| Ok(frame.map_data(Into::into))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Inner { body } => body.is_end_stream(),
+            Content::Metadata { body } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Inner { body } => body.size_hint(),
+            Content::Metadata { body } => body.size_hint(),
+        }
     }
 }

@@ -64,6 +64,7 @@ mod current;
 
 use std::{
     fmt,
+    panic::Location,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -76,7 +77,7 @@ use self::current::{LifetimeState, NextStep};
 use crate::{
     credentials::{BearerMethod, FormTokens},
     error::{AuthError, Reason},
-    log,
+    log::{self, MissingAt},
     server::{Anonymous, ResourceServer},
     token::Token,
 };
@@ -110,9 +111,10 @@ impl TokenLifetime {
     /// # Errors
     /// [`MissingCredentials`](crate::error::AuthErrorKind::MissingCredentials) if the layer let the request pass without
     /// credentials, [`MissingLayer`](crate::error::AuthErrorKind::MissingLayer) if the request did not pass a layer with
-    /// [`token_lifetimes`](crate::OAuthLayer::token_lifetimes). The log then says what to change.
+    /// [`token_lifetimes`](crate::OAuthLayer::token_lifetimes). The log then says what to change, with the place of this call.
+    #[track_caller]
     pub fn of(extensions: &Extensions) -> Result<Self, AuthError> {
-        Self::find(extensions, "")
+        Self::find(extensions, MissingAt::Caller(Location::caller()))
     }
 
     /// Verifies a token that did not come in an HTTP request, and returns its lifetime: for a WebSocket whose first message is
@@ -141,7 +143,8 @@ impl TokenLifetime {
 
     /// Returns a future that is ready when the token has ended: exactly at its `exp`, by the clock of the server, or when the
     /// verifier refuses it. The verifier's leeway doesn't count: a request is accepted for that much longer, but a token that
-    /// was accepted within the leeway has ended already. A token without `exp` doesn't end by time.
+    /// was accepted within the leeway has ended already: a browser's `EventSource` that reconnects with its old token gets streams
+    /// that end at once, and 401 after the leeway. A token without `exp` doesn't end by time.
     ///
     /// The time of a suspended machine counts. Its end is then noticed within 30 s.
     ///
@@ -206,22 +209,22 @@ impl TokenLifetime {
         Some(Self { state: Arc::new(state), recheck: None })
     }
 
-    /// Like [`of`](Self::of), with the path for the log.
-    pub(crate) fn find(extensions: &Extensions, path: &str) -> Result<Self, AuthError> {
+    /// Like [`of`](Self::of), with this place for the log.
+    pub(crate) fn find(extensions: &Extensions, place: MissingAt<'_>) -> Result<Self, AuthError> {
         match (extensions.get::<Token>(), extensions.get::<Self>()) {
             // If they differ, a layer further in accepted another token.
             (Some(token), Some(lifetime)) if lifetime.state.began_with(token) => Ok(lifetime.clone()),
             (None, _) if extensions.get::<Anonymous>().is_some() => Err(Reason::NoCredentials.into()),
             (None, _) => {
                 let error = Reason::MissingLayer.into();
-                log::layer_missing(&error, path);
+                log::layer_missing(&error, place);
                 Err(error)
             }
             (Some(_), _) => {
                 let found = "an OAuthLayer without token_lifetimes";
                 let change = "call token_lifetimes() on the OAuthLayer of this route";
                 let error = Reason::MissingLayer.because(found, "one with token_lifetimes", change);
-                log::lifetimes_missing(&error, path);
+                log::lifetimes_missing(&error, place);
                 Err(error)
             }
         }

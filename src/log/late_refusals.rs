@@ -2,29 +2,21 @@
 //!
 //! *In*: a refusal. *Out*: a log event, and a metric.
 
-use std::{panic::Location, sync::LazyLock};
+use std::sync::LazyLock;
 
 #[cfg(feature = "tracing")]
 use super::RefusalCounts;
-use super::{ReportedPaths, count_refusal, log_refusal};
+use super::{MissingAt, ReportedPlaces, report_place};
 use crate::error::AuthError;
 
-/// A handler records refusals on a route without the layer that returns them, which is a mistake in the program. The event has level
-/// `error`, once for each place in the program, and `debug` after that. Without `tracing` the first ones are printed on standard
-/// error.
-pub(crate) fn late_refusals_missing(error: &AuthError, caller: &Location<'_>) {
-    static REPORTED: LazyLock<ReportedPaths> = LazyLock::new(ReportedPaths::default);
-    count_refusal(error);
-    if !REPORTED.is_new(&caller.to_string()) {
-        return log_refusal(error);
-    }
-    #[cfg(feature = "tracing")]
-    tracing::error!(target: "tower_oauth", %caller, "{MISSING}");
-    #[cfg(not(feature = "tracing"))]
-    eprintln!("tower-oauth: {caller}: {MISSING}");
+/// A handler records refusals on a route whose layer doesn't return them. Reported like a missing layer.
+pub(crate) fn late_refusals_missing(error: &AuthError, place: MissingAt<'_>) {
+    static REPORTED: LazyLock<ReportedPlaces> = LazyLock::new(ReportedPlaces::default);
+    let text = format_args!(
+        "a handler records refusals, but its route has no OAuthLayer with late refusals; use `OAuthLayer::late_refusals()` on the route's router"
+    );
+    report_place(&REPORTED, error, place, text);
 }
-
-const MISSING: &str = "a handler records refusals, but its route has no LateRefusalsLayer inside of an OAuthLayer; use `OAuthLayer::late_refusals()` on the route's router";
 
 /// A handler recorded a refusal after the head of its response had left. Any client with a valid token can cause this event, so
 /// only the first one for each reason is a warning.

@@ -4,18 +4,18 @@
 
 use std::sync::LazyLock;
 
-use super::{ReportedPaths, report_path};
+use super::{MissingAt, ReportedPlaces, report_place};
 use crate::error::AuthError;
 #[cfg(feature = "tracing")]
 use crate::error::causes;
 
 /// A handler requires the lifetime of a token, but the layer of its route doesn't give any. Reported like a missing layer.
-pub(crate) fn lifetimes_missing(error: &AuthError, path: &str) {
-    static REPORTED: LazyLock<ReportedPaths> = LazyLock::new(ReportedPaths::default);
+pub(crate) fn lifetimes_missing(error: &AuthError, place: MissingAt<'_>) {
+    static REPORTED: LazyLock<ReportedPlaces> = LazyLock::new(ReportedPlaces::default);
     let text = format_args!(
         "a handler requires a TokenLifetime, but the OAuthLayer of its route gives none; call `.token_lifetimes()` on the layer"
     );
-    report_path(&REPORTED, error, path, text);
+    report_place(&REPORTED, error, place, text);
 }
 
 /// The token of a stream was refused or could not be checked, when its client renewed it (`renewal`) or when the verifier was

@@ -17,6 +17,7 @@ mod token_endpoint;
 use std::{
     fmt,
     hash::{BuildHasher as _, RandomState},
+    panic::Location,
     sync::{LazyLock, Mutex},
     time::Duration,
 };
@@ -101,54 +102,84 @@ fn log_refusal(error: &AuthError) {
 }
 
 /// A token is required on a route without the layer, which is a mistake in the program. The event has level `error`. Any client
-/// can repeat it, so later ones for the same path, and all after the first 64, have level `debug`. Without `tracing` the
+/// can repeat it, so later ones for the same place, and all after the first 64, have level `debug`. Without `tracing` the
 /// first ones are printed on standard error.
-pub(crate) fn layer_missing(error: &AuthError, path: &str) {
-    static REPORTED: LazyLock<ReportedPaths> = LazyLock::new(ReportedPaths::default);
+pub(crate) fn layer_missing(error: &AuthError, place: MissingAt<'_>) {
+    static REPORTED: LazyLock<ReportedPlaces> = LazyLock::new(ReportedPlaces::default);
     let text = format_args!(
         "{error}; add `.layer(OAuthLayer::new(verifier))` to the route's router, outside of the handler that requires the token"
     );
-    report_path(&REPORTED, error, path, text);
+    report_place(&REPORTED, error, place, text);
+}
+
+/// Where a layer is missing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum MissingAt<'p> {
+    /// On the route with this path.
+    Path(&'p str),
+    /// On the route of the handler that calls this crate here.
+    Caller(&'p Location<'p>),
 }
 
 /// Reports a route whose layers are wrong, with this text for the first time.
-fn report_path(reported: &ReportedPaths, error: &AuthError, path: &str, text: fmt::Arguments<'_>) {
+fn report_place(reported: &ReportedPlaces, error: &AuthError, place: MissingAt<'_>, text: fmt::Arguments<'_>) {
     count_refusal(error);
-    if !reported.is_new(path) {
+    let new = match place {
+        MissingAt::Path(path) => reported.is_new(path),
+        MissingAt::Caller(caller) => reported.is_new(&caller.to_string()),
+    };
+    if !new {
         return log_refusal(error);
     }
+    #[cfg(feature = "tracing")]
+    match place {
+        MissingAt::Path(path) => tracing::error!(target: "tower_oauth", path = shortened(path), "{text}"),
+        MissingAt::Caller(caller) => tracing::error!(target: "tower_oauth", %caller, "{text}"),
+    }
+    #[cfg(not(feature = "tracing"))]
+    match place {
+        MissingAt::Path(path) => eprintln!("tower-oauth: {:?}: {text}", shortened(path)),
+        MissingAt::Caller(caller) => eprintln!("tower-oauth: {caller}: {text}"),
+    }
+}
+
+fn shortened(path: &str) -> &str {
     let mut end = path.len().min(MAX_PATH_BYTES);
     while !path.is_char_boundary(end) {
         end -= 1;
     }
-    let path = path.get(..end).unwrap_or_default();
+    path.get(..end).unwrap_or_default()
+}
+
+/// A layer should serve the metadata of a server without a resource, so it serves none. The event has level `warn`, once for each
+/// such layer.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "no feature uses them"))]
+pub(crate) fn no_metadata_to_serve(caller: &Location<'_>) {
     #[cfg(feature = "tracing")]
-    tracing::error!(target: "tower_oauth", path, "{text}");
-    #[cfg(not(feature = "tracing"))]
-    eprintln!("tower-oauth: {path:?}: {text}");
+    tracing::warn!(target: "tower_oauth", %caller, "serve_metadata() has no effect, because the server has no resource; call `.resource(…)` on the builder of the ResourceServer");
 }
 
-/// The paths that were reported, as hashes. Their number is bounded, because clients choose the paths.
+/// The places that were reported, as hashes. Their number is bounded, because clients choose the paths.
 #[derive(Default)]
-struct ReportedPaths {
+struct ReportedPlaces {
     hasher: RandomState,
-    paths: Mutex<Vec<u64>>,
+    places: Mutex<Vec<u64>>,
 }
 
-impl ReportedPaths {
-    /// Adds the path. Returns false if it is there already, or if there are too many.
-    fn is_new(&self, path: &str) -> bool {
-        let hash = self.hasher.hash_one(path);
-        let mut paths = lock(&self.paths);
-        let new = paths.len() < MAX_REPORTED_PATHS && !paths.contains(&hash);
+impl ReportedPlaces {
+    /// Adds the place. Returns false if it is there already, or if there are too many.
+    fn is_new(&self, place: &str) -> bool {
+        let hash = self.hasher.hash_one(place);
+        let mut places = lock(&self.places);
+        let new = places.len() < MAX_REPORTED_PLACES && !places.contains(&hash);
         if new {
-            paths.push(hash);
+            places.push(hash);
         }
         new
     }
 }
 
-const MAX_REPORTED_PATHS: usize = 64;
+const MAX_REPORTED_PLACES: usize = 64;
 const MAX_PATH_BYTES: usize = 256;
 
 /// An attempt to fetch an issuer's keys ended. `line` says whether the outage is logged: not if only an unauthenticated client
@@ -341,13 +372,13 @@ mod tests {
 
     #[test]
     fn reports_each_path_once_and_at_most_64_paths() {
-        let reported = ReportedPaths::default();
+        let reported = ReportedPlaces::default();
         for number in 0..1_000 {
             for repetition in 0..3 {
                 let new = reported.is_new(&format!("/{number}"));
                 assert_eq!(new, number < 64 && repetition == 0, "/{number}, repetition {repetition}");
             }
         }
-        assert_eq!(lock(&reported.paths).len(), 64);
+        assert_eq!(lock(&reported.places).len(), 64);
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use serde_json::{Map, Value};
 use tower_service::Service;
 
@@ -46,7 +46,9 @@ use crate::{
 /// let server = ResourceServer::builder(verifier).resource(resource).build()?;
 /// let mut app = Router::new();
 /// if let Some(metadata) = server.metadata() {
-///     app = app.route_service(metadata.path(), metadata.clone());
+///     for path in metadata.paths() {
+///         app = app.route_service(path, metadata.clone());
+///     }
 /// }
 /// let orders = Router::new().route("/", get(|_: Token| async { "[]" })).layer(OAuthLayer::from_server(server));
 /// let app: Router = app.nest("/orders", orders);
@@ -126,10 +128,15 @@ impl ResourceMetadata {
         paths.into_iter()
     }
 
-    /// Returns the response to a request for a document, whatever its method. `None` if the request is for something else.
+    /// Returns the response to a request for a document, whatever its method. `None` if the request is for something else. The
+    /// arguments are those of a `Request` or of its `Parts`.
     #[must_use]
-    pub fn respond_to<B, Body: From<Bytes>>(&self, request: &Request<B>) -> Option<Response<Body>> {
-        let (uri, headers) = (request.uri(), request.headers());
+    pub fn respond_to<Body: From<Bytes>>(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Option<Response<Body>> {
         // Most requests end here.
         if !uri.path().starts_with(WELL_KNOWN) {
             return None;
@@ -138,7 +145,7 @@ impl ResourceMetadata {
         if !document.identifier.has_metadata_at(uri) {
             return None;
         }
-        Some(respond(request.method(), headers, &document.body, !self.documents.also.is_empty()))
+        Some(respond(method, headers, &document.body, !self.documents.also.is_empty()))
     }
 
     /// Returns the index of the identifier that the request was sent to. 0 if it was sent to none of them.
@@ -175,7 +182,7 @@ impl<B> Service<Request<B>> for ResourceMetadata {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let response = self.respond_to(&request).unwrap_or_else(|| {
+        let response = self.respond_to(request.method(), request.uri(), request.headers()).unwrap_or_else(|| {
             let mut response = Response::new(MetadataBody::default());
             *response.status_mut() = StatusCode::NOT_FOUND;
             response

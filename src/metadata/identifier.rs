@@ -58,6 +58,11 @@ impl ResourceIdentifier {
         &self.metadata_url
     }
 
+    /// Returns host and port as clients send them in `Host`: without the default port.
+    pub(super) fn authority(&self) -> String {
+        if self.port == self.default_port { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
+    }
+
     /// True if both identifiers have the same host and port, so that no request can choose between them.
     pub(super) fn has_authority_of(&self, other: &Self) -> bool {
         self.host == other.host && self.port == other.port

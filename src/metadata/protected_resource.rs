@@ -31,6 +31,7 @@ use crate::{
 ///     .documentation("https://docs.example.com/orders")
 ///     .build()?;
 /// assert_eq!(resource.metadata_url(), "https://mcp.example.com/.well-known/oauth-protected-resource/mcp");
+/// assert!(resource.hosts().eq(["mcp.example.com"]));
 /// # Ok(())
 /// # }
 /// ```
@@ -75,6 +76,12 @@ impl ProtectedResource {
     /// Returns all identifiers, the first one first. The verifier must accept each of them as audience.
     pub fn identifiers(&self) -> impl Iterator<Item = &str> {
         self.parts().map(ResourceIdentifier::as_str)
+    }
+
+    /// Returns the host of each identifier as clients send it in `Host`: in lower case, and with the port if it is not the default
+    /// one. For a check of `Host`, as servers of the Model Context Protocol have it.
+    pub fn hosts(&self) -> impl Iterator<Item = String> {
+        self.parts().map(ResourceIdentifier::authority)
     }
 
     /// Returns the URL of the metadata of [`identifier`](Self::identifier) (RFC 9728 §3.1).

@@ -17,6 +17,7 @@ pub(super) fn all_of<const N: usize>(
     granted: Granted<'_>,
 ) -> Vec<Alternative<'static>> {
     members.into_iter().fold(vec![Vec::new()], |combined, member| {
+        let member = bounded(member, granted);
         let pairs = combined.iter().flat_map(|first| member.iter().map(move |second| joined(first, second)));
         reduced(pairs.collect(), granted)
     })
@@ -63,14 +64,19 @@ fn joined<'n>(first: &[&'n str], second: &[&'n str]) -> Alternative<'n> {
     names
 }
 
-/// Removes each alternative that includes another one, and of too many those that lack the most scopes.
-fn reduced<'n>(mut alternatives: Vec<Alternative<'n>>, granted: Granted<'_>) -> Vec<Alternative<'n>> {
+/// Removes of too many alternatives those that lack the most scopes.
+fn bounded<'n>(mut alternatives: Vec<Alternative<'n>>, granted: Granted<'_>) -> Vec<Alternative<'n>> {
     if alternatives.len() > MAX_ALTERNATIVES {
         alternatives.sort_by_cached_key(|alternative| lacking(alternative, granted));
         alternatives.truncate(MAX_ALTERNATIVES);
     }
+    alternatives
+}
+
+/// Removes each alternative that includes another one, and of too many those that lack the most scopes.
+fn reduced<'n>(alternatives: Vec<Alternative<'n>>, granted: Granted<'_>) -> Vec<Alternative<'n>> {
     let mut kept: Vec<Alternative<'n>> = Vec::new();
-    for alternative in alternatives {
+    for alternative in bounded(alternatives, granted) {
         if !kept.iter().any(|other| includes(&alternative, other)) {
             kept.retain(|other| !includes(other, &alternative));
             kept.push(alternative);
@@ -87,5 +93,5 @@ fn lacking(alternative: &[&str], granted: Granted<'_>) -> usize {
     alternative.iter().filter(|name| !granted(name)).count()
 }
 
-/// Maximum number of alternatives of a requirement. Each refusal for a scope computes them.
+/// Maximum number of alternatives of a tuple, an `AnyOf` and their members. Each refusal for a scope computes them.
 const MAX_ALTERNATIVES: usize = 64;

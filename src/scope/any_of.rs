@@ -17,12 +17,12 @@ macro_rules! tuples {
                 $($member::satisfied(granted))&&+
             }
 
-            fn names(into: &mut Vec<&'static str>) {
-                $($member::names(into);)+
+            fn alternatives() -> Vec<Vec<&'static str>> {
+                Self::alternatives_for(&|_| false)
             }
 
-            fn alternatives(granted: &dyn Fn(&str) -> bool) -> Vec<Vec<&'static str>> {
-                alternatives::all_of([$($member::alternatives(granted)),+], granted)
+            fn alternatives_for(granted: &dyn Fn(&str) -> bool) -> Vec<Vec<&'static str>> {
+                alternatives::all_of([$($member::alternatives_for(granted)),+], granted)
             }
         }
 
@@ -31,12 +31,12 @@ macro_rules! tuples {
                 $($member::satisfied(granted))||+
             }
 
-            fn names(into: &mut Vec<&'static str>) {
-                $($member::names(into);)+
+            fn alternatives() -> Vec<Vec<&'static str>> {
+                Self::alternatives_for(&|_| false)
             }
 
-            fn alternatives(granted: &dyn Fn(&str) -> bool) -> Vec<Vec<&'static str>> {
-                alternatives::any_of([$($member::alternatives(granted)),+], granted)
+            fn alternatives_for(granted: &dyn Fn(&str) -> bool) -> Vec<Vec<&'static str>> {
+                alternatives::any_of([$($member::alternatives_for(granted)),+], granted)
             }
         }
     )+};

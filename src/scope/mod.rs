@@ -60,30 +60,50 @@ pub trait Scope: 'static {
 pub trait RequiredScopes: 'static {
     /// Returns `true` if the scopes for which `granted` returns `true` meet the requirement.
     fn satisfied(granted: &dyn Fn(&str) -> bool) -> bool;
-    /// Adds every name of the requirement.
-    fn names(into: &mut Vec<&'static str>);
 
     /// Returns lists of names, each of which meets the requirement, in the order in which they are written. For
-    /// documentation, and for the challenge's `scope` (RFC 6750 §3), which names one of them. Default: one list with
-    /// [`names`](Self::names).
+    /// documentation, and for the challenge's `scope` (RFC 6750 §3), which names one of them.
     ///
-    /// A list that contains all names of another one is left out. There are at most 64 lists. Of more, those remain that
-    /// have the fewest names for which `granted` returns `false`.
+    /// For a tuple and [`AnyOf`](crate::AnyOf), a list that contains all names of another one is left out, and there are at
+    /// most 64 lists. Of more, those with the fewest names remain.
     ///
     /// ```
     /// # tower_oauth::scopes! { pub OrdersRead = "orders:read"; pub OrdersWrite = "orders:write"; pub Admin = "admin"; }
     /// use tower_oauth::{AnyOf, scope::RequiredScopes};
     ///
     /// type Needed = (OrdersRead, AnyOf<(OrdersWrite, Admin)>);
-    /// let alternatives = Needed::alternatives(&|_| false);
-    /// assert_eq!(alternatives, [["orders:read", "orders:write"], ["orders:read", "admin"]]);
+    /// assert_eq!(Needed::alternatives(), [["orders:read", "orders:write"], ["orders:read", "admin"]]);
+    /// ```
+    ///
+    /// An implementation of your own returns at least one list:
+    ///
+    /// ```
+    /// # tower_oauth::scopes! { pub OrdersRead = "orders:read"; }
+    /// # use tower_oauth::scope::RequiredScopes;
+    /// struct Change;
+    ///
+    /// impl RequiredScopes for Change {
+    ///     fn satisfied(granted: &dyn Fn(&str) -> bool) -> bool {
+    ///         granted("orders:write") || granted("admin")
+    ///     }
+    ///
+    ///     fn alternatives() -> Vec<Vec<&'static str>> {
+    ///         vec![vec!["orders:write"], vec!["admin"]]
+    ///     }
+    /// }
+    ///
+    /// let both = <(OrdersRead, Change)>::alternatives();
+    /// assert_eq!(both, [["orders:read", "orders:write"], ["orders:read", "admin"]]);
     /// ```
     #[must_use]
-    fn alternatives(granted: &dyn Fn(&str) -> bool) -> Vec<Vec<&'static str>> {
+    fn alternatives() -> Vec<Vec<&'static str>>;
+
+    /// Returns the alternatives that are compared for one token. Of too many, those remain that lack the fewest names.
+    #[doc(hidden)]
+    #[must_use]
+    fn alternatives_for(granted: &dyn Fn(&str) -> bool) -> Vec<Vec<&'static str>> {
         let _ = granted;
-        let mut names = Vec::new();
-        Self::names(&mut names);
-        vec![names]
+        Self::alternatives()
     }
 }
 
@@ -92,8 +112,8 @@ impl<S: Scope> RequiredScopes for S {
         granted(S::NAME)
     }
 
-    fn names(into: &mut Vec<&'static str>) {
-        into.push(S::NAME);
+    fn alternatives() -> Vec<Vec<&'static str>> {
+        vec![vec![S::NAME]]
     }
 }
 

@@ -18,10 +18,7 @@ use tower::{Layer as _, Service as _, ServiceBuilder, ServiceExt as _, service_f
 use tower_oauth::{
     AnyOf, AuthError, ClientToken, InRole, OAuthLayer, Token, UserToken,
     error::AuthErrorKind,
-    layer::{
-        ProblemJson, TokenSlot,
-        late_refusals::{LateRefusals, LateRefusalsLayer},
-    },
+    layer::{ProblemJson, TokenSlot, late_refusals::LateRefusals},
     scope::RequiredScopes,
     server::ResourceServerBuilder,
     step_up::StepUp,
@@ -284,8 +281,9 @@ async fn a_refusal_replaces_an_error_response_too_and_an_error_of_the_service_st
         let _ = LateRefusals::of(request.extensions()).require::<Admin>();
         Err::<Response<String>, _>("the connection is lost")
     });
-    let service = TestToken::user("ada").into_layer().layer(LateRefusalsLayer::new().layer(failing));
-    assert_eq!(service.oneshot(Request::new(())).await.unwrap_err(), "the connection is lost");
+    let service = layer_with(|server| server).late_refusals().layer(failing);
+    let request = Request::get("/").header("authorization", format!("Bearer {token}")).body(()).unwrap();
+    assert_eq!(service.oneshot(request).await.unwrap_err(), "the connection is lost");
 }
 
 #[tokio::test]
@@ -475,13 +473,11 @@ async fn without_the_layer_every_check_refuses_and_the_mistake_is_logged_with_it
         format!("{} {}", scope.reason(), any.reason())
     }
     let routes = || Router::new().route("/", get(checks));
-    let outside = ServiceBuilder::new().layer(LateRefusalsLayer::new()).layer(layer_with(|server| server));
     let log = Log::default();
     for (case, app) in [
         ("no layer at all", routes()),
         ("an OAuthLayer alone", routes().layer(layer_with(|server| server))),
-        ("the wrong order", routes().layer(outside)),
-        ("a LateRefusalsLayer alone", routes().layer(LateRefusalsLayer::new())),
+        ("a token of a test", routes().layer(TestToken::user("ada").into_layer())),
     ] {
         let answer = log.capture(get_with_token(&app, "/", &valid_token().sign())).await;
         assert_eq!((answer.status.as_u16(), &*answer.body), (200, "missing_layer missing_layer"), "{case}");
@@ -495,9 +491,34 @@ async fn without_the_layer_every_check_refuses_and_the_mistake_is_logged_with_it
     );
     assert_eq!(
         text.lines().filter(|line| line.contains("DEBUG") && line.contains("missing_layer")).count(),
-        3,
+        2,
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn handlers_take_the_handle_as_an_extractor() {
+    async fn checks(refusals: LateRefusals) -> String {
+        refusals.require::<Admin>().map_or_else(|error| error.to_string(), |_| "granted".to_owned())
+    }
+    let routes = |path: &str| Router::new().route(path, get(checks));
+    let token = valid_token().sign();
+    let app = routes("/").layer(layer_with(|server| server).allow_anonymous().late_refusals());
+    lacks(&get_with_token(&app, "/", &token).await, "admin");
+    assert_eq!(get_with_token(&app, "/", &issuer().token("eve").scope("admin").sign()).await.body, "granted");
+    assert!(get_without_token(&app, "/").await.is_refusal(401, ""), "the check refuses, not the extractor");
+    let log = Log::default();
+    for (path, app) in [
+        ("/no-layer-of-late-refusals", routes("/no-layer-of-late-refusals")),
+        ("/without-late-refusals", routes("/without-late-refusals").layer(layer_with(|server| server))),
+    ] {
+        for _ in 0..2 {
+            assert_eq!(log.capture(get_with_token(&app, path, &token)).await.status, 500, "{path}");
+        }
+        let text = log.text();
+        let lines = text.lines().filter(|line| line.contains("ERROR") && line.contains(&format!("path={path:?}")));
+        assert_eq!(lines.filter(|line| line.contains("use `OAuthLayer::late_refusals()`")).count(), 1, "{text}");
+    }
 }
 
 #[test]

@@ -23,10 +23,7 @@ use tonic::{Code, metadata::AsciiMetadataValue, transport::Channel};
 use tonic_health::{ServingStatus, pb::HealthCheckRequest, pb::health_client::HealthClient};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt as _, limit::ConcurrencyLimit, service_fn};
 use tower_oauth::{
-    AuthError, OAuthLayer, Token,
-    layer::{late_refusals::LateRefusalsLayer, require::RequireScopesLayer},
-    testing::TestToken,
-    verify::Verdict,
+    AuthError, OAuthLayer, Token, layer::require::RequireScopesLayer, testing::TestToken, verify::Verdict,
 };
 
 use crate::support::{
@@ -138,7 +135,7 @@ async fn every_service_calls_its_inner_service_only_after_poll_ready() {
     let calls = inner.calls();
     let mut accepting = token().layer(RequireScopesLayer::all(["a"]).unwrap().layer(inner.clone()));
     let mut refusing = token().layer(RequireScopesLayer::all(["b"]).unwrap().layer(inner.clone()));
-    let mut late = token().layer(LateRefusalsLayer::new().layer(inner.clone()));
+    let mut late = slow().late_refusals().layer(inner.clone());
     let mut form = slow().accept_form_body(100).layer(inner.clone());
     let mut rendered = slow().render(tower_oauth::layer::ProblemJson::new()).layer(inner);
     let form_request = || {
@@ -148,7 +145,7 @@ async fn every_service_calls_its_inner_service_only_after_poll_ready() {
     for round in 1..=2 {
         assert_eq!(accepting.ready().await.unwrap().call(request(None)).await.unwrap().status(), 200);
         assert_eq!(refusing.ready().await.unwrap().call(request(None)).await.unwrap().status(), 403);
-        assert_eq!(late.ready().await.unwrap().call(request(None)).await.unwrap().body(), "ada");
+        assert_eq!(late.ready().await.unwrap().call(request(Some("Bearer good"))).await.unwrap().body(), "ada");
         assert_eq!(form.ready().await.unwrap().call(form_request()).await.unwrap().body(), "ada");
         assert_eq!(form.ready().await.unwrap().call(request(Some("Bearer good"))).await.unwrap().body(), "ada");
         assert_eq!(rendered.ready().await.unwrap().call(request(Some("Bearer good"))).await.unwrap().body(), "ada");

@@ -40,6 +40,7 @@ mod key_forms;
 mod key_sets;
 mod late_refusals;
 mod layer;
+mod layer_settings;
 mod ledger;
 mod lifetime;
 mod mcp_server;

@@ -406,7 +406,7 @@ fn check_alternatives<S: RequiredScopes>() {
     let sufficient = |set: &[&str]| S::satisfied(&|name| set.contains(&name));
     let includes = |set: &[&str], part: &[&str]| part.iter().all(|name| set.contains(name));
     for granted in &sets {
-        let alternatives = S::alternatives(&|name| granted.contains(&name));
+        let alternatives = S::alternatives();
         assert!(alternatives.iter().all(|alternative| sufficient(alternative)), "{alternatives:?}");
         assert_eq!(sufficient(granted), alternatives.iter().any(|alternative| includes(granted, alternative)));
         if !sufficient(granted) {
@@ -440,15 +440,14 @@ fn the_alternatives_of_a_requirement_are_minimal_and_bounded() {
     type Other = AnyOf<(Named<'1'>, Named<'2'>, Named<'3'>, Named<'4'>)>;
     type Third = AnyOf<(Named<'5'>, Named<'6'>, Named<'7'>, Named<'8'>)>;
     type Fourth = AnyOf<(Named<'9'>, Named<'a'>, Named<'b'>, Named<'c'>)>;
-    let none = |_: &str| false;
-    assert_eq!(<(OrdersRead, OrdersRead)>::alternatives(&none), [["orders:read"]]);
+    assert_eq!(<(OrdersRead, OrdersRead)>::alternatives(), [["orders:read"]]);
     assert_eq!(
-        <(AnyOf<(OrdersRead, Admin)>, AnyOf<(Admin, OrdersWrite)>)>::alternatives(&none),
+        <(AnyOf<(OrdersRead, Admin)>, AnyOf<(Admin, OrdersWrite)>)>::alternatives(),
         [vec!["orders:read", "orders:write"], vec!["admin"]],
         "what includes `admin` is left out"
     );
-    assert_eq!(<(Four, Other, Third)>::alternatives(&none).len(), 64);
-    let all = <((Four, Other), (Third, Fourth))>::alternatives(&none);
+    assert_eq!(<(Four, Other, Third)>::alternatives().len(), 64);
+    let all = <((Four, Other), (Third, Fourth))>::alternatives();
     assert_eq!(all.len(), 64, "256 without a bound");
     // Of too many alternatives, those remain that this token lacks least of.
     let token = TestToken::user("ada").scope("audit 4 8").build();
@@ -479,20 +478,45 @@ impl<const C: char> Scope for Named<C> {
 }
 
 #[test]
-fn a_requirement_of_the_application_has_one_alternative_with_all_its_names() {
-    struct Both;
-    impl RequiredScopes for Both {
+fn a_requirement_of_the_application_states_its_alternatives() {
+    struct Own;
+    impl RequiredScopes for Own {
         fn satisfied(granted: &dyn Fn(&str) -> bool) -> bool {
-            granted("a") && granted("b")
+            granted("a") && granted("b") || granted("c")
         }
 
-        fn names(into: &mut Vec<&'static str>) {
-            into.extend(["a", "b"]);
+        fn alternatives() -> Vec<Vec<&'static str>> {
+            vec![vec!["a", "b"], vec!["c"]]
         }
     }
-    assert_eq!(named::<AnyOf<(Both, Admin)>>("a", &ScopeHierarchy::new()), "a b");
-    assert_eq!(named::<AnyOf<(Both, Admin)>>("", &ScopeHierarchy::new()), "admin");
-    assert_eq!(named::<(Both, Named<'x'>)>("", &ScopeHierarchy::new()), "a b", "no challenge can carry the other name");
+    let flat = ScopeHierarchy::new();
+    for (granted, scopes) in [("", "c"), ("a", "a b"), ("b x", "a b")] {
+        assert_eq!(named::<Own>(granted, &flat), scopes, "{granted:?}");
+    }
+    assert_eq!(named::<(Own, Admin)>("a", &flat), "a b admin");
+    assert_eq!(named::<AnyOf<((Own, Admin), Audit)>>("c", &flat), "c admin");
+    assert_eq!(<(Admin, Own)>::alternatives(), [vec!["admin", "a", "b"], vec!["admin", "c"]]);
+    assert_eq!(named::<(Own, Named<'x'>)>("", &flat), "c", "no challenge can carry the other name");
+}
+
+#[test]
+fn a_requirement_of_the_application_with_many_alternatives_is_bounded_when_it_is_combined() {
+    struct Many;
+    impl RequiredScopes for Many {
+        fn satisfied(granted: &dyn Fn(&str) -> bool) -> bool {
+            granted("250")
+        }
+
+        fn alternatives() -> Vec<Vec<&'static str>> {
+            (0..300).map(|number| vec![&*number.to_string().leak()]).collect()
+        }
+    }
+    assert_eq!(<(Admin, Many)>::alternatives().len(), 64);
+    assert_eq!(<((Many, Admin), (Many, Many))>::alternatives().len(), 64);
+    assert_eq!(AnyOf::<(Admin, Many)>::alternatives().len(), 64);
+    let flat = ScopeHierarchy::new();
+    assert_eq!(named::<(Admin, Many)>("250", &flat), "admin 250", "the bound keeps what the token lacks least of");
+    assert_eq!(named::<((Many, Admin), AnyOf<(Many, Audit)>)>("250", &flat), "250 admin");
 }
 
 /// Scopes of a module of their own, because `SCOPES` and `DESCRIBED` belong to the module.

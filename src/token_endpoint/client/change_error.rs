@@ -124,6 +124,11 @@ impl ClientChangeError {
         Self::refused("credential_generation", found, "read the client again, and change what is stored now")
     }
 
+    pub(super) fn old_secret(client_id: &str) -> Self {
+        let found = format!("a secret of the client {client_id:?} that was replaced after it was read");
+        Self::refused("client_secret", found, "read the client again, and change what is stored now")
+    }
+
     pub(super) fn no_randomness(error: impl fmt::Display) -> Self {
         Self::refused("client_id", error.to_string(), "check the system's source of random bytes")
     }

@@ -180,7 +180,7 @@ fn write_secret<S: Serializer>(secret: &ClientSecret, serializer: S) -> Result<S
 }
 
 fn read_secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ClientSecret, D::Error> {
-    ClientSecret::from_hash(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    ClientSecret::from_record(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
 #[expect(clippy::ref_option, reason = "serde passes the field")]
@@ -190,7 +190,7 @@ fn write_previous<S: Serializer>(secret: &Option<ClientSecret>, serializer: S) -
 
 fn read_previous<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ClientSecret>, D::Error> {
     let hash = Option::<String>::deserialize(deserializer)?;
-    hash.map(|hash| ClientSecret::from_hash(&hash)).transpose().map_err(D::Error::custom)
+    hash.map(|hash| ClientSecret::from_record(&hash)).transpose().map_err(D::Error::custom)
 }
 
 fn write_keys<S: Serializer>(keys: &KeySet, serializer: S) -> Result<S::Ok, S::Error> {

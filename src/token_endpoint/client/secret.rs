@@ -68,6 +68,8 @@ impl fmt::Debug for TokenHash {
 pub struct ClientSecret {
     hash: SecretHash,
     origin: SecretOrigin,
+    /// True if it was read from the record of a client.
+    is_stored: bool,
 }
 
 /// Where the text of a secret comes from.
@@ -86,7 +88,7 @@ impl ClientSecret {
     /// [`ClientBuilder::build`]: crate::token_endpoint::ClientBuilder::build
     #[must_use]
     pub fn new(text: impl AsRef<str>) -> Self {
-        Self { hash: SecretHash::of(text.as_ref()), origin: SecretOrigin::Given }
+        Self { hash: SecretHash::of(text.as_ref()), origin: SecretOrigin::Given, is_stored: false }
     }
 
     /// Generates a secret of 32 random bytes. Returns it with its text, which can't be read again.
@@ -97,7 +99,7 @@ impl ClientSecret {
         let text = random_text().map_err(|error| {
             ConfigMistake::new("client_secret", error.to_string(), "check the system's source of random bytes")
         })?;
-        Ok((Self { hash: SecretHash::of(&text), origin: SecretOrigin::Generated }, text))
+        Ok((Self { hash: SecretHash::of(&text), origin: SecretOrigin::Generated, is_stored: false }, text))
     }
 
     /// Returns the secret with this hash, which [`hash`](Self::hash) returned.
@@ -107,7 +109,7 @@ impl ClientSecret {
     pub fn from_hash(hash: &str) -> Result<Self, ConfigError> {
         let parse = |encoded: &str, origin| {
             let hash = URL_SAFE_NO_PAD.decode(encoded).ok()?.try_into().ok()?;
-            Some(Self { hash: SecretHash(hash), origin })
+            Some(Self { hash: SecretHash(hash), origin, is_stored: false })
         };
         let secret = match (hash.strip_prefix(GENERATED), hash.strip_prefix(GIVEN)) {
             (Some(encoded), _) => parse(encoded, SecretOrigin::Generated),
@@ -128,6 +130,16 @@ impl ClientSecret {
     pub fn hash(&self) -> String {
         let prefix = if self.is_generated() { GENERATED } else { GIVEN };
         prefix.to_owned() + &URL_SAFE_NO_PAD.encode(self.hash.0)
+    }
+
+    /// Reads the hash in the record of a client.
+    pub(crate) fn from_record(hash: &str) -> Result<Self, ConfigError> {
+        Ok(Self { is_stored: true, ..Self::from_hash(hash)? })
+    }
+
+    /// True if it was read from the record of a client, and that now has none of these secrets instead.
+    pub(crate) fn is_replaced_by<'s>(&self, stored: impl IntoIterator<Item = &'s Self>) -> bool {
+        self.is_stored && !stored.into_iter().any(|stored| stored.matches(&self.hash))
     }
 
     pub(crate) fn matches(&self, presented: &SecretHash) -> bool {

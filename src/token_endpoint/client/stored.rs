@@ -107,14 +107,18 @@ impl StoredClients {
     ///
     /// # Errors
     /// The [generation](crate::token_endpoint::ClientBuilder::credential_generation) of `client` is lower than that of the stored
-    /// one, so that an old copy of the client can't make a leaked secret valid again. Or there is no stored client with this id,
-    /// its secret was changed at the same time, or the store is unavailable.
+    /// one, so that an old copy of the client can't make a leaked secret valid again. Or a secret of `client` is from
+    /// [`list`](Self::list) or [`find`](ClientRegistry::find), and the stored client has another one now. Or there is no stored
+    /// client with this id, its secret was changed at the same time, or the store is unavailable.
     pub async fn replace(&self, client: Client) -> Result<(), ClientChangeError> {
         let (id, own, mut client) = (client.id().to_owned(), client.unknown.clone(), client);
         let replace = |stored: &Client| {
             let (given, found) = (client.generation(), stored.generation());
             if given < found {
                 return Err(ClientChangeError::older_generation(client.id(), given, found));
+            }
+            if has_old_secret(&client, stored) {
+                return Err(ClientChangeError::old_secret(client.id()));
             }
             client.unknown.clone_from(&stored.unknown);
             client.unknown.extend(own.clone());
@@ -318,6 +322,14 @@ impl fmt::Debug for StoredClients {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoredClients").finish_non_exhaustive()
     }
+}
+
+/// True if a secret of the copy was read from the store, and was replaced there since. The current secret may become the previous
+/// one.
+fn has_old_secret(copy: &Client, stored: &Client) -> bool {
+    let (current, previous) = (stored.secret(), stored.previous_secret());
+    copy.secret().is_some_and(|secret| secret.is_replaced_by(current))
+        || copy.previous_secret().is_some_and(|secret| secret.is_replaced_by(current.into_iter().chain(previous)))
 }
 
 fn is_done(saved: ClientSaved) -> Result<bool, StoreError> {

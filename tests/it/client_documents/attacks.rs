@@ -134,7 +134,7 @@ async fn no_redirect_is_followed() {
 #[tokio::test]
 async fn only_status_200_is_a_document() {
     let Some(documents) = Documents::new() else { return };
-    for status in [201, 203, 206, 304, 400, 401, 403, 404, 410] {
+    for status in [201, 203, 206, 304, 400, 404, 405, 406, 410, 451] {
         let path = format!("/{status}");
         let id = documents.server.url(&path);
         documents.server.answer(&path, Answer { status, ..Answer::json(&document(&id, &json!({}))) });
@@ -238,22 +238,14 @@ async fn a_slow_host_occupies_no_places_of_other_hosts() {
 #[tokio::test]
 async fn a_time_out_while_waiting_for_a_place_is_not_cached() {
     let Some(documents) = Documents::new() else { return };
-    let used = documents.publish("/used", &json!({}));
-    documents.ask(&used).await.unwrap();
-    documents.world.clock.advance(Duration::from_secs(30));
     let hanging: Vec<_> = (0..4).map(|index| hanging(&documents, index)).collect();
     let id = documents.publish("/c", &json!({}));
     let mut others = pin!(join_all(hanging.iter().map(|id| documents.ask(id))));
     assert!(futures_util::poll!(&mut others).is_pending());
-    let credential = [("client_id", &*used)];
-    let mut use_of_client = pin!(documents.world.redeem("x", &credential));
-    assert!(futures_util::poll!(&mut use_of_client).is_pending());
     let mut waiting = pin!(documents.ask(&id));
     assert!(futures_util::poll!(&mut waiting).is_pending());
     documents.world.clock.advance(Duration::from_secs(3));
     assert_eq!(waiting.await.unwrap_err(), UNAVAILABLE);
-    // The last accepted document is used.
-    use_of_client.await.is_error(400, "invalid_grant");
     for asked in others.await {
         assert_eq!(asked.unwrap_err(), UNAVAILABLE);
     }
@@ -262,6 +254,51 @@ async fn a_time_out_while_waiting_for_a_place_is_not_cached() {
     let before = documents.server.requests();
     assert_eq!(documents.ask(&hanging[0]).await.unwrap_err(), UNAVAILABLE);
     assert_eq!(documents.server.requests(), before);
+}
+
+#[tokio::test]
+async fn a_flood_of_ids_does_not_delay_the_removal_of_a_document() {
+    let Some(documents) = Documents::new() else { return };
+    let used = documents.publish("/used", &json!({}));
+    documents.ask(&used).await.unwrap();
+    documents.world.clock.advance(Duration::from_secs(30));
+    documents.server.answer("/used", Answer::new(404, ""));
+    let hanging: Vec<_> = (0..40).map(|index| hanging(&documents, index)).collect();
+    let credential = [("client_id", &*used)];
+    tokio::select! {
+        biased;
+        _ = join_all(hanging.iter().map(|id| documents.ask(id))) => panic!("the flood ended first"),
+        answer = documents.world.redeem("x", &credential) => answer.is_error(401, "invalid_client"),
+    }
+}
+
+#[tokio::test]
+async fn without_a_place_for_the_fetch_a_document_is_used_for_at_most_an_hour() {
+    let Some(documents) = Documents::new() else { return };
+    let world = &documents.world;
+    let used = documents.publish("/used", &json!({}));
+    let others: Vec<_> = (0..5).map(|index| documents.publish(&format!("/hanging-{index}"), &json!({}))).collect();
+    for id in others.iter().chain([&used]) {
+        documents.ask(id).await.unwrap();
+    }
+    // So that all places of the host are occupied, also those for clients in use.
+    (0..5).for_each(|index| drop(hanging(&documents, index)));
+    // The age when the 3 seconds for the fetch are over.
+    let mut age = 0;
+    for (next, status, code) in
+        [(33, 400, "invalid_grant"), (3599, 400, "invalid_grant"), (3607, 503, "temporarily_unavailable")]
+    {
+        world.clock.advance(Duration::from_secs(next - 3 - age));
+        age = next;
+        let mut flood = pin!(join_all(others.iter().map(|id| documents.ask(id))));
+        assert!(futures_util::poll!(&mut flood).is_pending());
+        let credential = [("client_id", &*used)];
+        let mut answer = pin!(world.redeem("x", &credential));
+        assert!(futures_util::poll!(&mut answer).is_pending());
+        world.clock.advance(Duration::from_secs(3));
+        answer.await.is_error(status, code);
+        flood.await;
+    }
 }
 
 #[tokio::test]

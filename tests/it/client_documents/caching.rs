@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use futures_util::future::join_all;
 use serde_json::json;
-use tower_oauth::{keys::Algorithm, testing::MockIssuer};
+use tower_oauth::{clock::Clock as _, keys::Algorithm, testing::MockIssuer};
 
 use super::{Answer, CB, Documents, JWT_BEARER, UNAVAILABLE, assertion, document};
 use crate::token_endpoint::sent;
@@ -57,7 +57,7 @@ async fn a_server_that_fails_is_503_and_never_an_unknown_client() {
     let Some(documents) = Documents::new() else { return };
     let unreachable = "https://localhost:1/c".to_owned();
     let mut urls = vec![unreachable];
-    for status in [500, 502, 503, 408, 429] {
+    for status in [500, 502, 503, 401, 403, 407, 408, 421, 429] {
         // The status counts, also with a larger body than that of a document.
         let large = "x".repeat(6 * 1024);
         let chunked = Answer::new(status, format!("{:x}\r\n{large}\r\n0\r\n\r\n", large.len()));
@@ -123,6 +123,74 @@ async fn a_document_that_is_removed_after_an_outage_ends_its_client() {
             world.redeem("x", &[("client_id", &id)]).await.is_error(status, code);
         }
     }
+}
+
+#[tokio::test]
+async fn a_firewall_before_the_server_of_a_document_ends_no_client() {
+    let Some(documents) = Documents::new() else { return };
+    let world = &documents.world;
+    for (status, refused, code) in [
+        (401, 400, "invalid_grant"),
+        (403, 400, "invalid_grant"),
+        (407, 400, "invalid_grant"),
+        (421, 400, "invalid_grant"),
+        (404, 401, "invalid_client"),
+        (410, 401, "invalid_client"),
+    ] {
+        let path = format!("/{status}");
+        let id = documents.publish(&path, &json!({}));
+        documents.ask(&id).await.unwrap();
+        documents.server.answer(&path, Answer::new(status, ""));
+        world.clock.advance(SECOND * 30);
+        world.redeem("x", &[("client_id", &id)]).await.is_error(refused, code);
+        let text = if refused == 400 { UNAVAILABLE } else { super::UNKNOWN };
+        assert_eq!(documents.ask(&id).await.unwrap_err(), text, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_suspended_machine_or_a_changed_time_of_day_lengthens_no_use_of_a_document() {
+    let Some(documents) = Documents::new() else { return };
+    let (id, clock) = (documents.publish("/c", &json!({})), &documents.world.clock);
+    documents.ask(&id).await.unwrap();
+    clock.suspend(SECOND * 30);
+    documents.ask(&id).await.unwrap();
+    assert_eq!(documents.server.requests(), 2);
+    clock.set(clock.now() - SECOND * 86_400);
+    clock.advance(SECOND * 30);
+    documents.ask(&id).await.unwrap();
+    assert_eq!(documents.server.requests(), 3);
+    documents.server.answer("/c", Answer::new(503, ""));
+    clock.suspend(SECOND * 86_399);
+    documents.world.redeem("x", &[("client_id", &id)]).await.is_error(400, "invalid_grant");
+    clock.suspend(SECOND);
+    documents.world.redeem("x", &[("client_id", &id)]).await.is_error(503, "temporarily_unavailable");
+}
+
+#[tokio::test]
+async fn of_more_than_1000_clients_those_that_were_used_last_survive_an_outage() {
+    let Some(documents) = Documents::new() else { return };
+    let world = &documents.world;
+    let published = |index: usize| documents.publish(&format!("/{index}"), &json!({}));
+    let used = async |id: &str| world.redeem("x", &[("client_id", id)]).await.json["error"].clone();
+    let first = published(0);
+    assert_eq!(used(&first).await, "invalid_grant");
+    for hundred in 0..14 {
+        let ids: Vec<_> = (1..=100).map(|index| published(hundred * 100 + index)).collect();
+        for error in join_all(ids.iter().map(|id| used(id))).await {
+            assert_eq!(error, "invalid_grant");
+        }
+        let before = documents.server.requests();
+        assert_eq!(used(&first).await, "invalid_grant");
+        assert_eq!(documents.server.requests(), before, "the first client is used, and not read again");
+    }
+    for path in ["/0", "/1", "/1200"] {
+        documents.server.answer(path, Answer::new(503, ""));
+    }
+    world.clock.advance(SECOND * 30);
+    let (oldest, newer) = (documents.server.url("/1"), documents.server.url("/1200"));
+    let errors = [used(&first).await, used(&newer).await, used(&oldest).await];
+    assert_eq!(errors, ["invalid_grant", "invalid_grant", "temporarily_unavailable"]);
 }
 
 #[tokio::test]

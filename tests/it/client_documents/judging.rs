@@ -36,6 +36,10 @@ async fn a_wrong_document_is_no_client() {
         json!({"client_name": "Bank\u{2028}App"}),
         json!({"client_name": "\u{3164}"}),
         json!({"client_name": "Bank\u{e0041}"}),
+        json!({"client_name": "Bank\u{fe0f}"}),
+        json!({"client_name": "\u{2800}"}),
+        json!({"client_name": "Ba\u{1d173}nk"}),
+        json!({"client_name": "Ba\u{1bca0}nk"}),
         json!({"redirect_uris": null}),
         json!({"redirect_uris": []}),
         json!({"redirect_uris": CB}),
@@ -89,8 +93,7 @@ async fn a_wrong_document_is_no_client() {
 #[tokio::test]
 async fn a_name_may_be_in_every_script() {
     let Some(documents) = Documents::new() else { return };
-    for (index, name) in
-        ["Éclair & Söhne – 2", "日本語アプリ", "يومية", "יומן", "हिन्दी", "Heart ❤\u{fe0f}"].iter().enumerate()
+    for (index, name) in ["Éclair & Söhne – 2", "日本語アプリ", "يومية", "יומן", "हिन्दी", "Heart ❤"].iter().enumerate()
     {
         let id = documents.publish(&format!("/{index}"), &json!({"client_name": name}));
         assert_eq!(documents.ask(&id).await.unwrap().client_name(), Some(*name));

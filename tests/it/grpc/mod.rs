@@ -50,7 +50,7 @@ impl Orders for Shop {
 
 /// The recipe of the guide for one method.
 fn require<S: RequiredScopes>(request: &Request<String>) -> Result<tower_oauth::Scoped<S>, AuthError> {
-    request.extensions().get::<Token>().ok_or_else(AuthError::missing_credentials)?.require()
+    Token::of(request.extensions())?.require()
 }
 
 fn status(error: &AuthError) -> Status {

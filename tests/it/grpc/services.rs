@@ -11,8 +11,8 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::ServiceBuilder;
 use tower_oauth::{
-    AuthError, OAuthLayer, ResourceServer, Token, layer::require::RequireScopesLayer, server::ResourceServerBuilder,
-    verify::Verdict,
+    AuthError, OAuthLayer, ProtectedResource, ResourceServer, Token, layer::require::RequireScopesLayer,
+    server::ResourceServerBuilder, verify::Verdict,
 };
 
 use super::{
@@ -20,7 +20,10 @@ use super::{
     example::orders::{LIST, OrdersServer, PLACE},
     grpc_layer, metadata, serve,
 };
-use crate::support::{issuer, layer_with, valid_token, verifier_from};
+use crate::{
+    secrets::Log,
+    support::{API, issuer, layer_with, valid_token, verifier_from, write_raw},
+};
 
 /// Requires `orders:read` at `shop.Orders`, and nothing at the health service.
 macro_rules! shop {
@@ -98,10 +101,40 @@ async fn the_client_of_a_method_that_records_its_refusal_gets_the_challenge() {
 }
 
 #[tokio::test]
-async fn a_method_without_a_layer_around_it_refuses_every_token() {
-    let address = serve!(Server::builder().add_service(OrdersServer::new(Shop)));
+async fn a_method_without_a_layer_around_it_refuses_every_token_and_reports_the_mistake() {
+    let log = Log::default();
+    let _guard = log.install();
     let writer = valid_token().scope("orders:write").sign();
-    assert_eq!(call(address, PLACE, Some(&writer)).await.unwrap_err().code(), Code::Unauthenticated);
+    for (address, method, file) in [
+        (serve!(Server::builder().add_service(OrdersServer::new(Shop))), PLACE, "tests/it/grpc/mod.rs:"),
+        (serve!(Server::builder().add_service(OrdersServer::new(example::Shop))), LIST, "examples/grpc.rs:"),
+    ] {
+        let refused = call(address, method, Some(&writer)).await.unwrap_err();
+        assert_eq!((refused.code(), refused.message()), (Code::Internal, "The server is misconfigured"));
+        let text = log.text();
+        let reports = text.lines().filter(|line| line.contains("ERROR") && line.contains("has no OAuthLayer"));
+        assert_eq!(reports.filter(|line| line.contains(file)).count(), 1, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_with_a_layer_around_it_serves_the_metadata_of_its_resource() {
+    let resource = ProtectedResource::new(API).unwrap();
+    let server = ResourceServer::builder(issuer().verifier(API)).resource(resource).grpc_status().build().unwrap();
+    let layer = OAuthLayer::from_server(server).serve_metadata().late_refusals().token_lifetimes();
+    let services = Server::builder().accept_http1(true).layer(layer).add_service(OrdersServer::new(example::Shop));
+    let address = serve!(services);
+    let request = "GET /.well-known/oauth-protected-resource HTTP/1.1\r\nhost: api.test\r\nconnection: close\r\n\r\n";
+    let document = write_raw(address, request).await;
+    assert!(
+        document.starts_with("HTTP/1.1 200 ") && document.contains("\"resource\":\"https://api.test\""),
+        "{document}"
+    );
+    assert_eq!(call(address, LIST, Some(&valid_token().sign())).await.unwrap(), "the orders of ada");
+    let refused = call(address, LIST, None).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    let challenge = metadata(&refused, WWW_AUTHENTICATE.as_str()).unwrap();
+    assert!(challenge.contains("/.well-known/oauth-protected-resource"), "{challenge}");
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ fn clock() -> ManualClock {
     ManualClock::new(UNIX_EPOCH + Duration::from_secs(NOW))
 }
 
-async fn shop(verifier: impl Verify, clock: &ManualClock) -> SocketAddr {
+fn shop(verifier: impl Verify, clock: &ManualClock) -> SocketAddr {
     let server = ResourceServer::builder(verifier).clock(clock.clone()).grpc_status().build().unwrap();
     let layer = OAuthLayer::from_server(server).token_lifetimes();
     serve!(Server::builder().layer(layer).add_service(OrdersServer::new(example::Shop)))
@@ -65,7 +65,7 @@ fn expired() -> (Code, String) {
 async fn a_stream_ends_at_the_expiry_of_its_token_by_the_servers_clock() {
     let clock = clock();
     let verifier = issuer().verifier_builder(API).clock(clock.clone()).build().unwrap();
-    let address = shop(verifier, &clock).await;
+    let address = shop(verifier, &clock);
     let token = issuer().token("ada").claim("iat", NOW).claim("exp", NOW + 3600).sign();
     let mut updates = watch(address, &token).await.unwrap();
     read_both(&mut updates).await;
@@ -101,7 +101,7 @@ async fn a_stream_ends_when_the_issuer_revoked_its_token() {
             Verdict::Now(presented.permit().token(&json!({"iss": "https://auth.test", "sub": "ada"})))
         })
     };
-    let mut updates = watch(shop(verifier, &clock).await, "opaque").await.unwrap();
+    let mut updates = watch(shop(verifier, &clock), "opaque").await.unwrap();
     read_both(&mut updates).await;
     revoked.store(true, Ordering::SeqCst);
     clock.advance(59 * SECOND);

@@ -51,17 +51,17 @@ where
 }
 
 /// The three layers in the order that the name says, from the outside to the inside.
-async fn cors_web_oauth() -> SocketAddr {
+fn cors_web_oauth() -> SocketAddr {
     let mut server = Server::builder().accept_http1(true).layer(Cors).layer(GrpcWebLayer::new()).layer(grpc_layer());
     serve!(server.add_service(OrdersServer::new(Shop)))
 }
 
-async fn cors_oauth_web() -> SocketAddr {
+fn cors_oauth_web() -> SocketAddr {
     let mut server = Server::builder().accept_http1(true).layer(Cors).layer(grpc_layer()).layer(GrpcWebLayer::new());
     serve!(server.add_service(OrdersServer::new(Shop)))
 }
 
-async fn oauth_cors_web() -> SocketAddr {
+fn oauth_cors_web() -> SocketAddr {
     let mut server = Server::builder().accept_http1(true).layer(grpc_layer()).layer(Cors).layer(GrpcWebLayer::new());
     serve!(server.add_service(OrdersServer::new(Shop)))
 }
@@ -121,7 +121,7 @@ const BINARY: &str = "application/grpc-web+proto";
 #[tokio::test]
 async fn a_grpc_web_call_with_a_token_gets_its_message_and_its_trailers() {
     let token = valid_token().sign();
-    for address in [cors_web_oauth().await, cors_oauth_web().await] {
+    for address in [cors_web_oauth(), cors_oauth_web()] {
         for version in [Version::HTTP_11, Version::HTTP_2] {
             let answer = send_over(version, address, web_request(address, LIST, BINARY, Some(&token))).await;
             assert_eq!(answer.status, 200);
@@ -136,7 +136,7 @@ async fn a_grpc_web_call_with_a_token_gets_its_message_and_its_trailers() {
 
 #[tokio::test]
 async fn a_grpc_web_call_in_base64_reaches_the_service() {
-    let (address, token) = (cors_web_oauth().await, valid_token().sign());
+    let (address, token) = (cors_web_oauth(), valid_token().sign());
     let request = web_request(address, LIST, "application/grpc-web-text", Some(&token));
     let answer = send_over(Version::HTTP_11, address, request).await;
     assert_eq!(answer.status, 200);
@@ -146,7 +146,7 @@ async fn a_grpc_web_call_in_base64_reaches_the_service() {
 /// HTTP/2 is what browsers use with TLS.
 #[tokio::test]
 async fn a_refused_grpc_web_call_over_http_2_gets_a_grpc_status_in_the_headers() {
-    let address = cors_web_oauth().await;
+    let address = cors_web_oauth();
     let answer = send_over(Version::HTTP_2, address, web_request(address, LIST, BINARY, None)).await;
     assert_eq!(answer.statuses(), (200, Some("16")));
     assert_eq!(answer.header("grpc-message"), Some("An access token is required"));
@@ -158,7 +158,7 @@ async fn a_refused_grpc_web_call_over_http_2_gets_a_grpc_status_in_the_headers()
 /// tonic-web translates the content type, but not the version. A 200 over HTTP/1.1 would be an approval to some proxies.
 #[tokio::test]
 async fn a_refused_grpc_web_call_over_http_1_gets_an_http_status() {
-    let address = cors_web_oauth().await;
+    let address = cors_web_oauth();
     for (token, status) in [(None, 401), (Some("x"), 401), (Some("a b"), 400)] {
         let answer = send_over(Version::HTTP_11, address, web_request(address, LIST, BINARY, token)).await;
         assert_eq!(answer.statuses(), (status, None));
@@ -170,7 +170,7 @@ async fn a_refused_grpc_web_call_over_http_1_gets_an_http_status() {
 
 #[tokio::test]
 async fn the_layer_around_the_translation_refuses_grpc_web_calls_with_an_http_status() {
-    let address = cors_oauth_web().await;
+    let address = cors_oauth_web();
     for version in [Version::HTTP_11, Version::HTTP_2] {
         let answer = send_over(version, address, web_request(address, LIST, BINARY, None)).await;
         assert_eq!(answer.statuses(), (401, None), "{version:?}");
@@ -181,7 +181,7 @@ async fn the_layer_around_the_translation_refuses_grpc_web_calls_with_an_http_st
 #[tokio::test]
 async fn a_method_refuses_a_grpc_web_call_with_a_grpc_status_in_any_version() {
     let reader = valid_token().sign();
-    for address in [cors_web_oauth().await, cors_oauth_web().await] {
+    for address in [cors_web_oauth(), cors_oauth_web()] {
         for version in [Version::HTTP_11, Version::HTTP_2] {
             let answer = send_over(version, address, web_request(address, PLACE, BINARY, Some(&reader))).await;
             assert_eq!(answer.statuses(), (200, Some("7")), "{version:?}");
@@ -191,9 +191,7 @@ async fn a_method_refuses_a_grpc_web_call_with_a_grpc_status_in_any_version() {
 
 #[tokio::test]
 async fn a_preflight_request_passes_only_with_cors_outside_of_the_layer() {
-    for (address, status) in
-        [(cors_web_oauth().await, 204), (cors_oauth_web().await, 204), (oauth_cors_web().await, 401)]
-    {
+    for (address, status) in [(cors_web_oauth(), 204), (cors_oauth_web(), 204), (oauth_cors_web(), 401)] {
         let preflight = Request::options(format!("http://{address}{LIST}"))
             .header("origin", "https://shop.test")
             .header("access-control-request-method", "POST")
@@ -201,7 +199,7 @@ async fn a_preflight_request_passes_only_with_cors_outside_of_the_layer() {
         let answer = send_over(Version::HTTP_11, address, preflight.body(Full::default()).unwrap()).await;
         assert_eq!(answer.status, status);
     }
-    let inside = oauth_cors_web().await;
+    let inside = oauth_cors_web();
     let refused = send_over(Version::HTTP_11, inside, web_request(inside, LIST, BINARY, None)).await;
     assert_eq!(refused.header("access-control-allow-origin"), None, "the browser hides this refusal from its script");
 }
@@ -237,7 +235,7 @@ async fn call_with_web_client(address: SocketAddr, token: Option<&str>) -> Resul
 
 #[tokio::test]
 async fn the_grpc_web_client_of_tonic_understands_both_forms_of_a_refusal() {
-    for address in [cors_web_oauth().await, cors_oauth_web().await] {
+    for address in [cors_web_oauth(), cors_oauth_web()] {
         assert_eq!(call_with_web_client(address, Some(&valid_token().sign())).await.unwrap(), "the orders of ada");
         for token in [None, Some("x")] {
             assert_eq!(call_with_web_client(address, token).await.unwrap_err().code(), Code::Unauthenticated);

@@ -21,11 +21,14 @@ use tower_oauth::{
     AuthError, OAuthLayer, ResourceServer,
     error::AuthErrorKind,
     lifetime::{Ended, TokenLifetime},
-    testing::ManualClock,
+    testing::{ManualClock, TestToken},
     verify::{BearerMethod, Verdict, Verify},
 };
 
-use crate::support::{API, issuer, verifier_from};
+use crate::{
+    secrets::Log,
+    support::{API, issuer, verifier_from},
+};
 
 pub(super) const NOW: u64 = 1_800_000_000;
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -72,6 +75,21 @@ pub(super) fn jwt_server(clock: &ManualClock) -> ResourceServer {
 /// Whether the lifetime has ended by now.
 pub(super) fn has_ended(lifetime: &TokenLifetime) -> bool {
     lifetime.ended().now_or_never().is_some()
+}
+
+/// Emits each event once that the tests look for. tracing decides for each place in the code whether its events are wanted when it
+/// is first reached, and again when a log is made. With one log in the process it asks only that of the current thread, so a
+/// test without a log must not be the first there.
+pub(super) async fn reach_the_events() {
+    let events = async {
+        let mut extensions = http::Extensions::new();
+        TokenLifetime::of(&extensions).unwrap_err();
+        extensions.insert(TestToken::user("ada").build());
+        TokenLifetime::of(&extensions).unwrap_err();
+        let lifetime = lifetime(server(Chosen::ada().verifier(), &clock()), "a").await;
+        lifetime.renew("no token").await.unwrap_err();
+    };
+    Log::default().capture(events).await;
 }
 
 pub(super) fn reason_of(ended: &Ended) -> &'static str {

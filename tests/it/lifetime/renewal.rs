@@ -15,7 +15,7 @@ use tower_oauth::{
     verify::{BearerMethod, Verdict},
 };
 
-use super::{Chosen, NOW, SECOND, clock, expires_after, has_ended, jwt_server, lifetime, server};
+use super::{Chosen, NOW, SECOND, clock, expires_after, has_ended, jwt_server, lifetime, reach_the_events, server};
 use crate::{
     secrets::Log,
     support::{issuer, verifier_from},
@@ -56,6 +56,7 @@ async fn a_renewal_that_ends_earlier_wakes_the_future() {
 
 #[tokio::test]
 async fn a_token_of_another_user_client_or_issuer_changes_nothing() {
+    reach_the_events().await;
     let first = json!({"iss": "https://auth.test", "sub": "ada", "client_id": "web", "scope": "a b", "exp": NOW + 60});
     let (clock, chosen, log) = (clock(), Chosen::new(first), Log::default());
     let lifetime = lifetime(server(chosen.verifier(), &clock), "a").await;

@@ -12,7 +12,7 @@ use tower_oauth::{
     verify::{BearerMethod, Verdict},
 };
 
-use super::{Chosen, SECOND, clock, has_ended, request, server};
+use super::{Chosen, SECOND, clock, has_ended, reach_the_events, request, server};
 use crate::{
     secrets::Log,
     support::{API, get_with_token, get_without_token, issuer, layer_with, send, valid_token, verifier_from},
@@ -47,6 +47,7 @@ async fn handlers_take_a_lifetime_as_an_extractor() {
 
 #[tokio::test]
 async fn a_layer_without_token_lifetimes_responds_500_and_the_log_says_what_to_call() {
+    reach_the_events().await;
     let token = valid_token().sign();
     let layered = routes("/without-lifetimes").layer(layer_with(|server| server));
     let injected = routes("/injected").layer(TestToken::user("ada").into_layer());
@@ -94,6 +95,8 @@ async fn a_lifetime_belongs_to_the_token_of_the_innermost_layer() {
     assert_eq!(send(&inner_with, request()).await.body, "ada");
     let inner_without = between(routes("").layer(ours(false))).layer(theirs());
     assert_eq!(send(&inner_without, request()).await.status, 500, "the lifetime of eve is not that of ada");
+    let inner_anonymous = routes("").layer(layer_with(|server| server).allow_anonymous()).layer(theirs());
+    assert_eq!(send(&inner_anonymous, request()).await.status, 401, "for the inner layer the request is anonymous");
 }
 
 #[tokio::test]

@@ -192,6 +192,26 @@ async fn each_tool_needs_its_scopes_and_a_refusal_names_the_least() {
 }
 
 #[tokio::test]
+async fn neither_a_name_in_a_header_nor_a_session_id_opens_a_tool() {
+    let Some(mcp) = Mcp::with_mock_issuer(&[]).await else { return };
+    let token = mcp.token("mcp:tools").sign();
+    for version in ["2025-11-25", "2026-07-28"] {
+        let headers = [("mcp-protocol-version", version), ("mcp-method", "tools/call"), ("mcp-name", "whoami")];
+        let received = mcp.call_with("admin_op", &token, &headers, json!({})).await;
+        // rmcp compares the headers with the body for the newer version only.
+        let refused = if version == "2025-11-25" { 403 } else { 400 };
+        assert_eq!(received.status, refused, "{version}: {received:?}");
+    }
+    let call = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "whoami"}}).to_string();
+    let received = send(|client| {
+        let request = client.post(&mcp.url).header("content-type", "application/json").body(call);
+        request.header("accept", "application/json, text/event-stream").header("mcp-session-id", "1")
+    })
+    .await;
+    assert_eq!(received.status, 401, "{received:?}");
+}
+
+#[tokio::test]
 async fn every_method_needs_a_token_for_this_server() {
     let Some(mcp) = Mcp::with_mock_issuer(&[]).await else { return };
     let metadata = format!("resource_metadata=\"{}/.well-known/oauth-protected-resource/mcp\"", mcp.origin());

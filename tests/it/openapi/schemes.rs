@@ -83,13 +83,19 @@ fn the_list_of_requirements_has_one_object_for_each_alternative() {
     async fn with_more(_: Scoped<Needed>, _: Token, _: String) -> &'static str {
         ""
     }
+    // axum's handlers have at most 16 arguments. An optional `Scoped` requires nothing.
+    #[rustfmt::skip]
+    async fn with_most(
+        _: Scoped<Needed>, _: Option<Scoped<Admin>>, _: (), _: (), _: (), _: (), _: (), _: (), _: (), _: (), _: (), _: (),
+        _: (), _: (), _: (), _: String,
+    ) {}
 
     assert_eq!(requirements::<OrdersRead>("oauth2"), json!([{"oauth2": ["orders:read"]}]));
     assert_eq!(requirements::<(OrdersRead, Admin)>("login"), json!([{"login": ["orders:read", "admin"]}]));
     assert_eq!(requirements::<AnyOf<(OrdersRead, Admin)>>("x"), json!([{"x": ["orders:read"]}, {"x": ["admin"]}]));
     let nested = json!([{"x": ["orders:read", "orders:write"]}, {"x": ["orders:read", "admin"]}]);
     assert_eq!(requirements::<Needed>("x"), nested);
-    for stated in [requirements_of(&bare, "x"), requirements_of(&with_more, "x")] {
+    for stated in [requirements_of(&bare, "x"), requirements_of(&with_more, "x"), requirements_of(&with_most, "x")] {
         assert_eq!(stated, nested);
     }
     assert_eq!(requirements_of(&|_: Scoped<Admin>| async {}, "x"), json!([{"x": ["admin"]}]), "a closure");

@@ -46,6 +46,14 @@ async fn the_url_is_the_one_that_a_url_parser_makes_of_the_identifier() {
     }
 }
 
+#[test]
+fn the_hosts_are_those_that_clients_send() {
+    let resource = ProtectedResource::builder("https://API.test:443/mcp").also("http://127.0.0.1:5001/mcp");
+    let resource = resource.also("http://[::1]:80").also("https://localhost:80").build().unwrap();
+    let hosts: Vec<_> = resource.hosts().collect();
+    assert_eq!(hosts, ["api.test", "127.0.0.1:5001", "[::1]", "localhost:80"]);
+}
+
 #[tokio::test]
 async fn no_other_path_and_no_other_query_has_the_document() {
     let cases: [(&str, &[&str]); 4] = [

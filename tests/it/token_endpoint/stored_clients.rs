@@ -673,6 +673,60 @@ async fn an_old_copy_of_a_client_brings_no_leaked_secret_back() {
 }
 
 #[tokio::test]
+async fn an_old_copy_of_a_client_brings_no_renewed_secret_back() {
+    let (store, clients, world) = planned().await;
+    let read = async || clients.list(None, 9).await.unwrap().remove(0);
+    let (copy, source) = (read().await, read().await);
+    let secret = clients.renew_secret("one").await.unwrap();
+    is_refused(clients.replace(copy).await, "was replaced after it was read");
+    let of_old_secret = |old: &Client| machine_with(old.secret().unwrap().clone()).build().unwrap();
+    is_refused(clients.replace(of_old_secret(&source)).await, "was replaced after it was read");
+    token(&world, "one", "one-secret").await.is_error(401, "invalid_client");
+    token(&world, "one", &secret).await.is_ok();
+
+    let copy = read().await;
+    let added = clients.add_secret("one").await.unwrap();
+    is_refused(clients.replace(copy).await, "was replaced after it was read");
+    let copy = read().await;
+    clients.remove_old_secret("one").await.unwrap();
+    is_refused(clients.replace(copy).await, "was replaced after it was read");
+    token(&world, "one", &secret).await.is_error(401, "invalid_client");
+    token(&world, "one", &added).await.is_ok();
+
+    // Nor if the secret is renewed while the copy is written.
+    let (copy, other) = (read().await, stored(store.inner.clone()));
+    store.before_save(async move { drop(other.renew_secret("one").await.unwrap()) });
+    assert!(clients.replace(copy).await.is_err());
+    token(&world, "one", &added).await.is_error(401, "invalid_client");
+}
+
+#[tokio::test]
+async fn a_copy_of_a_client_with_the_current_secret_replaces_it() {
+    let (_, clients, world) = planned().await;
+    let read = async || clients.list(None, 9).await.unwrap().remove(0);
+    clients.replace(read().await).await.unwrap();
+    token(&world, "one", "one-secret").await.is_ok();
+    // The current secret becomes the previous one.
+    let current = read().await.secret().unwrap().clone();
+    let changed = machine_with(ClientSecret::new("new-secret")).previous_secret(current);
+    clients.replace(changed.build().unwrap()).await.unwrap();
+    for secret in ["one-secret", "new-secret"] {
+        token(&world, "one", secret).await.is_ok();
+    }
+    clients.replace(read().await).await.unwrap();
+    // A secret from elsewhere is a change like others, also if it is an old one.
+    let old = ClientSecret::from_hash(&ClientSecret::new("one-secret").hash()).unwrap();
+    clients.replace(machine_with(old).build().unwrap()).await.unwrap();
+    token(&world, "one", "one-secret").await.is_ok();
+    token(&world, "one", "new-secret").await.is_error(401, "invalid_client");
+}
+
+/// Returns the builder of the client `one` with this secret.
+fn machine_with(secret: ClientSecret) -> ClientBuilder {
+    may_have_tokens(Client::builder("one", secret))
+}
+
+#[tokio::test]
 async fn a_store_that_is_down_refuses_with_503_and_not_as_unknown() {
     let (store, clients, world) = planned().await;
     let access = world.access_token("one", &[("resource", OPAQUE)]).await;

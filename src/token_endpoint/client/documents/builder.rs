@@ -4,10 +4,10 @@
 
 use std::{fmt, sync::Arc};
 
-use moka::future::Cache;
+use moka::{future::Cache, policy::EvictionPolicy};
 
 use super::{
-    ClientDocuments, DocumentRegistry, MAX_KNOWN,
+    ClientDocuments, DocumentRegistry, MAX_AGE_IN_OUTAGE, MAX_KNOWN,
     location::{TrustedHosts, trusted_host},
     places::FetchPlaces,
     reader::{DocumentReader, MAX_BYTES, TIMEOUT},
@@ -137,6 +137,8 @@ impl ClientDocumentsBuilder {
         mistakes.check(client.as_ref().map(drop).map_err(ConfigError::clone));
         mistakes.finish()?;
         let client = client?;
+        // The default policy would not store a new client once the cache is full.
+        let accepted = Cache::builder().max_capacity(MAX_KNOWN).eviction_policy(EvictionPolicy::lru());
         let reader = DocumentReader { client, access: self.access, places: FetchPlaces::new() };
         Ok(ClientDocuments {
             inner: Arc::new(DocumentRegistry {
@@ -145,7 +147,7 @@ impl ClientDocumentsBuilder {
                 reader,
                 clock: self.clock,
                 known: Cache::new(MAX_KNOWN),
-                accepted: Cache::new(MAX_KNOWN),
+                accepted: accepted.time_to_live(MAX_AGE_IN_OUTAGE).build(),
             }),
         })
     }

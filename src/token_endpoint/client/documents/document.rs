@@ -91,14 +91,17 @@ fn authentication(
     }
 }
 
-/// True for a character that is not visible, but changes what a name looks like or is equal to: controls, also those of the
-/// direction (UAX #9 §2), and characters without width, also the one that joins emoji.
+/// True for a character that is not visible, but changes what a name looks like or is equal to: controls, formats (`Cf`, also those
+/// of the direction, UAX #9 §2), `Default_Ignorable_Code_Point` (also the characters that join or vary emoji), and blank symbols.
 fn is_invisible(character: char) -> bool {
     character.is_control()
         || matches!(character,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}'
+            | '\u{8e2}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffc}' | '\u{fffe}' | '\u{ffff}'
+            | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d159}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 fn default_grant_types() -> Vec<String> {
@@ -108,3 +111,54 @@ fn default_grant_types() -> Vec<String> {
 /// The grants of such clients. With `client_credentials`, anyone who can publish a document would get tokens without a user.
 const GRANT_TYPES: [&str; 2] = ["authorization_code", "refresh_token"];
 const MAX_NAME_CHARS: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::is_invisible;
+
+    #[test]
+    fn a_name_has_no_format_ignorable_or_blank_character() {
+        // The ranges of Cf and of Default_Ignorable_Code_Point in Unicode 16, and blank symbols.
+        let ranges = [
+            (0x0, 0x1f),
+            (0x7f, 0x9f),
+            (0xad, 0xad),
+            (0x34f, 0x34f),
+            (0x600, 0x605),
+            (0x61c, 0x61c),
+            (0x6dd, 0x6dd),
+            (0x70f, 0x70f),
+            (0x890, 0x891),
+            (0x8e2, 0x8e2),
+            (0x115f, 0x1160),
+            (0x17b4, 0x17b5),
+            (0x180b, 0x180f),
+            (0x200b, 0x200f),
+            (0x2028, 0x202e),
+            (0x2060, 0x206f),
+            (0x2800, 0x2800),
+            (0x3164, 0x3164),
+            (0xfe00, 0xfe0f),
+            (0xfeff, 0xfeff),
+            (0xffa0, 0xffa0),
+            (0xfff0, 0xfffb),
+            (0x110bd, 0x110bd),
+            (0x110cd, 0x110cd),
+            (0x13430, 0x1343f),
+            (0x1bca0, 0x1bca3),
+            (0x1d159, 0x1d159),
+            (0x1d173, 0x1d17a),
+            (0xe0000, 0xe0fff),
+        ];
+        let is_listed =
+            |character: char| ranges.iter().any(|(first, last)| (*first..=*last).contains(&u32::from(character)));
+        for character in '\0'..=char::MAX {
+            // Object replacement, and two code points that are no characters.
+            let is_listed = is_listed(character) || matches!(character, '\u{fffc}' | '\u{fffe}' | '\u{ffff}');
+            assert_eq!(is_invisible(character), is_listed, "{character:?}");
+        }
+        for letter in "aéя字पा🂡❤".chars() {
+            assert!(!is_invisible(letter), "{letter:?}");
+        }
+    }
+}

@@ -51,15 +51,16 @@ impl From<ConfigError> for ReadFailure {
 }
 
 impl DocumentReader {
-    /// Fetches the document at `client_id`, whose host is trusted.
+    /// Fetches the document at `client_id`, whose host is trusted. A client in use has places of its own.
     pub(super) async fn read(
         &self,
         client_id: &str,
         host: &str,
         trusted: &TrustedHosts,
         clock: &dyn Clock,
+        is_in_use: bool,
     ) -> Result<(Client, Duration), ReadFailure> {
-        let mut time = FetchTime { deadline: clock.sleep(TIMEOUT), waited: false };
+        let mut time = FetchTime { deadline: clock.sleep(TIMEOUT), waited: false, is_in_use };
         let response = self.fetch(client_id, host, "application/json", &mut time).await?;
         let metadata = ClientMetadata::parse(client_id, response.body())?;
         let mut lifetime = lifetime(response.headers());
@@ -111,8 +112,7 @@ impl DocumentReader {
         match status {
             StatusCode::OK if is_json(response.headers()) => Ok(response),
             StatusCode::OK => Err(ReadFailure::Invalid("its Content-Type is not JSON".to_owned())),
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Err(failed(status)),
-            status if status.is_server_error() => Err(failed(status)),
+            status if status.is_server_error() || UNAVAILABLE.contains(&status) => Err(failed(status)),
             status => Err(ReadFailure::Invalid(format!("the response has status {}", status.as_u16()))),
         }
     }
@@ -168,6 +168,15 @@ fn lifetime(headers: &HeaderMap) -> Duration {
     Duration::from_secs(seconds.unwrap_or(0).saturating_sub(age)).clamp(MIN_LIFETIME, MAX_LIFETIME)
 }
 
+/// Statuses of an error of a client that say nothing about the document. A firewall or a proxy before its server sends most of them.
+const UNAVAILABLE: [StatusCode; 6] = [
+    StatusCode::REQUEST_TIMEOUT,
+    StatusCode::TOO_MANY_REQUESTS,
+    StatusCode::UNAUTHORIZED,
+    StatusCode::FORBIDDEN,
+    StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+    StatusCode::MISDIRECTED_REQUEST,
+];
 /// Maximum time for a document with its keys.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(3);
 /// Maximum size of a document, and of its keys.
