@@ -77,8 +77,8 @@ struct ResourceDocument {
 pub(crate) struct EnforcedSettings<'s> {
     /// Those that the verifier names.
     pub(crate) issuers: Vec<String>,
-    /// Those that the verifier accepts. Empty: not known.
-    pub(crate) audiences: Vec<String>,
+    /// Those that the verifier accepts. `None`: not known.
+    pub(crate) audiences: Option<Vec<String>>,
     pub(crate) bearer_methods: Vec<&'static str>,
     /// `scope` of the challenges.
     pub(crate) scopes: Option<&'s Scopes<'static>>,
@@ -92,7 +92,7 @@ impl ResourceMetadata {
     pub(crate) fn new(resource: &ProtectedResource, enforced: &EnforcedSettings<'_>) -> Result<Self, ConfigError> {
         let mut mistakes = MistakeCollector::new();
         for identifier in resource.identifiers() {
-            mistakes.check(check_audience(identifier, &enforced.audiences));
+            mistakes.check(check_audience(identifier, enforced.audiences.as_deref()));
         }
         let members = mistakes.check(derived_members(resource, enforced));
         mistakes.finish()?;
@@ -202,12 +202,15 @@ impl ResourceDocument {
 }
 
 /// Checks that the verifier accepts tokens for this identifier. Otherwise each client that follows the document gets 401.
-fn check_audience(identifier: &str, audiences: &[String]) -> Result<(), ConfigMistake> {
-    if audiences.is_empty() || audiences.iter().any(|audience| audience == identifier) {
+fn check_audience(identifier: &str, audiences: Option<&[String]>) -> Result<(), ConfigMistake> {
+    let Some(audiences) = audiences.filter(|audiences| !audiences.iter().any(|audience| audience == identifier)) else {
         return Ok(());
-    }
-    let accepted = quoted_list(audiences.iter().map(String::as_str));
-    let found = format!("the verifier does not accept {identifier:?} as audience, but {accepted}");
+    };
+    let accepted = match audiences {
+        [] => "nor any other: two verifiers that must both accept a token may have no audience in common".to_owned(),
+        _ => format!("but {}", quoted_list(audiences.iter().map(String::as_str))),
+    };
+    let found = format!("the verifier does not accept {identifier:?} as audience, {accepted}");
     Err(ConfigMistake::new("resource", found, "give the verifier each identifier of the resource as audience"))
 }
 
@@ -218,8 +221,11 @@ fn derived_members(
 ) -> Result<Map<String, Value>, ConfigMistake> {
     let mut members = resource.texts.clone();
     // An issuer of another form, such as a name, is not one that a client can look up (RFC 8414 §2).
-    let issuers = enforced.issuers.iter().filter(|issuer| is_issuer_url(issuer));
-    let servers = distinct(issuers.chain(&resource.authorization_servers).map(String::as_str));
+    let issuers = enforced.issuers.iter().filter(|issuer| is_issuer_url(issuer)).map(String::as_str);
+    let servers = match &resource.authorization_servers[..] {
+        [] => distinct(issuers),
+        configured => distinct(configured.iter().map(String::as_str)),
+    };
     if servers.is_empty() {
         let found = "the verifier names no issuer with a URL";
         return Err(ConfigMistake::new("resource", found, "name the authorization servers with authorization_server"));

@@ -69,6 +69,9 @@ impl ResourceServerBuilder {
     /// The resource that this server protects (RFC 9728). Its metadata document is derived from it, from the verifier and from
     /// the accepted bearer methods; `resource_metadata` and `scope` of the challenges are those of the resource. Default: none.
     ///
+    /// Any client can read the document without a token. It lists all issuers that the verifier trusts, also internal ones;
+    /// [`authorization_server`](crate::metadata::ProtectedResourceBuilder::authorization_server) replaces that list.
+    ///
     /// [`OAuthLayer::serve_metadata`](crate::OAuthLayer::serve_metadata) or [`ResourceServer::metadata`] responds to requests for
     /// the document.
     ///

@@ -83,8 +83,8 @@ impl Verify for EndpointVerifier {
         vec![self.rules.issuer.to_string()]
     }
 
-    fn audiences(&self) -> Vec<String> {
-        vec![self.rules.audience.clone()]
+    fn audiences(&self) -> Option<Vec<String>> {
+        Some(vec![self.rules.audience.clone()])
     }
 }
 

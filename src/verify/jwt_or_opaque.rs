@@ -219,16 +219,13 @@ impl<A: Verify, B: Verify> Verify for JwtOrOpaque<A, B> {
         union(self.jwt.issuers(), self.opaque.issuers())
     }
 
-    fn audiences(&self) -> Vec<String> {
-        let (jwt, opaque) = (self.jwt.audiences(), self.opaque.audiences());
-        // If one verifier names no audience, it may accept any.
-        if jwt.is_empty() || opaque.is_empty() {
-            return Vec::new();
-        }
+    fn audiences(&self) -> Option<Vec<String>> {
+        // A verifier that names no audiences may accept any.
+        let (jwt, opaque) = (self.jwt.audiences()?, self.opaque.audiences()?);
         if self.require_both {
-            return jwt.into_iter().filter(|audience| opaque.contains(audience)).collect();
+            return Some(jwt.into_iter().filter(|audience| opaque.contains(audience)).collect());
         }
-        union(jwt, opaque)
+        Some(union(jwt, opaque))
     }
 }
 

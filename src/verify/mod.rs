@@ -127,9 +127,9 @@ pub trait Verify: Send + Sync + 'static {
     /// Returns the audiences of which a token must have at least one. The identifier of a
     /// [`ProtectedResource`](crate::ProtectedResource) must be among them. Called at start-up only.
     ///
-    /// Default: empty, which means that they are not known.
-    fn audiences(&self) -> Vec<String> {
-        Vec::new()
+    /// Default: `None`, which means that they are not known.
+    fn audiences(&self) -> Option<Vec<String>> {
+        None
     }
 }
 
@@ -157,7 +157,7 @@ macro_rules! forward_verify {
                 (**self).issuers()
             }
 
-            fn audiences(&self) -> Vec<String> {
+            fn audiences(&self) -> Option<Vec<String>> {
                 (**self).audiences()
             }
         }

@@ -117,11 +117,12 @@ impl Verify for TrustedIssuers {
         issuers
     }
 
-    fn audiences(&self) -> Vec<String> {
-        let mut audiences: Vec<String> = self.verifiers.values().flat_map(Verify::audiences).collect();
+    fn audiences(&self) -> Option<Vec<String>> {
+        let of_each: Option<Vec<Vec<String>>> = self.verifiers.values().map(Verify::audiences).collect();
+        let mut audiences = of_each?.concat();
         audiences.sort_unstable();
         audiences.dedup();
-        audiences
+        Some(audiences)
     }
 }
 

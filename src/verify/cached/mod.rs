@@ -333,7 +333,7 @@ impl<V: Verify> Verify for Cached<V> {
         self.verifier.issuers()
     }
 
-    fn audiences(&self) -> Vec<String> {
+    fn audiences(&self) -> Option<Vec<String>> {
         self.verifier.audiences()
     }
 }

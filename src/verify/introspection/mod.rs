@@ -151,8 +151,8 @@ impl Verify for IntrospectionVerifier {
         vec![self.rules.issuer.identifier().to_owned()]
     }
 
-    fn audiences(&self) -> Vec<String> {
-        self.rules.expected.audience.clone()
+    fn audiences(&self) -> Option<Vec<String>> {
+        Some(self.rules.expected.audience.clone())
     }
 }
 

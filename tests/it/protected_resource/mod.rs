@@ -11,8 +11,12 @@ use axum::{Router, routing::get};
 use http::Method;
 use serde_json::{Value, json};
 use tower_oauth::{
-    OAuthLayer, ProtectedResource, ResourceServer, Token, metadata::ProtectedResourceBuilder, scope::Scopes,
-    server::ResourceServerBuilder, verify::JwtVerifierBuilder,
+    OAuthLayer, ProtectedResource, ResourceServer, Token,
+    metadata::ProtectedResourceBuilder,
+    scope::Scopes,
+    server::ResourceServerBuilder,
+    testing::MockIssuer,
+    verify::{JwtVerifierBuilder, TrustedIssuers},
 };
 
 use crate::support::{API, Answer, ISSUER, get_without_token, issuer, send};
@@ -134,10 +138,20 @@ async fn the_bearer_methods_are_those_that_the_server_accepts() {
 }
 
 #[tokio::test]
-async fn the_authorization_servers_are_the_issuers_of_the_verifier_and_those_that_are_added() {
-    let resource = resource().authorization_server("https://other.test/x").authorization_server(ISSUER);
-    let found = document(&app(resource.build().unwrap()), WELL_KNOWN).await;
-    assert_eq!(found["authorization_servers"], json!([ISSUER, "https://other.test/x"]));
+async fn the_authorization_servers_are_the_issuers_of_the_verifier_or_those_that_are_configured() {
+    let named = async |resource: ProtectedResourceBuilder| {
+        let trusted =
+            ["https://internal.test", "https://public.test"].map(|issuer| MockIssuer::new(issuer).verifier(API));
+        let layer = OAuthLayer::for_resource(resource.build().unwrap(), TrustedIssuers::new(trusted).unwrap());
+        document(&routes().layer(layer.unwrap()), WELL_KNOWN).await["authorization_servers"].clone()
+    };
+    assert_eq!(named(resource()).await, json!(["https://internal.test", "https://public.test"]));
+    let configured =
+        resource().authorization_server("https://public.test").authorization_server("https://other.test/x");
+    assert_eq!(
+        named(configured.authorization_server("https://public.test")).await,
+        json!(["https://public.test", "https://other.test/x"])
+    );
 }
 
 #[tokio::test]
