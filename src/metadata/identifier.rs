@@ -7,7 +7,7 @@ use http::{HeaderMap, Uri};
 
 use crate::{
     challenge::QuotedText,
-    config_error::ConfigError,
+    config_error::{ConfigError, ConfigMistake},
     url::{parse_resource_identifier, request_authority},
 };
 
@@ -28,6 +28,7 @@ pub(crate) struct ResourceIdentifier {
 impl ResourceIdentifier {
     pub(super) fn parse(setting: &'static str, text: &str) -> Result<Self, ConfigError> {
         let (uri, url) = parse_resource_identifier(setting, text)?;
+        check_segments(setting, uri.path())?;
         // Only a slash that directly follows the host is dropped (RFC 9728 §3.1).
         let path = if uri.path() == "/" { "" } else { uri.path() };
         let metadata_path = format!("{WELL_KNOWN}{path}");
@@ -81,6 +82,15 @@ impl ResourceIdentifier {
     pub(super) fn has_metadata_at(&self, uri: &Uri) -> bool {
         uri.path() == self.metadata_path && self.query.as_ref().is_none_or(|query| uri.query() == Some(query))
     }
+}
+
+/// Checks that a router can serve the path: axum's refuses segments that its earlier versions read as parameters.
+fn check_segments(setting: &'static str, path: &str) -> Result<(), ConfigMistake> {
+    let Some(segment) = path.split('/').find(|segment| segment.starts_with([':', '*'])) else { return Ok(()) };
+    let found = format!("the path segment {segment:?} begins with a character that routers read as a parameter");
+    let change =
+        "write %3A for the colon and %2A for the asterisk, also in the audience of the tokens, or give another path";
+    Err(ConfigMistake::new(setting, found, change))
 }
 
 /// The path of the metadata of a resource without a path (RFC 9728 §3).

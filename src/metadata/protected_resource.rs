@@ -129,10 +129,12 @@ impl ProtectedResourceBuilder {
         Self { further_scopes: Some(names.into_iter().map(Into::into).collect()), ..self }
     }
 
-    /// Adds an authorization server to those that the verifier names in [`Verify::issuers`](crate::verify::Verify::issuers). It is
-    /// the server's issuer identifier (RFC 8414 §2). Can be called several times.
+    /// Names an authorization server in the document, by its issuer identifier (RFC 8414 §2). Can be called several times.
+    /// Default: all issuers that the verifier names in [`Verify::issuers`](crate::verify::Verify::issuers).
     ///
-    /// Needed for [`DynamicIssuers`](crate::verify::DynamicIssuers), and for verifiers of your own that name no issuer.
+    /// Once set, the document names only these servers. Any client can read it, so set it if the verifier also trusts issuers that
+    /// must not be public. Needed for [`DynamicIssuers`](crate::verify::DynamicIssuers), and for verifiers of your own that name no
+    /// issuer. Which tokens are accepted does not change.
     pub fn authorization_server(mut self, issuer: impl Into<String>) -> Self {
         self.authorization_servers.push(issuer.into());
         self
@@ -188,7 +190,8 @@ impl ProtectedResourceBuilder {
     ///
     /// # Errors
     /// Every mistake at once: an identifier that is not an absolute `https` URL (`http` only with a loopback address), that has a
-    /// fragment or a user name, or whose path or query is not in its normal form; two identifiers with the same host and port;
+    /// fragment or a user name, whose path or query is not in its normal form, or with a path segment that begins with `:` or `*`,
+    /// which routers read as a parameter; two identifiers with the same host and port;
     /// an invalid scope name, or `offline_access`, which is a scope of the authorization server; an authorization server that
     /// is not a URL as RFC 8414 §2 has it; an empty name; a page whose URL is not `https`; an invalid language tag.
     pub fn build(self) -> Result<ProtectedResource, ConfigError> {

@@ -1,12 +1,13 @@
 //! Mistakes in a resource and in its server are found at start-up, all at once, in words that say what to change.
 
+use axum::{Router, routing::get};
 use tower_oauth::{
-    ConfigError, JwtVerifier, OAuthLayer, ProtectedResource, ResourceServer,
+    ConfigError, JwtOrOpaque, JwtVerifier, OAuthLayer, ProtectedResource, ResourceServer,
     keys::{HmacAlgorithm, SharedSecret},
     scope::Scopes,
 };
 
-use super::{resource, server};
+use super::{WELL_KNOWN, resource, server};
 use crate::support::{API, issuer, verifier_from};
 
 /// The settings and the texts of the mistakes.
@@ -125,6 +126,38 @@ fn refuses_an_identifier_that_is_no_audience_of_the_verifier() {
     let unknown = verifier_from(|_| panic!("not called"));
     let resource = resource().authorization_server("https://auth.test").build().unwrap();
     assert_eq!(mistakes(OAuthLayer::for_resource(resource, unknown)), []);
+}
+
+#[test]
+fn refuses_an_identifier_that_two_required_verifiers_do_not_share() {
+    let opaque = || issuer().verifier("https://other.test");
+    let both = JwtOrOpaque::builder(issuer().verifier(API), opaque()).require_both().build();
+    let found = mistakes(OAuthLayer::for_resource(resource().build().unwrap(), both));
+    let [("resource", message)] = &found[..] else { panic!("{found:?}") };
+    assert!(message.contains(API) && message.contains("no audience in common"), "{message}");
+    let shared = issuer().verifier_builder(API).audience("https://other.test").build().unwrap();
+    let resource = ProtectedResource::new("https://other.test").unwrap();
+    let both = JwtOrOpaque::builder(shared, opaque()).require_both().build();
+    assert_eq!(mistakes(OAuthLayer::for_resource(resource, both)), []);
+}
+
+#[test]
+fn refuses_a_path_that_no_router_serves() {
+    let routed = |path: &str| Router::<()>::new().route(&format!("{WELL_KNOWN}{path}"), get(async || ""));
+    for path in ["/:tenant", "/v1/:tenant/mcp", "/*", "/*rest", "/v1//*"] {
+        let found = mistakes(ProtectedResource::new(format!("https://api.test{path}")));
+        let [("resource", message)] = &found[..] else { panic!("{path}: {found:?}") };
+        assert!(message.contains("router") && message.contains("%3A"), "{message}");
+        assert!(std::panic::catch_unwind(|| routed(path)).is_err(), "axum refuses {path}");
+    }
+    for path in ["/{tenant}", "/{*rest}", "/{{a}}", "/a{", "/}"] {
+        let found = mistakes(ProtectedResource::new(format!("https://api.test{path}")));
+        assert!(matches!(&found[..], [("resource", message)] if message.contains("normal form")), "{path}: {found:?}");
+    }
+    for path in ["/a:b", "/a*", "/%3Atenant", "/%2A", "/a;b=c,d!$&'()+@~", "//a", "/%7Btenant%7D"] {
+        assert_eq!(mistakes(ProtectedResource::new(format!("https://api.test{path}"))), [], "{path}");
+        drop(routed(path));
+    }
 }
 
 #[test]
