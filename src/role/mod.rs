@@ -37,6 +37,7 @@
 pub(crate) mod in_role;
 mod names;
 
+#[cfg(feature = "axum")]
 pub(crate) use self::in_role::InRole;
 pub(crate) use self::names::ZITADEL_ROLES_PREFIX;
 

@@ -64,6 +64,7 @@ async fn call(app: &Router, method: Method, path: &str, headers: &[(&str, &str)]
 }
 
 #[tokio::test]
+#[expect(clippy::vec_init_then_push, reason = "the macro pushes 720 layers")]
 async fn every_order_of_the_settings_gives_the_same_layer() {
     let layer = layer();
     let mut layers: Vec<WithAll> = Vec::new();

@@ -85,9 +85,10 @@ fn the_list_of_requirements_has_one_object_for_each_alternative() {
     }
     // axum's handlers have at most 16 arguments. An optional `Scoped` requires nothing.
     #[rustfmt::skip]
+    #[expect(clippy::too_many_arguments, reason = "as many as axum permits")]
     async fn with_most(
-        _: Scoped<Needed>, _: Option<Scoped<Admin>>, _: (), _: (), _: (), _: (), _: (), _: (), _: (), _: (), _: (), _: (),
-        _: (), _: (), _: (), _: String,
+        _: Scoped<Needed>, _: Option<Scoped<Admin>>, (): (), (): (), (): (), (): (), (): (), (): (), (): (), (): (), (): (),
+        (): (), (): (), (): (), (): (), _: String,
     ) {}
 
     assert_eq!(requirements::<OrdersRead>("oauth2"), json!([{"oauth2": ["orders:read"]}]));
