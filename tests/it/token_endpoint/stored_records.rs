@@ -103,25 +103,27 @@ async fn every_change_keeps_the_members_that_a_newer_version_wrote() {
     assert_eq!(unknown_members(&store.only()), kept, "remove_old_secret");
     secrets.push(clients.replace_leaked_secret("one").await.unwrap());
     assert_eq!(unknown_members(&store.only()), kept, "replace_leaked_secret");
-    let (id, secret) = clients.renew_id_and_secret("one").await.unwrap();
+    let (id, _) = clients.renew_id_and_secret("one").await.unwrap();
     assert_eq!(unknown_members(&store.only()), kept, "renew_id_and_secret");
 
-    // A client that this version made has no such members, and one that was read has its own.
+    // A client that was read has its own members, also in another store.
     let read = clients.list(None, 1).await.unwrap().pop().unwrap();
     store.rewrite(|text| text.replacen("18446744073709551615", "3", 1));
-    let again = Client::builder(&*id, tower_oauth::token_endpoint::ClientSecret::new("new")).credential_generation(1);
-    clients.replace(again.build().unwrap()).await.unwrap();
-    assert_eq!(unknown_members(&store.only()), json!([kept[0], 3]), "replace by a new client");
     clients.replace(read).await.unwrap();
     assert_eq!(unknown_members(&store.only()), kept, "replace by one that was read");
-
-    // So has a copy in another store.
     let copy = OpenStore::default();
     let read = clients.list(None, 1).await.unwrap().pop().unwrap();
     StoredClients::new(copy.clone(), ISSUER).insert(read).await.unwrap();
     assert_eq!(unknown_members(&copy.only()), kept, "insert");
+
+    // One that this version made has none, so those of the store stay.
+    store.rewrite(|text| text.replacen("18446744073709551615", "3", 1));
+    let secret = "new";
+    let again = Client::builder(&*id, tower_oauth::token_endpoint::ClientSecret::new(secret)).credential_generation(1);
+    clients.replace(again.build().unwrap()).await.unwrap();
+    assert_eq!(unknown_members(&store.only()), json!([kept[0], 3]), "replace by a new client");
     let world = world_at(ManualClock::default(), MemoryStore::new(), clients.with_configured(watch()));
-    token(&world, &id, &secret).await.is_ok();
+    token(&world, &id, secret).await.is_ok();
 }
 
 /// A registry without clients, whose look-up takes `delay`.
