@@ -11,13 +11,13 @@ use tower_oauth::{
     clock::Clock,
     testing::ManualClock,
     token_endpoint::{
-        Client, ClientRegistry, ClientSaved, ClientStore, FindClient, ListClients, MemoryStore, Record, RemoveClient,
-        SaveClient, StoreError, StoredClients, TokenHash,
+        Client, ClientRegistry, ClientSaved, ClientSecret, ClientStore, FindClient, ListClients, MemoryStore, Record,
+        RemoveClient, SaveClient, StoreError, StoredClients, TokenHash,
     },
 };
 
 use super::{
-    ISSUER, basic, machine,
+    ISSUER, basic, machine, may_have_tokens,
     stored_clients::{token, watch, world_at},
 };
 
@@ -119,7 +119,7 @@ async fn every_change_keeps_the_members_that_a_newer_version_wrote() {
     // One that this version made has none, so those of the store stay.
     store.rewrite(|text| text.replacen("18446744073709551615", "3", 1));
     let secret = "new";
-    let again = Client::builder(&*id, tower_oauth::token_endpoint::ClientSecret::new(secret)).credential_generation(1);
+    let again = may_have_tokens(Client::builder(&*id, ClientSecret::new(secret))).credential_generation(1);
     clients.replace(again.build().unwrap()).await.unwrap();
     assert_eq!(unknown_members(&store.only()), json!([kept[0], 3]), "replace by a new client");
     let world = world_at(ManualClock::default(), MemoryStore::new(), clients.with_configured(watch()));
