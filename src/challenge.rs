@@ -240,10 +240,14 @@ impl ChallengeLine {
     }
 }
 
-/// Checks a token of the HTTP grammar, which is not an access token (RFC 9110 §5.6.2).
+/// `token = 1*tchar` of the HTTP grammar, which is not an access token (RFC 9110 §5.6.2).
+pub(crate) fn is_http_token(text: &[u8]) -> bool {
+    let legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !text.is_empty() && text.iter().all(legal)
+}
+
 fn check_http_token(text: &str) -> Result<(), ConfigMistake> {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if !text.is_empty() && text.bytes().all(legal) {
+    if is_http_token(text.as_bytes()) {
         return Ok(());
     }
     let found = format!("{text:?} has characters that are not allowed here, or is empty");

@@ -48,7 +48,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     config_error::{ConfigError, MistakeCollector},
-    scope::{RequiredScopes, is_scope_name},
+    scope::{RequiredScopes, check_name},
     token::Scoped,
     url::{PlainHttp, check_url},
 };
@@ -165,10 +165,7 @@ impl OAuth2SchemeBuilder {
     fn scopes(&self, mistakes: &mut MistakeCollector) -> Map<String, Value> {
         let mut scopes = Map::new();
         for (name, description) in &self.scopes {
-            if !is_scope_name(name) {
-                let change = "use printable ASCII without space, quote and backslash (RFC 6749 §3.3)";
-                mistakes.add("scopes", format!("{name:?} is not a scope name"), change);
-            }
+            mistakes.check(check_name("scopes", name));
             if scopes.get(name).is_none_or(|described| described == "") {
                 scopes.insert(name.clone(), description.as_str().into());
             }

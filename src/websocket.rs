@@ -9,7 +9,10 @@ use std::borrow::Cow;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 
-use crate::error::{AuthError, Reason};
+use crate::{
+    challenge::is_http_token,
+    error::{AuthError, Reason},
+};
 
 /// How a handshake opens its WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +88,8 @@ impl<'h> OfferedProtocols<'h> {
     /// Returns every token, or why an entry can't be one.
     pub(crate) fn tokens(&self) -> impl Iterator<Item = Result<Cow<'h, [u8]>, AuthError>> {
         self.entries.iter().filter_map(|entry| match entry {
-            OfferedProtocol::Token(token) if is_token(token) => Some(Ok(Cow::Borrowed(*token))),
+            // The syntax of a subprotocol (RFC 6455 §4.1).
+            OfferedProtocol::Token(token) if is_http_token(token) => Some(Ok(Cow::Borrowed(*token))),
             OfferedProtocol::Token(_) => Some(Err(Reason::MalformedCredentials.into())),
             OfferedProtocol::EncodedToken(encoded) => {
                 let decoded = URL_SAFE_NO_PAD.decode(encoded).map(Cow::Owned);
@@ -119,10 +123,4 @@ fn members<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item 
 
 fn has_member(headers: &HeaderMap, name: &HeaderName, expected: &[u8]) -> bool {
     members(headers, name).any(|member| member.eq_ignore_ascii_case(expected))
-}
-
-/// `token = 1*tchar` (RFC 9110 §5.6.2), the syntax of a subprotocol (RFC 6455 §4.1).
-pub(crate) fn is_token(text: &[u8]) -> bool {
-    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    !text.is_empty() && text.iter().all(allowed)
 }

@@ -86,8 +86,8 @@ impl<R> LayerState<R> {
 /// Returns a refusal that no layer has rendered yet. It is complete, and has the error in its extensions, so that
 /// an `OAuthLayer` further out renders it.
 pub(crate) fn unrendered_response<Body: Default>(error: AuthError) -> Response<Body> {
-    let mut response = Response::new(Body::default());
     let challenge = Challenge::new(&error, &ChallengeParameters::default());
+    let mut response = Response::new(Body::default());
     *response.status_mut() = challenge.status();
     challenge.write_to(response.headers_mut());
     response.extensions_mut().insert(UnrenderedRefusal(error));

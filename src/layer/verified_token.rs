@@ -1,6 +1,6 @@
 //! The token of a request, in its extensions.
 //!
-//! *In*: the extensions that [`OAuthLayer`](crate::OAuthLayer) put the token into. *Out*: the token, or why there is none.
+//! *In*: the extensions that [`OAuthLayer`](crate::OAuthLayer) put the token into. *Out*: the token, or why the request has no token.
 
 use std::panic::Location;
 

@@ -190,7 +190,7 @@ pub const fn is_scope_name(name: &str) -> bool {
     !bytes.is_empty()
 }
 
-fn check_name<'n>(setting: &'static str, name: &'n str) -> Result<&'n str, ConfigMistake> {
+pub(crate) fn check_name<'n>(setting: &'static str, name: &'n str) -> Result<&'n str, ConfigMistake> {
     let change = "use printable ASCII without space, quote and backslash (RFC 6749 §3.3)";
     let legal = is_scope_name(name).then_some(name);
     legal.ok_or_else(|| ConfigMistake::new(setting, format!("{name:?} is not a scope name"), change))

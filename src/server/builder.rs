@@ -11,7 +11,7 @@ use super::{
     resource_server::{ServerInner, VerificationTimeout},
 };
 use crate::{
-    challenge::{ChallengeParameters, QuotedText, SchemeChallenge},
+    challenge::{ChallengeParameters, QuotedText, SchemeChallenge, is_http_token},
     clock::Clock,
     config_error::{ConfigError, ConfigMistake, MistakeCollector},
     credentials::AcceptedMethods,
@@ -19,7 +19,6 @@ use crate::{
     scope::{ScopeHierarchy, Scopes},
     url::{PlainHttp, check_origin, check_resolvable_identifier},
     verify::Verify,
-    websocket::is_token,
 };
 
 /// Builder for a [`ResourceServer`](crate::ResourceServer). [`build`](Self::build) reports every mistake at once.
@@ -231,8 +230,8 @@ impl ResourceServerBuilder {
     /// Every mistake at once: a realm that no header can carry, a `resource_metadata` that is not an `https` URL in its normal
     /// form, an invalid name of a header, cookie or subprotocol, a resource whose identifier the verifier does not accept as
     /// audience, that has no authorization server, or that is set beside `resource_metadata` or `scopes` of its own, a trusted
-    /// origin in another form than browsers send it, a maximum length of
-    /// 0, a timeout of zero, an invalid scope name in the hierarchy.
+    /// origin in another form than browsers send it, a maximum length of 0, a timeout of zero, an invalid scope name in the
+    /// hierarchy.
     pub fn build(self) -> Result<ResourceServer, ConfigError> {
         let Self {
             verifier,
@@ -265,7 +264,7 @@ impl ResourceServerBuilder {
             mistakes.add("accept_cookie", found, "give a token (RFC 6265 §4.1.1)");
         }
         if let Some(name) = &accepted.websocket_protocol
-            && !is_token(name.as_bytes())
+            && !is_http_token(name.as_bytes())
         {
             let found = format!("{name:?} is not the name of a subprotocol");
             mistakes.add("accept_websocket_protocol", found, "give a token (RFC 9110 §5.6.2), such as bearer");

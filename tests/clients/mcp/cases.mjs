@@ -7,7 +7,7 @@ const DOCUMENT = new URL('/.well-known/oauth-protected-resource/mcp', RESOURCE).
 
 // What one client and its server sent each other.
 export class Traffic {
-  // The refusals of the MCP server: status and challenge. 405 for a GET is none: the server has no stream.
+  // The refusals of the MCP server: status and challenge. 405 for a GET does not count: the server has no stream.
   refusals = []
   // The scopes that the client requested, one entry for each request for authorization.
   requested = []

@@ -15,7 +15,7 @@ class Traffic:
     """What one client and its server sent each other."""
 
     def __init__(self):
-        # The refusals of the MCP server: status and challenge. 405 for a GET is none: the server has no stream.
+        # The refusals of the MCP server: status and challenge. 405 for a GET does not count: the server has no stream.
         self.refusals = []
         # The scopes that the client requested, one entry for each request for authorization.
         self.requested = []

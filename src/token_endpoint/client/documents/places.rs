@@ -50,7 +50,7 @@ impl FetchPlaces {
         }
     }
 
-    /// Waits for a place. `None` if there is none in time.
+    /// Waits for a place. `None` if no place becomes free in time.
     pub(super) async fn take(&self, host: &str, time: &mut FetchTime) -> Option<FetchPlace<'_>> {
         let free = self.for_all.try_take(host);
         let free = free.or_else(|| if time.is_in_use { self.reserved.try_take(host) } else { None });
