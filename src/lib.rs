@@ -122,6 +122,7 @@ pub mod acts_for;
 pub mod challenge;
 mod claims;
 mod config_error;
+pub mod confirmation;
 mod credentials;
 mod cross_site;
 pub mod error;

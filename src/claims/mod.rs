@@ -22,7 +22,7 @@ use std::{
 use serde::{Deserialize, Deserializer};
 
 pub(crate) use self::parse::ClaimsError;
-use crate::{acts_for::ActsFor, config_error::MistakeCollector, json::object};
+use crate::{acts_for::ActsFor, config_error::MistakeCollector, confirmation::Binding, json::object};
 
 /// The claims that hold the scopes and the client. The first one that is present is used.
 #[derive(Debug, Clone)]
@@ -91,8 +91,8 @@ pub(crate) struct Facts {
     pub(crate) not_before: Option<NumericDate>,
     pub(crate) issued_at: Option<NumericDate>,
     pub(crate) auth_time: Option<NumericDate>,
-    /// True if `cnf` is present: the token is bound to a key or a certificate (RFC 7800).
-    pub(crate) confirmation: bool,
+    /// What the token is bound to, if `cnf` is present (RFC 7800). Boxed, because few tokens have it.
+    pub(crate) binding: Option<Box<Binding>>,
     /// The first of `nonce`, `at_hash` and `c_hash` that is present and not null: a mark of an ID token (OIDC Core §2, §3.3.2.11).
     pub(crate) id_token_claim: Option<&'static str>,
     pub(crate) rules: Option<Arc<ProviderRules>>,
@@ -183,7 +183,7 @@ impl Facts {
             not_before: members.not_before.flatten(),
             issued_at: members.issued_at.flatten(),
             auth_time: members.auth_time.flatten(),
-            confirmation: members.confirmation.is_some(),
+            binding: members.confirmation,
             id_token_claim,
             rules: names.rules.clone(),
             shared: OnceLock::new(),
@@ -201,7 +201,8 @@ impl Facts {
         };
         let texts = [&self.issuer, &self.subject, &self.client_id, &self.jwt_id, &self.scope, &self.acr];
         let copies: usize = texts.into_iter().flatten().chain(self.audience.iter()).map(copied_bytes).sum();
-        size_of::<Self>() + size_of::<Text>() * self.audience.iter().count() + self.claims.capacity() + copies
+        let binding = self.binding.as_ref().map_or(0, |_| size_of::<Binding>());
+        size_of::<Self>() + binding + size_of::<Text>() * self.audience.iter().count() + self.claims.capacity() + copies
     }
 
     pub(crate) fn claims(&self) -> &str {

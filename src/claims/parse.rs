@@ -12,8 +12,13 @@ use serde::{
     de::{DeserializeSeed, MapAccess, Visitor},
 };
 
+use serde_json::value::RawValue;
+
 use super::{Audience, ClaimNames, NumericDate, REGISTERED, Text};
-use crate::json::{AnyValue, OneOrMany, OtherNames, Skip, Str, is_duplicate, once};
+use crate::{
+    confirmation::Binding,
+    json::{AnyValue, OneOrMany, OtherNames, Skip, Str, is_duplicate, once},
+};
 
 /// Parses the claims.
 ///
@@ -127,8 +132,8 @@ pub(super) struct ParsedMembers {
     /// The inner `Option` is `None` for a wrong type too: a rule that needs the claim then refuses the token.
     pub(super) acr: Option<Option<Text>>,
     pub(super) auth_time: Option<Option<NumericDate>>,
-    /// Present even if it is null.
-    pub(super) confirmation: Option<Skip>,
+    /// Present even if it is null. Boxed, because few tokens have it.
+    pub(super) confirmation: Option<Box<Binding>>,
     client: Option<Ranked>,
     scope: Option<Ranked>,
     /// The first claim of an ID token that is present and not null.
@@ -246,7 +251,10 @@ impl<'de, const LENIENT: bool> ReadMembers<'de, '_, LENIENT> {
             "nbf" => once(&mut self.members.not_before, Self::next(map)?)?,
             "iat" => once(&mut self.members.issued_at, Self::next(map)?)?,
             "auth_time" => once(&mut self.members.auth_time, date_or_absent(&map.next_value()?))?,
-            "cnf" => once(&mut self.members.confirmation, map.next_value::<Skip>()?)?,
+            "cnf" => {
+                let binding = Binding::parse(map.next_value::<&RawValue>()?.get());
+                once(&mut self.members.confirmation, Box::new(binding))?;
+            }
             "nonce" => return self.read_mark("nonce", map),
             "at_hash" => return self.read_mark("at_hash", map),
             "c_hash" => return self.read_mark("c_hash", map),

@@ -240,7 +240,7 @@ impl ResourceServer {
     pub(crate) fn accept(&self, verdict: Result<Token, AuthError>) -> Result<Token, AuthError> {
         let token = verdict?;
         // RFC 9449 §7.2, RFC 8705 §3: the token is bound to a key, and the client did not prove that it has the key.
-        if token.facts().confirmation {
+        if token.facts().binding.is_some() {
             return Err(AuthError::sender_constrained());
         }
         Ok(token.with_hierarchy(self.inner.hierarchy.as_ref()))

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::{CacheKey, PresentedToken, Verdict, VerdictFuture, Verify};
 use crate::{
     claims::VerifierId,
+    confirmation::Binding,
     error::{AuthError, Reason},
     jws::has_jwt_form,
     token::Token,
@@ -99,9 +100,9 @@ impl<A: Verify, B: Verify> JwtOrOpaque<A, B> {
                     verdict.with_branch(OPAQUE).resolve().await
                 }
                 result if require_both => {
-                    check_first(result)?;
+                    let binding = binding_of(result)?;
                     let verdict = opaque.verify(&presented.as_presented());
-                    verdict.resolve().await
+                    with_binding(binding, verdict).resolve().await
                 }
                 result => Verdict::Now(result).with_branch(JWT).resolve().await,
             }
@@ -111,19 +112,22 @@ impl<A: Verify, B: Verify> JwtOrOpaque<A, B> {
     /// Verifies a token with the second verifier too, if the first one accepts it.
     fn verify_with_both(&self, presented: &PresentedToken<'_>, first: Verdict) -> Verdict {
         match first {
-            Verdict::Now(result) => match check_first(result) {
-                Ok(()) => from_side(&*self.opaque, presented, |opaque| {
-                    presented.only_recognized(false, || opaque.verify(presented))
-                }),
+            Verdict::Now(result) => match binding_of(result) {
+                Ok(binding) => {
+                    let second = from_side(&*self.opaque, presented, |opaque| {
+                        presented.only_recognized(false, || opaque.verify(presented))
+                    });
+                    with_binding(binding, second)
+                }
                 Err(error) => Verdict::Now(Err(error)),
             },
             Verdict::Later(verifying) => {
                 let (opaque, presented) = (Arc::clone(&self.opaque), presented.to_owned());
                 Verdict::later(async move {
-                    check_first(verifying.await)?;
+                    let binding = binding_of(verifying.await)?;
                     // A statement of its own, because the presented token must not be held while waiting.
                     let verdict = opaque.verify(&presented.as_presented());
-                    verdict.resolve().await
+                    with_binding(binding, verdict).resolve().await
                 })
             }
         }
@@ -264,10 +268,27 @@ fn from_side<V: Verify, T>(side: &V, presented: &PresentedToken<'_>, verify: imp
 const JWT: bool = false;
 const OPAQUE: bool = true;
 
-/// Returns an error if the first verifier refused the token, or if the token is bound to a key.
+/// Returns what the token is bound to, by the verdict of the first verifier.
+fn binding_of(first: Result<Token, AuthError>) -> Result<Option<Box<Binding>>, AuthError> {
+    Ok(first?.facts().binding.clone())
+}
+
+/// Refuses a token that the first verifier found bound, and the second one not, or in another way.
 ///
 /// The second verdict replaces the first one, so the server checks only the `cnf` of the second one. An issuer that doesn't
 /// repeat `cnf` in its introspection response must not turn the token into a bearer token (RFC 9449 §7.2).
-fn check_first(result: Result<Token, AuthError>) -> Result<(), AuthError> {
-    if result?.facts().confirmation { Err(Reason::SenderConstrained.into()) } else { Ok(()) }
+fn with_binding(first: Option<Box<Binding>>, second: Verdict) -> Verdict {
+    let Some(first) = first else { return second };
+    let check = move |result: Result<Token, AuthError>| {
+        let token = result?;
+        if token.facts().binding.as_ref() == Some(&first) {
+            return Ok(token);
+        }
+        let change = "let the introspection endpoint return the cnf of the token";
+        Err(Reason::SenderConstrained.because("another cnf in the response, or none", "the cnf of the JWT", change))
+    };
+    match second {
+        Verdict::Now(result) => Verdict::Now(check(result)),
+        Verdict::Later(verifying) => Verdict::later(async move { check(verifying.await) }),
+    }
 }

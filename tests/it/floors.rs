@@ -14,6 +14,7 @@ const FLOORS: [&[&str]; 6] = [
         "role",
         "error",
         "config_error",
+        "confirmation",
         "claims",
         "acts_for",
         "credentials",

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use super::IntrospectionRules;
 use crate::{
     claims::{NumericDate, TokenOrigin},
+    confirmation::Binding,
     error::{AuthError, Reason, quoted},
     fetch::FetchError,
     json::{OneOrMany, issuer_text, object},
@@ -84,6 +85,9 @@ impl IntrospectionRules {
         let origin = TokenOrigin { verifier: Some(self.id), ..TokenOrigin::default() };
         let token = Token::from_claims(origin, text.to_owned(), &self.names)
             .map_err(|error| FetchError::new("a member of the response is malformed").with_source(error))?;
+        if status.is_dpop() && !token.facts().binding.as_deref().is_some_and(Binding::has_key) {
+            return Ok(IntrospectionResult::NotBearer(dpop_without_key()));
+        }
         Ok(IntrospectionResult::Active(token))
     }
 
@@ -154,29 +158,30 @@ impl IntrospectionRules {
 }
 
 impl IntrospectionStatus {
-    /// Returns the refusal of an active token that is not a bearer access token: a refresh token, or a token that is bound to
-    /// a key.
+    /// True if the token is for requests with a proof (RFC 9449 §6.2).
+    fn is_dpop(&self) -> bool {
+        self.token_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("DPoP"))
+    }
+
+    /// Returns the refusal of an active token that is not an access token, such as a refresh token.
     fn refusal(&self) -> Option<AuthError> {
         let (token_type, token_use) = (self.token_type.as_deref(), self.token_use.as_deref());
-        // RFC 9449 §6.2.
-        if let Some(dpop) = token_type.filter(|kind| kind.eq_ignore_ascii_case("DPoP")) {
-            let change = "let the client ask for a token that is not bound to a key";
-            return Some(Reason::SenderConstrained.because(
-                member("token_type", dpop),
-                "token_type \"Bearer\"",
-                change,
-            ));
-        }
         let not_access = |name, value, expected| {
             let change = "let the client send its access token, and no refresh token or ID token";
             Some(Reason::NotAnAccessToken.because(member(name, value), expected, change))
         };
-        if let Some(kind) = token_type.filter(|kind| !is_any(kind, &BEARER_TYPES)) {
-            return not_access("token_type", kind, "token_type \"Bearer\", or none");
+        if let Some(kind) = token_type.filter(|kind| !self.is_dpop() && !is_any(kind, &BEARER_TYPES)) {
+            return not_access("token_type", kind, "token_type \"Bearer\" or \"DPoP\", or none");
         }
         let other_use = token_use.filter(|purpose| !is_any(purpose, &ACCESS_USES))?;
         not_access("token_use", other_use, "token_use \"access_token\", or none")
     }
+}
+
+/// Returns the refusal of a token that is bound to a key which the response doesn't name.
+fn dpop_without_key() -> AuthError {
+    let change = "let the introspection endpoint return cnf with jkt";
+    Reason::SenderConstrained.because("token_type DPoP without cnf.jkt", "cnf.jkt (RFC 9449 §6.2)", change)
 }
 
 fn is_any(value: &str, accepted: &[&str]) -> bool {

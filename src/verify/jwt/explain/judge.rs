@@ -90,7 +90,7 @@ fn judge_claims(rules: &JwtRules, facts: &Facts) -> Vec<Check> {
         Some(name) if !rules.optional_claims.contains(&claim) => Err(findings::missing_claim(name)),
         _ => Ok(()),
     };
-    let bound = if facts.confirmation { Err(AuthError::sender_constrained()) } else { Ok(()) };
+    let bound = if facts.binding.is_some() { Err(AuthError::sender_constrained()) } else { Ok(()) };
     let mut checks = vec![
         Check::of("iss", rules.check_issuer(facts), format!("iss {}", quoted(issuer)), quoted(ours)),
         Check::of("aud", rules.check_audience(facts), audience(facts), rules.expected.description()),
