@@ -136,11 +136,13 @@ mod url;
 mod websocket;
 // Floor 1, infrastructure: the only code that uses cryptography, the network, files, time and the log.
 pub mod clock;
+pub mod dpop;
 pub mod fetch;
 pub mod issuer;
 mod jws;
 pub mod keys;
 mod log;
+pub mod mutual_tls;
 // Floor 2, verification: is this token valid?
 pub mod step_up;
 pub mod verify;

@@ -24,8 +24,11 @@
 
 mod anonymous;
 mod builder;
+mod sender;
+mod sender_settings;
 pub(crate) mod resource_server;
 
 pub(crate) use self::anonymous::Anonymous;
 pub use self::builder::ResourceServerBuilder;
+pub(crate) use self::sender::{CheckedSender, SenderFuture, SenderVerdict};
 pub(crate) use self::resource_server::{ResourceServer, VerificationTimeout};
