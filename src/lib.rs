@@ -34,6 +34,7 @@
 //! | The layer, anonymous routes, bodies of refusals, access logs | [`OAuthLayer`], [`layer`] |
 //! | Realm, other bearer methods, scopes that include others, use without tower | [`ResourceServer`], [`server`] |
 //! | What clients can learn without a token: protected resource metadata (RFC 9728), for MCP and others | [`ProtectedResource`], [`metadata`] |
+//! | Tokens that are bound to a client's certificate: TLS in the program, or in a proxy | [`mutual_tls`] |
 //! | Streams and sockets that end with their token; tokens of WebSocket handshakes from browsers | [`lifetime`], [`server::ResourceServerBuilder::accept_websocket_protocol`] |
 //! | Handlers: tokens, scopes, roles, claims, users and clients | [`extract`](extract/index.html), [`scope`], [`role`] |
 //! | JWTs of Auth0, Entra ID, Keycloak, Supabase, Firebase, Clerk and other providers | [`Preset`], [`guide::providers`], [`verify::JwtVerifierBuilder`] |
@@ -80,7 +81,7 @@
 //! 4 extractors     ┌───┼───────────── extract ───────────── handler ────────────┼───┐ Token · Scoped<S> · InRole<R> · Claims<T>
 //! 3 HTTP           │   ▼   layer ──► server ──► inner service ──► layer         │   │ OAuthLayer · ResourceServer · metadata
 //! 2 verification   │   verify: jwt · introspection · jwt_or_opaque · cached      step_up    │ Verify · StepUp
-//! 1 infrastructure │   issuer · keys · fetch · jws · clock · log                            │ network, clock, crypto
+//! 1 infrastructure │   issuer · keys · fetch · jws · clock · log · mutual_tls               │ network, clock, crypto
 //! 0 values         │   scope · role · error · credentials · claims · token · challenge · …  │
 //!                  └────────────────────────────────────────────────────────────────────────┘
 //!   token_endpoint (floors 0 and 1; verifier: 2)   testing (may use everything, nothing uses it)
