@@ -136,6 +136,7 @@ mod url;
 mod websocket;
 // Floor 1, infrastructure: the only code that uses cryptography, the network, files, time and the log.
 pub mod clock;
+pub mod dpop;
 pub mod fetch;
 pub mod issuer;
 mod jws;
