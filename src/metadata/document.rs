@@ -24,6 +24,7 @@ use crate::{
     challenge::QuotedText,
     config_error::{ConfigError, ConfigMistake, MistakeCollector},
     error::quoted_list,
+    jws::Algorithm,
     scope::Scopes,
     url::is_issuer_url,
 };
