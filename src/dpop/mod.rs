@@ -34,7 +34,6 @@
 
 pub(crate) mod check;
 mod nonce;
-mod proof;
 mod replay;
 mod settings;
 mod target;

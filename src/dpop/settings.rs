@@ -219,6 +219,9 @@ const MAX_AGE: Duration = Duration::from_secs(300);
 
 impl fmt::Debug for Dpop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dpop").field("algorithms", &self.algorithms).field("max_age", &self.max_age).finish_non_exhaustive()
+        f.debug_struct("Dpop")
+            .field("algorithms", &self.algorithms)
+            .field("max_age", &self.max_age)
+            .finish_non_exhaustive()
     }
 }

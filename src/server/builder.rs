@@ -257,7 +257,8 @@ impl ResourceServerBuilder {
         accepted.dpop = sender.dpop.is_some();
         let enforced = enforced_settings(&*verifier, &accepted, &sender, scopes.as_ref());
         let metadata = resource.and_then(|resource| mistakes.check(ResourceMetadata::new(&resource, &enforced)));
-        let mut parameters = ChallengeParameters { scopes, dpop: sender.challenge(), other_schemes, ..ChallengeParameters::default() };
+        let mut parameters =
+            ChallengeParameters { scopes, dpop: sender.challenge(), other_schemes, ..ChallengeParameters::default() };
         if let Some(realm) = realm.and_then(|realm| mistakes.check(QuotedText::new("realm", &realm))) {
             parameters.realm = realm;
         }

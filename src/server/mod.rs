@@ -24,11 +24,11 @@
 
 mod anonymous;
 mod builder;
+pub(crate) mod resource_server;
 mod sender;
 mod sender_settings;
-pub(crate) mod resource_server;
 
 pub(crate) use self::anonymous::Anonymous;
 pub use self::builder::ResourceServerBuilder;
-pub(crate) use self::sender::{CheckedSender, SenderFuture, SenderVerdict};
 pub(crate) use self::resource_server::{ResourceServer, VerificationTimeout};
+pub(crate) use self::sender::{CheckedSender, SenderFuture, SenderVerdict};

@@ -274,7 +274,9 @@ impl ResourceServer {
     pub(crate) fn accept_again(&self, verdict: Result<Token, AuthError>, accepted: &Token) -> Result<Token, AuthError> {
         let token = verdict?;
         match accepted.confirmation() {
-            Some(_) if token.facts().binding == accepted.facts().binding => self.accept(Ok(token.with_proof_of_sender())),
+            Some(_) if token.facts().binding == accepted.facts().binding => {
+                self.accept(Ok(token.with_proof_of_sender()))
+            }
             Some(_) => Err(Reason::OtherKey.into()),
             None => self.accept(Ok(token.without_proof_of_sender())),
         }

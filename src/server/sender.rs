@@ -20,7 +20,7 @@ use crate::{
     credentials::{Scheme, authorization_token},
     dpop::{CheckedProof, DPOP, Insertion, ProofChecker, ProofDefect, ReplayError, ReplayKey, Sighting},
     error::{AuthError, Reason},
-    mutual_tls::MutualTls,
+    mutual_tls::{BadCertificate, MutualTls},
     token::Token,
 };
 
@@ -63,7 +63,8 @@ struct UsedProof {
 impl SenderChecks {
     /// Returns the headers that prove the sender.
     pub(super) fn headers(&self) -> impl Iterator<Item = &HeaderName> {
-        let proof = self.dpop.is_some().then_some(&DPOP);
+        static PROOF: HeaderName = DPOP;
+        let proof = self.dpop.is_some().then_some(&PROOF);
         proof.into_iter().chain(self.certificates.as_ref().and_then(MutualTls::header))
     }
 }
@@ -145,7 +146,7 @@ impl ResourceServer {
             Ok(Some(found)) if found == *expected => Ok(()),
             Ok(Some(_)) => Err(Reason::OtherCertificate.into()),
             Ok(None) => Err(certificate_missing()),
-            Err(malformed) => Err(AuthError::from(Reason::BadCertificate).with_source(malformed)),
+            Err(BadCertificate(found)) => Err(malformed_certificate(found)),
         }
     }
 
@@ -167,7 +168,8 @@ impl ResourceServer {
             Some(Insertion::Later(inserting)) => {
                 let timeout = self.timeout().clone();
                 SenderVerdict::Later(SenderFuture(Box::pin(async move {
-                    let sighting = timeout.limit(inserting).await.unwrap_or_else(|| Err(ReplayError::new("no answer in time")));
+                    let sighting =
+                        timeout.limit(inserting).await.unwrap_or_else(|| Err(ReplayError::new("no answer in time")));
                     first_use(sighting, token, &proof, used)
                 })))
             }
@@ -206,6 +208,11 @@ fn certificate_missing() -> AuthError {
     Reason::CertificateMissing.because("no client certificate", "the certificate that the token is bound to", change)
 }
 
+fn malformed_certificate(found: &'static str) -> AuthError {
+    let change = "compare the form that the proxy writes with the setting of MutualTls::behind_proxy";
+    Reason::BadCertificate.because(found, "one certificate in the configured form", change)
+}
+
 fn refusal(defect: ProofDefect) -> AuthError {
     match defect {
         ProofDefect::Missing => Reason::ProofMissing.into(),
@@ -215,12 +222,21 @@ fn refusal(defect: ProofDefect) -> AuthError {
         }
         ProofDefect::OtherKey => Reason::OtherKey.into(),
         ProofDefect::OtherTarget => {
-            let change = "compare the URL that clients use with the base URL of Dpop::new and the path that the layer sees";
-            Reason::ProofTarget.because("htm or htu of another request", "the method and the URL of this request", change)
+            let change =
+                "compare the URL that clients use with the base URL of Dpop::new and the path that the layer sees";
+            Reason::ProofTarget.because(
+                "htm or htu of another request",
+                "the method and the URL of this request",
+                change,
+            )
         }
         ProofDefect::OtherTime => {
             let change = "set the clocks, or require nonces, so that clocks don't count";
-            Reason::ProofTime.because("an iat that is too old or ahead, or a proof that expired", "a recent iat", change)
+            Reason::ProofTime.because(
+                "an iat that is too old or ahead, or a proof that expired",
+                "a recent iat",
+                change,
+            )
         }
         ProofDefect::OtherToken => Reason::ProofToken.into(),
         ProofDefect::NonceRequired => Reason::NonceRequired.into(),
