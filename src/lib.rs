@@ -80,7 +80,7 @@
 //! 4 extractors     ┌───┼───────────── extract ───────────── handler ────────────┼───┐ Token · Scoped<S> · InRole<R> · Claims<T>
 //! 3 HTTP           │   ▼   layer ──► server ──► inner service ──► layer         │   │ OAuthLayer · ResourceServer · metadata
 //! 2 verification   │   verify: jwt · introspection · jwt_or_opaque · cached      step_up    │ Verify · StepUp
-//! 1 infrastructure │   issuer · keys · fetch · jws · clock · log                            │ network, clock, crypto
+//! 1 infrastructure │   issuer · keys · fetch · jws · dpop · clock · log                     │ network, clock, crypto
 //! 0 values         │   scope · role · error · credentials · claims · token · challenge · …  │
 //!                  └────────────────────────────────────────────────────────────────────────┘
 //!   token_endpoint (floors 0 and 1; verifier: 2)   testing (may use everything, nothing uses it)
@@ -136,6 +136,8 @@ mod url;
 mod websocket;
 // Floor 1, infrastructure: the only code that uses cryptography, the network, files, time and the log.
 pub mod clock;
+#[cfg_attr(not(test), expect(dead_code, reason = "the resource server does not use it yet"))]
+pub mod dpop;
 pub mod fetch;
 pub mod issuer;
 mod jws;
