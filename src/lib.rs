@@ -82,7 +82,7 @@
 //! 4 extractors     ┌───┼───────────── extract ───────────── handler ────────────┼───┐ Token · Scoped<S> · InRole<R> · Claims<T>
 //! 3 HTTP           │   ▼   layer ──► server ──► inner service ──► layer         │   │ OAuthLayer · ResourceServer · metadata
 //! 2 verification   │   verify: jwt · introspection · jwt_or_opaque · cached      step_up    │ Verify · StepUp
-//! 1 infrastructure │   issuer · keys · fetch · jws · dpop · mutual_tls · clock · log · mutual_tls               │ network, clock, crypto
+//! 1 infrastructure │   issuer · keys · fetch · jws · dpop · mutual_tls · clock · log        │ network, clock, crypto
 //! 0 values         │   scope · role · error · credentials · claims · token · challenge · …  │
 //!                  └────────────────────────────────────────────────────────────────────────┘
 //!   token_endpoint (floors 0 and 1; verifier: 2)   testing (may use everything, nothing uses it)

@@ -34,6 +34,7 @@
 
 pub(crate) mod check;
 mod nonce;
+mod proof;
 mod replay;
 mod settings;
 mod target;

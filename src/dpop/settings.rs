@@ -204,7 +204,7 @@ impl ProofChecker {
 
     /// Records that a proof was used. `None` if proofs may be used again.
     pub(crate) fn record(&self, proof: &CheckedProof) -> Option<Insertion> {
-        let now = self.rules.now();
+        let now = self.rules.now().as_secs();
         self.replays.as_ref().map(|store| store.insert_if_absent(&proof.replay_key, proof.expires_at, now))
     }
 
