@@ -4,7 +4,11 @@
 //!
 //! Whether the proof was used before is *not* checked here.
 
-use std::{iter, sync::Arc, time::Duration};
+use std::{
+    iter,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -123,32 +127,31 @@ impl ProofRules {
     /// Checks the nonce or `iat` (RFC 9449 §4.3, checks 10 and 11), and `exp` and `nbf` if the client wrote them. Returns when
     /// the proof expires, and whether its nonce is old.
     fn check_time(&self, claims: &ProofClaims<'_>) -> Result<(u64, bool), ProofDefect> {
-        let time = self.now();
-        let now = time.as_secs_f64();
+        let now = self.now();
         let fresh = match &self.nonces {
-            Some(nonces) => check_nonce(nonces, claims, time.as_secs())?,
+            Some(nonces) => check_nonce(nonces, claims, now.as_secs())?,
             None => (self.check_age(claims, now)?, false),
         };
-        let expired = claims.expires_at.is_some_and(|expires_at| expires_at <= now);
-        let early = claims.not_before.is_some_and(|not_before| not_before > now + LEEWAY_SECONDS);
+        let expired = claims.expires_at.is_some_and(|expires_at| expires_at <= now.as_secs_f64());
+        let early = claims.not_before.is_some_and(|not_before| not_before > now.saturating_add(LEEWAY).as_secs_f64());
         if expired || early { Err(ProofDefect::OtherTime) } else { Ok(fresh) }
     }
 
-    /// Checks `iat`, and returns when the proof expires.
-    fn check_age(&self, claims: &ProofClaims<'_>, now: f64) -> Result<u64, ProofDefect> {
-        let issued_at = claims.issued_at;
-        let accepted = now - self.max_age.as_secs_f64()..=now + LEEWAY_SECONDS;
-        // A negative number is no time that the next line can represent.
-        if !accepted.contains(&issued_at) || issued_at < 0.0 {
+    /// Checks `iat`, and returns when the proof expires. The arithmetic is exact, so that the proof never outlives the record of
+    /// its use.
+    fn check_age(&self, claims: &ProofClaims<'_>, now: Duration) -> Result<u64, ProofDefect> {
+        // Fails for a negative number and for one that is too large.
+        let issued_at = Duration::try_from_secs_f64(claims.issued_at).map_err(|_| ProofDefect::OtherTime)?;
+        let end = issued_at.saturating_add(self.max_age);
+        if now > end || issued_at > now.saturating_add(LEEWAY) {
             return Err(ProofDefect::OtherTime);
         }
-        let issued_at = Duration::try_from_secs_f64(issued_at).map_err(|_| ProofDefect::OtherTime)?;
-        // One second more, because a proof is accepted until the end of its age, and only whole seconds are counted.
-        Ok(issued_at.saturating_add(self.max_age).as_secs().saturating_add(1))
+        // The end itself is still accepted.
+        Ok(end.as_secs().saturating_add(1))
     }
 
     fn now(&self) -> Duration {
-        self.clock.now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default()
+        self.clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
     }
 }
 
@@ -210,5 +213,5 @@ fn replay_key(key: &Thumbprint, claims: &ProofClaims<'_>) -> ReplayKey {
 
 const MAX_PROOF_BYTES: usize = 8 * 1024;
 /// How far the client's clock may be ahead.
-const LEEWAY_SECONDS: f64 = 30.0;
+const LEEWAY: Duration = Duration::from_secs(30);
 const ENCODED_HASH_CHARS: usize = 43;
