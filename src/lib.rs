@@ -136,7 +136,7 @@ mod url;
 mod websocket;
 // Floor 1, infrastructure: the only code that uses cryptography, the network, files, time and the log.
 pub mod clock;
-#[cfg_attr(not(test), expect(dead_code, reason = "the resource server does not use it yet"))]
+#[expect(dead_code, reason = "the resource server does not use it yet")]
 pub mod dpop;
 pub mod fetch;
 pub mod issuer;
