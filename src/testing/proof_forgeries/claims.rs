@@ -108,7 +108,7 @@ pub(super) fn token(valid: &ProofBuilder, into: &mut Vec<ProofForgery>) {
         ("of an empty token", token_hash(b"")),
         ("of the token and a newline", token_hash(format!("{token}\n").as_bytes())),
         ("of the token and its scheme", token_hash(format!("DPoP {token}").as_bytes())),
-        ("of the token's first segment", token_hash(token.split('.').next().unwrap_or_default().as_bytes())),
+        ("of the token without its last character", token_hash(&token.as_bytes()[..token.len().saturating_sub(1)])),
         ("of the hash", token_hash(&hash)),
         ("in hexadecimal digits", hex.clone()),
         ("in base64url of hexadecimal digits", b64(hex)),

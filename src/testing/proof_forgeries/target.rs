@@ -88,15 +88,16 @@ fn others(url: &str) -> Vec<(&'static str, String)> {
 
 /// Returns URLs with other paths than `path`, which is more than a slash.
 fn other_paths(origin: &str, path: &str) -> Vec<(&'static str, String)> {
-    let parent = path.trim_end_matches('/').rsplit_once('/').map_or("", |(parent, _)| parent);
+    let file = path.trim_end_matches('/');
+    let parent = file.rsplit_once('/').map_or("", |(parent, _)| parent);
     let rest = path.strip_prefix('/').unwrap_or_default();
     let mut urls = vec![
         ("without path", origin.to_owned()),
         ("of the parent", format!("{origin}{parent}/")),
         ("with one more slash", format!("{origin}/{path}")),
-        ("with dots that lead elsewhere", format!("{origin}{path}/../x")),
-        ("with dots that lead to the parent", format!("{origin}{path}/..")),
-        ("with encoded dots that lead elsewhere", format!("{origin}{path}/%2e%2e/x")),
+        ("with dots that lead elsewhere", format!("{origin}{file}/../x")),
+        ("with dots that lead to the parent", format!("{origin}{file}/..")),
+        ("with encoded dots that lead elsewhere", format!("{origin}{file}/%2e%2e/x")),
         ("with a backslash", format!("{origin}\\{rest}")),
         ("with an encoded slash", format!("{origin}/%2F{rest}")),
     ];
