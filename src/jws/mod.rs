@@ -33,8 +33,8 @@ pub(crate) use self::backend::sign_hmac;
 use self::rust_crypto as backend;
 pub(crate) use self::{
     algorithm::SignatureAlgorithm,
-    backend::{SUPPORTED, SigningKey, TokenMac, VerifyingKey, random, sha256},
-    header::JoseHeader,
+    backend::{SUPPORTED, SigningKey, TokenMac, VerifyingKey, hmac_sha256, random, sha256},
+    header::{JoseHeader, is_media_type},
     material::{Curve, KeyMaterial},
 };
 
