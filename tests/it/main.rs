@@ -54,6 +54,7 @@ mod outage_log;
 mod presets;
 mod presets_more;
 mod private_keys;
+mod proof_keys;
 mod properties;
 mod protected_api;
 mod protected_resource;
