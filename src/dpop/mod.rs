@@ -5,3 +5,5 @@
 mod replay;
 
 pub use self::replay::{Insertion, InsertionFuture, MemoryReplayStore, ReplayError, ReplayKey, ReplayStore, Sighting};
+#[cfg(feature = "redis-replay")]
+pub use self::replay::{RedisReplayStore, RedisReplayStoreBuilder};

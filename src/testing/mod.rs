@@ -53,6 +53,7 @@ mod encode;
 mod forgeries;
 mod issuer;
 mod openapi_document;
+mod replay_store_conformance;
 #[cfg(feature = "token-endpoint")]
 mod store_conformance;
 #[cfg(feature = "token-endpoint")]
@@ -67,6 +68,7 @@ pub use self::{
     described::{Drift, DriftKind, Drifts, described},
     forgeries::Forgery,
     issuer::MockIssuer,
+    replay_store_conformance::{replay_key, replay_store_conformance},
     test_request::TestRequest,
     test_token::{InjectToken, InjectTokenLayer, TestToken},
     token_builder::TokenBuilder,
