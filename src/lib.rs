@@ -47,6 +47,7 @@
 //! | How keys are fetched and refreshed, and used while the issuer is down | [`issuer::IssuerBuilder`] |
 //! | Key sets from JSON, PEM, DER and files; shared secrets; private keys | [`keys`] |
 //! | A recent or strong authentication for some operations | [`step_up`] |
+//! | Each DPoP proof accepted once, by one instance or by several; a store of your own | [`dpop::ReplayStore`] |
 //! | A verifier of your own | [`verify::Verify`] |
 //! | Scopes in the OpenAPI document of your API | [`openapi`], `examples/openapi.rs` |
 //! | Tests of your API | [`testing`](testing/index.html) |
@@ -83,7 +84,7 @@
 //! 4 extractors     ┌───┼───────────── extract ───────────── handler ────────────┼───┐ Token · Scoped<S> · InRole<R> · Claims<T>
 //! 3 HTTP           │   ▼   layer ──► server ──► inner service ──► layer         │   │ OAuthLayer · ResourceServer · metadata
 //! 2 verification   │   verify: jwt · introspection · jwt_or_opaque · cached      step_up    │ Verify · StepUp
-//! 1 infrastructure │   issuer · keys · fetch · jws · dpop · mutual_tls · clock · log        │ network, clock, crypto
+//! 1 infrastructure │   issuer · keys · fetch · jws · dpop · mutual_tls · redis_link · clock…  │ network, clock, crypto
 //! 0 values         │   scope · role · error · credentials · claims · token · challenge · …  │
 //!                  └────────────────────────────────────────────────────────────────────────┘
 //!   token_endpoint (floors 0 and 1; verifier: 2)   testing (may use everything, nothing uses it)

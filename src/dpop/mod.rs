@@ -32,7 +32,7 @@
 #![cfg_attr(feature = "test-util", doc = "([`ProofKey`](crate::testing::ProofKey)).")]
 #![cfg_attr(not(feature = "test-util"), doc = "(`ProofKey`, feature `test-util`).")]
 
-pub(crate) mod check;
+mod check;
 mod nonce;
 mod proof;
 mod replay;
@@ -48,3 +48,5 @@ pub use self::{
     replay::{Insertion, InsertionFuture, MemoryReplayStore, ReplayError, ReplayKey, ReplayStore, Sighting},
     settings::Dpop,
 };
+#[cfg(feature = "redis-replay")]
+pub use self::replay::{RedisReplayStore, RedisReplayStoreBuilder};

@@ -55,6 +55,7 @@ mod issuer;
 mod openapi_document;
 mod proof_forgeries;
 mod proof_key;
+mod replay_store_conformance;
 #[cfg(feature = "token-endpoint")]
 mod store_conformance;
 #[cfg(feature = "token-endpoint")]
@@ -71,6 +72,7 @@ pub use self::{
     issuer::MockIssuer,
     proof_forgeries::{ProofForgery, ProofVariant},
     proof_key::{ProofBuilder, ProofKey},
+    replay_store_conformance::{replay_key, replay_store_conformance},
     test_request::TestRequest,
     test_token::{InjectToken, InjectTokenLayer, TestToken},
     token_builder::TokenBuilder,

@@ -68,6 +68,7 @@ mod remote_keys;
 mod remote_keys_clocks;
 mod remote_keys_rotation;
 mod remote_keys_times;
+mod replay_stores;
 mod reports;
 mod requests;
 mod roles;
