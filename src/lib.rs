@@ -134,6 +134,7 @@ pub mod error;
 mod json;
 pub mod openapi;
 pub mod role;
+mod scheme;
 pub mod scope;
 mod sync;
 mod token;

@@ -75,6 +75,7 @@ mod roles;
 mod root;
 mod scopes;
 mod secrets;
+mod sender_constrained;
 #[cfg(feature = "token-endpoint")]
 mod servers;
 #[cfg(all(feature = "axum", feature = "token-endpoint"))]
