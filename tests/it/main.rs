@@ -21,6 +21,7 @@ mod extension_points;
 mod extractors;
 mod fake_issuer;
 mod floors;
+mod forged_proofs;
 mod forged_tokens;
 mod grpc;
 mod http_client;
