@@ -68,7 +68,7 @@
 //! | `http-client` | yes | [`HttpClient`](fetch/struct.HttpClient.html), which fetches metadata and keys with reqwest and rustls; its aws-lc-rs needs a C compiler. Without it, implement [`fetch::Fetch`]. |
 //! | `tracing` | yes | Events through `tracing`, under the target `tower_oauth`. |
 //! | `metrics` | | Metrics through the `metrics` facade. See [`guide::operations`]. |
-//! | `test-util` | | [`testing`](testing/index.html): `MockIssuer`, forged tokens, `ManualClock`, `TestToken`, `TestRequest`. |
+//! | `test-util` | | [`testing`](testing/index.html): `MockIssuer`, forged tokens, `ProofKey`, `ManualClock`, `TestToken`, `TestRequest`. |
 //! | `token-endpoint` | | [`token_endpoint`](token_endpoint/index.html): tokens, introspection, revocation, a key set and metadata of your own. |
 //! | `redis-replay` | | [`RedisReplayStore`](dpop/struct.RedisReplayStore.html): several instances of an API share the used DPoP proofs in Redis or Valkey. TLS by rustls with aws-lc, which needs a C compiler. |
 //! | `redis` | | `token-endpoint` with [`RedisStore`](token_endpoint/struct.RedisStore.html), for several instances of one issuer. Includes `redis-replay`. |

@@ -39,6 +39,8 @@ mod replay;
 mod settings;
 mod target;
 
+#[cfg(feature = "redis-replay")]
+pub use self::replay::{RedisReplayStore, RedisReplayStoreBuilder};
 pub(crate) use self::{
     check::{CheckedProof, DPOP, DPOP_NONCE, ProofDefect},
     settings::ProofChecker,
@@ -48,5 +50,3 @@ pub use self::{
     replay::{Insertion, InsertionFuture, MemoryReplayStore, ReplayError, ReplayKey, ReplayStore, Sighting},
     settings::Dpop,
 };
-#[cfg(feature = "redis-replay")]
-pub use self::replay::{RedisReplayStore, RedisReplayStoreBuilder};
