@@ -51,6 +51,8 @@ mod clock;
 mod described;
 mod encode;
 mod forgeries;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod issuer;
 mod openapi_document;
 #[cfg(feature = "token-endpoint")]
