@@ -99,6 +99,8 @@ mod clock;
 mod described;
 mod encode;
 mod forgeries;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod issuer;
 mod openapi_document;
 mod proof_forgeries;
