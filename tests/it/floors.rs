@@ -23,6 +23,7 @@ const FLOORS: [&[&str]; 6] = [
         "challenge",
         "openapi",
         "json",
+        "scheme",
         "url",
         "sync",
         "websocket",
