@@ -438,6 +438,8 @@ mod tests {
 
     #[test]
     fn refuses_malformed_json() {
+        type Change<'c> = &'c dyn Fn(&str) -> Vec<u8>;
+
         let sender = Sender::new(Algorithm::ES256);
         let (header, claims) = (sender.header.to_string(), sender.claims.to_string());
         let deep = |json: &str| json.replacen('{', &format!("{{\"deep\":{}{},", "[".repeat(200), "]".repeat(200)), 1);
@@ -445,7 +447,6 @@ mod tests {
             let members = (0..65).map(|number| format!("\"{number}\":0,")).collect::<Vec<_>>().concat();
             json.replacen('{', &format!("{{{members}"), 1)
         };
-        type Change<'c> = &'c dyn Fn(&str) -> Vec<u8>;
         let wrongs: [Change<'_>; 17] = [
             &|_| b"{}x".to_vec(),
             &|_| b"null".to_vec(),
