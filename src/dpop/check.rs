@@ -150,7 +150,8 @@ impl ProofRules {
         Ok(end.as_secs().saturating_add(1))
     }
 
-    fn now(&self) -> Duration {
+    /// Returns the time since 1970-01-01 (UTC).
+    pub(super) fn now(&self) -> Duration {
         self.clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
     }
 }
