@@ -23,7 +23,8 @@ impl BaseUrl {
         if parsed.query().is_some() {
             return Err(ConfigMistake::new(setting, format!("{url:?} has a query"), CHANGE));
         }
-        let path = parsed.path().strip_suffix('/').unwrap_or(parsed.path());
+        let path = parsed.path();
+        let path = path.strip_suffix('/').unwrap_or(path);
         if path.contains("//") || path.ends_with('/') {
             return Err(ConfigMistake::new(setting, format!("{url:?} has an empty segment in its path"), CHANGE));
         }
