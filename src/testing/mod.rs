@@ -99,10 +99,13 @@ mod clock;
 mod described;
 mod encode;
 mod forgeries;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod issuer;
 mod openapi_document;
 mod proof_forgeries;
 mod proof_key;
+mod replay_store_conformance;
 #[cfg(feature = "token-endpoint")]
 mod store_conformance;
 #[cfg(feature = "token-endpoint")]
@@ -119,6 +122,7 @@ pub use self::{
     issuer::MockIssuer,
     proof_forgeries::{ProofForgery, ProofVariant},
     proof_key::{ProofBuilder, ProofKey},
+    replay_store_conformance::{replay_key, replay_store_conformance},
     test_request::TestRequest,
     test_token::{InjectToken, InjectTokenLayer, TestToken},
     token_builder::TokenBuilder,

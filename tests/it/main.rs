@@ -48,6 +48,7 @@ mod mcp_server;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod mixed;
+mod mutual_tls;
 mod names;
 mod oidc_provider;
 mod openapi;
@@ -69,6 +70,7 @@ mod remote_keys;
 mod remote_keys_clocks;
 mod remote_keys_rotation;
 mod remote_keys_times;
+mod replay_stores;
 mod reports;
 mod requests;
 mod roles;
