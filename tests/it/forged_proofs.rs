@@ -39,7 +39,7 @@ async fn refuses_all(app: &axum::Router, token: &str, proof: ProofBuilder, why: 
     for forgery in forgeries {
         let answer = get_with_proof(app, token, forgery.proof()).await;
         assert_eq!(answer.status, 401, "{why}, {forgery}");
-        let challenge = answer.challenges().first().cloned().unwrap_or_default();
+        let challenge = answer.challenges().first().copied().unwrap_or_default();
         assert!(challenge.starts_with("DPoP ") && challenge.contains("error=\""), "{why}, {forgery}: {challenge}");
     }
 }

@@ -16,7 +16,7 @@ pub use self::variants::ProofVariant;
 pub(super) use self::variants::all as all_variants;
 use super::{
     ProofBuilder, ProofKey,
-    encode::{b64, unb64},
+    encode::{b64, hex, unb64},
     forgeries::{compact, json},
 };
 use crate::jws::Algorithm;
