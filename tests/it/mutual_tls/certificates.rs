@@ -94,6 +94,10 @@ fn self_signed(key: &KeyPair) -> CertificateDer<'static> {
     parameters.self_signed(key).unwrap().der().clone()
 }
 
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
 pub(super) fn pem(der: &CertificateDer<'_>) -> String {
     let digits = STANDARD.encode(der);
     let lines: Vec<_> = digits.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap()).collect();

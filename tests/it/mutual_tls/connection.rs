@@ -11,11 +11,15 @@ use tokio::{
 };
 
 use super::{
-    certificates::{Identity, ServerCertificate},
+    certificates::{Identity, ServerCertificate, hex},
     client::{Client, PROTOCOLS, Protocol, VERSIONS},
     start, token,
 };
-use crate::{fake_issuer::FakeIssuer, material::b64, protected_api::Api};
+use crate::{
+    fake_issuer::FakeIssuer,
+    material::{b64, unb64},
+    protected_api::Api,
+};
 
 /// Starts the program with TLS. `clients` is `TLS_CLIENT_CERTS`.
 async fn start_tls(
@@ -33,8 +37,8 @@ async fn start_tls(
 async fn accepts_a_bound_token_only_on_a_connection_with_its_certificate() {
     let (issuer, server) = (FakeIssuer::start().await, ServerCertificate::new());
     let Some(api) = start_tls(&issuer, &server, "optional", &[]).await else { return };
-    let [issued, reversed] = Identity::issued();
-    let clients = Identity::of_each_algorithm().into_iter().chain([issued.clone()]);
+    let [with_chain, reversed] = Identity::issued();
+    let clients = Identity::of_each_algorithm().into_iter().chain([with_chain]);
     for (index, identity) in clients.enumerate() {
         let bound = token(&issuer).bound_to_certificate(identity.leaf()).sign();
         let others = [None, Some(Identity::new()), Some(identity.renewed()), Some(reversed.clone())];
@@ -141,7 +145,7 @@ async fn refuses_a_malformed_or_unknown_confirmation_on_the_right_connection() {
     let bound = token(&issuer).bound_to_certificate(identity.leaf());
     let claims: Value = serde_json::from_str(&bound.claims_json()).unwrap();
     let hash = claims["cnf"]["x5t#S256"].as_str().unwrap();
-    let hex: String = crate::material::unb64(&hash.into()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex(&unb64(&hash.into()));
     let jkt = b64([7; 32]);
     assert_eq!(client.present(api.address(), &bound.sign()).await.status, 200);
     for cnf in [

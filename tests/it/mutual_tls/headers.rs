@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
-    certificates::{Identity, SUBJECT, pem},
+    certificates::{Identity, SUBJECT, hex, pem},
     start, token,
 };
 use crate::{fake_issuer::FakeIssuer, material::unb64, protected_api::Api, support::write_raw};
@@ -63,7 +63,7 @@ fn hash(identity: &Identity) -> String {
     let issuer = tower_oauth::testing::MockIssuer::new("https://auth.test");
     let claims = issuer.token("ada").bound_to_certificate(identity.leaf()).claims_json();
     let claims: serde_json::Value = serde_json::from_str(&claims).unwrap();
-    unb64(&claims["cnf"]["x5t#S256"]).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&unb64(&claims["cnf"]["x5t#S256"]))
 }
 
 #[tokio::test]

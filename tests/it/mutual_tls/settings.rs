@@ -7,6 +7,8 @@ use super::{
 };
 use crate::{fake_issuer::FakeIssuer, protected_api::run, support::API};
 
+type Settings<'s> = &'s [(&'s str, &'s str)];
+
 #[tokio::test]
 async fn reports_each_wrong_setting_of_tls() {
     let server = ServerCertificate::new();
@@ -21,7 +23,7 @@ async fn reports_each_wrong_setting_of_tls() {
     let missing = server.path("missing.pem");
     let folder = server.folder().to_str().unwrap();
     let (cert, key_name, clients) = ("TLS_CERT", "TLS_KEY", "TLS_CLIENT_CERTS");
-    let cases: [(&[(&str, &str)], &[&str]); 19] = [
+    let cases: [(Settings<'_>, &[&str]); 19] = [
         (&[(cert, &certificate)], &[key_name]),
         (&[(key_name, &key)], &[cert]),
         (&[(clients, "optional")], &[cert, key_name]),
