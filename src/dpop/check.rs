@@ -224,7 +224,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::SystemClock,
-        dpop::{BaseUrl, NonceSecret},
+        dpop::{NonceSecret, target::BaseUrl},
         jws::{SigningKey, hmac_sha256},
         keys::public_members,
     };
