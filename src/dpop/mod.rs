@@ -45,6 +45,12 @@ pub(crate) use self::{
     check::{CheckedProof, DPOP, DPOP_NONCE, ProofDefect},
     settings::ProofChecker,
 };
+#[cfg(fuzzing)]
+pub(crate) use self::{
+    check::{ExpectedProof, ProofRules},
+    nonce::Nonces,
+    target::{BaseUrl, same_target},
+};
 pub use self::{
     nonce::NonceSecret,
     replay::{Insertion, InsertionFuture, MemoryReplayStore, ReplayError, ReplayKey, ReplayStore, Sighting},
