@@ -37,8 +37,21 @@ const FLOORS: [&[&str]; 6] = [
 const TOKEN_ENDPOINT: &str = "token_endpoint";
 /// What `token_endpoint` may import from the rest of the crate. It is short, so that the token endpoint can become a crate of
 /// its own.
-const TOKEN_ENDPOINT_IMPORTS: [&str; 12] =
-    ["claims", "clock", "config_error", "confirmation", "fetch", "json", "jws", "keys", "log", "scope", "sync", "url"];
+const TOKEN_ENDPOINT_IMPORTS: [&str; 13] = [
+    "claims",
+    "clock",
+    "config_error",
+    "confirmation",
+    "dpop",
+    "fetch",
+    "json",
+    "jws",
+    "keys",
+    "log",
+    "scope",
+    "sync",
+    "url",
+];
 /// The file of `token_endpoint` that implements a verifier, and what only it may import.
 const ENDPOINT_VERIFIER: (&str, [&str; 3]) = ("token_endpoint/verifier.rs", ["error", "token", "verify"]);
 const MAX_LINES: usize = 400;
