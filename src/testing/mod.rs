@@ -53,6 +53,7 @@ mod encode;
 mod forgeries;
 mod issuer;
 mod openapi_document;
+mod proof_key;
 #[cfg(feature = "token-endpoint")]
 mod store_conformance;
 #[cfg(feature = "token-endpoint")]
@@ -67,6 +68,7 @@ pub use self::{
     described::{Drift, DriftKind, Drifts, described},
     forgeries::Forgery,
     issuer::MockIssuer,
+    proof_key::{ProofBuilder, ProofKey},
     test_request::TestRequest,
     test_token::{InjectToken, InjectTokenLayer, TestToken},
     token_builder::TokenBuilder,
