@@ -137,8 +137,10 @@ impl SenderProof {
     fn new(proof: &CheckedProof, request: &ClientRequest, services: &Services) -> Self {
         let CheckedProof { key, replay_key, expires_at, old_nonce } = proof;
         let texts = &services.texts;
+        let hash = texts.proof(replay_key.as_bytes());
         let seen = Seen {
-            key: texts.proof(replay_key.as_bytes()),
+            key: hash,
+            shard: hash,
             client: texts.client(request.client.id()),
             attempt: texts.attempt(request.parameters.iter()),
             // Later than the last moment at which the proof is accepted, also by an instance whose clock is behind.

@@ -216,7 +216,8 @@ impl Authenticator {
         )]
         let expires_at = Timestamp::from_secs(expires.ceil() as u64 + 2 * LEEWAY);
         let key = services.texts.seen(client_id, jwt_id);
-        Ok(Seen { key, client: services.texts.client(client_id), attempt: key, expires_at })
+        let client = services.texts.client(client_id);
+        Ok(Seen { key, client, shard: client, attempt: key, expires_at })
     }
 }
 
