@@ -46,10 +46,12 @@ pub(crate) use self::{
     settings::ProofChecker,
 };
 #[cfg(fuzzing)]
+pub(crate) use self::target::BaseUrl;
+#[cfg(any(fuzzing, feature = "token-endpoint"))]
 pub(crate) use self::{
     check::{ExpectedProof, ProofRules},
     nonce::Nonces,
-    target::{BaseUrl, same_target},
+    target::same_target,
 };
 pub use self::{
     nonce::NonceSecret,
