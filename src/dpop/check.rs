@@ -79,8 +79,6 @@ pub(crate) enum ProofDefect {
     /// The hash of another access token.
     OtherToken,
     NonceRequired,
-    /// The proof was used before. [`ProofRules::check`] never returns it.
-    Replayed,
 }
 
 impl ProofRules {
