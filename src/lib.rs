@@ -69,7 +69,8 @@
 //! | `metrics` | | Metrics through the `metrics` facade. See [`guide::operations`]. |
 //! | `test-util` | | [`testing`](testing/index.html): `MockIssuer`, forged tokens, `ManualClock`, `TestToken`, `TestRequest`. |
 //! | `token-endpoint` | | [`token_endpoint`](token_endpoint/index.html): tokens, introspection, revocation, a key set and metadata of your own. |
-//! | `redis` | | `token-endpoint` with [`RedisStore`](token_endpoint/struct.RedisStore.html), for several instances of one issuer. TLS by rustls with aws-lc, which needs a C compiler. |
+//! | `redis-replay` | | [`RedisReplayStore`](dpop/struct.RedisReplayStore.html): several instances of an API share the used DPoP proofs in Redis or Valkey. TLS by rustls with aws-lc, which needs a C compiler. |
+//! | `redis` | | `token-endpoint` with [`RedisStore`](token_endpoint/struct.RedisStore.html), for several instances of one issuer. Includes `redis-replay`. |
 //! | `postgres` | | `token-endpoint` with [`PostgresStore`](token_endpoint/struct.PostgresStore.html), for several instances of one issuer. It runs its own migrations. |
 //!
 //! One of the two crypto features must be on. A feature changes no response until your code uses it.
@@ -133,6 +134,7 @@ pub mod error;
 mod json;
 pub mod openapi;
 pub mod role;
+mod scheme;
 pub mod scope;
 mod sync;
 mod token;
@@ -147,6 +149,8 @@ mod jws;
 pub mod keys;
 mod log;
 pub mod mutual_tls;
+#[cfg(feature = "redis-replay")]
+mod redis_link;
 // Floor 2, verification: is this token valid?
 pub mod step_up;
 pub mod verify;

@@ -53,6 +53,7 @@ mod encode;
 mod forgeries;
 mod issuer;
 mod openapi_document;
+mod proof_forgeries;
 mod proof_key;
 #[cfg(feature = "token-endpoint")]
 mod store_conformance;
@@ -68,6 +69,7 @@ pub use self::{
     described::{Drift, DriftKind, Drifts, described},
     forgeries::Forgery,
     issuer::MockIssuer,
+    proof_forgeries::{ProofForgery, ProofVariant},
     proof_key::{ProofBuilder, ProofKey},
     test_request::TestRequest,
     test_token::{InjectToken, InjectTokenLayer, TestToken},

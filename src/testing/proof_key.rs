@@ -10,7 +10,11 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use super::encode::b64;
+use super::{
+    ProofForgery, ProofVariant,
+    encode::{self, b64, unb64},
+    proof_forgeries,
+};
 use crate::{
     clock::{Clock, SystemClock},
     jws::{Algorithm, SigningKey, random, sha256},
@@ -95,6 +99,22 @@ impl ProofKey {
         let claims = json!({"jti": new_jwt_id(), "htm": method, "htu": target});
         let proof = ProofBuilder { key: self.clone(), header: object(header), claims: object(claims), token: None };
         proof.issued_at(self.clock.now())
+    }
+
+    /// Returns the public key in DER and in PEM (`SubjectPublicKeyInfo`).
+    pub(super) fn spki(&self) -> (Vec<u8>, String) {
+        encode::spki(&self.key.public())
+    }
+
+    /// Returns the order of the group of an ECDSA key.
+    pub(super) fn group_order(&self) -> Option<Vec<u8>> {
+        let order = match self.algorithm {
+            Algorithm::ES256 => P256_ORDER,
+            Algorithm::ES384 => P384_ORDER,
+            Algorithm::ES512 => P521_ORDER,
+            _ => return None,
+        };
+        Some(unb64(order))
     }
 
     /// Returns the compact form of a JWS with these texts as header and payload.
@@ -205,6 +225,25 @@ impl ProofBuilder {
         self.key.sign(header, payload)
     }
 
+    /// Returns this proof with every known defect, one per proof, each with a `jti` of its own. A resource server must refuse each
+    /// with 401, a token endpoint with 400 (RFC 9449 §5, §7.1).
+    ///
+    /// The proof must be good: set the access token and the nonce that the server requires. Without a token, as in a token
+    /// request, no proof has a defect of `ath`; with a nonce, none has another time, which servers need not check then.
+    ///
+    /// A server may accept the URL with and without a slash at its end for a route at the root of a nested router.
+    #[must_use]
+    pub fn forgeries(&self) -> Vec<ProofForgery> {
+        proof_forgeries::all(self)
+    }
+
+    /// Returns unusual forms of this proof without a defect, each with a `jti` of its own: other spellings of the URL (RFC 3986
+    /// §6.2), further parameters and claims, and what widespread clients send. A server must accept each.
+    #[must_use]
+    pub fn good_variants(&self) -> Vec<ProofVariant> {
+        proof_forgeries::all_variants(self)
+    }
+
     /// Returns the header as JSON.
     #[must_use]
     pub fn header_json(&self) -> String {
@@ -215,6 +254,33 @@ impl ProofBuilder {
     #[must_use]
     pub fn claims_json(&self) -> String {
         Value::Object(self.claims.clone()).to_string()
+    }
+
+    /// Returns the proof with a new `jti`.
+    pub(super) fn renewed(&self) -> Self {
+        self.clone().claim("jti", new_jwt_id())
+    }
+
+    pub(super) fn key(&self) -> &ProofKey {
+        &self.key
+    }
+
+    pub(super) fn token_text(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    pub(super) fn has_nonce(&self) -> bool {
+        self.claims.contains_key("nonce")
+    }
+
+    /// Returns a claim that is text.
+    pub(super) fn claim_text(&self, name: &str) -> &str {
+        self.claims.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Returns `iat`.
+    pub(super) fn issued(&self) -> i64 {
+        self.claims.get("iat").and_then(Value::as_i64).unwrap_or_default()
     }
 }
 
@@ -227,7 +293,7 @@ fn thumbprint(jwk: &Value) -> String {
 }
 
 /// Returns `ath` of a token (RFC 9449 §4.2).
-fn token_hash(token: &[u8]) -> String {
+pub(super) fn token_hash(token: &[u8]) -> String {
     b64(sha256([token]))
 }
 
@@ -244,4 +310,34 @@ fn object(value: Value) -> Map<String, Value> {
 
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).as_ref().map_or(0, Duration::as_secs)
+}
+
+/// The orders of the groups (FIPS 186-5, SP 800-186), in base64url.
+const P256_ORDER: &str = "_____wAAAAD__________7zm-q2nF56E87nKwvxjJVE";
+const P384_ORDER: &str = "________________________________x2NNgfQ3Ld9YGg2ySLCneuzsGWrMxSlz";
+const P521_ORDER: &str = "Af__________________________________________-lGGh4O_L5Zrf8wBSPcJpdA7tcm4iZxHrrtvtx6ROGQJ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thumbprint_is_that_of_the_specifications() {
+        // RFC 9449 §4.2 and §6.1, with a member that the thumbprint leaves out.
+        let jwk = json!({
+            "kty": "EC",
+            "x": "l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs",
+            "y": "9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA",
+            "crv": "P-256",
+            "kid": "a",
+        });
+        assert_eq!(thumbprint(&jwk), "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I");
+        // RFC 7638 §3.1
+        let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3okn\
+                 jhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6q\
+                 MQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awap\
+                 JzKnqDKgw";
+        let jwk = json!({"kty": "RSA", "n": n, "e": "AQAB", "alg": "RS256", "kid": "2011-04-29"});
+        assert_eq!(thumbprint(&jwk), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+    }
 }

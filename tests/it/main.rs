@@ -54,6 +54,7 @@ mod outage_log;
 mod presets;
 mod presets_more;
 mod private_keys;
+mod proof_keys;
 mod properties;
 mod protected_api;
 mod protected_resource;
@@ -73,6 +74,7 @@ mod roles;
 mod root;
 mod scopes;
 mod secrets;
+mod sender_constrained;
 #[cfg(feature = "token-endpoint")]
 mod servers;
 #[cfg(all(feature = "axum", feature = "token-endpoint"))]
