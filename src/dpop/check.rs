@@ -224,7 +224,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::SystemClock,
-        dpop::{BaseUrl, NonceSecret},
+        dpop::{NonceSecret, target::BaseUrl},
         jws::{SigningKey, hmac_sha256},
         keys::public_members,
     };
@@ -439,14 +439,16 @@ mod tests {
 
     #[test]
     fn refuses_malformed_json() {
+        type Change<'c> = &'c dyn Fn(&str) -> Vec<u8>;
+
         let sender = Sender::new(Algorithm::ES256);
         let (header, claims) = (sender.header.to_string(), sender.claims.to_string());
         let deep = |json: &str| json.replacen('{', &format!("{{\"deep\":{}{},", "[".repeat(200), "]".repeat(200)), 1);
         let many = |json: &str| {
-            let members = (0..65).map(|number| format!("\"{number}\":0,")).collect::<String>();
+            let members = (0..65).map(|number| format!("\"{number}\":0,")).collect::<Vec<_>>().concat();
             json.replacen('{', &format!("{{{members}"), 1)
         };
-        let wrongs: [&dyn Fn(&str) -> Vec<u8>; 17] = [
+        let wrongs: [Change<'_>; 17] = [
             &|_| b"{}x".to_vec(),
             &|_| b"null".to_vec(),
             &|_| b"[]".to_vec(),
@@ -757,7 +759,7 @@ mod tests {
     #[test]
     fn refuses_the_hash_of_another_token() {
         let sender = Sender::new(Algorithm::ES256);
-        let hex: String = sha256([TOKEN.as_bytes()]).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = sha256([TOKEN.as_bytes()]).map(|byte| format!("{byte:02x}")).concat();
         for ath in [
             hash("another.token"),
             hash(&format!("{TOKEN}\n")),

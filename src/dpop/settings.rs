@@ -110,7 +110,7 @@ impl Dpop {
         Self { nonces: Some(secret), ..self }
     }
 
-    /// Where used proofs are remembered, so that each is accepted once. Default: a [`MemoryReplayStore`] of this process.
+    /// Where it is stored which proofs were used, so that each is accepted once. Default: a [`MemoryReplayStore`] of this process.
     ///
     /// Behind several instances with memory of their own, a stolen proof can be used once at each of them while it is fresh. A
     /// shared store, such as `RedisReplayStore`, closes that. While it can't be reached, requests with proofs get 503.
