@@ -94,7 +94,8 @@ impl SenderApi {
         let usual = usual.iter().filter(|(name, _)| settings.iter().all(|(given, _)| given != name));
         let given = settings.iter().filter(|(_, value)| !value.is_empty());
         let settings: Vec<_> = usual.chain(given).copied().collect();
-        let value = |name| settings.iter().find(|(given, _)| *given == name).map(|(_, value)| (*value).to_owned());
+        let value =
+            |name: &str| settings.iter().find(|(given, _)| *given == name).map(|(_, value)| (*value).to_owned());
         let all = || Algorithm::ALL.iter().map(|algorithm| algorithm.as_str()).collect::<Vec<_>>().join(" ");
         let algorithms = value("OAUTH_DPOP_BASE").map(|_| value("OAUTH_DPOP_ALGS").unwrap_or_else(all));
         let required = value("OAUTH_SENDER_CONSTRAINT").is_some_and(|value| value == "require");
