@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts, uri:
 use crate::{
     cross_site::CookieOrigins,
     error::{AuthError, Reason},
+    scheme::{is_dpop, split_scheme, without_spaces},
     websocket::{HandshakeForm, OfferedProtocols},
 };
 
@@ -61,6 +62,8 @@ impl BearerMethod {
 #[derive(Debug, Clone)]
 pub(crate) struct AcceptedMethods {
     pub(crate) authorization_without_scheme: bool,
+    /// True if the server checks proofs (RFC 9449).
+    pub(crate) dpop: bool,
     pub(crate) header: Option<HeaderName>,
     pub(crate) cookie: Option<String>,
     pub(crate) cookie_origins: CookieOrigins,
@@ -86,6 +89,7 @@ impl Default for AcceptedMethods {
     fn default() -> Self {
         Self {
             authorization_without_scheme: false,
+            dpop: false,
             header: None,
             cookie: None,
             cookie_origins: CookieOrigins::default(),
@@ -203,11 +207,9 @@ impl<'r> FoundCredentials<'r> {
         let Some(value) = single_value(headers, &header::AUTHORIZATION)? else { return Ok(()) };
         let value = value.as_bytes();
         // The scheme is case-insensitive (RFC 9110 §11.1), and one or more spaces follow it (RFC 6750 §2.1).
-        let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
-        let (scheme, rest) = value.split_at(end);
-        if scheme.eq_ignore_ascii_case(b"bearer") {
-            let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
-            return self.add(Cow::Borrowed(rest.split_at(spaces).1), BearerMethod::Authorization);
+        let (scheme, rest) = split_scheme(value);
+        if scheme.eq_ignore_ascii_case(b"bearer") || (accepted.dpop && is_dpop(scheme)) {
+            return self.add(Cow::Borrowed(without_spaces(rest)), BearerMethod::Authorization);
         }
         // Bytes that are not UTF-8 belong to no scheme.
         if str::from_utf8(value).is_err() {

@@ -155,3 +155,114 @@ const ACCEPTED: usize = 6;
 /// 132 bits in base64url.
 const NONCE_CHARS: usize = 22;
 const ENCODED_MAC_CHARS: usize = 43;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn nonces(secret: u8) -> Nonces {
+        Nonces::for_resource_server(NonceSecret::shared([secret; 32]))
+    }
+
+    fn text(nonces: &Nonces, now: u64) -> String {
+        nonces.current(now).unwrap().to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_nonce_is_current_for_a_minute_and_accepted_for_four_more() {
+        let nonces = nonces(1);
+        let nonce = text(&nonces, NOW);
+        let current = RecentNonce { expires_at: NOW + 300, is_current: true };
+        let old = RecentNonce { is_current: false, ..current };
+        for (time, expected) in [
+            (NOW, Some(current)),
+            (NOW + 59, Some(current)),
+            (NOW + 60, Some(old)),
+            (NOW + 299, Some(old)),
+            (NOW + 300, None),
+            (NOW + 1_000_000, None),
+            // Another instance with a slower clock.
+            (NOW - 1, Some(old)),
+            (NOW - 60, Some(old)),
+            (NOW - 61, None),
+            (0, None),
+        ] {
+            assert_eq!(nonces.find(&nonce, time), expected, "{time}");
+        }
+    }
+
+    #[test]
+    fn a_nonce_is_refused_from_its_expiry_on() {
+        let nonces = nonces(1);
+        for made in (NOW..NOW + 120).step_by(7) {
+            let nonce = text(&nonces, made);
+            for time in made.saturating_sub(60)..made + 400 {
+                if let Some(found) = nonces.find(&nonce, time) {
+                    assert!(time < found.expires_at);
+                    assert_eq!(nonces.find(&nonce, found.expires_at), None);
+                    assert!(nonces.find(&nonce, found.expires_at - 1).is_some());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_instance_with_the_same_secret_makes_the_same_nonces() {
+        let (one, same, other) = (nonces(1), nonces(1), nonces(2));
+        let nonce = text(&one, NOW);
+        assert_eq!(nonce, text(&same, NOW + 1));
+        assert!(same.find(&nonce, NOW).is_some() && other.find(&nonce, NOW).is_none());
+        assert_ne!(nonce, text(&one, NOW + 60));
+        let random = || Nonces::for_resource_server(NonceSecret::for_one_instance().unwrap());
+        assert_ne!(text(&random(), NOW), text(&random(), NOW));
+    }
+
+    #[test]
+    fn a_resource_server_and_a_token_endpoint_refuse_the_nonces_of_each_other() {
+        let secret = NonceSecret::shared([1; 32]);
+        let (api, endpoint) = (Nonces::for_resource_server(secret.clone()), Nonces::for_token_endpoint(secret));
+        for time in [NOW, NOW + 60] {
+            let (of_api, of_endpoint) = (text(&api, NOW), text(&endpoint, NOW));
+            assert!(api.find(&of_api, time).is_some() && endpoint.find(&of_endpoint, time).is_some());
+            assert!(api.find(&of_endpoint, time).is_none() && endpoint.find(&of_api, time).is_none());
+        }
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        let nonces = nonces(1);
+        let nonce = text(&nonces, NOW);
+        let other_case = if nonce == nonce.to_lowercase() { nonce.to_uppercase() } else { nonce.to_lowercase() };
+        for other in ["", "a", &nonce[1..], &format!("{nonce}A"), &format!("{nonce}\0"), &other_case, &"A".repeat(22)] {
+            assert_eq!(nonces.find(other, NOW), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_nonce_has_only_characters_of_the_header() {
+        for step in 0..200 {
+            let nonce = text(&nonces(1), step * 60);
+            // NQCHAR (RFC 9449 §8.1).
+            let is_nqchar = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+            assert!(nonce.len() == NONCE_CHARS && nonce.bytes().all(is_nqchar), "{nonce}");
+        }
+        assert!(nonces(1).current(u64::MAX).is_some(), "no time makes it fail");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_changes_the_nonce_again() {
+        let nonces = nonces(1);
+        let (first, later) = (text(&nonces, NOW), text(&nonces, NOW + 600));
+        assert_eq!(text(&nonces, NOW), first);
+        assert_eq!(nonces.find(&later, NOW), None);
+    }
+
+    #[test]
+    fn debug_hides_the_secret() {
+        let secret = NonceSecret::shared([77; 32]);
+        let text = format!("{secret:?} {:?}", Nonces::for_token_endpoint(secret.clone()));
+        assert_eq!(text, "NonceSecret(\"[redacted]\") Nonces { .. }");
+    }
+}

@@ -23,7 +23,8 @@ impl BaseUrl {
         if parsed.query().is_some() {
             return Err(ConfigMistake::new(setting, format!("{url:?} has a query"), CHANGE));
         }
-        let path = parsed.path().strip_suffix('/').unwrap_or(parsed.path());
+        let path = parsed.path();
+        let path = path.strip_suffix('/').unwrap_or(path);
         if path.contains("//") || path.ends_with('/') {
             return Err(ConfigMistake::new(setting, format!("{url:?} has an empty segment in its path"), CHANGE));
         }
@@ -111,7 +112,9 @@ fn decode_unreserved(path: &str) -> Option<String> {
     let mut bytes = path.bytes();
     while let Some(byte) = bytes.next() {
         if byte != b'%' {
-            decoded.push(byte.is_ascii_graphic().then_some(char::from(byte))?);
+            // Browsers read a backslash as a slash, so it would have two meanings.
+            let is_path = byte.is_ascii_graphic() && byte != b'\\';
+            decoded.push(is_path.then_some(char::from(byte))?);
             continue;
         }
         let (high, low) = (char::from(bytes.next()?), char::from(bytes.next()?));
@@ -155,3 +158,282 @@ fn is_dot_segment(segment: &str) -> bool {
 }
 
 const CHANGE: &str = "give an absolute https URL without query";
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        cell::Cell,
+        hash::{BuildHasher, RandomState},
+    };
+
+    use proptest::{
+        prelude::*,
+        test_runner::{RngSeed, TestRunner},
+    };
+    use url::Url;
+
+    use super::*;
+
+    fn base(url: &str) -> BaseUrl {
+        BaseUrl::parse("dpop", url).unwrap()
+    }
+
+    #[test]
+    fn accepts_what_rfc_3986_calls_equal() {
+        for other in [
+            "https://api.test/a/b",
+            "HTTPS://API.test/a/b",
+            "https://api.test:443/a/b",
+            "https://api.test:/a/b",
+            "https://api.test/%61/b",
+            "https://api.test/a/./b",
+            "https://api.test/a/x/../b",
+            "https://api.test/../a/b",
+            "https://api.test/a/x/%2e%2E/b",
+            "https://api.test/a/b?page=2",
+            "https://api.test/a/b#top",
+            "https://api.test/a/b?",
+            "https://api.test/a/b#?",
+            "https://api.test/a/b?/../c",
+        ] {
+            assert!(same_target("https://api.test/a/b", other), "{other}");
+            assert!(same_target(other, "https://api.test/a/b?x"), "{other}");
+            assert!(base("https://api.test").names("/a/b", other), "{other}");
+            assert!(base("https://api.test/a").names("/b", other), "{other}");
+        }
+        for (one, other) in [
+            ("https://api.test", "https://api.test/"),
+            ("https://api.test?x", "https://api.test/"),
+            ("http://localhost:80/", "http://LOCALHOST"),
+            ("https://[2001:DB8::1]:443/", "https://[2001:db8::1]"),
+            ("https://api.test/%e4/%7E~", "https://api.test/%E4/~%7e"),
+            ("https://api.test/a//../b", "https://api.test/a/b"),
+            ("https://api.test/a/..", "https://api.test/"),
+            ("https://api.test/a/b/.", "https://api.test/a/b/"),
+        ] {
+            assert!(same_target(one, other) && same_target(other, one), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn refuses_every_other_target() {
+        for other in [
+            "https://other.test/a/b",
+            "https://api.test.evil.test/a/b",
+            "http://api.test/a/b",
+            "https://api.test:8443/a/b",
+            "https://api.test:80/a/b",
+            "https://api.test:0443/a/b",
+            "https://api.test:+443/a/b",
+            "https://api.test:443:443/a/b",
+            "https://api.test/a",
+            "https://api.test/a/b/",
+            "https://api.test//a/b",
+            "https://api.test/a//b",
+            "https://api.test/A/b",
+            "https://api.test/a%2Fb",
+            "https://api.test/a%2fb",
+            "https://api.test/a/../b",
+            "https://api.test/a/b/..",
+            "https://api.test/a/b;v=1",
+            "https://user@api.test/a/b",
+            "https://user:password@api.test/a/b",
+            "https://@api.test/a/b",
+            "https://api.test\\@evil.test/a/b",
+            "https://evil.test/https://api.test/a/b",
+            "//api.test/a/b",
+            "/a/b",
+            "a/b",
+            "",
+            "*",
+            "https:",
+            "https://",
+            "https:///a/b",
+            "https:api.test/a/b",
+            "https:/api.test/a/b",
+            "ftp://api.test/a/b",
+            " https://api.test/a/b",
+            "https://api.test/a/b ",
+            "https://api.test/a/b\n",
+            "https://api.test/a/\tb",
+            "https://api.test/a/b\0",
+            "https://api.test/ä/b",
+            "https://äpi.test/a/b",
+            "https://%61pi.test/a/b",
+            "https://api.test./a/b",
+            "https://[api.test]/a/b",
+            "https://[::1/a/b",
+            "https://api.test/a/b%",
+            "https://api.test/a/b%0",
+            "https://api.test/a/%zzb",
+            "https://api.test\\a/b",
+            "https://api.test/a\\b",
+            "https://api.test/a/\\/../b",
+        ] {
+            assert!(!same_target("https://api.test/a/b", other), "{other}");
+            assert!(!same_target(other, "https://api.test/a/b"), "{other}");
+            assert!(!base("https://api.test").names("/a/b", other), "{other}");
+            assert!(!base("https://api.test/a").names("/b", other), "{other}");
+        }
+    }
+
+    #[test]
+    fn joins_the_base_and_the_path() {
+        for (url, path, htu, expected) in [
+            ("https://api.test", "/", "https://api.test", true),
+            ("https://api.test", "/", "https://api.test/", true),
+            ("https://api.test/", "/orders", "https://api.test/orders", true),
+            ("https://api.test/", "/orders", "https://api.test//orders", false),
+            ("https://API.test:443", "/orders", "https://api.test/orders", true),
+            ("https://api.test/v1", "/orders", "https://api.test/v1/orders", true),
+            ("https://api.test/v1/", "/orders", "https://api.test/v1/orders", true),
+            ("https://api.test/v1", "/orders", "https://api.test/orders", false),
+            ("https://api.test/v1", "/orders", "https://api.test/v1orders", false),
+            // axum's `nest` makes `/` of `/v1`.
+            ("https://api.test/v1", "/", "https://api.test/v1", true),
+            ("https://api.test/v1", "/", "https://api.test/v1/", true),
+            ("https://api.test/v1/", "/", "https://API.test/v1", true),
+            ("https://api.test/v1", "/", "https://api.test/", false),
+            ("https://api.test/v1", "/x", "https://api.test/v1", false),
+            ("https://api.test/v1", "//", "https://api.test/v1", false),
+            ("http://127.0.0.1:8080", "/a", "http://127.0.0.1:8080/a", true),
+            ("http://localhost", "/a", "http://localhost:80/a", true),
+            ("https://api.test", "*", "https://api.test*", false),
+            ("https://api.test", "*", "*", false),
+            ("https://api.test", "", "https://api.test", false),
+            ("https://api.test", "api.test:443", "https://api.test", false),
+            // What a router sees is not normalized, so it must be what the client wrote.
+            ("https://api.test", "/a/../b", "https://api.test/a/../b", true),
+            ("https://api.test", "/a/../b", "https://api.test/b", false),
+            ("https://api.test", "/a/%2e%2e/b", "https://api.test/b", false),
+            ("https://api.test", "/a/%2E/b", "https://api.test/a/b", false),
+            ("https://api.test", "/a/%7e.b", "https://api.test/a/~.b", true),
+            ("https://api.test", "/a|b", "https://api.test/a|b", true),
+            ("https://api.test", "/a\\b", "https://API.test/a\\b", false),
+            ("https://api.test", "/a%zz", "https://api.test/a%zz", true),
+            ("https://api.test", "/ä", "https://api.test/ä", false),
+            ("https://api.test", "/a\u{7f}", "https://api.test/a\u{7f}", false),
+        ] {
+            assert_eq!(base(url).names(path, htu), expected, "{url} {path} {htu}");
+        }
+    }
+
+    #[test]
+    fn refuses_a_base_that_is_no_public_url() {
+        for url in [
+            "",
+            "api.test",
+            "/v1",
+            "http://api.test",
+            "http://localhost.test",
+            "ftp://api.test",
+            "https://",
+            "https://user@api.test",
+            "https://user:secret@api.test",
+            "https://api.test/?a=b",
+            "https://api.test?",
+            "https://api.test/#a",
+            "https://api.test/a/../b",
+            "https://api.test/a//b",
+            "https://api.test/a//",
+            "https://api.test//",
+            "https://api.test/ä",
+            "https://api.test/a b",
+            "https://api.test:99999",
+            "https://api.test\n",
+        ] {
+            let mistake = BaseUrl::parse("dpop", url).unwrap_err();
+            assert_eq!(mistake.setting(), "dpop", "{url}");
+            assert!(!mistake.to_string().contains("secret"), "{mistake}");
+        }
+    }
+
+    #[test]
+    fn cuts_at_the_first_question_mark_or_number_sign() {
+        for (url, expected) in [("a?b#c", "a"), ("a#b?c", "a"), ("a", "a"), ("?", ""), ("ä#", "ä"), ("", "")] {
+            assert_eq!(without_query(url), expected);
+        }
+    }
+
+    /// URLs of few kinds of parts, so that many pairs are equal, and URLs with a wrong part.
+    fn any_url() -> impl Strategy<Value = String> {
+        // The first of each list most often, so that many pairs are equal.
+        let mostly =
+            |first, others: Vec<&'static str>| prop_oneof![5 => Just(first), 1 => prop::sample::select(others)];
+        let scheme = mostly("https://", vec!["http://", "HTTPS://"]);
+        let host = mostly("a.test", vec!["A.test", "a.test.", "[::1]", "127.0.0.1", "u@a.test", "%61.test"]);
+        let port = mostly("", vec![":", ":443", ":80", ":8443"]);
+        let segment = prop::sample::select(vec![
+            "", "a", "b", "A", "%61", "%41", ".", "..", "%2e", "%2E%2e", "%2f", "%2F", "%7e", "~", "%c3%a4", "%C3%A4",
+            "a.b", "%", "%6", "a b", "ä", "\\", ";", "+",
+        ]);
+        let path = prop::collection::vec(segment, 0..4).prop_map(|segments| segments.join("/"));
+        let end = prop::sample::select(vec!["", "?", "?a=/../b", "#x", " "]);
+        (scheme, host, port, any::<bool>(), path, end).prop_map(|(scheme, host, port, slash, path, end)| {
+            format!("{scheme}{host}{port}{}{path}{end}", if slash || !path.is_empty() { "/" } else { "" })
+        })
+    }
+
+    /// The normal form by another parser. It doesn't decode unreserved characters, so this is done here.
+    fn by_other_parser(url: &str) -> Option<String> {
+        let url = Url::parse(without_query(url)).ok()?;
+        let mut normal = String::new();
+        let mut rest = url.as_str();
+        while let Some((before, encoded)) = rest.split_once('%') {
+            normal.push_str(before);
+            let (digits, after) = encoded.split_at_checked(2)?;
+            let byte = u8::from_str_radix(digits, 16).ok()?;
+            match char::from(byte) {
+                unreserved if byte.is_ascii_alphanumeric() || "-._~".contains(unreserved) => normal.push(unreserved),
+                _ => normal.extend(format!("%{byte:02X}").chars()),
+            }
+            rest = after;
+        }
+        Some(normal + rest)
+    }
+
+    /// True if the syntax of RFC 3986 and that of browsers are the same for this URL.
+    fn is_plain(url: &str) -> bool {
+        let url = without_query(url);
+        let is_encoded = |rest: &str| {
+            let digits = rest.get(..2).unwrap_or_default();
+            digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+        };
+        let is_uri = url.bytes().all(|byte| byte.is_ascii_graphic() && !b"\\@".contains(&byte));
+        is_uri && !url.contains("://%") && url.split('%').skip(1).all(is_encoded)
+    }
+
+    fn check(cases: u32, property: impl Fn((String, String)) -> Result<(), TestCaseError>) {
+        let chosen = std::env::var("PROPTEST_RNG_SEED").ok().map(|seed| seed.parse().unwrap());
+        let seed = chosen.unwrap_or_else(|| RandomState::new().hash_one(0));
+        let rng_seed = RngSeed::Fixed(seed);
+        let config = ProptestConfig { cases, rng_seed, failure_persistence: None, ..ProptestConfig::default() };
+        TestRunner::new(config)
+            .run(&(any_url(), any_url()), property)
+            .unwrap_or_else(|failure| panic!("PROPTEST_RNG_SEED={seed}: {failure}"));
+    }
+
+    #[test]
+    fn agrees_with_the_parser_of_browsers() {
+        let equal = Cell::new(0);
+        check(20_000, |(one, other)| {
+            let same = same_target(&one, &other);
+            equal.set(equal.get() + usize::from(same && one != other));
+            prop_assert_eq!(same, same_target(&other, &one));
+            prop_assert!(same_target(&one, &one));
+            let (parsed, other_parsed) = (by_other_parser(&one), by_other_parser(&other));
+            let both = parsed.is_some() && other_parsed.is_some();
+            if same && without_query(&one) != without_query(&other) {
+                prop_assert!(both, "{} {}", one, other);
+            }
+            if both && same {
+                prop_assert_eq!(&parsed, &other_parsed, "{} {}", one, other);
+            }
+            if both && is_plain(&one) && is_plain(&other) {
+                prop_assert_eq!(same, parsed == other_parsed, "{} {}", one, other);
+            }
+            Ok(())
+        });
+        assert!(equal.get() > 100, "only {} equal pairs", equal.get());
+    }
+}

@@ -11,6 +11,7 @@ mod lifetime;
 mod outage;
 #[cfg(feature = "tracing")]
 mod refusal_counts;
+mod replay;
 #[cfg(feature = "token-endpoint")]
 mod token_endpoint;
 
@@ -24,6 +25,8 @@ use std::{
 
 #[cfg(feature = "tracing")]
 use self::refusal_counts::RefusalCounts;
+#[cfg(feature = "redis-replay")]
+pub(crate) use self::replay::replay_store_works_again;
 #[cfg(all(feature = "token-endpoint", feature = "http-client"))]
 pub(crate) use self::token_endpoint::client_document;
 #[cfg(feature = "token-endpoint")]
@@ -34,6 +37,7 @@ pub(crate) use self::{
     late_refusals::{late_refusals_missing, refused_too_late},
     lifetime::{lifetime_refused, lifetimes_missing},
     outage::{Outage, OutageLine},
+    replay::replay_store_failed,
 };
 #[cfg(feature = "tracing")]
 use crate::error::{Finding, causes};

@@ -10,11 +10,17 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use super::encode::b64;
+use super::{
+    ProofForgery, ProofVariant,
+    encode::{self, b64, unb64},
+    issuer::shared_key,
+    proof_forgeries,
+};
 use crate::{
     clock::{Clock, SystemClock},
+    confirmation::encoded,
     jws::{Algorithm, SigningKey, random, sha256},
-    keys::public_members,
+    keys::{public_members, thumbprint},
 };
 
 /// The private key of a client that uses DPoP. It makes the proofs of the client's requests (RFC 9449 §4).
@@ -60,6 +66,12 @@ impl ProofKey {
         Self { algorithm, key: Arc::new(key), clock: Arc::new(SystemClock::new()) }
     }
 
+    /// Returns the key of another client, for forged proofs. A process generates one per algorithm.
+    pub(super) fn of_another_client(algorithm: Algorithm) -> Self {
+        let key = shared_key("https://another-client.test", algorithm);
+        Self { algorithm, key, clock: Arc::new(SystemClock::new()) }
+    }
+
     /// Returns the key with another clock for the `iat` of its proofs.
     #[must_use]
     pub fn with_clock(self, clock: impl Clock) -> Self {
@@ -81,7 +93,7 @@ impl ProofKey {
     /// Returns the thumbprint of its JWK in base64url (RFC 7638 §3.1): `cnf.jkt` of a token that is bound to the key.
     #[must_use]
     pub fn thumbprint(&self) -> String {
-        thumbprint(&self.jwk())
+        encoded(&thumbprint(&self.key.public()))
     }
 
     /// Returns a proof for a request with this method and URL, with a new `jti`. The proof's `htu` is the URL without query and
@@ -95,6 +107,22 @@ impl ProofKey {
         let claims = json!({"jti": new_jwt_id(), "htm": method, "htu": target});
         let proof = ProofBuilder { key: self.clone(), header: object(header), claims: object(claims), token: None };
         proof.issued_at(self.clock.now())
+    }
+
+    /// Returns the public key in DER and in PEM (`SubjectPublicKeyInfo`).
+    pub(super) fn spki(&self) -> (Vec<u8>, String) {
+        encode::spki(&self.key.public())
+    }
+
+    /// Returns the order of the group of an ECDSA key.
+    pub(super) fn group_order(&self) -> Option<Vec<u8>> {
+        let order = match self.algorithm {
+            Algorithm::ES256 => P256_ORDER,
+            Algorithm::ES384 => P384_ORDER,
+            Algorithm::ES512 => P521_ORDER,
+            _ => return None,
+        };
+        Some(unb64(order))
     }
 
     /// Returns the compact form of a JWS with these texts as header and payload.
@@ -205,6 +233,25 @@ impl ProofBuilder {
         self.key.sign(header, payload)
     }
 
+    /// Returns this proof with every known defect, one per proof, each with a `jti` of its own. A resource server must refuse each
+    /// with 401, a token endpoint with 400 (RFC 9449 §5, §7.1).
+    ///
+    /// The proof must be good: set the access token and the nonce that the server requires. Without a token, as in a token
+    /// request, no proof has a defect of `ath`; with a nonce, none has another time, which servers need not check then.
+    ///
+    /// A server may accept the URL with and without a slash at its end for a route at the root of a nested router.
+    #[must_use]
+    pub fn forgeries(&self) -> Vec<ProofForgery> {
+        proof_forgeries::all(self)
+    }
+
+    /// Returns unusual forms of this proof without a defect, each with a `jti` of its own: other spellings of the URL (RFC 3986
+    /// §6.2), further parameters and claims, and what widespread clients send. A server must accept each.
+    #[must_use]
+    pub fn good_variants(&self) -> Vec<ProofVariant> {
+        proof_forgeries::all_variants(self)
+    }
+
     /// Returns the header as JSON.
     #[must_use]
     pub fn header_json(&self) -> String {
@@ -216,18 +263,44 @@ impl ProofBuilder {
     pub fn claims_json(&self) -> String {
         Value::Object(self.claims.clone()).to_string()
     }
+
+    /// Returns the proof with a new `jti`.
+    pub(super) fn renewed(&self) -> Self {
+        self.clone().claim("jti", new_jwt_id())
+    }
+
+    pub(super) fn key(&self) -> &ProofKey {
+        &self.key
+    }
+
+    pub(super) fn token_text(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    pub(super) fn has_nonce(&self) -> bool {
+        self.claims.contains_key("nonce")
+    }
+
+    /// Returns a claim that is text.
+    pub(super) fn claim_text(&self, name: &str) -> &str {
+        self.claims.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Returns `iat`.
+    pub(super) fn issued(&self) -> i64 {
+        self.claims.get("iat").and_then(Value::as_i64).unwrap_or_default()
+    }
 }
 
-/// Returns a thumbprint (RFC 7638 §3.1): the hash of the required members in the order of their names.
-fn thumbprint(jwk: &Value) -> String {
-    let members = ["crv", "e", "kty", "n", "x", "y"].iter();
-    let members = members.filter_map(|name| jwk.get(name).map(|value| format!("\"{name}\":{value}")));
-    let json = format!("{{{}}}", members.collect::<Vec<_>>().join(","));
-    b64(sha256([json.as_bytes()]))
+/// Returns `cnf` of a token with a further member (RFC 7800 §3.1).
+pub(super) fn with_confirmation(claims: &Map<String, Value>, member: &str, thumbprint: String) -> Map<String, Value> {
+    let mut cnf = claims.get("cnf").and_then(Value::as_object).cloned().unwrap_or_default();
+    cnf.insert(member.to_owned(), thumbprint.into());
+    cnf
 }
 
 /// Returns `ath` of a token (RFC 9449 §4.2).
-fn token_hash(token: &[u8]) -> String {
+pub(super) fn token_hash(token: &[u8]) -> String {
     b64(sha256([token]))
 }
 
@@ -245,3 +318,8 @@ fn object(value: Value) -> Map<String, Value> {
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).as_ref().map_or(0, Duration::as_secs)
 }
+
+/// The orders of the groups (FIPS 186-5, SP 800-186), in base64url.
+const P256_ORDER: &str = "_____wAAAAD__________7zm-q2nF56E87nKwvxjJVE";
+const P384_ORDER: &str = "________________________________x2NNgfQ3Ld9YGg2ySLCneuzsGWrMxSlz";
+const P521_ORDER: &str = "Af__________________________________________-lGGh4O_L5Zrf8wBSPcJpdA7tcm4iZxHrrtvtx6ROGQJ";

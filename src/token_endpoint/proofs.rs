@@ -224,7 +224,6 @@ fn refusal(defect: ProofDefect) -> TokenError {
         ProofDefect::Missing => invalid("The request needs a DPoP proof"),
         ProofDefect::OtherTarget => invalid("The DPoP proof was made for another method or URL"),
         ProofDefect::OtherTime => invalid("The DPoP proof is from another time: check the clock"),
-        ProofDefect::Replayed => replayed(),
         ProofDefect::NotGood(reason) => invalid("The DPoP proof is invalid").because(reason),
         ProofDefect::OtherKey | ProofDefect::OtherToken => invalid("The DPoP proof is invalid"),
         ProofDefect::NonceRequired => {
