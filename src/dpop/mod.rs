@@ -32,13 +32,15 @@
 #![cfg_attr(feature = "test-util", doc = "([`ProofKey`](crate::testing::ProofKey)).")]
 #![cfg_attr(not(feature = "test-util"), doc = "(`ProofKey`, feature `test-util`).")]
 
-pub(crate) mod check;
+mod check;
 mod nonce;
 mod proof;
 mod replay;
 mod settings;
 mod target;
 
+#[cfg(feature = "redis-replay")]
+pub use self::replay::{RedisReplayStore, RedisReplayStoreBuilder};
 pub(crate) use self::{
     check::{CheckedProof, DPOP, DPOP_NONCE, ProofDefect},
     settings::ProofChecker,

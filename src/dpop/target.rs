@@ -393,8 +393,13 @@ mod tests {
 
     /// True if the syntax of RFC 3986 and that of browsers are the same for this URL.
     fn is_plain(url: &str) -> bool {
-        without_query(url).bytes().all(|byte| byte.is_ascii_graphic() && !b"\\@".contains(&byte))
-            && !url.contains("://%")
+        let url = without_query(url);
+        let is_encoded = |rest: &str| {
+            let digits = rest.get(..2).unwrap_or_default();
+            digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+        };
+        let is_uri = url.bytes().all(|byte| byte.is_ascii_graphic() && !b"\\@".contains(&byte));
+        is_uri && !url.contains("://%") && url.split('%').skip(1).all(is_encoded)
     }
 
     fn check(cases: u32, property: impl Fn((String, String)) -> Result<(), TestCaseError>) {

@@ -17,8 +17,9 @@ use super::{
 };
 use crate::{
     clock::{Clock, SystemClock},
+    confirmation::encoded,
     jws::{Algorithm, SigningKey, random, sha256},
-    keys::public_members,
+    keys::{public_members, thumbprint},
 };
 
 /// The private key of a client that uses DPoP. It makes the proofs of the client's requests (RFC 9449 §4).
@@ -85,7 +86,7 @@ impl ProofKey {
     /// Returns the thumbprint of its JWK in base64url (RFC 7638 §3.1): `cnf.jkt` of a token that is bound to the key.
     #[must_use]
     pub fn thumbprint(&self) -> String {
-        thumbprint(&self.jwk())
+        encoded(&thumbprint(&self.key.public()))
     }
 
     /// Returns a proof for a request with this method and URL, with a new `jti`. The proof's `htu` is the URL without query and
@@ -284,12 +285,11 @@ impl ProofBuilder {
     }
 }
 
-/// Returns a thumbprint (RFC 7638 §3.1): the hash of the required members in the order of their names.
-fn thumbprint(jwk: &Value) -> String {
-    let members = ["crv", "e", "kty", "n", "x", "y"].iter();
-    let members = members.filter_map(|name| jwk.get(name).map(|value| format!("\"{name}\":{value}")));
-    let json = format!("{{{}}}", members.collect::<Vec<_>>().join(","));
-    b64(sha256([json.as_bytes()]))
+/// Returns `cnf` of a token with a further member (RFC 7800 §3.1).
+pub(super) fn with_confirmation(claims: &Map<String, Value>, member: &str, thumbprint: String) -> Map<String, Value> {
+    let mut cnf = claims.get("cnf").and_then(Value::as_object).cloned().unwrap_or_default();
+    cnf.insert(member.to_owned(), thumbprint.into());
+    cnf
 }
 
 /// Returns `ath` of a token (RFC 9449 §4.2).
@@ -316,28 +316,3 @@ fn seconds(time: SystemTime) -> u64 {
 const P256_ORDER: &str = "_____wAAAAD__________7zm-q2nF56E87nKwvxjJVE";
 const P384_ORDER: &str = "________________________________x2NNgfQ3Ld9YGg2ySLCneuzsGWrMxSlz";
 const P521_ORDER: &str = "Af__________________________________________-lGGh4O_L5Zrf8wBSPcJpdA7tcm4iZxHrrtvtx6ROGQJ";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_thumbprint_is_that_of_the_specifications() {
-        // RFC 9449 §4.2 and §6.1, with a member that the thumbprint leaves out.
-        let jwk = json!({
-            "kty": "EC",
-            "x": "l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs",
-            "y": "9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA",
-            "crv": "P-256",
-            "kid": "a",
-        });
-        assert_eq!(thumbprint(&jwk), "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I");
-        // RFC 7638 §3.1
-        let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3okn\
-                 jhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6q\
-                 MQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awap\
-                 JzKnqDKgw";
-        let jwk = json!({"kty": "RSA", "n": n, "e": "AQAB", "alg": "RS256", "kid": "2011-04-29"});
-        assert_eq!(thumbprint(&jwk), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
-    }
-}

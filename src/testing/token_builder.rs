@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
 
-use super::{Forgery, MockIssuer, ProofKey, encode::b64, forgeries};
+use super::{Forgery, MockIssuer, ProofKey, encode::b64, forgeries, proof_key::with_confirmation};
 use crate::{
     claims::NumericDate,
     jws::{self, Algorithm, HmacAlgorithm, SigningKey},
@@ -74,10 +74,8 @@ impl TokenBuilder {
         self.confirmation("x5t#S256", b64(jws::sha256([der])))
     }
 
-    /// Sets a member of `cnf` and leaves the others as they are.
     fn confirmation(self, member: &str, thumbprint: String) -> Self {
-        let mut cnf = self.claims.get("cnf").and_then(Value::as_object).cloned().unwrap_or_default();
-        cnf.insert(member.to_owned(), thumbprint.into());
+        let cnf = with_confirmation(&self.claims, member, thumbprint);
         self.claim("cnf", cnf)
     }
 
