@@ -45,7 +45,7 @@ use axum::{
     routing::{get, post},
 };
 use serde_json::{Value, json};
-use tower_http::cors::{Any, CorsLayer};
+use tower_http::cors::{Any, CorsLayer, Vary};
 use tower_oauth::{
     AnyOf, OAuthLayer, ResourceServer, Scoped, Token, extract::SenderConstrained, layer::require::RequireStepUpLayer,
     step_up::StepUp,
@@ -114,6 +114,8 @@ fn cors() -> CorsLayer {
         .allow_methods([Method::GET, Method::POST])
         .allow_headers([header::AUTHORIZATION, proof, header::CONTENT_TYPE])
         .expose_headers([HeaderName::from_static("dpop-nonce"), header::WWW_AUTHENTICATE])
+        // The headers are the same for every origin.
+        .vary(Vary::list([]))
 }
 
 /// Ends the program if it has an argument: with the help, or because the argument is unknown.

@@ -60,6 +60,8 @@ pub(crate) struct CheckedProof {
     pub(crate) replay_key: ReplayKey,
     /// Unix seconds. The proof is not accepted from then on.
     pub(crate) expires_at: u64,
+    /// Unix seconds: when it was checked. Always before `expires_at`.
+    pub(crate) checked_at: u64,
     /// The client used an old nonce: offer the current one.
     pub(crate) old_nonce: bool,
 }
@@ -79,8 +81,6 @@ pub(crate) enum ProofDefect {
     /// The hash of another access token.
     OtherToken,
     NonceRequired,
-    /// The proof was used before. [`ProofRules::check`] never returns it.
-    Replayed,
 }
 
 impl ProofRules {
@@ -104,11 +104,14 @@ impl ProofRules {
         let payload = jws.payload().ok_or(ProofDefect::NotGood("its claims are not base64url"))?;
         let claims = ProofClaims::parse(&payload).map_err(ProofDefect::NotGood)?;
         check_request(&claims, expected)?;
-        let (expires_at, old_nonce) = self.check_time(&claims)?;
+        // Read once, so that a proof that is recorded late is not yet expired by another reading.
+        let now = self.now();
+        let (expires_at, old_nonce) = self.check_time(&claims, now)?;
         Ok(CheckedProof {
             key: key.thumbprint,
             replay_key: replay_key(&key.thumbprint, &claims),
             expires_at,
+            checked_at: now.as_secs(),
             old_nonce,
         })
     }
@@ -126,8 +129,7 @@ impl ProofRules {
 
     /// Checks the nonce or `iat` (RFC 9449 §4.3, checks 10 and 11), and `exp` and `nbf` if the client wrote them. Returns when
     /// the proof expires, and whether its nonce is old.
-    fn check_time(&self, claims: &ProofClaims<'_>) -> Result<(u64, bool), ProofDefect> {
-        let now = self.now();
+    fn check_time(&self, claims: &ProofClaims<'_>, now: Duration) -> Result<(u64, bool), ProofDefect> {
         let fresh = match &self.nonces {
             Some(nonces) => check_nonce(nonces, claims, now.as_secs())?,
             None => (self.check_age(claims, now)?, false),
@@ -151,7 +153,7 @@ impl ProofRules {
     }
 
     /// Returns the time since 1970-01-01 (UTC).
-    pub(super) fn now(&self) -> Duration {
+    fn now(&self) -> Duration {
         self.clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
     }
 }
@@ -224,7 +226,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::SystemClock,
-        dpop::{BaseUrl, NonceSecret},
+        dpop::{NonceSecret, target::BaseUrl},
         jws::{SigningKey, hmac_sha256},
         keys::public_members,
     };
@@ -439,14 +441,16 @@ mod tests {
 
     #[test]
     fn refuses_malformed_json() {
+        type Change<'c> = &'c dyn Fn(&str) -> Vec<u8>;
+
         let sender = Sender::new(Algorithm::ES256);
         let (header, claims) = (sender.header.to_string(), sender.claims.to_string());
         let deep = |json: &str| json.replacen('{', &format!("{{\"deep\":{}{},", "[".repeat(200), "]".repeat(200)), 1);
         let many = |json: &str| {
-            let members = (0..65).map(|number| format!("\"{number}\":0,")).collect::<String>();
+            let members = (0..65).map(|number| format!("\"{number}\":0,")).collect::<Vec<_>>().concat();
             json.replacen('{', &format!("{{{members}"), 1)
         };
-        let wrongs: [&dyn Fn(&str) -> Vec<u8>; 17] = [
+        let wrongs: [Change<'_>; 17] = [
             &|_| b"{}x".to_vec(),
             &|_| b"null".to_vec(),
             &|_| b"[]".to_vec(),
@@ -757,7 +761,7 @@ mod tests {
     #[test]
     fn refuses_the_hash_of_another_token() {
         let sender = Sender::new(Algorithm::ES256);
-        let hex: String = sha256([TOKEN.as_bytes()]).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = sha256([TOKEN.as_bytes()]).map(|byte| format!("{byte:02x}")).concat();
         for ath in [
             hash("another.token"),
             hash(&format!("{TOKEN}\n")),

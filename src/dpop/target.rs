@@ -23,7 +23,8 @@ impl BaseUrl {
         if parsed.query().is_some() {
             return Err(ConfigMistake::new(setting, format!("{url:?} has a query"), CHANGE));
         }
-        let path = parsed.path().strip_suffix('/').unwrap_or(parsed.path());
+        let path = parsed.path();
+        let path = path.strip_suffix('/').unwrap_or(path);
         if path.contains("//") || path.ends_with('/') {
             return Err(ConfigMistake::new(setting, format!("{url:?} has an empty segment in its path"), CHANGE));
         }
@@ -50,6 +51,13 @@ impl BaseUrl {
         let is_nested_root = self.has_path && path == "/" && same_target(&self.url, target);
         is_nested_root || same_target(&[&*self.url, path].concat(), target)
     }
+}
+
+/// True if `htu` is this absolute URL, which the application has computed from a request.
+pub(super) fn is_named_by(url: &str, htu: &str) -> bool {
+    let (url, target) = (without_query(url), without_query(htu));
+    // As in `BaseUrl::names`: a router can send a path with dot segments to another handler.
+    normal_form(url).is_some() && (url == target || (!has_dot_segments(url) && same_target(url, target)))
 }
 
 /// True if both URLs are equal by RFC 3986 §6.2.2 and §6.2.3, without query and fragment.

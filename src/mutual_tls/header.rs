@@ -183,7 +183,7 @@ mod tests {
     }
 
     fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
     }
 
     fn read(header: &CertificateHeader, values: &[&[u8]]) -> Result<Option<Thumbprint>, BadCertificate> {

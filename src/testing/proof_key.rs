@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::{
     ProofForgery, ProofVariant,
     encode::{self, b64, unb64},
+    issuer::shared_key,
     proof_forgeries,
 };
 use crate::{
@@ -63,6 +64,12 @@ impl ProofKey {
     pub fn with_algorithm(algorithm: Algorithm) -> Self {
         let key = SigningKey::generate(algorithm).unwrap_or_else(|_| panic!("this build cannot sign with {algorithm}"));
         Self { algorithm, key: Arc::new(key), clock: Arc::new(SystemClock::new()) }
+    }
+
+    /// Returns the key of another client, for forged proofs. A process generates one per algorithm.
+    pub(super) fn of_another_client(algorithm: Algorithm) -> Self {
+        let key = shared_key("https://another-client.test", algorithm);
+        Self { algorithm, key, clock: Arc::new(SystemClock::new()) }
     }
 
     /// Returns the key with another clock for the `iat` of its proofs.

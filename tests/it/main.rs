@@ -49,6 +49,7 @@ mod mcp_server;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod mixed;
+mod mutual_tls;
 mod names;
 mod oidc_provider;
 mod openapi;

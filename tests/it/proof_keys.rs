@@ -18,7 +18,7 @@ use crate::support::valid_token;
 const URL: &str = "https://api.test/v1/orders/7";
 
 /// One algorithm of each kind: a key for RSA takes long to generate.
-fn algorithms() -> impl Iterator<Item = Algorithm> {
+pub(crate) fn algorithms() -> impl Iterator<Item = Algorithm> {
     use Algorithm::{ES256, ES384, ES512, EdDSA, PS256};
     [EdDSA, ES256, ES384, ES512, PS256].into_iter().filter(|algorithm| Algorithm::supported().contains(algorithm))
 }

@@ -158,11 +158,10 @@ impl ReplayShard {
         if self.used >= self.room() {
             return Err(NotInserted::Full);
         }
-        if let Some(slot) = find(&mut self.slots, fingerprint) {
-            *slot = new;
-            self.used += 1;
-            self.earliest = self.earliest.min(new.expires_at);
-        }
+        let slot = find(&mut self.slots, fingerprint).ok_or(NotInserted::Full)?;
+        *slot = new;
+        self.used += 1;
+        self.earliest = self.earliest.min(new.expires_at);
         Ok(Sighting::First)
     }
 

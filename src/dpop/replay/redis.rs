@@ -267,14 +267,13 @@ impl RedisReplayStoreBuilder {
             is_checked: AtomicBool::new(self.accepts_eviction),
             outage: Outage::default(),
         };
-        match self.reach(&infos).await? {
-            Some(down) => state.failed(&ReplayError::new(down.to_string())),
-            None => {
-                let evicts =
-                    |error: ReplayError| ConfigMistake::new(redis_link::SETTING, error.to_string(), USE_NO_EVICTION);
-                state.check_eviction(&link.get()).await.map_err(evicts)?;
-                state.is_checked.store(true, Ordering::Relaxed);
-            }
+        if let Some(down) = self.reach(&infos).await? {
+            state.failed(&ReplayError::new(down.to_string()));
+        } else {
+            let evicts =
+                |error: ReplayError| ConfigMistake::new(redis_link::SETTING, error.to_string(), USE_NO_EVICTION);
+            state.check_eviction(&link.get()).await.map_err(evicts)?;
+            state.is_checked.store(true, Ordering::Relaxed);
         }
         Ok(RedisReplayStore { inner: Arc::new(state) })
     }

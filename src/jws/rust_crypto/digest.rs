@@ -30,9 +30,9 @@ pub(crate) fn hmac_sha256<'p>(key: &[u8; 32], parts: impl IntoIterator<Item = &'
         block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
         block
     };
-    let (inner, outer) = (padded(0x36), padded(0x5c));
-    let hash = sha256([inner.as_slice()].into_iter().chain(parts));
-    sha256([outer.as_slice(), &hash])
+    let mut inner = Sha256::new_with_prefix(padded(0x36));
+    parts.into_iter().for_each(|part| inner.update(part));
+    sha256([padded(0x5c).as_slice(), &inner.finalize()])
 }
 
 /// A hash with a random key. Two messages have the same hash only with the probability of guessing it.

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ProofForgery, b64, compact::other_encoding, json as malformed, unb64};
+use super::{ProofForgery, b64, compact::other_encoding, hex, json as malformed, unb64};
 use crate::{
     jws::sha256,
     testing::{ProofBuilder, proof_key::token_hash},
@@ -102,7 +102,7 @@ pub(super) fn token(valid: &ProofBuilder, into: &mut Vec<ProofForgery>) {
     let Some(token) = valid.token_text() else { return };
     let hash = sha256([token.as_bytes()]);
     let own = token_hash(token.as_bytes());
-    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex(&hash);
     let mut hashes = vec![
         ("of another token", token_hash(b"another token")),
         ("of an empty token", token_hash(b"")),

@@ -143,7 +143,7 @@ pub(super) fn parameters(valid: &ProofBuilder, into: &mut Vec<ProofForgery>) {
         let proof = valid.renewed().without_header("jwk").header(name, value).sign();
         into.push(ProofForgery::new(format!("{name} in place of jwk"), proof));
     }
-    let other = ProofKey::with_algorithm(key.algorithm());
+    let other = ProofKey::of_another_client(key.algorithm());
     let own_key_in_claims = valid.renewed().without_header("jwk").claim("jwk", key.jwk()).sign();
     into.push(ProofForgery::new("jwk in the claims", own_key_in_claims));
     let set = valid.renewed().header("jwk", json!({"keys": [key.jwk(), other.jwk()]})).sign();

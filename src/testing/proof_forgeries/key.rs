@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     ProofForgery, b64,
     compact::{cut, other_encoding},
-    json as malformed,
+    hex, json as malformed,
     small_rsa::{WeakRsaKey, padded_hash},
     unb64,
 };
@@ -99,7 +99,7 @@ pub(super) fn numbers(valid: &ProofBuilder, into: &mut Vec<ProofForgery>) {
             ("with a space", format!("{text} ")),
             ("with a newline within", format!("{}\n{}", &text[..2], &text[2..])),
             ("in the standard alphabet", text.replace('-', "+").replace('_', "/")),
-            ("in hexadecimal digits", bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+            ("in hexadecimal digits", hex(&bytes)),
             ("with a leading zero", b64([&[0], &*bytes].concat())),
             ("with a trailing zero", b64([&*bytes, &[0]].concat())),
             ("without its last byte", b64(&bytes[..last])),

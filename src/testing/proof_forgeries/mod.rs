@@ -16,7 +16,7 @@ pub use self::variants::ProofVariant;
 pub(super) use self::variants::all as all_variants;
 use super::{
     ProofBuilder, ProofKey,
-    encode::{b64, unb64},
+    encode::{b64, hex, unb64},
     forgeries::{compact, json},
 };
 use crate::jws::Algorithm;
@@ -94,7 +94,7 @@ fn signatures(valid: &ProofBuilder, into: &mut Vec<ProofForgery>) {
     if valid.key().algorithm() == Algorithm::EdDSA {
         push("with S + L (RFC 8032 §5.1.7)", [first, &plus_ed25519_order(second)].concat());
     }
-    let other = ProofKey::with_algorithm(valid.key().algorithm());
+    let other = ProofKey::of_another_client(valid.key().algorithm());
     into.push(ProofForgery::new("signature of another key", valid.renewed().sign_with(&other)));
     let unsigned = valid.renewed().header("jwk", other.jwk()).sign();
     into.push(ProofForgery::new("jwk of another key", unsigned));

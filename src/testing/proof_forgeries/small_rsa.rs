@@ -75,7 +75,7 @@ fn primes() -> impl Iterator<Item = u64> {
     }
     let candidates =
         divisors.into_iter().map(|divisor| divisor + 1).filter(|number| (1 << 15..1 << 26).contains(number));
-    candidates.filter(|number| (2..).take_while(|d| d * d <= *number).all(|d| number % d != 0))
+    candidates.filter(|number| (2..=number.isqrt()).all(|d| number % d != 0))
 }
 
 fn power(base: u64, mut exponent: u64, modulus: u64) -> u64 {

@@ -2,11 +2,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tower_oauth::testing::ProofKey;
 
 use super::sender_fixture::{BASE, NONCE_SECRET, RawResponse, Reply, SenderApi, in_one_step, nonce, proof};
-use crate::fake_issuer::Answer;
+use crate::{fake_issuer::Answer, support::API};
 
 /// The header lines of a response but for `Date`, in their order, and the body.
 fn transcript(response: &RawResponse) -> String {
@@ -148,10 +150,9 @@ async fn whoami_shows_what_the_token_is_bound_to() {
     let key = ProofKey::new();
     // A sequence without members, whose hash is all that counts.
     let (der, certificate) = ([0x30, 0], ("Client-Cert", ":MAA=:"));
-    let x5t = "pzgCdG-h3lFm8w1p7G3kC5CmTtyQ_TYQG2MqR0nDn9M";
+    let x5t = URL_SAFE_NO_PAD.encode(digest(&SHA256, &der));
     let by_certificate = api.token().bound_to_certificate(&der).sign();
     let by_both = api.token().bound_to(&key).bound_to_certificate(&der).sign();
-    let x5t = claim_of(&by_certificate)["x5t#S256"].as_str().map_or(x5t.to_owned(), str::to_owned);
     let by_key = api.bound_to(&key);
     let jkt = key.thumbprint();
     let bearer = |token: &str| format!("Bearer {token}");
@@ -181,13 +182,6 @@ async fn whoami_shows_what_the_token_is_bound_to() {
             json!({"sub": "ada", "client_id": "app", "scopes": scopes, "iss": issuer, "confirmation": confirmation});
         assert_eq!(serde_json::from_str::<Value>(&response.body).unwrap(), shown);
     }
-}
-
-/// Returns `cnf` of a JWT.
-fn claim_of(token: &str) -> Value {
-    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
-    serde_json::from_slice::<Value>(&claims).unwrap()["cnf"].clone()
 }
 
 #[tokio::test]
@@ -398,8 +392,16 @@ async fn always_ask_introspects_good_jwts_too() {
         let Some(api) = SenderApi::start(&settings).await else { return };
         let key = ProofKey::new();
         let token = api.bound_to(&key);
-        let claims = |cnf: Value| json!({"active": true, "sub": "ada", "client_id": "app", "aud": "https://api.test", "scope": "orders:read", "iss": api.issuer.identifier, "cnf": cnf});
-        api.issuer.introspection_of(&token, Answer::Body(claims(json!({"jkt": key.thumbprint()})).to_string()));
+        let response = json!({
+            "active": true,
+            "sub": "ada",
+            "client_id": "app",
+            "aud": API,
+            "scope": "orders:read",
+            "iss": api.issuer.identifier,
+            "cnf": {"jkt": key.thumbprint()},
+        });
+        api.issuer.introspection_of(&token, Answer::Body(response.to_string()));
         api.prove(&key, "GET", "/orders", &token).await.must_be(Reply::Ok, "both accept it");
         assert_eq!(api.issuer.introspection_count(), asked, "{always:?}");
         // Inactive, by the default answer of the issuer.
@@ -409,12 +411,25 @@ async fn always_ask_introspects_good_jwts_too() {
     }
 }
 
+/// Without the feature, a Redis URL is a wrong setting.
+#[cfg(feature = "redis-replay")]
+#[tokio::test]
+async fn proofs_get_503_while_redis_is_down() {
+    let Some(api) = SenderApi::start(&[("OAUTH_DPOP_REPLAY", "redis://127.0.0.1:1")]).await else { return };
+    let key = ProofKey::new();
+    api.prove(&key, "GET", "/orders", &api.bound_to(&key)).await.must_be(Reply::Unavailable, "a good proof");
+    api.present("GET", "/orders", &api.bound_to(&key), "x").await.must_be(Reply::Proof, "a bad proof");
+    let unbound = format!("Bearer {}", api.token().sign());
+    api.send("GET", "/orders", &[("Authorization", &unbound)]).await.must_be(Reply::Ok, "unbound");
+}
+
 #[tokio::test]
 async fn web_pages_of_every_origin_can_send_proofs_and_read_nonces() {
-    let with_cors: [&[(&str, &str)]; 4] = [
+    let with_cors: [&[(&str, &str)]; 5] = [
         &[("OAUTH_DPOP_BASE", BASE)],
         &[("OAUTH_SENDER_CONSTRAINT", "accept")],
         &[("OAUTH_CLIENT_CERT", "rfc9440")],
+        &[("OAUTH_ALWAYS_ASK", "1"), ("OAUTH_MODE", "mixed"), ("OAUTH_CLIENT_ID", "rs"), ("OAUTH_CLIENT_SECRET", "s")],
         &[("OAUTH_DPOP_BASE", BASE), ("OAUTH_DPOP_NONCE_SECRET", "random")],
     ];
     for settings in with_cors {

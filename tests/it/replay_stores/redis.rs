@@ -175,6 +175,18 @@ async fn while_redis_is_down_or_hangs_insertions_fail_in_time_and_later_work_aga
     assert_eq!(insert(&store, 0).await.unwrap(), Sighting::Before, "the append-only file has it");
 }
 
+#[tokio::test]
+async fn a_silent_connection_of_the_replay_store_is_replaced() {
+    let Some(server) = RedisServer::start("a connection of the replay store that breaks in silence") else { return };
+    let (url, silence) = server.proxy().await;
+    let store = builder(url).connect().await.unwrap();
+    assert_eq!(insert(&store, 0).await.unwrap(), Sighting::First);
+    silence.send(()).unwrap();
+    fails_in_time(&store, 1).await;
+    assert_eq!(insert(&store, 2).await.unwrap(), Sighting::First);
+    assert_eq!(insert(&store, 0).await.unwrap(), Sighting::Before);
+}
+
 /// The outcome of an insertion without a reply is unknown, so the same proof is never accepted later.
 #[tokio::test]
 async fn a_proof_that_was_inserted_too_late_is_known() {
@@ -257,8 +269,7 @@ async fn mistakes_with_the_replay_store_are_reported_at_the_start_without_the_pa
     let error = error.unwrap_err();
     let settings: Vec<_> = error.mistakes().iter().map(tower_oauth::error::ConfigMistake::setting).collect();
     assert_eq!(settings, ["key_prefix", "timeout", "redis"], "all at once");
-    let none: [&str; 0] = [];
-    let error = RedisReplayStore::builder_from_cluster(none).connect().await.unwrap_err();
+    let error = RedisReplayStore::builder_from_cluster([""; 0]).connect().await.unwrap_err();
     assert!(error.to_string().contains("no node of the cluster is named"), "{error}");
 
     let store = builder(format!("redis://:hunter2%20%C3%BC%2F%40@{locked}/3")).connect().await.unwrap();
