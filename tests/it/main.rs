@@ -73,6 +73,7 @@ mod roles;
 mod root;
 mod scopes;
 mod secrets;
+mod sender_constrained_clients;
 #[cfg(feature = "token-endpoint")]
 mod servers;
 #[cfg(all(feature = "axum", feature = "token-endpoint"))]
