@@ -1,4 +1,4 @@
-//! The status and the challenges of a refusal (RFC 6750 §3, RFC 9110 §11.6.1, RFC 9470 §3, RFC 9728 §5.1).
+//! The status and the challenges of a refusal (RFC 6750 §3, RFC 9110 §11.6.1, RFC 9449 §7, RFC 9470 §3, RFC 9728 §5.1).
 //!
 //! *In*: an [`AuthError`] and the server's parameters. *Out*: headers that are legal by construction.
 //!
@@ -10,7 +10,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::{
     config_error::{ConfigError, ConfigMistake, MistakeCollector},
-    error::{AuthError, AuthErrorKind},
+    credentials::Scheme,
+    error::{AuthError, AuthErrorKind, Reason},
     scope::Scopes,
 };
 
@@ -20,6 +21,7 @@ pub struct Challenge {
     status: StatusCode,
     lines: Vec<HeaderValue>,
     retry_after: Option<HeaderValue>,
+    dpop_nonce: Option<HeaderValue>,
 }
 
 /// The parameters that a server adds to its challenges.
@@ -29,27 +31,56 @@ pub(crate) struct ChallengeParameters {
     /// The URL of the metadata of each resource that the server describes; the request's host chooses one of them.
     pub(crate) resource_metadata: Vec<QuotedText>,
     pub(crate) scopes: Option<Scopes<'static>>,
+    pub(crate) dpop: Option<DpopChallenge>,
     pub(crate) other_schemes: Vec<SchemeChallenge>,
+}
+
+/// What a server that checks proofs adds to its challenges (RFC 9449 §7.1).
+#[derive(Debug, Clone)]
+pub(crate) struct DpopChallenge {
+    /// `algs`: the accepted algorithms of proofs, separated by spaces.
+    pub(crate) algorithms: String,
+    /// True if the server accepts no token under the scheme `Bearer`.
+    pub(crate) only: bool,
+}
+
+/// What a request decides about the challenges of its refusal.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ChallengeTarget {
+    /// The index of the identifier of the resource that the request was sent to.
+    pub(crate) resource: usize,
+    /// The scheme that the request used.
+    pub(crate) scheme: Scheme,
+}
+
+impl ChallengeTarget {
+    /// Returns the target of a refusal whose request isn't known.
+    pub(crate) fn unknown(error: &AuthError) -> Self {
+        let of_proof = matches!(error.kind(), AuthErrorKind::InvalidDpopProof | AuthErrorKind::UseDpopNonce);
+        Self { resource: 0, scheme: if of_proof { Scheme::Dpop } else { Scheme::Bearer } }
+    }
 }
 
 impl Default for ChallengeParameters {
     fn default() -> Self {
         let realm = QuotedText("api".to_owned());
-        Self { realm, resource_metadata: Vec::new(), scopes: None, other_schemes: Vec::new() }
+        Self { realm, resource_metadata: Vec::new(), scopes: None, dpop: None, other_schemes: Vec::new() }
     }
 }
 
 impl Challenge {
     pub(crate) fn new(error: &AuthError, parameters: &ChallengeParameters) -> Self {
-        Self::for_resource(error, parameters, 0)
+        Self::for_request(error, parameters, ChallengeTarget::unknown(error))
     }
 
-    /// Returns the challenge for a request to the resource with this index.
-    pub(crate) fn for_resource(error: &AuthError, parameters: &ChallengeParameters, resource: usize) -> Self {
+    /// Returns the challenge for this request.
+    pub(crate) fn for_request(error: &AuthError, parameters: &ChallengeParameters, target: ChallengeTarget) -> Self {
         let mut lines = Vec::new();
         if has_challenge(error.kind()) {
-            let metadata = parameters.resource_metadata.get(resource);
-            lines.extend(bearer_challenge(error, parameters, metadata).into_header());
+            let metadata = parameters.resource_metadata.get(target.resource);
+            let offered = offered_schemes(error, parameters.dpop.as_ref(), target.scheme);
+            let challenges = offered.map(|(scheme, code)| token_challenge(scheme, code, error, parameters, metadata));
+            lines.extend(challenges.filter_map(SchemeChallenge::into_header));
         }
         if error.kind() == AuthErrorKind::MissingCredentials {
             lines.extend(parameters.other_schemes.iter().cloned().filter_map(SchemeChallenge::into_header));
@@ -58,7 +89,12 @@ impl Challenge {
             let wait = error.retry_after().unwrap_or(Duration::from_secs(1));
             HeaderValue::from(wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)))
         });
-        Self { status: status(error.kind()), lines, retry_after }
+        Self { status: status(error.kind()), lines, retry_after, dpop_nonce: None }
+    }
+
+    /// Adds the nonce for the client's next proof (RFC 9449 §9).
+    pub(crate) fn with_dpop_nonce(self, nonce: Option<HeaderValue>) -> Self {
+        Self { dpop_nonce: nonce, ..self }
     }
 
     /// Returns the HTTP status.
@@ -81,6 +117,9 @@ impl Challenge {
         if let Some(retry_after) = &self.retry_after {
             headers.insert(header::RETRY_AFTER, retry_after.clone());
         }
+        if let Some(nonce) = &self.dpop_nonce {
+            headers.insert("dpop-nonce", nonce.clone());
+        }
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
 }
@@ -93,6 +132,8 @@ fn status(kind: AuthErrorKind) -> StatusCode {
         AuthErrorKind::MissingLayer => StatusCode::INTERNAL_SERVER_ERROR,
         AuthErrorKind::MissingCredentials
         | AuthErrorKind::InvalidToken
+        | AuthErrorKind::InvalidDpopProof
+        | AuthErrorKind::UseDpopNonce
         | AuthErrorKind::InsufficientUserAuthentication => StatusCode::UNAUTHORIZED,
     }
 }
@@ -102,12 +143,14 @@ fn has_challenge(kind: AuthErrorKind) -> bool {
     !matches!(kind, AuthErrorKind::Forbidden | AuthErrorKind::Unavailable | AuthErrorKind::MissingLayer)
 }
 
-/// Returns the error code of RFC 6750 §3.1 or RFC 9470 §3. `None` if there is no code for the kind, or if the request had no
+/// Returns the error code of RFC 6750 §3.1, RFC 9449 §7.1 or RFC 9470 §3. `None` if there is no code for the kind, or if the request had no
 /// credentials (RFC 6750 §3.1).
 pub(crate) fn error_code(kind: AuthErrorKind) -> Option<&'static str> {
     match kind {
         AuthErrorKind::InvalidRequest => Some("invalid_request"),
         AuthErrorKind::InvalidToken => Some("invalid_token"),
+        AuthErrorKind::InvalidDpopProof => Some("invalid_dpop_proof"),
+        AuthErrorKind::UseDpopNonce => Some("use_dpop_nonce"),
         AuthErrorKind::InsufficientScope => Some("insufficient_scope"),
         AuthErrorKind::InsufficientUserAuthentication => Some("insufficient_user_authentication"),
         AuthErrorKind::MissingCredentials
@@ -117,31 +160,68 @@ pub(crate) fn error_code(kind: AuthErrorKind) -> Option<&'static str> {
     }
 }
 
-fn bearer_challenge(
+/// Returns the schemes that the challenges name, in their order, and the error code of each. The scheme that the request used
+/// comes first, and only its challenge has the code (RFC 9449 §7.2), because some clients merge the parameters of all challenges.
+fn offered_schemes(
+    error: &AuthError,
+    dpop: Option<&DpopChallenge>,
+    used: Scheme,
+) -> impl Iterator<Item = (Scheme, Option<&'static str>)> {
+    let (code, reason) = (error_code(error.kind()), error.exact_reason());
+    let two = used == Scheme::Dpop && matches!(reason, Reason::TwoMethods | Reason::RepeatedHeader);
+    let code_of = |scheme: Scheme| code.filter(|_| two || used == scheme);
+    let (bearer, proof) = ((Scheme::Bearer, code_of(Scheme::Bearer)), (Scheme::Dpop, code_of(Scheme::Dpop)));
+    let offered = match dpop {
+        None => [Some((Scheme::Bearer, code)), None],
+        // `Bearer` was used and is not offered, so its error has no challenge.
+        Some(_) if reason == Reason::ConstraintRequired => [Some((Scheme::Dpop, None)), None],
+        Some(dpop) if dpop.only && reason != Reason::SenderConstrained => [Some(proof), None],
+        Some(_) if used == Scheme::Dpop && !two => [Some(proof), Some(bearer)],
+        Some(_) => [Some(bearer), Some(proof)],
+    };
+    offered.into_iter().flatten()
+}
+
+/// Returns the challenge of one scheme, with this error code.
+fn token_challenge(
+    scheme: Scheme,
+    code: Option<&'static str>,
     error: &AuthError,
     parameters: &ChallengeParameters,
     resource_metadata: Option<&QuotedText>,
 ) -> SchemeChallenge {
-    let mut line = ChallengeLine::new("Bearer");
+    let mut line = ChallengeLine::new(match scheme {
+        Scheme::Bearer => "Bearer",
+        Scheme::Dpop => "DPoP",
+    });
     line.push("realm", &parameters.realm.0);
-    if let Some(code) = error_code(error.kind()) {
+    if let Some(code) = code {
         line.push("error", code);
         line.push("error_description", error.description());
     }
-    let no_valid_token = matches!(error.kind(), AuthErrorKind::MissingCredentials | AuthErrorKind::InvalidToken);
+    let no_valid_token = matches!(
+        error.kind(),
+        AuthErrorKind::MissingCredentials
+            | AuthErrorKind::InvalidToken
+            | AuthErrorKind::InvalidDpopProof
+            | AuthErrorKind::UseDpopNonce
+    );
     if let Some(scopes) = error.scopes().or_else(|| parameters.scopes.as_ref().filter(|_| no_valid_token)) {
         line.push("scope", &scopes.to_string());
     }
     let (acr_values, max_age) = error.authentication();
-    if let Some(acr_values) = acr_values {
+    if let Some(acr_values) = acr_values.filter(|_| code.is_some()) {
         line.push("acr_values", acr_values);
     }
-    if let Some(max_age) = max_age {
+    if let Some(max_age) = max_age.filter(|_| code.is_some()) {
         line.push("max_age", &max_age.as_secs().to_string());
     }
     // RFC 9728 §5.1.
     if let Some(url) = resource_metadata {
         line.push("resource_metadata", &url.0);
+    }
+    if let Some(dpop) = parameters.dpop.as_ref().filter(|_| scheme == Scheme::Dpop) {
+        line.push("algs", &dpop.algorithms);
     }
     line.finish()
 }
@@ -174,6 +254,11 @@ impl SchemeChallenge {
     /// Returns a builder for a challenge of this scheme, without parameters.
     pub fn builder(scheme: impl Into<String>) -> SchemeChallengeBuilder {
         SchemeChallengeBuilder { scheme: scheme.into(), parameters: Vec::new() }
+    }
+
+    /// True for a challenge of this scheme.
+    pub(crate) fn is_for(&self, scheme: &str) -> bool {
+        self.line.split(' ').next().is_some_and(|name| name.eq_ignore_ascii_case(scheme))
     }
 
     /// Returns the header's value. Always `Some`: the line consists of tokens and quoted texts.

@@ -34,10 +34,12 @@
 //! | The layer, anonymous routes, bodies of refusals, access logs | [`OAuthLayer`], [`layer`] |
 //! | Realm, other bearer methods, scopes that include others, use without tower | [`ResourceServer`], [`server`] |
 //! | What clients can learn without a token: protected resource metadata (RFC 9728), for MCP and others | [`ProtectedResource`], [`metadata`] |
+//! | Tokens that are bound to a client's certificate: TLS in the program, or in a proxy | [`mutual_tls`] |
 //! | Streams and sockets that end with their token; tokens of WebSocket handshakes from browsers | [`lifetime`], [`server::ResourceServerBuilder::accept_websocket_protocol`] |
 //! | Handlers: tokens, scopes, roles, claims, users and clients | [`extract`](extract/index.html), [`scope`], [`role`] |
 //! | JWTs of Auth0, Entra ID, Keycloak, Supabase, Firebase, Clerk and other providers | [`Preset`], [`guide::providers`], [`verify::JwtVerifierBuilder`] |
 //! | Users and clients of an issuer without a preset | [`acts_for::ActingRule`] |
+//! | Tokens that are bound to the client's key or certificate: DPoP (RFC 9449), mutual TLS (RFC 8705) | [`guide::sender_constrained`], [`dpop`], [`mutual_tls`] |
 //! | Opaque tokens | [`IntrospectionVerifier`] |
 //! | Both kinds of tokens; several issuers; tenants | [`JwtOrOpaque`], [`verify::TrustedIssuers`], [`verify::DynamicIssuers`] |
 //! | A token of one tenant refused at the paths of another | [`verify::DynamicIssuers`], `examples/tenants.rs` |
@@ -80,7 +82,7 @@
 //! 4 extractors     ┌───┼───────────── extract ───────────── handler ────────────┼───┐ Token · Scoped<S> · InRole<R> · Claims<T>
 //! 3 HTTP           │   ▼   layer ──► server ──► inner service ──► layer         │   │ OAuthLayer · ResourceServer · metadata
 //! 2 verification   │   verify: jwt · introspection · jwt_or_opaque · cached      step_up    │ Verify · StepUp
-//! 1 infrastructure │   issuer · keys · fetch · jws · clock · log                            │ network, clock, crypto
+//! 1 infrastructure │   issuer · keys · fetch · jws · dpop · mutual_tls · clock · log · mutual_tls               │ network, clock, crypto
 //! 0 values         │   scope · role · error · credentials · claims · token · challenge · …  │
 //!                  └────────────────────────────────────────────────────────────────────────┘
 //!   token_endpoint (floors 0 and 1; verifier: 2)   testing (may use everything, nothing uses it)
@@ -99,8 +101,10 @@
 //!    refresh of the issuer's keys (`keys/remote/mod.rs`). [`IntrospectionVerifier`] calls the issuer
 //!    (`verify/introspection/mod.rs`). A verifier that waits returns [`verify::Verdict::Later`], and the layer's
 //!    `ResponseFuture` (`layer/future.rs`) holds the request.
-//! 4. `LayerState::accept_request` (`layer/oauth_layer.rs`) passes the verdict to `ResourceServer::accept`, which refuses
-//!    sender-constrained tokens (`cnf`) and adds the [`scope::ScopeHierarchy`]. Then it puts the [`Token`] into the request's
+//! 4. `LayerState::check_request` (`layer/oauth_layer.rs`) passes a token that is bound to a key or a certificate to
+//!    `ResourceServer::check_sender` (`server/sender.rs`), which checks the proof (`dpop/check.rs`) or the certificate
+//!    (`mutual_tls/`), and records that the proof was used (`dpop/replay/`). `LayerState::accept_request` passes the verdict to `ResourceServer::accept`, which refuses
+//!    tokens that are bound (`cnf`) and not proven, and adds the [`scope::ScopeHierarchy`]. Then it puts the [`Token`] into the request's
 //!    extensions and calls the inner service.
 //! 5. An extractor (`extract/`) reads the token from the extensions and makes evidence: [`Token::require`] returns a
 //!    [`Scoped`], [`Token::require_role`] an [`InRole`]. If that fails, it returns an [`AuthError`].
@@ -136,11 +140,13 @@ mod url;
 mod websocket;
 // Floor 1, infrastructure: the only code that uses cryptography, the network, files, time and the log.
 pub mod clock;
+pub mod dpop;
 pub mod fetch;
 pub mod issuer;
 mod jws;
 pub mod keys;
 mod log;
+pub mod mutual_tls;
 // Floor 2, verification: is this token valid?
 pub mod step_up;
 pub mod verify;
@@ -167,6 +173,7 @@ pub mod guide {
     //! - [`refusals`]: why 401, 403 or 503, and what to do
     //! - [`providers`]: the preset, the audience and the settings for each provider
     //! - [`mcp`]: protect an MCP server
+    //! - [`sender_constrained`]: tokens that are bound to a key or a certificate
     #![cfg_attr(
         feature = "token-endpoint",
         doc = "- [`running`]: several instances of the token endpoint, changes without downtime, alerts"
@@ -186,6 +193,9 @@ pub mod guide {
 
     #[doc = include_str!("guide/mcp.md")]
     pub mod mcp {}
+
+    #[doc = include_str!("guide/sender_constrained.md")]
+    pub mod sender_constrained {}
 
     #[cfg(feature = "token-endpoint")]
     #[doc = include_str!("guide/running.md")]

@@ -26,6 +26,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     acts_for::ActsFor,
     claims::{ClaimNames, Facts, NumericDate, TokenOrigin},
+    confirmation::{Binding, Confirmation},
     error::{AuthError, Reason},
     scope::{self, RequiredScopes, ScopeHierarchy, Scopes},
 };
@@ -37,11 +38,13 @@ pub struct Token {
     hierarchy: Option<Arc<ScopeHierarchy>>,
     /// Which verifiers of nested [`JwtOrOpaque`](crate::JwtOrOpaque)s made the token.
     branches: Branches,
+    /// True if the sender of the request proved what `cnf` demands. Only the server sets it, for one request.
+    proven: bool,
 }
 
 /// A stack of choices between two verifiers, the outermost choice on top. Each choice is a bit below the highest one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Branches(u64);
+pub(crate) struct Branches(u32);
 
 impl Default for Branches {
     fn default() -> Self {
@@ -50,9 +53,9 @@ impl Default for Branches {
 }
 
 impl Branches {
-    /// Adds the choice of an outer verifier. With more than 63 choices, all of them are lost.
+    /// Adds the choice of an outer verifier. With more than 31 choices, all of them are lost.
     pub(crate) fn push(self, second: bool) -> Self {
-        if self.0 == 0 || self.0.leading_zeros() == 0 { Self(0) } else { Self(self.0 << 1 | u64::from(second)) }
+        if self.0 == 0 || self.0.leading_zeros() == 0 { Self(0) } else { Self(self.0 << 1 | u32::from(second)) }
     }
 
     /// Returns the outermost choice and the others.
@@ -75,11 +78,21 @@ impl Token {
             let change = "have the issuer send the claims as RFC 7519 defines them";
             Reason::MalformedClaims.because(error.to_string(), error.expected(), change).with_source(error)
         })?;
-        Ok(Self { facts: Arc::new(facts), hierarchy: None, branches: Branches::default() })
+        Ok(Self { facts: Arc::new(facts), hierarchy: None, branches: Branches::default(), proven: false })
     }
 
     pub(crate) fn with_hierarchy(self, hierarchy: Option<&Arc<ScopeHierarchy>>) -> Self {
         Self { hierarchy: hierarchy.cloned(), ..self }
+    }
+
+    /// Returns the token of a request whose sender proved what `cnf` demands.
+    pub(crate) fn with_proof_of_sender(self) -> Self {
+        Self { proven: true, ..self }
+    }
+
+    /// Returns the token without the mark, as a verifier makes it.
+    pub(crate) fn without_proof_of_sender(self) -> Self {
+        Self { proven: false, ..self }
     }
 
     pub(crate) fn facts(&self) -> &Facts {
@@ -165,6 +178,28 @@ impl Token {
     #[must_use]
     pub fn acts_for(&self) -> ActsFor {
         self.facts.acts_for()
+    }
+
+    /// Returns `cnf`: the key or the certificate that the token is bound to, and that the sender of this request proved to have
+    /// (RFC 9449 §6, RFC 8705 §3). `None` for a token that is not bound, and before the server has checked the proof.
+    #[must_use]
+    pub fn confirmation(&self) -> Option<&Confirmation> {
+        match self.facts.binding.as_deref() {
+            Some(Binding::Known(confirmation)) if self.proven => Some(confirmation),
+            _ => None,
+        }
+    }
+
+    /// Checks that the sender of the request proved to have the key or the certificate that the token is bound to.
+    ///
+    /// # Errors
+    /// The token is not bound: [`InvalidToken`](crate::error::AuthErrorKind::InvalidToken), reason `constraint_required`.
+    pub fn require_sender_constraint(&self) -> Result<(), AuthError> {
+        if self.confirmation().is_some() {
+            return Ok(());
+        }
+        let change = "let the client ask for a token that is bound to its key or certificate";
+        Err(Reason::ConstraintRequired.because("a token without cnf", "a token with cnf", change))
     }
 
     /// Deserializes all claims into a type of the application.

@@ -176,6 +176,8 @@ impl AuthError {
             AuthErrorKind::Unavailable => 14,
             AuthErrorKind::MissingCredentials
             | AuthErrorKind::InvalidToken
+            | AuthErrorKind::InvalidDpopProof
+            | AuthErrorKind::UseDpopNonce
             | AuthErrorKind::InsufficientUserAuthentication => 16,
         }
     }

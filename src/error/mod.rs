@@ -31,6 +31,10 @@ pub enum AuthErrorKind {
     InvalidRequest,
     /// The token is not valid: 401 `invalid_token`.
     InvalidToken,
+    /// The proof of the request is missing or not good: 401 `invalid_dpop_proof` (RFC 9449 §7.1).
+    InvalidDpopProof,
+    /// The proof lacks the current nonce of this server: 401 `use_dpop_nonce` (RFC 9449 §9).
+    UseDpopNonce,
     /// The token is valid but does not grant what the request needs: 403 `insufficient_scope`.
     InsufficientScope,
     /// A handler refused the request for a reason of its own, or another site made a request with the user's cookie: 403
@@ -52,6 +56,8 @@ impl AuthErrorKind {
             Self::MissingCredentials => "missing_credentials",
             Self::InvalidRequest => "invalid_request",
             Self::InvalidToken => "invalid_token",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
             Self::InsufficientScope => "insufficient_scope",
             Self::Forbidden => "forbidden",
             Self::InsufficientUserAuthentication => "insufficient_user_authentication",

@@ -30,6 +30,19 @@ pub(crate) enum Reason {
     NotYetValid,
     IssuedInTheFuture,
     SenderConstrained,
+    NotBound,
+    ConstraintRequired,
+    OtherKey,
+    CertificateMissing,
+    BadCertificate,
+    OtherCertificate,
+    ProofMissing,
+    InvalidProof,
+    ProofTarget,
+    ProofTime,
+    ProofToken,
+    ProofReplayed,
+    NonceRequired,
     OtherIdentity,
     UnsuitableClaims,
     RefusedByVerifier,
@@ -52,6 +65,13 @@ impl Reason {
         match self {
             Self::NoCredentials | Self::UnsupportedScheme => AuthErrorKind::MissingCredentials,
             Self::RepeatedHeader | Self::TwoMethods | Self::MalformedCredentials => AuthErrorKind::InvalidRequest,
+            Self::ProofMissing
+            | Self::InvalidProof
+            | Self::ProofTarget
+            | Self::ProofTime
+            | Self::ProofToken
+            | Self::ProofReplayed => AuthErrorKind::InvalidDpopProof,
+            Self::NonceRequired => AuthErrorKind::UseDpopNonce,
             Self::Scope | Self::Role | Self::NotActingForUser | Self::NotActingForClient => {
                 AuthErrorKind::InsufficientScope
             }
@@ -86,6 +106,19 @@ impl Reason {
             Self::NotYetValid => "not_yet_valid",
             Self::IssuedInTheFuture => "issued_in_the_future",
             Self::SenderConstrained => "sender_constrained",
+            Self::NotBound => "not_bound",
+            Self::ConstraintRequired => "constraint_required",
+            Self::OtherKey => "other_key",
+            Self::CertificateMissing => "certificate_missing",
+            Self::BadCertificate => "bad_certificate",
+            Self::OtherCertificate => "other_certificate",
+            Self::ProofMissing => "proof_missing",
+            Self::InvalidProof => "invalid_proof",
+            Self::ProofTarget => "proof_target",
+            Self::ProofTime => "proof_time",
+            Self::ProofToken => "proof_token",
+            Self::ProofReplayed => "proof_replayed",
+            Self::NonceRequired => "nonce_required",
             Self::OtherIdentity => "other_identity",
             Self::UnsuitableClaims => "unsuitable_claims",
             Self::RefusedByVerifier => "refused_by_verifier",
@@ -115,6 +148,19 @@ impl Reason {
             Self::NotYetValid | Self::IssuedInTheFuture => "The access token is not valid yet",
             Self::WrongAudience => "The access token is meant for another resource",
             Self::SenderConstrained => "The access token is bound to a key and cannot be used as a plain bearer token",
+            Self::NotBound => "The access token is not bound to a key",
+            Self::ConstraintRequired => "This resource requires a token that is bound to a key or a certificate",
+            Self::OtherKey => "The access token is bound to another key",
+            Self::CertificateMissing | Self::BadCertificate | Self::OtherCertificate => {
+                "The access token is bound to a certificate that the request was not sent with"
+            }
+            Self::ProofMissing => "The request needs a DPoP proof",
+            Self::InvalidProof => "The DPoP proof is not good",
+            Self::ProofTarget => "The DPoP proof was made for another method or URL",
+            Self::ProofTime => "The DPoP proof is from another time: check the clock",
+            Self::ProofToken => "The DPoP proof was not made for this token",
+            Self::ProofReplayed => "The DPoP proof was used before",
+            Self::NonceRequired => "The DPoP proof needs the nonce of this server",
             Self::OtherIdentity => "The access token was issued to another user or client",
             Self::MissingClaim(_) | Self::UnsuitableClaims => "The access token lacks a required claim",
             Self::Scope => "The access token does not grant the required scope",
@@ -147,6 +193,8 @@ impl Reason {
             Self::WrongIssuer => "the token was issued by another issuer",
             Self::NotAnAccessToken => "the provider's claims mark this as not an access token",
             Self::UnsuitableClaims => "the claims do not deserialize into the handler's type",
+            Self::BadCertificate => "the header with the client's certificate is malformed",
+            Self::CertificateMissing => "the token is bound to a certificate, and the connection has none",
             Self::Inactive => "the issuer reports that the token is not active",
             Self::UnsupportedTokenType => "the issuer does not introspect tokens of this kind",
             Self::RefusedByVerifier => "the verifier refused the token",

@@ -11,6 +11,7 @@
 //! | [`UserToken`](crate::UserToken) | a token that acts for a user | 403 | `None` without credentials or for any other token |
 //! | [`ClientToken`](crate::ClientToken) | a token that a client obtained for itself | 403 | `None` without credentials or for any other token |
 //! | [`Claims<T>`](crate::Claims), [`SharedClaims<T>`] | a token whose claims deserialize into `T` | 401 | `None` without credentials; unsuitable claims are still 401 |
+//! | [`SenderConstrained<T>`] | what `T` accepts, if the token is bound to a key or a certificate of the sender | 401 | `None` without credentials or for a token that is not bound |
 //! | [`TokenLifetime`] | every verified token, behind a layer with [`token_lifetimes`](crate::OAuthLayer::token_lifetimes) | 401 | `None` without credentials |
 //! | [`LateRefusals`] | every request, behind a layer with [`late_refusals`](crate::OAuthLayer::late_refusals) | | |
 //!
@@ -53,6 +54,7 @@
 
 pub(crate) mod acting;
 pub(crate) mod claims;
+mod sender_constrained;
 
 use axum_core::{
     extract::{FromRequestParts, OptionalFromRequestParts},
@@ -60,7 +62,7 @@ use axum_core::{
 };
 use http::request::Parts;
 
-pub use self::claims::SharedClaims;
+pub use self::{claims::SharedClaims, sender_constrained::SenderConstrained};
 use crate::{
     error::{AuthError, AuthErrorKind},
     layer::{late_refusals::LateRefusals, unrendered_response, verified_token},

@@ -14,10 +14,10 @@ use tower_service::Service;
 
 use super::{
     late_refusals::PendingRecorder,
-    oauth_layer::{LayerState, ResponseMarks},
+    oauth_layer::{Checked, LayerState, ResponseMarks},
     render::RenderBody,
 };
-use crate::{error::AuthError, verify::VerdictFuture};
+use crate::{error::AuthError, server::SenderFuture, verify::VerdictFuture};
 
 pin_project! {
     /// The future of [`OAuth`](super::OAuth).
@@ -40,13 +40,21 @@ pin_project! {
     {
         /// The inner service has the request.
         Serving { #[pin] future: S::Future, recorder: Option<PendingRecorder> },
-        /// The request and the ready service wait for the verdict. Boxed, so that requests that don't wait are small.
-        Waiting { held: Box<(VerdictFuture, Option<(Request<B>, S)>)> },
+        /// The request and the ready service wait. Boxed, so that requests that don't wait are small.
+        Waiting { held: Box<(Waiting, Option<(Request<B>, S)>)> },
         /// The inner service isn't called.
         Refused { error: AuthError },
         /// The response was returned.
         Finished,
     }
+}
+
+/// What a request waits for.
+pub(super) enum Waiting {
+    /// The verdict about its token.
+    ForVerdict(VerdictFuture),
+    /// The check of its sender.
+    ForSender(SenderFuture),
 }
 
 impl<S, B, R> ResponseFuture<S, B, R>
@@ -63,13 +71,13 @@ where
     }
 
     pub(super) fn waiting(
-        verifying: VerdictFuture,
+        waiting: Waiting,
         request: Request<B>,
         ready: S,
         state: LayerState<R>,
         marks: ResponseMarks,
     ) -> Self {
-        Self { progress: Progress::Waiting { held: Box::new((verifying, Some((request, ready)))) }, state, marks }
+        Self { progress: Progress::Waiting { held: Box::new((waiting, Some((request, ready)))) }, state, marks }
     }
 
     pub(super) fn refused(error: AuthError, state: LayerState<R>, marks: ResponseMarks) -> Self {
@@ -94,12 +102,28 @@ where
                     return Poll::Ready(Ok(this.state.finish_response(response, recorded, *this.marks)));
                 }
                 ProgressProjection::Waiting { held } => {
-                    let (verifying, waiting) = &mut **held;
-                    let verdict = ready!(Pin::new(verifying).poll(cx));
-                    let Some((request, mut ready)) = waiting.take() else { polled_again() };
-                    match this.state.accept_request(request, verdict) {
-                        Ok((request, recorder)) => Progress::Serving { future: ready.call(request), recorder },
-                        Err(error) => Progress::Refused { error },
+                    let (waiting, request) = &mut **held;
+                    let (checked, mut ready) = match waiting {
+                        Waiting::ForVerdict(verifying) => {
+                            let verdict = ready!(Pin::new(verifying).poll(cx));
+                            let Some((request, ready)) = request.take() else { polled_again() };
+                            (this.state.check_request(request, verdict, this.marks), ready)
+                        }
+                        Waiting::ForSender(checking) => {
+                            let sender = ready!(Pin::new(checking).poll(cx));
+                            let Some((request, ready)) = request.take() else { polled_again() };
+                            (this.state.accept_sender(request, sender, this.marks), ready)
+                        }
+                    };
+                    match checked {
+                        Checked::Accepted(request, recorder) => {
+                            Progress::Serving { future: ready.call(request), recorder }
+                        }
+                        Checked::Waiting(checking, request) => {
+                            let held = Box::new((Waiting::ForSender(checking), Some((request, ready))));
+                            Progress::Waiting { held }
+                        }
+                        Checked::Refused(error) => Progress::Refused { error },
                     }
                 }
                 ProgressProjection::Refused { error } => {

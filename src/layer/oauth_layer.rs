@@ -12,18 +12,18 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    future::ResponseFuture,
+    future::{ResponseFuture, Waiting},
     grpc,
     render::{EmptyBody, RenderBody},
     token_slot::TokenSlot,
 };
 use crate::{
-    credentials::BearerMethod,
+    credentials::{BearerMethod, Scheme},
     error::AuthError,
     layer::{form_body::FormBodyLayer, late_refusals::PendingRecorder},
     lifetime::TokenLifetime,
     log,
-    server::{Anonymous, ResourceServer},
+    server::{Anonymous, CheckedSender, ResourceServer, SenderFuture, SenderVerdict},
     token::Token,
     verify::{Verdict, Verify},
     websocket::HandshakeForm,
@@ -71,6 +71,19 @@ pub(super) struct ResponseMarks {
     pub(super) resource: usize,
     /// The handshake of a WebSocket whose response must choose the subprotocol that the server reads tokens from.
     pub(super) websocket: Option<HandshakeForm>,
+    /// The authentication scheme of the request.
+    pub(super) scheme: Scheme,
+    /// The client's proof has an old nonce, and the response offers a new one.
+    pub(super) old_nonce: bool,
+}
+
+/// What follows the verdict about a token.
+pub(super) enum Checked<B> {
+    /// The inner service is called.
+    Accepted(Request<B>, Option<PendingRecorder>),
+    /// The check of the sender waits.
+    Waiting(SenderFuture, Request<B>),
+    Refused(AuthError),
 }
 
 impl OAuthLayer {
@@ -217,38 +230,81 @@ where
         self.state.server.hide_credentials(&mut parts.headers);
         let form = if self.state.form { parts.extensions.get() } else { None };
         let (verdict, method) = self.state.server.verify_request(&parts, form);
-        let marks = ResponseMarks {
+        let mut marks = ResponseMarks {
             grpc: self.state.server.has_grpc_status() && grpc::is_grpc(&parts),
             private: method.is_some_and(BearerMethod::is_unknown_to_caches),
             resource: self.state.server.resource_index(&parts),
             websocket: self.state.server.websocket_to_answer(&parts, method),
+            scheme: self.state.server.scheme_of(&parts.headers),
+            old_nonce: false,
         };
         let request = Request::from_parts(parts, body);
         match verdict {
-            Verdict::Now(verdict) => match self.state.accept_request(request, verdict) {
-                Ok((request, recorder)) => {
+            Verdict::Now(verdict) => match self.state.check_request(request, verdict, &mut marks) {
+                Checked::Accepted(request, recorder) => {
                     ResponseFuture::serving(self.inner.call(request), recorder, self.state.clone(), marks)
                 }
-                Err(error) => ResponseFuture::refused(error, self.state.clone(), marks),
+                Checked::Waiting(checking, request) => self.wait(Waiting::ForSender(checking), request, marks),
+                Checked::Refused(error) => ResponseFuture::refused(error, self.state.clone(), marks),
             },
-            Verdict::Later(verifying) => {
-                // Keep the instance that was polled ready for this request, and leave the clone for the next one:
-                // https://docs.rs/tower/latest/tower/trait.Service.html#be-careful-when-cloning-inner-services
-                let clone = self.inner.clone();
-                let ready = mem::replace(&mut self.inner, clone);
-                ResponseFuture::waiting(verifying, request, ready, self.state.clone(), marks)
-            }
+            Verdict::Later(verifying) => self.wait(Waiting::ForVerdict(verifying), request, marks),
         }
     }
 }
 
+impl<S: Clone, R: Clone> OAuth<S, R> {
+    fn wait<B>(&mut self, waiting: Waiting, request: Request<B>, marks: ResponseMarks) -> ResponseFuture<S, B, R>
+    where
+        S: Service<Request<B>>,
+    {
+        // Keep the instance that was polled ready for this request, and leave the clone for the next one:
+        // https://docs.rs/tower/latest/tower/trait.Service.html#be-careful-when-cloning-inner-services
+        let clone = self.inner.clone();
+        let ready = mem::replace(&mut self.inner, clone);
+        ResponseFuture::waiting(waiting, request, ready, self.state.clone(), marks)
+    }
+}
+
 impl<R> LayerState<R> {
-    /// Puts the token into the request, and where its handler can record a refusal. Returns both, or why the request is refused.
-    pub(super) fn accept_request<B>(
+    /// Checks what remains after the verdict about the token: who sent it.
+    pub(super) fn check_request<B>(
+        &self,
+        request: Request<B>,
+        verdict: Result<Token, AuthError>,
+        marks: &mut ResponseMarks,
+    ) -> Checked<B> {
+        match verdict {
+            Ok(token) if self.server.must_check_sender(&token, marks.scheme) => {
+                let (parts, body) = request.into_parts();
+                let verdict = self.server.check_sender(token, &parts, marks.scheme);
+                let request = Request::from_parts(parts, body);
+                match verdict {
+                    SenderVerdict::Now(sender) => self.accept_sender(request, sender, marks),
+                    SenderVerdict::Later(checking) => Checked::Waiting(checking, request),
+                }
+            }
+            verdict => self.accept_request(request, verdict),
+        }
+    }
+
+    /// Accepts the request of a sender who was checked.
+    pub(super) fn accept_sender<B>(
         &self,
         mut request: Request<B>,
-        verdict: Result<Token, AuthError>,
-    ) -> Result<(Request<B>, Option<PendingRecorder>), AuthError> {
+        sender: Result<CheckedSender, AuthError>,
+        marks: &mut ResponseMarks,
+    ) -> Checked<B> {
+        let verdict = sender.map(|mut sender| {
+            marks.old_nonce = sender.old_nonce;
+            sender.mark(request.extensions_mut());
+            sender.token
+        });
+        self.accept_request(request, verdict)
+    }
+
+    /// Puts the token into the request, and where its handler can record a refusal. Refuses the request without a
+    /// token.
+    fn accept_request<B>(&self, mut request: Request<B>, verdict: Result<Token, AuthError>) -> Checked<B> {
         match self.server.accept(verdict) {
             Ok(token) => {
                 log::request_accepted();
@@ -267,10 +323,10 @@ impl<R> LayerState<R> {
                 request.extensions_mut().remove::<Token>();
                 request.extensions_mut().insert(Anonymous);
             }
-            Err(error) => return Err(error),
+            Err(error) => return Checked::Refused(error),
         }
         let recorder = self.late_refusals.then(|| PendingRecorder::insert_into(request.extensions_mut()));
-        Ok((request, recorder))
+        Checked::Accepted(request, recorder)
     }
 
     /// Puts the lifetime of the accepted token into the request.

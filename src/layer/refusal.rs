@@ -2,7 +2,7 @@
 //!
 //! *In*: an [`AuthError`], from a verdict or in the extensions of an inner response. *Out*: the rendered response.
 
-use http::{HeaderValue, Response, header, response::Parts};
+use http::{HeaderMap, HeaderValue, Response, header, response::Parts};
 
 use super::{
     cache_control, grpc,
@@ -11,7 +11,8 @@ use super::{
     render::{Refusal, RenderBody},
 };
 use crate::{
-    challenge::{Challenge, ChallengeParameters},
+    challenge::{Challenge, ChallengeParameters, ChallengeTarget},
+    dpop::DPOP_NONCE,
     error::AuthError,
     log,
 };
@@ -27,7 +28,8 @@ impl<R> LayerState<R> {
         R: RenderBody<Body>,
     {
         log::request_refused(&error);
-        let challenge = self.server.challenge_for_resource(&error, marks.resource);
+        let target = ChallengeTarget { resource: marks.resource, scheme: marks.scheme };
+        let challenge = self.server.challenge_for_target(&error, target);
         let rendered = self.renderer.render(&Refusal::new(&error, &challenge));
         let mut response = Response::new(rendered.body);
         if let Some(mut head) = head {
@@ -41,6 +43,9 @@ impl<R> LayerState<R> {
             response.headers_mut().insert(header::CONTENT_TYPE, content_type);
         }
         challenge.write_to(response.headers_mut());
+        if marks.old_nonce {
+            self.offer_nonce(response.headers_mut());
+        }
         if marks.grpc && rendered.empty {
             grpc::into_grpc_status(&mut response, &error);
         }
@@ -79,7 +84,18 @@ impl<R> LayerState<R> {
         if marks.private {
             cache_control::mark_private(response.headers_mut());
         }
+        if marks.old_nonce {
+            self.offer_nonce(response.headers_mut());
+        }
         response
+    }
+
+    /// Gives the client a nonce for its next proof. A cache must not give it to others (RFC 9449 §8.2).
+    fn offer_nonce(&self, headers: &mut HeaderMap) {
+        if let Some(nonce) = self.server.dpop_nonce() {
+            headers.insert(DPOP_NONCE, nonce);
+            headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Requirements as layers: scopes, and a step-up of the user's authentication.
+//! Requirements as layers: scopes, a step-up of the user's authentication, and tokens that are bound to their sender.
 //!
 //! *In*: the token that [`OAuthLayer`](crate::OAuthLayer) put into the request. *Out*: the inner service's response, or a
 //! refusal that `OAuthLayer` renders.
@@ -80,6 +80,35 @@ pub struct RequireStepUpLayer {
     step_up: Arc<StepUp>,
 }
 
+/// Lets requests pass whose token is bound to a key or a certificate of their sender (RFC 9449, RFC 8705). Goes inside of
+/// [`OAuthLayer`](crate::OAuthLayer). Other tokens are refused with 401, reason `constraint_required`.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use tower_oauth::testing::MockIssuer;
+/// # let verifier = MockIssuer::new("https://auth.test").verifier("https://api.test");
+/// use axum::{Router, routing::post};
+/// use tower_oauth::{OAuthLayer, ResourceServer, dpop::Dpop, layer::require::RequireSenderConstraintLayer};
+///
+/// let server = ResourceServer::builder(verifier).dpop(Dpop::new("https://api.example.com")).build()?;
+/// let transfers: Router = Router::new()
+///     .route("/transfers", post(|| async { "done" }))
+///     .layer(RequireSenderConstraintLayer::new())
+///     .layer(OAuthLayer::from_server(server)); // the last layer is the outermost
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct RequireSenderConstraintLayer;
+
+/// The service that [`RequireSenderConstraintLayer`] makes.
+#[derive(Debug, Clone)]
+pub struct RequireSenderConstraint<S> {
+    inner: S,
+    requirement: RequireSenderConstraintLayer,
+}
+
 /// The service that [`RequireStepUpLayer`] makes.
 #[derive(Debug, Clone)]
 pub struct RequireStepUp<S> {
@@ -114,6 +143,19 @@ impl RequireStepUpLayer {
     }
 }
 
+impl RequireSenderConstraintLayer {
+    /// Returns the layer.
+    #[must_use]
+    pub fn new() -> Self {
+        Self
+    }
+
+    #[expect(clippy::unused_self, reason = "the other requirements have settings")]
+    fn check(self, token: &Token) -> Result<(), AuthError> {
+        token.require_sender_constraint()
+    }
+}
+
 impl RequiredNames {
     fn check(&self, token: &Token) -> Result<(), AuthError> {
         let mut names = self.names.iter();
@@ -142,6 +184,14 @@ impl<S> Layer<S> for RequireStepUpLayer {
 
     fn layer(&self, inner: S) -> Self::Service {
         RequireStepUp { inner, step_up: Arc::clone(&self.step_up) }
+    }
+}
+
+impl<S> Layer<S> for RequireSenderConstraintLayer {
+    type Service = RequireSenderConstraint<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RequireSenderConstraint { inner, requirement: *self }
     }
 }
 
@@ -176,10 +226,11 @@ macro_rules! checks_token {
 checks_token! {
     RequireScopes, scopes;
     RequireStepUp, step_up;
+    RequireSenderConstraint, requirement;
 }
 
 pin_project! {
-    /// The future of [`RequireScopes`] and [`RequireStepUp`].
+    /// The future of [`RequireScopes`], [`RequireStepUp`] and [`RequireSenderConstraint`].
     pub struct ResponseFuture<F> {
         #[pin]
         progress: Checked<F>,

@@ -120,7 +120,8 @@ impl LifetimeState {
     pub(super) async fn renew(&self, text: &str) -> Result<(), AuthError> {
         let method = BearerMethod::Direct;
         let verdict = self.server.verify_text(method, text, &self.head);
-        let renewed = self.server.accept(verdict.resolve().await)?;
+        let bound = self.token();
+        let renewed = self.server.accept_again(verdict.resolve().await, &bound)?;
         let now = Moment::now(self.server.clock());
         let mut result = Ok(());
         self.current.send_if_modified(|current| {
@@ -165,7 +166,8 @@ struct RunningCheck(Arc<LifetimeState>);
 impl RunningCheck {
     async fn finish(self, verdict: Verdict, renewals: u64) {
         let state = &self.0;
-        let verdict = state.server.accept(verdict.resolve().await);
+        let bound = state.token();
+        let verdict = state.server.accept_again(verdict.resolve().await, &bound);
         let now = Moment::now(state.server.clock());
         let mut refused = None;
         state.current.send_if_modified(|current| {

@@ -11,6 +11,7 @@ mod lifetime;
 mod outage;
 #[cfg(feature = "tracing")]
 mod refusal_counts;
+mod replay;
 #[cfg(feature = "token-endpoint")]
 mod token_endpoint;
 
@@ -34,6 +35,7 @@ pub(crate) use self::{
     late_refusals::{late_refusals_missing, refused_too_late},
     lifetime::{lifetime_refused, lifetimes_missing},
     outage::{Outage, OutageLine},
+    replay::replay_store_failed,
 };
 #[cfg(feature = "tracing")]
 use crate::error::{Finding, causes};

@@ -15,10 +15,18 @@ use std::{
 use crate::{clock::Moment, sync::lock};
 
 /// Decides which failures of an outage are logged: the first one, then one every few seconds with their number, and the end.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outage {
     failing: AtomicBool,
     state: Mutex<OutageState>,
+    /// Minimum time between two lines.
+    interval: Duration,
+}
+
+impl Default for Outage {
+    fn default() -> Self {
+        Self::with_interval(LINE_INTERVAL)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -41,12 +49,17 @@ pub(crate) enum OutageLine {
 }
 
 impl Outage {
+    /// Returns an outage with another minimum time between two lines.
+    pub(crate) fn with_interval(interval: Duration) -> Self {
+        Self { failing: AtomicBool::new(false), state: Mutex::default(), interval }
+    }
+
     /// Records a failure.
     pub(crate) fn failed(&self, now: &Moment) -> Option<OutageLine> {
         let mut state = lock(&self.state);
         self.failing.store(true, Ordering::Relaxed);
         state.failures = state.failures.saturating_add(1);
-        if state.last_line.is_some_and(|last| last.age(now) < LINE_INTERVAL) {
+        if state.last_line.is_some_and(|last| last.age(now) < self.interval) {
             return None;
         }
         state.last_line = Some(*now);
@@ -72,5 +85,5 @@ impl Outage {
     }
 }
 
-/// Minimum time between two lines about failures of the same kind.
+/// Default of the minimum time between two lines about failures of the same kind.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);

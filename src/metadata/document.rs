@@ -24,6 +24,7 @@ use crate::{
     challenge::QuotedText,
     config_error::{ConfigError, ConfigMistake, MistakeCollector},
     error::quoted_list,
+    jws::Algorithm,
     scope::Scopes,
     url::is_issuer_url,
 };
@@ -84,6 +85,12 @@ pub(crate) struct EnforcedSettings<'s> {
     pub(crate) bearer_methods: Vec<&'static str>,
     /// `scope` of the challenges.
     pub(crate) scopes: Option<&'s Scopes<'static>>,
+    /// The accepted algorithms of proofs. `None`: the server checks no proofs.
+    pub(crate) proof_algorithms: Option<Vec<Algorithm>>,
+    /// True if every token must be bound to a key.
+    pub(crate) proofs_required: bool,
+    /// True if the server accepts tokens that are bound to certificates.
+    pub(crate) certificates: bool,
 }
 
 impl ResourceMetadata {
@@ -243,6 +250,18 @@ fn derived_members(
     let scopes = distinct(lists.into_iter().flatten().flat_map(Scopes::iter));
     if !scopes.is_empty() {
         members.insert("scopes_supported".to_owned(), scopes.into());
+    }
+    if let Some(algorithms) = &enforced.proof_algorithms {
+        let names: Vec<&str> = algorithms.iter().map(|algorithm| algorithm.as_str()).collect();
+        members.insert("dpop_signing_alg_values_supported".to_owned(), names.into());
+    }
+    // Both are false if they are absent (RFC 9728 §2).
+    let enabled = [
+        ("dpop_bound_access_tokens_required", enforced.proofs_required),
+        ("tls_client_certificate_bound_access_tokens", enforced.certificates),
+    ];
+    for (name, _) in enabled.into_iter().filter(|(_, enabled)| *enabled) {
+        members.insert(name.to_owned(), true.into());
     }
     Ok(members)
 }

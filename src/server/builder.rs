@@ -9,6 +9,8 @@ use http::{HeaderName, header};
 use super::{
     ResourceServer,
     resource_server::{ServerInner, VerificationTimeout},
+    sender::SenderChecks,
+    sender_settings::SenderSettings,
 };
 use crate::{
     challenge::{ChallengeParameters, QuotedText, SchemeChallenge, is_http_token},
@@ -35,6 +37,7 @@ pub struct ResourceServerBuilder {
     header: Option<String>,
     grpc: bool,
     timeout: VerificationTimeout,
+    pub(super) sender: SenderSettings,
 }
 
 impl ResourceServerBuilder {
@@ -51,6 +54,7 @@ impl ResourceServerBuilder {
             header: None,
             grpc: false,
             timeout: VerificationTimeout::default(),
+            sender: SenderSettings::default(),
         }
     }
 
@@ -230,7 +234,7 @@ impl ResourceServerBuilder {
     /// Every mistake at once: a realm that no header can carry, a `resource_metadata` that is not an `https` URL in its normal
     /// form, an invalid name of a header, cookie or subprotocol, a resource whose identifier the verifier does not accept as
     /// audience, that has no authorization server, or that is set beside `resource_metadata` or `scopes` of its own, a trusted
-    /// origin in another form than browsers send it, a maximum length of 0, a timeout of zero, an invalid scope name in the
+    /// origin in another form than browsers send it, a wrong setting of proofs or certificates, a maximum length of 0, a timeout of zero, an invalid scope name in the
     /// hierarchy.
     pub fn build(self) -> Result<ResourceServer, ConfigError> {
         let Self {
@@ -245,12 +249,16 @@ impl ResourceServerBuilder {
             header,
             grpc,
             timeout,
+            sender,
         } = self;
         let mut mistakes = MistakeCollector::new();
         let scopes = scopes_for(resource.as_ref(), resource_metadata.is_some(), scopes, &mut mistakes);
-        let enforced = enforced_settings(&*verifier, &accepted, scopes.as_ref());
+        let sender = sender.build(&other_schemes, &mut mistakes);
+        accepted.dpop = sender.dpop.is_some();
+        let enforced = enforced_settings(&*verifier, &accepted, &sender, scopes.as_ref());
         let metadata = resource.and_then(|resource| mistakes.check(ResourceMetadata::new(&resource, &enforced)));
-        let mut parameters = ChallengeParameters { scopes, other_schemes, ..ChallengeParameters::default() };
+        let mut parameters =
+            ChallengeParameters { scopes, dpop: sender.challenge(), other_schemes, ..ChallengeParameters::default() };
         if let Some(realm) = realm.and_then(|realm| mistakes.check(QuotedText::new("realm", &realm))) {
             parameters.realm = realm;
         }
@@ -289,6 +297,7 @@ impl ResourceServerBuilder {
             metadata,
             grpc,
             timeout,
+            sender,
         }))
     }
 }
@@ -315,12 +324,21 @@ fn scopes_for(
 fn enforced_settings<'s>(
     verifier: &dyn Verify,
     accepted: &AcceptedMethods,
+    sender: &SenderChecks,
     scopes: Option<&'s Scopes<'static>>,
 ) -> EnforcedSettings<'s> {
     // A cookie and a header of the application are not methods of RFC 6750.
     let mut bearer_methods = vec!["header"];
     bearer_methods.extend(accepted.query.then_some("query"));
-    EnforcedSettings { issuers: verifier.issuers(), audiences: verifier.audiences(), bearer_methods, scopes }
+    EnforcedSettings {
+        issuers: verifier.issuers(),
+        audiences: verifier.audiences(),
+        bearer_methods,
+        scopes,
+        proof_algorithms: sender.dpop.as_ref().map(|dpop| dpop.rules().algorithms.clone()),
+        proofs_required: sender.required && sender.certificates.is_none(),
+        certificates: sender.certificates.is_some(),
+    }
 }
 
 fn metadata_url(url: &str) -> Result<QuotedText, ConfigError> {

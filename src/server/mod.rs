@@ -25,7 +25,10 @@
 mod anonymous;
 mod builder;
 pub(crate) mod resource_server;
+mod sender;
+mod sender_settings;
 
 pub(crate) use self::anonymous::Anonymous;
 pub use self::builder::ResourceServerBuilder;
 pub(crate) use self::resource_server::{ResourceServer, VerificationTimeout};
+pub(crate) use self::sender::{CheckedSender, SenderFuture, SenderVerdict};

@@ -7,12 +7,12 @@ use std::{fmt, future::poll_fn, ops::Deref, sync::Arc, task::Poll, time::Duratio
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header, request::Parts};
 use tokio::runtime::Handle;
 
-use super::ResourceServerBuilder;
+use super::{ResourceServerBuilder, sender::SenderChecks};
 use crate::{
-    challenge::{Challenge, ChallengeParameters},
+    challenge::{Challenge, ChallengeParameters, ChallengeTarget},
     clock::{Clock, SystemClock},
     credentials::{AcceptedMethods, BearerMethod, Credentials, FormTokens, without_query_token},
-    error::AuthError,
+    error::{AuthError, AuthErrorKind, Reason},
     fetch::FetchError,
     metadata::ResourceMetadata,
     scope::ScopeHierarchy,
@@ -55,6 +55,7 @@ pub(super) struct ServerInner {
     pub(super) metadata: Option<ResourceMetadata>,
     pub(super) grpc: bool,
     pub(super) timeout: VerificationTimeout,
+    pub(super) sender: SenderChecks,
 }
 
 /// Maximum time for a verification and for reading a form body.
@@ -115,6 +116,7 @@ impl ResourceServer {
             metadata: None,
             grpc: false,
             timeout: VerificationTimeout::default(),
+            sender: SenderChecks::default(),
         })
     }
 
@@ -144,11 +146,19 @@ impl ResourceServer {
     /// It reads only the head, so it never finds a token in a form body. It can't change the head, so the headers with
     /// credentials are not marked as sensitive, and `Debug` of the head shows the token. `OAuthLayer` marks them.
     ///
+    /// With [`dpop`](ResourceServerBuilder::dpop), call it once for a request: the proof is then used up.
+    ///
     /// # Errors
     /// Why the request must be refused; [`challenge`](Self::challenge) makes the status and headers of the response.
     pub async fn authenticate(&self, parts: &Parts) -> Result<Token, AuthError> {
         let (verdict, _) = self.verify_request(parts, None);
-        self.accept(verdict.resolve().await)
+        let (verdict, scheme) = (verdict.resolve().await, self.scheme_of(&parts.headers));
+        self.accept(match verdict {
+            Ok(token) if self.must_check_sender(&token, scheme) => {
+                self.check_sender(token, parts, scheme).resolve().await.map(|checked| checked.token)
+            }
+            verdict => verdict,
+        })
     }
 
     /// Verifies a token that did not come in an HTTP request: from a WebSocket message, a queue, or a job.
@@ -158,29 +168,37 @@ impl ResourceServer {
     /// end with its token, use [`TokenLifetime::authenticate`](crate::lifetime::TokenLifetime::authenticate).
     ///
     /// # Errors
-    /// The token is larger than the limit, is not a b64token (RFC 6750 §2.1), or is refused by the verifier.
+    /// The token is larger than the limit, is not a b64token (RFC 6750 §2.1), is refused by the verifier, or is bound to a key or
+    /// a certificate (`cnf`), because there is no request that can prove it.
     pub async fn authenticate_token(&self, token: &str) -> Result<Token, AuthError> {
         let (parts, ()) = Request::new(()).into_parts();
         let verdict = self.verify_text(BearerMethod::Direct, token, &parts);
-        self.accept(verdict.resolve().await)
+        self.accept(verdict.resolve().await.map(Token::without_proof_of_sender))
     }
 
     /// Returns the status and headers of the response to a refused request. For a resource with several identifiers, it names
     /// the metadata of the first one; see [`challenge_for`](Self::challenge_for).
     #[must_use]
     pub fn challenge(&self, error: &AuthError) -> Challenge {
-        Challenge::new(error, &self.inner.parameters)
+        self.challenge_for_target(error, ChallengeTarget::unknown(error))
     }
 
     /// Returns the status and headers of the response to this refused request. They name the metadata of the identifier that the
     /// request was sent to; see [`also`](crate::metadata::ProtectedResourceBuilder::also).
     #[must_use]
     pub fn challenge_for(&self, error: &AuthError, request: &Parts) -> Challenge {
-        self.challenge_for_resource(error, self.resource_index(request))
+        let (resource, scheme) = (self.resource_index(request), self.scheme_of(&request.headers));
+        self.challenge_for_target(error, ChallengeTarget { resource, scheme })
     }
 
-    pub(crate) fn challenge_for_resource(&self, error: &AuthError, resource: usize) -> Challenge {
-        Challenge::for_resource(error, &self.inner.parameters, resource)
+    pub(crate) fn challenge_for_target(&self, error: &AuthError, target: ChallengeTarget) -> Challenge {
+        let challenge = Challenge::for_request(error, &self.inner.parameters, target);
+        match error.kind() {
+            AuthErrorKind::InvalidDpopProof | AuthErrorKind::UseDpopNonce => {
+                challenge.with_dpop_nonce(self.dpop_nonce())
+            }
+            _ => challenge,
+        }
     }
 
     /// Returns the index of the identifier that the request was sent to, for the challenge. 0 without several identifiers.
@@ -228,6 +246,10 @@ impl ResourceServer {
         self.inner.timeout.limit_verdict(self.inner.verifier.verify(presented))
     }
 
+    pub(super) fn sender(&self) -> &SenderChecks {
+        &self.inner.sender
+    }
+
     pub(crate) fn timeout(&self) -> &VerificationTimeout {
         &self.inner.timeout
     }
@@ -239,11 +261,25 @@ impl ResourceServer {
     /// Checks what doesn't depend on the verifier. Every verdict passes through here.
     pub(crate) fn accept(&self, verdict: Result<Token, AuthError>) -> Result<Token, AuthError> {
         let token = verdict?;
-        // RFC 9449 §7.2, RFC 8705 §3: the token is bound to a key, and the client did not prove that it has the key.
-        if token.facts().binding.is_some() {
-            return Err(AuthError::sender_constrained());
+        let bound = token.facts().binding.is_some();
+        if (bound || self.inner.sender.required) && token.confirmation().is_none() {
+            // RFC 9449 §7.2, RFC 8705 §3: the token is bound, and the client did not prove that it has the key or certificate.
+            return if bound { Err(AuthError::sender_constrained()) } else { Err(Reason::ConstraintRequired.into()) };
         }
         Ok(token.with_hierarchy(self.inner.hierarchy.as_ref()))
+    }
+
+    /// Checks a further verdict about the stream of an accepted request. The sender proved what the token is bound to when the
+    /// stream began, so a token that is bound in the same way needs no further proof. Any other one is refused.
+    pub(crate) fn accept_again(&self, verdict: Result<Token, AuthError>, accepted: &Token) -> Result<Token, AuthError> {
+        let token = verdict?;
+        match accepted.confirmation() {
+            Some(_) if token.facts().binding == accepted.facts().binding => {
+                self.accept(Ok(token.with_proof_of_sender()))
+            }
+            Some(_) => Err(Reason::OtherKey.into()),
+            None => self.accept(Ok(token.without_proof_of_sender())),
+        }
     }
 
     /// Marks the headers with credentials as sensitive, so that verifiers and inner services that print headers leave them out.
@@ -253,7 +289,7 @@ impl ResourceServer {
             value.set_sensitive(true);
         }
         let websocket = self.inner.accepted.websocket_protocol.is_some().then_some(&header::SEC_WEBSOCKET_PROTOCOL);
-        for name in self.other_credential_headers().chain(websocket) {
+        for name in self.other_credential_headers().chain(websocket).chain(self.sender().headers()) {
             if let header::Entry::Occupied(mut values) = headers.entry(name) {
                 values.iter_mut().for_each(|value| value.set_sensitive(true));
             }
@@ -306,7 +342,7 @@ impl ResourceServer {
     pub(crate) fn head_without_credentials(&self, parts: &Parts) -> Parts {
         let mut request = Request::from_parts(parts.clone(), ());
         self.remove_websocket_tokens(&mut request);
-        for name in self.credential_headers() {
+        for name in self.credential_headers().chain(self.sender().headers()) {
             request.headers_mut().remove(name);
         }
         if self.inner.accepted.query {

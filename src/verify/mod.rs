@@ -5,7 +5,7 @@
 //! There are three results, not two. A token that *could not be checked* is
 //! [`AuthErrorKind::Unavailable`](crate::error::AuthErrorKind::Unavailable), which says nothing about the token.
 //!
-//! Scopes, roles and the binding to a key (`cnf`) are *not* checked here: see
+//! Scopes, roles and the binding to a key or certificate (`cnf`) are *not* checked here: see
 //! [`ResourceServer`](crate::ResourceServer) and the extractors.
 
 pub(crate) mod cached;

@@ -27,7 +27,7 @@ const FLOORS: [&[&str]; 6] = [
         "sync",
         "websocket",
     ],
-    &["clock", "fetch", "log", "jws", "keys", "issuer"],
+    &["clock", "dpop", "fetch", "log", "jws", "keys", "issuer", "mutual_tls"],
     &["verify", "step_up"],
     &["server", "lifetime", "layer", "metadata"],
     &["extract"],
