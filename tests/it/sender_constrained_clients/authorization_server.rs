@@ -1,7 +1,8 @@
 //! Tokens of the program `authorization_server`, with nonces and with clients that get only bound tokens.
 
 use super::{
-    ATPROTO_REQUESTS, DPOP_REQUESTS, DPOP_TOKENS, MACHINE_REQUESTS, TOKEN_WITH_NONCE, USER_REQUESTS, USER_TOKENS, atproto,
+    ATPROTO_REQUESTS, DPOP_REQUESTS, DPOP_TOKENS, MACHINE_REQUESTS, TOKEN_WITH_NONCE, USER_REQUESTS, USER_TOKENS,
+    atproto,
     exchanges::Exchanges,
     machine, native,
     programs::{ORIGIN, Program},
@@ -23,13 +24,9 @@ async fn start(format: &str, mode: &str) -> Option<(Program, Program)> {
 
 #[tokio::test]
 async fn oauth4webapi_repeats_a_request_once_in_each_mode() {
-    for (format, mode) in [
-        ("jwt", "jwt"),
-        ("jwt", "introspection"),
-        ("jwt", "mixed"),
-        ("opaque", "introspection"),
-        ("opaque", "mixed"),
-    ] {
+    for (format, mode) in
+        [("jwt", "jwt"), ("jwt", "introspection"), ("jwt", "mixed"), ("opaque", "introspection"), ("opaque", "mixed")]
+    {
         let Some((issuer, api)) = start(format, mode).await else { return };
         let settings = machine(&issuer.origin, CLIENT, API, &format!("{}/whoami", api.origin));
         let Some(seen) = Exchanges::of("oauth4webapi.mjs", &settings).await else { return };
@@ -58,6 +55,7 @@ async fn openid_client_refreshes_the_bound_tokens_of_a_public_client() {
         let settings = native(&issuer.origin, "native", API, "orders:read", &format!("{}/whoami", api.origin));
         let Some(seen) = Exchanges::of("openid-client.mjs", &settings).await else { return };
         seen.are(&USER_TOKENS.concat(), &USER_REQUESTS.concat());
+        seen.take_up_each_nonce();
     }
 }
 
@@ -67,6 +65,7 @@ async fn proofs_of_npms_dpop_are_accepted_in_each_algorithm() {
     let settings = machine(&issuer.origin, CLIENT, API, &format!("{}/whoami", api.origin));
     let Some(seen) = Exchanges::of("dpop.mjs", &settings).await else { return };
     seen.are(DPOP_TOKENS, &DPOP_REQUESTS.concat());
+    seen.take_up_each_nonce();
 }
 
 #[tokio::test]

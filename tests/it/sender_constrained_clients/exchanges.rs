@@ -54,21 +54,30 @@ impl Exchanges {
         }
     }
 
-    /// Asserts that each proof has the nonce that the same origin offered last, and that none has it before.
+    /// Asserts that each proof of the client has the nonce that the same origin offered last, if it offered one, and that an
+    /// accepted request gets a new nonce exactly if its own was no longer the current one.
     pub(super) fn take_up_each_nonce(&self) {
-        let mut offered = HashMap::new();
-        let mut old = self.old_nonce.clone();
-        for exchange in self.all.iter().filter(|exchange| exchange["proof"].is_object() && exchange["step"] != "replayed") {
+        let mut offered: HashMap<&str, &str> = HashMap::new();
+        let mut old = self.old_nonce.as_deref();
+        let is_of_the_client =
+            |step: &str| !["replayed", "with a proof for another URL", "refresh with another key"].contains(&step);
+        for exchange in &self.all {
+            if exchange["proof"].is_null() || !is_of_the_client(exchange["step"].as_str().unwrap()) {
+                continue;
+            }
             let origin = exchange["url"].as_str().unwrap().split('/').nth(2).unwrap();
-            let claims = &exchange["proof"]["claims"];
-            assert_eq!(claims["nonce"].as_str().map(str::to_owned), offered.get(origin).cloned(), "{exchange:#}");
-            if let Some(nonce) = exchange["nonce"].as_str() {
-                // The script gives the client the older nonce instead of the first one.
-                let nonce = if self.is_at_the_api(exchange) { old.take() } else { None }.unwrap_or_else(|| nonce.to_owned());
-                offered.insert(origin, nonce);
+            let used = exchange["proof"]["claims"]["nonce"].as_str();
+            assert_eq!(used, offered.get(origin).copied(), "{exchange:#}");
+            let nonce = exchange["nonce"].as_str();
+            assert!(nonce.is_none() || used != nonce || exchange["status"] == 401, "{exchange:#}");
+            assert!(nonce.is_some() || used.is_none() || used != self.old_nonce.as_deref(), "{exchange:#}");
+            if let Some(nonce) = nonce {
+                // The script gives the client the old nonce instead of the first one.
+                let instead = if self.is_at_the_api(exchange) { old.take() } else { None };
+                offered.insert(origin, instead.unwrap_or(nonce));
             }
         }
-        assert!(old.is_none(), "the API offered no nonce");
+        assert_eq!(old, None, "the API offered no nonce");
     }
 
     /// Returns the exchanges of this step with the API or the token endpoint.
@@ -105,14 +114,16 @@ fn line(exchange: &Value) -> String {
         Some(challenges) => format!(" {}", errors(challenges)),
         None => exchange["answer"]["error"].as_str().map(|error| format!(" {error}")).unwrap_or_default(),
     };
-    let nonce = if exchange["nonce"].is_string() { " +nonce" } else { "" };
+    // An accepted request gets a nonce if the minute ended since the client got its one.
+    let nonce = if exchange["nonce"].is_string() && exchange["status"] != 200 { " +nonce" } else { "" };
     format!("{}: {}{error}{nonce}", exchange["step"].as_str().unwrap_or("at first"), exchange["status"])
 }
 
 /// Returns the schemes of the challenges in their order, each with its error.
 fn errors(challenges: &str) -> String {
     let starts = challenges.match_indices(", ").map(|(index, separator)| index + separator.len());
-    let is_scheme = |start: &usize| ["Bearer realm=", "DPoP realm="].iter().any(|scheme| challenges[*start..].starts_with(scheme));
+    let is_scheme =
+        |start: &usize| ["Bearer realm=", "DPoP realm="].iter().any(|scheme| challenges[*start..].starts_with(scheme));
     let mut starts: Vec<usize> = [0].into_iter().chain(starts).filter(is_scheme).collect();
     starts.push(challenges.len());
     let one = |bounds: &[usize]| {

@@ -2,7 +2,8 @@
 //! introspects.
 
 use super::{
-    ATPROTO_REQUESTS, DPOP_REQUESTS, DPOP_TOKENS, MACHINE_REQUESTS, TOKEN_WITH_NONCE, USER_REQUESTS, USER_TOKENS, atproto,
+    ATPROTO_REQUESTS, DPOP_REQUESTS, DPOP_TOKENS, MACHINE_REQUESTS, TOKEN_WITH_NONCE, USER_REQUESTS, USER_TOKENS,
+    atproto,
     exchanges::Exchanges,
     machine, native,
     programs::{ORIGIN, Program},
@@ -13,7 +14,8 @@ pub(super) const AUDIENCE: &str = "https://api.interop.test/orders";
 const OPAQUE: &str = "https://api.interop.test/orders-opaque";
 const CLIENT: (&str, &str) = ("cc-dpop", "cc-dpop-secret");
 /// Each mode of `protected_api` with the resources whose tokens it accepts.
-pub(super) const MODES: [(&str, &[&str]); 3] = [("jwt", &[AUDIENCE]), ("introspection", &[OPAQUE]), ("mixed", &[AUDIENCE, OPAQUE])];
+pub(super) const MODES: [(&str, &[&str]); 3] =
+    [("jwt", &[AUDIENCE]), ("introspection", &[OPAQUE]), ("mixed", &[AUDIENCE, OPAQUE])];
 
 /// Starts the issuer, and the API in this mode.
 async fn start(mode: &str) -> Option<(Provider, Program)> {
@@ -53,10 +55,10 @@ async fn openid_client_refreshes_the_bound_tokens_of_a_public_client() {
     let Some((provider, api)) = start("mixed").await else { return };
     for resource in [AUDIENCE, OPAQUE] {
         let url = format!("{}/whoami", api.origin);
-        let settings =
-            native(&provider.identifier, "dpop-native", resource, "openid offline_access orders:read", &url);
+        let settings = native(&provider.identifier, "dpop-native", resource, "openid offline_access orders:read", &url);
         let Some(seen) = Exchanges::of("openid-client.mjs", &settings).await else { return };
         seen.are(&USER_TOKENS.concat(), &USER_REQUESTS.concat());
+        seen.take_up_each_nonce();
     }
 }
 
@@ -66,6 +68,7 @@ async fn proofs_of_npms_dpop_are_accepted_in_each_algorithm() {
     let settings = machine(&provider.identifier, CLIENT, AUDIENCE, &format!("{}/whoami", api.origin));
     let Some(seen) = Exchanges::of("dpop.mjs", &settings).await else { return };
     seen.are(DPOP_TOKENS, &DPOP_REQUESTS.concat());
+    seen.take_up_each_nonce();
 }
 
 #[tokio::test]
