@@ -11,37 +11,37 @@ use crate::support::API;
 
 const CLIENT: (&str, &str) = ("reports", "reports-secret");
 
-/// Starts the issuer with tokens in this format, and the API in this mode.
-async fn start(format: &str, mode: &str) -> Option<(Program, Program)> {
-    let issuer = Program::authorization_server(API, format).await?;
+/// Starts the API in this mode, for tokens of this issuer.
+async fn api(issuer: &Program, mode: &str) -> Option<Program> {
     let mut settings = vec![("OAUTH_ISSUER", &*issuer.origin), ("OAUTH_AUDIENCE", API), ("OAUTH_MODE", mode)];
     if mode != "jwt" {
         settings.extend([("OAUTH_CLIENT_ID", "rs"), ("OAUTH_CLIENT_SECRET", "rs-secret")]);
     }
-    let api = Program::protected_api(&settings).await?;
-    Some((issuer, api))
+    Program::protected_api(&settings).await
 }
 
 #[tokio::test]
 async fn oauth4webapi_repeats_a_request_once_in_each_mode() {
-    for (format, mode) in
-        [("jwt", "jwt"), ("jwt", "introspection"), ("jwt", "mixed"), ("opaque", "introspection"), ("opaque", "mixed")]
-    {
-        let Some((issuer, api)) = start(format, mode).await else { return };
-        let settings = machine(&issuer.origin, CLIENT, API, &format!("{}/whoami", api.origin));
-        let Some(seen) = Exchanges::of("oauth4webapi.mjs", &settings).await else { return };
-        seen.are(TOKEN_WITH_NONCE, &MACHINE_REQUESTS.concat());
-        seen.take_up_each_nonce();
-        assert_eq!(seen.step("token")[1]["answer"]["token_type"], "DPoP");
-        let whoami = &seen.step("third")[0]["answer"];
-        assert_eq!((&whoami["client_id"], &whoami["sub"]), (&"reports".into(), &"reports".into()), "{whoami}");
-        assert_eq!(whoami["confirmation"]["jkt"].as_str().map(str::len), Some(43), "{whoami}");
+    for (format, modes) in [("jwt", &["jwt", "introspection", "mixed"][..]), ("opaque", &["introspection", "mixed"])] {
+        let Some(issuer) = Program::authorization_server(API, format).await else { return };
+        for mode in modes {
+            let Some(api) = api(&issuer, mode).await else { return };
+            let settings = machine(&issuer.origin, CLIENT, API, &format!("{}/whoami", api.origin));
+            let Some(seen) = Exchanges::of("oauth4webapi.mjs", &settings).await else { return };
+            seen.are(TOKEN_WITH_NONCE, &MACHINE_REQUESTS.concat());
+            seen.take_up_each_nonce();
+            assert_eq!(seen.step("token")[1]["answer"]["token_type"], "DPoP");
+            let whoami = &seen.step("third")[0]["answer"];
+            assert_eq!((&whoami["client_id"], &whoami["sub"]), (&"reports".into(), &"reports".into()), "{whoami}");
+            assert_eq!(whoami["confirmation"]["jkt"].as_str().map(str::len), Some(43), "{whoami}");
+        }
     }
 }
 
 #[tokio::test]
 async fn openid_client_works_with_client_credentials() {
-    let Some((issuer, api)) = start("jwt", "jwt").await else { return };
+    let Some(issuer) = Program::authorization_server(API, "jwt").await else { return };
+    let Some(api) = api(&issuer, "jwt").await else { return };
     let settings = machine(&issuer.origin, CLIENT, API, &format!("{}/whoami", api.origin));
     let Some(seen) = Exchanges::of("openid-client.mjs", &settings).await else { return };
     seen.are(TOKEN_WITH_NONCE, &MACHINE_REQUESTS.concat());
@@ -51,7 +51,8 @@ async fn openid_client_works_with_client_credentials() {
 #[tokio::test]
 async fn openid_client_refreshes_the_bound_tokens_of_a_public_client() {
     for (format, mode) in [("jwt", "jwt"), ("opaque", "introspection")] {
-        let Some((issuer, api)) = start(format, mode).await else { return };
+        let Some(issuer) = Program::authorization_server(API, format).await else { return };
+        let Some(api) = api(&issuer, mode).await else { return };
         let settings = native(&issuer.origin, "native", API, "orders:read", &format!("{}/whoami", api.origin));
         let Some(seen) = Exchanges::of("openid-client.mjs", &settings).await else { return };
         seen.are(&USER_TOKENS.concat(), &USER_REQUESTS.concat());
@@ -61,7 +62,8 @@ async fn openid_client_refreshes_the_bound_tokens_of_a_public_client() {
 
 #[tokio::test]
 async fn proofs_of_npms_dpop_are_accepted_in_each_algorithm() {
-    let Some((issuer, api)) = start("jwt", "jwt").await else { return };
+    let Some(issuer) = Program::authorization_server(API, "jwt").await else { return };
+    let Some(api) = api(&issuer, "jwt").await else { return };
     let settings = machine(&issuer.origin, CLIENT, API, &format!("{}/whoami", api.origin));
     let Some(seen) = Exchanges::of("dpop.mjs", &settings).await else { return };
     seen.are(DPOP_TOKENS, &DPOP_REQUESTS.concat());
