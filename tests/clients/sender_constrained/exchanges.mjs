@@ -1,7 +1,8 @@
 // What these scripts share: the settings, a browser, and a record of every HTTP exchange of the client.
 //
-// SERVER is a JSON object: issuer, client_id, client_secret or redirect_uri, scope, resource, and url, the protected resource
-// for GET. With old_nonce, the client gets this nonce in place of the first one that the protected resource offers.
+// SERVER is a JSON object: issuer, token_endpoint, client_id, client_secret or redirect_uri, scope, resource, and url, the
+// protected resource for GET. With old_nonces, an object from URLs to nonces, the client gets this nonce in place of the first one
+// that the server offers there.
 // Each script prints the exchanges as JSON and then "works". A test in tests/it/sender_constrained_clients reads them.
 export const settings = JSON.parse(process.env.SERVER)
 export const url = new URL(settings.url)
@@ -9,14 +10,17 @@ export const redirect_uri = settings.redirect_uri
 const exchanges = []
 const own = globalThis.fetch
 let current
-let { old_nonce } = settings
+const old = new Map(Object.entries(settings.old_nonces ?? {}))
 
 // Names what the client does from here on.
 export const step = (name) => {
   current = name
 }
 
+// The last request of each script must be accepted.
 export const finish = () => {
+  const { step, status, challenge } = exchanges.at(-1)
+  if (status !== 200) throw new Error(`${step}: ${status} ${challenge}`)
   console.log(JSON.stringify(exchanges))
   console.log('works')
   process.exit()
@@ -44,10 +48,10 @@ export const recorded = (fetch) => async (input, init) => {
     answer: json ? JSON.parse(answer) : answer,
   }
   exchanges.push(exchange)
-  if (!(old_nonce && exchange.nonce && request.url === url.href)) return response
+  if (!exchange.nonce || !old.has(request.url)) return response
   const headers = new Headers(response.headers)
-  headers.set('dpop-nonce', old_nonce)
-  old_nonce = undefined
+  headers.set('dpop-nonce', old.get(request.url))
+  old.delete(request.url)
   return new Response(response.body, { status: response.status, headers })
 }
 globalThis.fetch = recorded(own)

@@ -37,19 +37,25 @@ fn old_nonce() -> String {
     server.dpop_nonce().unwrap().to_str().unwrap().to_owned()
 }
 
-/// The settings of a confidential client with client credentials, at an API with nonces.
-fn machine(issuer: &str, client: (&str, &str), resource: &str, url: &str) -> Value {
-    json!({
-        "issuer": issuer, "token_endpoint": format!("{issuer}/token"), "client_id": client.0, "client_secret": client.1,
-        "scope": "orders:read", "resource": resource, "url": url, "old_nonce": old_nonce(),
-    })
+/// The settings of a confidential client with client credentials.
+fn machine(issuer: &str, client: (&str, &str), resource: &str, api: &Program) -> Value {
+    let mut settings = common(issuer, client.0, resource, "orders:read", api);
+    settings["client_secret"] = client.1.into();
+    settings
 }
 
-/// The settings of a public client with the authorization code flow, at an API with nonces.
-fn native(issuer: &str, client_id: &str, resource: &str, scope: &str, url: &str) -> Value {
+/// The settings of a public client with the authorization code flow.
+fn native(issuer: &str, client_id: &str, resource: &str, scope: &str, api: &Program) -> Value {
+    let mut settings = common(issuer, client_id, resource, scope, api);
+    settings["redirect_uri"] = CALLBACK.into();
+    settings
+}
+
+fn common(issuer: &str, client_id: &str, resource: &str, scope: &str, api: &Program) -> Value {
+    let url = format!("{}/whoami", api.origin);
     json!({
-        "issuer": issuer, "client_id": client_id, "redirect_uri": CALLBACK, "scope": scope, "resource": resource, "url": url,
-        "old_nonce": old_nonce(),
+        "issuer": issuer, "token_endpoint": format!("{issuer}/token"), "client_id": client_id, "scope": scope,
+        "resource": resource, "url": url, "old_nonces": {url: old_nonce()},
     })
 }
 
@@ -64,7 +70,7 @@ const ATPROTO_SCOPE: &str = "atproto orders:read";
 
 /// The settings of the client of the AT Protocol.
 fn atproto(issuer: &str, api: &Program) -> Value {
-    native(issuer, &atproto_client_id(), "", ATPROTO_SCOPE, &format!("{}/whoami", api.origin))
+    native(issuer, &atproto_client_id(), "", ATPROTO_SCOPE, api)
 }
 
 // --- What the clients see ---

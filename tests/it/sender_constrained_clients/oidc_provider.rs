@@ -42,7 +42,7 @@ async fn oauth4webapi_repeats_a_request_once_in_each_mode() {
     for (mode, resources) in MODES {
         let Some(api) = api(&provider, mode).await else { return };
         for resource in resources {
-            let settings = machine(&provider.identifier, CLIENT, resource, &format!("{}/whoami", api.origin));
+            let settings = machine(&provider.identifier, CLIENT, resource, &api);
             let Some(seen) = Exchanges::of("oauth4webapi.mjs", &settings).await else { return };
             seen.are(TOKEN_WITH_NONCE, &MACHINE_REQUESTS.concat());
             seen.take_up_each_nonce();
@@ -58,8 +58,7 @@ async fn openid_client_refreshes_the_bound_tokens_of_a_public_client() {
     let Some(provider) = start() else { return };
     let Some(api) = api(&provider, "mixed").await else { return };
     for resource in [AUDIENCE, OPAQUE] {
-        let url = format!("{}/whoami", api.origin);
-        let settings = native(&provider.identifier, "dpop-native", resource, "openid offline_access orders:read", &url);
+        let settings = native(&provider.identifier, "dpop-native", resource, "openid offline_access orders:read", &api);
         let Some(seen) = Exchanges::of("openid-client.mjs", &settings).await else { return };
         seen.are(&USER_TOKENS.concat(), &USER_REQUESTS.concat());
         seen.take_up_each_nonce();
@@ -70,7 +69,7 @@ async fn openid_client_refreshes_the_bound_tokens_of_a_public_client() {
 async fn proofs_of_npms_dpop_are_accepted_in_each_algorithm() {
     let Some(provider) = start() else { return };
     let Some(api) = api(&provider, "jwt").await else { return };
-    let settings = machine(&provider.identifier, CLIENT, AUDIENCE, &format!("{}/whoami", api.origin));
+    let settings = machine(&provider.identifier, CLIENT, AUDIENCE, &api);
     let Some(seen) = Exchanges::of("dpop.mjs", &settings).await else { return };
     seen.are(DPOP_TOKENS, &DPOP_REQUESTS.concat());
     seen.take_up_each_nonce();

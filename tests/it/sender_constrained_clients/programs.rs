@@ -1,7 +1,7 @@
 //! The programs, each at a free port that the test knows before, because the API's URL is one of its settings.
 
 use std::{
-    env, fs, future,
+    env, fs,
     net::TcpListener,
     path::PathBuf,
     process::Stdio,
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, BufReader},
     process::{Child, Command},
+    sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
     time::timeout,
 };
 
@@ -45,19 +46,27 @@ impl Program {
 
     /// Starts `authorization_server` with nonces, and with clients that get tokens for `resource`, in this format.
     pub(super) async fn authorization_server(resource: &str, format: &str) -> Option<Self> {
+        Self::authorization_server_with(resource, format, &[("DPOP_NONCE_SECRET", SECRET_IN_HEX)]).await
+    }
+
+    /// Starts `authorization_server` with these variables beside those that it needs.
+    pub(super) async fn authorization_server_with(
+        resource: &str,
+        format: &str,
+        settings: &[(&str, &str)],
+    ) -> Option<Self> {
         static FILES: AtomicUsize = AtomicUsize::new(0);
         let name = format!("bound-clients-{}-{}.json", std::process::id(), FILES.fetch_add(1, Relaxed));
         let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::write(&file, clients(resource, format).to_string()).unwrap();
-        let settings = [
+        let needed = [
             ("CLIENTS", file.to_str().unwrap()),
             ("USERS", "ada:correct horse"),
             ("DPOP", "on"),
-            ("DPOP_NONCE_SECRET", "random"),
             // The client of the AT Protocol requires a server that fetches client documents, and has none itself.
             ("CLIENT_DOCUMENT_HOSTS", "app.test"),
         ];
-        let mut program = Self::start("authorization_server", "http", &settings).await?;
+        let mut program = Self::start("authorization_server", "http", &[&needed, settings].concat()).await?;
         program.file = Some(file);
         Some(program)
     }
@@ -85,14 +94,10 @@ impl Program {
                 .kill_on_drop(true)
                 .spawn()
                 .unwrap();
-            let (output, errors) = (process.stdout.take().unwrap(), process.stderr.take().unwrap());
-            let starts = async {
-                tokio::select! {
-                    line = until_ready(output) => line,
-                    line = until_ready(errors) => line,
-                }
-            };
-            match timeout(Duration::from_secs(20), starts).await.expect("it starts within 20 s") {
+            let (send, receive) = mpsc::unbounded_channel();
+            read_on(process.stdout.take().unwrap(), send.clone());
+            read_on(process.stderr.take().unwrap(), send);
+            match timeout(Duration::from_secs(30), until_ready(receive)).await.expect("it starts within 30 s") {
                 Ok(()) => return Some(Self { origin, _process: process, file: None }),
                 Err(lines) => log = lines,
             }
@@ -101,29 +106,35 @@ impl Program {
     }
 }
 
-/// Reads until a line says that the program listens, and goes on reading in the background, so that the program never waits for
-/// a full pipe. Returns the lines if the program ends before.
-async fn until_ready(pipe: impl AsyncRead + Send + Unpin + 'static) -> Result<(), Vec<String>> {
+/// Reads the lines of the program until it ends, so that it never waits for a full pipe.
+fn read_on(pipe: impl AsyncRead + Send + Unpin + 'static, send: UnboundedSender<String>) {
     let mut lines = BufReader::new(pipe).lines();
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = lines.next_line().await {
+            send.send(line).ok();
+        }
+    });
+}
+
+/// Waits until a line says that the program listens. Returns the lines if the program ends before.
+async fn until_ready(mut lines: UnboundedReceiver<String>) -> Result<(), Vec<String>> {
     let mut log = Vec::new();
-    while let Ok(Some(line)) = lines.next_line().await {
+    while let Some(line) = lines.recv().await {
         if ["listening address=", "authorization server at "].iter().any(|ready| line.contains(ready)) {
-            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
             return Ok(());
         }
         log.push(line);
     }
-    // The other pipe has the reason.
-    if log.is_empty() { future::pending().await } else { Err(log) }
+    Err(log)
 }
 
-/// The registrations: `reports` and `native` get only bound tokens, `rs` introspects.
+/// The registrations: `rs` introspects. `native` is not registered for bound tokens, and gets them because it sends proofs.
 fn clients(resource: &str, format: &str) -> Value {
     let audiences = json!({resource: format});
-    let public = |id: &str, scope: &str| {
+    let public = |id: &str, scope: &str, only_bound: bool| {
         json!({
             "client_id": id, "token_endpoint_auth_method": "none", "grant_types": ["authorization_code", "refresh_token"],
-            "redirect_uris": [CALLBACK], "scope": scope, "audiences": audiences, "dpop_bound_access_tokens": true,
+            "redirect_uris": [CALLBACK], "scope": scope, "audiences": audiences, "dpop_bound_access_tokens": only_bound,
         })
     };
     json!([
@@ -132,7 +143,7 @@ fn clients(resource: &str, format: &str) -> Value {
             "scope": "orders:read", "audiences": audiences, "dpop_bound_access_tokens": true,
         },
         { "client_id": "rs", "client_secret": "rs-secret", "grant_types": [], "introspect": true },
-        public("native", "orders:read"),
-        public(&atproto_client_id(), ATPROTO_SCOPE),
+        public("native", "orders:read", false),
+        public(&atproto_client_id(), ATPROTO_SCOPE, true),
     ])
 }
