@@ -15,7 +15,11 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use support::{AUDIENCE, Contestant, bare, limit::Limit, protected, token};
 use tower::Service as _;
 use tower_oauth::{
-    Cached, Claims, JwtVerifier, OAuthLayer, extract::SharedClaims, keys::Algorithm, testing::MockIssuer,
+    Cached, Claims, JwtVerifier, OAuthLayer, ResourceServer,
+    dpop::Dpop,
+    extract::SharedClaims,
+    keys::Algorithm,
+    testing::{MockIssuer, ProofKey},
 };
 
 /// Only in this bench, because counting costs time.
@@ -30,16 +34,19 @@ struct Own {
     groups: Vec<String>,
 }
 
-const PATHS: [&str; 7] = ["bare", "extension", "limit", "miss", "hit", "hit_claims", "hit_shared_claims"];
+const PATHS: [&str; 8] = ["bare", "extension", "limit", "miss", "hit", "hit_claims", "hit_shared_claims", "proof"];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.as_slice() {
         [only] if only == "--test" => {} // `cargo test --benches` only checks that it builds.
-        [path, count] => counted(&contestant(path), count.parse().expect("a number of requests")),
+        [path, count] => {
+            let count = count.parse().expect("a number of requests");
+            counted(&contestant(path, count), count);
+        }
         _ => {
             for path in PATHS {
-                let contestant = contestant(path);
+                let contestant = contestant(path, 3);
                 counted(&contestant, 2);
                 println!("{path} {}", runtime().block_on(allocations(&contestant)));
             }
@@ -67,7 +74,11 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().build().unwrap()
 }
 
-fn contestant(path: &str) -> Contestant {
+/// `requests` is how many are sent, because each needs a proof of its own.
+fn contestant(path: &str, requests: usize) -> Contestant {
+    if path == "proof" {
+        return with_proofs(requests);
+    }
     let issuer = MockIssuer::new("https://auth.example.com").with_algorithm(Algorithm::RS256);
     let token = token(&issuer).sign();
     let cached = || Cached::new(issuer.verifier(AUDIENCE), Duration::from_secs(600));
@@ -82,6 +93,18 @@ fn contestant(path: &str) -> Contestant {
         other => panic!("there is no path {other:?}; the paths are {PATHS:?}"),
     };
     Contestant::new(app, token)
+}
+
+/// The path of `hit`, with a proof in each request. The client's key is for `EdDSA`, because it signs fast under valgrind.
+fn with_proofs(requests: usize) -> Contestant {
+    let issuer = MockIssuer::new("https://auth.example.com").with_algorithm(Algorithm::RS256);
+    let key = ProofKey::with_algorithm(Algorithm::EdDSA);
+    let token = token(&issuer).bound_to(&key).sign();
+    let proofs = (0..requests).map(|_| key.proof("GET", &format!("{AUDIENCE}/orders")).token(&token).sign()).collect();
+    let verifier = Cached::new(issuer.verifier(AUDIENCE), Duration::from_secs(600));
+    let server = ResourceServer::builder(verifier).dpop(Dpop::new(AUDIENCE)).build().unwrap();
+    let app = Router::new().route("/orders", get(support::orders)).layer(OAuthLayer::from_server(server));
+    Contestant::new(app, token).with_proofs(proofs)
 }
 
 fn with_handler(verifier: Cached<JwtVerifier>, handler: axum::routing::MethodRouter) -> Router {

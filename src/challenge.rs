@@ -10,8 +10,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::{
     config_error::{ConfigError, ConfigMistake, MistakeCollector},
-    credentials::Scheme,
     error::{AuthError, AuthErrorKind, Reason},
+    scheme::Scheme,
     scope::Scopes,
 };
 

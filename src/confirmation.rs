@@ -70,13 +70,13 @@ impl Binding {
     pub(crate) fn parse(claim: &str) -> Self {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
-        struct Members {
+        struct ConfirmationMembers {
             #[serde(default, deserialize_with = "thumbprint")]
             jkt: Option<Thumbprint>,
             #[serde(default, deserialize_with = "thumbprint", rename = "x5t#S256")]
             certificate: Option<Thumbprint>,
         }
-        let members = object::<Members>(claim).ok();
+        let members = object::<ConfirmationMembers>(claim).ok();
         members
             .and_then(|members| Confirmation::new(members.jkt, members.certificate))
             .map_or(Self::Unknown, Self::Known)

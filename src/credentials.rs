@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts, uri:
 use crate::{
     cross_site::CookieOrigins,
     error::{AuthError, Reason},
+    scheme::{is_dpop, split_scheme, without_spaces},
     websocket::{HandshakeForm, OfferedProtocols},
 };
 
@@ -25,27 +26,6 @@ pub(crate) struct Credentials<'r> {
     /// ASCII, because `check` accepts nothing else.
     token: Cow<'r, [u8]>,
     method: BearerMethod,
-}
-
-/// The authentication scheme that a token is sent under.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scheme {
-    /// `Bearer` (RFC 6750 §2.1), and every method that has no scheme.
-    Bearer,
-    /// `DPoP` (RFC 9449 §7.1): the request also has a proof.
-    Dpop,
-}
-
-impl Scheme {
-    /// Returns the scheme of a request, also if its credentials are malformed. One `DPoP` header decides, because its error
-    /// then belongs to the challenge of that scheme (RFC 9449 §7.2).
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let is_dpop = |value: &HeaderValue| {
-            let (scheme, _) = split_scheme(value.as_bytes());
-            scheme.eq_ignore_ascii_case(DPOP_SCHEME)
-        };
-        if headers.get_all(header::AUTHORIZATION).iter().any(is_dpop) { Self::Dpop } else { Self::Bearer }
-    }
 }
 
 /// How a request carries its token: the bearer method (RFC 6750 §2).
@@ -228,7 +208,7 @@ impl<'r> FoundCredentials<'r> {
         let value = value.as_bytes();
         // The scheme is case-insensitive (RFC 9110 §11.1), and one or more spaces follow it (RFC 6750 §2.1).
         let (scheme, rest) = split_scheme(value);
-        if scheme.eq_ignore_ascii_case(b"bearer") || (accepted.dpop && scheme.eq_ignore_ascii_case(DPOP_SCHEME)) {
+        if scheme.eq_ignore_ascii_case(b"bearer") || (accepted.dpop && is_dpop(scheme)) {
             return self.add(Cow::Borrowed(without_spaces(rest)), BearerMethod::Authorization);
         }
         // Bytes that are not UTF-8 belong to no scheme.
@@ -278,22 +258,6 @@ impl<'r> FoundCredentials<'r> {
     }
 }
 
-/// Returns the token of the `Authorization` header, whatever its scheme.
-pub(crate) fn authorization_token(headers: &HeaderMap) -> &[u8] {
-    let value = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
-    let (_, rest) = split_scheme(value);
-    without_spaces(rest)
-}
-
-fn without_spaces(rest: &[u8]) -> &[u8] {
-    rest.split_at(rest.iter().take_while(|byte| **byte == b' ').count()).1
-}
-
-/// Returns the scheme of an `Authorization` header, and what follows it.
-fn split_scheme(value: &[u8]) -> (&[u8], &[u8]) {
-    value.split_at(value.iter().position(|byte| *byte == b' ').unwrap_or(value.len()))
-}
-
 /// Returns the URL of a request without `access_token` in its query.
 pub(crate) fn without_query_token(uri: &Uri) -> Uri {
     let Some(query) = uri.query() else { return uri.clone() };
@@ -318,9 +282,6 @@ fn unsupported_scheme(scheme: &[u8], alone: bool) -> AuthError {
     };
     Reason::UnsupportedScheme.because(found, "the scheme Bearer", change)
 }
-
-/// In lower case.
-const DPOP_SCHEME: &[u8] = b"dpop";
 
 /// Registered schemes, and others that clients send.
 const SCHEMES: [&str; 12] =

@@ -47,6 +47,7 @@
 //! | How keys are fetched and refreshed, and used while the issuer is down | [`issuer::IssuerBuilder`] |
 //! | Key sets from JSON, PEM, DER and files; shared secrets; private keys | [`keys`] |
 //! | A recent or strong authentication for some operations | [`step_up`] |
+//! | Each DPoP proof accepted once, by one instance or by several; a store of your own | [`dpop::ReplayStore`] |
 //! | A verifier of your own | [`verify::Verify`] |
 //! | Scopes in the OpenAPI document of your API | [`openapi`], `examples/openapi.rs` |
 //! | Tests of your API | [`testing`](testing/index.html) |
@@ -67,9 +68,10 @@
 //! | `http-client` | yes | [`HttpClient`](fetch/struct.HttpClient.html), which fetches metadata and keys with reqwest and rustls; its aws-lc-rs needs a C compiler. Without it, implement [`fetch::Fetch`]. |
 //! | `tracing` | yes | Events through `tracing`, under the target `tower_oauth`. |
 //! | `metrics` | | Metrics through the `metrics` facade. See [`guide::operations`]. |
-//! | `test-util` | | [`testing`](testing/index.html): `MockIssuer`, forged tokens, `ManualClock`, `TestToken`, `TestRequest`. |
+//! | `test-util` | | [`testing`](testing/index.html): `MockIssuer`, forged tokens, `ProofKey`, `ManualClock`, `TestToken`, `TestRequest`. |
 //! | `token-endpoint` | | [`token_endpoint`](token_endpoint/index.html): tokens, introspection, revocation, a key set and metadata of your own. |
-//! | `redis` | | `token-endpoint` with [`RedisStore`](token_endpoint/struct.RedisStore.html), for several instances of one issuer. TLS by rustls with aws-lc, which needs a C compiler. |
+//! | `redis-replay` | | [`RedisReplayStore`](dpop/struct.RedisReplayStore.html): several instances of an API share the used DPoP proofs in Redis or Valkey. TLS by rustls with aws-lc, which needs a C compiler. |
+//! | `redis` | | `token-endpoint` with [`RedisStore`](token_endpoint/struct.RedisStore.html), for several instances of one issuer. Includes `redis-replay`. |
 //! | `postgres` | | `token-endpoint` with [`PostgresStore`](token_endpoint/struct.PostgresStore.html), for several instances of one issuer. It runs its own migrations. |
 //!
 //! One of the two crypto features must be on. A feature changes no response until your code uses it.
@@ -82,7 +84,7 @@
 //! 4 extractors     ┌───┼───────────── extract ───────────── handler ────────────┼───┐ Token · Scoped<S> · InRole<R> · Claims<T>
 //! 3 HTTP           │   ▼   layer ──► server ──► inner service ──► layer         │   │ OAuthLayer · ResourceServer · metadata
 //! 2 verification   │   verify: jwt · introspection · jwt_or_opaque · cached      step_up    │ Verify · StepUp
-//! 1 infrastructure │   issuer · keys · fetch · jws · dpop · mutual_tls · clock · log · mutual_tls               │ network, clock, crypto
+//! 1 infrastructure │   issuer · keys · fetch · jws · dpop · mutual_tls · redis_link · clock…  │ network, clock, crypto
 //! 0 values         │   scope · role · error · credentials · claims · token · challenge · …  │
 //!                  └────────────────────────────────────────────────────────────────────────┘
 //!   token_endpoint (floors 0 and 1; verifier: 2)   testing (may use everything, nothing uses it)
@@ -133,6 +135,7 @@ pub mod error;
 mod json;
 pub mod openapi;
 pub mod role;
+mod scheme;
 pub mod scope;
 mod sync;
 mod token;
@@ -147,6 +150,8 @@ mod jws;
 pub mod keys;
 mod log;
 pub mod mutual_tls;
+#[cfg(feature = "redis-replay")]
+mod redis_link;
 // Floor 2, verification: is this token valid?
 pub mod step_up;
 pub mod verify;

@@ -3,7 +3,11 @@
 
 pub(crate) mod limit;
 
-use std::{cell::Cell, hint::black_box, time::Instant};
+use std::{
+    cell::{Cell, RefCell},
+    hint::black_box,
+    time::Instant,
+};
 
 use axum::{Router, body::Body, routing::get};
 use http::Request;
@@ -47,11 +51,13 @@ pub(crate) async fn orders(token: Token) -> &'static str {
     if black_box(token.subject()).is_some() { "sub" } else { "" }
 }
 
-/// What is measured: a router, and the tokens of its requests.
+/// What is measured: a router, and the tokens of its requests, perhaps with proofs.
 pub(crate) struct Contestant {
     pub(crate) app: Router,
     tokens: Vec<String>,
     next: Cell<usize>,
+    /// Each is sent once.
+    proofs: RefCell<Vec<String>>,
 }
 
 impl Contestant {
@@ -61,7 +67,12 @@ impl Contestant {
 
     /// Uses the tokens in an order that no prefetcher predicts.
     pub(crate) fn with_tokens(app: Router, tokens: Vec<String>) -> Self {
-        Self { app, tokens, next: Cell::new(0) }
+        Self { app, tokens, next: Cell::new(0), proofs: RefCell::default() }
+    }
+
+    /// Sends the tokens under the scheme `DPoP`, each with one of these proofs.
+    pub(crate) fn with_proofs(self, proofs: Vec<String>) -> Self {
+        Self { proofs: RefCell::new(proofs), ..self }
     }
 
     /// Sends one request with each token.
@@ -91,7 +102,10 @@ impl Contestant {
     pub(crate) fn request(&self) -> Request<Body> {
         const STRIDE: usize = 7919;
         let index = self.next.replace((self.next.get() + STRIDE) % self.tokens.len());
-        let request = Request::get("/orders").header("authorization", format!("Bearer {}", self.tokens[index]));
+        let (token, proof) = (&self.tokens[index], self.proofs.borrow_mut().pop());
+        let scheme = if proof.is_some() { "DPoP" } else { "Bearer" };
+        let request = Request::get("/orders").header("authorization", format!("{scheme} {token}"));
+        let request = proof.into_iter().fold(request, |request, proof| request.header("dpop", proof));
         request.body(Body::empty()).unwrap()
     }
 }

@@ -8,6 +8,8 @@
 //! | variable | meaning |
 //! |---|---|
 //! | `BIND` | Address to listen on. Required. |
+//! | `TLS_CERT`, `TLS_KEY` | Files in PEM: the certificates of this server, the leaf first, and its private key. With them the program speaks TLS, with HTTP/1.1 and HTTP/2. Default: no TLS. |
+//! | `TLS_CLIENT_CERTS` | `optional`: asks each client for a certificate; `required`: refuses clients without one. The chain of a certificate is not checked. Default: asks for none. |
 //! | `OAUTH_ISSUER`, `OAUTH_AUDIENCE` | Issuer of the tokens, and identifier of this API. Required. |
 //! | `OAUTH_JWKS_URI` | URL of the key set, for an issuer without metadata. |
 //! | `OAUTH_PRESET` | The provider, by the name of its [`Preset`](tower_oauth::Preset), such as `keycloak` or `better-auth`. |
@@ -43,6 +45,7 @@ mod mistakes;
 mod settings;
 #[path = "../support/stop.rs"]
 mod stop;
+mod tls;
 
 tower_oauth::scopes! {
     OrdersRead = "orders:read";
@@ -90,7 +93,7 @@ fn read_arguments() {
 async fn main() -> io::Result<()> {
     read_arguments();
     let stop = tokio::spawn(stop::requested());
-    let Settings { listener, issuer, mode, server } = settings::read().await.unwrap_or_else(|mistakes| {
+    let Settings { listener, tls, issuer, mode, server } = settings::read().await.unwrap_or_else(|mistakes| {
         eprintln!("protected_api cannot start:\n{mistakes}");
         process::exit(2)
     });
@@ -107,5 +110,8 @@ async fn main() -> io::Result<()> {
         stop.await.ok();
         info!("stopping");
     };
-    axum::serve(listener, app(server)).with_graceful_shutdown(stop).await
+    match tls {
+        Some(tls) => tls::serve(listener, tls, app(server), stop).await,
+        None => axum::serve(listener, app(server)).with_graceful_shutdown(stop).await,
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::{env, sync::Arc, time::Duration};
 
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tower_oauth::{
     Cached, IntrospectionVerifier, Issuer, JwtOrOpaque, JwtVerifier, Preset, ProtectedResource, ResourceServer,
@@ -13,11 +14,13 @@ use crate::{
     jwt_settings::{self, JwtSettings},
     log::start_log,
     mistakes::Mistakes,
+    tls,
 };
 
 /// Everything that the environment decides.
 pub(crate) struct Settings {
     pub(crate) listener: TcpListener,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
     pub(crate) issuer: Issuer,
     /// The value of `OAUTH_MODE`.
     pub(crate) mode: String,
@@ -30,6 +33,7 @@ pub(crate) fn help() -> String {
         "An API that is protected by OAuth 2.0 access tokens. It has no arguments; these variables configure it:
 
   BIND              Address to listen on. Required.
+{}
 {}
   OAUTH_HEADER      A header that may contain the token, without a scheme, beside Authorization. Default: none;
                     with a preset, the header in which the provider sends its token.
@@ -47,6 +51,7 @@ pub(crate) fn help() -> String {
                     Further identifiers of the resource, separated by commas, for an API with several hosts.
                     Each is accepted as audience. Default: none.
   RUST_LOG          Filter of the log, with the crate's own events. Default: info.",
+        tls::help(),
         jwt_settings::help()
     )
 }
@@ -58,6 +63,7 @@ pub(crate) async fn read() -> Result<Settings, Mistakes> {
     let bind = mistakes.required("BIND", "127.0.0.1:3000").unwrap_or_else(|| "127.0.0.1:0".to_owned());
     let listener = TcpListener::bind(&bind).await;
     let listener = listener.map_err(|error| mistakes.add("BIND", format_args!("cannot listen on {bind:?}: {error}")));
+    let tls = tls::read(&mut mistakes);
     let jwt = JwtSettings::read(&mut mistakes);
     // A placeholder for each wrong setting, so that the other settings are checked too.
     let placeholder = || Issuer::builder("http://127.0.0.1").build().ok();
@@ -72,7 +78,7 @@ pub(crate) async fn read() -> Result<Settings, Mistakes> {
     let server = verifier.map(|(mode, verifier)| (mode, server(&mut mistakes, jwt.preset, resource, verifier)));
     match (listener, issuer, server) {
         (Ok(listener), Some(issuer), Some((mode, Some(server)))) if mistakes.is_empty() => {
-            Ok(Settings { listener, issuer, mode, server })
+            Ok(Settings { listener, tls, issuer, mode, server })
         }
         _ => Err(mistakes),
     }

@@ -32,15 +32,24 @@
 #![cfg_attr(feature = "test-util", doc = "([`ProofKey`](crate::testing::ProofKey)).")]
 #![cfg_attr(not(feature = "test-util"), doc = "(`ProofKey`, feature `test-util`).")]
 
-pub(crate) mod check;
+mod check;
 mod nonce;
+mod proof;
 mod replay;
 mod settings;
 mod target;
 
+#[cfg(feature = "redis-replay")]
+pub use self::replay::{RedisReplayStore, RedisReplayStoreBuilder};
 pub(crate) use self::{
     check::{CheckedProof, DPOP, DPOP_NONCE, ProofDefect},
     settings::ProofChecker,
+};
+#[cfg(fuzzing)]
+pub(crate) use self::{
+    check::{ExpectedProof, ProofRules},
+    nonce::Nonces,
+    target::{BaseUrl, same_target},
 };
 pub use self::{
     nonce::NonceSecret,

@@ -110,7 +110,7 @@ impl Dpop {
         Self { nonces: Some(secret), ..self }
     }
 
-    /// Where used proofs are remembered, so that each is accepted once. Default: a [`MemoryReplayStore`] of this process.
+    /// Where it is stored which proofs were used, so that each is accepted once. Default: a [`MemoryReplayStore`] of this process.
     ///
     /// Behind several instances with memory of their own, a stolen proof can be used once at each of them while it is fresh. A
     /// shared store, such as `RedisReplayStore`, closes that. While it can't be reached, requests with proofs get 503.
@@ -157,7 +157,7 @@ impl Dpop {
 }
 
 impl TargetSetting {
-    fn build(self, mistakes: &mut MistakeCollector) -> Option<Target> {
+    fn build(self, mistakes: &mut MistakeCollector) -> Option<ProofTarget> {
         match self {
             Self::BaseUrls(urls) if urls.is_empty() => {
                 let found = "Dpop::target computes the URLs";
@@ -166,9 +166,9 @@ impl TargetSetting {
             }
             Self::BaseUrls(urls) => {
                 let urls: Vec<_> = urls.iter().map(|url| mistakes.check(BaseUrl::parse("dpop", url))).collect();
-                Some(Target::BaseUrls(urls.into_iter().collect::<Option<_>>()?))
+                Some(ProofTarget::BaseUrls(urls.into_iter().collect::<Option<_>>()?))
             }
-            Self::Computed(target) => Some(Target::Computed(target)),
+            Self::Computed(target) => Some(ProofTarget::Computed(target)),
         }
     }
 }
@@ -176,12 +176,12 @@ impl TargetSetting {
 /// Checks the proofs of requests.
 pub(crate) struct ProofChecker {
     rules: ProofRules,
-    target: Target,
+    target: ProofTarget,
     /// `None` if proofs may be used again.
     replays: Option<Arc<dyn ReplayStore>>,
 }
 
-enum Target {
+enum ProofTarget {
     BaseUrls(Vec<BaseUrl>),
     Computed(TargetOf),
 }
@@ -194,8 +194,8 @@ impl ProofChecker {
     /// Checks the proof of a request with a token that is bound to `key`. Whether it was used before is not checked here.
     pub(crate) fn check(&self, parts: &Parts, key: &Thumbprint, token: &[u8]) -> Result<CheckedProof, ProofDefect> {
         let is_target = |htu: &str| match &self.target {
-            Target::BaseUrls(urls) => urls.iter().any(|url| url.names(parts.uri.path(), htu)),
-            Target::Computed(target) => target(parts).is_some_and(|url| same_target(&url, htu)),
+            ProofTarget::BaseUrls(urls) => urls.iter().any(|url| url.names(parts.uri.path(), htu)),
+            ProofTarget::Computed(target) => target(parts).is_some_and(|url| same_target(&url, htu)),
         };
         let expected =
             ExpectedProof { method: &parts.method, key: Some(key), token: Some(token), is_target: &is_target };
@@ -204,7 +204,7 @@ impl ProofChecker {
 
     /// Records that a proof was used. `None` if proofs may be used again.
     pub(crate) fn record(&self, proof: &CheckedProof) -> Option<Insertion> {
-        let now = self.rules.now();
+        let now = self.rules.now().as_secs();
         self.replays.as_ref().map(|store| store.insert_if_absent(&proof.replay_key, proof.expires_at, now))
     }
 

@@ -95,7 +95,8 @@ impl AuthError {
 
     /// Returns the error for a token that is bound to a key and was sent as a bearer token.
     pub(crate) fn sender_constrained() -> Self {
-        let change = "let the client ask for a token that is not bound to a key or certificate";
+        let change =
+            "let the client prove its key (DPoP) or use its certificate, and call dpop or mutual_tls on the server";
         Reason::SenderConstrained.because("cnf: the token is bound", "a plain bearer token", change)
     }
 

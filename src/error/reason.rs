@@ -217,6 +217,8 @@ impl Reason {
                 | Self::MissingClaim(_)
                 | Self::UnsupportedScheme
                 | Self::UnsupportedTokenType
+                | Self::ProofTarget
+                | Self::BadCertificate
         )
     }
 }

@@ -32,6 +32,16 @@ impl<'h> JoseHeader<'h> {
     }
 }
 
+/// True if `typ` is this media type. Upper and lower case don't matter (RFC 2045 §5.1), and `application/` may be left out
+/// (RFC 7515 §4.1.9).
+pub(crate) fn is_media_type(typ: &str, name: &str) -> bool {
+    let prefix = "application/".len();
+    match typ.split_at_checked(prefix) {
+        Some((start, rest)) if start.eq_ignore_ascii_case("application/") => rest.eq_ignore_ascii_case(name),
+        _ => typ.eq_ignore_ascii_case(name),
+    }
+}
+
 impl<'de> Deserialize<'de> for JoseHeader<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(HeaderVisitor)

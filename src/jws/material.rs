@@ -22,6 +22,15 @@ pub(crate) enum Curve {
 }
 
 impl Curve {
+    /// Returns the registered name (RFC 7518 §6.2.1.1).
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::P256 => "P-256",
+            Self::P384 => "P-384",
+            Self::P521 => "P-521",
+        }
+    }
+
     pub(crate) fn field_bytes(self) -> usize {
         match self {
             Self::P256 => 32,

@@ -33,8 +33,8 @@ pub(crate) use self::backend::sign_hmac;
 use self::rust_crypto as backend;
 pub(crate) use self::{
     algorithm::SignatureAlgorithm,
-    backend::{SUPPORTED, SigningKey, TokenMac, VerifyingKey, random, sha256},
-    header::JoseHeader,
+    backend::{SUPPORTED, SigningKey, TokenMac, VerifyingKey, hmac_sha256, random, sha256},
+    header::{JoseHeader, is_media_type},
     material::{Curve, KeyMaterial},
 };
 
@@ -182,7 +182,7 @@ const MAX_SIGNATURE_BYTES: usize = 1028;
 
 #[cfg(test)]
 mod tests {
-    use super::{TokenMac, random, sha256};
+    use super::{TokenMac, hmac_sha256, random, sha256};
 
     #[test]
     fn sha256_is_that_of_fips_180_4() {
@@ -192,6 +192,19 @@ mod tests {
         ];
         assert_eq!(sha256([b"abc".as_slice()]), abc);
         assert_eq!(sha256([b"a".as_slice(), b"", b"bc"]), abc);
+    }
+
+    #[test]
+    fn hmac_sha256_is_that_of_rfc_4231_section_4_3() {
+        // The key is `Jefe`. HMAC pads a shorter key with zeros.
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(b"Jefe");
+        let mac = [
+            0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e, 0x6a, 0x04, 0x24, 0x26, 0x08, 0x95, 0x75, 0xc7, 0x5a, 0x00,
+            0x3f, 0x08, 0x9d, 0x27, 0x39, 0x83, 0x9d, 0xec, 0x58, 0xb9, 0x64, 0xec, 0x38, 0x43,
+        ];
+        assert_eq!(hmac_sha256(&key, [b"what do ya want ".as_slice(), b"for nothing?"]), mac);
+        assert_eq!(hmac_sha256(&key, [b"what do ya want for nothing?".as_slice()]), mac);
     }
 
     #[test]

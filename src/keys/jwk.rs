@@ -67,12 +67,7 @@ pub(crate) fn public_members(key: &KeyMaterial) -> Value {
     match key {
         KeyMaterial::Rsa { modulus, exponent } => json!({"kty": "RSA", "n": b64(modulus), "e": b64(exponent)}),
         KeyMaterial::Ec { curve, x, y } => {
-            let curve = match curve {
-                Curve::P256 => "P-256",
-                Curve::P384 => "P-384",
-                Curve::P521 => "P-521",
-            };
-            json!({"kty": "EC", "crv": curve, "x": b64(x), "y": b64(y)})
+            json!({"kty": "EC", "crv": curve.as_str(), "x": b64(x), "y": b64(y)})
         }
         KeyMaterial::Ed25519(point) => json!({"kty": "OKP", "crv": "Ed25519", "x": b64(point)}),
         KeyMaterial::Secret(_) => json!({}),

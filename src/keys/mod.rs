@@ -29,6 +29,8 @@ mod jwk;
 mod private;
 pub(crate) mod remote;
 mod secret;
+mod sender_jwk;
+mod thumbprint;
 
 use std::{
     collections::HashMap,
@@ -43,7 +45,12 @@ use std::{
 #[cfg(feature = "token-endpoint")]
 use serde_json::{Value, json};
 
-pub(crate) use self::jwk::public_members;
+#[cfg(any(feature = "token-endpoint", feature = "test-util"))]
+pub(crate) use self::thumbprint::thumbprint;
+pub(crate) use self::{
+    jwk::public_members,
+    sender_jwk::{SenderJwk, SenderKey},
+};
 pub use self::{private::PrivateKey, secret::SharedSecret};
 pub use crate::jws::{Algorithm, HmacAlgorithm, UnknownAlgorithm};
 use crate::{

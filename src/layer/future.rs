@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use super::{
     late_refusals::PendingRecorder,
-    oauth_layer::{Checked, LayerState, ResponseMarks},
+    oauth_layer::{CheckedRequest, LayerState, ResponseMarks},
     render::RenderBody,
 };
 use crate::{error::AuthError, server::SenderFuture, verify::VerdictFuture};
@@ -41,7 +41,7 @@ pin_project! {
         /// The inner service has the request.
         Serving { #[pin] future: S::Future, recorder: Option<PendingRecorder> },
         /// The request and the ready service wait. Boxed, so that requests that don't wait are small.
-        Waiting { held: Box<(Waiting, Option<(Request<B>, S)>)> },
+        Waiting { held: Box<(WaitingFor, Option<(Request<B>, S)>)> },
         /// The inner service isn't called.
         Refused { error: AuthError },
         /// The response was returned.
@@ -50,11 +50,11 @@ pin_project! {
 }
 
 /// What a request waits for.
-pub(super) enum Waiting {
+pub(super) enum WaitingFor {
     /// The verdict about its token.
-    ForVerdict(VerdictFuture),
+    Verdict(VerdictFuture),
     /// The check of its sender.
-    ForSender(SenderFuture),
+    Sender(SenderFuture),
 }
 
 impl<S, B, R> ResponseFuture<S, B, R>
@@ -71,7 +71,7 @@ where
     }
 
     pub(super) fn waiting(
-        waiting: Waiting,
+        waiting: WaitingFor,
         request: Request<B>,
         ready: S,
         state: LayerState<R>,
@@ -104,26 +104,26 @@ where
                 ProgressProjection::Waiting { held } => {
                     let (waiting, request) = &mut **held;
                     let (checked, mut ready) = match waiting {
-                        Waiting::ForVerdict(verifying) => {
+                        WaitingFor::Verdict(verifying) => {
                             let verdict = ready!(Pin::new(verifying).poll(cx));
                             let Some((request, ready)) = request.take() else { polled_again() };
                             (this.state.check_request(request, verdict, this.marks), ready)
                         }
-                        Waiting::ForSender(checking) => {
+                        WaitingFor::Sender(checking) => {
                             let sender = ready!(Pin::new(checking).poll(cx));
                             let Some((request, ready)) = request.take() else { polled_again() };
                             (this.state.accept_sender(request, sender, this.marks), ready)
                         }
                     };
                     match checked {
-                        Checked::Accepted(request, recorder) => {
+                        CheckedRequest::Accepted(request, recorder) => {
                             Progress::Serving { future: ready.call(request), recorder }
                         }
-                        Checked::Waiting(checking, request) => {
-                            let held = Box::new((Waiting::ForSender(checking), Some((request, ready))));
+                        CheckedRequest::Waiting(checking, request) => {
+                            let held = Box::new((WaitingFor::Sender(checking), Some((request, ready))));
                             Progress::Waiting { held }
                         }
-                        Checked::Refused(error) => Progress::Refused { error },
+                        CheckedRequest::Refused(error) => Progress::Refused { error },
                     }
                 }
                 ProgressProjection::Refused { error } => {

@@ -12,17 +12,18 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    future::{ResponseFuture, Waiting},
+    future::{ResponseFuture, WaitingFor},
     grpc,
     render::{EmptyBody, RenderBody},
     token_slot::TokenSlot,
 };
 use crate::{
-    credentials::{BearerMethod, Scheme},
+    credentials::BearerMethod,
     error::AuthError,
     layer::{form_body::FormBodyLayer, late_refusals::PendingRecorder},
     lifetime::TokenLifetime,
     log,
+    scheme::Scheme,
     server::{Anonymous, CheckedSender, ResourceServer, SenderFuture, SenderVerdict},
     token::Token,
     verify::{Verdict, Verify},
@@ -78,7 +79,7 @@ pub(super) struct ResponseMarks {
 }
 
 /// What follows the verdict about a token.
-pub(super) enum Checked<B> {
+pub(super) enum CheckedRequest<B> {
     /// The inner service is called.
     Accepted(Request<B>, Option<PendingRecorder>),
     /// The check of the sender waits.
@@ -241,19 +242,19 @@ where
         let request = Request::from_parts(parts, body);
         match verdict {
             Verdict::Now(verdict) => match self.state.check_request(request, verdict, &mut marks) {
-                Checked::Accepted(request, recorder) => {
+                CheckedRequest::Accepted(request, recorder) => {
                     ResponseFuture::serving(self.inner.call(request), recorder, self.state.clone(), marks)
                 }
-                Checked::Waiting(checking, request) => self.wait(Waiting::ForSender(checking), request, marks),
-                Checked::Refused(error) => ResponseFuture::refused(error, self.state.clone(), marks),
+                CheckedRequest::Waiting(checking, request) => self.wait(WaitingFor::Sender(checking), request, marks),
+                CheckedRequest::Refused(error) => ResponseFuture::refused(error, self.state.clone(), marks),
             },
-            Verdict::Later(verifying) => self.wait(Waiting::ForVerdict(verifying), request, marks),
+            Verdict::Later(verifying) => self.wait(WaitingFor::Verdict(verifying), request, marks),
         }
     }
 }
 
 impl<S: Clone, R: Clone> OAuth<S, R> {
-    fn wait<B>(&mut self, waiting: Waiting, request: Request<B>, marks: ResponseMarks) -> ResponseFuture<S, B, R>
+    fn wait<B>(&mut self, waiting: WaitingFor, request: Request<B>, marks: ResponseMarks) -> ResponseFuture<S, B, R>
     where
         S: Service<Request<B>>,
     {
@@ -272,7 +273,7 @@ impl<R> LayerState<R> {
         request: Request<B>,
         verdict: Result<Token, AuthError>,
         marks: &mut ResponseMarks,
-    ) -> Checked<B> {
+    ) -> CheckedRequest<B> {
         match verdict {
             Ok(token) if self.server.must_check_sender(&token, marks.scheme) => {
                 let (parts, body) = request.into_parts();
@@ -280,7 +281,7 @@ impl<R> LayerState<R> {
                 let request = Request::from_parts(parts, body);
                 match verdict {
                     SenderVerdict::Now(sender) => self.accept_sender(request, sender, marks),
-                    SenderVerdict::Later(checking) => Checked::Waiting(checking, request),
+                    SenderVerdict::Later(checking) => CheckedRequest::Waiting(checking, request),
                 }
             }
             verdict => self.accept_request(request, verdict),
@@ -293,7 +294,7 @@ impl<R> LayerState<R> {
         mut request: Request<B>,
         sender: Result<CheckedSender, AuthError>,
         marks: &mut ResponseMarks,
-    ) -> Checked<B> {
+    ) -> CheckedRequest<B> {
         let verdict = sender.map(|mut sender| {
             marks.old_nonce = sender.old_nonce;
             sender.mark(request.extensions_mut());
@@ -304,7 +305,7 @@ impl<R> LayerState<R> {
 
     /// Puts the token into the request, and where its handler can record a refusal. Refuses the request without a
     /// token.
-    fn accept_request<B>(&self, mut request: Request<B>, verdict: Result<Token, AuthError>) -> Checked<B> {
+    fn accept_request<B>(&self, mut request: Request<B>, verdict: Result<Token, AuthError>) -> CheckedRequest<B> {
         match self.server.accept(verdict) {
             Ok(token) => {
                 log::request_accepted();
@@ -323,10 +324,10 @@ impl<R> LayerState<R> {
                 request.extensions_mut().remove::<Token>();
                 request.extensions_mut().insert(Anonymous);
             }
-            Err(error) => return Checked::Refused(error),
+            Err(error) => return CheckedRequest::Refused(error),
         }
         let recorder = self.late_refusals.then(|| PendingRecorder::insert_into(request.extensions_mut()));
-        Checked::Accepted(request, recorder)
+        CheckedRequest::Accepted(request, recorder)
     }
 
     /// Puts the lifetime of the accepted token into the request.

@@ -25,6 +25,8 @@ use std::{
 
 #[cfg(feature = "tracing")]
 use self::refusal_counts::RefusalCounts;
+#[cfg(feature = "redis-replay")]
+pub(crate) use self::replay::replay_store_works_again;
 #[cfg(all(feature = "token-endpoint", feature = "http-client"))]
 pub(crate) use self::token_endpoint::client_document;
 #[cfg(feature = "token-endpoint")]

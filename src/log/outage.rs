@@ -54,6 +54,12 @@ impl Outage {
         Self { failing: AtomicBool::new(false), state: Mutex::default(), interval }
     }
 
+    /// True if the last result was a failure. Then a success must be recorded.
+    #[cfg(feature = "redis-replay")]
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
     /// Records a failure.
     pub(crate) fn failed(&self, now: &Moment) -> Option<OutageLine> {
         let mut state = lock(&self.state);

@@ -23,3 +23,11 @@ pub(crate) fn replay_store_failed(store: &'static str, error: &dyn Error, line: 
         tracing::error!(target: "tower_oauth", store, %error, cause, failures, "used DPoP proofs can't be recorded, so requests are refused with 503");
     }
 }
+
+/// A store records used proofs again.
+#[cfg(feature = "redis-replay")]
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "no feature uses them"))]
+pub(crate) fn replay_store_works_again(store: &'static str) {
+    #[cfg(feature = "tracing")]
+    tracing::info!(target: "tower_oauth", store, "used DPoP proofs can be recorded again");
+}

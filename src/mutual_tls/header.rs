@@ -140,3 +140,308 @@ const BYTE_SEQUENCE: GeneralPurpose = GeneralPurpose::new(
 
 /// Longest value of a header. A certificate has 1 to 2 KiB.
 const MAX_BYTES: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+    use http::HeaderValue;
+    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+    use crate::jws::sha256;
+
+    /// A SEQUENCE of 300 bytes. Its base64 has `+`, `/` and `=`.
+    fn der(first: u8) -> Vec<u8> {
+        let content = (0..300_u16).map(|index| (index * 37 % 256) as u8 ^ first);
+        [0x30, 0x82, 1, 44].into_iter().chain(content).collect()
+    }
+
+    fn base64_of(der: &[u8]) -> String {
+        let text = STANDARD.encode(der);
+        assert!(text.contains('+') && text.contains('/') && text.ends_with('='));
+        text
+    }
+
+    /// The PEM, with `line_break` between its lines of 64 digits and at its end.
+    fn pem(der: &[u8], line_break: &str) -> String {
+        let digits = base64_of(der);
+        let lines: Vec<_> = digits.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap()).collect();
+        let lines = lines.join(line_break);
+        format!("-----BEGIN CERTIFICATE-----{line_break}{lines}{line_break}-----END CERTIFICATE-----{line_break}")
+    }
+
+    /// As nginx writes it: everything but letters, digits and `-._~` is encoded.
+    fn nginx(pem: &str) -> String {
+        const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+        utf8_percent_encode(pem, ENCODED).to_string()
+    }
+
+    /// As AWS ALB writes it: `+`, `=` and `/` stay.
+    fn alb(pem: &str) -> String {
+        pem.replace('\n', "%0A").replace(' ', "%20")
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    }
+
+    fn read(header: &CertificateHeader, values: &[&[u8]]) -> Result<Option<Thumbprint>, BadCertificate> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header.name().unwrap(), HeaderValue::from_bytes(value).unwrap());
+        }
+        header.thumbprint(&headers)
+    }
+
+    fn check(header: &CertificateHeader, accepted: &[(&str, String)], refused: &[(&str, String)]) {
+        let expected = sha256([der(0).as_slice()]);
+        assert_eq!(read(header, &[]), Ok(None));
+        for (why, value) in accepted {
+            assert_eq!(read(header, &[value.as_bytes()]), Ok(Some(expected)), "{why}: {value}");
+            assert!(read(header, &[value.as_bytes(), value.as_bytes()]).is_err(), "{why}, twice");
+            assert!(read(header, &[value.as_bytes(), b""]).is_err(), "{why}, and an empty one");
+            assert!(
+                read(header, &[format!("{value}{}", " ".repeat(MAX_BYTES)).as_bytes()]).is_err(),
+                "{why}, too long"
+            );
+        }
+        for (why, value) in refused {
+            assert!(read(header, &[value.as_bytes()]).is_err(), "{why}: {value}");
+        }
+        for why in ["", " ", ",", ";", "=", "%", "(null)", "\u{e9}", ":", "::", "\"\""] {
+            assert!(read(header, &[why.as_bytes()]).is_err(), "{why:?}");
+        }
+        for bytes in [b"\xff\xfe".as_slice(), b"%FF%FE", b"%00"] {
+            assert!(read(header, &[bytes]).is_err(), "{bytes:?}");
+        }
+    }
+
+    /// Texts that are the base64 of no certificate.
+    fn no_certificates() -> Vec<(&'static str, String)> {
+        let good = der(0);
+        let changed = |change: fn(&mut Vec<u8>)| {
+            let mut der = good.clone();
+            change(&mut der);
+            STANDARD.encode(der)
+        };
+        vec![
+            ("a byte behind the SEQUENCE", changed(|der| der.push(0))),
+            ("a SEQUENCE that is cut off", changed(|der| der.truncate(200))),
+            ("a length in more bytes than needed", changed(|der| drop(der.splice(1..2, [0x83, 0])))),
+            ("a length of unknown size", changed(|der| drop(der.splice(1..4, [0x80])))),
+            ("a SET", changed(|der| der[0] = 0x31)),
+            ("an OCTET STRING", changed(|der| der[0] = 4)),
+            ("no DER", STANDARD.encode("a text")),
+            ("base64url", URL_SAFE.encode(&good)),
+            ("hexadecimal", hex(&good)),
+        ]
+    }
+
+    #[test]
+    fn reads_one_byte_sequence_of_rfc_9440() {
+        let good = base64_of(&der(0));
+        let accepted = [
+            ("as RFC 9440 writes it", format!(":{good}:")),
+            ("spaces around the item", format!("  :{good}: ")),
+            ("without padding", format!(":{}:", good.trim_end_matches('='))),
+        ];
+        let mut refused = vec![
+            ("PEM", nginx(&pem(&der(0), "\n"))),
+            ("base64 alone", good.clone()),
+            ("a list", format!(":{good}:, :{good}:")),
+            ("a list of one", format!(":{good}:,")),
+            ("parameters", format!(":{good}:;a=1")),
+            ("quotes", format!("\":{good}:\"")),
+            ("a string", format!("\"{good}\"")),
+            ("a space inside", format!(": {good}:")),
+            ("not closed", format!(":{good}")),
+            ("not opened", format!("{good}:")),
+            ("percent-encoded", format!(":{}:", nginx(&good))),
+            ("XFCC", format!("Hash={}", hex(&sha256([der(0).as_slice()])))),
+        ];
+        refused.extend(no_certificates().into_iter().map(|(why, text)| (why, format!(":{text}:"))));
+        check(&CertificateHeader::rfc9440(), &accepted, &refused);
+    }
+
+    #[test]
+    fn reads_pem_and_base64_as_proxies_write_them() {
+        let (leaf, other) = (der(0), der(7));
+        let both = format!("{}{}", pem(&leaf, "\n"), pem(&other, "\n"));
+        let accepted = [
+            ("nginx", nginx(&pem(&leaf, "\n"))),
+            ("AWS ALB", alb(&pem(&leaf, "\n"))),
+            ("AWS ALB, a chain", alb(&both)),
+            ("nginx, a chain", nginx(&both)),
+            ("Windows line breaks", nginx(&pem(&leaf, "\r\n"))),
+            ("line breaks as spaces", pem(&leaf, " ")),
+            ("line breaks as tabs", pem(&leaf, "\t")),
+            ("no line breaks", pem(&leaf, "")),
+            ("base64 alone", base64_of(&leaf)),
+            ("base64 alone, encoded", nginx(&base64_of(&leaf))),
+            ("Traefik, several", format!("{},{}", base64_of(&leaf), base64_of(&other))),
+            ("Traefik, encoded", nginx(&format!("{},{}", base64_of(&leaf), base64_of(&other)))),
+            ("a comma and a space", format!("{}, {}", base64_of(&leaf), base64_of(&other))),
+            ("PEM between commas", format!("{},{}", pem(&leaf, ""), pem(&other, ""))),
+        ];
+        let good = base64_of(&leaf);
+        let mut refused = vec![
+            ("RFC 9440", format!(":{good}:")),
+            ("XFCC", format!("Cert=\"{}\"", nginx(&pem(&leaf, "\n")))),
+            ("a plus as a space", alb(&pem(&leaf, "\n")).replace("%20", "+")),
+            ("a digit plus as a space", good.replace('+', " ")),
+            ("encoded twice", nginx(&nginx(&pem(&leaf, "\n")))),
+            ("quoted", format!("\"{good}\"")),
+            ("without padding", good.trim_end_matches('=').to_owned()),
+            ("an empty leaf", format!(",{good}")),
+            ("a comma at the end", format!("{good},")),
+            ("an empty one between", format!("{good},,{good}")),
+            ("a malformed one behind the leaf", format!("{good},MII")),
+            ("a comma behind PEM", format!("{},", pem(&leaf, ""))),
+            ("text before PEM", format!("a{}", pem(&leaf, ""))),
+            ("text behind PEM", format!("{}a", pem(&leaf, ""))),
+            ("PEM without an end", pem(&leaf, "").replace("-----END CERTIFICATE-----", "")),
+            ("another label", pem(&leaf, "").replace("CERTIFICATE", "PUBLIC KEY")),
+            ("an empty block", "-----BEGIN CERTIFICATE----------END CERTIFICATE-----".to_owned()),
+            ("a null byte", format!("{good}%00")),
+        ];
+        refused.extend(no_certificates());
+        check(&CertificateHeader::pem("X-SSL-Client-Cert"), &accepted, &refused);
+        let other_order = format!("{},{}", base64_of(&other), base64_of(&leaf));
+        let found = read(&CertificateHeader::pem("x-ssl-client-cert"), &[other_order.as_bytes()]);
+        assert_eq!(found, Ok(Some(sha256([other.as_slice()]))), "the first certificate is the leaf");
+    }
+
+    #[test]
+    fn reads_the_only_element_of_x_forwarded_client_cert() {
+        let (leaf, other) = (der(0), der(7));
+        let hash = hex(&sha256([leaf.as_slice()]));
+        let (cert, other_cert) = (nginx(&pem(&leaf, "\n")), nginx(&pem(&other, "\n")));
+        let subject = r#"Subject="CN=a;Hash=00,O=\"b\\\", Inc.\";Cert=\"\"""#;
+        let accepted = [
+            ("a hash", format!("Hash={hash}")),
+            ("a hash in capitals", format!("Hash={}", hash.to_uppercase())),
+            ("a hash in quotes", format!("Hash=\"{hash}\"")),
+            ("a certificate", format!("Cert=\"{cert}\"")),
+            ("a certificate without quotes", format!("Cert={cert}")),
+            ("both", format!("Hash={hash};Cert=\"{cert}\"")),
+            ("keys in another case", format!("cert=\"{cert}\";HASH={hash}")),
+            (
+                "unknown keys",
+                format!("By=spiffe://a;Hash={hash};New=1;URI=;DNS=a.test;DNS=b.test;Chain=\"{other_cert}\""),
+            ),
+            ("quotes with separators and escapes", format!("{subject};Hash={hash}")),
+            ("quotes with separators at the end", format!("Hash={hash};{subject}")),
+            ("text that is not ASCII", format!("Hash={hash};Subject=\"CN=\u{e9}\"")),
+            ("an equals sign in a value", format!("URI=https://a.test/?b=c;Hash={hash}")),
+        ];
+        let refused = [
+            ("Hash and Cert differ", format!("Hash={hash};Cert=\"{other_cert}\"")),
+            ("Cert is malformed", format!("Hash={hash};Cert=\"MII\"")),
+            ("Cert is empty", format!("Hash={hash};Cert=\"\"")),
+            ("two elements", format!("Hash={hash},Hash={hash}")),
+            ("two elements, the first without a hash", format!("By=a,Hash={hash}")),
+            ("an empty element", format!("Hash={hash},")),
+            ("an element behind quotes", format!("Subject=\"a\",Hash={hash}")),
+            ("two hashes", format!("Hash={hash};Hash={hash}")),
+            ("two hashes in other cases", format!("Hash={hash};hash={hash}")),
+            ("two certificates", format!("Cert=\"{cert}\";Cert=\"{cert}\"")),
+            ("a hash in an URI without quotes", format!("Hash={hash};URI=a;Hash={hash}")),
+            ("no hash and no certificate", "By=spiffe://a;URI=b".to_owned()),
+            ("only the chain", format!("Chain=\"{cert}\"")),
+            ("a hash of 31 bytes", format!("Hash={}", &hash[2..])),
+            ("a hash of 33 bytes", format!("Hash={hash}00")),
+            ("a hash of 63 digits", format!("Hash={}", &hash[1..])),
+            ("a hash with a sign", format!("Hash=+{}", &hash[1..])),
+            ("an empty hash", "Hash=".to_owned()),
+            ("a hash in base64url", format!("Hash={}", crate::confirmation::encoded(&sha256([leaf.as_slice()])))),
+            ("no equals sign", format!("Hash={hash};a")),
+            ("an empty pair", format!("Hash={hash};;By=a")),
+            ("a semicolon at the end", format!("Hash={hash};")),
+            ("quotes that are not closed", format!("Hash={hash};Subject=\"a")),
+            ("quotes that end in an escape", format!("Hash={hash};Subject=\"a\\\"")),
+            ("text behind quotes", format!("Subject=\"a\"b;Hash={hash}")),
+            ("quotes inside a value", format!("Subject=a\"b\";Hash={hash}")),
+            ("a quoted key", format!("\"Hash\"={hash}")),
+            ("RFC 9440", format!(":{}:", base64_of(&leaf))),
+            ("PEM", cert.clone()),
+            ("base64", base64_of(&leaf)),
+        ];
+        check(&CertificateHeader::xfcc(), &accepted, &refused);
+    }
+
+    #[test]
+    fn other_spellings_of_the_name_are_other_headers() {
+        let value = HeaderValue::from_str(&format!(":{}:", base64_of(&der(0)))).unwrap();
+        for name in ["client_cert", "client-cert-chain", "x-client-cert", "clientcert"] {
+            let headers = HeaderMap::from_iter([(HeaderName::from_static(name), value.clone())]);
+            assert_eq!(CertificateHeader::rfc9440().thumbprint(&headers), Ok(None), "{name}");
+        }
+        let headers = HeaderMap::from_iter([("Client-CERT".parse().unwrap(), value)]);
+        assert!(matches!(CertificateHeader::rfc9440().thumbprint(&headers), Ok(Some(_))));
+    }
+
+    #[test]
+    fn names_that_are_no_free_header_names_are_mistakes() {
+        for name in ["", "a b", "x:y", "a\r\nb", "\u{e9}", "Authorization", "COOKIE", "host", "DPoP"] {
+            let mistake = CertificateHeader::pem(name).name().unwrap_err();
+            assert_eq!(mistake.setting(), "mutual_tls", "{name}");
+            assert!(CertificateHeader::pem(name).thumbprint(&HeaderMap::new()).is_err(), "{name}");
+        }
+        assert_eq!(CertificateHeader::pem("X-ARR-ClientCert").name().unwrap(), "x-arr-clientcert");
+    }
+
+    fn headers_of_all_dialects() -> [CertificateHeader; 3] {
+        [CertificateHeader::rfc9440(), CertificateHeader::xfcc(), CertificateHeader::pem("a")]
+    }
+
+    /// Pieces of good values, in any order.
+    fn pieces() -> impl Strategy<Value = String> {
+        let good = der(0);
+        let pieces = vec![
+            ":".to_owned(),
+            ",".to_owned(),
+            ";".to_owned(),
+            "=".to_owned(),
+            "\"".to_owned(),
+            "\\".to_owned(),
+            "%".to_owned(),
+            "%2".to_owned(),
+            "+".to_owned(),
+            " ".to_owned(),
+            "Hash=".to_owned(),
+            "Cert=\"".to_owned(),
+            "-----BEGIN CERTIFICATE-----".to_owned(),
+            "-----END CERTIFICATE-----".to_owned(),
+            hex(&sha256([good.as_slice()])),
+            base64_of(&good),
+            nginx(&pem(&good, "\n")),
+            "\u{e9}".to_owned(),
+        ];
+        vec(prop::sample::select(pieces), 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_value_causes_a_panic(
+            values in vec(vec(prop_oneof![Just(b'\t'), 32..=126_u8, 128..=255_u8], 0..200), 0..3),
+        ) {
+            let values: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
+            for header in headers_of_all_dialects() {
+                let found = read(&header, &values);
+                prop_assert!(!matches!(found, Ok(Some(_))), "{found:?}");
+            }
+        }
+
+        #[test]
+        fn no_order_of_the_pieces_names_another_certificate(value in pieces()) {
+            for header in headers_of_all_dialects() {
+                if let Ok(Some(found)) = read(&header, &[value.as_bytes()]) {
+                    prop_assert_eq!(found, sha256([der(0).as_slice()]), "{}", value);
+                }
+            }
+        }
+    }
+}

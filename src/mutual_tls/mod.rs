@@ -154,3 +154,43 @@ fn thumbprint_of_der(der: &[u8]) -> Result<Thumbprint, BadCertificate> {
         _ => Err(BadCertificate("the certificate is not one value in DER")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn mistakes_of(source: &MutualTls) -> bool {
+        let mut mistakes = MistakeCollector::new();
+        source.mistakes(&mut mistakes);
+        mistakes.finish().is_err()
+    }
+
+    #[test]
+    fn each_source_is_the_only_one_that_is_read() {
+        let [by_acceptor, by_own_type, by_proxy] = [b"0\x011", b"0\x012", b"0\x013"];
+        let mut extensions = Extensions::new();
+        extensions.insert(ClientCertificate::verified(by_acceptor));
+        extensions.insert(by_own_type);
+        let headers =
+            HeaderMap::from_iter([(HeaderName::from_static("client-cert"), HeaderValue::from_static(":MAEz:"))]);
+        let own_type = MutualTls::from_extensions(|extensions| {
+            extensions.get::<&'static [u8; 3]>().map(ClientCertificate::unverified)
+        });
+        let proxy = MutualTls::behind_proxy(CertificateHeader::rfc9440());
+        assert_eq!(proxy.header().unwrap(), "client-cert");
+        assert_eq!(format!("{proxy:?}"), "MutualTls::behind_proxy");
+        for (source, certificate) in
+            [(MutualTls::on_the_connection(), by_acceptor), (own_type, by_own_type), (proxy, by_proxy)]
+        {
+            let expected = sha256([certificate.as_slice()]);
+            assert_eq!(source.thumbprint(&headers, &extensions), Ok(Some(expected)), "{source:?}");
+            assert_eq!(source.thumbprint(&HeaderMap::new(), &Extensions::new()), Ok(None), "{source:?}");
+            assert!(!mistakes_of(&source));
+        }
+        assert!(MutualTls::on_the_connection().header().is_none());
+        let wrong = MutualTls::behind_proxy(CertificateHeader::pem("a b"));
+        assert!(mistakes_of(&wrong) && wrong.header().is_none());
+    }
+}

@@ -14,7 +14,7 @@ pub(super) fn thumbprint(value: &[u8]) -> Result<Thumbprint, BadCertificate> {
     let (mut hash, mut certificate) = (None, None);
     let mut rest = Some(value.trim_ascii());
     while let Some(text) = rest {
-        let (key, value, next) = pair(text)?;
+        let XfccPair { key, value, next } = pair(text)?;
         rest = next;
         let (known, read): (&mut Option<_>, fn(&[u8]) -> _) = if key.eq_ignore_ascii_case(b"hash") {
             (&mut hash, from_hex)
@@ -34,35 +34,41 @@ pub(super) fn thumbprint(value: &[u8]) -> Result<Thumbprint, BadCertificate> {
     }
 }
 
-/// Returns the first pair, and the text behind its semicolon. The value is without its quotes, with the escapes in it.
-fn pair(text: &[u8]) -> Result<(&[u8], &[u8], Option<&[u8]>), BadCertificate> {
+struct XfccPair<'v> {
+    key: &'v [u8],
+    /// Without its quotes, with the escapes in it.
+    value: &'v [u8],
+    /// The text behind the semicolon.
+    next: Option<&'v [u8]>,
+}
+
+/// Returns the first pair.
+fn pair(text: &[u8]) -> Result<XfccPair<'_>, BadCertificate> {
     let end = text.iter().position(|byte| b"=;,\"".contains(byte)).ok_or(MALFORMED)?;
     let (key, rest) = text.split_at_checked(end).ok_or(MALFORMED)?;
     let rest = rest.strip_prefix(b"=").ok_or(MALFORMED)?;
-    let (value, rest) = match rest.strip_prefix(b"\"") {
-        Some(quoted) => quoted_value(quoted)?,
-        None => {
-            let end = rest.iter().position(|byte| b";,\"".contains(byte)).unwrap_or(rest.len());
-            rest.split_at_checked(end).ok_or(MALFORMED)?
-        }
+    let (value, rest) = if let Some(quoted) = rest.strip_prefix(b"\"") {
+        quoted_value(quoted)?
+    } else {
+        let end = rest.iter().position(|byte| b";,\"".contains(byte)).unwrap_or(rest.len());
+        rest.split_at_checked(end).ok_or(MALFORMED)?
     };
-    match rest.split_first() {
-        None => Ok((key.trim_ascii(), value, None)),
-        Some((b';', rest)) => Ok((key.trim_ascii(), value, Some(rest))),
-        Some((b',', _)) => Err(BadCertificate("the header has several elements")),
-        Some(_) => Err(MALFORMED),
-    }
+    let next = match rest.split_first() {
+        None => None,
+        Some((b';', rest)) => Some(rest),
+        Some((b',', _)) => return Err(BadCertificate("the header has several elements")),
+        Some(_) => return Err(MALFORMED),
+    };
+    Ok(XfccPair { key: key.trim_ascii(), value, next })
 }
 
 /// Returns the text up to the closing quote, and that behind it.
 fn quoted_value(text: &[u8]) -> Result<(&[u8], &[u8]), BadCertificate> {
     let mut escaped = false;
-    let end = text.iter().position(|byte| match (escaped, byte) {
-        (false, b'"') => true,
-        _ => {
-            escaped = !escaped && *byte == b'\\';
-            false
-        }
+    let end = text.iter().position(|byte| {
+        let closes = !escaped && *byte == b'"';
+        escaped = !escaped && *byte == b'\\';
+        closes
     });
     let (value, rest) = text.split_at_checked(end.ok_or(MALFORMED)?).ok_or(MALFORMED)?;
     Ok((value, rest.strip_prefix(b"\"").ok_or(MALFORMED)?))

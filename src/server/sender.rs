@@ -17,10 +17,10 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, request::Parts};
 use super::ResourceServer;
 use crate::{
     confirmation::{Binding, Confirmation, Thumbprint},
-    credentials::{Scheme, authorization_token},
     dpop::{CheckedProof, DPOP, Insertion, ProofChecker, ProofDefect, ReplayError, ReplayKey, Sighting},
     error::{AuthError, Reason},
     mutual_tls::{BadCertificate, MutualTls},
+    scheme::{Scheme, authorization_token},
     token::Token,
 };
 

@@ -19,6 +19,10 @@ pub(super) fn unb64(text: &str) -> Vec<u8> {
     URL_SAFE_NO_PAD.decode(text).unwrap_or_default()
 }
 
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+}
+
 /// Returns `SubjectPublicKeyInfo` in DER and in PEM; empty for a secret.
 pub(super) fn spki(key: &KeyMaterial) -> (Vec<u8>, String) {
     encode_spki(key).expect("a generated key can be encoded")

@@ -169,7 +169,7 @@ impl std::fmt::Debug for MockIssuer {
 }
 
 /// Returns the process's key for this identifier and algorithm. The first call generates it.
-fn shared_key(identifier: &str, algorithm: Algorithm) -> Arc<SigningKey> {
+pub(super) fn shared_key(identifier: &str, algorithm: Algorithm) -> Arc<SigningKey> {
     type Keys = Mutex<HashMap<(String, Algorithm), Arc<SigningKey>>>;
     static KEYS: OnceLock<Keys> = OnceLock::new();
     let mut keys = lock(KEYS.get_or_init(Keys::default));

@@ -9,8 +9,10 @@ use serde_json::{Map, Value};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::{ProofKey, encode::b64, proof_key::with_confirmation};
 use crate::{
     claims::{ClaimNames, TokenOrigin},
+    jws::sha256,
     scope::ScopeHierarchy,
     token::Token,
 };
@@ -35,22 +37,47 @@ use crate::{
 pub struct TestToken {
     claims: Map<String, Value>,
     hierarchy: Option<ScopeHierarchy>,
+    /// True if the sender of the request counts as the one that the token is bound to.
+    proven: bool,
 }
 
 impl TestToken {
     /// Returns a token that acts for a user, issued to the client `test-client`.
     pub fn user(subject: &str) -> Self {
-        Self { claims: Map::new(), hierarchy: None }.claim("sub", subject).claim("client_id", "test-client")
+        Self::new(subject, "test-client")
     }
 
     /// Returns a token that a client obtained for itself.
     pub fn client(client: &str) -> Self {
-        Self { claims: Map::new(), hierarchy: None }.claim("sub", client).claim("client_id", client)
+        Self::new(client, client)
+    }
+
+    fn new(subject: &str, client: &str) -> Self {
+        Self { claims: Map::new(), hierarchy: None, proven: false }.claim("sub", subject).claim("client_id", client)
     }
 
     /// Sets `scope`: names separated by spaces.
     pub fn scope(self, scopes: &str) -> Self {
         self.claim("scope", scopes)
+    }
+
+    /// Binds the token to the key of a client, as if the request had a good proof of the key:
+    /// [`Token::confirmation`](crate::Token::confirmation) returns it. So handlers that require
+    #[cfg_attr(feature = "axum", doc = " [`SenderConstrained`](crate::extract::SenderConstrained)")]
+    #[cfg_attr(not(feature = "axum"), doc = " `SenderConstrained`")]
+    /// accept it. With [`claim`](Self::claim)`("cnf", …)` the token is bound, but nothing is proven.
+    pub fn bound_to(self, key: &ProofKey) -> Self {
+        self.confirmed("jkt", key.thumbprint())
+    }
+
+    /// Binds the token to a client's certificate in DER, as if the request came with this certificate.
+    pub fn bound_to_certificate(self, der: &[u8]) -> Self {
+        self.confirmed("x5t#S256", b64(sha256([der])))
+    }
+
+    fn confirmed(self, member: &str, thumbprint: String) -> Self {
+        let cnf = with_confirmation(&self.claims, member, thumbprint);
+        Self { proven: true, ..self.claim("cnf", cnf) }
     }
 
     /// Sets a claim.
@@ -72,9 +99,10 @@ impl TestToken {
     pub fn build(self) -> Token {
         let token =
             Token::from_claims(TokenOrigin::default(), Value::Object(self.claims).to_string(), &ClaimNames::default());
-        token
+        let token = token
             .expect("the claims have the types of the standard")
-            .with_hierarchy(self.hierarchy.map(Into::into).as_ref())
+            .with_hierarchy(self.hierarchy.map(Into::into).as_ref());
+        if self.proven { token.with_proof_of_sender() } else { token }
     }
 
     /// Puts the token into the request's extensions, where the extractors read it.

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
 
-use super::{Forgery, MockIssuer, encode::b64, forgeries};
+use super::{Forgery, MockIssuer, ProofKey, encode::b64, forgeries, proof_key::with_confirmation};
 use crate::{
     claims::NumericDate,
     jws::{self, Algorithm, HmacAlgorithm, SigningKey},
@@ -61,6 +61,22 @@ impl TokenBuilder {
     pub fn expires_in(self, lifetime: Duration) -> Self {
         let expires = seconds(self.now + lifetime);
         self.claim("exp", expires)
+    }
+
+    /// Binds the token to the key of a client: sets `cnf.jkt` (RFC 9449 §6.1). Such a token needs a proof in each request.
+    pub fn bound_to(self, key: &ProofKey) -> Self {
+        self.confirmation("jkt", key.thumbprint())
+    }
+
+    /// Binds the token to a client's certificate in DER: sets `cnf["x5t#S256"]` (RFC 8705 §3.1). A token can be bound to a key as
+    /// well; then the sender must have both.
+    pub fn bound_to_certificate(self, der: &[u8]) -> Self {
+        self.confirmation("x5t#S256", b64(jws::sha256([der])))
+    }
+
+    fn confirmation(self, member: &str, thumbprint: String) -> Self {
+        let cnf = with_confirmation(&self.claims, member, thumbprint);
+        self.claim("cnf", cnf)
     }
 
     /// Sets a claim, of any type.

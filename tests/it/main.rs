@@ -21,6 +21,7 @@ mod extension_points;
 mod extractors;
 mod fake_issuer;
 mod floors;
+mod forged_proofs;
 mod forged_tokens;
 mod grpc;
 mod http_client;
@@ -47,6 +48,7 @@ mod mcp_server;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod mixed;
+mod mutual_tls;
 mod names;
 mod oidc_provider;
 mod openapi;
@@ -54,6 +56,7 @@ mod outage_log;
 mod presets;
 mod presets_more;
 mod private_keys;
+mod proof_keys;
 mod properties;
 mod protected_api;
 mod protected_resource;
@@ -67,12 +70,14 @@ mod remote_keys;
 mod remote_keys_clocks;
 mod remote_keys_rotation;
 mod remote_keys_times;
+mod replay_stores;
 mod reports;
 mod requests;
 mod roles;
 mod root;
 mod scopes;
 mod secrets;
+mod sender_constrained;
 // The programs are built with all features, so the other backend would do the same again.
 #[cfg(all(feature = "aws-lc-rs", feature = "token-endpoint"))]
 mod sender_constrained_clients;

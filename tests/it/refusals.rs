@@ -238,6 +238,8 @@ fn the_guide_names_every_reason_whose_first_refusal_is_a_warning() {
         "missing_claim",
         "unsupported_scheme",
         "unsupported_token_type",
+        "proof_target",
+        "bad_certificate",
     ] {
         assert!(warned.contains(&format!("`{reason}`")), "{reason}: {warned}");
     }

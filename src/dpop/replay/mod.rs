@@ -3,6 +3,8 @@
 //! *In*: the key of a proof that passed all other checks. *Out*: whether this is its first use.
 
 mod memory;
+#[cfg(feature = "redis-replay")]
+mod redis;
 
 use std::{
     error::Error,
@@ -13,6 +15,8 @@ use std::{
 };
 
 pub use self::memory::MemoryReplayStore;
+#[cfg(feature = "redis-replay")]
+pub use self::redis::{RedisReplayStore, RedisReplayStoreBuilder};
 
 /// Stores which DPoP proofs were used, so that each one is accepted once (RFC 9449 §11.1).
 ///
@@ -50,8 +54,8 @@ pub trait ReplayStore: Send + Sync + 'static {
     /// [`Sighting::First`], also if they run at the same time or on several instances.
     ///
     /// `expires_at` and `now` are in seconds since 1970-01-01 (UTC). The proof is not accepted from `expires_at` on, so the
-    /// entry may be deleted then; a few minutes more or less precise are no problem if they are more. `now` is the time of the
-    /// caller's clock, which can be set back.
+    /// entry may be deleted then, or some minutes later. `now` is the time of the caller's clock. It can be set back, and the clocks
+    /// of several instances differ a little.
     ///
     /// An error means that it is not known whether the proof was used: the store is full, or its server did not respond. The
     /// request is refused with 503. A store must never return `First` in such a case, and must never delete an entry early

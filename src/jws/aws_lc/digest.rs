@@ -5,7 +5,7 @@
 use aws_lc_rs::{
     aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
     digest::{Context, SHA256, digest},
-    rand,
+    hmac, rand,
 };
 
 use crate::jws::NoRandomness;
@@ -31,6 +31,15 @@ pub(crate) fn sha256<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> [u8; 32] 
     };
     let mut bytes = [0; 32];
     bytes.copy_from_slice(finished.as_ref());
+    bytes
+}
+
+/// Returns the HMAC with SHA-256 (RFC 2104) of the concatenated parts.
+pub(crate) fn hmac_sha256<'p>(key: &[u8; 32], parts: impl IntoIterator<Item = &'p [u8]>) -> [u8; 32] {
+    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
+    parts.into_iter().for_each(|part| context.update(part));
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(context.sign().as_ref());
     bytes
 }
 

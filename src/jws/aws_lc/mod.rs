@@ -16,7 +16,7 @@ use aws_lc_rs::{
 #[cfg(feature = "test-util")]
 pub(crate) use self::secret::sign_hmac;
 pub(crate) use self::{
-    digest::{TokenMac, random, sha256},
+    digest::{TokenMac, hmac_sha256, random, sha256},
     sign::SigningKey,
 };
 use super::{Algorithm, HmacAlgorithm, KeyMaterial, SignatureAlgorithm};

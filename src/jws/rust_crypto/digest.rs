@@ -23,6 +23,18 @@ pub(crate) fn sha256<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> [u8; 32] 
     hash.finalize().into()
 }
 
+/// Returns the HMAC with SHA-256 (RFC 2104) of the concatenated parts.
+pub(crate) fn hmac_sha256<'p>(key: &[u8; 32], parts: impl IntoIterator<Item = &'p [u8]>) -> [u8; 32] {
+    let padded = |pad: u8| {
+        let mut block = [pad; 64];
+        block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
+        block
+    };
+    let mut inner = Sha256::new_with_prefix(padded(0x36));
+    parts.into_iter().for_each(|part| inner.update(part));
+    sha256([padded(0x5c).as_slice(), &inner.finalize()])
+}
+
 /// A hash with a random key. Two messages have the same hash only with the probability of guessing it.
 ///
 /// It is SHA-256 of the key and the message. As a message authentication code, that would be open to length extension by an

@@ -16,7 +16,7 @@ use jsonwebtoken::{Algorithm as Jwa, DecodingKey, crypto::rust_crypto::DEFAULT_P
 #[cfg(feature = "test-util")]
 pub(crate) use self::secret::sign_hmac;
 pub(crate) use self::{
-    digest::{TokenMac, random, sha256},
+    digest::{TokenMac, hmac_sha256, random, sha256},
     sign::SigningKey,
 };
 use super::{Algorithm, HmacAlgorithm, KeyMaterial, SignatureAlgorithm};

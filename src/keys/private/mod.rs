@@ -15,7 +15,11 @@ use pkcs8::{PrivateKeyInfo, SecretDocument};
 use serde::Serialize;
 use spki::der::pem::LineEnding;
 
+#[cfg(feature = "token-endpoint")]
+use super::thumbprint;
 use super::{der, public_members};
+#[cfg(feature = "token-endpoint")]
+use crate::confirmation::Thumbprint;
 use crate::{
     config_error::{ConfigError, ConfigMistake},
     jws::{Algorithm, CannotSign, Curve, KeyMaterial, SignatureAlgorithm, SigningKey, VerifyingKey},
@@ -135,6 +139,12 @@ impl PrivateKey {
             members.extend(self.id.clone().map(|id| ("kid".to_owned(), id.into())));
         }
         jwk.to_string()
+    }
+
+    /// Returns the thumbprint of the public key (RFC 7638).
+    #[cfg(feature = "token-endpoint")]
+    pub(crate) fn thumbprint(&self) -> Thumbprint {
+        thumbprint(&self.key.public())
     }
 
     /// Returns the private key, unencrypted, in PEM (`PRIVATE KEY`), to store a generated key. The text has no `kid`.

@@ -2,6 +2,8 @@
 //!
 //! *In*: a valid token of a [`MockIssuer`]. *Out*: tokens with one defect each, which every verifier must refuse.
 
+pub(super) mod compact;
+pub(super) mod json;
 mod payload;
 
 use std::fmt;
@@ -9,8 +11,9 @@ use std::fmt;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
+use self::compact::cut;
 use super::{MockIssuer, TokenBuilder, encode::b64};
-use crate::jws::{self, Algorithm, HmacAlgorithm};
+use crate::jws::{Algorithm, HmacAlgorithm};
 
 /// A token with one defect.
 #[derive(Debug, Clone)]
@@ -49,18 +52,11 @@ pub(super) fn all(valid: &TokenBuilder) -> Vec<Forgery> {
     public_key_as_secret(valid, &mut forgeries);
     keys(valid, &mut forgeries);
     headers(valid, &mut forgeries);
-    serialisations(valid, &mut forgeries);
-    signatures(valid, &mut forgeries);
-    encodings(valid, &mut forgeries);
+    compact_forms(valid, &mut forgeries);
     payload::json(valid, &mut forgeries);
     payload::claims(valid, &mut forgeries);
     payload::types(valid, &mut forgeries);
     forgeries
-}
-
-/// Splits `token` into header and payload, and signature.
-fn cut(token: &str) -> (&str, &str) {
-    token.rsplit_once('.').unwrap_or_default()
 }
 
 fn algorithms(valid: &TokenBuilder, into: &mut Vec<Forgery>) {
@@ -195,140 +191,20 @@ fn headers(valid: &TokenBuilder, into: &mut Vec<Forgery>) {
     into.push(Forgery::new("b64 false, with crit", unencoded.sign()));
     into.push(Forgery::new("zip", valid.clone().header("zip", "DEF").sign()));
     let (header, claims) = (valid.header_json(), valid.claims_json());
-    let member = |name: &str| member_of(&header, name);
-    for name in ["alg", "kid", "typ"] {
-        let twice = header.replacen('{', &format!("{{\"{name}\":{},", member(name)), 1);
-        into.push(Forgery::new(format!("header with {name} twice"), valid.sign_raw(twice, &claims)));
-    }
-    let escaped = header.replacen('{', &format!("{{\"\\u0061lg\":{},", member("alg")), 1);
-    into.push(Forgery::new("header with alg twice, once escaped", valid.sign_raw(escaped, &claims)));
-    let unknown = header.replacen('{', "{\"z\":1,\"z\":2,", 1);
-    into.push(Forgery::new("header with an unknown member twice", valid.sign_raw(unknown, &claims)));
-    let nested = header.replacen('{', &format!("{{\"z\":{}{},", "[".repeat(2_000), "]".repeat(2_000)), 1);
-    into.push(Forgery::new("header nested 2000 deep", valid.sign_raw(nested, &claims)));
-    for header in ["[]", "null", "\"x\"", "{}", "", "{", "\u{feff}{}"] {
-        into.push(Forgery::new(format!("header {header:?}"), valid.sign_raw(header, &claims)));
-    }
-    into.push(Forgery::new("header with trailing bytes", valid.sign_raw(format!("{header}{{}}"), &claims)));
-    let mut latin1 = header.replacen('{', "{\"z\":\"?\",", 1).into_bytes();
-    if let Some(byte) = latin1.iter_mut().find(|byte| **byte == b'?') {
-        *byte = 0xe4;
-    }
-    into.push(Forgery::new("header that is not UTF-8", valid.sign_raw(latin1, &claims)));
+    let malformed = json::headers(&header, &["alg", "kid", "typ"]);
+    into.extend(malformed.map(|(name, header)| Forgery::new(name, valid.sign_raw(header, &claims))));
 }
 
-fn member_of(json: &str, name: &str) -> Value {
-    serde_json::from_str::<Value>(json).map(|object| object[name].clone()).unwrap_or_default()
-}
-
-fn serialisations(valid: &TokenBuilder, into: &mut Vec<Forgery>) {
+fn compact_forms(valid: &TokenBuilder, into: &mut Vec<Forgery>) {
     let token = valid.sign();
+    let forms = compact::serialisations(&token).chain(compact::signatures(&token)).chain(compact::encodings(&token));
+    into.extend(forms.map(|(name, token)| Forgery::new(name, token)));
+    let nested = valid.clone().header("cty", "JWT").sign_raw(valid.header_json(), &token);
+    into.push(Forgery::new("JWS nested in a JWS", nested));
     let (signed, signature) = cut(&token);
-    let (header, payload) = signed.split_once('.').unwrap_or_default();
-    let shapes = [
-        ("detached payload", format!("{header}..{signature}")),
-        ("empty header", format!(".{payload}.{signature}")),
-        ("empty signature", format!("{signed}.")),
-        ("two segments", signed.to_owned()),
-        ("four segments", format!("{token}.{signature}")),
-        ("five segments, like a JWE", format!("{header}.{payload}.{signature}.{payload}.{signature}")),
-        ("leading dot", format!(".{token}")),
-        ("trailing dot", format!("{token}.")),
-        ("only one dot", ".".to_owned()),
-        ("only two dots", "..".to_owned()),
-        ("only 10 000 dots", ".".repeat(10_000)),
-        ("null", "null".to_owned()),
-        ("SD-JWT suffix", format!("{token}~WyJzYWx0Il0~")),
-        ("JSON serialisation", json!({"payload": payload, "protected": header, "signature": signature}).to_string()),
-        ("longer than any limit", format!("{signed}.{}", "A".repeat(20_000))),
-    ];
-    into.extend(shapes.map(|(name, token)| Forgery::new(name, token)));
-    let jwe = json!({"alg": "PBES2-HS256+A128KW", "enc": "A128GCM", "p2c": 2_147_483_647_u32, "p2s": "c2FsdA"});
-    into.push(Forgery::new("JWE with an expensive p2c", format!("{}.AA.AA.AA.AA", b64(jwe.to_string()))));
-    into.push(Forgery::new(
-        "JWS nested in a JWS",
-        valid.clone().header("cty", "JWT").sign_raw(valid.header_json(), &token),
-    ));
-}
-
-fn signatures(valid: &TokenBuilder, into: &mut Vec<Forgery>) {
-    let token = valid.sign();
-    let (signed, signature) = cut(&token);
-    let bytes = super::encode::unb64(signature);
-    let with = |signature: Vec<u8>| format!("{signed}.{}", b64(signature));
-    let flipped = |position: usize| {
-        let mut bytes = bytes.clone();
-        if let Some(byte) = bytes.get_mut(position) {
-            *byte ^= 1;
-        }
-        bytes
-    };
-    let (r, s) = bytes.split_at(bytes.len() / 2);
-    let variants = [
-        ("all zero (CVE-2022-21449)", vec![0; bytes.len()]),
-        ("all 0xff", vec![0xff; bytes.len()]),
-        ("with the first byte changed", flipped(0)),
-        ("with the last byte changed", flipped(bytes.len() - 1)),
-        ("without its first byte", bytes.iter().skip(1).copied().collect()),
-        ("without its last byte", bytes.iter().take(bytes.len() - 1).copied().collect()),
-        ("with a leading zero", [&[0], &*bytes].concat()),
-        ("with a trailing zero", [&*bytes, &[0]].concat()),
-        ("twice", [&*bytes, &*bytes].concat()),
-        ("with its halves swapped", [s, r].concat()),
-        ("of one byte", vec![0]),
-        ("in DER, with two zeros", vec![0x30, 6, 2, 1, 0, 2, 1, 0]),
-        ("of 2000 bytes", vec![7; 2000]),
-        ("with r = s = 1", [vec![0; r.len() - 1], vec![1], vec![0; s.len() - 1], vec![1]].concat()),
-    ];
-    into.extend(variants.map(|(name, signature)| Forgery::new(format!("signature {name}"), with(signature))));
     let (header, _) = signed.split_once('.').unwrap_or_default();
     let admin = b64(valid.clone().claim("scope", "admin").claims_json());
     into.push(Forgery::new("payload changed", format!("{header}.{admin}.{signature}")));
     let other = valid.clone().claim("jti", "another").sign();
     into.push(Forgery::new("signature of another token", format!("{signed}.{}", cut(&other).1)));
-    let hmac = jws::sign_hmac(HmacAlgorithm::HS256, &bytes, signed.as_bytes());
-    into.push(Forgery::new("HMAC in place of the signature", with(hmac)));
-}
-
-fn encodings(valid: &TokenBuilder, into: &mut Vec<Forgery>) {
-    let token = valid.sign();
-    let segments: Vec<&str> = token.split('.').collect();
-    for position in 0..segments.len() {
-        let change = |edit: &dyn Fn(&str) -> String| {
-            let changed: Vec<String> = segments
-                .iter()
-                .enumerate()
-                .map(|(index, segment)| if index == position { edit(segment) } else { (*segment).to_owned() })
-                .collect();
-            changed.join(".")
-        };
-        for extra in ["=", "==", " ", "\t", "!", "%3D", "+", "/", "~", "\u{ff21}"] {
-            into.push(Forgery::new(
-                format!("{extra:?} at the end of segment {position}"),
-                change(&|segment| format!("{segment}{extra}")),
-            ));
-            let middle = change(&|segment| {
-                let (start, end) = segment.split_at(segment.len() / 2);
-                format!("{start}{extra}{end}")
-            });
-            into.push(Forgery::new(format!("{extra:?} within segment {position}"), middle));
-        }
-        if let Some(token) = other_encoding(segments.get(position).copied().unwrap_or_default()) {
-            into.push(Forgery::new(
-                format!("segment {position} in another encoding of the same bytes"),
-                change(&|_| token.clone()),
-            ));
-        }
-    }
-}
-
-/// Returns another base64url text that decodes to the same bytes, if the length leaves unused trailing bits.
-fn other_encoding(segment: &str) -> Option<String> {
-    const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    if segment.len().is_multiple_of(4) {
-        return None;
-    }
-    let last = segment.chars().last()?;
-    let next = ALPHABET.chars().nth(ALPHABET.find(last)? + 1)?;
-    Some(format!("{}{next}", segment.get(..segment.len() - 1)?))
 }

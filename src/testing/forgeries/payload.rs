@@ -4,42 +4,18 @@
 
 use serde_json::{Value, json};
 
-use super::{Forgery, member_of};
+use super::{
+    Forgery,
+    json::{self, member_of},
+};
 use crate::testing::{MockIssuer, TokenBuilder};
 
 pub(super) fn json(valid: &TokenBuilder, into: &mut Vec<Forgery>) {
     let (header, claims) = (valid.header_json(), valid.claims_json());
-    let mut push = |name: String, payload: Vec<u8>| into.push(Forgery::new(name, valid.sign_raw(&header, payload)));
-    for payload in ["[]", "\"x\"", "1", "null", "", "{", "{}", "NaN", "Infinity"] {
-        push(format!("payload {payload:?}"), payload.into());
-    }
-    push("payload with a byte order mark".to_owned(), format!("\u{feff}{claims}").into());
-    push("payload in UTF-16".to_owned(), claims.encode_utf16().flat_map(u16::to_le_bytes).collect());
-    push("payload with trailing bytes".to_owned(), format!("{claims} x").into());
-    push("two payloads".to_owned(), format!("{claims}{claims}").into());
-    push("payload with a comment".to_owned(), claims.replacen('{', "{/* */", 1).into());
-    push("payload with a trailing comma".to_owned(), claims.replacen('}', ",}", 1).into());
-    push("payload with a raw newline in a string".to_owned(), claims.replacen('{', "{\"z\":\"\n\",", 1).into());
-    push("payload with 1e400".to_owned(), claims.replacen('{', "{\"z\":1e400,", 1).into());
-    for bytes in [&b"\xe4"[..], b"\xc0\xae", b"\xed\xa0\x80", b"\xff"] {
-        let (start, end) = claims.split_at(1);
-        let payload = [start.as_bytes(), b"\"z\":\"", bytes, b"\",", end.as_bytes()].concat();
-        push(format!("payload that is not UTF-8: {bytes:x?}"), payload);
-    }
-    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
-        let nested = format!("{{\"z\":{}1{},", open.repeat(500), close.repeat(500));
-        push(format!("payload nested 500 deep in {open}"), claims.replacen('{', &nested, 1).into());
-    }
-    for name in ["iss", "sub", "aud", "exp", "iat", "jti", "client_id"] {
-        let value = member_of(&claims, name);
-        push(format!("{name} twice"), claims.replacen('{', &format!("{{\"{name}\":{value},"), 1).into());
-        let escaped = format!("\\u{:04x}{}", u32::from(name.as_bytes()[0]), &name[1..]);
-        push(
-            format!("{name} twice, once escaped"),
-            claims.replacen('{', &format!("{{\"{escaped}\":{value},"), 1).into(),
-        );
-    }
-    push("an unknown claim twice".to_owned(), claims.replacen('{', "{\"z\":1,\"z\":1,", 1).into());
+    let malformed = json::payloads(&claims, &["iss", "sub", "aud", "exp", "iat", "jti", "client_id"]);
+    let too_large = ("payload with 1e400".to_owned(), json::with(&claims, "\"z\":1e400").into());
+    let malformed = malformed.chain([too_large]);
+    into.extend(malformed.map(|(name, payload)| Forgery::new(name, valid.sign_raw(&header, payload))));
 }
 
 pub(super) fn claims(valid: &TokenBuilder, into: &mut Vec<Forgery>) {

@@ -8,10 +8,9 @@ use std::{
     time::SystemTime,
 };
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 
-use crate::{config_error::ConfigMistake, jws::sha256, keys::PrivateKey};
+use crate::{config_error::ConfigMistake, confirmation::encoded, keys::PrivateKey};
 
 /// The keys of one instance, which sign one after the other.
 ///
@@ -116,7 +115,7 @@ impl fmt::Debug for SigningKeys {
 
 impl OwnKey {
     pub(super) fn new(key: PrivateKey, start: KeyStart) -> Arc<Self> {
-        let id = key.key_id().map_or_else(|| thumbprint(&key), str::to_owned);
+        let id = key.key_id().map_or_else(|| encoded(&key.thumbprint()), str::to_owned);
         let private = key.with_key_id(&id);
         let jwk = serde_json::from_str(&private.public_jwk()).unwrap_or_default();
         Arc::new(Self { private, id, jwk, start, is_used: AtomicBool::new(false) })
@@ -131,13 +130,4 @@ impl KeyStart {
             Self::At(from) => from,
         }
     }
-}
-
-/// Returns the thumbprint (RFC 7638 §3.1): a hash of the required members in the order of their names.
-fn thumbprint(key: &PrivateKey) -> String {
-    let jwk: Value = serde_json::from_str(&key.public_jwk()).unwrap_or_default();
-    let members = ["crv", "e", "kty", "n", "x", "y"].iter();
-    let members = members.filter_map(|name| jwk.get(name).map(|value| format!("\"{name}\":{value}")));
-    let json = format!("{{{}}}", members.collect::<Vec<_>>().join(","));
-    URL_SAFE_NO_PAD.encode(sha256([json.as_bytes()]))
 }

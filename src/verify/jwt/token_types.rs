@@ -2,6 +2,8 @@
 //!
 //! *In*: `typ`. *Out*: whether it is accepted.
 
+use crate::jws::is_media_type;
+
 /// Which values of `typ` are accepted. Upper and lower case don't matter (RFC 2045 §5.1), and `application/` may be left out
 /// (RFC 7515 §4.1.9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,9 +22,9 @@ pub(crate) enum TokenTypes {
 impl TokenTypes {
     pub(crate) fn accept(self, typ: Option<&str>) -> bool {
         match self {
-            Self::AccessToken => typ.is_some_and(|typ| is(typ, "at+jwt")),
-            Self::AccessTokenOrPlain => typ.is_none_or(|typ| is(typ, "at+jwt") || is(typ, "jwt")),
-            Self::IntrospectionResponse => typ.is_some_and(|typ| is(typ, "token-introspection+jwt")),
+            Self::AccessToken => typ.is_some_and(|typ| is_media_type(typ, "at+jwt")),
+            Self::AccessTokenOrPlain => typ.is_none_or(|typ| is_media_type(typ, "at+jwt") || is_media_type(typ, "jwt")),
+            Self::IntrospectionResponse => typ.is_some_and(|typ| is_media_type(typ, "token-introspection+jwt")),
             #[cfg(feature = "test-util")]
             Self::Any => true,
         }
@@ -37,13 +39,5 @@ impl TokenTypes {
             #[cfg(feature = "test-util")]
             Self::Any => "any",
         }
-    }
-}
-
-fn is(typ: &str, name: &str) -> bool {
-    let prefix = "application/".len();
-    match typ.split_at_checked(prefix) {
-        Some((start, rest)) if start.eq_ignore_ascii_case("application/") => rest.eq_ignore_ascii_case(name),
-        _ => typ.eq_ignore_ascii_case(name),
     }
 }

@@ -6,6 +6,7 @@ mod settings;
 use std::{
     env,
     process::{Output, Stdio},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -25,6 +26,7 @@ use crate::support::not_run;
 pub(crate) struct Api {
     address: String,
     client: HttpClient,
+    log: Arc<Mutex<Vec<String>>>,
     _process: Child,
 }
 
@@ -33,19 +35,34 @@ impl Api {
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Option<Self> {
         let mut process = command(settings)?.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let mut log = Vec::new();
+        let log = Arc::new(Mutex::new(Vec::new()));
         let address = loop {
             let line =
                 timeout(Duration::from_secs(10), lines.next_line()).await.expect("it starts within 10 s").unwrap();
             let line = line.unwrap_or_else(|| panic!("with {settings:?} the program ended: {log:#?}"));
-            match line.split_once("listening address=") {
-                Some((_, rest)) => break rest.split(' ').next().unwrap().to_owned(),
-                None => log.push(line),
+            log.lock().unwrap().push(line.clone());
+            if let Some((_, rest)) = line.split_once("listening address=") {
+                break rest.split(' ').next().unwrap().to_owned();
             }
         };
         // Read on, so that the program never waits for a full pipe.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Some(Self { address, client: HttpClient::new().unwrap(), _process: process })
+        let lines_of_log = Arc::clone(&log);
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                lines_of_log.lock().unwrap().push(line);
+            }
+        });
+        Some(Self { address, client: HttpClient::new().unwrap(), log, _process: process })
+    }
+
+    /// Returns the address that the program listens on.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Returns what the program has logged.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
     }
 
     pub(crate) async fn get(&self, path: &str, header: (&str, &str)) -> Response<Bytes> {
@@ -76,7 +93,7 @@ impl Api {
 }
 
 /// Runs the program until it ends. Returns `None` and reports it if the program was not built.
-async fn run(settings: &[(&str, &str)], arguments: &[&str]) -> Option<Output> {
+pub(crate) async fn run(settings: &[(&str, &str)], arguments: &[&str]) -> Option<Output> {
     let mut command = command(settings)?;
     let output = command.args(arguments).output();
     Some(timeout(Duration::from_secs(10), output).await.expect("the program ends at once").unwrap())

@@ -9,6 +9,12 @@ use std::{
     thread,
 };
 
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+
 use super::not_run;
 
 /// A running server. When this value is dropped, the server stops and its directory is removed.
@@ -72,6 +78,29 @@ impl RedisServer {
     /// Starts the server again, on the same port and with its data.
     pub(crate) fn restart(&mut self) {
         self.process = spawn(&self.folder, self.port, &self.settings).unwrap().expect("another program uses its port");
+    }
+
+    /// Starts a proxy. Returns its URL, and a sender that silences the connections that it has: they stay open without any data, as
+    /// behind a firewall that dropped them.
+    pub(crate) async fn proxy(&self) -> (String, watch::Sender<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, upstream) = (listener.local_addr().unwrap(), self.port);
+        let (silence, heard) = watch::channel(());
+        tokio::spawn(async move {
+            loop {
+                let (mut near, _) = listener.accept().await.unwrap();
+                let mut far = TcpStream::connect(("127.0.0.1", upstream)).await.unwrap();
+                let mut heard = heard.clone();
+                heard.mark_unchanged();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut near, &mut far) => {}
+                        _ = heard.changed() => std::future::pending().await,
+                    }
+                });
+            }
+        });
+        (format!("redis://{address}"), silence)
     }
 
     /// Runs `redis-cli`, and returns what it prints.

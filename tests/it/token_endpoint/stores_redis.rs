@@ -7,12 +7,7 @@ use std::{
 };
 
 use ::redis::{AsyncCommands as _, aio::MultiplexedConnection, cmd};
-use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
-    sync::watch,
-    task::JoinSet,
-};
+use tokio::task::JoinSet;
 use tower_oauth::testing::{StoreRequests, store_conformance};
 use tower_oauth::token_endpoint::{Issued, Redeemed, RedisStore, Refreshed, Store, StoreError, Written};
 
@@ -221,25 +216,8 @@ async fn while_redis_is_down_requests_get_503_in_time_and_later_work_again() {
 #[tokio::test]
 async fn a_silent_connection_is_replaced() {
     let Some(server) = RedisServer::start("a connection that breaks in silence") else { return };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (address, upstream) = (listener.local_addr().unwrap(), server.port());
-    let (silence, heard) = watch::channel(());
-    tokio::spawn(async move {
-        loop {
-            let (mut near, _) = listener.accept().await.unwrap();
-            let mut far = TcpStream::connect(("127.0.0.1", upstream)).await.unwrap();
-            let mut heard = heard.clone();
-            heard.mark_unchanged();
-            tokio::spawn(async move {
-                tokio::select! {
-                    _ = copy_bidirectional(&mut near, &mut far) => {}
-                    // Stays open without any data, as behind a firewall that dropped the connection.
-                    _ = heard.changed() => std::future::pending().await,
-                }
-            });
-        }
-    });
-    let world = world(with_short_timeout(format!("redis://{address}")).await);
+    let (url, silence) = server.proxy().await;
+    let world = world(with_short_timeout(url).await);
     world.access_token("reports", &[]).await;
     silence.send(()).unwrap();
     is_unavailable_in_time(&world).await;

@@ -155,7 +155,7 @@ async fn mistakes_with_a_cluster_are_reported_at_start_up() {
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
     }
     let error = RedisStore::builder(&url).connect().await.unwrap_err();
-    assert!(error.to_string().contains("use RedisStore::builder_from_cluster"), "{error}");
+    assert!(error.to_string().contains("use builder_from_cluster"), "{error}");
     let builder = RedisStore::builder_from_cluster(cluster.urls()).wait_for_replicas(2, Duration::from_secs(1));
     let error = builder.connect().await.unwrap_err();
     assert!(error.to_string().contains("has 1 replicas, and each write would wait for 2"), "{error}");

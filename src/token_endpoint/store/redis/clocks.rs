@@ -11,8 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::keys::SLOTS;
-use crate::sync::lock;
+use crate::{redis_link::SLOTS, sync::lock};
 
 /// The differences to the clocks of all servers. In a cluster, the client does not know which server executes a command. So there
 /// is one difference for each 64 slots: nearly all of these are on one server.

@@ -4,15 +4,16 @@
 
 use std::{fmt, time::Duration};
 
-use ::redis::{Client, ConnectionInfo, RedisError, cluster::ClusterClient, io::tcp::TcpSettings};
+use ::redis::{Client, ConnectionInfo, RedisError};
 
 use super::{
-    RedisStore,
-    checks::{self, ServerKind},
+    RedisStore, checks,
     connection::{Connection, Replicas},
-    link::{SharedLink, Target},
 };
-use crate::config_error::{ConfigError, ConfigMistake, MistakeCollector};
+use crate::{
+    config_error::{ConfigError, MistakeCollector},
+    redis_link::{self, ServerKind, SharedLink, Target},
+};
 
 /// Builder for a [`RedisStore`]. [`connect`](Self::connect) reports every mistake in the settings at once.
 #[must_use]
@@ -74,13 +75,13 @@ impl RedisStoreBuilder {
     /// its memory is full.
     pub async fn connect(self) -> Result<RedisStore, ConfigError> {
         let infos = self.check_settings()?;
-        let Some(first) = infos.first() else { return Err(no_url().into()) };
+        let Some(first) = infos.first() else { return Err(redis_link::no_url().into()) };
         self.check_kinds(&infos).await?;
         let server = first.addr().to_string();
-        let wrong = |error: RedisError| ConfigError::from(checks::mistake(&error, &server, self.timeout));
+        let wrong = |error: RedisError| ConfigError::from(redis_link::mistake(&error, &server, self.timeout));
         let target = match self.kind {
             ServerKind::Server => Target::Server(Box::new(Client::open(first.clone()).map_err(wrong)?)),
-            ServerKind::Cluster => Target::Cluster(Box::new(cluster(infos.clone()).map_err(wrong)?)),
+            ServerKind::Cluster => Target::Cluster(Box::new(redis_link::cluster(infos.clone()).map_err(wrong)?)),
         };
         let link = SharedLink::new(target.clone(), self.timeout).map_err(wrong)?.get();
         checks::load_scripts(&link, &server, self.timeout).await?;
@@ -110,7 +111,7 @@ impl RedisStoreBuilder {
         if self.replicas.is_some_and(|replicas| replicas.count == 0 || replicas.timeout.is_zero()) {
             mistakes.add("wait_for_replicas", "0", "give a replica or more, and a millisecond or more");
         }
-        let infos: Vec<_> = self.urls.iter().filter_map(|url| mistakes.check(checks::address(url))).collect();
+        let infos: Vec<_> = self.urls.iter().filter_map(|url| mistakes.check(redis_link::address(url))).collect();
         mistakes.finish()?;
         Ok(infos)
     }
@@ -119,12 +120,12 @@ impl RedisStoreBuilder {
     async fn check_kinds(&self, infos: &[ConnectionInfo]) -> Result<(), ConfigError> {
         let mut first_mistake = None;
         for info in infos {
-            match checks::check_kind(info, self.kind, self.timeout).await {
+            match redis_link::check_kind(info, self.kind, self.timeout).await {
                 Ok(()) => return Ok(()),
-                Err(mistake) => first_mistake = first_mistake.or(Some(mistake)),
+                Err(problem) => first_mistake = first_mistake.or(Some(problem.mistake)),
             }
         }
-        Err(first_mistake.unwrap_or_else(no_url).into())
+        Err(first_mistake.unwrap_or_else(redis_link::no_url).into())
     }
 }
 
@@ -132,17 +133,6 @@ impl fmt::Debug for RedisStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStoreBuilder").field("prefix", &self.prefix).finish_non_exhaustive()
     }
-}
-
-/// The library also repeats commands that may have been executed, so its repetition is off.
-fn cluster(nodes: Vec<ConnectionInfo>) -> Result<ClusterClient, RedisError> {
-    // A request waits for each small command.
-    let tcp = TcpSettings::default().set_nodelay(true);
-    ClusterClient::builder(nodes).retries(0).tcp_settings(tcp).build()
-}
-
-fn no_url() -> ConfigMistake {
-    ConfigMistake::new(checks::SETTING, "no node of the cluster is named", "name at least one")
 }
 
 /// So many probes reach each of three masters but for once in 400 starts.

@@ -15,9 +15,9 @@ use tokio::time::{sleep, timeout_at};
 use super::{
     super::StoreError,
     clocks::Clocks,
-    link::{Link, Node, SharedLink, Target},
     script::{Limit, Reply, ScriptCall},
 };
+use crate::redis_link::{self, Link, Node, SharedLink, Target};
 
 /// How many replicas must have a write before it is answered.
 #[derive(Debug, Clone, Copy)]
@@ -98,14 +98,14 @@ impl Connection {
             reply
         } else {
             // Later calls get a new connection. This one may still be executed.
-            shared.replace(&link, call);
+            shared.replace(&link, call.slot, || call.by_hash(None));
             let late = |_| Failure::Final(StoreError::new("Redis did not reply in time"));
             timeout_at(end.into(), reply).await.map_err(late)?
         };
         reply.map_err(|problem| match problem {
             Unanswered::Redis(error) => {
-                if !recovers(&error) {
-                    shared.replace(&link, call);
+                if !redis_link::recovers(&error) {
+                    shared.replace(&link, call.slot, || call.by_hash(None));
                 }
                 Failure::new(error, call.is_read(), matches!(*link, Link::Cluster(_)))
             }
@@ -192,29 +192,12 @@ enum Failure {
 
 impl Failure {
     fn new(error: RedisError, is_read: bool, is_cluster: bool) -> Self {
-        if error.kind() == ErrorKind::Server(ServerErrorKind::Ask)
-            && let Some((host, port)) = error.redirect_node().and_then(|(node, _)| node.rsplit_once(':'))
-            && let Ok(port) = port.parse()
-        {
-            return Self::Asked(Node { host: host.to_owned(), port });
+        if let Some(node) = redis_link::asked(&error) {
+            return Self::Asked(node);
         }
-        let passes = match error.kind() {
-            ErrorKind::ClusterConnectionNotFound => true,
-            ErrorKind::Server(kind) => match kind {
-                ServerErrorKind::Moved
-                | ServerErrorKind::Ask
-                | ServerErrorKind::TryAgain
-                | ServerErrorKind::ClusterDown
-                | ServerErrorKind::MasterDown
-                | ServerErrorKind::BusyLoading => true,
-                // A master of a cluster that has become a replica.
-                ServerErrorKind::ReadOnly => is_cluster,
-                _ => false,
-            },
-            // Another node may have the slot soon, and a read may be repeated.
-            ErrorKind::Io => is_read && is_cluster,
-            _ => false,
-        };
+        // Another node may have the slot soon, and a read may be repeated.
+        let repeats = error.kind() == ErrorKind::Io && is_read && is_cluster;
+        let passes = repeats || redis_link::passes(&error, is_cluster);
         let is_certain = passes || was_refused(&error);
         let what = "Redis failed";
         let store_error = if is_certain { StoreError::not_executed(what) } else { StoreError::new(what) };
@@ -238,21 +221,6 @@ fn was_refused(error: &RedisError) -> bool {
         ErrorKind::Extension => {
             matches!(error.code(), Some("OOM" | "NOAUTH" | "WRONGPASS" | "MISCONF" | "NOREPLICAS"))
         }
-        _ => false,
-    }
-}
-
-/// True if the connection needs no replacement: the library reconnects, or only this command was refused. The library
-/// reconnects after a break, but keeps a silent connection, one to a former primary, and an attempt whose authentication
-/// failed.
-fn recovers(error: &RedisError) -> bool {
-    match error.kind() {
-        ErrorKind::Io => !error.is_timeout(),
-        ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::NoPerm | ServerErrorKind::ResponseError) => {
-            false
-        }
-        ErrorKind::Server(_) | ErrorKind::ClusterConnectionNotFound => true,
-        ErrorKind::Extension => !matches!(error.code(), Some("NOAUTH" | "WRONGPASS")),
         _ => false,
     }
 }

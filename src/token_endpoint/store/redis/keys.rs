@@ -5,7 +5,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::super::{Partition, SessionId, SessionIndex};
-use crate::token_endpoint::client::secret::TokenHash;
+use crate::{redis_link::slot, token_endpoint::client::secret::TokenHash};
 
 /// What the keys of one script have in common: the part in braces, by which a cluster chooses the node.
 #[derive(Debug, Clone)]
@@ -96,15 +96,9 @@ impl Tag {
         format!("{prefix}{{{}}}{kind}", self.0).into_bytes()
     }
 
-    /// The slot of the keys in a cluster: CRC-16 (XMODEM) of the tag, modulo 16384.
+    /// The slot of the keys in a cluster.
     pub(super) fn slot(&self) -> u16 {
-        let sum =
-            self.0.bytes().fold(0_u16, |sum, byte| {
-                (0..8).fold(sum ^ (u16::from(byte) << 8), |sum, _| {
-                    if sum & 0x8000 == 0 { sum << 1 } else { (sum << 1) ^ 0x1021 }
-                })
-            });
-        sum % SLOTS
+        slot(&self.0)
     }
 }
 
@@ -131,7 +125,5 @@ fn encode(hash: &TokenHash) -> String {
     URL_SAFE_NO_PAD.encode(hash.as_bytes())
 }
 
-/// Slots of a cluster.
-pub(super) const SLOTS: u16 = 16_384;
 /// Parts of the index of a client, and of the clients of an issuer.
 pub(super) const PARTS: u8 = 64;

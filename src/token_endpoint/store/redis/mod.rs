@@ -10,7 +10,6 @@ mod clocks;
 mod connect;
 mod connection;
 mod keys;
-mod link;
 mod lists;
 mod script;
 mod seen;
@@ -24,7 +23,6 @@ use std::{
 
 pub use self::connect::RedisStoreBuilder;
 use self::{
-    checks::ServerKind,
     connection::Connection,
     keys::{EntryKind, Tag},
     script::{Limit, LuaScript, Reply, ScriptCall},
@@ -34,7 +32,7 @@ use super::{
     Issued, KeyPublished, ListKeys, ListSessions, ListedSession, Presented, PublishKey, PublishedKey, Record, Redeem,
     Redeemed, Refresh, Refreshed, RevokeAccess, SessionId, Store, StoreError, Timestamp, WithdrawKey, Written,
 };
-use crate::token_endpoint::client::secret::TokenHash;
+use crate::{redis_link::ServerKind, token_endpoint::client::secret::TokenHash};
 
 /// A store in Redis (6.2 or newer) or Valkey: one server, or a cluster. Instances with the same prefix share it. Clones share a
 /// connection, which is replaced when it is lost; meanwhile requests are refused with 503.

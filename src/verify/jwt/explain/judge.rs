@@ -5,6 +5,7 @@
 use super::Check;
 use crate::{
     claims::{Audience, Facts, NumericDate, TokenOrigin},
+    confirmation::Binding,
     error::{AuthError, Reason, quoted},
     jws::{Compact, HeaderBuffer, JoseHeader},
     keys::KeySet,
@@ -90,7 +91,11 @@ fn judge_claims(rules: &JwtRules, facts: &Facts) -> Vec<Check> {
         Some(name) if !rules.optional_claims.contains(&claim) => Err(findings::missing_claim(name)),
         _ => Ok(()),
     };
-    let bound = if facts.binding.is_some() { Err(AuthError::sender_constrained()) } else { Ok(()) };
+    let (bound, binding) = match facts.binding.as_deref() {
+        None => (Ok(()), "absent"),
+        Some(Binding::Known(_)) => (Ok(()), "a key or a certificate"),
+        Some(Binding::Unknown) => (Err(AuthError::sender_constrained()), "malformed, or with an unknown member"),
+    };
     let mut checks = vec![
         Check::of("iss", rules.check_issuer(facts), format!("iss {}", quoted(issuer)), quoted(ours)),
         Check::of("aud", rules.check_audience(facts), audience(facts), rules.expected.description()),
@@ -98,7 +103,7 @@ fn judge_claims(rules: &JwtRules, facts: &Facts) -> Vec<Check> {
         Check::of("nbf", not_before, date(facts.not_before), "absent, or a time in the past"),
         Check::of("iat", required(OptionalClaim::IssuedAt).and(issued_at), date(facts.issued_at), "a time in the past"),
         Check::of("kind", rules.check_kind(facts), "an access token", "an access token"),
-        Check::of("cnf", bound, "absent", "absent: a bearer token"),
+        Check::of("cnf", bound, binding, "absent; a key or certificate needs dpop or mutual_tls on the server"),
     ];
     // `iat` has a row already.
     for claim in OptionalClaim::ALL.into_iter().filter(|claim| *claim != OptionalClaim::IssuedAt) {

@@ -20,29 +20,27 @@ use ::redis::{
 };
 use arc_swap::ArcSwap;
 
-use super::script::ScriptCall;
-
 /// What connections are made to.
 #[derive(Clone)]
-pub(super) enum Target {
+pub(crate) enum Target {
     Server(Box<Client>),
     Cluster(Box<ClusterClient>),
 }
 
 /// The connection to a server, or those to all nodes of a cluster.
-pub(super) enum Link {
+pub(crate) enum Link {
     Server(ConnectionManager),
     Cluster(ClusterConnection),
 }
 
 /// A node of a cluster.
-pub(super) struct Node {
-    pub(super) host: String,
-    pub(super) port: u16,
+pub(crate) struct Node {
+    pub(crate) host: String,
+    pub(crate) port: u16,
 }
 
 /// A link that is replaced if it is silent or does not recover.
-pub(super) struct SharedLink {
+pub(crate) struct SharedLink {
     target: Target,
     link: ArcSwap<Link>,
     is_replacing: AtomicBool,
@@ -50,7 +48,7 @@ pub(super) struct SharedLink {
 }
 
 impl SharedLink {
-    pub(super) fn new(target: Target, timeout: Duration) -> Result<Arc<Self>, RedisError> {
+    pub(crate) fn new(target: Target, timeout: Duration) -> Result<Arc<Self>, RedisError> {
         let link = ArcSwap::from_pointee(match &target {
             Target::Server(client) => server(client, timeout)?,
             Target::Cluster(client) => Link::Cluster(client.get_pending_async_connection_with_config(config(timeout))),
@@ -58,12 +56,12 @@ impl SharedLink {
         Ok(Arc::new(Self { target, link, is_replacing: AtomicBool::new(false), timeout }))
     }
 
-    pub(super) fn get(&self) -> Arc<Link> {
+    pub(crate) fn get(&self) -> Arc<Link> {
         self.link.load_full()
     }
 
-    /// Replaces the link after this call, unless another call has replaced it already.
-    pub(super) fn replace(self: &Arc<Self>, used: &Arc<Link>, call: &ScriptCall) {
+    /// Replaces the link, unless another call has replaced it already. `probe` makes a command for a master that has the slot.
+    pub(crate) fn replace(self: &Arc<Self>, used: &Arc<Link>, slot: u16, probe: impl FnOnce() -> Cmd) {
         match &self.target {
             Target::Server(client) => {
                 if let Ok(new) = server(client, self.timeout) {
@@ -72,18 +70,15 @@ impl SharedLink {
             }
             Target::Cluster(client) => {
                 if !self.is_replacing.swap(true, Ordering::AcqRel) {
-                    let probe = (call.by_hash(None), call.slot);
-                    tokio::spawn(Arc::clone(self).replace_cluster(
-                        ClusterClient::clone(client),
-                        Arc::clone(used),
-                        probe,
-                    ));
+                    let probe = (probe(), slot);
+                    let client = ClusterClient::clone(client);
+                    tokio::spawn(Arc::clone(self).replace_cluster(client, Arc::clone(used), probe));
                 }
             }
         }
     }
 
-    /// Connects to a cluster again, while other calls use the old connections. The new ones are used only if the slot of the call
+    /// Connects to a cluster again, while other calls use the old connections. The new ones are used only if the slot of the probe
     /// has a master that replies: without one, the library would stop all calls again and again to look for it.
     async fn replace_cluster(self: Arc<Self>, client: ClusterClient, used: Arc<Link>, (command, slot): (Cmd, u16)) {
         let config = config(self.timeout);
@@ -118,7 +113,7 @@ fn config(timeout: Duration) -> ClusterConfig {
 
 impl Link {
     /// Sends a command to the master that has the slot.
-    pub(super) async fn command(&self, command: Cmd, slot: u16) -> Result<Value, RedisError> {
+    pub(crate) async fn command(&self, command: Cmd, slot: u16) -> Result<Value, RedisError> {
         match self {
             Self::Server(manager) => manager.clone().req_packed_command(&command).await,
             Self::Cluster(connection) => {
@@ -129,7 +124,7 @@ impl Link {
     }
 
     /// Sends several commands to this node, or to the master that has the slot.
-    pub(super) async fn pipeline(
+    pub(crate) async fn pipeline(
         &self,
         pipeline: Pipeline,
         slot: u16,
@@ -149,7 +144,7 @@ impl Link {
     }
 
     /// Sends a command to each master of a cluster, or to the server. Returns the address of each with its reply.
-    pub(super) async fn ask_masters(&self, command: Cmd) -> Result<Vec<(String, Value)>, RedisError> {
+    pub(crate) async fn ask_masters(&self, command: Cmd) -> Result<Vec<(String, Value)>, RedisError> {
         match self {
             Self::Server(manager) => Ok(vec![(String::new(), manager.clone().req_packed_command(&command).await?)]),
             Self::Cluster(connection) => {
