@@ -13,6 +13,7 @@
 //! | `accept_without_pkce` | `true`: authorization requests need no PKCE challenge. Only for clients with a secret or keys (RFC 9700 §2.1.1). Default: `false`. |
 //! | `scope` | The scopes, separated by spaces. A token request without `scope` gets all of them. |
 //! | `grant_less_than_asked` | `true`: requested scopes that the client may not have are dropped. Default: `false`, they are refused with `invalid_scope`. |
+//! | `dpop_bound_access_tokens` | `true`: token requests without a DPoP proof are refused (RFC 9449 §5.2). Needs `DPOP=on`. Default: `false`. |
 //! | `client_name` | Shown to the user. |
 //! | `audiences` | An object from the URL of an API to `"jwt"` or `"opaque"`. The first is used if a request names none. |
 //! | `introspect` | `true`: the client may introspect any token. Default: `false`. |
@@ -47,6 +48,8 @@ pub(crate) struct Registered {
     pub(crate) scopes: Vec<String>,
     /// The audiences of all clients, each with its first format.
     pub(crate) audiences: Vec<(String, TokenFormat)>,
+    /// The positions of the members that need DPoP.
+    pub(crate) bound: Vec<String>,
 }
 
 /// Reads the file. Adds each mistake with its position in the file. Never quotes a value that may be a secret.
@@ -144,6 +147,10 @@ impl ClientReader<'_> {
         }
         if self.flag("introspect", &get) {
             builder = builder.introspects_any_token();
+        }
+        if self.flag(DPOP_BOUND, &get) {
+            registered.bound.push(position(self.path, self.index, DPOP_BOUND));
+            builder = builder.dpop_bound_access_tokens();
         }
         let name = self.value("client_name", get("client_name"), "a string");
         let (path, index) = (self.path, self.index);
@@ -326,8 +333,11 @@ const GRANTS: [&str; 3] = ["authorization_code", "client_credentials", "refresh_
 const OWN: [&str; 6] =
     ["audiences", "introspect", "any_localhost_port", PRIVATE_SCHEMES, "grant_less_than_asked", "accept_without_pkce"];
 const PRIVATE_SCHEMES: &str = "accept_private_schemes";
-/// Members that RFC 7591 §2 and §3.2.1 and RFC 7592 §3 define.
-const REGISTERED: [&str; 21] = [
+/// RFC 9449 §5.2.
+const DPOP_BOUND: &str = "dpop_bound_access_tokens";
+/// Members that RFC 7591 §2 and §3.2.1, RFC 7592 §3 and RFC 9449 §5.2 define.
+const REGISTERED: [&str; 22] = [
+    DPOP_BOUND,
     "redirect_uris",
     "token_endpoint_auth_method",
     "grant_types",

@@ -15,6 +15,8 @@
 //! | `STORE_POOLER` | `transaction`: a pooler in transaction mode is between the program and PostgreSQL. |
 //! | `JSON` | `on`: request bodies may be `application/json` too, an object of strings. Default: forms only. |
 //! | `ALLOW_ORIGINS` | Origins of single-page apps, such as `https://app.example.com`, separated by commas, or `*` for every origin: their pages may call the token and revocation endpoints (CORS). Default: none. Every page may read metadata and keys. |
+//! | `DPOP` | `on`: a token request with a DPoP proof gets tokens that are bound to its key (RFC 9449). Default: `off`, proofs are ignored. |
+//! | `DPOP_NONCE_SECRET` | 64 hexadecimal digits, the same for all instances, or `random` for one instance: proofs need a nonce of this server. Default: no nonces. |
 //! | `SIGNING_ALG` | `ES256` (default), `RS256`, `PS256` or `EdDSA`. |
 //! | `SIGNING_KEY` | PEM file, created if it is missing. Default: a new key for each run with `STORE=memory`, else a file beside `CLIENTS`. |
 //! | `SIGNING_KEYS` | Instead of `SIGNING_KEY`, a folder with PEM files, whose names end in `.pem`. The last one by name is the newest. On SIGHUP the program adds the files that are new, and signs with the newest an hour later. Files that are removed are used until the program starts again. |
@@ -56,6 +58,7 @@ mod clients;
 mod command;
 mod csrf;
 mod documents;
+mod dpop;
 #[path = "../support/log.rs"]
 mod log;
 #[path = "../support/mistakes.rs"]

@@ -14,6 +14,7 @@ use crate::{
     clients::{self, Registered},
     csrf::Csrf,
     documents::{self, Documents},
+    dpop::Dpop,
     log::start_log,
     mistakes::Mistakes,
     signing_key,
@@ -40,8 +41,9 @@ pub(crate) async fn read() -> Result<Settings, Mistakes> {
     start_log(&mut mistakes);
     let (listener, address, issuer) = read_address(&mut mistakes).await;
     let file = mistakes.required("CLIENTS", "clients.json");
-    let Registered { clients, names, scopes, audiences } =
+    let Registered { clients, names, scopes, audiences, bound } =
         file.as_deref().map(|file| clients::read(file, &mut mistakes)).unwrap_or_default();
+    let dpop = Dpop::read(&bound, &mut mistakes);
     let users = read_users(&clients, &mut mistakes);
     let documents = Documents::read(&scopes, &audiences, &mut mistakes);
     let store = Store::read(&mut mistakes).await;
@@ -74,7 +76,7 @@ pub(crate) async fn read() -> Result<Settings, Mistakes> {
             None => builder,
         };
         let builder = builder.grant(ClientCredentialsGrant::new()).grant(AuthorizationCodeGrant::new(page));
-        let endpoint = builder.grant(RefreshTokenGrant::new()).build();
+        let endpoint = dpop.add_to(builder).grant(RefreshTokenGrant::new()).build();
         mistakes.check(|setting| if setting == "allow_origins" { ALLOW_ORIGINS } else { "ISSUER" }, endpoint)
     });
     match (listener, endpoint, csrf) {
@@ -87,7 +89,7 @@ pub(crate) async fn read() -> Result<Settings, Mistakes> {
 }
 
 /// Returns whether a variable is `on`. Default: off.
-fn read_switch(name: &str, mistakes: &mut Mistakes) -> bool {
+pub(crate) fn read_switch(name: &str, mistakes: &mut Mistakes) -> bool {
     let value = mistakes.optional(name);
     if let Some(other) = value.as_deref().filter(|value| !["on", "off"].contains(value)) {
         mistakes.add(name, format_args!("{other:?} is neither on nor off"));

@@ -240,7 +240,6 @@ fn refusal(defect: ProofDefect) -> AuthError {
         }
         ProofDefect::OtherToken => Reason::ProofToken.into(),
         ProofDefect::NonceRequired => Reason::NonceRequired.into(),
-        ProofDefect::Replayed => Reason::ProofReplayed.into(),
     }
 }
 

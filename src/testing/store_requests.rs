@@ -91,7 +91,8 @@ impl StoreRequests {
     pub fn jwt_id(self, jwt_id: &str, attempt: &str) -> Self {
         let key = TokenHash::of(&format!("{:?}", ("seen", jwt_id)));
         let (client, expires_at) = (self.client, after(self.now, 100));
-        Self { seen: Some(Seen { key, client, attempt: TokenHash::of(attempt), expires_at }), ..self }
+        let attempt = TokenHash::of(attempt);
+        Self { seen: Some(Seen { key, client, shard: client, attempt, expires_at }), ..self }
     }
 
     /// Returns a request that stores a code of a new session.
@@ -210,8 +211,10 @@ impl StoreRequests {
     /// Returns a request that stores the [`jwt_id`](Self::jwt_id), or a random one.
     #[must_use]
     pub fn insert_seen(&self) -> InsertSeen {
-        let random =
-            || Seen { key: new_hash(), client: self.client, attempt: new_hash(), expires_at: after(self.now, 100) };
+        let random = || {
+            let (client, expires_at) = (self.client, after(self.now, 100));
+            Seen { key: new_hash(), client, shard: client, attempt: new_hash(), expires_at }
+        };
         let seen = self.seen.unwrap_or_else(random);
         InsertSeen { seen, now: self.now, deadline: self.deadline_or_default() }
     }

@@ -20,6 +20,7 @@ use super::{
     events::{Event, Observers},
     grant::{ErasedGrant, Grant, RefreshTokenGrant},
     http::{cors::Cors, error::TokenError, metadata::ServerMetadata, request::Bodies},
+    proofs::{DpopSupport, EndpointDpop},
     services::Services,
     signer::{MAX_LIFETIME, Signer, SigningKeys},
     store::{ErasedStore, MemoryStore, Store, WatchedStore},
@@ -40,10 +41,11 @@ pub struct TokenEndpointBuilder {
     keys: SigningKeys,
     registry: Box<dyn ErasedRegistry>,
     store: Box<dyn ErasedStore>,
-    clock: Box<dyn Clock>,
+    clock: Arc<dyn Clock>,
     grants: Vec<Box<dyn ErasedGrant>>,
     bodies: Bodies,
     pub(super) cors: Cors,
+    pub(super) dpop: DpopSupport,
     lifetime: Duration,
     prepublication: Duration,
     /// Maximum number of failed authentications, and the window in which they are counted.
@@ -64,10 +66,11 @@ impl TokenEndpointBuilder {
             keys,
             registry: Box::new(clients),
             store: Box::new(MemoryStore::new()),
-            clock: Box::new(SystemClock::new()),
+            clock: Arc::new(SystemClock::new()),
             grants: Vec::new(),
             bodies: Bodies::Form,
             cors: Cors::default(),
+            dpop: DpopSupport::default(),
             lifetime: Duration::from_secs(15 * 60),
             prepublication: Duration::from_secs(3600),
             max_failures: (10, Duration::from_secs(60)),
@@ -95,7 +98,7 @@ impl TokenEndpointBuilder {
 
     /// Replaces the source of time, for tests.
     pub fn clock(self, clock: impl Clock) -> Self {
-        Self { clock: Box::new(clock), ..self }
+        Self { clock: Arc::new(clock), ..self }
     }
 
     /// Lifetime of access tokens, in whole seconds, unless
@@ -225,7 +228,8 @@ impl TokenEndpointBuilder {
     /// `refresh_token` without a grant that issues refresh tokens; an idle lifetime of refresh tokens of 0, or longer than the absolute one;
     /// a lifetime of access tokens of 0, or longer than a day; a key prepublication longer than 366 days; a maximum of 0
     /// failed authentications, or a window of 0 or longer than 366 days; an invalid scope name; an allowed origin in another form
-    /// than browsers send it; a published authorization endpoint beside `authorization_code`. Or the system provides no
+    /// than browsers send it; a published authorization endpoint beside `authorization_code`; a client that needs DPoP, which is
+    /// off. Or the system provides no
     /// random bytes.
     pub fn build(self) -> Result<TokenEndpoint, ConfigError> {
         self.check()?;
@@ -237,6 +241,8 @@ impl TokenEndpointBuilder {
         let published = self.published_page.as_deref();
         let metadata = ServerMetadata::new(&self.issuer, &base, page, published, &self.scopes_supported, grants);
         let metadata = metadata.with_client_documents(self.registry.reads_client_documents());
+        let dpop = self.dpop.checks(&base, Arc::clone(&self.clock));
+        let metadata = metadata.with_dpop(dpop.as_ref().map_or(&[], EndpointDpop::algorithms));
         let metadata = Bytes::from(serde_json::to_vec(&metadata).unwrap_or_default());
         let mut audiences = self.assertion_audiences;
         audiences.push(self.issuer.clone());
@@ -268,6 +274,7 @@ impl TokenEndpointBuilder {
                 metadata,
                 authorization_endpoint,
                 refresh,
+                dpop,
             }),
         })
     }
@@ -295,6 +302,10 @@ impl TokenEndpointBuilder {
             mistakes.add("scopes_supported", "a name is not a scope name", change);
         }
         self.cors.check(&mut mistakes);
+        if let (DpopSupport::Off, Some(client)) = (&self.dpop, self.registry.dpop_bound_client()) {
+            let found = format!("the client {client:?} is registered for dpop_bound_access_tokens, but DPoP is off");
+            mistakes.add("dpop", found, "call TokenEndpointBuilder::dpop, or let the client get bearer tokens");
+        }
         if let Some(url) = &self.published_page {
             mistakes.check(check_url("publish_authorization_endpoint", url, PlainHttp::Loopback));
             if self.offered(AUTHORIZATION_CODE).is_some() {

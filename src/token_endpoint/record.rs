@@ -5,14 +5,21 @@
 //! A record is a JSON object. A member that this version doesn't know is ignored. But a name in `must` that this version doesn't
 //! know restricts the token in a way that it can't enforce: then the token is inactive, or the grant is invalid. `crit` of
 //! RFC 7515 §4.1.11 is the model.
+//!
+//! | name in `must` | record | meaning |
+//! |---|---|---|
+//! | `cnf` | access token | it is bound to what the member `cnf` says |
+//! | `dpop_bound_access_tokens` | client | its tokens are bound to a key |
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned, de::Error as _};
+use serde_json::Value;
 
 use super::{
     client::Client,
     store::{Record, StoreError},
     token_content::ContentRecord,
 };
+use crate::confirmation::{Binding, Confirmation};
 
 /// What a user has approved. It is stored with the code, and with the session without its handle.
 #[derive(Clone, Serialize, Deserialize)]
@@ -69,9 +76,26 @@ pub(crate) struct AccessRecord<S = String, C = ContentRecord> {
     pub(crate) issued_at: u64,
     /// `exp`.
     pub(crate) expires_at: u64,
+    /// What the token is bound to.
+    #[serde(default, deserialize_with = "read_confirmation", skip_serializing_if = "Option::is_none")]
+    pub(crate) cnf: Option<Confirmation>,
     /// What the application adds to the token.
     #[serde(default = "no_content", skip_serializing_if = "Option::is_none")]
     pub(crate) content: Option<C>,
+}
+
+/// A record that is read.
+pub(crate) trait StoredRecord: DeserializeOwned {
+    /// The names in `must` that this version understands.
+    const UNDERSTOOD: &[&str];
+}
+
+impl StoredRecord for SessionRecord {
+    const UNDERSTOOD: &[&str] = &[];
+}
+
+impl StoredRecord for AccessRecord {
+    const UNDERSTOOD: &[&str] = &[BOUND];
 }
 
 fn no_content<C>() -> Option<C> {
@@ -83,6 +107,8 @@ fn no_content<C>() -> Option<C> {
 struct NewRecord<'c, T> {
     /// The version that wrote the record. Only for people who look into a store.
     v: u32,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    must: &'c [&'c str],
     #[serde(flatten)]
     content: &'c T,
 }
@@ -109,11 +135,24 @@ impl OwnerRecord {
     }
 }
 
-/// Writes a record.
+/// Reads a confirmation. One with a member that this version doesn't know is an error, so that the record can't be read.
+fn read_confirmation<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Confirmation>, D::Error> {
+    match Binding::parse(&Value::deserialize(deserializer)?.to_string()) {
+        Binding::Known(confirmation) => Ok(Some(confirmation)),
+        Binding::Unknown => Err(D::Error::custom("the confirmation can't be proven")),
+    }
+}
+
+/// Writes a record that every version understands.
 pub(crate) fn write(content: &impl Serialize) -> Result<Record, StoreError> {
+    write_with(content, &[])
+}
+
+/// Writes a record with names that a reader must understand.
+pub(crate) fn write_with(content: &impl Serialize, must: &[&str]) -> Result<Record, StoreError> {
     let failed = || StoreError::not_executed("a record could not be written");
     let mut text = Vec::with_capacity(USUAL_BYTES);
-    serde_json::to_writer(&mut text, &NewRecord { v: VERSION, content })
+    serde_json::to_writer(&mut text, &NewRecord { v: VERSION, must, content })
         .map_err(|error| failed().with_source(error))?;
     let text = String::from_utf8(text).map_err(|error| failed().with_source(error))?;
     Ok(Record::from(text))
@@ -129,10 +168,10 @@ pub(crate) fn read_owner(record: &Record) -> Option<OwnerRecord> {
 }
 
 /// Reads a record. `None` if this version can't read it, or must understand what it doesn't know.
-pub(crate) fn read<T: DeserializeOwned>(record: &Record) -> Option<T> {
+pub(crate) fn read<T: StoredRecord>(record: &Record) -> Option<T> {
     // Twice, because a flattened member has no numbers with serde_json's arbitrary_precision.
     let head: Head = serde_json::from_str(record.as_str()).ok()?;
-    if !head.must.iter().all(|name| UNDERSTOOD.contains(&name.as_str())) {
+    if !head.must.iter().all(|name| T::UNDERSTOOD.contains(&name.as_str())) {
         return None;
     }
     serde_json::from_str(record.as_str()).ok()
@@ -143,5 +182,5 @@ const VERSION: u32 = 1;
 pub(crate) const HEAD: [&str; 2] = ["v", "must"];
 /// Most records are smaller.
 const USUAL_BYTES: usize = 512;
-/// The names in `must` that this version understands.
-const UNDERSTOOD: [&str; 0] = [];
+/// The name in `must` of a bound access token.
+pub(crate) const BOUND: &str = "cnf";

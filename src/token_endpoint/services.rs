@@ -26,7 +26,7 @@ pub(crate) struct Services {
     pub(crate) registry: Box<dyn ErasedRegistry>,
     pub(crate) store: WatchedStore,
     pub(crate) observers: Arc<Observers>,
-    pub(crate) clock: Box<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) texts: Texts,
 }
 

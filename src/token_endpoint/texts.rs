@@ -4,12 +4,14 @@
 //!
 //! | text | bytes |
 //! |---|---|
-//! | refresh token | the session's handle (16), a secret (32) |
+//! | refresh token | the session's handle (16), a secret (32), what it is bound to (0, 1 or 33) |
 //! | code, opaque access token | the partition (16), a secret (32) |
 //! | `jti` of a JWT | the partition (16), random (16) |
 //!
 //! A session's id, which is its partition, is a hash of its handle. So a code or an access token says where its session is, but
 //! only who has a refresh token can present the handle, with which any wrong secret ends the session.
+//!
+//! The hash of a refresh token contains what it is bound to, so a changed text is unknown.
 //!
 //! Every hash contains the issuer: two issuers that share a store don't know each other's texts.
 
@@ -20,7 +22,10 @@ use super::{
     client::secret::TokenHash,
     store::{Partition, SessionId, Successor},
 };
-use crate::jws::{NoRandomness, random, sha256};
+use crate::{
+    confirmation::Thumbprint,
+    jws::{NoRandomness, random, sha256},
+};
 
 /// Makes and reads the texts of one issuer.
 pub(crate) struct Texts {
@@ -42,6 +47,8 @@ enum HashKind {
     Session = 8,
     Subject = 9,
     Successor = 10,
+    Proof = 11,
+    SuccessorMark = 12,
 }
 
 /// The random bytes of an access token. One draw is faster than one for each part.
@@ -62,8 +69,19 @@ pub(crate) struct NewText<I> {
 pub(crate) struct PresentedRefresh {
     pub(crate) session: SessionId,
     pub(crate) hash: TokenHash,
+    pub(crate) binding: RefreshBinding,
     handle: Handle,
     secret: [u8; 32],
+}
+
+/// What the sender of a refresh token must prove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RefreshBinding {
+    Nothing,
+    /// That it has some key. Its client authenticates, so the key may change (RFC 9449 §5).
+    AnyKey,
+    /// That it has this key (RFC 9449 §5).
+    Key(Thumbprint),
 }
 
 /// The part of a refresh token that stays the same in a session.
@@ -127,28 +145,70 @@ impl Texts {
     }
 
     /// Makes the first refresh token of a session.
-    pub(crate) fn first_refresh(&self, handle: Handle) -> Result<NewText<SessionId>, NoRandomness> {
-        Ok(self.refresh(handle, &random()?))
+    pub(crate) fn first_refresh(
+        &self,
+        handle: Handle,
+        binding: RefreshBinding,
+    ) -> Result<NewText<SessionId>, NoRandomness> {
+        Ok(self.refresh(handle, &random()?, binding))
     }
 
     /// Reads a refresh token. The store decides whether it exists.
     pub(crate) fn read_refresh(&self, text: &str) -> Option<PresentedRefresh> {
-        let (handle, secret) = decode(text)?;
+        let (handle, secret, binding) = decode_refresh(text)?;
         let handle = Handle(handle);
         Some(PresentedRefresh {
             session: self.session(handle),
-            hash: self.hash(HashKind::Refresh, &[&secret]),
+            hash: self.refresh_hash(&secret, binding),
+            binding,
             handle,
             secret,
         })
     }
 
-    /// Makes the successor of a refresh token from 32 random bytes.
-    pub(crate) fn successor(&self, presented: &PresentedRefresh, salt: [u8; 32]) -> (NewText<SessionId>, Successor) {
+    /// Makes the successor of a refresh token from a salt.
+    pub(crate) fn successor(
+        &self,
+        presented: &PresentedRefresh,
+        salt: [u8; 32],
+        binding: RefreshBinding,
+    ) -> (NewText<SessionId>, Successor) {
         let secret = self.hash(HashKind::Successor, &[&salt, &presented.secret]);
-        let next = self.refresh(presented.handle, secret.as_bytes());
+        let next = self.refresh(presented.handle, secret.as_bytes(), binding);
         let successor = Successor { hash: next.hash, salt };
         (next, successor)
+    }
+
+    /// Makes a salt: 32 random bytes. If the successor is bound, 16 of them are replaced by a mark. The store returns the salt when
+    /// the predecessor is used again, so the mark shows then what the successor is bound to.
+    pub(crate) fn salt(&self, binding: RefreshBinding) -> Result<[u8; 32], NoRandomness> {
+        let mut salt = random::<32>()?;
+        if binding != RefreshBinding::Nothing
+            && let Some((random, mark)) = salt.split_first_chunk_mut::<16>()
+        {
+            mark.copy_from_slice(&self.mark(random, binding));
+        }
+        Ok(salt)
+    }
+
+    /// True if the successor with this salt is bound to the same.
+    pub(crate) fn is_salt_of(&self, salt: &[u8; 32], binding: RefreshBinding) -> bool {
+        let Some((random, mark)) = salt.split_first_chunk::<16>() else { return false };
+        let expected = self.mark(random, binding);
+        match binding {
+            RefreshBinding::Nothing => !mark.starts_with(expected.first_chunk::<8>().map_or(&[], |any| any.as_slice())),
+            RefreshBinding::AnyKey | RefreshBinding::Key(_) => mark == expected,
+        }
+    }
+
+    /// Returns 8 bytes that every mark beside these random bytes has, and 8 that depend on the binding.
+    fn mark(&self, random: &[u8; 16], binding: RefreshBinding) -> [u8; 16] {
+        let any = first_half(self.hash(HashKind::SuccessorMark, &[random]));
+        let own = first_half(self.hash(HashKind::SuccessorMark, &[random, &binding.to_bytes()]));
+        let ([any, _], [own, _]) = (any.as_chunks::<8>().0, own.as_chunks::<8>().0) else { return [0; 16] };
+        let mut mark = [0; 16];
+        mark.iter_mut().zip(any.iter().chain(own)).for_each(|(to, from)| *to = *from);
+        mark
     }
 
     /// Reads an access token: opaque, or a JWT whose signature is not checked, because the store finds only whole texts.
@@ -181,6 +241,11 @@ impl Texts {
         self.hash(HashKind::Seen, &[client_id.as_bytes(), jwt_id.as_bytes()])
     }
 
+    /// Returns the hash of a proof, which is accepted once.
+    pub(crate) fn proof(&self, replay_key: &[u8; 32]) -> TokenHash {
+        self.hash(HashKind::Proof, &[replay_key])
+    }
+
     /// Returns the hash of a request, to recognize its repetition.
     pub(crate) fn attempt<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> TokenHash {
         let texts: Vec<&[u8]> = texts.into_iter().map(str::as_bytes).collect();
@@ -195,11 +260,18 @@ impl Texts {
         SessionId::from(first_half(self.hash(HashKind::Session, &[&handle.0])))
     }
 
-    fn refresh(&self, handle: Handle, secret: &[u8; 32]) -> NewText<SessionId> {
+    fn refresh(&self, handle: Handle, secret: &[u8; 32], binding: RefreshBinding) -> NewText<SessionId> {
         NewText {
-            text: encode(&handle.0, secret),
+            text: encode(&handle.0, &[secret.as_slice(), &binding.to_bytes()].concat()),
             id: self.session(handle),
-            hash: self.hash(HashKind::Refresh, &[secret]),
+            hash: self.refresh_hash(secret, binding),
+        }
+    }
+
+    fn refresh_hash(&self, secret: &[u8; 32], binding: RefreshBinding) -> TokenHash {
+        match binding {
+            RefreshBinding::Nothing => self.hash(HashKind::Refresh, &[secret]),
+            _ => self.hash(HashKind::Refresh, &[secret, &binding.to_bytes()]),
         }
     }
 
@@ -213,6 +285,26 @@ impl Texts {
             bytes.extend_from_slice(part);
         }
         TokenHash::from(sha256([bytes.as_slice()]))
+    }
+}
+
+impl RefreshBinding {
+    /// Returns the end of a refresh token's text.
+    fn to_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::AnyKey => vec![ANY_KEY],
+            Self::Key(thumbprint) => [[KEY].as_slice(), &thumbprint].concat(),
+        }
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [] => Some(Self::Nothing),
+            [ANY_KEY] => Some(Self::AnyKey),
+            [KEY, thumbprint @ ..] => thumbprint.try_into().ok().map(Self::Key),
+            _ => None,
+        }
     }
 }
 
@@ -241,6 +333,15 @@ fn decode(text: &str) -> Option<([u8; 16], [u8; 32])> {
     Some((*first, rest.try_into().ok()?))
 }
 
+/// Splits the text of a refresh token into the handle, the secret, and what it is bound to.
+fn decode_refresh(text: &str) -> Option<([u8; 16], [u8; 32], RefreshBinding)> {
+    let mut bytes = [0; 48 + 33];
+    let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+    let (handle, rest) = bytes.get(..length)?.split_first_chunk::<16>()?;
+    let (secret, binding) = rest.split_first_chunk::<32>()?;
+    Some((*handle, *secret, RefreshBinding::from_bytes(binding)?))
+}
+
 /// Returns the partition in the `jti` of a JWT, from the part of its text after the first dot.
 fn partition_of_jwt(rest: &str) -> Option<[u8; 16]> {
     #[derive(Deserialize)]
@@ -254,3 +355,7 @@ fn partition_of_jwt(rest: &str) -> Option<[u8; 16]> {
     let length = URL_SAFE_NO_PAD.decode_slice(claims.jti.as_bytes(), &mut bytes).ok()?;
     bytes.get(..length)?.first_chunk::<16>().copied()
 }
+
+/// The first byte after the secret of a bound refresh token. Clients have these texts, so a number never changes.
+const ANY_KEY: u8 = 1;
+const KEY: u8 = 2;

@@ -5,13 +5,7 @@
 //! A response doesn't reveal whether a `client_id` exists: an unknown one is refused with the same text, after the same work
 //! and the same number of attempts as a wrong secret. Whether the client may use a grant is not checked here.
 
-use std::{
-    borrow::Cow,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{borrow::Cow, sync::Arc};
 
 use base64::{
     Engine,
@@ -69,32 +63,6 @@ pub(crate) struct Authenticated {
     /// The `jti` of its assertion, which must be new. The request uses it up together with what it does, so that a client can
     /// repeat a request that failed with 503.
     pub(crate) assertion: Option<Seen>,
-}
-
-/// The `jti` of a request's client assertion, if it has one. It is used up once, by whichever step comes first.
-pub(crate) struct ClientAssertion {
-    seen: Option<Seen>,
-    is_used: AtomicBool,
-}
-
-impl ClientAssertion {
-    pub(crate) fn new(seen: Option<Seen>) -> Self {
-        Self { seen, is_used: AtomicBool::new(false) }
-    }
-
-    /// Returns the value that must be new, unless it was used up.
-    pub(crate) fn unused(&self) -> Option<Seen> {
-        self.seen.filter(|_| !self.is_used.load(Ordering::Relaxed))
-    }
-
-    pub(crate) fn mark_used(&self) {
-        self.is_used.store(true, Ordering::Relaxed);
-    }
-
-    /// True if a repeated request would present a used assertion.
-    pub(crate) fn was_used(&self) -> bool {
-        self.seen.is_some() && self.is_used.load(Ordering::Relaxed)
-    }
 }
 
 /// The credential of a request: exactly one (RFC 6749 §2.3).
@@ -248,7 +216,8 @@ impl Authenticator {
         )]
         let expires_at = Timestamp::from_secs(expires.ceil() as u64 + 2 * LEEWAY);
         let key = services.texts.seen(client_id, jwt_id);
-        Ok(Seen { key, client: services.texts.client(client_id), attempt: key, expires_at })
+        let client = services.texts.client(client_id);
+        Ok(Seen { key, client, shard: client, attempt: key, expires_at })
     }
 }
 

@@ -2,19 +2,12 @@
 //!
 //! *In*: the application's settings. *Out*: a checked client, or every mistake at once.
 
-use std::{collections::HashSet, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use serde_json::Map;
 
-use super::{Client, ClientCredential, ClientSecret, ExcessScopes, Introspects, MAX_GENERATION, Pkce, TokenFormat};
-use crate::{
-    config_error::{ConfigError, MistakeCollector},
-    scope::is_scope_name,
-    token_endpoint::{
-        http::redirect::{LocalhostPort, check_redirect_uri, is_private_scheme},
-        signer::MAX_LIFETIME,
-    },
-};
+use super::{Client, ClientCredential, ClientSecret, ExcessScopes, Introspects, Pkce, TokenFormat};
+use crate::{config_error::ConfigError, token_endpoint::http::redirect::LocalhostPort};
 
 /// Builder for a [`Client`]. [`build`](Self::build) reports every mistake at once.
 #[must_use]
@@ -45,6 +38,7 @@ impl ClientBuilder {
                 max_active_tokens: None,
                 max_sessions: None,
                 introspects: Introspects::Audiences(Vec::new()),
+                dpop_bound_access_tokens: false,
                 name: None,
                 host: None,
                 unknown: Map::new(),
@@ -208,6 +202,14 @@ impl ClientBuilder {
         self
     }
 
+    /// Refuses the client's token requests without a DPoP proof, so that all of its access tokens are bound to a key (RFC 9449
+    /// §5.2). Default: the client chooses with each request. The endpoint must
+    /// [support DPoP](crate::token_endpoint::TokenEndpointBuilder::dpop).
+    pub fn dpop_bound_access_tokens(mut self) -> Self {
+        self.client.dpop_bound_access_tokens = true;
+        self
+    }
+
     /// Allows the client to introspect the tokens for this audience: the client is that API. Default: its own tokens only.
     pub fn introspects_audience(mut self, audience: impl Into<String>) -> Self {
         if let Introspects::Audiences(own) = &mut self.client.introspects {
@@ -236,143 +238,8 @@ impl ClientBuilder {
     /// scheme that is no scheme in lower case, or that belongs to no app, such as `javascript`.
     pub fn build(self) -> Result<Client, ConfigError> {
         let Self { client, private_schemes } = self;
-        let mut mistakes = ClientMistakes { id: &client.id, mistakes: MistakeCollector::new() };
-        client.check_identity(&mut mistakes);
-        client.check_scopes(&mut mistakes);
-        if client.lifetime.is_some_and(|lifetime| lifetime.as_secs() == 0 || lifetime > MAX_LIFETIME) {
-            let found = "less than a second, or more than a day";
-            mistakes.add("access_token_lifetime", found, "give between a second and a day");
-        }
-        if client.max_active_tokens == Some(0) {
-            mistakes.add("max_active_tokens", "0", "allow at least one, or give the client no grants");
-        }
-        if client.max_sessions == Some(0) {
-            mistakes.add("max_sessions", "0", "allow at least one, or give the client no grants");
-        }
-        client.check_audiences(&mut mistakes);
-        client.check_audience_scopes(&mut mistakes);
-        client.check_public(&mut mistakes);
-        client.check_redirect_uris(&private_schemes, &mut mistakes);
-        mistakes.mistakes.finish()?;
+        client.check(&private_schemes)?;
         Ok(client)
-    }
-}
-
-/// Collects the mistakes of one client.
-struct ClientMistakes<'c> {
-    id: &'c str,
-    mistakes: MistakeCollector,
-}
-
-impl ClientMistakes<'_> {
-    fn add(&mut self, setting: &'static str, found: &str, change: &'static str) {
-        self.mistakes.add(setting, format!("client {:?}: {found}", self.id), change);
-    }
-}
-
-impl Client {
-    fn check_identity(&self, mistakes: &mut ClientMistakes<'_>) {
-        if self.id.is_empty() {
-            mistakes.add("client_id", "the id is empty", "give each client an id");
-        }
-        if self.id.len() > MAX_CLIENT_ID_BYTES {
-            mistakes.add("client_id", "the id has more than 1024 bytes", "give the client a shorter id");
-        }
-        if self.secret().into_iter().chain(self.previous_secret()).any(ClientSecret::is_empty) {
-            mistakes.add("client_secret", "the secret is empty", "generate one with ClientSecret::generate");
-        }
-        if self.secret().is_none() && self.previous_secret.is_some() {
-            let found = "a previous secret, but no secret";
-            mistakes.add("previous_secret", found, "remove it, or give the client a secret too");
-        }
-        if self.generation > MAX_GENERATION {
-            mistakes.add("credential_generation", "more than 1073741823", "count from 0");
-        }
-    }
-
-    fn check_scopes(&self, mistakes: &mut ClientMistakes<'_>) {
-        let mut scopes = HashSet::new();
-        for name in self.default_scopes.iter().chain(&self.optional_scopes) {
-            if !is_scope_name(name) {
-                let change = "use printable ASCII without space, quote and backslash (RFC 6749 §3.3)";
-                mistakes.add("scope", "a name is not a scope name", change);
-            } else if !scopes.insert(name) {
-                mistakes.add("scope", "a scope is named twice", "name a scope once, as default or as optional");
-            }
-        }
-    }
-
-    fn check_audiences(&self, mistakes: &mut ClientMistakes<'_>) {
-        let change = "name the API that the client's tokens are for (RFC 9068 §3)";
-        if !self.grant_types.is_empty() && self.audiences.is_empty() {
-            mistakes.add("audience", "the client has grants, but no audience", change);
-        }
-        if self.audiences.iter().any(|(audience, _)| audience.is_empty()) {
-            mistakes.add("audience", "an audience is empty", change);
-        }
-    }
-
-    fn check_audience_scopes(&self, mistakes: &mut ClientMistakes<'_>) {
-        for (audience, names) in &self.audience_scopes {
-            if self.audiences.iter().all(|(own, _)| own != audience) {
-                let found = format!("scopes of {audience:?}, which is no audience of the client");
-                mistakes.add("audience_scopes", &found, "also name it with audience, byte for byte");
-            }
-            if names.is_empty() {
-                let found = format!("no scope belongs to {audience:?}");
-                mistakes.add("audience_scopes", &found, "name at least one scope");
-            }
-            if let Some(name) = names.iter().find(|name| !self.may_have(name)) {
-                let found = format!("{name:?} belongs to {audience:?}, but the client may not have it");
-                mistakes.add("audience_scopes", &found, "also name it as a default or an optional scope");
-            }
-        }
-    }
-
-    fn check_public(&self, mistakes: &mut ClientMistakes<'_>) {
-        if !self.is_public() {
-            return;
-        }
-        if self.may_use("client_credentials") {
-            let found = "a public client with client_credentials";
-            mistakes.add("grant_types", found, "give it a secret or keys (RFC 6749 §4.4)");
-        }
-        if self.pkce == Pkce::Optional {
-            let found = "a public client without PKCE";
-            mistakes.add(
-                "accept_without_pkce",
-                found,
-                "remove it, or give the client a secret or keys (RFC 9700 §2.1.1)",
-            );
-        }
-        let introspects = match &self.introspects {
-            Introspects::Any => true,
-            Introspects::Audiences(own) => !own.is_empty(),
-        };
-        if introspects {
-            let found = "a public client that may introspect";
-            mistakes.add("introspects", found, "give it a secret or keys (RFC 7662 §2.1)");
-        }
-    }
-
-    fn check_redirect_uris(&self, private_schemes: &[String], mistakes: &mut ClientMistakes<'_>) {
-        if self.may_use("authorization_code") && self.redirect_uris.is_empty() {
-            let found = "authorization_code without a redirect URI";
-            mistakes.add("redirect_uri", found, "register where the code may be sent");
-        }
-        for uri in &self.redirect_uris {
-            if let Err(found) = check_redirect_uri(uri, private_schemes) {
-                // Not quoted if it may contain a password.
-                let shown = if uri.contains('@') { String::new() } else { format!(": {uri:?}") };
-                let change = "give an absolute URI without wildcards: https, loopback http, or a scheme with a dot";
-                mistakes.add("redirect_uri", &format!("{found}{shown}"), change);
-            }
-        }
-        for scheme in private_schemes.iter().filter(|scheme| !is_private_scheme(scheme)) {
-            let found = format!("{scheme:?} is no scheme of an app");
-            let change = "give the scheme of the redirect URI in lower case, without the colon, such as cursor";
-            mistakes.add("accept_private_scheme", &found, change);
-        }
     }
 }
 

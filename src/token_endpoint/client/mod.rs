@@ -9,6 +9,7 @@ pub(crate) mod builder;
 pub(crate) mod change_error;
 #[cfg(feature = "http-client")]
 pub(crate) mod documents;
+mod mistakes;
 pub(crate) mod peer;
 mod record;
 pub(crate) mod registry;
@@ -72,6 +73,8 @@ pub struct Client {
     pub(crate) max_active_tokens: Option<u32>,
     pub(crate) max_sessions: Option<u32>,
     introspects: Introspects,
+    /// RFC 9449 §5.2.
+    pub(crate) dpop_bound_access_tokens: bool,
     /// `client_name` of the client's metadata document.
     pub(crate) name: Option<String>,
     /// Host of the client's id, if that is the URL of its metadata document.
@@ -311,6 +314,7 @@ impl Client {
             max_active_tokens: self.max_active_tokens,
             max_sessions: self.max_sessions,
             introspects: self.introspects.clone(),
+            dpop_bound_access_tokens: self.dpop_bound_access_tokens,
             name: self.name.clone(),
             host: self.host.clone(),
             unknown: self.unknown.clone(),

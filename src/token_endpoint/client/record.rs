@@ -14,7 +14,7 @@ use super::{Client, ClientCredential, ClientSecret, ExcessScopes, Introspects, L
 use crate::{
     keys::KeySet,
     token_endpoint::{
-        record,
+        record::{self, StoredRecord},
         store::{Record, StoreError},
     },
 };
@@ -67,6 +67,8 @@ struct ClientMembers {
     max_sessions: Option<u32>,
     #[serde(default = "own_tokens", with = "IntrospectsName")]
     introspects: Introspects,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    dpop_bound_access_tokens: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -146,9 +148,15 @@ impl<'de> Deserialize<'de> for ClientRead {
     }
 }
 
+impl StoredRecord for ClientRead {
+    const UNDERSTOOD: &[&str] = &[DPOP_BOUND];
+}
+
 /// Writes a client.
 pub(super) fn write(client: &Client) -> Result<Record, StoreError> {
-    record::write(&ClientToWrite(client))
+    // An older version would issue bearer tokens.
+    let must = if client.dpop_bound_access_tokens { [DPOP_BOUND].as_slice() } else { &[] };
+    record::write_with(&ClientToWrite(client), must)
 }
 
 /// Reads a client. `None` if this version can't read it, or must understand what it doesn't know.
@@ -219,3 +227,5 @@ fn write_lifetime<S: Serializer>(lifetime: &Option<Duration>, serializer: S) -> 
 fn read_lifetime<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_secs))
 }
+
+const DPOP_BOUND: &str = "dpop_bound_access_tokens";

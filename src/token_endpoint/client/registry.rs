@@ -67,6 +67,14 @@ pub trait ClientRegistry: Send + Sync + 'static {
     fn reads_client_documents(&self) -> bool {
         false
     }
+
+    /// Returns the id of a client that is registered for
+    /// [bound tokens](crate::token_endpoint::ClientBuilder::dpop_bound_access_tokens). It is a mistake if the endpoint does not
+    /// [support DPoP](crate::token_endpoint::TokenEndpointBuilder::dpop). Default: `None`, also for a registry that can't know it at
+    /// the start. A registry around another one returns what that one returns.
+    fn dpop_bound_client(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A client registry in memory. Clones share the clients.
@@ -204,6 +212,13 @@ impl ClientRegistry for Clients {
     async fn find(&self, client_id: &str) -> Result<Option<Arc<Client>>, StoreError> {
         Ok(self.by_id.load().get(client_id).map(Arc::clone))
     }
+
+    fn dpop_bound_client(&self) -> Option<String> {
+        let clients = self.by_id.load();
+        // The smallest id, so that the mistake is the same each time.
+        let bound = clients.values().filter(|client| client.dpop_bound_access_tokens);
+        bound.map(|client| client.id().to_owned()).min()
+    }
 }
 
 impl fmt::Debug for Clients {
@@ -217,6 +232,7 @@ pub(crate) trait ErasedRegistry: Send + Sync {
     fn find_for<'a>(&'a self, client_id: &'a str, purpose: LookupPurpose) -> FindFuture<'a>;
     fn time_limit(&self) -> Duration;
     fn reads_client_documents(&self) -> bool;
+    fn dpop_bound_client(&self) -> Option<String>;
 }
 
 pub(crate) type FindFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<Arc<Client>>, StoreError>> + Send + 'a>>;
@@ -232,5 +248,9 @@ impl<R: ClientRegistry> ErasedRegistry for R {
 
     fn reads_client_documents(&self) -> bool {
         ClientRegistry::reads_client_documents(self)
+    }
+
+    fn dpop_bound_client(&self) -> Option<String> {
+        ClientRegistry::dpop_bound_client(self)
     }
 }

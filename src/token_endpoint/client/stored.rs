@@ -316,6 +316,10 @@ impl ClientRegistry for StoredClients {
     fn reads_client_documents(&self) -> bool {
         self.configured.as_ref().is_some_and(|configured| configured.reads_client_documents())
     }
+
+    fn dpop_bound_client(&self) -> Option<String> {
+        self.configured.as_ref().and_then(|configured| configured.dpop_bound_client())
+    }
 }
 
 impl fmt::Debug for StoredClients {

@@ -13,16 +13,19 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     ClientRequest, ServerState,
-    token_claims::{AccessTokenClaims, ScopeClaim},
+    token_claims::{AccessTokenClaims, ScopeClaim, token_type},
 };
-use crate::token_endpoint::{
-    client::registry::LookupPurpose,
-    http::{
-        error::{TokenError, TokenErrorKind},
-        response::{ResponseBody, json},
+use crate::{
+    confirmation::Confirmation,
+    token_endpoint::{
+        client::registry::LookupPurpose,
+        http::{
+            error::{TokenError, TokenErrorKind},
+            response::{ResponseBody, json},
+        },
+        record::{self, AccessRecord, OwnerRecord, SessionRecord},
+        store::{FindAccess, Timestamp},
     },
-    record::{self, AccessRecord, OwnerRecord, SessionRecord},
-    store::{FindAccess, Timestamp},
 };
 
 /// The response for every other text.
@@ -85,6 +88,14 @@ impl OwnToken {
         Timestamp::from_secs(self.found.record.expires_at).into()
     }
 
+    /// Returns the key that the token is bound to: `cnf` (RFC 9449 §6). `None` for a bearer token. The grant decides whether the
+    /// sender of the request must have the same key, which
+    /// [`TokenRequest::confirmation`](crate::token_endpoint::TokenRequest::confirmation) returns.
+    #[must_use]
+    pub fn confirmation(&self) -> Option<&Confirmation> {
+        self.found.record.cnf.as_ref()
+    }
+
     /// Returns a claim that the application added, such as `act`. `None` if it is absent or is not a `T`.
     #[must_use]
     pub fn claim<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
@@ -119,6 +130,7 @@ impl FoundToken {
             scope: ScopeClaim::new(&record.scope, record.content.as_ref()),
             auth_time: *auth_time,
             acr: acr.as_deref(),
+            cnf: record.cnf,
             own: record.content.as_ref().map(|content| &content.claims),
         }
     }
@@ -134,12 +146,13 @@ impl ServerState {
         }
         let found = self.active_token(parameters.required("token")?).await?;
         // After the token was found, so that the client can repeat a request that failed with 503.
-        self.use_assertion(assertion).await?;
+        self.use_up(assertion).await?;
         let found = found.filter(|found| client.may_introspect(&found.owner.client_id, &found.record.audience));
         let Some(found) = &found else { return Ok(inactive()) };
         let username = found.record.content.as_ref().and_then(|content| content.username.as_deref());
         let claims = found.claims(&self.issuer);
-        Ok(json(StatusCode::OK, &ActiveToken { active: true, token_type: "Bearer", username, claims }))
+        let token_type = token_type(found.record.cnf.as_ref());
+        Ok(json(StatusCode::OK, &ActiveToken { active: true, token_type, username, claims }))
     }
 
     /// Returns the access token with this text, if it is active and what was issued to its client is still valid.

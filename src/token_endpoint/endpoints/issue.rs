@@ -11,19 +11,23 @@ use super::{
     ServerState,
     token_claims::{AccessTokenClaims, ScopeClaim},
 };
-use crate::jws::random;
-use crate::token_endpoint::{
-    client::{Client, TokenFormat, authenticate::used_assertion, secret::TokenHash},
-    events::{Event, EventKind},
-    grant::{CodeOrigin, Granted, PlannedRedeem, PlannedRefresh, PlannedWrite, invalid_grant},
-    http::error::{TokenError, TokenErrorKind},
-    record::{self, AccessRecord, OwnerRecord, SessionRecord},
-    store::{
-        FirstRefresh, Issue, Issued, NewAccess, Partition, Redeem, Redeemed, Refresh, Refreshed, Seen, SessionId,
-        StoreError, Timestamp,
+use crate::{
+    confirmation::Confirmation,
+    token_endpoint::{
+        client::{Client, TokenFormat, secret::TokenHash},
+        events::{Event, EventKind},
+        grant::{CodeOrigin, Granted, PlannedRedeem, PlannedRefresh, PlannedWrite, invalid_grant},
+        http::error::{TokenError, TokenErrorKind},
+        once::OnceValue,
+        proofs::SenderProof,
+        record::{self, AccessRecord, OwnerRecord, SessionRecord},
+        store::{
+            FirstRefresh, Issue, Issued, NewAccess, Partition, Redeem, Redeemed, Refresh, Refreshed, Seen, SessionId,
+            StoreError, Timestamp,
+        },
+        texts::AccessRandom,
+        token_content::{ContentRecord, TokenContent},
     },
-    texts::AccessRandom,
-    token_content::{ContentRecord, TokenContent},
 };
 
 /// The request that tokens are issued for.
@@ -31,6 +35,8 @@ pub(crate) struct TokenDemand<'r> {
     pub(crate) client: &'r Arc<Client>,
     pub(crate) grant_type: &'r str,
     pub(crate) headers: &'r HeaderMap,
+    pub(crate) assertion: &'r OnceValue,
+    pub(crate) proof: &'r SenderProof,
 }
 
 /// What was issued.
@@ -56,6 +62,7 @@ pub(crate) struct TokenFacts {
     pub(crate) expires_at: Timestamp,
     pub(crate) auth_time: Option<u64>,
     pub(crate) acr: Option<String>,
+    pub(crate) confirmation: Option<Confirmation>,
     /// What the application adds.
     pub(crate) content: Option<Box<ContentRecord>>,
 }
@@ -66,6 +73,9 @@ pub(super) struct TokenWrite<'w> {
     pub(super) client_hash: TokenHash,
     owner: TokenHash,
     access: NewAccess,
+    proof: &'w SenderProof,
+    /// What the write uses up, and its value.
+    once: &'w OnceValue,
     seen: Option<Seen>,
     pub(super) now: Timestamp,
     pub(super) deadline: Instant,
@@ -73,12 +83,7 @@ pub(super) struct TokenWrite<'w> {
 
 impl ServerState {
     /// Makes the tokens, and stores them before they are sent, so that every token a client holds is known.
-    pub(crate) async fn issue(
-        &self,
-        demand: &TokenDemand<'_>,
-        granted: Granted,
-        seen: Option<Seen>,
-    ) -> Result<IssuedTokens, TokenError> {
+    pub(crate) async fn issue(&self, demand: &TokenDemand<'_>, granted: Granted) -> Result<IssuedTokens, TokenError> {
         let (services, client) = (&self.services, demand.client);
         let now = services.timestamp();
         let mut granted = self.planned(client, granted, now)?;
@@ -90,15 +95,16 @@ impl ServerState {
         if client.format(&granted.audience) == TokenFormat::Jwt {
             self.signer.prepare(services).await?;
         }
-        let deadline = services.deadline();
+        let once = self.used_by_write(demand).await?;
+        let (seen, deadline) = (once.unused(), services.deadline());
         let owner = services.texts.owner(client.id(), &granted.subject);
         let random = AccessRandom::generate().map_err(TokenError::unavailable)?;
         let partition = granted.write.partition(client, owner, seen).unwrap_or_else(|| random.partition());
-        let (facts, write, extra) = self.facts(client, granted, random.jwt_id(partition), now);
+        let (facts, write, extra) = self.facts(demand, granted, random.jwt_id(partition), now);
         let (access_token, access) = self.access_token(client, &write, &facts, (partition, &random))?;
         let client_hash = services.texts.client(client.id());
         let session = write.session_id();
-        let tokens = TokenWrite { client, client_hash, owner, access, seen, now, deadline };
+        let tokens = TokenWrite { client, client_hash, owner, access, proof: demand.proof, once, seen, now, deadline };
         let refresh_token = match write {
             PlannedWrite::Issue | PlannedWrite::Begin => self.issue_alone(tokens).await.map(|()| None),
             // In boxes, so that the future of each request stays small.
@@ -108,14 +114,24 @@ impl ServerState {
         Ok(IssuedTokens { access_token, refresh_token, facts, session, extra })
     }
 
+    /// Returns the value that the write uses up. A write has room for one, so with an assertion the proof is used up first.
+    async fn used_by_write<'d>(&self, demand: &TokenDemand<'d>) -> Result<&'d OnceValue, TokenError> {
+        if demand.assertion.unused().is_none() {
+            return Ok(&demand.proof.once);
+        }
+        self.use_up(&demand.proof.once).await?;
+        Ok(demand.assertion)
+    }
+
     /// Returns what the token says, what is written, and the application's parameters of the response.
     fn facts(
         &self,
-        client: &Client,
+        demand: &TokenDemand<'_>,
         granted: Granted,
         id: String,
         now: Timestamp,
     ) -> (TokenFacts, PlannedWrite, Map<String, Value>) {
+        let client = demand.client;
         let Granted { subject, scope, audience, write, content, .. } = granted;
         let own_lifetime = content.as_deref().and_then(TokenContent::checked_lifetime);
         let end = now.saturating_add(own_lifetime.or(client.lifetime).unwrap_or(self.lifetime));
@@ -135,6 +151,7 @@ impl ServerState {
             expires_at: session.map_or(end, |(_, session_end)| end.min(session_end)),
             auth_time: session.and_then(|(record, _)| record.auth_time),
             acr: session.and_then(|(record, _)| record.acr.clone()),
+            confirmation: demand.proof.confirmation(),
             content,
         };
         (facts, write, extra)
@@ -153,15 +170,18 @@ impl ServerState {
             TokenFormat::Jwt => self.signer.sign(&self.services, &self.claims(facts))?,
         };
         let owner = write.session().is_none().then(|| OwnerRecord::new(client, facts.subject.as_str()));
-        let record = record::write(&AccessRecord {
+        let must = if facts.confirmation.is_some() { [record::BOUND].as_slice() } else { &[] };
+        let record = AccessRecord {
             id: facts.id.as_str(),
             owner,
             scope: &facts.scope,
             audience: &facts.audience,
             issued_at: facts.issued_at.as_secs(),
             expires_at: facts.expires_at.as_secs(),
+            cnf: facts.confirmation,
             content: facts.content.as_deref(),
-        })?;
+        };
+        let record = record::write_with(&record, must)?;
         let hash = self.services.texts.access_hash(&text);
         Ok((text, NewAccess { partition, hash, record, expires_at: facts.expires_at }))
     }
@@ -178,21 +198,22 @@ impl ServerState {
             scope: ScopeClaim::new(&facts.scope, facts.content.as_deref()),
             auth_time: facts.auth_time,
             acr: facts.acr.as_deref(),
+            cnf: facts.confirmation,
             own: facts.content.as_deref().map(|content| &content.claims),
         }
     }
 
     /// Not an `async fn`, whose future would contain `tokens` beside the request.
     fn issue_alone(&self, tokens: TokenWrite<'_>) -> impl Future<Output = Result<(), TokenError>> {
-        let TokenWrite { client, client_hash, owner, access, seen, now, deadline } = tokens;
+        let TokenWrite { client, client_hash, owner, access, once, seen, now, deadline, .. } = tokens;
         let token_limit = client.max_active_tokens;
         let issue = Issue { client: client_hash, owner, access, token_limit, seen, now, deadline };
         async move {
             let issued = self.services.store.issue(&issue).await;
-            // Without an assertion, a repeated request only gets another token.
+            // Without a value that is accepted once, a repeated request only gets another token.
             match issued.map_err(|error| failed_write(error, issue.seen.is_none()))? {
                 Issued::Done => Ok(()),
-                Issued::Seen => Err(used_assertion()),
+                Issued::Seen => Err(once.refusal()),
                 Issued::Late => Err(TokenError::late()),
             }
         }
@@ -202,11 +223,13 @@ impl ServerState {
         if planned.code_origin == CodeOrigin::New {
             self.add_new_code(&tokens, &planned).await?;
         }
-        let TokenWrite { client, client_hash, owner, access, seen, now, deadline } = tokens;
+        let TokenWrite { client, client_hash, owner, access, proof, once, seen, now, deadline } = tokens;
         let PlannedRedeem { session, code, record, handle, expires_at, .. } = planned;
         let texts = &self.services.texts;
         let settings = self.refresh_tokens(client);
-        let refresh = settings.map(|_| texts.first_refresh(handle)).transpose().map_err(TokenError::unavailable)?;
+        let binding = proof.refresh_binding(client);
+        let refresh =
+            settings.map(|_| texts.first_refresh(handle, binding)).transpose().map_err(TokenError::unavailable)?;
         let redeem = Redeem {
             session,
             code,
@@ -235,21 +258,22 @@ impl ServerState {
                 Err(invalid_grant("the code was used before"))
             }
             Redeemed::Unknown => Err(invalid_grant("the session has ended")),
-            Redeemed::Seen => Err(used_assertion()),
+            Redeemed::Seen => Err(once.refusal()),
             Redeemed::Late => Err(TokenError::late()),
         }
     }
 
     async fn refresh(&self, tokens: TokenWrite<'_>, planned: PlannedRefresh) -> Result<String, TokenError> {
-        let TokenWrite { client, client_hash, owner, access, seen, now, deadline } = tokens;
-        let PlannedRefresh { presented, text, record, expires_at } = planned;
+        let TokenWrite { client, client_hash, owner, access, once, seen, now, deadline, .. } = tokens;
+        let PlannedRefresh { presented, text, record, expires_at, binding } = planned;
         let texts = &self.services.texts;
         let settings = self
             .refresh_tokens(client)
             .ok_or_else(|| invalid_grant("the client may have no refresh tokens any more"))?;
-        let next = if settings.rotates(client) {
-            let salt = random().map_err(TokenError::unavailable)?;
-            Some(texts.successor(&presented, salt))
+        // A session whose tokens are bound from now on goes on with a refresh token that says so.
+        let next = if settings.rotates(client) || binding != presented.binding {
+            let salt = texts.salt(binding).map_err(TokenError::unavailable)?;
+            Some(texts.successor(&presented, salt, binding))
         } else {
             None
         };
@@ -271,13 +295,18 @@ impl ServerState {
         let refreshed = self.services.store.refresh(&refresh).await;
         match refreshed.map_err(|error| failed_write(error, may_repeat))? {
             Refreshed::Done => Ok(next.map_or(text, |(next, _)| next.text)),
-            Refreshed::Again { salt } => Ok(texts.successor(&presented, salt).0.text),
+            Refreshed::Again { salt } if texts.is_salt_of(&salt, binding) => {
+                Ok(texts.successor(&presented, salt, binding).0.text)
+            }
+            Refreshed::Again { .. } => {
+                Err(invalid_grant("the successor of the refresh token is bound to something else"))
+            }
             Refreshed::Reused => {
                 self.report(EventKind::ReuseDetected, &record.owner, presented.session);
                 Err(invalid_grant("the refresh token was used before"))
             }
             Refreshed::Unknown => Err(invalid_grant("the session has ended")),
-            Refreshed::Seen => Err(used_assertion()),
+            Refreshed::Seen => Err(once.refusal()),
             Refreshed::Late => Err(TokenError::late()),
         }
     }

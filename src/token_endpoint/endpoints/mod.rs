@@ -26,7 +26,7 @@ use self::customize::Customize;
 use super::{
     client::{
         Client,
-        authenticate::{Authenticated, Authenticator, ClientAssertion, used_assertion},
+        authenticate::{Authenticated, Authenticator, used_assertion},
     },
     events::Event,
     grant::{ErasedGrant, RefreshTokenGrant},
@@ -36,9 +36,10 @@ use super::{
         request::{Bodies, Parameters},
         response::{ResponseBody, cacheable_json, empty},
     },
+    once::OnceValue,
+    proofs::EndpointDpop,
     services::Services,
     signer::Signer,
-    store::{InsertSeen, Issued, StoreError},
 };
 use crate::log;
 
@@ -62,6 +63,8 @@ pub(crate) struct ServerState {
     pub(crate) authorization_endpoint: Option<String>,
     /// The lifetimes of refresh tokens, if they are offered.
     pub(crate) refresh: Option<RefreshTokenGrant>,
+    /// How proofs are checked, if tokens can be bound to a key.
+    pub(crate) dpop: Option<EndpointDpop>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +101,7 @@ pub(crate) struct EndpointPaths {
 pub(crate) struct ClientRequest {
     pub(crate) client: Arc<Client>,
     /// The `jti` of the client's assertion, which the request uses up unless it fails with 503.
-    pub(crate) assertion: ClientAssertion,
+    pub(crate) assertion: OnceValue,
     pub(crate) parameters: Parameters,
 }
 
@@ -172,22 +175,7 @@ impl ServerState {
         let parameters = Parameters::from_body(headers, body, self.bodies, &*self.services.clock).await?;
         let Authenticated { client, assertion } =
             self.authenticator.authenticate(&self.services, headers, peer, &parameters).await?;
-        Ok(ClientRequest { client, assertion: ClientAssertion::new(assertion), parameters })
-    }
-
-    /// Uses up the request's client assertion, unless an earlier step did.
-    pub(crate) async fn use_assertion(&self, assertion: &ClientAssertion) -> Result<(), TokenError> {
-        let Some(seen) = assertion.unused() else { return Ok(()) };
-        let insert = InsertSeen { seen, now: self.services.timestamp(), deadline: self.services.deadline() };
-        let inserted = self.services.store.insert_seen(&insert).await;
-        if !matches!(&inserted, Ok(Issued::Late)) && inserted.as_ref().err().is_none_or(StoreError::may_be_executed) {
-            assertion.mark_used();
-        }
-        match inserted? {
-            Issued::Done => Ok(()),
-            Issued::Seen => Err(used_assertion()),
-            Issued::Late => Err(TokenError::late()),
-        }
+        Ok(ClientRequest { client, assertion: OnceValue::new(assertion, used_assertion), parameters })
     }
 
     /// Uses up the client assertion of a refused request, too. One that failed with 503 can be repeated with it, unless a step
@@ -200,7 +188,7 @@ impl ServerState {
         let Err(error) = answer else { return answer };
         let failed = match error.kind() {
             TokenErrorKind::Unavailable => error,
-            _ => self.use_assertion(&request.assertion).await.err().unwrap_or(error),
+            _ => self.use_up(&request.assertion).await.err().unwrap_or(error),
         };
         Err(if request.assertion.was_used() { failed.without_retry() } else { failed })
     }

@@ -27,7 +27,7 @@ enum Revocable {
 impl ServerState {
     pub(crate) async fn revoke(&self, request: &ClientRequest) -> Result<Response<ResponseBody>, TokenError> {
         let found = self.find_revocable(request).await?;
-        self.use_assertion(&request.assertion).await?;
+        self.use_up(&request.assertion).await?;
         if let Some(found) = found {
             if self.revoke_found(request, &found).await? == Written::Late {
                 return Err(TokenError::late());

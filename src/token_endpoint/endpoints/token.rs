@@ -11,10 +11,11 @@ use serde_json::{Map, Value};
 use super::{
     ClientRequest, ServerState,
     issue::{IssuedTokens, TokenDemand},
+    token_claims::token_type,
 };
 use crate::token_endpoint::{
     events::{Event, EventKind},
-    grant::TokenRequest,
+    grant::{ErasedGrant, TokenRequest},
     http::{
         error::{TokenError, TokenErrorKind},
         response::{ResponseBody, json},
@@ -41,7 +42,7 @@ impl ServerState {
         request: &ClientRequest,
         headers: &HeaderMap,
     ) -> Result<Response<ResponseBody>, TokenError> {
-        let ClientRequest { client, parameters, assertion } = request;
+        let ClientRequest { client, parameters, .. } = request;
         let missing = || TokenError::new(TokenErrorKind::InvalidRequest, "The grant_type is missing");
         let grant_type = parameters.get("grant_type")?.ok_or_else(missing)?;
         let offered = self.grants.iter().find(|grant| grant.grant_type() == grant_type);
@@ -51,20 +52,41 @@ impl ServerState {
             let description = "The client is not registered for this grant type";
             return Err(TokenError::new(TokenErrorKind::UnauthorizedClient, description));
         }
+        // After the client has authenticated, and before a code or a refresh token is looked up.
+        let proof = self.sender_proof(request, headers).map_err(|error| self.with_nonce(error))?;
+        let demand = TokenDemand { client, grant_type, headers, assertion: &request.assertion, proof: &proof };
+        let answer = match self.grant(&**grant, request, &demand).await {
+            Ok(issued) => {
+                let mut response = token_response(issued);
+                self.renew_nonce(&proof, response.headers_mut());
+                Ok(response)
+            }
+            Err(error) => Err(self.with_nonce(error)),
+        };
+        // A repeated request would present a used proof.
+        answer.map_err(|error| if proof.once.was_used() { error.without_retry() } else { error })
+    }
+
+    async fn grant(
+        &self,
+        grant: &dyn ErasedGrant,
+        request: &ClientRequest,
+        demand: &TokenDemand<'_>,
+    ) -> Result<IssuedTokens, TokenError> {
         if !grant.only_reads() {
-            self.use_assertion(assertion).await?;
+            self.use_up(demand.assertion).await?;
+            self.use_up(&demand.proof.once).await?;
         }
-        let granted = grant.decide(&TokenRequest::new(request, headers, self)).await?;
-        let demand = TokenDemand { client, grant_type, headers };
-        let issued = self.issue(&demand, granted, assertion.unused()).await?;
+        let granted = grant.decide(&TokenRequest::new(request, demand.headers, demand.proof, self)).await?;
+        let issued = self.issue(demand, granted).await?;
         self.services.emit(&Event {
-            client_id: Some(client.id()),
+            client_id: Some(demand.client.id()),
             subject: Some(&issued.facts.subject),
-            grant_type: Some(grant_type),
+            grant_type: Some(demand.grant_type),
             session: issued.session,
             ..Event::new(EventKind::Issued)
         });
-        Ok(token_response(issued))
+        Ok(issued)
     }
 }
 
@@ -74,7 +96,7 @@ fn token_response(issued: IssuedTokens) -> Response<ResponseBody> {
         StatusCode::OK,
         &TokenResponse {
             access_token: &access_token,
-            token_type: "Bearer",
+            token_type: token_type(facts.confirmation.as_ref()),
             expires_in: facts.expires_at.as_secs().saturating_sub(facts.issued_at.as_secs()),
             scope: &facts.scope,
             refresh_token: refresh_token.as_deref(),

@@ -5,7 +5,10 @@
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::token_endpoint::token_content::{ContentRecord, ScopeForm};
+use crate::{
+    confirmation::Confirmation,
+    token_endpoint::token_content::{ContentRecord, ScopeForm},
+};
 
 /// The claims. They are written from borrowed texts.
 #[derive(Serialize)]
@@ -23,9 +26,17 @@ pub(crate) struct AccessTokenClaims<'t> {
     pub(super) auth_time: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) acr: Option<&'t str>,
+    /// What the token is bound to (RFC 7800 §3.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cnf: Option<Confirmation>,
     /// The claims of the application, none of which has a name from above.
     #[serde(flatten)]
     pub(super) own: Option<&'t Map<String, Value>>,
+}
+
+/// Returns `token_type` of the responses (RFC 9449 §5, RFC 6750 §6.1.1).
+pub(super) fn token_type(confirmation: Option<&Confirmation>) -> &'static str {
+    if confirmation.is_some_and(|confirmation| confirmation.key().is_some()) { "DPoP" } else { "Bearer" }
 }
 
 /// `scope`.

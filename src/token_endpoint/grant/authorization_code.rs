@@ -163,9 +163,11 @@ fn is_same(one: &str, other: &str) -> bool {
 impl TokenRequest<'_> {
     /// Ends a session whose code or refresh token was used again. Returns the refusal.
     pub(super) async fn end_replayed(&self, kind: EventKind, record: &SessionRecord, session: SessionId) -> TokenError {
-        // A request with a used assertion is no request of the client, and must not end the session.
-        if let Err(error) = self.server.use_assertion(self.assertion).await {
-            return error;
+        // A request with a used assertion or proof is no request of the client, and must not end the session.
+        for value in [self.assertion, &self.proof.once] {
+            if let Err(error) = self.server.use_up(value).await {
+                return error;
+            }
         }
         let services = self.services();
         let end = EndSession { session, now: services.timestamp(), deadline: services.deadline() };

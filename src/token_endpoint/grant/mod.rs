@@ -9,28 +9,21 @@ mod authorization_code;
 mod client_credentials;
 pub(crate) mod pkce;
 mod refresh_token;
+mod token_request;
 
-use std::{any::TypeId, fmt, pin::Pin, time::SystemTime};
+use std::{any::TypeId, fmt, pin::Pin};
 
-use http::HeaderMap;
-
-use self::authorization_code::audience as approved_audience;
 pub(crate) use self::authorization_code::invalid as invalid_grant;
 pub use self::{
     authorization_code::AuthorizationCodeGrant, client_credentials::ClientCredentialsGrant,
-    refresh_token::RefreshTokenGrant,
+    refresh_token::RefreshTokenGrant, token_request::TokenRequest,
 };
 use crate::token_endpoint::{
-    client::{Client, authenticate::ClientAssertion, secret::TokenHash},
-    endpoints::{ClientRequest, ServerState, introspect::OwnToken},
-    http::{
-        error::{TokenError, TokenErrorKind},
-        request::Parameters,
-    },
+    client::secret::TokenHash,
+    http::error::TokenError,
     record::SessionRecord,
-    services::Services,
     store::{SessionId, Timestamp},
-    texts::{Handle, PresentedRefresh},
+    texts::{Handle, PresentedRefresh, RefreshBinding},
     token_content::TokenContent,
 };
 
@@ -82,152 +75,6 @@ pub trait Grant: Send + Sync + 'static {
     /// returns true.
     fn issues_refresh_tokens(&self) -> bool {
         self.authorization_endpoint().is_some()
-    }
-}
-
-/// A request for a token, from an authenticated client.
-pub struct TokenRequest<'r> {
-    client: &'r Client,
-    parameters: &'r Parameters,
-    assertion: &'r ClientAssertion,
-    headers: &'r HeaderMap,
-    server: &'r ServerState,
-}
-
-impl<'r> TokenRequest<'r> {
-    pub(crate) fn new(request: &'r ClientRequest, headers: &'r HeaderMap, server: &'r ServerState) -> Self {
-        let ClientRequest { client, parameters, assertion } = request;
-        Self { client, parameters, assertion, headers, server }
-    }
-
-    /// Returns the client.
-    #[must_use]
-    pub fn client(&self) -> &'r Client {
-        self.client
-    }
-
-    /// Returns the time of day.
-    #[must_use]
-    pub fn now(&self) -> SystemTime {
-        self.server.services.now()
-    }
-
-    /// Returns a parameter. An empty value counts as absent (RFC 6749 §3.2).
-    ///
-    /// # Errors
-    /// [`InvalidRequest`](crate::token_endpoint::TokenErrorKind::InvalidRequest): the parameter is repeated.
-    pub fn parameter(&self, name: &str) -> Result<Option<&'r str>, TokenError> {
-        self.parameters.get(name)
-    }
-
-    /// Returns a required parameter.
-    ///
-    /// # Errors
-    /// [`InvalidRequest`](crate::token_endpoint::TokenErrorKind::InvalidRequest): the parameter is missing or repeated.
-    pub fn required(&self, name: &str) -> Result<&'r str, TokenError> {
-        self.parameters.required(name)
-    }
-
-    /// Returns the headers of the request. They may contain the client's secret.
-    #[must_use]
-    pub fn headers(&self) -> &'r HeaderMap {
-        self.headers
-    }
-
-    /// Returns the access token with this text, if this endpoint issued it and it is active, for example the `subject_token` of a
-    /// token exchange (RFC 8693 §2.1). The grant decides whether the client may use it: any client may have got it, for any API.
-    ///
-    /// # Errors
-    /// The store or the client registry is unavailable.
-    pub async fn active_token(&self, text: &str) -> Result<Option<OwnToken>, TokenError> {
-        Ok(self.server.active_token(text).await?.map(OwnToken::from))
-    }
-
-    /// Grants the requested scopes and resource to `subject`, within what the client is registered for. A request without scopes
-    /// gets the client's default scopes. For scopes that were requested or approved before this request, see
-    /// [`grant_access_to`](Self::grant_access_to).
-    ///
-    /// # Errors
-    /// [`InvalidScope`](crate::token_endpoint::TokenErrorKind::InvalidScope) or
-    /// [`InvalidTarget`](crate::token_endpoint::TokenErrorKind::InvalidTarget): the request exceeds the registration.
-    pub fn grant_to(&self, subject: impl Into<String>) -> Result<Granted, TokenError> {
-        let scope = self.client.scopes(self.parameter("scope")?)?;
-        let audience = self.client.audience(&self.resources())?.to_owned();
-        Ok(Granted::new(subject.into(), scope, audience, Vec::new()))
-    }
-
-    /// Grants what a user approved for `subject` before this request: these scopes, and a token for one of these resources. With
-    /// `resource`, the request chooses which one (RFC 8707 §2.2); otherwise it is the first. Without resources, it is the first
-    /// audience of the client. The parameter `scope` is not read. As for a code, scopes that the client is not registered for are
-    /// left out.
-    ///
-    /// A refresh token of [`with_refresh_token`](Granted::with_refresh_token) is for all of these scopes and resources.
-    ///
-    /// ```
-    /// use tower_oauth::token_endpoint::{Granted, TokenError, TokenRequest};
-    ///
-    /// /// What the user approved on the page of the device authorization (RFC 8628 §3.3).
-    /// struct Approval {
-    ///     user: String,
-    ///     scopes: Vec<String>,
-    ///     resources: Vec<String>,
-    /// }
-    ///
-    /// fn decide(request: &TokenRequest<'_>, approval: &Approval) -> Result<Granted, TokenError> {
-    ///     let granted = request.grant_access_to(&approval.user, &approval.scopes, &approval.resources)?;
-    ///     Ok(granted.with_refresh_token())
-    /// }
-    /// # let _ = decide;
-    /// ```
-    ///
-    /// # Errors
-    /// - [`InvalidScope`](crate::token_endpoint::TokenErrorKind::InvalidScope): the client is registered for scopes, but for none of
-    ///   these.
-    /// - [`InvalidTarget`](crate::token_endpoint::TokenErrorKind::InvalidTarget): the resource is not one of these, or the client is
-    ///   not registered for it.
-    pub fn grant_access_to<N: AsRef<str>, R: AsRef<str>>(
-        &self,
-        subject: impl Into<String>,
-        scopes: impl IntoIterator<Item = N>,
-        resources: impl IntoIterator<Item = R>,
-    ) -> Result<Granted, TokenError> {
-        let mut names: Vec<String> = Vec::new();
-        for name in scopes {
-            if self.client.may_have(name.as_ref()) && names.iter().all(|other| other != name.as_ref()) {
-                names.push(name.as_ref().to_owned());
-            }
-        }
-        // A response without `scope` means all requested scopes (RFC 6749 §5.1), so no token with none can be issued.
-        if names.is_empty() && self.client.has_scopes() {
-            return Err(TokenError::new(
-                TokenErrorKind::InvalidScope,
-                "No approved scope may be granted to the client",
-            ));
-        }
-        let mut resources: Vec<String> = resources.into_iter().map(|resource| resource.as_ref().to_owned()).collect();
-        if resources.is_empty() {
-            resources.push(self.client.audience(&[])?.to_owned());
-        }
-        let audience = approved_audience(&resources, self.client, &self.resources())?;
-        Ok(Granted::new(subject.into(), names.join(" "), audience, resources))
-    }
-
-    /// Returns the values of `resource` (RFC 8707 §2) and `audience`, its name in RFC 8693 §2.1.
-    pub(crate) fn resources(&self) -> Vec<&'r str> {
-        self.parameters.all("resource").chain(self.parameters.all("audience")).collect()
-    }
-
-    fn services(&self) -> &'r Services {
-        &self.server.services
-    }
-}
-
-impl fmt::Debug for TokenRequest<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenRequest")
-            .field("client", &self.client)
-            .field("parameters", &self.parameters)
-            .finish_non_exhaustive()
     }
 }
 
@@ -332,6 +179,8 @@ pub(crate) struct PlannedRefresh {
     pub(crate) text: String,
     pub(crate) record: SessionRecord,
     pub(crate) expires_at: Timestamp,
+    /// What the refresh token of the response is bound to.
+    pub(crate) binding: RefreshBinding,
 }
 
 /// [`Grant`] as a trait object.

@@ -125,6 +125,8 @@ impl Grant for RefreshTokenGrant {
         let (client, services) = (request.client(), request.services());
         let text = request.required("refresh_token")?;
         let presented = services.texts.read_refresh(text).ok_or_else(|| invalid("this is not a refresh token"))?;
+        // Before the session is looked up, so that a sender without the key neither uses the token up nor ends the session.
+        let binding = request.proof.next_binding(presented.binding, client)?;
         let find = FindSession { session: presented.session, presented: presented.hash, now: services.timestamp() };
         let unknown = || invalid("the session is unknown, has expired or has ended");
         let found = services.store.find_session(&find).await?.ok_or_else(unknown)?;
@@ -149,6 +151,7 @@ impl Grant for RefreshTokenGrant {
                 text: text.to_owned(),
                 record,
                 expires_at: found.expires_at,
+                binding,
             })),
             content: None,
         })

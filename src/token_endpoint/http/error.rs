@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::response::{ResponseBody, json};
 use crate::{
+    dpop::DPOP_NONCE,
     log,
     token_endpoint::{client::Client, store::StoreError},
 };
@@ -33,6 +34,8 @@ pub struct TokenError {
     /// The registered client that the request names, if its authentication failed. For events.
     client: Option<Arc<Client>>,
     retry_after: Option<Duration>,
+    /// In a box, so that an error stays small.
+    dpop_nonce: Option<Box<HeaderValue>>,
     /// True if a client can cause the failure.
     by_client: bool,
     source: Option<Arc<dyn Error + Send + Sync>>,
@@ -66,6 +69,10 @@ pub enum TokenErrorKind {
     AccessDenied,
     /// The device code has expired: 400 (RFC 8628 §3.5).
     ExpiredToken,
+    /// The DPoP proof is missing, invalid or was used before: 400 (RFC 9449 §5).
+    InvalidDpopProof,
+    /// The DPoP proof has no nonce of this server, or an old one: 400 with `DPoP-Nonce` (RFC 9449 §8).
+    UseDpopNonce,
     /// An error code of the application or of an extension: 400 (RFC 6749 §8.5). Characters that §5.2 excludes from `error` are
     /// sent as `?`.
     Other(&'static str),
@@ -91,6 +98,8 @@ impl TokenErrorKind {
             Self::SlowDown => "slow_down",
             Self::AccessDenied => "access_denied",
             Self::ExpiredToken => "expired_token",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
             Self::Other(code) => code,
             Self::TooManyAttempts | Self::Unavailable => "temporarily_unavailable",
         }
@@ -121,7 +130,16 @@ impl TokenError {
     #[must_use]
     pub fn new(kind: TokenErrorKind, description: &'static str) -> Self {
         let retry_after = (kind.status().as_u16() >= 429).then_some(RETRY_AFTER);
-        Self { kind, description, reason: None, client: None, retry_after, by_client: false, source: None }
+        Self {
+            kind,
+            description,
+            reason: None,
+            client: None,
+            retry_after,
+            dpop_nonce: None,
+            by_client: false,
+            source: None,
+        }
     }
 
     pub(crate) fn unavailable(source: impl Error + Send + Sync + 'static) -> Self {
@@ -137,6 +155,11 @@ impl TokenError {
     /// Sets the registered client that the request names.
     pub(crate) fn of_client(self, client: Arc<Client>) -> Self {
         Self { client: Some(client), ..self }
+    }
+
+    /// Sets the nonce for the client's next proof.
+    pub(crate) fn with_dpop_nonce(self, nonce: Option<HeaderValue>) -> Self {
+        Self { dpop_nonce: nonce.map(Box::new), ..self }
     }
 
     /// Returns the registered client that the request names, if its authentication failed.
@@ -204,6 +227,9 @@ impl TokenError {
         }
         if let Some(after) = self.retry_after {
             headers.insert(header::RETRY_AFTER, whole_seconds(after).into());
+        }
+        if let Some(nonce) = &self.dpop_nonce {
+            headers.insert(DPOP_NONCE, HeaderValue::clone(nonce));
         }
         response.extensions_mut().insert(self);
         response

@@ -35,6 +35,9 @@ pub(crate) struct ServerMetadata {
     /// draft-ietf-oauth-client-id-metadata-document §5.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     client_id_metadata_document_supported: bool,
+    /// RFC 9449 §5.1.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dpop_signing_alg_values_supported: Vec<&'static str>,
 }
 
 impl ServerMetadata {
@@ -74,11 +77,18 @@ impl ServerMetadata {
             code_challenge_methods_supported: if_code("S256"),
             authorization_response_iss_parameter_supported: code,
             client_id_metadata_document_supported: false,
+            dpop_signing_alg_values_supported: Vec::new(),
         }
     }
 
     /// Returns the metadata with what the client registry supports.
     pub(crate) fn with_client_documents(self, supported: bool) -> Self {
         Self { client_id_metadata_document_supported: supported, ..self }
+    }
+
+    /// Returns the metadata with the algorithms of proofs. Without any, tokens can't be bound to a key.
+    pub(crate) fn with_dpop(self, algorithms: &[Algorithm]) -> Self {
+        let names = algorithms.iter().map(|algorithm| algorithm.as_str()).collect();
+        Self { dpop_signing_alg_values_supported: names, ..self }
     }
 }

@@ -263,12 +263,13 @@ requests! {
     }
 }
 
-/// A value that is accepted once, such as the `jti` of a client's assertion (RFC 7523 §3).
+/// A value that is accepted once, such as the `jti` of a client's assertion (RFC 7523 §3) or of a DPoP proof (RFC 9449 §11.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Seen {
     pub(crate) key: TokenHash,
     pub(crate) client: TokenHash,
+    pub(crate) shard: TokenHash,
     pub(crate) attempt: TokenHash,
     pub(crate) expires_at: Timestamp,
 }
@@ -284,6 +285,13 @@ impl Seen {
     #[must_use]
     pub fn client(&self) -> TokenHash {
         self.client
+    }
+
+    /// Where a store with several nodes keeps the value. All requests with the same value have the same one. The value of an
+    /// assertion belongs to its client; a proof can be sent by any client.
+    #[must_use]
+    pub fn shard(&self) -> TokenHash {
+        self.shard
     }
 
     /// The hash of the whole request that has sent the value. A store that can't store the value in the same step as the rest of

@@ -3,6 +3,7 @@
 mod commands;
 #[cfg(all(feature = "redis", feature = "http-client"))]
 mod documents;
+mod dpop;
 mod page;
 mod settings;
 mod signing_keys;

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod caching;
+mod dpop;
 mod judging;
 pub(crate) mod server;
 
@@ -11,7 +12,7 @@ use tower_oauth::{
     testing::{ManualClock, MockIssuer},
     token_endpoint::{
         AuthorizationCodeGrant, Client, ClientCredentialsGrant, ClientDocuments, ClientDocumentsBuilder, Clients,
-        RefreshTokenGrant, TokenEndpoint, TokenFormat,
+        RefreshTokenGrant, TokenEndpoint, TokenEndpointBuilder, TokenFormat,
     },
 };
 
@@ -36,6 +37,13 @@ impl Documents {
     }
 
     fn with(configure: impl FnOnce(ClientDocumentsBuilder) -> ClientDocumentsBuilder) -> Option<Self> {
+        Self::with_endpoint(configure, |endpoint| endpoint)
+    }
+
+    fn with_endpoint(
+        configure: impl FnOnce(ClientDocumentsBuilder) -> ClientDocumentsBuilder,
+        configure_endpoint: impl FnOnce(TokenEndpointBuilder) -> TokenEndpointBuilder,
+    ) -> Option<Self> {
         let server = DocumentServer::start()?;
         let clock = ManualClock::default();
         let clients = [confidential("watch").introspects_any_token()];
@@ -52,7 +60,8 @@ impl Documents {
             .grant(AuthorizationCodeGrant::new(AUTHORIZE))
             .grant(RefreshTokenGrant::new())
             .clock(clock.clone());
-        Some(Self { world: World { endpoint: endpoint.build().unwrap(), clients, clock }, server })
+        let endpoint = configure_endpoint(endpoint).build().unwrap();
+        Some(Self { world: World { endpoint, clients, clock }, server })
     }
 
     /// Publishes a valid document with these changes at this path, and returns its URL. A change to `null` removes a member.

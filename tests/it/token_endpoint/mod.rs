@@ -8,6 +8,7 @@ mod codes;
 mod compatibility;
 mod configuration;
 mod cors;
+mod dpop;
 mod endpoint_verifier;
 #[cfg(feature = "metrics")]
 mod events;

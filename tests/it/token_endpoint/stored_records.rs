@@ -23,7 +23,7 @@ use super::{
 
 /// The clients of one issuer. Each look-up takes `delay`.
 #[derive(Clone, Default)]
-struct OpenStore {
+pub(super) struct OpenStore {
     records: Arc<Mutex<HashMap<TokenHash, Record>>>,
     clock: ManualClock,
     delay: Duration,
@@ -31,13 +31,13 @@ struct OpenStore {
 
 impl OpenStore {
     /// Returns the only record, with its members in their order.
-    fn only(&self) -> String {
+    pub(super) fn only(&self) -> String {
         let records = self.records.lock().unwrap();
         assert_eq!(records.len(), 1);
         records.values().next().unwrap().as_str().to_owned()
     }
 
-    fn rewrite(&self, change: impl Fn(&str) -> String) {
+    pub(super) fn rewrite(&self, change: impl Fn(&str) -> String) {
         for record in self.records.lock().unwrap().values_mut() {
             *record = Record::from(change(record.as_str()));
         }

@@ -14,6 +14,7 @@ pub(super) struct ClientMetadata {
     pub(super) redirect_uris: Vec<String>,
     /// The grant types that are used.
     pub(super) grant_types: Vec<String>,
+    pub(super) dpop_bound_access_tokens: bool,
     pub(super) authentication: ClientAuthenticationMethod,
 }
 
@@ -34,6 +35,8 @@ struct Members {
     redirect_uris: Vec<String>,
     #[serde(default = "default_grant_types")]
     grant_types: Vec<String>,
+    #[serde(default)]
+    dpop_bound_access_tokens: bool,
     #[serde(default)]
     token_endpoint_auth_method: Option<String>,
     #[serde(default)]
@@ -67,7 +70,13 @@ impl ClientMetadata {
             authentication(members.token_endpoint_auth_method.as_deref(), members.jwks, members.jwks_uri)?;
         let mut grant_types = members.grant_types;
         grant_types.retain(|name| GRANT_TYPES.contains(&name.as_str()));
-        Ok(Self { name, redirect_uris: members.redirect_uris, grant_types, authentication })
+        Ok(Self {
+            name,
+            redirect_uris: members.redirect_uris,
+            grant_types,
+            dpop_bound_access_tokens: members.dpop_bound_access_tokens,
+            authentication,
+        })
     }
 }
 

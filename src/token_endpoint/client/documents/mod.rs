@@ -46,6 +46,7 @@ use crate::{
 /// | `redirect_uris` | At least one: `https`, `http` on a loopback address or `localhost` with any port, or a private scheme with a dot. |
 /// | `grant_types` | `authorization_code` (default) and `refresh_token` are used, others are ignored. |
 /// | `token_endpoint_auth_method` | `none` (default) or `private_key_jwt`. |
+/// | `dpop_bound_access_tokens` | `true`: token requests without a DPoP proof are refused (RFC 9449 §5.2), unless the endpoint does not [support DPoP](crate::token_endpoint::TokenEndpointBuilder::dpop). Default: `false`. |
 /// | `jwks` or `jwks_uri` | The keys for `private_key_jwt`, at most 5 KiB. The URL is on a trusted host too. |
 ///
 /// A document with any other method, with a member such as `client_secret`, or with a wrong value is no client.
@@ -148,6 +149,10 @@ impl ClientRegistry for ClientDocuments {
 
     fn reads_client_documents(&self) -> bool {
         true
+    }
+
+    fn dpop_bound_client(&self) -> Option<String> {
+        self.inner.clients.dpop_bound_client()
     }
 }
 

@@ -81,6 +81,7 @@ impl DocumentReader {
             lifetime = lifetime.min(MAX_LIFETIME_OF_KEYS);
         }
         let client = self.access.client(client_id, credential).any_localhost_port().grant_types(metadata.grant_types);
+        let client = if metadata.dpop_bound_access_tokens { client.dpop_bound_access_tokens() } else { client };
         let client = metadata.redirect_uris.into_iter().fold(client, ClientBuilder::redirect_uri).build()?;
         Ok((Client { name: Some(metadata.name), host: Some(host.to_owned()), ..client }, lifetime))
     }

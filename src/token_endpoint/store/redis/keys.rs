@@ -63,7 +63,7 @@ impl Tag {
         }
     }
 
-    /// The client, or the issuer, with this hash.
+    /// The shard of a value, or the issuer, with this hash.
     pub(super) fn of(hash: &TokenHash) -> Self {
         Self(encode(hash))
     }

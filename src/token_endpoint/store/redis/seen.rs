@@ -2,7 +2,7 @@
 //!
 //! *In*: a value and a write that depends on it. *Out*: the answer of the write, or that the value is known.
 //!
-//! The value belongs to the client and the write to a session, so they may be on two nodes. The value is stored first, for this
+//! The value has a shard of its own and the write belongs to a session, so they may be on two nodes. The value is stored first, for this
 //! request only; when the write is done, for good. While the request may be executed, the same request waits for its outcome.
 
 use std::time::{Duration, Instant};
@@ -63,7 +63,7 @@ impl RedisStore {
         run: impl FnOnce() -> F,
     ) -> Result<A, StoreError> {
         let Some(seen) = seen else { return run().await };
-        let tag = Tag::of(&seen.client);
+        let tag = Tag::of(&seen.shard);
         // Until then the write may be executed: the clocks of two nodes may differ a little.
         let until = deadline + DIFFERENCE_OF_CLOCKS;
         let until = self.inner.connection.server_time(tag.slot(), until).map(|time| time.to_string());
@@ -105,7 +105,7 @@ impl RedisStore {
 
     async fn begin(&self, seen: &Seen, until: &str, now: Timestamp, deadline: Instant) -> Result<Begun, StoreError> {
         loop {
-            let call = self.call(&script::BEGIN_SEEN, Tag::of(&seen.client), now, Limit::Write(deadline));
+            let call = self.call(&script::BEGIN_SEEN, Tag::of(&seen.shard), now, Limit::Write(deadline));
             let call = call.key(EntryKind::Seen(seen.key)).arg(seen.attempt.as_bytes()).time(seen.expires_at);
             match self.run(call.arg(until)).await?.parts().as_slice() {
                 [b"done"] => return Ok(Begun::New),
