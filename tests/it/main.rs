@@ -9,6 +9,7 @@ mod attacks;
 #[cfg(feature = "token-endpoint")]
 mod authorization_server;
 mod backends;
+mod bound_tokens;
 mod cached;
 mod claims;
 #[cfg(all(feature = "redis", feature = "http-client"))]

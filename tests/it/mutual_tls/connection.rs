@@ -228,13 +228,12 @@ async fn a_certificate_without_its_private_key_is_refused() {
 async fn asks_for_no_certificate_without_the_setting() {
     let (issuer, server, identity) = (FakeIssuer::start().await, ServerCertificate::new(), Identity::new());
     let (certificate, key) = (server.path("cert.pem"), server.path("key.pem"));
-    let tls = [("TLS_CERT", &*certificate), ("TLS_KEY", &*key), ("OAUTH_CLIENT_CERT", "connection")];
-    let Some(api) = start(&issuer, &tls).await else { return };
+    let Some(api) = start(&issuer, &[("TLS_CERT", &certificate), ("TLS_KEY", &key)]).await else { return };
     let client = Client::new(&server, Some(&identity));
+    assert_eq!(client.present(api.address(), &token(&issuer).sign()).await.status, 200);
     let bound = token(&issuer).bound_to_certificate(identity.leaf()).sign();
     let answer = client.present(api.address(), &bound).await;
     assert!(answer.is_refusal(401, "invalid_token"), "{answer:?}");
-    assert_eq!(client.present(api.address(), &token(&issuer).sign()).await.status, 200);
 }
 
 #[tokio::test]
