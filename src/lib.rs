@@ -47,7 +47,6 @@
 //! | How keys are fetched and refreshed, and used while the issuer is down | [`issuer::IssuerBuilder`] |
 //! | Key sets from JSON, PEM, DER and files; shared secrets; private keys | [`keys`] |
 //! | A recent or strong authentication for some operations | [`step_up`] |
-//! | Each DPoP proof accepted once, by one instance or by several; a store of your own | [`dpop::ReplayStore`] |
 //! | A verifier of your own | [`verify::Verify`] |
 //! | Scopes in the OpenAPI document of your API | [`openapi`], `examples/openapi.rs` |
 //! | Tests of your API | [`testing`](testing/index.html) |
@@ -103,18 +102,19 @@
 //!    refresh of the issuer's keys (`keys/remote/mod.rs`). [`IntrospectionVerifier`] calls the issuer
 //!    (`verify/introspection/mod.rs`). A verifier that waits returns [`verify::Verdict::Later`], and the layer's
 //!    `ResponseFuture` (`layer/future.rs`) holds the request.
-//! 4. `LayerState::check_request` (`layer/oauth_layer.rs`) passes a token that is bound to a key or a certificate to
-//!    `ResourceServer::check_sender` (`server/sender.rs`), which checks the proof (`dpop/check.rs`) or the certificate
-//!    (`mutual_tls/`), and records that the proof was used (`dpop/replay/`). `LayerState::accept_request` passes the verdict to `ResourceServer::accept`, which refuses
-//!    tokens that are bound (`cnf`) and not proven, and adds the [`scope::ScopeHierarchy`]. Then it puts the [`Token`] into the request's
-//!    extensions and calls the inner service.
+//! 4. `LayerState::check_request` (`layer/oauth_layer.rs`) passes a token that is bound, or was sent under the scheme `DPoP`, to
+//!    `ResourceServer::check_sender` (`server/sender.rs`). It checks the certificate (`mutual_tls/`) and the proof
+//!    (`dpop/check.rs`), and records that the proof was used (`dpop/replay/`); `ResponseFuture` holds the request while a store on the
+//!    network records it. `LayerState::accept_request` passes the verdict to `ResourceServer::accept`, which refuses tokens that
+//!    are bound and not proven, and adds the [`scope::ScopeHierarchy`]. Then it puts the [`Token`] into the request's extensions
+//!    and calls the inner service.
 //! 5. An extractor (`extract/`) reads the token from the extensions and makes evidence: [`Token::require`] returns a
 //!    [`Scoped`], [`Token::require_role`] an [`InRole`]. If that fails, it returns an [`AuthError`].
 //!    Inside of another protocol, [`layer::late_refusals::LateRefusals`] records it, and the layer puts it in the place of the response.
 //! 6. The response passes `LayerState::finish_response` (`layer/refusal.rs`). It leaves the response of a handler as it is,
-//!    except for `Cache-Control: private` and `Vary` where they are needed.
+//!    except for `Cache-Control`, `Vary` and `DPoP-Nonce` where they are needed.
 //! 7. Every refusal, also one of an extractor or handler, is rendered by `LayerState::refuse`: it gets the
-//!    [`challenge::Challenge`] from [`ResourceServer::challenge`], renders the body ([`layer::RenderBody`]), and puts the
+//!    [`challenge::Challenge`] for the scheme and the resource of the request from its server, renders the body ([`layer::RenderBody`]), and puts the
 //!    [`AuthError`] into the response's extensions.
 //!
 //! [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750

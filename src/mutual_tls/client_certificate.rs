@@ -10,11 +10,9 @@ use crate::{confirmation::Thumbprint, jws::sha256};
 /// the extensions of each request. [`MutualTls::on_the_connection`](super::MutualTls::on_the_connection) finds it there. It
 /// has the SHA-256 hash of the certificate (RFC 8705 §3.1), not the certificate.
 ///
-/// Two constructors, because the two halves of this crate need different checks:
-///
-/// - A resource server compares only the hash, so [`unverified`](Self::unverified) is enough (RFC 8705 §6.2).
-/// - An authorization server that authenticates clients by the subject of their certificate (`tls_client_auth`) needs
-///   [`verified`](Self::verified) (RFC 8705 §2.1).
+/// The constructors say what the acceptor has checked. Today the crate treats both alike, because it compares only the hash, and
+/// for that [`unverified`](Self::unverified) is enough (RFC 8705 §6.2). Authentication by the subject of a certificate
+/// (`tls_client_auth`, RFC 8705 §2.1), which the crate does not have yet, would need [`verified`](Self::verified).
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientCertificate {
     thumbprint: Thumbprint,

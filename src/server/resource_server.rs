@@ -278,6 +278,8 @@ impl ResourceServer {
             Some(_) if token.facts().binding == accepted.facts().binding => {
                 self.accept(Ok(token.with_proof_of_sender()))
             }
+            Some(_) if token.facts().binding.is_none() => Err(Reason::ConstraintRequired.into()),
+            Some(confirmation) if confirmation.key().is_none() => Err(Reason::OtherCertificate.into()),
             Some(_) => Err(Reason::OtherKey.into()),
             None => self.accept(Ok(token.without_proof_of_sender())),
         }

@@ -54,7 +54,7 @@ pub(crate) struct SenderFuture(Pin<Box<dyn Future<Output = Result<CheckedSender,
 struct UsedProofs(Vec<UsedProof>);
 
 /// A proof, and the store that it was recorded in.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct UsedProof {
     key: ReplayKey,
     store: usize,
@@ -155,7 +155,7 @@ impl ResourceServer {
             Ok(proof) => proof,
             Err(defect) => return SenderVerdict::Now(Err(refusal(defect))),
         };
-        let used = dpop.store_address().map(|store| UsedProof { key: proof.replay_key.clone(), store });
+        let used = dpop.store_address().map(|store| UsedProof { key: proof.replay_key, store });
         let earlier = parts.extensions.get::<UsedProofs>();
         if let (Some(used), Some(UsedProofs(earlier))) = (&used, earlier)
             && earlier.contains(used)

@@ -59,7 +59,7 @@ pub trait ReplayStore: Send + Sync + 'static {
     ///
     /// An error means that it is not known whether the proof was used: the store is full, or its server did not respond. The
     /// request is refused with 503. A store must never return `First` in such a case, and must never delete an entry early
-    /// because memory is short.
+    /// because memory is short. A store of your own logs its failures itself: the event of the refusal is a `debug` event.
     fn insert_if_absent(&self, key: &ReplayKey, expires_at: u64, now: u64) -> Insertion;
 }
 

@@ -24,7 +24,7 @@ async fn a_stream_is_renewed_only_with_a_token_that_is_bound_to_the_same_key() {
     let server = fixture.server(|server| server);
     let app = Router::new().route("/me", get(handler)).layer(OAuthLayer::from_server(server).token_lifetimes());
     let answer = fixture.get(&app, "/me").await;
-    assert_eq!(answer.body, r#"[Ok(()), Err("other_key"), Err("other_key"), Ok(())]"#);
+    assert_eq!(answer.body, r#"[Ok(()), Err("other_key"), Err("constraint_required"), Ok(())]"#);
 }
 
 #[tokio::test]
