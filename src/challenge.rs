@@ -40,6 +40,8 @@ pub(crate) struct ChallengeParameters {
 pub(crate) struct DpopChallenge {
     /// `algs`: the accepted algorithms of proofs, separated by spaces.
     pub(crate) algorithms: String,
+    /// True if the server accepts tokens that are bound to certificates, under the scheme `Bearer`.
+    pub(crate) certificates: bool,
     /// True if the server accepts no token under the scheme `Bearer`.
     pub(crate) only: bool,
 }
@@ -56,7 +58,8 @@ pub(crate) struct ChallengeTarget {
 impl ChallengeTarget {
     /// Returns the target of a refusal whose request isn't known.
     pub(crate) fn unknown(error: &AuthError) -> Self {
-        let of_proof = matches!(error.kind(), AuthErrorKind::InvalidDpopProof | AuthErrorKind::UseDpopNonce);
+        let of_proof = matches!(error.kind(), AuthErrorKind::InvalidDpopProof | AuthErrorKind::UseDpopNonce)
+            || matches!(error.exact_reason(), Reason::NotBound | Reason::OtherKey);
         Self { resource: 0, scheme: if of_proof { Scheme::Dpop } else { Scheme::Bearer } }
     }
 }
@@ -174,8 +177,11 @@ fn offered_schemes(
     let offered = match dpop {
         None => [Some((Scheme::Bearer, code)), None],
         // `Bearer` was used and is not offered, so its error has no challenge.
-        Some(_) if reason == Reason::ConstraintRequired => [Some((Scheme::Dpop, None)), None],
-        Some(dpop) if dpop.only && reason != Reason::SenderConstrained => [Some(proof), None],
+        Some(dpop) if reason == Reason::ConstraintRequired && !dpop.certificates => [Some((Scheme::Dpop, None)), None],
+        // A bound token under `Bearer` is refused as on other servers.
+        Some(dpop) if dpop.only && !(reason == Reason::SenderConstrained && used == Scheme::Bearer) => {
+            [Some(proof), None]
+        }
         Some(_) if used == Scheme::Dpop && !two => [Some(proof), Some(bearer)],
         Some(_) => [Some(bearer), Some(proof)],
     };

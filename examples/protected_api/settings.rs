@@ -14,6 +14,7 @@ use crate::{
     jwt_settings::{self, JwtSettings},
     log::start_log,
     mistakes::Mistakes,
+    sender_settings::{self, SenderSettings},
     tls,
 };
 
@@ -25,6 +26,8 @@ pub(crate) struct Settings {
     /// The value of `OAUTH_MODE`.
     pub(crate) mode: String,
     pub(crate) server: ResourceServer,
+    /// True if web pages of every origin can call the API.
+    pub(crate) cors: bool,
 }
 
 /// Returns the text of `--help`.
@@ -44,6 +47,8 @@ pub(crate) fn help() -> String {
                     Introspection endpoint, which implies mixed. Default: from the issuer's metadata.
   OAUTH_INTROSPECTION_CACHE_SECONDS
                     How long a verdict by introspection is cached. Default: 30.
+  OAUTH_ALWAYS_ASK  1: in mode mixed, introspects good JWTs too. Default: only opaque tokens.
+{}
   OAUTH_RESOURCE_METADATA
                     1: publishes what clients can learn without a token (RFC 9728) about the resource
                     OAUTH_AUDIENCE, which must then be a URL. Default: nothing.
@@ -52,7 +57,8 @@ pub(crate) fn help() -> String {
                     Each is accepted as audience. Default: none.
   RUST_LOG          Filter of the log, with the crate's own events. Default: info.",
         tls::help(),
-        jwt_settings::help()
+        jwt_settings::help(),
+        sender_settings::HELP
     )
 }
 
@@ -75,10 +81,11 @@ pub(crate) async fn read() -> Result<Settings, Mistakes> {
     let placeholder =
         |issuer: &Issuer| JwtVerifier::new(issuer.clone(), "-").ok().map(|jwt| (String::new(), boxed(jwt)));
     let verifier = verifier.or_else(|| issuer.as_ref().and_then(placeholder));
-    let server = verifier.map(|(mode, verifier)| (mode, server(&mut mistakes, jwt.preset, resource, verifier)));
+    let sender = SenderSettings::read(&mut mistakes).await;
+    let server = verifier.map(|(mode, verifier)| (mode, server(&mut mistakes, jwt.preset, resource, verifier, sender)));
     match (listener, issuer, server) {
         (Ok(listener), Some(issuer), Some((mode, Some(server)))) if mistakes.is_empty() => {
-            Ok(Settings { listener, tls, issuer, mode, server })
+            Ok(Settings { listener, tls, issuer, mode, server, cors: sender_settings::allow_origins() })
         }
         _ => Err(mistakes),
     }
@@ -109,9 +116,10 @@ fn server(
     preset: Option<Preset>,
     resource: Option<ProtectedResource>,
     verifier: Arc<dyn Verify>,
+    sender: SenderSettings,
 ) -> Option<ResourceServer> {
     let of_preset = || preset.and_then(header).map(str::to_owned);
-    let mut builder = ResourceServer::builder(verifier);
+    let mut builder = sender.apply_to(ResourceServer::builder(verifier));
     if let Some(header) = mistakes.optional("OAUTH_HEADER").or_else(of_preset) {
         builder = builder.accept_header(header);
     }
@@ -120,7 +128,7 @@ fn server(
     }
     let name = |setting| match setting {
         "resource" => "OAUTH_RESOURCE_METADATA",
-        _ => "OAUTH_HEADER",
+        setting => sender_settings::variable(setting).unwrap_or("OAUTH_HEADER"),
     };
     mistakes.check(name, builder.build())
 }
@@ -154,6 +162,7 @@ fn verifier(
         mistakes.add("OAUTH_MODE", "it is none of jwt, introspection and mixed");
         return None;
     }
+    let always_ask = always_ask(mistakes, &mode);
     if mode == "jwt" {
         for name in ["INTROSPECTION_URL", "CLIENT_ID", "CLIENT_SECRET", "INTROSPECTION_CACHE_SECONDS"] {
             let name = format!("OAUTH_{name}");
@@ -168,8 +177,23 @@ fn verifier(
         mistakes.add("OAUTH_PRESET", "mode introspection never verifies a JWT; unset it, or set OAUTH_MODE=mixed");
     }
     let opaque = introspection(mistakes, settings, &also, issuer)?;
-    let verifier = if mode == "mixed" { boxed(JwtOrOpaque::new(jwt?, opaque)) } else { boxed(opaque) };
+    let verifier = match &*mode {
+        "mixed" if always_ask => boxed(JwtOrOpaque::builder(jwt?, opaque).require_both().build()),
+        "mixed" => boxed(JwtOrOpaque::new(jwt?, opaque)),
+        _ => boxed(opaque),
+    };
     Some((mode, verifier))
+}
+
+/// True if good JWTs are introspected too.
+fn always_ask(mistakes: &mut Mistakes, mode: &str) -> bool {
+    match mistakes.optional("OAUTH_ALWAYS_ASK").as_deref() {
+        None => return false,
+        Some("1") if mode == "mixed" => {}
+        Some("1") => mistakes.add("OAUTH_ALWAYS_ASK", "it has no effect; set OAUTH_MODE=mixed"),
+        Some(_) => mistakes.add("OAUTH_ALWAYS_ASK", "it is not 1"),
+    }
+    true
 }
 
 /// Returns the verifier that introspects tokens.

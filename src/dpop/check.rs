@@ -60,6 +60,8 @@ pub(crate) struct CheckedProof {
     pub(crate) replay_key: ReplayKey,
     /// Unix seconds. The proof is not accepted from then on.
     pub(crate) expires_at: u64,
+    /// Unix seconds: when it was checked. Always before `expires_at`.
+    pub(crate) checked_at: u64,
     /// The client used an old nonce: offer the current one.
     pub(crate) old_nonce: bool,
 }
@@ -102,11 +104,14 @@ impl ProofRules {
         let payload = jws.payload().ok_or(ProofDefect::NotGood("its claims are not base64url"))?;
         let claims = ProofClaims::parse(&payload).map_err(ProofDefect::NotGood)?;
         check_request(&claims, expected)?;
-        let (expires_at, old_nonce) = self.check_time(&claims)?;
+        // Read once, so that a proof that is recorded late is not yet expired by another reading.
+        let now = self.now();
+        let (expires_at, old_nonce) = self.check_time(&claims, now)?;
         Ok(CheckedProof {
             key: key.thumbprint,
             replay_key: replay_key(&key.thumbprint, &claims),
             expires_at,
+            checked_at: now.as_secs(),
             old_nonce,
         })
     }
@@ -124,8 +129,7 @@ impl ProofRules {
 
     /// Checks the nonce or `iat` (RFC 9449 §4.3, checks 10 and 11), and `exp` and `nbf` if the client wrote them. Returns when
     /// the proof expires, and whether its nonce is old.
-    fn check_time(&self, claims: &ProofClaims<'_>) -> Result<(u64, bool), ProofDefect> {
-        let now = self.now();
+    fn check_time(&self, claims: &ProofClaims<'_>, now: Duration) -> Result<(u64, bool), ProofDefect> {
         let fresh = match &self.nonces {
             Some(nonces) => check_nonce(nonces, claims, now.as_secs())?,
             None => (self.check_age(claims, now)?, false),
@@ -149,7 +153,7 @@ impl ProofRules {
     }
 
     /// Returns the time since 1970-01-01 (UTC).
-    pub(super) fn now(&self) -> Duration {
+    fn now(&self) -> Duration {
         self.clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
     }
 }
@@ -222,7 +226,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::SystemClock,
-        dpop::{BaseUrl, NonceSecret},
+        dpop::{NonceSecret, target::BaseUrl},
         jws::{SigningKey, hmac_sha256},
         keys::public_members,
     };

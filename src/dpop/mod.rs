@@ -25,8 +25,8 @@
 //! proof up. A proof whose request a handler refuses is used up.
 //!
 //! Proofs are checked outside of the verifiers, so a hit of [`Cached`](crate::Cached) needs a proof like every other request. Two
-//! [`OAuthLayer`](crate::OAuthLayer)s on one route accept the same proof of one request if they share a server, or a clone of one
-//! [`Dpop`] with a [`replay_store`](Dpop::replay_store).
+//! [`OAuthLayer`](crate::OAuthLayer)s on one route accept the same proof of one request if they share a server, or have clones of
+//! one [`Dpop`].
 //!
 //! What is *not* done: the crate makes no proofs for clients, except in tests
 #![cfg_attr(feature = "test-util", doc = "([`ProofKey`](crate::testing::ProofKey)).")]
@@ -41,11 +41,13 @@ mod target;
 
 #[cfg(feature = "redis-replay")]
 pub use self::replay::{RedisReplayStore, RedisReplayStoreBuilder};
+#[cfg(fuzzing)]
+pub(crate) use self::target::BaseUrl;
 pub(crate) use self::{
     check::{CheckedProof, DPOP, DPOP_NONCE, ProofDefect},
     settings::ProofChecker,
 };
-#[cfg(feature = "token-endpoint")]
+#[cfg(any(fuzzing, feature = "token-endpoint"))]
 pub(crate) use self::{
     check::{ExpectedProof, ProofRules},
     nonce::Nonces,

@@ -11,7 +11,7 @@ use super::{
     check::{CheckedProof, ExpectedProof, ProofDefect, ProofRules},
     nonce::Nonces,
     replay::{Insertion, MemoryReplayStore, ReplayStore},
-    target::{BaseUrl, same_target},
+    target::{BaseUrl, is_named_by},
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -28,7 +28,8 @@ pub struct Dpop {
     algorithms: Option<Vec<Algorithm>>,
     max_age: Duration,
     nonces: Option<NonceSecret>,
-    replays: ReplaySetting,
+    /// `None` if proofs may be used again.
+    replays: Option<Arc<dyn ReplayStore>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -39,13 +40,6 @@ enum TargetSetting {
 }
 
 type TargetOf = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
-
-#[derive(Clone)]
-enum ReplaySetting {
-    Memory,
-    Store(Arc<dyn ReplayStore>),
-    Accepted,
-}
 
 impl Dpop {
     /// Returns the settings for an API that clients reach at this base URL: `htu` of a proof must be the base URL and the path
@@ -60,7 +54,11 @@ impl Dpop {
     }
 
     /// Returns the settings for an API whose URLs the application computes from the head of a request, such as one for many
-    /// tenants, or one behind a proxy that forwards only the authorization of requests. `None` refuses the proof.
+    /// tenants. The result is an absolute URL; `None` refuses the proof.
+    ///
+    /// `htm` of a proof is compared with the method of the request that the layer sees. Where a proxy asks this server with a
+    /// request of its own whether another one is authorized (nginx `auth_request`), a layer outside must first set the method to
+    /// that of the other request, from a header that only the proxy can write.
     ///
     /// The cost: the closure must not trust what the sender chooses. A URL from `Host` or `X-Forwarded-Host` lets a proof that was
     /// made for another server pass, unless the closure compares it with a list.
@@ -74,7 +72,7 @@ impl Dpop {
             algorithms: None,
             max_age: Duration::from_secs(60),
             nonces: None,
-            replays: ReplaySetting::Memory,
+            replays: Some(Arc::new(MemoryReplayStore::new())),
             clock: Arc::new(SystemClock::new()),
         }
     }
@@ -110,12 +108,14 @@ impl Dpop {
         Self { nonces: Some(secret), ..self }
     }
 
-    /// Where used proofs are remembered, so that each is accepted once. Default: a [`MemoryReplayStore`] of this process.
+    /// Where it is stored which proofs were used, so that each is accepted once. Default: a [`MemoryReplayStore`], which this value
+    /// and its clones share.
     ///
-    /// Behind several instances with memory of their own, a stolen proof can be used once at each of them while it is fresh. A
-    /// shared store, such as `RedisReplayStore`, closes that. While it can't be reached, requests with proofs get 503.
+    /// Make one `Dpop` for a program, and clone it for each server. With several instances of the program, a stolen proof can be
+    /// used once at each of them while it is fresh. A shared store, such as `RedisReplayStore`, closes that. While it can't be
+    /// reached, requests with proofs get 503.
     pub fn replay_store(self, store: impl ReplayStore) -> Self {
-        Self { replays: ReplaySetting::Store(Arc::new(store)), ..self }
+        Self { replays: Some(Arc::new(store)), ..self }
     }
 
     /// Accepts a proof any number of times until it is too old.
@@ -123,7 +123,7 @@ impl Dpop {
     /// What is lost: who sees a request, for example in a log, can repeat it to the same URL for up to
     /// [`max_age`](Self::max_age), or as long as its nonce is good.
     pub fn danger_accept_replays(self) -> Self {
-        Self { replays: ReplaySetting::Accepted, ..self }
+        Self { replays: None, ..self }
     }
 
     /// Replaces the source of time, for tests. Default: the machine's clock.
@@ -146,11 +146,6 @@ impl Dpop {
             let found = format!("this build can't verify {unsupported}");
             mistakes.add("algorithms", found, "remove it, or turn on the feature aws-lc-rs");
         }
-        let replays: Option<Arc<dyn ReplayStore>> = match replays {
-            ReplaySetting::Memory => Some(Arc::new(MemoryReplayStore::new())),
-            ReplaySetting::Store(store) => Some(store),
-            ReplaySetting::Accepted => None,
-        };
         let rules = ProofRules { algorithms, max_age, nonces: nonces.map(Nonces::for_resource_server), clock };
         Some(ProofChecker { rules, target: target?, replays })
     }
@@ -195,7 +190,7 @@ impl ProofChecker {
     pub(crate) fn check(&self, parts: &Parts, key: &Thumbprint, token: &[u8]) -> Result<CheckedProof, ProofDefect> {
         let is_target = |htu: &str| match &self.target {
             ProofTarget::BaseUrls(urls) => urls.iter().any(|url| url.names(parts.uri.path(), htu)),
-            ProofTarget::Computed(target) => target(parts).is_some_and(|url| same_target(&url, htu)),
+            ProofTarget::Computed(target) => target(parts).is_some_and(|url| is_named_by(&url, htu)),
         };
         let expected =
             ExpectedProof { method: &parts.method, key: Some(key), token: Some(token), is_target: &is_target };
@@ -204,8 +199,8 @@ impl ProofChecker {
 
     /// Records that a proof was used. `None` if proofs may be used again.
     pub(crate) fn record(&self, proof: &CheckedProof) -> Option<Insertion> {
-        let now = self.rules.now().as_secs();
-        self.replays.as_ref().map(|store| store.insert_if_absent(&proof.replay_key, proof.expires_at, now))
+        let store = self.replays.as_ref()?;
+        Some(store.insert_if_absent(&proof.replay_key, proof.expires_at, proof.checked_at))
     }
 
     /// Identifies the store of used proofs within the process.

@@ -53,6 +53,13 @@ impl BaseUrl {
     }
 }
 
+/// True if `htu` is this absolute URL, which the application has computed from a request.
+pub(super) fn is_named_by(url: &str, htu: &str) -> bool {
+    let (url, target) = (without_query(url), without_query(htu));
+    // As in `BaseUrl::names`: a router can send a path with dot segments to another handler.
+    normal_form(url).is_some() && (url == target || (!has_dot_segments(url) && same_target(url, target)))
+}
+
 /// True if both URLs are equal by RFC 3986 §6.2.2 and §6.2.3, without query and fragment.
 pub(crate) fn same_target(one: &str, other: &str) -> bool {
     let (one, other) = (without_query(one), without_query(other));

@@ -177,7 +177,8 @@ impl ResourceServer {
     }
 
     /// Returns the status and headers of the response to a refused request. For a resource with several identifiers, it names
-    /// the metadata of the first one; see [`challenge_for`](Self::challenge_for).
+    /// the metadata of the first one. With [`dpop`](ResourceServerBuilder::dpop), it can't know the scheme that the request used. See
+    /// [`challenge_for`](Self::challenge_for).
     #[must_use]
     pub fn challenge(&self, error: &AuthError) -> Challenge {
         self.challenge_for_target(error, ChallengeTarget::unknown(error))

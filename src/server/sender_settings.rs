@@ -91,7 +91,8 @@ impl SenderChecks {
     /// Returns what the challenges say about proofs.
     pub(super) fn challenge(&self) -> Option<DpopChallenge> {
         let dpop = self.dpop.as_ref()?;
-        let only = self.required && self.certificates.is_none();
-        Some(DpopChallenge { algorithms: dpop.rules().algorithm_names(), only })
+        let certificates = self.certificates.is_some();
+        let only = self.required && !certificates;
+        Some(DpopChallenge { algorithms: dpop.rules().algorithm_names(), certificates, only })
     }
 }

@@ -1,7 +1,10 @@
 //! The example program `protected_api`, as a process. `cargo test` builds it with the tests.
 
 mod resource;
+mod sender;
+pub(crate) mod sender_fixture;
 mod settings;
+mod settings_sender;
 
 use std::{
     env,

@@ -14,9 +14,11 @@ use crate::{
     support::API,
 };
 
-const SOURCES: [&str; 4] = [
+const SOURCES: [&str; 6] = [
     include_str!("../../../examples/protected_api/main.rs"),
     include_str!("../../../examples/protected_api/settings.rs"),
+    include_str!("../../../examples/protected_api/sender_settings.rs"),
+    include_str!("../../../examples/protected_api/tls.rs"),
     include_str!("../../../examples/support/jwt_settings.rs"),
     include_str!("../../../examples/support/log.rs"),
 ];
@@ -34,11 +36,11 @@ fn token(issuer: &FakeIssuer) -> TokenBuilder {
 }
 
 #[tokio::test]
-async fn without_new_settings_it_accepts_tokens_of_rfc_9068_and_shows_four_claims() {
+async fn without_new_settings_it_accepts_tokens_of_rfc_9068_and_shows_their_claims() {
     let issuer = FakeIssuer::start().await;
     let Some(api) = Api::trusting(&issuer, &[]).await else { return };
     let token = token(&issuer).client_id("app");
-    let shown = json!({"sub": "ada", "client_id": "app", "scopes": ["orders:read"], "iss": issuer.identifier});
+    let shown = json!({"sub": "ada", "client_id": "app", "scopes": ["orders:read"], "iss": issuer.identifier, "confirmation": null});
     assert_eq!(api.who_am_i(&token.sign()).await, shown);
     assert_eq!(api.status("/orders", &token.sign()).await, 200);
     assert_eq!(api.status("/admin", &token.sign()).await, 403);
@@ -236,7 +238,7 @@ async fn refuses_a_preset_where_no_jwt_is_verified() {
 async fn help_lists_every_variable_that_the_program_reads() {
     let quoted = SOURCES.iter().flat_map(|source| source.split('"').skip(1).step_by(2));
     let is_variable = |text: &&str| {
-        let name = text.strip_prefix("OAUTH_").unwrap_or_default();
+        let name = text.strip_prefix("OAUTH_").or(text.strip_prefix("TLS_")).unwrap_or_default();
         ["BIND", "RUST_LOG"].contains(text)
             || !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c == '_')
     };

@@ -52,7 +52,8 @@ async fn protected_api_accepts_the_token_of_a_user_with_the_preset() {
     let Some(mut user) = User::sign_up().await else { return };
     let Some(api) = user.api(&[("OAUTH_PRESET", "better-auth")]).await else { return };
     let token = user.token().await;
-    let shown = json!({"sub": user.id, "client_id": null, "scopes": [], "iss": user.issuer.identifier});
+    let shown =
+        json!({"sub": user.id, "client_id": null, "scopes": [], "iss": user.issuer.identifier, "confirmation": null});
     assert_eq!(api.who_am_i(&token).await, shown);
     assert_eq!(api.status("/orders", &token).await, 403, "the token has no scopes");
     assert_eq!(api.status("/public", &token).await, 200);

@@ -61,12 +61,13 @@ async fn protected_api_accepts_the_tokens_of_a_user_and_of_a_client() {
     let client = issuer.client_token(ORDERS).await;
     for settings in [&[][..], &[("OAUTH_PRESET", "openid-connect")]] {
         let Some(api) = issuer.glewlwyd_api(settings).await else { return };
-        let shown = json!({"sub": "web", "client_id": "web", "scopes": ["orders:read"], "iss": issuer.identifier});
+        let shown = json!({"sub": "web", "client_id": "web", "scopes": ["orders:read"], "iss": issuer.identifier, "confirmation": null});
         assert_eq!(api.who_am_i(&client).await, shown);
         let user = text(&user["access_token"]);
         let sub = &claims(user)["sub"];
         let scopes = ["openid", "orders:read"];
-        let shown = json!({"sub": sub, "client_id": "web", "scopes": scopes, "iss": issuer.identifier});
+        let shown =
+            json!({"sub": sub, "client_id": "web", "scopes": scopes, "iss": issuer.identifier, "confirmation": null});
         assert_eq!(api.who_am_i(user).await, shown);
         assert_eq!((api.status("/orders", user).await, api.status("/admin", user).await), (200, 403));
     }

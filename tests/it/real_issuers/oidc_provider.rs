@@ -72,7 +72,7 @@ async fn protected_api_accepts_the_token_of_a_user_and_refuses_the_id_token_besi
     let tokens = issuer.authorize().await;
     for settings in [&[][..], &[("OAUTH_PRESET", "openid-connect")]] {
         let Some(api) = issuer.interop_api(settings).await else { return };
-        let shown = json!({"sub": "ada", "client_id": "web", "scopes": ["orders:read"], "iss": issuer.identifier});
+        let shown = json!({"sub": "ada", "client_id": "web", "scopes": ["orders:read"], "iss": issuer.identifier, "confirmation": null});
         assert_eq!(api.who_am_i(text(&tokens["access_token"])).await, shown, "{settings:?}");
         api.refusal(text(&tokens["id_token"])).await;
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_oauth::{dpop::NonceSecret, server::ResourceServerBuilder, testing::ProofKey};
+use tower_oauth::{dpop::NonceSecret, mutual_tls::MutualTls, server::ResourceServerBuilder, testing::ProofKey};
 
 use super::{Fixture, Unreachable, get_as};
 use crate::support::{API, Answer};
@@ -139,6 +139,20 @@ async fn where_only_bound_tokens_are_accepted_bearer_is_not_offered() {
     let answer = get_as(&app, "/me", &format!("Bearer {}", fixture.token), None).await;
     assert_eq!(challenges(&answer), bearer("invalid_token"), "a bound token is refused as without the setting");
     assert_eq!(fixture.get(&app, "/me").await.status, 200);
+    let unknown = fixture.issuer.token("ada").claim("cnf", serde_json::json!({"kid": "a"})).sign();
+    let answer = get_as(&app, "/me", &format!("DPoP {unknown}"), None).await;
+    assert_eq!(challenges(&answer), [r#"DPoP realm="api", error="invalid_token", ALGS"#], "a cnf that is not known");
+}
+
+#[tokio::test]
+async fn where_certificates_are_accepted_too_bearer_is_offered() {
+    let fixture = Fixture::new();
+    let certificates = MutualTls::on_the_connection();
+    let app = fixture.app(|server| server.mutual_tls(certificates).require_sender_constraint());
+    let unbound = format!("Bearer {}", fixture.unbound());
+    for path in ["/me", "/pay"] {
+        assert_eq!(challenges(&get_as(&app, path, &unbound, None).await), bearer("invalid_token"), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,18 @@
 //! Proofs and the rest of the crate: caches, verifiers of the application, two layers, use without tower.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
 
 use axum::{Router, routing::get};
 use http::{Request, request::Parts};
 use tower_oauth::{
     Cached, JwtOrOpaque, OAuthLayer, ResourceServer, Token,
+    clock::Clock,
     dpop::{Dpop, MemoryReplayStore},
     layer::require::RequireSenderConstraintLayer,
     testing::{ProofKey, TestRequest},
@@ -102,14 +109,15 @@ async fn a_verifier_of_the_application_can_bind_tokens() {
 }
 
 #[tokio::test]
-async fn two_layers_with_one_store_accept_one_proof_of_one_request() {
+async fn two_layers_with_one_memory_accept_one_proof_of_one_request() {
     let fixture = Fixture::new();
     let server = fixture.server(|server| server);
-    let store = Arc::new(MemoryReplayStore::new());
-    let shared = fixture.dpop().replay_store(Arc::clone(&store));
+    let shared = fixture.dpop();
     let dpop = shared.clone();
     let (outer, inner) = (fixture.server(|server| server.dpop(dpop)), fixture.server(|server| server.dpop(shared)));
-    for (outer, inner, why) in [(server.clone(), server, "one server"), (outer, inner, "two servers with one store")] {
+    for (outer, inner, why) in
+        [(server.clone(), server, "one server"), (outer, inner, "two servers with clones of one Dpop")]
+    {
         let app = router(&fixture.clock).layer(OAuthLayer::from_server(inner)).layer(OAuthLayer::from_server(outer));
         let proof = fixture.proof("/me");
         assert_eq!(fixture.get_with_proof(&app, "/me", &proof).await.status, 200, "{why}");
@@ -203,4 +211,49 @@ async fn the_url_can_be_computed_from_the_request() {
         let answer = crate::support::send(&app, request.body(axum::body::Body::empty()).unwrap()).await;
         assert_eq!(answer.status, status, "{tenant} {url}");
     }
+}
+
+#[tokio::test]
+async fn a_computed_url_with_dot_segments_needs_a_proof_for_exactly_this_url() {
+    let fixture = Fixture::new();
+    let dpop = Dpop::target(|parts| Some(format!("{API}{}", parts.uri.path()))).clock(fixture.clock.clone());
+    let server = fixture.server(|server| server.dpop(dpop));
+    let app = Router::new().route("/a/{*rest}", get(|| async { "a" })).layer(OAuthLayer::from_server(server));
+    let mut statuses = Vec::new();
+    for (path, target) in [("/a/../b", "/b"), ("/a/%2e%2e/b", "/b"), ("/a/../b", "/a/../b"), ("/a/c", "/a/c")] {
+        let proof = fixture.key.proof("GET", &format!("{API}{target}")).token(&fixture.token).sign();
+        statuses.push(fixture.get_with_proof(&app, path, &proof).await.status.as_u16());
+    }
+    assert_eq!(statuses, [401, 401, 200, 200]);
+    let dpop = Dpop::target(|_| Some("/b".to_owned())).clock(fixture.clock.clone());
+    let app = fixture.app(|server| server.dpop(dpop));
+    let proof = fixture.key.proof("GET", "/b").token(&fixture.token).sign();
+    assert_eq!(fixture.get_with_proof(&app, "/me", &proof).await.status, 401, "not an absolute URL");
+}
+
+/// A clock that is behind for the first reading of each request, and ahead for the next ones.
+#[derive(Debug, Clone)]
+struct Jumping(Arc<AtomicU64>);
+
+impl Clock for Jumping {
+    fn now(&self) -> SystemTime {
+        let reading = self.0.fetch_add(1, Ordering::Relaxed);
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + 60 * reading.min(1))
+    }
+}
+
+#[tokio::test]
+async fn a_proof_that_expires_while_it_is_checked_is_accepted_once() {
+    let fixture = Fixture::new();
+    let readings = Arc::new(AtomicU64::new(0));
+    let dpop = Dpop::new(API).clock(Jumping(Arc::clone(&readings)));
+    let app = fixture.app(|server| server.dpop(dpop));
+    let issued_at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_799_999_940_500);
+    let proof = fixture.key.proof("GET", &format!("{API}/me")).token(&fixture.token).issued_at(issued_at).sign();
+    let mut accepted = 0;
+    for _ in 0..3 {
+        readings.store(0, Ordering::Relaxed);
+        accepted += u32::from(fixture.get_with_proof(&app, "/me", &proof).await.status == 200);
+    }
+    assert_eq!(accepted, 1);
 }
