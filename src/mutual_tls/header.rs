@@ -76,9 +76,9 @@ impl CertificateHeader {
     /// | nginx | `ssl_verify_client optional_no_ca;` and `proxy_set_header X-SSL-Client-Cert $ssl_client_escaped_cert;` |
     /// | Apache | `SSLVerifyClient optional_no_ca`, `SSLOptions +ExportCertData`, and `RequestHeader set X-SSL-Client-Cert "expr=%{escape:%{SSL_CLIENT_CERT}}"` |
     /// | HAProxy | `http-request set-header X-SSL-Client-Cert %[ssl_c_der,base64]`, with the line `bind` of [`rfc9440`](Self::rfc9440) |
-    /// | Traefik | `passTLSClientCert: { pem: true }`, which writes `X-Forwarded-Tls-Client-Cert` |
-    /// | AWS ALB | mode *verify* writes `X-Amzn-Mtls-Clientcert-Leaf`, mode *passthrough* `X-Amzn-Mtls-Clientcert` |
-    /// | Azure App Service | client certificate mode *optional* writes `X-ARR-ClientCert` |
+    /// | Traefik | `passTLSClientCert: { pem: true }`, which writes `X-Forwarded-Tls-Client-Cert`; only if `forwardedHeaders` trusts nothing, because without a client certificate the header from outside stays |
+    /// | AWS ALB | mode *verify* writes `X-Amzn-Mtls-Clientcert-Leaf`, mode *passthrough* `X-Amzn-Mtls-Clientcert`; test that a header from outside is removed |
+    /// | Azure App Service | client certificate mode *optional* writes `X-ARR-ClientCert`; test that a header from outside is removed |
     #[must_use]
     pub fn pem(name: &str) -> Self {
         Self { name: header_name(name), dialect: Dialect::Pem }

@@ -30,6 +30,7 @@ use super::{
 use crate::{
     clock::{Clock, SystemClock},
     config_error::{ConfigError, MistakeCollector},
+    mutual_tls::MutualTls,
     scope::is_scope_name,
     url::{PlainHttp, check_resolvable_identifier, check_url},
 };
@@ -39,13 +40,14 @@ use crate::{
 pub struct TokenEndpointBuilder {
     issuer: String,
     keys: SigningKeys,
-    registry: Box<dyn ErasedRegistry>,
+    pub(super) registry: Box<dyn ErasedRegistry>,
     store: Box<dyn ErasedStore>,
     clock: Arc<dyn Clock>,
     grants: Vec<Box<dyn ErasedGrant>>,
     bodies: Bodies,
     pub(super) cors: Cors,
     pub(super) dpop: DpopSupport,
+    pub(super) mutual_tls: Option<MutualTls>,
     lifetime: Duration,
     prepublication: Duration,
     /// Maximum number of failed authentications, and the window in which they are counted.
@@ -71,6 +73,7 @@ impl TokenEndpointBuilder {
             bodies: Bodies::Form,
             cors: Cors::default(),
             dpop: DpopSupport::default(),
+            mutual_tls: None,
             lifetime: Duration::from_secs(15 * 60),
             prepublication: Duration::from_secs(3600),
             max_failures: (10, Duration::from_secs(60)),
@@ -228,8 +231,8 @@ impl TokenEndpointBuilder {
     /// `refresh_token` without a grant that issues refresh tokens; an idle lifetime of refresh tokens of 0, or longer than the absolute one;
     /// a lifetime of access tokens of 0, or longer than a day; a key prepublication longer than 366 days; a maximum of 0
     /// failed authentications, or a window of 0 or longer than 366 days; an invalid scope name; an allowed origin in another form
-    /// than browsers send it; a published authorization endpoint beside `authorization_code`; a client that needs DPoP, which is
-    /// off. Or the system provides no
+    /// than browsers send it; a published authorization endpoint beside `authorization_code`; a client that needs DPoP or
+    /// a TLS certificate, which the endpoint does not check; a header of a proxy that is no header name. Or the system provides no
     /// random bytes.
     pub fn build(self) -> Result<TokenEndpoint, ConfigError> {
         self.check()?;
@@ -243,6 +246,7 @@ impl TokenEndpointBuilder {
         let metadata = metadata.with_client_documents(self.registry.reads_client_documents());
         let dpop = self.dpop.checks(&base, Arc::clone(&self.clock));
         let metadata = metadata.with_dpop(dpop.as_ref().map_or(&[], EndpointDpop::algorithms));
+        let metadata = metadata.with_certificates(self.mutual_tls.is_some());
         let metadata = Bytes::from(serde_json::to_vec(&metadata).unwrap_or_default());
         let mut audiences = self.assertion_audiences;
         audiences.push(self.issuer.clone());
@@ -275,6 +279,7 @@ impl TokenEndpointBuilder {
                 authorization_endpoint,
                 refresh,
                 dpop,
+                mutual_tls: self.mutual_tls,
             }),
         })
     }
@@ -302,10 +307,7 @@ impl TokenEndpointBuilder {
             mistakes.add("scopes_supported", "a name is not a scope name", change);
         }
         self.cors.check(&mut mistakes);
-        if let (DpopSupport::Off, Some(client)) = (&self.dpop, self.registry.dpop_bound_client()) {
-            let found = format!("the client {client:?} is registered for dpop_bound_access_tokens, but DPoP is off");
-            mistakes.add("dpop", found, "call TokenEndpointBuilder::dpop, or let the client get bearer tokens");
-        }
+        self.check_sender_constraints(&mut mistakes);
         if let Some(url) = &self.published_page {
             mistakes.check(check_url("publish_authorization_endpoint", url, PlainHttp::Loopback));
             if self.offered(AUTHORIZATION_CODE).is_some() {

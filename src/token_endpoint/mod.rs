@@ -47,6 +47,9 @@
 //! application can do the same, and begin a session with a refresh token. [`TokenEndpoint::verifier`] accepts the tokens in the
 //! same process, without HTTP.
 //!
+//! [`TokenEndpointBuilder::dpop`] binds tokens to a key of the client (RFC 9449), and [`TokenEndpointBuilder::mutual_tls`] to its TLS
+//! certificate (RFC 8705), so that a stolen token is of no use.
+//!
 //! Not included: login, consent, users, dynamic registration. The grants `password` and `implicit` are never offered, and
 //! refused with `unsupported_grant_type`. A client that asks for a user's password trains users to reveal it, and bypasses a
 //! second factor (RFC 9700 §2.4). Tokens in a URL leak (RFC 9700 §2.1.2).

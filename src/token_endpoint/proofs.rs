@@ -1,13 +1,13 @@
-//! Binds tokens to the key of a DPoP proof (RFC 9449 §5).
+//! Binds tokens to the key of a DPoP proof (RFC 9449 §5) and to the client's TLS certificate (RFC 8705 §3).
 //!
-//! *In*: a token request whose client is authenticated. *Out*: the key that it has proven, or the refusal of its proof.
+//! *In*: a token request whose client is authenticated. *Out*: the key and the certificate that it has proven, or the refusal.
 //!
 //! The `jti` of a proof is used up by the write that stores the tokens. A refused request stores nothing, so an unauthenticated
 //! client can't fill the store with proofs.
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, request::Parts};
 
 use super::{
     TokenEndpointBuilder,
@@ -22,9 +22,11 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    config_error::MistakeCollector,
     confirmation::{Confirmation, Thumbprint},
     dpop::{CheckedProof, DPOP, DPOP_NONCE, ExpectedProof, NonceSecret, Nonces, ProofDefect, ProofRules, same_target},
     jws::Algorithm,
+    mutual_tls::MutualTls,
 };
 
 /// Whether tokens can be bound to a key.
@@ -46,6 +48,7 @@ pub(crate) struct EndpointDpop {
 /// What a token request has proven about its sender.
 pub(crate) struct SenderProof {
     key: Option<Thumbprint>,
+    certificate: Option<Thumbprint>,
     /// The `jti` of the proof.
     pub(crate) once: OnceValue,
     /// True if the client used an old nonce.
@@ -96,6 +99,38 @@ impl TokenEndpointBuilder {
         self.dpop = DpopSupport::WithNonces(secret);
         self
     }
+
+    /// Binds the tokens of clients that are
+    /// [registered so](super::ClientBuilder::tls_client_certificate_bound_access_tokens) to the client's TLS certificate (RFC 8705
+    /// §3), which `source` finds in a request. Default: no token is bound to a certificate.
+    ///
+    /// Such a token has `cnf` with `x5t#S256`, in the JWT and in introspection, and the `token_type` `Bearer`. The refresh tokens of a
+    /// public client are bound to the same certificate (§4). If the request has a DPoP proof too, both must be proven. Clients
+    /// don't authenticate with the certificate.
+    pub fn mutual_tls(mut self, source: MutualTls) -> Self {
+        self.mutual_tls = Some(source);
+        self
+    }
+
+    pub(super) fn check_sender_constraints(&self, mistakes: &mut MistakeCollector) {
+        if let (DpopSupport::Off, Some(client)) = (&self.dpop, self.registry.dpop_bound_client()) {
+            let found = format!("the client {client:?} is registered for dpop_bound_access_tokens, but DPoP is off");
+            mistakes.add("dpop", found, "call TokenEndpointBuilder::dpop, or let the client get bearer tokens");
+        }
+        match (&self.mutual_tls, self.registry.certificate_bound_client()) {
+            (Some(source), _) => source.mistakes(mistakes),
+            (None, Some(client)) => {
+                let found =
+                    format!("the tokens of the client {client:?} are bound to certificates, which are not read");
+                mistakes.add(
+                    "mutual_tls",
+                    found,
+                    "call TokenEndpointBuilder::mutual_tls, or let the client get bearer tokens",
+                );
+            }
+            (None, None) => {}
+        }
+    }
 }
 
 impl DpopSupport {
@@ -131,11 +166,11 @@ impl EndpointDpop {
 
 impl SenderProof {
     fn none() -> Self {
-        Self { key: None, once: OnceValue::new(None, replayed), old_nonce: false }
+        Self { key: None, certificate: None, once: OnceValue::new(None, replayed), old_nonce: false }
     }
 
     fn new(proof: &CheckedProof, request: &ClientRequest, services: &Services) -> Self {
-        let CheckedProof { key, replay_key, expires_at, old_nonce } = proof;
+        let CheckedProof { key, replay_key, expires_at, old_nonce, .. } = proof;
         let texts = &services.texts;
         let hash = texts.proof(replay_key.as_bytes());
         let seen = Seen {
@@ -146,21 +181,21 @@ impl SenderProof {
             // Later than the last moment at which the proof is accepted, also by an instance whose clock is behind.
             expires_at: Timestamp::from_secs(expires_at.saturating_add(LEEWAY)),
         };
-        Self { key: Some(*key), once: OnceValue::new(Some(seen), replayed), old_nonce: *old_nonce }
+        Self { key: Some(*key), certificate: None, once: OnceValue::new(Some(seen), replayed), old_nonce: *old_nonce }
     }
 
     /// Returns what the access token is bound to.
     pub(crate) fn confirmation(&self) -> Option<Confirmation> {
-        Confirmation::new(self.key, None)
+        Confirmation::new(self.key, self.certificate)
     }
 
     /// Returns what the refresh token of a new session is bound to.
     pub(crate) fn refresh_binding(&self, client: &Client) -> RefreshBinding {
-        match self.key {
+        match self.confirmation() {
             None => RefreshBinding::Nothing,
-            // RFC 9449 §5: only those of public clients.
-            Some(key) if client.is_public() => RefreshBinding::Key(key),
-            Some(_) => RefreshBinding::AnyKey,
+            // RFC 9449 §5, RFC 8705 §4: only those of public clients.
+            Some(confirmation) if client.is_public() => RefreshBinding::This(confirmation),
+            Some(_) => RefreshBinding::Anything,
         }
     }
 
@@ -171,19 +206,48 @@ impl SenderProof {
         presented: RefreshBinding,
         client: &Client,
     ) -> Result<RefreshBinding, TokenError> {
-        match (presented, self.key) {
-            (RefreshBinding::Nothing, _) => Ok(self.refresh_binding(client)),
-            (RefreshBinding::AnyKey, Some(_)) => Ok(presented),
-            (RefreshBinding::Key(own), Some(key)) if own == key => Ok(presented),
-            (RefreshBinding::Key(_), Some(_)) => Err(invalid_grant("the refresh token is bound to another key")),
-            (_, None) => Err(invalid_grant("the refresh token is bound to a key, and the request has no DPoP proof")),
+        let is_proven = match presented {
+            RefreshBinding::Nothing => return Ok(self.refresh_binding(client)),
+            RefreshBinding::Anything => self.confirmation().is_some(),
+            RefreshBinding::This(own) => {
+                let has_key = own.key().is_none_or(|key| self.key == Some(*key));
+                has_key && own.certificate().is_none_or(|certificate| self.certificate == Some(*certificate))
+            }
+        };
+        match self.confirmation() {
+            _ if is_proven => Ok(presented),
+            Some(_) => Err(invalid_grant("the refresh token is bound to another key or certificate")),
+            None => {
+                Err(invalid_grant("the refresh token is bound, and the request proves neither a key nor a certificate"))
+            }
         }
     }
 }
 
 impl ServerState {
-    /// Checks the proof of a request, if it has one or must have one.
-    pub(crate) fn sender_proof(&self, request: &ClientRequest, headers: &HeaderMap) -> Result<SenderProof, TokenError> {
+    /// Checks the proof and the certificate of a request, if it has or must have them.
+    pub(crate) fn sender_proof(&self, request: &ClientRequest, parts: &Parts) -> Result<SenderProof, TokenError> {
+        let certificate = self.certificate(&request.client, parts)?;
+        Ok(SenderProof { certificate, ..self.key_proof(request, &parts.headers)? })
+    }
+
+    /// Returns the certificate that the tokens of this client must be bound to.
+    fn certificate(&self, client: &Client, parts: &Parts) -> Result<Option<Thumbprint>, TokenError> {
+        let needed = |reason| {
+            let description = "The client must present its TLS certificate";
+            TokenError::new(TokenErrorKind::InvalidRequest, description).because(reason)
+        };
+        match &self.mutual_tls {
+            _ if !client.certificate_bound => Ok(None),
+            Some(source) => {
+                let found = source.thumbprint(&parts.headers, &parts.extensions).map_err(|bad| needed(bad.0))?;
+                found.map(Some).ok_or_else(|| needed("the request has no client certificate"))
+            }
+            None => Err(needed("the tokens of the client are bound to certificates, which the endpoint does not read")),
+        }
+    }
+
+    fn key_proof(&self, request: &ClientRequest, headers: &HeaderMap) -> Result<SenderProof, TokenError> {
         let client = &*request.client;
         match &self.dpop {
             Some(dpop) if client.dpop_bound_access_tokens || headers.contains_key(DPOP) => {

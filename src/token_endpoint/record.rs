@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | `cnf` | access token | it is bound to what the member `cnf` says |
 //! | `dpop_bound_access_tokens` | client | its tokens are bound to a key |
+//! | `tls_client_certificate_bound_access_tokens` | client | its tokens are bound to a certificate |
 
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned, de::Error as _};
 use serde_json::Value;

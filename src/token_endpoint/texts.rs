@@ -4,7 +4,7 @@
 //!
 //! | text | bytes |
 //! |---|---|
-//! | refresh token | the session's handle (16), a secret (32), what it is bound to (0, 1 or 33) |
+//! | refresh token | the session's handle (16), a secret (32), what it is bound to (0, 1, 33 or 65) |
 //! | code, opaque access token | the partition (16), a secret (32) |
 //! | `jti` of a JWT | the partition (16), random (16) |
 //!
@@ -23,7 +23,7 @@ use super::{
     store::{Partition, SessionId, Successor},
 };
 use crate::{
-    confirmation::Thumbprint,
+    confirmation::Confirmation,
     jws::{NoRandomness, random, sha256},
 };
 
@@ -78,10 +78,10 @@ pub(crate) struct PresentedRefresh {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RefreshBinding {
     Nothing,
-    /// That it has some key. Its client authenticates, so the key may change (RFC 9449 §5).
-    AnyKey,
-    /// That it has this key (RFC 9449 §5).
-    Key(Thumbprint),
+    /// That it has some key or certificate. Its client authenticates, so it may change them (RFC 9449 §5).
+    Anything,
+    /// That it has this key or certificate, or both (RFC 9449 §5, RFC 8705 §4).
+    This(Confirmation),
 }
 
 /// The part of a refresh token that stays the same in a session.
@@ -197,7 +197,7 @@ impl Texts {
         let expected = self.mark(random, binding);
         match binding {
             RefreshBinding::Nothing => !mark.starts_with(expected.first_chunk::<8>().map_or(&[], |any| any.as_slice())),
-            RefreshBinding::AnyKey | RefreshBinding::Key(_) => mark == expected,
+            RefreshBinding::Anything | RefreshBinding::This(_) => mark == expected,
         }
     }
 
@@ -293,18 +293,30 @@ impl RefreshBinding {
     fn to_bytes(self) -> Vec<u8> {
         match self {
             Self::Nothing => Vec::new(),
-            Self::AnyKey => vec![ANY_KEY],
-            Self::Key(thumbprint) => [[KEY].as_slice(), &thumbprint].concat(),
+            Self::Anything => vec![ANYTHING],
+            Self::This(confirmation) => match (confirmation.key(), confirmation.certificate()) {
+                (Some(key), Some(certificate)) => [[BOTH].as_slice(), key, certificate].concat(),
+                (Some(key), None) => [[KEY].as_slice(), key].concat(),
+                (None, certificate) => {
+                    [[CERTIFICATE].as_slice(), certificate.map_or(&[], <[u8; 32]>::as_slice)].concat()
+                }
+            },
         }
     }
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        match bytes {
-            [] => Some(Self::Nothing),
-            [ANY_KEY] => Some(Self::AnyKey),
-            [KEY, thumbprint @ ..] => thumbprint.try_into().ok().map(Self::Key),
-            _ => None,
-        }
+        let (kind, rest) = match bytes {
+            [] => return Some(Self::Nothing),
+            [ANYTHING] => return Some(Self::Anything),
+            [kind, rest @ ..] => (*kind, rest),
+        };
+        let (key, certificate) = match (kind, rest.as_chunks::<32>()) {
+            (KEY, ([key], [])) => (Some(*key), None),
+            (CERTIFICATE, ([certificate], [])) => (None, Some(*certificate)),
+            (BOTH, ([key, certificate], [])) => (Some(*key), Some(*certificate)),
+            _ => return None,
+        };
+        Confirmation::new(key, certificate).map(Self::This)
     }
 }
 
@@ -335,7 +347,7 @@ fn decode(text: &str) -> Option<([u8; 16], [u8; 32])> {
 
 /// Splits the text of a refresh token into the handle, the secret, and what it is bound to.
 fn decode_refresh(text: &str) -> Option<([u8; 16], [u8; 32], RefreshBinding)> {
-    let mut bytes = [0; 48 + 33];
+    let mut bytes = [0; 48 + 65];
     let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
     let (handle, rest) = bytes.get(..length)?.split_first_chunk::<16>()?;
     let (secret, binding) = rest.split_first_chunk::<32>()?;
@@ -357,5 +369,7 @@ fn partition_of_jwt(rest: &str) -> Option<[u8; 16]> {
 }
 
 /// The first byte after the secret of a bound refresh token. Clients have these texts, so a number never changes.
-const ANY_KEY: u8 = 1;
+const ANYTHING: u8 = 1;
 const KEY: u8 = 2;
+const CERTIFICATE: u8 = 3;
+const BOTH: u8 = 4;

@@ -38,7 +38,7 @@ const FLOORS: [&[&str]; 6] = [
 const TOKEN_ENDPOINT: &str = "token_endpoint";
 /// What `token_endpoint` may import from the rest of the crate. It is short, so that the token endpoint can become a crate of
 /// its own.
-const TOKEN_ENDPOINT_IMPORTS: [&str; 14] = [
+const TOKEN_ENDPOINT_IMPORTS: [&str; 15] = [
     "claims",
     "clock",
     "config_error",
@@ -49,6 +49,7 @@ const TOKEN_ENDPOINT_IMPORTS: [&str; 14] = [
     "jws",
     "keys",
     "log",
+    "mutual_tls",
     "redis_link",
     "scope",
     "sync",

@@ -54,8 +54,8 @@ pub trait ReplayStore: Send + Sync + 'static {
     /// [`Sighting::First`], also if they run at the same time or on several instances.
     ///
     /// `expires_at` and `now` are in seconds since 1970-01-01 (UTC). The proof is not accepted from `expires_at` on, so the
-    /// entry may be deleted then, or some minutes later. `now` is the time of the caller's clock. It can be set back, and the clocks
-    /// of several instances differ a little.
+    /// entry may be deleted then, or some minutes later. A store that several instances share keeps it for a minute longer, because
+    /// their clocks differ a little. `now` is the time of the caller's clock, which can be set back.
     ///
     /// An error means that it is not known whether the proof was used: the store is full, or its server did not respond. The
     /// request is refused with 503. A store must never return `First` in such a case, and must never delete an entry early

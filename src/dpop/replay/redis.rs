@@ -57,7 +57,8 @@ use crate::{
 ///
 /// # Stored data
 /// A key is `prefix:` and the hash of a proof. Its value is `1`. Redis deletes it a minute after the proof has expired, so the
-/// clocks of the instances may differ by up to a minute; the clock of Redis does not matter. 100 000 proofs need about 10 MB.
+/// clocks of the instances may differ by up to a minute, and the clock of Redis may be any; but if it is set forward by more than
+/// that, or a replica takes over whose clock is that far ahead, used proofs are deleted early. 100 000 proofs need about 10 MB.
 ///
 /// The user of an ACL needs `~prefix:* +set`. It should have `+info`. In a cluster, it also needs `+cluster|slots +asking`.
 #[derive(Clone)]
@@ -247,7 +248,8 @@ impl RedisReplayStoreBuilder {
     /// back. Requires a tokio runtime with I/O and time.
     ///
     /// # Errors
-    /// Every mistake in the settings at once: an invalid URL, a prefix that is empty or has braces, a timeout of zero. Or the first
+    /// Every mistake in the settings at once: an invalid URL, a prefix that is empty or has braces, a timeout of zero or of more than
+    /// a minute. Or the first
     /// problem of a server that can be reached: it refuses the password, is a node of a cluster though one server is
     /// expected, or the other way round, or evicts keys when its memory is full.
     pub async fn connect(self) -> Result<RedisReplayStore, ConfigError> {
@@ -283,8 +285,8 @@ impl RedisReplayStoreBuilder {
         if self.prefix.is_empty() || self.prefix.contains(['{', '}']) {
             mistakes.add("key_prefix", format!("{:?}", self.prefix), "give at least one character, and no braces");
         }
-        if self.timeout.is_zero() {
-            mistakes.add("timeout", "0", "give a millisecond or more");
+        if self.timeout.is_zero() || self.timeout > LONGEST_TIMEOUT {
+            mistakes.add("timeout", format!("{:?}", self.timeout), "give a time from 1 ms to 60 s");
         }
         let infos: Vec<_> = self.urls.iter().filter_map(|url| mistakes.check(redis_link::address(url))).collect();
         mistakes.finish()?;
@@ -322,4 +324,5 @@ const DIFFERENCE_OF_CLOCKS: u64 = 60;
 const LONGEST_LIFE: u64 = 1 << 32;
 /// Between two attempts of an insertion that was not executed.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);

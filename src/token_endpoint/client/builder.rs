@@ -39,6 +39,7 @@ impl ClientBuilder {
                 max_sessions: None,
                 introspects: Introspects::Audiences(Vec::new()),
                 dpop_bound_access_tokens: false,
+                certificate_bound: false,
                 name: None,
                 host: None,
                 unknown: Map::new(),
@@ -207,6 +208,14 @@ impl ClientBuilder {
     /// [support DPoP](crate::token_endpoint::TokenEndpointBuilder::dpop).
     pub fn dpop_bound_access_tokens(mut self) -> Self {
         self.client.dpop_bound_access_tokens = true;
+        self
+    }
+
+    /// Binds the client's tokens to its TLS certificate, and refuses its token requests without one (RFC 8705 §3.4). Default: its
+    /// tokens are not bound to a certificate. The endpoint must
+    /// [read certificates](crate::token_endpoint::TokenEndpointBuilder::mutual_tls).
+    pub fn tls_client_certificate_bound_access_tokens(mut self) -> Self {
+        self.client.certificate_bound = true;
         self
     }
 

@@ -75,6 +75,7 @@ pub struct Client {
     introspects: Introspects,
     /// RFC 9449 §5.2.
     pub(crate) dpop_bound_access_tokens: bool,
+    pub(crate) certificate_bound: bool,
     /// `client_name` of the client's metadata document.
     pub(crate) name: Option<String>,
     /// Host of the client's id, if that is the URL of its metadata document.
@@ -315,6 +316,7 @@ impl Client {
             max_sessions: self.max_sessions,
             introspects: self.introspects.clone(),
             dpop_bound_access_tokens: self.dpop_bound_access_tokens,
+            certificate_bound: self.certificate_bound,
             name: self.name.clone(),
             host: self.host.clone(),
             unknown: self.unknown.clone(),

@@ -69,6 +69,12 @@ struct ClientMembers {
     introspects: Introspects,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     dpop_bound_access_tokens: bool,
+    #[serde(
+        default,
+        rename = "tls_client_certificate_bound_access_tokens",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    certificate_bound: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -149,13 +155,18 @@ impl<'de> Deserialize<'de> for ClientRead {
 }
 
 impl StoredRecord for ClientRead {
-    const UNDERSTOOD: &[&str] = &[DPOP_BOUND];
+    const UNDERSTOOD: &[&str] = &[DPOP_BOUND, CERTIFICATE_BOUND];
 }
 
 /// Writes a client.
 pub(super) fn write(client: &Client) -> Result<Record, StoreError> {
     // An older version would issue bearer tokens.
-    let must = if client.dpop_bound_access_tokens { [DPOP_BOUND].as_slice() } else { &[] };
+    let must: &[&str] = match (client.dpop_bound_access_tokens, client.certificate_bound) {
+        (true, true) => &[DPOP_BOUND, CERTIFICATE_BOUND],
+        (true, false) => &[DPOP_BOUND],
+        (false, true) => &[CERTIFICATE_BOUND],
+        (false, false) => &[],
+    };
     record::write_with(&ClientToWrite(client), must)
 }
 
@@ -229,3 +240,4 @@ fn read_lifetime<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Du
 }
 
 const DPOP_BOUND: &str = "dpop_bound_access_tokens";
+const CERTIFICATE_BOUND: &str = "tls_client_certificate_bound_access_tokens";

@@ -75,6 +75,14 @@ pub trait ClientRegistry: Send + Sync + 'static {
     fn dpop_bound_client(&self) -> Option<String> {
         None
     }
+
+    /// Returns the id of a client whose tokens are
+    /// [bound to its TLS certificate](crate::token_endpoint::ClientBuilder::tls_client_certificate_bound_access_tokens). It is a
+    /// mistake if the endpoint does not [read certificates](crate::token_endpoint::TokenEndpointBuilder::mutual_tls). Default: as
+    /// [`dpop_bound_client`](Self::dpop_bound_client).
+    fn certificate_bound_client(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A client registry in memory. Clones share the clients.
@@ -173,6 +181,12 @@ impl Clients {
         Ok(text)
     }
 
+    /// Returns the smallest id of such a client, so that a mistake is the same each time.
+    fn first(&self, is_such: impl Fn(&Client) -> bool) -> Option<String> {
+        let clients = self.by_id.load();
+        clients.values().filter(|client| is_such(client)).map(|client| client.id().to_owned()).min()
+    }
+
     /// Replaces a client that has a secret by the result of `change`, which gets the client and its secret.
     fn change(
         &self,
@@ -214,10 +228,11 @@ impl ClientRegistry for Clients {
     }
 
     fn dpop_bound_client(&self) -> Option<String> {
-        let clients = self.by_id.load();
-        // The smallest id, so that the mistake is the same each time.
-        let bound = clients.values().filter(|client| client.dpop_bound_access_tokens);
-        bound.map(|client| client.id().to_owned()).min()
+        self.first(|client| client.dpop_bound_access_tokens)
+    }
+
+    fn certificate_bound_client(&self) -> Option<String> {
+        self.first(|client| client.certificate_bound)
     }
 }
 
@@ -233,6 +248,7 @@ pub(crate) trait ErasedRegistry: Send + Sync {
     fn time_limit(&self) -> Duration;
     fn reads_client_documents(&self) -> bool;
     fn dpop_bound_client(&self) -> Option<String>;
+    fn certificate_bound_client(&self) -> Option<String>;
 }
 
 pub(crate) type FindFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<Arc<Client>>, StoreError>> + Send + 'a>>;
@@ -252,5 +268,9 @@ impl<R: ClientRegistry> ErasedRegistry for R {
 
     fn dpop_bound_client(&self) -> Option<String> {
         ClientRegistry::dpop_bound_client(self)
+    }
+
+    fn certificate_bound_client(&self) -> Option<String> {
+        ClientRegistry::certificate_bound_client(self)
     }
 }

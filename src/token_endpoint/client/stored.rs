@@ -320,6 +320,10 @@ impl ClientRegistry for StoredClients {
     fn dpop_bound_client(&self) -> Option<String> {
         self.configured.as_ref().and_then(|configured| configured.dpop_bound_client())
     }
+
+    fn certificate_bound_client(&self) -> Option<String> {
+        self.configured.as_ref().and_then(|configured| configured.certificate_bound_client())
+    }
 }
 
 impl fmt::Debug for StoredClients {

@@ -41,7 +41,7 @@ use super::{
     services::Services,
     signer::Signer,
 };
-use crate::log;
+use crate::{log, mutual_tls::MutualTls};
 
 /// Everything that the clones of one [`TokenEndpoint`](super::TokenEndpoint) share.
 pub(crate) struct ServerState {
@@ -65,6 +65,8 @@ pub(crate) struct ServerState {
     pub(crate) refresh: Option<RefreshTokenGrant>,
     /// How proofs are checked, if tokens can be bound to a key.
     pub(crate) dpop: Option<EndpointDpop>,
+    /// Where the client's certificate is, if tokens can be bound to it.
+    pub(crate) mutual_tls: Option<MutualTls>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,7 +157,7 @@ impl ServerState {
                 let answer = match endpoint {
                     Endpoint::Introspect => self.introspect(&request).await,
                     Endpoint::Revoke => self.revoke(&request).await,
-                    _ => self.token(&request, &parts.headers).await,
+                    _ => self.token(&request, parts).await,
                 };
                 self.finish(&request, answer).await.inspect_err(|error| {
                     self.services.emit(&Event { client_id: Some(request.client.id()), ..Event::refused(error) });

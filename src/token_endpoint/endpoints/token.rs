@@ -4,7 +4,7 @@
 //!
 //! What a grant requires is checked in `grant`.
 
-use http::{HeaderMap, Response, StatusCode};
+use http::{Response, StatusCode, request::Parts};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -40,7 +40,7 @@ impl ServerState {
     pub(crate) async fn token(
         &self,
         request: &ClientRequest,
-        headers: &HeaderMap,
+        parts: &Parts,
     ) -> Result<Response<ResponseBody>, TokenError> {
         let ClientRequest { client, parameters, .. } = request;
         let missing = || TokenError::new(TokenErrorKind::InvalidRequest, "The grant_type is missing");
@@ -53,8 +53,9 @@ impl ServerState {
             return Err(TokenError::new(TokenErrorKind::UnauthorizedClient, description));
         }
         // After the client has authenticated, and before a code or a refresh token is looked up.
-        let proof = self.sender_proof(request, headers).map_err(|error| self.with_nonce(error))?;
-        let demand = TokenDemand { client, grant_type, headers, assertion: &request.assertion, proof: &proof };
+        let proof = self.sender_proof(request, parts).map_err(|error| self.with_nonce(error))?;
+        let demand =
+            TokenDemand { client, grant_type, headers: &parts.headers, assertion: &request.assertion, proof: &proof };
         let answer = match self.grant(&**grant, request, &demand).await {
             Ok(issued) => {
                 let mut response = token_response(issued);

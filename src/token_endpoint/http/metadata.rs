@@ -38,6 +38,9 @@ pub(crate) struct ServerMetadata {
     /// RFC 9449 §5.1.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     dpop_signing_alg_values_supported: Vec<&'static str>,
+    /// RFC 8705 §3.3.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    tls_client_certificate_bound_access_tokens: bool,
 }
 
 impl ServerMetadata {
@@ -78,6 +81,7 @@ impl ServerMetadata {
             authorization_response_iss_parameter_supported: code,
             client_id_metadata_document_supported: false,
             dpop_signing_alg_values_supported: Vec::new(),
+            tls_client_certificate_bound_access_tokens: false,
         }
     }
 
@@ -90,5 +94,10 @@ impl ServerMetadata {
     pub(crate) fn with_dpop(self, algorithms: &[Algorithm]) -> Self {
         let names = algorithms.iter().map(|algorithm| algorithm.as_str()).collect();
         Self { dpop_signing_alg_values_supported: names, ..self }
+    }
+
+    /// Returns the metadata with whether tokens can be bound to certificates.
+    pub(crate) fn with_certificates(self, supported: bool) -> Self {
+        Self { tls_client_certificate_bound_access_tokens: supported, ..self }
     }
 }

@@ -13,8 +13,8 @@ use crate::{fake_issuer::Answer, support::API};
 /// The header lines of a response but for `Date`, in their order, and the body.
 fn transcript(response: &RawResponse) -> String {
     let lines = response.headers.iter().filter(|(name, _)| name != "date");
-    let lines: String = lines.map(|(name, value)| format!("{name}: {value}\n")).collect();
-    format!("{}\n{lines}\n{}", response.status, response.body)
+    let lines: Vec<_> = lines.map(|(name, value)| format!("{name}: {value}\n")).collect();
+    format!("{}\n{}\n{}", response.status, lines.concat(), response.body)
 }
 
 const CORS: &str = "access-control-allow-origin: *\naccess-control-expose-headers: dpop-nonce,www-authenticate\n";
@@ -30,15 +30,14 @@ async fn refusals_are_these_to_the_byte() {
     let read_only = api.token().scope("orders:read").bound_to(&key).sign();
     let used = good();
     assert_eq!(api.present("GET", "/orders", &bound, &used).await.status, 200);
-    let not_for_it = "error=\"invalid_token\", error_description=\"The access token is bound to another key\"";
     let cases = [
         (
             "proof: missing",
             api.send("GET", "/orders", &[("Authorization", &dpop)]).await,
             "401",
             [
-                "DPoP realm=\"api\", error=\"invalid_dpop_proof\", error_description=\"The request needs a DPoP proof\", algs=\"ES256 EdDSA\"",
-                "Bearer realm=\"api\"",
+                r#"DPoP realm="api", error="invalid_dpop_proof", error_description="The request needs a DPoP proof", algs="ES256 EdDSA""#,
+                r#"Bearer realm="api""#,
             ],
         ),
         (
@@ -46,8 +45,8 @@ async fn refusals_are_these_to_the_byte() {
             api.present("GET", "/orders", &bound, &used).await,
             "401",
             [
-                "DPoP realm=\"api\", error=\"invalid_dpop_proof\", error_description=\"The DPoP proof was used before\", algs=\"ES256 EdDSA\"",
-                "Bearer realm=\"api\"",
+                r#"DPoP realm="api", error="invalid_dpop_proof", error_description="The DPoP proof was used before", algs="ES256 EdDSA""#,
+                r#"Bearer realm="api""#,
             ],
         ),
         (
@@ -55,30 +54,33 @@ async fn refusals_are_these_to_the_byte() {
             api.prove(&key, "GET", "/orders", &unbound).await,
             "401",
             [
-                "DPoP realm=\"api\", error=\"invalid_token\", error_description=\"The access token is not bound to a key\", algs=\"ES256 EdDSA\"",
-                "Bearer realm=\"api\"",
+                r#"DPoP realm="api", error="invalid_token", error_description="The access token is not bound to a key", algs="ES256 EdDSA""#,
+                r#"Bearer realm="api""#,
             ],
         ),
         (
             "dtoken: another key",
             api.prove(&other, "GET", "/orders", &bound).await,
             "401",
-            [&*format!("DPoP realm=\"api\", {not_for_it}, algs=\"ES256 EdDSA\""), "Bearer realm=\"api\""],
+            [
+                r#"DPoP realm="api", error="invalid_token", error_description="The access token is bound to another key", algs="ES256 EdDSA""#,
+                r#"Bearer realm="api""#,
+            ],
         ),
         (
             "btoken",
             api.send("GET", "/orders", &[("Authorization", &bearer), ("DPoP", &good())]).await,
             "401",
             [
-                "Bearer realm=\"api\", error=\"invalid_token\", error_description=\"The access token is bound to a key and cannot be used as a plain bearer token\"",
-                "DPoP realm=\"api\", algs=\"ES256 EdDSA\"",
+                r#"Bearer realm="api", error="invalid_token", error_description="The access token is bound to a key and cannot be used as a plain bearer token""#,
+                r#"DPoP realm="api", algs="ES256 EdDSA""#,
             ],
         ),
         (
             "bare",
             api.send("GET", "/orders", &[]).await,
             "401",
-            ["Bearer realm=\"api\"", "DPoP realm=\"api\", algs=\"ES256 EdDSA\""],
+            [r#"Bearer realm="api""#, r#"DPoP realm="api", algs="ES256 EdDSA""#],
         ),
         (
             "both400",
@@ -86,8 +88,8 @@ async fn refusals_are_these_to_the_byte() {
                 .await,
             "400",
             [
-                "Bearer realm=\"api\", error=\"invalid_request\", error_description=\"The header with the access token must be sent once\"",
-                "DPoP realm=\"api\", error=\"invalid_request\", error_description=\"The header with the access token must be sent once\", algs=\"ES256 EdDSA\"",
+                r#"Bearer realm="api", error="invalid_request", error_description="The header with the access token must be sent once""#,
+                r#"DPoP realm="api", error="invalid_request", error_description="The header with the access token must be sent once", algs="ES256 EdDSA""#,
             ],
         ),
         (
@@ -95,8 +97,8 @@ async fn refusals_are_these_to_the_byte() {
             api.prove(&key, "POST", "/orders", &read_only).await,
             "403",
             [
-                "DPoP realm=\"api\", error=\"insufficient_scope\", error_description=\"The access token does not grant the required scope\", scope=\"orders:write\", algs=\"ES256 EdDSA\"",
-                "Bearer realm=\"api\", scope=\"orders:write\"",
+                r#"DPoP realm="api", error="insufficient_scope", error_description="The access token does not grant the required scope", scope="orders:write", algs="ES256 EdDSA""#,
+                r#"Bearer realm="api", scope="orders:write""#,
             ],
         ),
     ];
@@ -142,6 +144,30 @@ async fn good_proofs_pass_and_a_nonce_is_offered_if_the_client_has_an_old_one() 
     bearer.must_be(Reply::BearerToken, "no nonce under Bearer");
     let unbound = format!("Bearer {}", api.token().sign());
     api.send("GET", "/orders", &[("Authorization", &unbound)]).await.must_be(Reply::Ok, "unbound");
+}
+
+#[tokio::test]
+async fn the_error_is_in_the_challenge_of_the_scheme_that_the_request_used() {
+    let Some(api) = SenderApi::start(&[]).await else { return };
+    let key = ProofKey::new();
+    let (unbound, bound) = (api.token().scope("orders:read").sign(), api.bound_to(&key));
+    let good = || proof(&key, "GET", "/orders", &bound).sign();
+    let (bearer, dpop) = (format!("Bearer {unbound}"), format!("DPoP {bound}"));
+    api.send("POST", "/orders", &[("Authorization", &bearer)])
+        .await
+        .must_be(Reply::BearerScope("orders:write"), "scope");
+    for other in [&bearer, &dpop] {
+        let headers = [("Authorization", &**other), ("Authorization", &dpop), ("DPoP", &good())];
+        api.send("GET", "/orders", &headers).await.must_be(Reply::BothRequest, "two tokens");
+    }
+    for malformed in ["DPoP", "DPoP ", "DPoP a,b", "dpop \"a\""] {
+        let headers = [("Authorization", malformed), ("DPoP", &good())];
+        api.send("GET", "/orders", &headers).await.must_be(Reply::DpopRequest, malformed);
+    }
+    for spelling in [format!("dpop {bound}"), format!("DPOP   {bound}")] {
+        let headers = [("authorization", &*spelling), ("dPoP", &good())];
+        api.send("GET", "/orders", &headers).await.must_be(Reply::Ok, "schemes and names have no case");
+    }
 }
 
 #[tokio::test]

@@ -238,7 +238,7 @@ async fn refuses_a_preset_where_no_jwt_is_verified() {
 async fn help_lists_every_variable_that_the_program_reads() {
     let quoted = SOURCES.iter().flat_map(|source| source.split('"').skip(1).step_by(2));
     let is_variable = |text: &&str| {
-        let name = text.strip_prefix("OAUTH_").or(text.strip_prefix("TLS_")).unwrap_or_default();
+        let name = text.strip_prefix("OAUTH_").or_else(|| text.strip_prefix("TLS_")).unwrap_or_default();
         ["BIND", "RUST_LOG"].contains(text)
             || !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c == '_')
     };

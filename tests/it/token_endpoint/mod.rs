@@ -2,6 +2,7 @@
 
 mod administration;
 mod assertions_and_retries;
+mod certificates;
 mod client_secrets;
 mod clients;
 mod codes;

@@ -154,6 +154,10 @@ impl ClientRegistry for ClientDocuments {
     fn dpop_bound_client(&self) -> Option<String> {
         self.inner.clients.dpop_bound_client()
     }
+
+    fn certificate_bound_client(&self) -> Option<String> {
+        self.inner.clients.certificate_bound_client()
+    }
 }
 
 impl DocumentRegistry {

@@ -111,6 +111,22 @@ async fn a_refused_proof_costs_neither_a_code_nor_a_refresh_token() {
 }
 
 #[tokio::test]
+async fn every_forged_proof_is_refused_and_costs_no_code() {
+    let world = world();
+    for algorithm in [Algorithm::ES256, Algorithm::EdDSA] {
+        let key = ProofKey::with_algorithm(algorithm);
+        let code = world.code(&[]).await;
+        let forgeries = proof(&world, &key).forgeries();
+        assert!(forgeries.len() > 100, "{}", forgeries.len());
+        for forgery in forgeries {
+            let answer = send(&world, "", &code_form(&code), &[forgery.proof()]).await;
+            assert_eq!((answer.status(), &answer.json["error"]), (400, &"invalid_dpop_proof".into()), "{forgery}");
+        }
+        is_bound(&world, &send_with_key(&world, "", &code_form(&code), Some(&key)).await, Some(&key)).await;
+    }
+}
+
+#[tokio::test]
 async fn what_the_specifications_allow_in_a_proof_is_accepted() {
     let world = world();
     let key = ProofKey::new();

@@ -8,6 +8,7 @@ mod nonces;
 mod on_servers;
 mod refresh_tokens;
 mod replay;
+mod resource_server;
 mod retries;
 
 use serde_json::Value;

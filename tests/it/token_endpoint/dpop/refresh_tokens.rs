@@ -144,7 +144,7 @@ async fn a_changed_text_of_a_bound_refresh_token_is_no_refresh_token() {
     let (key, thief) = (ProofKey::new(), ProofKey::new());
     let raw = |answer: &super::Answer| URL_SAFE_NO_PAD.decode(answer.text("refresh_token")).unwrap();
     let other_key = URL_SAFE_NO_PAD.decode(thief.thumbprint()).unwrap();
-    for change in 0..5 {
+    for change in 0..7 {
         let world = world();
         let first = begin(&world, Some(&key)).await;
         let bytes = raw(&first);
@@ -157,6 +157,8 @@ async fn a_changed_text_of_a_bound_refresh_token_is_no_refresh_token() {
             1 => [&bytes[..49], &other_key].concat(),
             2 => [&bytes[..48], &[1]].concat(),
             3 => [&bytes[..48], &[0]].concat(),
+            5 => [&bytes[..48], &[3], &bytes[49..]].concat(),
+            6 => [&bytes[..48], &[4], &bytes[49..], &other_key].concat(),
             _ => [&*bytes, &[0]].concat(),
         };
         let changed = URL_SAFE_NO_PAD.encode(changed);
