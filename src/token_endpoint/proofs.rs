@@ -170,7 +170,7 @@ impl SenderProof {
     }
 
     fn new(proof: &CheckedProof, request: &ClientRequest, services: &Services) -> Self {
-        let CheckedProof { key, replay_key, expires_at, old_nonce } = proof;
+        let CheckedProof { key, replay_key, expires_at, old_nonce, .. } = proof;
         let texts = &services.texts;
         let hash = texts.proof(replay_key.as_bytes());
         let seen = Seen {
