@@ -1,9 +1,9 @@
-# npm's oidc-client-ts in Chromium: serves spa.html from an origin of its own, logs in at the page of the server, and prints what
-# the page shows. No proxy is between them.
+# npm's oidc-client-ts in Chromium: serves spa.html or another PAGE from an origin of its own, logs in at the page of the server,
+# and prints what the page shows. No proxy is between them.
 import http.server, json, os, pathlib, re, signal, subprocess, tempfile, threading, time, urllib.request
 
 HERE = pathlib.Path(__file__).parent
-FILES = {"/": HERE / "spa.html", "/oidc-client-ts.min.js": HERE / "node_modules/oidc-client-ts/dist/browser/oidc-client-ts.min.js"}
+FILES = {"/": HERE / os.environ.get("PAGE", "spa.html"), "/oidc-client-ts.min.js": HERE / "node_modules/oidc-client-ts/dist/browser/oidc-client-ts.min.js"}
 
 
 class Page(http.server.BaseHTTPRequestHandler):
@@ -35,7 +35,7 @@ def drive(session, origin):
                 time.sleep(0.05)
         raise AssertionError(f"no {selector}")
 
-    ask("POST", session + "/url", {"url": f"{origin}/#issuer={os.environ['ISSUER']}"})
+    ask("POST", session + "/url", {"url": f"{origin}/#issuer={os.environ['ISSUER']}&api={os.environ.get('API', '')}"})
     ask("POST", element("#login") + "/click", {})
     try:
         ask("POST", element("input[name=name]") + "/value", {"text": "ada"})

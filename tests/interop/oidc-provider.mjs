@@ -12,7 +12,7 @@ const { default: Provider } = await import(J + 'oidc-provider/lib/index.js');
 const jose = await import(J + 'jose/dist/webapi/index.js');
 const K = new URL('./keys/', import.meta.url).pathname;
 const PORT = +(process.env.PORT ?? 4001);
-let ISSUER = process.env.ISSUER;
+let ISSUER = process.env.ISSUER, MTLS;
 const REDIRECT = process.env.REDIRECT ?? 'http://127.0.0.1:8799/cb';
 const json = (f) => JSON.parse(readFileSync(K + f));
 let jwks = json('as-jwks.json');
@@ -21,7 +21,7 @@ const encKey = createPublicKey({ key: pub(json('rs-enc.json')), format: 'jwk' })
 const hsKey = Buffer.from('interop-hs256-secret-interop-hs256-secret');
 
 const API = 'https://api.interop.test';
-const SCOPE = 'orders:read orders:write admin';
+const SCOPE = 'orders:read orders:write admin atproto';
 const jwt = (sign, extra = {}) => ({ scope: SCOPE, audience: undefined, accessTokenTTL: 600, accessTokenFormat: 'jwt', jwt: { sign, ...extra } });
 const resources = {
   [`${API}/orders`]: jwt({ alg: 'ES256' }), // for examples/protected_api
@@ -51,11 +51,14 @@ const clients = [
   cc('cc-pkjwt', { client_secret: undefined, token_endpoint_auth_method: 'private_key_jwt', token_endpoint_auth_signing_alg: 'ES256', jwks: { keys: [pk] } }),
   cc('cc-secretjwt', { client_secret: 'cc-secretjwt-secret-0123456789abcdef', token_endpoint_auth_method: 'client_secret_jwt' }),
   cc('cc-dpop', { token_endpoint_auth_method: 'client_secret_basic', dpop_bound_access_tokens: true }),
-  cc('cc-mtls', { client_secret: undefined, token_endpoint_auth_method: 'tls_client_auth', tls_client_auth_subject_dn: 'CN=cc-mtls' }),
+  cc('cc-mtls', { client_secret: undefined, token_endpoint_auth_method: 'tls_client_auth', tls_client_auth_subject_dn: 'CN=cc-mtls', tls_client_certificate_bound_access_tokens: true }),
   cc('rs', { token_endpoint_auth_method: 'client_secret_basic', introspection_signed_response_alg: 'ES256' }),
   { client_id: 'web', client_secret: 'web-secret', token_endpoint_auth_method: 'client_secret_basic', grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'], redirect_uris: [REDIRECT], scope: 'openid offline_access ' + SCOPE },
   { client_id: 'web-post', client_secret: 'web-post-secret', token_endpoint_auth_method: 'client_secret_post', grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'], redirect_uris: [REDIRECT], scope: 'openid offline_access ' + SCOPE },
   { client_id: 'conf', client_secret: 'conf-secret', token_endpoint_auth_method: 'client_secret_post', grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'], redirect_uris: ['http://127.0.0.1:3000/callback'], scope: 'openid offline_access ' + SCOPE },
+  { client_id: 'dpop-native', token_endpoint_auth_method: 'none', application_type: 'native', grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'], redirect_uris: [REDIRECT], scope: 'openid offline_access ' + SCOPE, dpop_bound_access_tokens: true },
+  // a client of the AT Protocol on the loopback address: its id says its registration
+  { client_id: `http://localhost?scope=${encodeURIComponent('atproto orders:read').replaceAll('%20', '+')}&redirect_uri=${encodeURIComponent(REDIRECT)}`, token_endpoint_auth_method: 'none', application_type: 'native', grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'], redirect_uris: [REDIRECT], scope: 'openid offline_access ' + SCOPE, dpop_bound_access_tokens: true },
   { client_id: 'native', token_endpoint_auth_method: 'none', application_type: 'native', grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'], redirect_uris: [REDIRECT], scope: 'openid offline_access ' + SCOPE },
 ];
 const apis = ['rs', 'cc-post', 'cc:odd id', 'cc-pkjwt', 'cc-mtls']; // may introspect the tokens of all clients
@@ -84,12 +87,13 @@ function build() {
       introspection: { enabled: true, allowedPolicy: (ctx, client, token) => apis.includes(client.clientId) || client.clientId === token.clientId },
       revocation: { enabled: true }, jwtIntrospection: { enabled: true }, encryption: { enabled: true },
       mTLS: {
-        enabled: true, tlsClientAuth: true,
+        enabled: true, certificateBoundAccessTokens: true, tlsClientAuth: true,
         getCertificate: (ctx) => { const peer = ctx.socket.getPeerCertificate?.(true); return peer?.raw && new X509Certificate(peer.raw).toString(); },
         certificateAuthorized: (ctx) => ctx.socket.authorized === true,
         certificateSubjectMatches: (ctx, property, expected) => property === 'tls_client_auth_subject_dn' && `CN=${ctx.socket.getPeerCertificate().subject.CN}` === expected,
       },
       registration: { enabled: process.env.DCR !== '0' }, deviceFlow: { enabled: true },
+      clientIdMetadataDocument: { enabled: process.env.CLIENT_DOCUMENTS === '1', ack: 'draft-02', allowFetch: () => false },
       dPoP: { enabled: true, nonceSecret, requireNonce: () => process.env.DPOP_NONCE === '1' },
       resourceIndicators: {
         enabled: true,
@@ -101,6 +105,7 @@ function build() {
     extraTokenClaims: async (ctx, token) => (token.accountId ? { preferred_username: token.accountId, groups: ['g1', 'g2'] } : undefined),
     formats: { customizers: { jwt: (ctx, token, t) => { if (token.aud === `${API}/aud-array`) { t.payload.aud = [token.aud, 'https://two.interop.test']; t.payload.roles = ['r1']; t.payload.entitlements = ['e1']; } } } },
     clientBasedCORS: () => true,
+    discovery: MTLS ? { mtls_endpoint_aliases: { token_endpoint: `${MTLS}/token`, introspection_endpoint: `${MTLS}/token/introspection` } } : {}, // RFC 8705 §5
   });
   p.on('server_error', (ctx, err) => console.error('server_error', err));
   if (process.env.VERBOSE) p.on('grant.error', (ctx, err) => console.error('grant.error', err.message, err.error_description, err.error_detail ?? ''));
@@ -136,7 +141,8 @@ const listening = (server, port) => new Promise((done) => server.listen(port, '1
 if (process.env.MTLS_PORT) {
   const [key, cert, ca] = ['server.key', 'server.pem', 'ca.pem'].map((name) => readFileSync(`${K}certificates/${name}`));
   const mtls = https.createServer({ key, cert, ca, requestCert: true, rejectUnauthorized: false }, handler);
-  console.log('mtls', `https://127.0.0.1:${await listening(mtls, process.env.MTLS_PORT)}`);
+  MTLS = `https://127.0.0.1:${await listening(mtls, process.env.MTLS_PORT)}`;
+  console.log('mtls', MTLS);
 }
 const server = http.createServer(handler);
 const port = await listening(server, PORT);

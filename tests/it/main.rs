@@ -79,6 +79,9 @@ mod root;
 mod scopes;
 mod secrets;
 mod sender_constrained;
+// The programs are built with all features, so the other backend would do the same again.
+#[cfg(all(feature = "aws-lc-rs", feature = "token-endpoint"))]
+mod sender_constrained_clients;
 #[cfg(feature = "token-endpoint")]
 mod servers;
 #[cfg(all(feature = "axum", feature = "token-endpoint"))]

@@ -33,18 +33,23 @@ const ALGORITHMS: [&str; 6] = ["rs256", "ps256", "es256", "es384", "eddsa", "ed2
 const LATER: Duration = Duration::from_secs(3700);
 
 /// A running oidc-provider, whose only stored state is its key files. Dropping this value stops the process.
-struct Provider {
-    folder: PathBuf,
-    identifier: String,
+pub(crate) struct Provider {
+    pub(crate) folder: PathBuf,
+    pub(crate) identifier: String,
     /// The URL at which it requires a client certificate. `None` if there is no `openssl` to make one.
-    mtls: Option<String>,
+    pub(crate) mtls: Option<String>,
     process: Child,
 }
 
 impl Provider {
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// Starts it with these variables.
+    pub(crate) fn start_with(settings: &[(&str, &str)]) -> Option<Self> {
         let folder = folder()?;
-        let (process, identifier, mtls) = spawn(&folder, "0");
+        let (process, identifier, mtls) = spawn(&folder, "0", settings);
         Some(Self { folder, identifier, mtls, process })
     }
 
@@ -56,7 +61,7 @@ impl Provider {
     /// Starts it again at the same address, with the keys of its files.
     fn start_again(&mut self) {
         let (_, port) = self.identifier.rsplit_once(':').unwrap();
-        let (process, identifier, mtls) = spawn(&self.folder, port);
+        let (process, identifier, mtls) = spawn(&self.folder, port, &[]);
         assert_eq!(identifier, self.identifier);
         (self.process, self.mtls) = (process, mtls);
     }
@@ -141,7 +146,7 @@ fn print_line(line: &str) {
     writeln!(io::stderr().lock(), "{line}").unwrap();
 }
 
-fn spawn(folder: &Path, port: &str) -> (Child, String, Option<String>) {
+fn spawn(folder: &Path, port: &str, settings: &[(&str, &str)]) -> (Child, String, Option<String>) {
     let mut process = Command::new("node");
     if folder.join("keys/certificates").is_dir() {
         process.env("MTLS_PORT", "0");
@@ -151,6 +156,7 @@ fn spawn(folder: &Path, port: &str) -> (Child, String, Option<String>) {
         .current_dir(folder)
         .env_remove("ISSUER")
         .env("PORT", port)
+        .envs(settings.iter().copied())
         .env("UNTIL_STDIN_ENDS", "1") // so that it also stops if this process is killed and drops nothing
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -95,7 +95,8 @@ impl SenderApi {
         let usual = usual.iter().filter(|(name, _)| settings.iter().all(|(given, _)| given != name));
         let given = settings.iter().filter(|(_, value)| !value.is_empty());
         let settings: Vec<_> = usual.chain(given).copied().collect();
-        let value = |name| settings.iter().find(|(given, _)| *given == name).map(|(_, value)| (*value).to_owned());
+        let value =
+            |name: &str| settings.iter().find(|(given, _)| *given == name).map(|(_, value)| (*value).to_owned());
         let algorithms = value("OAUTH_DPOP_BASE").map(|_| value("OAUTH_DPOP_ALGS").unwrap_or_else(all_algorithms));
         let required = value("OAUTH_SENDER_CONSTRAINT").is_some_and(|value| value == "require");
         let offer = Offer { algorithms, only_proofs: required && value("OAUTH_CLIENT_CERT").is_none() };
