@@ -22,8 +22,8 @@ use crate::{
         proofs::SenderProof,
         record::{self, AccessRecord, OwnerRecord, SessionRecord},
         store::{
-            FirstRefresh, Issue, Issued, NewAccess, Partition, Redeem, Redeemed, Refresh, Refreshed, Seen, SessionId,
-            StoreError, Timestamp,
+            EndSession, FirstRefresh, Issue, Issued, NewAccess, Partition, Redeem, Redeemed, Refresh, Refreshed, Seen,
+            SessionId, StoreError, Timestamp, Written,
         },
         texts::AccessRandom,
         token_content::{ContentRecord, TokenContent},
@@ -297,6 +297,15 @@ impl ServerState {
             Refreshed::Done => Ok(next.map_or(text, |(next, _)| next.text)),
             Refreshed::Again { salt } if texts.is_salt_of(&salt, binding) => {
                 Ok(texts.successor(&presented, salt, binding).0.text)
+            }
+            // A public client has one key, so two senders have the token (RFC 9700 §4.14.2).
+            Refreshed::Again { .. } if client.is_public() => {
+                let end = EndSession { session: presented.session, now, deadline };
+                match self.services.store.end_session(&end).await? {
+                    Written::Done => self.report(EventKind::ReuseDetected, &record.owner, presented.session),
+                    Written::Late => return Err(TokenError::late()),
+                }
+                Err(invalid_grant("the refresh token was used with another key"))
             }
             Refreshed::Again { .. } => {
                 Err(invalid_grant("the successor of the refresh token is bound to something else"))
