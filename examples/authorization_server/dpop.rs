@@ -21,7 +21,9 @@ impl Dpop {
             if env::var_os(SECRET).is_some() {
                 mistakes.add(SECRET, "it has no effect without DPOP=on");
             }
-            bound.iter().for_each(|member| mistakes.add(member, "it needs DPOP=on"));
+            for member in bound {
+                mistakes.add(member, "it needs DPOP=on");
+            }
         }
         Self { is_on, nonces }
     }

@@ -54,7 +54,7 @@ async fn a_client_that_needs_dpop_is_a_mistake_where_the_endpoint_has_none() {
     ];
     for registry in registries {
         let error = registry(clients.clone()).build().unwrap_err();
-        let mistakes: Vec<_> = error.mistakes().iter().map(|mistake| mistake.setting()).collect();
+        let mistakes: Vec<_> = error.mistakes().iter().map(tower_oauth::error::ConfigMistake::setting).collect();
         assert_eq!(mistakes, ["dpop"]);
         assert!(error.to_string().contains(r#""a""#), "{error}");
         registry(clients.clone()).dpop().build().unwrap();

@@ -16,7 +16,7 @@ use crate::{
 fn app(world: &World, audience: &str, dpop: Dpop) -> Router {
     let server = ResourceServer::builder(world.endpoint.verifier(audience)).dpop(dpop.clock(world.clock.clone()));
     let me = get(|token: Token| async move {
-        token.confirmation().and_then(|found| found.jwk_thumbprint()).unwrap_or_default()
+        token.confirmation().and_then(tower_oauth::confirmation::Confirmation::jwk_thumbprint).unwrap_or_default()
     });
     Router::new().route("/me", me).layer(OAuthLayer::from_server(server.build().unwrap()))
 }
