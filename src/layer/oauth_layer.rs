@@ -275,7 +275,7 @@ impl<R> LayerState<R> {
         marks: &mut ResponseMarks,
     ) -> CheckedRequest<B> {
         match verdict {
-            Ok(token) if self.server.must_check_sender(&token, marks.scheme) => {
+            Ok(token) if ResourceServer::must_check_sender(&token, marks.scheme) => {
                 let (parts, body) = request.into_parts();
                 let verdict = self.server.check_sender(token, &parts, marks.scheme);
                 let request = Request::from_parts(parts, body);

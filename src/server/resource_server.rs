@@ -154,7 +154,7 @@ impl ResourceServer {
         let (verdict, _) = self.verify_request(parts, None);
         let (verdict, scheme) = (verdict.resolve().await, self.scheme_of(&parts.headers));
         self.accept(match verdict {
-            Ok(token) if self.must_check_sender(&token, scheme) => {
+            Ok(token) if Self::must_check_sender(&token, scheme) => {
                 self.check_sender(token, parts, scheme).resolve().await.map(|checked| checked.token)
             }
             verdict => verdict,

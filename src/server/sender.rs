@@ -106,7 +106,7 @@ impl ResourceServer {
     }
 
     /// True if the token is bound, or was sent under a scheme for bound tokens.
-    pub(crate) fn must_check_sender(&self, token: &Token, scheme: Scheme) -> bool {
+    pub(crate) fn must_check_sender(token: &Token, scheme: Scheme) -> bool {
         token.facts().binding.is_some() || scheme == Scheme::Dpop
     }
 
