@@ -12,8 +12,8 @@ use crate::{
 
 const CLIENT: [(&str, &str); 2] = [("OAUTH_CLIENT_ID", "rs"), ("OAUTH_CLIENT_SECRET", "secret")];
 
-fn mode<'s>(mode: &'s str, more: &[(&'s str, &'s str)]) -> Vec<(&'s str, &'s str)> {
-    [&CLIENT[..], &[("OAUTH_MODE", mode)], more].concat()
+fn in_mode<'s>(name: &'s str, more: &[(&'s str, &'s str)]) -> Vec<(&'s str, &'s str)> {
+    [&CLIENT[..], &[("OAUTH_MODE", name)], more].concat()
 }
 
 impl Bound {
@@ -51,7 +51,7 @@ async fn s13_and_s14_cnf_and_token_type_of_an_introspected_token() {
     for name in ["introspection", "mixed"] {
         // Each response is used, whether it is cached or not.
         for seconds in ["0", "30"] {
-            let settings = mode(name, &[("OAUTH_INTROSPECTION_CACHE_SECONDS", seconds)]);
+            let settings = in_mode(name, &[("OAUTH_INTROSPECTION_CACHE_SECONDS", seconds)]);
             let Some(client) = Bound::start(&settings).await else { return };
             let cnf = json!({"jkt": client.key.thumbprint()});
             let x5t = json!({"x5t#S256": "A".repeat(43)});
@@ -87,7 +87,7 @@ async fn s13_and_s14_cnf_and_token_type_of_an_introspected_token() {
 
 #[tokio::test]
 async fn s15_a_jwt_that_is_introspected_too_must_have_the_same_confirmation() {
-    let settings = mode("mixed", &[("OAUTH_ALWAYS_ASK", "1")]);
+    let settings = in_mode("mixed", &[("OAUTH_ALWAYS_ASK", "1")]);
     let Some(client) = Bound::start(&settings).await else { return };
     let other = ProofKey::new();
     let (own, of_other) = (json!({"jkt": client.key.thumbprint()}), json!({"jkt": other.thumbprint()}));
@@ -116,7 +116,7 @@ async fn s15_a_jwt_that_is_introspected_too_must_have_the_same_confirmation() {
 
 #[tokio::test]
 async fn s16_a_hit_of_the_cache_needs_a_proof_like_every_request() {
-    let settings = mode("introspection", &[("OAUTH_INTROSPECTION_CACHE_SECONDS", "300")]);
+    let settings = in_mode("introspection", &[("OAUTH_INTROSPECTION_CACHE_SECONDS", "300")]);
     let Some(client) = Bound::start(&settings).await else { return };
     let token = "opaque";
     client.introspected(token, &json!({"cnf": {"jkt": client.key.thumbprint()}}));

@@ -6,7 +6,7 @@ use tower_oauth::OAuthLayer;
 
 use super::{
     Bound, Row, must_be,
-    served::{Served, routes, send},
+    served::{Served, header_lines, routes, send},
 };
 use crate::{
     protected_api::sender_fixture::{Offer, RawResponse, Reply},
@@ -82,7 +82,7 @@ async fn with_all_methods(client: &Served) -> SocketAddr {
 }
 
 async fn post(address: SocketAddr, headers: &[(&str, &str)], form: &str) -> RawResponse {
-    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers = header_lines(headers);
     let head = "POST /orders HTTP/1.1\r\nHost: inside.test\r\nConnection: close\r\n";
     let of_form = format!("Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n", form.len());
     RawResponse::parse(

@@ -73,7 +73,12 @@ impl Bound {
 
     /// Sends `GET /orders` with the token under DPoP, and this proof.
     async fn present(&self, proof: &str) -> RawResponse {
-        self.api.present("GET", "/orders", &self.token, proof).await
+        let response = self.api.present("GET", "/orders", &self.token, proof).await;
+        let text = format!("{response:?}");
+        for secret in proof.split(['.', ',', ' ']).chain(self.token.split('.')).filter(|secret| secret.len() > 20) {
+            assert!(!text.contains(secret), "the response has a part of the token or the proof: {text}");
+        }
+        response
     }
 
     /// Sends `GET /orders` with the token and this proof, to a server without nonces.

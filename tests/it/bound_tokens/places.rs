@@ -11,7 +11,7 @@ use tower_oauth::{OAuthLayer, Token, dpop::Dpop};
 
 use super::{
     Bound, must_be,
-    served::{Served, send},
+    served::{Served, header_lines, send},
 };
 use crate::{
     protected_api::sender_fixture::{BASE, RawResponse, Reply},
@@ -234,11 +234,10 @@ async fn c5_the_authority_of_http_2_does_not_change_the_url() {
                 .body(Empty::<Bytes>::new());
             let (head, body) = sender.send_request(request.unwrap()).await.unwrap().into_parts();
             let body = body.collect().await.unwrap().to_bytes();
-            let mut text = format!("HTTP/1.1 {} \r\n", head.status.as_u16());
-            for (name, value) in &head.headers {
-                text += &format!("{name}: {}\r\n", value.to_str().unwrap());
-            }
-            text += &format!("\r\n{}", String::from_utf8_lossy(&body));
+            let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
+            let headers = header_lines(&headers.collect::<Vec<_>>());
+            let status = head.status.as_u16();
+            let text = format!("HTTP/1.1 {status} \r\n{headers}\r\n{}", String::from_utf8_lossy(&body));
             let response = RawResponse::parse(&text, client.api.offer());
             must_be(&response, reply, &format!("C5: :authority of {scheme}://evil.test, htu {htu}"));
         }

@@ -62,8 +62,8 @@ async fn c10_another_spelling_of_the_path_makes_no_new_proof() {
 async fn in_parallel(clients: &[Arc<Bound>], row: &str) {
     let proof = clients[0].proof().sign();
     let mut requests = JoinSet::new();
-    for client in clients.iter().cycle().take(50).cloned() {
-        let proof = proof.clone();
+    for client in clients.iter().cycle().take(50) {
+        let (client, proof) = (Arc::clone(client), proof.clone());
         requests.spawn(async move { client.present(&proof).await });
     }
     let responses = requests.join_all().await;

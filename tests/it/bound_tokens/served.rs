@@ -74,9 +74,14 @@ impl Served {
 
 /// Sends a request with these headers to a server with DPoP and its default settings.
 pub(super) async fn send(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> RawResponse {
-    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers = header_lines(headers);
     let request = format!("{method} {path} HTTP/1.1\r\nHost: inside.test\r\nConnection: close\r\n{headers}\r\n");
     RawResponse::parse(&write_raw(address, request).await, Offer::default_proofs())
+}
+
+/// Returns the lines of these headers, each with its end.
+pub(super) fn header_lines(headers: &[(&str, &str)]) -> String {
+    headers.iter().flat_map(|(name, value)| [*name, ": ", *value, "\r\n"]).collect()
 }
 
 /// `/orders` and `/` accept every valid token, `/admin` requires a scope, `/broken` fails, `/stored` may be cached. Other paths
