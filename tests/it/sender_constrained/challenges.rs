@@ -77,7 +77,7 @@ async fn a_request_without_credentials_gets_both_challenges_bearer_first() {
 #[tokio::test]
 async fn two_tokens_get_the_error_in_both_challenges() {
     let fixture = Fixture::new();
-    let app = fixture.app(|server| server.danger_accept_query());
+    let app = fixture.app(ResourceServerBuilder::danger_accept_query);
     let both = vec![
         r#"Bearer realm="api", error="invalid_request""#.to_owned(),
         r#"DPoP realm="api", error="invalid_request", ALGS"#.to_owned(),
