@@ -268,9 +268,13 @@ fn from_side<V: Verify, T>(side: &V, presented: &PresentedToken<'_>, verify: imp
 const JWT: bool = false;
 const OPAQUE: bool = true;
 
-/// Returns what the token is bound to, by the verdict of the first verifier.
+/// Returns what the token is bound to, by the verdict of the first verifier. A binding that can't be proven refuses the token
+/// before the second verifier is called.
 fn binding_of(first: Result<Token, AuthError>) -> Result<Option<Box<Binding>>, AuthError> {
-    Ok(first?.facts().binding.clone())
+    match first?.facts().binding.clone() {
+        Some(binding) if *binding == Binding::Unknown => Err(Reason::SenderConstrained.into()),
+        binding => Ok(binding),
+    }
 }
 
 /// Refuses a token that the first verifier found bound, and the second one not, or in another way.

@@ -85,8 +85,8 @@ impl IntrospectionRules {
         let origin = TokenOrigin { verifier: Some(self.id), ..TokenOrigin::default() };
         let token = Token::from_claims(origin, text.to_owned(), &self.names)
             .map_err(|error| FetchError::new("a member of the response is malformed").with_source(error))?;
-        if status.is_dpop() && !token.facts().binding.as_deref().is_some_and(Binding::has_key) {
-            return Ok(IntrospectionResult::NotBearer(dpop_without_key()));
+        if let Some(kind) = status.dpop().filter(|_| !token.facts().binding.as_deref().is_some_and(Binding::has_key)) {
+            return Ok(IntrospectionResult::NotBearer(dpop_without_key(kind)));
         }
         Ok(IntrospectionResult::Active(token))
     }
@@ -158,9 +158,9 @@ impl IntrospectionRules {
 }
 
 impl IntrospectionStatus {
-    /// True if the token is for requests with a proof (RFC 9449 §6.2).
-    fn is_dpop(&self) -> bool {
-        self.token_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("DPoP"))
+    /// Returns `token_type`, if it says that the token is for requests with a proof (RFC 9449 §6.2).
+    fn dpop(&self) -> Option<&str> {
+        self.token_type.as_deref().filter(|kind| kind.eq_ignore_ascii_case("DPoP"))
     }
 
     /// Returns the refusal of an active token that is not an access token, such as a refresh token.
@@ -170,7 +170,7 @@ impl IntrospectionStatus {
             let change = "let the client send its access token, and no refresh token or ID token";
             Some(Reason::NotAnAccessToken.because(member(name, value), expected, change))
         };
-        if let Some(kind) = token_type.filter(|kind| !self.is_dpop() && !is_any(kind, &BEARER_TYPES)) {
+        if let Some(kind) = token_type.filter(|kind| self.dpop().is_none() && !is_any(kind, &BEARER_TYPES)) {
             return not_access("token_type", kind, "token_type \"Bearer\" or \"DPoP\", or none");
         }
         let other_use = token_use.filter(|purpose| !is_any(purpose, &ACCESS_USES))?;
@@ -179,9 +179,10 @@ impl IntrospectionStatus {
 }
 
 /// Returns the refusal of a token that is bound to a key which the response doesn't name.
-fn dpop_without_key() -> AuthError {
+fn dpop_without_key(kind: &str) -> AuthError {
     let change = "let the introspection endpoint return cnf with jkt";
-    Reason::SenderConstrained.because("token_type DPoP without cnf.jkt", "cnf.jkt (RFC 9449 §6.2)", change)
+    let found = format!("{}, without cnf.jkt", member("token_type", kind));
+    Reason::SenderConstrained.because(found, "cnf.jkt (RFC 9449 §6.2)", change)
 }
 
 fn is_any(value: &str, accepted: &[&str]) -> bool {
