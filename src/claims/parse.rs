@@ -224,6 +224,14 @@ impl<'de, const LENIENT: bool> ReadMembers<'de, '_, LENIENT> {
         json.end()
     }
 
+    /// Few tokens have the claim, so it is kept out of the loop.
+    #[cold]
+    #[inline(never)]
+    fn read_confirmation<A: MapAccess<'de>>(&mut self, map: &mut A) -> Result<(), A::Error> {
+        let binding = Binding::parse(map.next_value::<&RawValue>()?.get());
+        once(&mut self.members.confirmation, Box::new(binding))
+    }
+
     #[inline]
     fn read_member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<Membership, A::Error> {
         match name {
@@ -251,10 +259,7 @@ impl<'de, const LENIENT: bool> ReadMembers<'de, '_, LENIENT> {
             "nbf" => once(&mut self.members.not_before, Self::next(map)?)?,
             "iat" => once(&mut self.members.issued_at, Self::next(map)?)?,
             "auth_time" => once(&mut self.members.auth_time, date_or_absent(&map.next_value()?))?,
-            "cnf" => {
-                let binding = Binding::parse(map.next_value::<&RawValue>()?.get());
-                once(&mut self.members.confirmation, Box::new(binding))?;
-            }
+            "cnf" => self.read_confirmation(map)?,
             "nonce" => return self.read_mark("nonce", map),
             "at_hash" => return self.read_mark("at_hash", map),
             "c_hash" => return self.read_mark("c_hash", map),

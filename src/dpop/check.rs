@@ -14,6 +14,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{
+    known_keys::KnownKeys,
     nonce::Nonces,
     proof::{ProofClaims, ProofHeader},
     replay::ReplayKey,
@@ -24,6 +25,7 @@ use crate::{
     confirmation::Thumbprint,
     json::{AnyValue, Str},
     jws::{Algorithm, Compact, HeaderBuffer, sha256},
+    keys::SenderKey,
 };
 
 /// The header field of a proof (RFC 9449 §4.1).
@@ -40,6 +42,8 @@ pub(crate) struct ProofRules {
     /// If there are any, every proof must have one.
     pub(crate) nonces: Option<Nonces>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Of the keys that tokens are bound to.
+    pub(crate) known_keys: KnownKeys,
 }
 
 /// What the proof of one request must fulfil.
@@ -91,15 +95,18 @@ impl ProofRules {
     pub(crate) fn check(&self, headers: &HeaderMap, expected: &ExpectedProof<'_>) -> Result<CheckedProof, ProofDefect> {
         let jws =
             Compact::split(only_proof(headers)?).ok_or(ProofDefect::NotGood("it is not a JWS in compact form"))?;
-        let mut buffer = HeaderBuffer::new();
-        let header = jws.header_bytes(&mut buffer).ok_or(ProofDefect::NotGood("its header is not base64url"))?;
-        let key = ProofHeader::parse(header).and_then(|header| header.key(&self.algorithms));
-        let key = key.map_err(ProofDefect::NotGood)?;
+        let known = self.known_keys.find(jws.header());
+        let is_known = known.is_some();
+        let key = known.map_or_else(|| self.read_key(&jws), Ok)?;
         if expected.key.is_some_and(|thumbprint| *thumbprint != key.thumbprint) {
             return Err(ProofDefect::OtherKey);
         }
         if !jws.is_signed_by(iter::once(&key.verifying)) {
             return Err(ProofDefect::NotGood("its signature is not that of its jwk"));
+        }
+        // Only a key that a token is bound to: any client can make others.
+        if !is_known && expected.key.is_some() {
+            self.known_keys.store(jws.header(), &key);
         }
         let payload = jws.payload().ok_or(ProofDefect::NotGood("its claims are not base64url"))?;
         let claims = ProofClaims::parse(&payload).map_err(ProofDefect::NotGood)?;
@@ -114,6 +121,14 @@ impl ProofRules {
             checked_at: now.as_secs(),
             old_nonce,
         })
+    }
+
+    /// Reads and checks the header of a proof.
+    fn read_key(&self, jws: &Compact<'_>) -> Result<Arc<SenderKey>, ProofDefect> {
+        let mut buffer = HeaderBuffer::new();
+        let header = jws.header_bytes(&mut buffer).ok_or(ProofDefect::NotGood("its header is not base64url"))?;
+        let key = ProofHeader::parse(header).and_then(|header| header.key(&self.algorithms));
+        key.map(Arc::new).map_err(ProofDefect::NotGood)
     }
 
     /// Returns the nonce to offer now. `None` if nonces are off.
@@ -309,6 +324,7 @@ mod tests {
             max_age: Duration::from_secs(60),
             nonces: None,
             clock: Arc::new(Stopped(Duration::from_secs(NOW))),
+            known_keys: KnownKeys::default(),
         }
     }
 

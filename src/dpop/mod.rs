@@ -28,11 +28,15 @@
 //! [`OAuthLayer`](crate::OAuthLayer)s on one route accept the same proof of one request if they share a server, or have clones of
 //! one [`Dpop`].
 //!
+//! A server keeps the parsed keys of the 1000 clients that were seen last, at most 4 MB. Only keys that a token is bound to are
+//! kept.
+//!
 //! What is *not* done: the crate makes no proofs for clients, except in tests
 #![cfg_attr(feature = "test-util", doc = "([`ProofKey`](crate::testing::ProofKey)).")]
 #![cfg_attr(not(feature = "test-util"), doc = "(`ProofKey`, feature `test-util`).")]
 
 mod check;
+mod known_keys;
 mod nonce;
 mod proof;
 mod replay;
@@ -50,6 +54,7 @@ pub(crate) use self::{
 #[cfg(any(fuzzing, feature = "token-endpoint"))]
 pub(crate) use self::{
     check::{ExpectedProof, ProofRules},
+    known_keys::KnownKeys,
     nonce::Nonces,
     target::same_target,
 };

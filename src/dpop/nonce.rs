@@ -80,6 +80,7 @@ impl Nonces {
         Self::new(secret, b"tower-oauth nonce rs")
     }
 
+    #[cfg(any(test, feature = "token-endpoint"))]
     pub(crate) fn for_token_endpoint(secret: NonceSecret) -> Self {
         Self::new(secret, b"tower-oauth nonce as")
     }

@@ -9,6 +9,7 @@ use http::request::Parts;
 use super::{
     NonceSecret,
     check::{CheckedProof, ExpectedProof, ProofDefect, ProofRules},
+    known_keys::KnownKeys,
     nonce::Nonces,
     replay::{Insertion, MemoryReplayStore, ReplayStore},
     target::{BaseUrl, is_named_by},
@@ -146,7 +147,8 @@ impl Dpop {
             let found = format!("this build can't verify {unsupported}");
             mistakes.add("algorithms", found, "remove it, or turn on the feature aws-lc-rs");
         }
-        let rules = ProofRules { algorithms, max_age, nonces: nonces.map(Nonces::for_resource_server), clock };
+        let nonces = nonces.map(Nonces::for_resource_server);
+        let rules = ProofRules { algorithms, max_age, nonces, clock, known_keys: KnownKeys::default() };
         Some(ProofChecker { rules, target: target?, replays })
     }
 }

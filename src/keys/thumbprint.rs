@@ -2,11 +2,11 @@
 //!
 //! *In*: the required members of a JWK, as they are in its text. *Out*: their SHA-256 hash.
 
+#[cfg(any(feature = "token-endpoint", feature = "test-util"))]
 use super::public_members;
-use crate::{
-    confirmation::Thumbprint,
-    jws::{KeyMaterial, sha256},
-};
+#[cfg(any(feature = "token-endpoint", feature = "test-util"))]
+use crate::jws::KeyMaterial;
+use crate::{confirmation::Thumbprint, jws::sha256};
 
 /// The required members of a public key (RFC 7638 §3.2, RFC 8037 §2). Their values need no escapes in JSON.
 #[derive(Clone, Copy)]

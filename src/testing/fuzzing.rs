@@ -9,7 +9,7 @@ use http::{HeaderMap, Method};
 use super::ManualClock;
 use crate::{
     confirmation::encoded,
-    dpop::{BaseUrl, ExpectedProof, NonceSecret, Nonces, ProofRules, same_target},
+    dpop::{BaseUrl, ExpectedProof, KnownKeys, NonceSecret, Nonces, ProofRules, same_target},
     jws::Algorithm,
 };
 
@@ -31,6 +31,7 @@ pub fn check_proof(
         max_age: Duration::from_secs(60),
         nonces: nonce_secret.map(|secret| Nonces::for_resource_server(NonceSecret::shared(secret))),
         clock: Arc::new(ManualClock::new(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(now))),
+        known_keys: KnownKeys::default(),
     };
     let is_target = |htu: &str| base.names("/orders", htu);
     let (method, token) = (&Method::GET, Some(token.as_bytes()));

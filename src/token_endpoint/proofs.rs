@@ -24,7 +24,10 @@ use crate::{
     clock::Clock,
     config_error::MistakeCollector,
     confirmation::{Confirmation, Thumbprint},
-    dpop::{CheckedProof, DPOP, DPOP_NONCE, ExpectedProof, NonceSecret, Nonces, ProofDefect, ProofRules, same_target},
+    dpop::{
+        CheckedProof, DPOP, DPOP_NONCE, ExpectedProof, KnownKeys, NonceSecret, Nonces, ProofDefect, ProofRules,
+        same_target,
+    },
     jws::Algorithm,
     mutual_tls::MutualTls,
 };
@@ -142,7 +145,7 @@ impl DpopSupport {
             Self::WithNonces(secret) => Some(Nonces::for_token_endpoint(secret)),
         };
         let algorithms = Algorithm::supported().to_vec();
-        let rules = ProofRules { algorithms, max_age: MAX_AGE, nonces, clock };
+        let rules = ProofRules { algorithms, max_age: MAX_AGE, nonces, clock, known_keys: KnownKeys::default() };
         Some(EndpointDpop { rules, target: format!("{base}/token") })
     }
 }

@@ -126,6 +126,24 @@ async fn two_layers_with_one_memory_accept_one_proof_of_one_request() {
 }
 
 #[tokio::test]
+async fn a_key_that_the_server_knows_is_checked_like_a_new_one() {
+    let fixture = Fixture::new();
+    let app = fixture.app(|server| server);
+    let other = ProofKey::new().with_clock(fixture.clock.clone());
+    let of_other = fixture.issuer.token("eve").bound_to(&other).sign();
+    for round in 0..2 {
+        assert_eq!(fixture.get(&app, "/me").await.status, 200, "the key is known from here on, round {round}");
+        let url = format!("{API}/me");
+        let proof = fixture.key.proof("GET", &url).token(&of_other).sign();
+        let answer = get_as(&app, "/me", &format!("DPoP {of_other}"), Some(&proof)).await;
+        assert!(answer.challenges()[0].contains("invalid_token"), "another token: {:?}", answer.challenges());
+        let forged = fixture.key.proof("GET", &url).token(&fixture.token).sign_with(&other);
+        let answer = fixture.get_with_proof(&app, "/me", &forged).await;
+        assert!(answer.challenges()[0].contains("invalid_dpop_proof"), "another signature: {:?}", answer.challenges());
+    }
+}
+
+#[tokio::test]
 async fn a_layer_requires_bound_tokens_for_a_router() {
     let fixture = Fixture::new();
     let app = Router::new()

@@ -138,7 +138,7 @@ async fn huskarl(issuer: &MockIssuer) -> Router {
     let metadata = AuthorizationServerMetadata::fetch().http_client(&client).issuer(issuer.identifier()).call();
     let validator = Rfc9068Validator::builder_from_metadata(&metadata.await.unwrap()).audience(API).jwks_source(client);
     let validator: Rfc9068Validator = validator.build().await.unwrap();
-    let layer = ValidatorLayer::builder().validator(validator).base_url(API.parse().unwrap()).build();
+    let layer = ValidatorLayer::builder().validator(validator).base_url(API).unwrap().build();
     Router::new().route(PATH, get(orders)).layer(layer.authenticated())
 }
 
