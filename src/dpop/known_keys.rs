@@ -3,7 +3,7 @@
 //! *In*: the encoded header of a proof. *Out*: its checked key, if a token was bound to it and it has signed a proof before.
 //!
 //! A client writes the same header into all of its proofs, and parsing an RSA key costs a third of a signature check. Only keys that
-//! the authorization server has bound to a token get in, so no other client can evict one.
+//! the authorization server has bound to a token get in, so a client without such a token can't evict one.
 
 use std::{fmt, sync::Arc};
 
