@@ -9,6 +9,8 @@ mod attacks;
 #[cfg(feature = "token-endpoint")]
 mod authorization_server;
 mod backends;
+// With the features of the program that it drives.
+#[cfg(feature = "aws-lc-rs")]
 mod bound_tokens;
 mod cached;
 mod claims;

@@ -1,9 +1,13 @@
 //! The example program `protected_api`, as a process. `cargo test` builds it with the tests.
 
 mod resource;
+// The program that they drive was built with all features.
+#[cfg(feature = "aws-lc-rs")]
 mod sender;
+#[cfg(feature = "aws-lc-rs")]
 pub(crate) mod sender_fixture;
 mod settings;
+#[cfg(feature = "aws-lc-rs")]
 mod settings_sender;
 
 use std::{
