@@ -116,7 +116,7 @@ async fn dpop(mistakes: &mut Mistakes) -> Dpop {
         Some(url) if url.starts_with("redis://") => in_redis(mistakes, dpop, url).await,
         // The value may be a URL with a password, so the message does not have it.
         Some(_) => {
-            mistakes.add("OAUTH_DPOP_REPLAY", "it is none of memory, off and a redis:// URL");
+            mistakes.add("OAUTH_DPOP_REPLAY", "it is not memory, off or a redis:// URL");
             dpop
         }
     }
@@ -190,7 +190,7 @@ fn certificates(mistakes: &mut Mistakes) -> MutualTls {
         other => match other.map(|other| other.strip_prefix("pem:")) {
             Some(Some(header)) => CertificateHeader::pem(header),
             Some(None) => {
-                mistakes.add("OAUTH_CLIENT_CERT", "it is none of connection, rfc9440, xfcc and pem:HEADER");
+                mistakes.add("OAUTH_CLIENT_CERT", "it is not connection, rfc9440, xfcc or pem:HEADER");
                 CertificateHeader::rfc9440()
             }
             // A placeholder: `optional` has added the mistake.

@@ -90,8 +90,8 @@ pub(crate) enum ProofDefect {
 impl ProofRules {
     /// Finds the only proof of the request in its headers, and checks it. Whether it was used before is not checked.
     ///
-    /// The order: what the header contains, the key, the signature, the claims. So a signature is only checked with a key that
-    /// the authorization server has bound to the token.
+    /// The order: what the header contains, the key, the signature, the claims. So a resource server checks signatures only with
+    /// keys that the authorization server has bound to a token. At the token endpoint, any client's key is accepted.
     pub(crate) fn check(&self, headers: &HeaderMap, expected: &ExpectedProof<'_>) -> Result<CheckedProof, ProofDefect> {
         let jws =
             Compact::split(only_proof(headers)?).ok_or(ProofDefect::NotGood("it is not a JWS in compact form"))?;

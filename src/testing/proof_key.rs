@@ -14,7 +14,7 @@ use super::{
     ProofForgery, ProofVariant,
     encode::{self, b64, unb64},
     issuer::shared_key,
-    proof_forgeries,
+    proof_forgeries, token_builder,
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -127,9 +127,7 @@ impl ProofKey {
 
     /// Returns the compact form of a JWS with these texts as header and payload.
     fn sign(&self, header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> String {
-        let signed = format!("{}.{}", b64(header), b64(payload));
-        let signature = self.key.sign(self.algorithm, signed.as_bytes()).expect("a generated key can sign");
-        format!("{signed}.{}", b64(signature))
+        token_builder::sign(&self.key, self.algorithm, header, payload)
     }
 }
 
@@ -308,7 +306,8 @@ fn new_jwt_id() -> String {
     b64(random::<16>().expect("the system has random bytes"))
 }
 
-fn object(value: Value) -> Map<String, Value> {
+/// Returns the members of an object that `json!` has made.
+pub(super) fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(members) => members,
         _ => Map::new(),

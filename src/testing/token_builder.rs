@@ -6,7 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
 
-use super::{Forgery, MockIssuer, ProofKey, encode::b64, forgeries, proof_key::with_confirmation};
+use super::{
+    Forgery, MockIssuer, ProofKey,
+    encode::b64,
+    forgeries,
+    proof_key::{object, with_confirmation},
+};
 use crate::{
     claims::NumericDate,
     jws::{self, Algorithm, HmacAlgorithm, SigningKey},
@@ -25,10 +30,6 @@ pub struct TokenBuilder {
 
 impl TokenBuilder {
     pub(super) fn new(issuer: &MockIssuer, now: SystemTime, subject: &str, client: &str) -> Self {
-        let object = |value| match value {
-            Value::Object(members) => members,
-            _ => Map::new(),
-        };
         let header = json!({"alg": issuer.algorithm().as_str(), "kid": issuer.key_id(), "typ": "at+jwt"});
         let claims = json!({
             "iss": issuer.identifier(),
@@ -171,7 +172,13 @@ fn seconds(time: SystemTime) -> i64 {
     NumericDate::of(time).0 as i64
 }
 
-fn sign(key: &SigningKey, algorithm: Algorithm, header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> String {
+/// Returns the compact form of a JWS with these texts as header and payload.
+pub(super) fn sign(
+    key: &SigningKey,
+    algorithm: Algorithm,
+    header: impl AsRef<[u8]>,
+    payload: impl AsRef<[u8]>,
+) -> String {
     let signed = format!("{}.{}", b64(header), b64(payload));
     let signature = key.sign(algorithm, signed.as_bytes()).expect("a generated key can sign");
     format!("{signed}.{}", b64(signature))

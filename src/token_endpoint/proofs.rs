@@ -2,8 +2,8 @@
 //!
 //! *In*: a token request whose client is authenticated. *Out*: the key and the certificate that it has proven, or the refusal.
 //!
-//! The `jti` of a proof is used up by the write that stores the tokens. A refused request stores nothing, so an unauthenticated
-//! client can't fill the store with proofs.
+//! The `jti` of a proof is used up by the write that stores the tokens, so a request that a grant of this crate refuses stores
+//! nothing. For a grant of the application it is used up before the grant decides.
 
 use std::{sync::Arc, time::Duration};
 

@@ -140,7 +140,7 @@ async fn what_the_specifications_allow_in_a_proof_is_accepted() {
         ("typ with its prefix", |p| p.header("typ", "application/dpop+jwt")),
         ("typ in capitals", |p| p.header("typ", "DPoP+JWT")),
         ("ath of whatever", |p| p.token("a token")),
-        ("ath that is none", |p| p.claim("ath", 1)),
+        ("ath that is no text", |p| p.claim("ath", 1)),
         ("a nonce although there are none", |p| p.nonce("old")),
         ("unknown claims and headers", |p| p.claim("x", json!({"y": 1})).header("x", 1)),
         ("kid and x5c beside jwk", |p| p.header("kid", "a").header("x5c", json!(["b"]))),
