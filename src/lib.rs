@@ -170,42 +170,7 @@ pub mod token_endpoint;
 #[cfg(feature = "test-util")]
 pub mod testing;
 
-pub mod guide {
-    //! Guides.
-    //!
-    //! - [`grpc`]: tonic servers: per service, per method, streams, gRPC-Web
-    //! - [`operations`]: log events and metrics
-    //! - [`refusals`]: why 401, 403 or 503, and what to do
-    //! - [`providers`]: the preset, the audience and the settings for each provider
-    //! - [`mcp`]: protect an MCP server
-    //! - [`sender_constrained`]: tokens that are bound to a key or a certificate
-    #![cfg_attr(
-        feature = "token-endpoint",
-        doc = "- [`running`]: several instances of the token endpoint, changes without downtime, alerts"
-    )]
-
-    #[doc = include_str!("guide/grpc.md")]
-    pub mod grpc {}
-
-    #[doc = include_str!("guide/operations.md")]
-    pub mod operations {}
-
-    #[doc = include_str!("guide/refusals.md")]
-    pub mod refusals {}
-
-    #[doc = include_str!("guide/providers.md")]
-    pub mod providers {}
-
-    #[doc = include_str!("guide/mcp.md")]
-    pub mod mcp {}
-
-    #[doc = include_str!("guide/sender_constrained.md")]
-    pub mod sender_constrained {}
-
-    #[cfg(feature = "token-endpoint")]
-    #[doc = include_str!("guide/running.md")]
-    pub mod running {}
-}
+pub mod guide;
 
 // What most programs need. Everything else is in the public modules; each type has one public path.
 #[cfg(feature = "axum")]
