@@ -24,38 +24,35 @@
 //! # #[cfg(not(all(feature = "axum", feature = "http-client")))] fn main() {}
 //! ```
 //!
-//! `cargo run --example quickstart` runs such a program. The README shows a custom claim, a test to copy, and the table of
-//! responses.
+//! `cargo run --example quickstart` runs such a program. [`guide::getting_started`] begins in an empty folder.
 //!
-//! # Where to find what
+//! # Guides
 //!
-//! | task | where |
+//! | start | go on | run |
+//! |---|---|---|
+//! | [Getting started](guide::getting_started) | [Issuers and keys](guide::issuers) | [Running an API](guide::operations): proxies, limits, logs, metrics |
+//! | [Why 401? Why 403? Why 503?](guide::refusals) | [Opaque tokens](guide::opaque_tokens) | [Security model](guide::security) |
+//! | [Handlers and scopes](guide::handlers) | [Caching](guide::caching) | [Issuing tokens](guide/issuing_tokens/index.html) |
+//! | [Roles and claims](guide::claims) | [Several tenants](guide::tenants) | [Running the token endpoint](guide/running/index.html) |
+//! | [Testing your API](guide::testing) | [MCP](guide::mcp), [OpenAPI](guide::openapi) | [From other crates](guide::other_crates) |
+//! | [Providers](guide::providers): Keycloak, Auth0, Entra ID, … | [WebSockets and events](guide::streams), [gRPC](guide::grpc), [DPoP and certificates](guide::sender_constrained) | |
+//!
+//! # Modules
+//!
+//! | task | module |
 //! |---|---|
-//! | The layer, anonymous routes, bodies of refusals, access logs | [`OAuthLayer`], [`layer`] |
-//! | Realm, other bearer methods, scopes that include others, use without tower | [`ResourceServer`], [`server`] |
-//! | What clients can learn without a token: protected resource metadata (RFC 9728), for MCP and others | [`ProtectedResource`], [`metadata`] |
-//! | Tokens that are bound to a client's certificate: TLS in the program, or in a proxy | [`mutual_tls`] |
-//! | Streams and sockets that end with their token; tokens of WebSocket handshakes from browsers | [`lifetime`], [`server::ResourceServerBuilder::accept_websocket_protocol`] |
-//! | Handlers: tokens, scopes, roles, claims, users and clients | [`extract`](extract/index.html), [`scope`], [`role`] |
-//! | JWTs of Auth0, Entra ID, Keycloak, Supabase, Firebase, Clerk and other providers | [`Preset`], [`guide::providers`], [`verify::JwtVerifierBuilder`] |
-//! | Users and clients of an issuer without a preset | [`acts_for::ActingRule`] |
-//! | Tokens that are bound to the client's key or certificate: DPoP (RFC 9449), mutual TLS (RFC 8705) | [`guide::sender_constrained`], [`dpop`], [`mutual_tls`] |
-//! | Opaque tokens | [`IntrospectionVerifier`] |
-//! | Both kinds of tokens; several issuers; tenants | [`JwtOrOpaque`], [`verify::TrustedIssuers`], [`verify::DynamicIssuers`] |
-//! | A token of one tenant refused at the paths of another | [`verify::DynamicIssuers`], `examples/tenants.rs` |
-//! | Caching of verdicts | [`Cached`] |
-//! | How keys are fetched and refreshed, and used while the issuer is down | [`issuer::IssuerBuilder`] |
-//! | Key sets from JSON, PEM, DER and files; shared secrets; private keys | [`keys`] |
-//! | A recent or strong authentication for some operations | [`step_up`] |
-//! | A verifier of your own | [`verify::Verify`] |
-//! | Scopes in the OpenAPI document of your API | [`openapi`], `examples/openapi.rs` |
-//! | Tests of your API | [`testing`](testing/index.html) |
-//! | gRPC with tonic: services, methods, streams, gRPC-Web | [`guide::grpc`], `examples/grpc.rs` |
-//! | Issuing tokens | [`token_endpoint`](token_endpoint/index.html) |
-//! | Why a request was refused, and what to do | [`guide::refusals`], [`JwtVerifier::explain`] |
-//! | An MCP server, GraphQL or JSON-RPC: refusals from inside of a tool or resolver | [`guide::mcp`], [`layer::late_refusals`] |
-//! | Log events and metrics | [`guide::operations`] |
-//! | Running the token endpoint: several instances, rotation, alerts | [`guide::running`](guide/running/index.html) |
+//! | Protect routes: anonymous requests, bodies of refusals, required scopes without axum | [`layer`] |
+//! | Settings of the server: bearer methods, realm, scopes that include others, use without tower | [`server`] |
+//! | Handlers: tokens, scopes, roles, claims, users and clients | [`extract`](extract/index.html), [`scope`], [`role`], [`acts_for`], [`step_up`] |
+//! | Check tokens: JWTs, opaque tokens, both, several issuers, a verifier of your own, a cache | [`verify`] |
+//! | The issuer, its metadata and keys; key files; how they are fetched | [`issuer`], [`keys`], [`fetch`] |
+//! | Tokens that are bound to the client's key or certificate | [`dpop`], [`mutual_tls`], [`confirmation`] |
+//! | What clients can learn without a token (RFC 9728) | [`metadata`] |
+//! | Streams that end with their token | [`lifetime`] |
+//! | The OpenAPI document | [`openapi`] |
+//! | Errors and challenges | [`error`], [`challenge`] |
+//! | Tests of your API | [`testing`](testing/index.html), [`clock`] |
+//! | Issue tokens | [`token_endpoint`](token_endpoint/index.html) |
 //!
 //! # Features
 //!
@@ -74,48 +71,6 @@
 //! | `postgres` | | `token-endpoint` with [`PostgresStore`](token_endpoint/struct.PostgresStore.html), for several instances of one issuer. It runs its own migrations. |
 //!
 //! One of the two crypto features must be on. A feature changes no response until your code uses it.
-//!
-//! # The modules, for contributors
-//!
-//! ```text
-//!                   request                                                 response
-//!                      │                                                        ▲
-//! 4 extractors     ┌───┼───────────── extract ───────────── handler ────────────┼───┐ Token · Scoped<S> · InRole<R> · Claims<T>
-//! 3 HTTP           │   ▼   layer ──► server ──► inner service ──► layer         │   │ OAuthLayer · ResourceServer · metadata
-//! 2 verification   │   verify: jwt · introspection · jwt_or_opaque · cached      step_up    │ Verify · StepUp
-//! 1 infrastructure │   issuer · keys · fetch · jws · dpop · mutual_tls · redis_link · clock…  │ network, clock, crypto
-//! 0 values         │   scope · role · error · credentials · claims · token · challenge · …  │
-//!                  └────────────────────────────────────────────────────────────────────────┘
-//!   token_endpoint (floors 0 and 1; verifier: 2)   testing (may use everything, nothing uses it)
-//! ```
-//!
-//! A module imports only from its own floor or from a lower one, and never in a circle. `tests/it/floors.rs` checks this.
-//!
-//! One request:
-//!
-//! 1. `OAuth::call` (`layer/oauth_layer.rs`) lets `ResourceServer::hide_credentials` mark the headers with credentials as
-//!    sensitive. Then it passes the request's head to `ResourceServer::verify_request` (`server/resource_server.rs`).
-//! 2. `Credentials::from_request` (`credentials.rs`) finds exactly one token, sent by exactly one accepted method.
-//! 3. [`verify::Verify::verify`] returns a [`verify::Verdict`]. [`Cached`] returns a stored verdict on a hit
-//!    (`verify/cached/mod.rs`). [`JwtOrOpaque`] chooses the verifier. [`JwtVerifier`] checks a JWT at once
-//!    (`verify/jwt/mod.rs`): segments, header, key, signature, claims. Only a token that no key fits waits, for a
-//!    refresh of the issuer's keys (`keys/remote/mod.rs`). [`IntrospectionVerifier`] calls the issuer
-//!    (`verify/introspection/mod.rs`). A verifier that waits returns [`verify::Verdict::Later`], and the layer's
-//!    `ResponseFuture` (`layer/future.rs`) holds the request.
-//! 4. `LayerState::check_request` (`layer/oauth_layer.rs`) passes a token that is bound, or was sent under the scheme `DPoP`, to
-//!    `ResourceServer::check_sender` (`server/sender.rs`). It checks the certificate (`mutual_tls/`) and the proof
-//!    (`dpop/check.rs`), and records that the proof was used (`dpop/replay/`); `ResponseFuture` holds the request while a store on the
-//!    network records it. `LayerState::accept_request` passes the verdict to `ResourceServer::accept`, which refuses tokens that
-//!    are bound and not proven, and adds the [`scope::ScopeHierarchy`]. Then it puts the [`Token`] into the request's extensions
-//!    and calls the inner service.
-//! 5. An extractor (`extract/`) reads the token from the extensions and makes evidence: [`Token::require`] returns a
-//!    [`Scoped`], [`Token::require_role`] an [`InRole`]. If that fails, it returns an [`AuthError`].
-//!    Inside of another protocol, [`layer::late_refusals::LateRefusals`] records it, and the layer puts it in the place of the response.
-//! 6. The response passes `LayerState::finish_response` (`layer/refusal.rs`). It leaves the response of a handler as it is,
-//!    except for `Cache-Control`, `Vary` and `DPoP-Nonce` where they are needed.
-//! 7. Every refusal, also one of an extractor or handler, is rendered by `LayerState::refuse`: it gets the
-//!    [`challenge::Challenge`] for the scheme and the resource of the request from its server, renders the body ([`layer::RenderBody`]), and puts the
-//!    [`AuthError`] into the response's extensions.
 //!
 //! [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750
 //! [RFC 7662]: https://www.rfc-editor.org/rfc/rfc7662
@@ -195,6 +150,6 @@ pub use self::{
 };
 
 /// The README's programs compile.
-#[cfg(all(doctest, feature = "axum", feature = "http-client", feature = "test-util", feature = "postgres"))]
+#[cfg(all(doctest, feature = "axum", feature = "http-client", feature = "test-util"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
