@@ -31,6 +31,7 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias("acr", "max_age"))]
 #[derive(Debug, Clone)]
 pub struct StepUp {
     acr_values: Vec<String>,

@@ -32,6 +32,7 @@ use crate::{
 };
 
 /// The verified access token of a request: its facts, claims and scopes. Cheap to clone. `Debug` shows none of its content.
+#[doc(alias("bearer", "access token"))]
 #[derive(Clone)]
 pub struct Token {
     facts: Arc<Facts>,
@@ -113,29 +114,34 @@ impl Token {
     }
 
     /// Returns `iss`: the issuer.
+    #[doc(alias = "iss")]
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
         self.facts.text(self.facts.issuer.as_ref())
     }
 
     /// Returns `sub`: the subject that the token acts for. It may be a client; see [`acts_for`](Self::acts_for).
+    #[doc(alias = "sub")]
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         self.facts.subject()
     }
 
     /// Returns `client_id`: the client that the token was issued to (RFC 8693 §4.3).
+    #[doc(alias = "azp")]
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
         self.facts.client_id()
     }
 
     /// Returns `aud`: the intended audiences, including this API.
+    #[doc(alias = "aud")]
     pub fn audience(&self) -> impl Iterator<Item = &str> {
         self.facts.audience.iter().filter_map(|text| self.facts.text(Some(text)))
     }
 
     /// Returns `jti`: the token's identifier.
+    #[doc(alias = "jti")]
     #[must_use]
     pub fn jwt_id(&self) -> Option<&str> {
         self.facts.text(self.facts.jwt_id.as_ref())
@@ -149,24 +155,28 @@ impl Token {
     }
 
     /// Returns `exp`: the expiry time.
+    #[doc(alias = "exp")]
     #[must_use]
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.facts.expires_at.and_then(NumericDate::to_system_time)
     }
 
     /// Returns `iat`: the time of issue.
+    #[doc(alias = "iat")]
     #[must_use]
     pub fn issued_at(&self) -> Option<SystemTime> {
         self.facts.issued_at.and_then(NumericDate::to_system_time)
     }
 
     /// Returns `auth_time`: when the user authenticated (RFC 9470 §6).
+    #[doc(alias = "auth_time")]
     #[must_use]
     pub fn authenticated_at(&self) -> Option<SystemTime> {
         self.facts.auth_time.and_then(NumericDate::to_system_time)
     }
 
     /// Returns `acr`: the authentication context class, which says how the user authenticated (RFC 9470 §6).
+    #[doc(alias = "acr")]
     #[must_use]
     pub fn authentication_context(&self) -> Option<&str> {
         self.facts.text(self.facts.acr.as_ref())
@@ -182,6 +192,7 @@ impl Token {
 
     /// Returns `cnf`: the key or the certificate that the token is bound to, and that the sender of this request proved to have
     /// (RFC 9449 §6, RFC 8705 §3). `None` for a token that is not bound, and before the server has checked the proof.
+    #[doc(alias = "cnf")]
     #[must_use]
     pub fn confirmation(&self) -> Option<&Confirmation> {
         match self.facts.binding.as_deref() {

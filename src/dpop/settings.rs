@@ -22,6 +22,7 @@ use crate::{
 };
 
 /// How a [`ResourceServer`](crate::ResourceServer) checks DPoP proofs (RFC 9449). See the [module docs](crate::dpop).
+#[doc(alias = "RFC 9449")]
 #[derive(Clone)]
 #[must_use]
 pub struct Dpop {

@@ -20,6 +20,7 @@ use crate::{
 };
 
 /// An authorization server whose tokens are accepted. Clones share the keys.
+#[doc(alias("authorization server", "OpenID Connect", "OIDC"))]
 #[derive(Clone)]
 pub struct Issuer {
     pub(super) identifier: Arc<str>,

@@ -59,6 +59,7 @@ use crate::{
 };
 
 /// An immutable set of verification keys.
+#[doc(alias("jwks", "JWK"))]
 pub struct KeySet {
     entries: Vec<KeyEntry>,
     /// Indexes of `entries`, by `kid`.

@@ -72,6 +72,7 @@ use crate::{
 ///
 /// Cheap to clone. It can be moved into another task, and all clones record into the same request. It is an extractor for axum.
 /// [`of`](Self::of) returns it without axum, such as from the extensions of a tonic request.
+#[doc(alias("MCP", "GraphQL"))]
 #[derive(Clone)]
 pub struct LateRefusals {
     recorder: Option<RefusalRecorder>,

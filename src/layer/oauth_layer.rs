@@ -33,6 +33,7 @@ use crate::{
 /// Protects an inner service with bearer tokens. See the [module docs](crate::layer).
 ///
 /// `R` renders the bodies of refusals; see [`render`](Self::render).
+#[doc(alias("bearer", "tonic", "middleware"))]
 #[derive(Debug, Clone)]
 pub struct OAuthLayer<R = EmptyBody> {
     state: LayerState<R>,

@@ -94,6 +94,7 @@ use crate::{
 /// the head of the request, for verifiers that read it, without the headers that the server reads credentials from and without
 /// tokens in subprotocols and in the query. The extensions of the request are copied as they are, so a URL that the application has
 /// put there, such as axum's `OriginalUri`, still has the token of a query.
+#[doc(alias("WebSocket", "SSE"))]
 #[derive(Clone)]
 pub struct TokenLifetime {
     state: Arc<LifetimeState>,

@@ -35,6 +35,7 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias("MCP", "well-known"))]
 #[derive(Debug, Clone)]
 pub struct ProtectedResource {
     pub(super) identifier: ResourceIdentifier,

@@ -37,6 +37,7 @@ mod pem;
 mod xfcc;
 
 /// Where the server finds the certificate of a request's client.
+#[doc(alias("mTLS", "x5t#S256"))]
 #[derive(Clone)]
 pub struct MutualTls(CertificateSource);
 

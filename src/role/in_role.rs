@@ -16,6 +16,7 @@ use crate::{
 /// As an extractor it refuses other tokens with 403 `insufficient_scope`. The challenge has no `scope`, because no scope
 /// would help. To require two roles, take two arguments. To require one of several, use
 /// [`Token::has_role`](crate::Token::has_role).
+#[doc(alias = "groups")]
 pub struct InRole<R> {
     token: Token,
     role: PhantomData<fn() -> R>,

@@ -207,6 +207,7 @@ impl ResourceServerBuilder {
 
     /// Responds to refused gRPC requests (a POST over HTTP/2 or HTTP/3 with `content-type: application/grpc…`) with a gRPC
     /// status: HTTP status 200 and `grpc-status`. A refusal with a rendered body stays an HTTP response. gRPC clients understand both.
+    #[doc(alias = "tonic")]
     pub fn grpc_status(self) -> Self {
         Self { grpc: true, ..self }
     }

@@ -81,6 +81,7 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias("introspect", "opaque"))]
 #[derive(Clone)]
 pub struct IntrospectionVerifier {
     rules: Arc<IntrospectionRules>,

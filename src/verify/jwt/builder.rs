@@ -84,6 +84,7 @@ impl JwtVerifierBuilder {
     }
 
     /// Tolerance for the difference of the clocks, for `exp`, `nbf` and `iat`. Default: 30 s. Maximum: 5 min.
+    #[doc(alias = "clock skew")]
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.expected.leeway = leeway;
         self

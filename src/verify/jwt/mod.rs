@@ -47,6 +47,7 @@ use crate::{
 
 /// Verifies the JWT access tokens of one issuer, by RFC 9068. The [builder](Self::builder) has methods that relax this; each
 /// documents the cost. Clones share everything.
+#[doc(alias("JWT", "decode"))]
 #[derive(Clone)]
 pub struct JwtVerifier {
     rules: Arc<JwtRules>,
