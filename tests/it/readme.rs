@@ -1,4 +1,4 @@
-//! A copy of the test in the README: as a documentation test it would be compiled but not run.
+//! A copy of the first test in the guide about tests, for people who look for it here.
 
 use axum::{Router, body::Body, routing::get};
 use http::{Request, StatusCode};
@@ -30,11 +30,11 @@ async fn only_readers_read_orders() {
     }
 }
 
-// End of the README's test.
+// End of the guide's test.
 
 #[test]
-fn the_readme_shows_the_test_above() {
+fn the_guide_shows_the_test_above() {
     let (_, here) = include_str!("readme.rs").split_once("\n\n").unwrap();
-    let (shown, _) = here.split_once("\n// End of the README's test.").unwrap();
-    assert!(include_str!("../../README.md").contains(shown), "the README's test and this copy differ");
+    let (shown, _) = here.split_once("\n// End of the guide's test.").unwrap();
+    assert!(include_str!("../../src/guide/testing.md").contains(shown), "the guide's test and this copy differ");
 }
