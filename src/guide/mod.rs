@@ -2,7 +2,7 @@
 //!
 //! - [`getting_started`]: from an empty folder to a protected handler with a claim of your own and a test
 //! - [`refusals`]: why 401, 403 or 503, and what to do
-//! - [`handlers`]: tokens and scopes in handlers, optional tokens, layers, streams
+//! - [`handlers`]: tokens and scopes in handlers, anonymous requests, layers, bearer methods
 //! - [`claims`]: roles, groups and claims of your own; users and clients
 //! - [`issuers`]: issuers and their keys: start, rotation, outages
 //! - [`opaque_tokens`]: tokens that only their issuer understands: introspection
