@@ -1,4 +1,5 @@
-//! Compares all contestants on this machine and writes Markdown: `benches/peers/run`, or with `--quick`.
+//! Compares all contestants on this machine and writes Markdown: `benches/peers/run`, or with `--quick`. A full run also stores
+//! its results in `benches/peers/results.txt`, and draws `benches/performance.svg` from them.
 //!
 //! It builds each contestant with a command of its own and starts each as a process. In every round every contestant serves a few
 //! requests, so that other load on the machine changes the ratios within a round little. Then the same processes serve over
@@ -50,16 +51,23 @@ fn main() {
     local.block_on(&runtime, async {
         let built = building::all(!has("--no-build"));
         if !has("--build-only") {
-            let markdown = compare(built, &effort).await;
+            let (measured, token) = compare(built, &effort).await;
+            let markdown = report::markdown(&measured, &effort, token);
             let file = building::target().join("peers.md");
             std::fs::write(&file, &markdown).expect("the target directory is writable");
             println!("{markdown}");
             eprintln!("also written to {}", file.display());
+            if !has("--quick") {
+                let results = report::results(&measured);
+                std::fs::write(picture::RESULTS, results.to_string()).expect("the sources are writable");
+                std::fs::write(picture::PICTURE, picture::draw(&results)).expect("the sources are writable");
+            }
         }
     });
 }
 
-async fn compare(built: Vec<Measured>, effort: &Effort) -> String {
+/// Returns the results, and the size of the token in bytes.
+async fn compare(built: Vec<Measured>, effort: &Effort) -> (Vec<Measured>, usize) {
     let issuer = issuer::start().await;
     let tokens = Tokens::new(&issuer, AUDIENCE);
     eprintln!("starting {} contestants", built.len());
@@ -77,8 +85,7 @@ async fn compare(built: Vec<Measured>, effort: &Effort) -> String {
     in_process(&mut contestants, effort).await;
     invalid_tokens(&mut contestants, &tokens).await;
     over_sockets(&mut contestants, &tokens, effort).await;
-    let measured: Vec<_> = contestants.into_iter().map(|(measured, _)| measured).collect();
-    report::markdown(&measured, effort, tokens.good.len())
+    (contestants.into_iter().map(|(measured, _)| measured).collect(), tokens.good.len())
 }
 
 type Contestants = [(Measured, Option<Process>)];

@@ -1,6 +1,8 @@
-//! The tables.
+//! The tables, and the figures that are stored.
 
 use std::{fmt::Write as _, path::PathBuf, process::Command};
+
+use picture::{Kind, Results, Row};
 
 use crate::{
     Effort, Entry,
@@ -46,6 +48,19 @@ impl Measured {
             fails_on: Vec::new(),
             sockets: Vec::new(),
             mixed: Vec::new(),
+        }
+    }
+
+    /// Returns the name, with the version of the peer's crate, such as `axum-jwks 0.12`.
+    fn name_with_version(&self) -> String {
+        let mut words = self.graph.split([' ', ',']);
+        let (Some(first), Some(version)) = (words.next(), words.next()) else { return self.entry.name.to_owned() };
+        match self.entry.name.strip_prefix(first).filter(|_| !first.is_empty()) {
+            Some(rest) => {
+                let version: Vec<_> = version.split('.').take(2).collect();
+                format!("{first} {}{rest}", version.join("."))
+            }
+            None => self.entry.name.to_owned(),
         }
     }
 }
@@ -113,7 +128,7 @@ fn over_sockets(text: &mut String, all: &[Measured]) {
         }
         socket_row(text, one.entry.name, &one.sockets, bare);
         if !one.mixed.is_empty() {
-            socket_row(text, "tower-oauth, cached: nine hits to one new token", &one.mixed, bare);
+            socket_row(text, MIXED, &one.mixed, bare);
         }
     }
 }
@@ -142,13 +157,51 @@ fn invalid_tokens(text: &mut String, all: &[Measured]) {
     }
 }
 
+/// Returns the figures for `benches/peers/results.txt`.
+pub(crate) fn results(all: &[Measured]) -> Results {
+    let limit = &all[LIMIT];
+    let mut rows = Vec::new();
+    for (place, one) in all.iter().enumerate().filter(|(_, one)| one.outcome.is_ok()) {
+        let kind = match place {
+            BARE | LIMIT => Kind::Bound,
+            _ if one.entry.package == "ours" => Kind::Ours,
+            _ => Kind::Peer,
+        };
+        rows.push(Row {
+            kind,
+            ratio: Some(ratio(&one.times, &limit.times)),
+            allocations: Some(one.allocations),
+            per_second: Some(per_second(&one.sockets)),
+            name: one.name_with_version(),
+            accepts: one.accepts.join(", "),
+        });
+        if !one.mixed.is_empty() {
+            let (name, per_second) = (MIXED.to_owned(), Some(per_second(&one.mixed)));
+            rows.push(Row { kind, ratio: None, allocations: None, per_second, name, accepts: String::new() });
+        }
+    }
+    Results { date: output_of("date", "+%F"), token: "RS256, 2048 bits".to_owned(), machine: processor(), rows }
+}
+
+fn per_second(runs: &[Sockets]) -> f64 {
+    median(runs.iter().map(|run| run.per_second).collect())
+}
+
 fn machine() -> String {
-    let output = Command::new("rustc").arg("--version").output();
-    let rustc = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    format!("{}, {}.", output_of("rustc", "--version"), processor())
+}
+
+fn processor() -> String {
     let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cpu = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    format!("{rustc}, {cores} cores, {}.", cpu.trim_start_matches(['\t', ' ', ':']))
+    format!("{cores} cores, {}", cpu.trim_start_matches(['\t', ' ', ':']))
+}
+
+/// Returns what a program prints, or nothing if it is not installed.
+fn output_of(program: &str, argument: &str) -> String {
+    let output = Command::new(program).arg(argument).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
 }
 
 fn ratio(times: &[f64], to: &[f64]) -> f64 {
@@ -166,4 +219,51 @@ fn least(values: &[f64]) -> f64 {
 
 fn most(values: &[f64]) -> f64 {
     values.iter().copied().fold(0.0, f64::max)
+}
+
+const MIXED: &str = "tower-oauth, cached: nine hits to one new token";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lineup::ENTRIES;
+
+    fn measured(place: usize, graph: &str, time: f64) -> Measured {
+        let run = || Sockets { per_second: 1000.0 / time, p50: 1.0, p99: 2.0 };
+        let mut one = Measured::new(&ENTRIES[place], graph.to_owned(), Ok(PathBuf::new()));
+        one.times = vec![time, time, time];
+        one.sockets = vec![run(), run(), run()];
+        one
+    }
+
+    #[test]
+    fn the_figures_are_stored_and_can_be_drawn() {
+        let mut all = vec![
+            measured(BARE, "axum 0.8.9", 1.0),
+            measured(LIMIT, "aws-lc-rs 1.19.0", 10.0),
+            measured(2, "aws-lc-rs 1.19.0", 12.0),
+            measured(4, "jwt-authorizer 0.15.0, jsonwebtoken 9.3.1 (ring)", 16.0),
+            measured(8, "axum-jwt-auth 0.7.2, jsonwebtoken 10.4.0 (aws_lc_rs)", 15.0),
+        ];
+        all[2].mixed = vec![Sockets { per_second: 50.0, p50: 1.0, p99: 2.0 }];
+        all[3].accepts = vec!["no `aud`", "`typ: JWT`"];
+        all.push(Measured::new(&ENTRIES[5], "not built 1.0".to_owned(), Err("the build fails".to_owned())));
+
+        let stored: Results = results(&all).to_string().parse().expect("the file can be read");
+        let rows: Vec<_> = stored.rows.iter().map(|row| (row.kind, row.ratio, row.name.as_str())).collect();
+        assert_eq!(
+            rows,
+            [
+                (Kind::Bound, Some(0.1), "bare route"),
+                (Kind::Bound, Some(1.0), "limit: bare + one parsed-key verification"),
+                (Kind::Ours, Some(1.2), "tower-oauth, no cache"),
+                (Kind::Ours, None, MIXED),
+                (Kind::Peer, Some(1.6), "jwt-authorizer 0.15"),
+                (Kind::Peer, Some(1.5), "axum-jwt-auth 0.7, aws-lc-rs installed by hand"),
+            ]
+        );
+        assert_eq!(stored.rows[3].per_second, Some(50.0));
+        assert_eq!(stored.rows[4].accepts, "no `aud`, `typ: JWT`");
+        assert!(picture::draw(&stored).contains(">axum-jwt-auth 0.7, aws-lc-rs installed by hand<"));
+    }
 }
