@@ -27,9 +27,17 @@
 #[doc = include_str!("getting_started.md")]
 pub mod getting_started {}
 
+#[doc = "Which refusal a request gets, and why."]
+#[doc = ""]
+#[doc = include_str!("pictures/refusal.svg")]
+#[doc = ""]
 #[doc = include_str!("refusals.md")]
 pub mod refusals {}
 
+#[doc = "How handlers get their tokens."]
+#[doc = ""]
+#[doc = include_str!("pictures/request.svg")]
+#[doc = ""]
 #[doc = include_str!("handlers.md")]
 pub mod handlers {}
 
@@ -70,6 +78,10 @@ pub mod openapi {}
 pub mod sender_constrained {}
 
 #[cfg(feature = "token-endpoint")]
+#[doc = "How tokens are issued."]
+#[doc = ""]
+#[doc = include_str!("pictures/code.svg")]
+#[doc = ""]
 #[doc = include_str!("issuing_tokens.md")]
 pub mod issuing_tokens {}
 
