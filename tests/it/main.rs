@@ -93,5 +93,6 @@ mod token_endpoint;
 mod token_headers;
 mod unsent_refusals;
 mod weak_points;
+mod weakened_checks;
 mod websocket;
 mod wycheproof;
