@@ -60,7 +60,31 @@ pub mod tenants {}
 pub mod testing {}
 
 #[doc = include_str!("providers.md")]
-pub mod providers {}
+pub mod providers {
+    #[doc = include_str!("providers/auth0.md")]
+    pub mod auth0 {}
+
+    #[doc = include_str!("providers/clerk.md")]
+    pub mod clerk {}
+
+    #[doc = include_str!("providers/cognito.md")]
+    pub mod cognito {}
+
+    #[doc = include_str!("providers/entra_id.md")]
+    pub mod entra_id {}
+
+    #[doc = include_str!("providers/firebase.md")]
+    pub mod firebase {}
+
+    #[doc = include_str!("providers/keycloak.md")]
+    pub mod keycloak {}
+
+    #[doc = include_str!("providers/okta.md")]
+    pub mod okta {}
+
+    #[doc = include_str!("providers/supabase.md")]
+    pub mod supabase {}
+}
 
 #[doc = include_str!("mcp.md")]
 pub mod mcp {}
