@@ -191,7 +191,7 @@ pub enum Preset {
     ///   token is refused only if it has none of these, or `nonce`, `at_hash` or `c_hash`.
     /// - Accepts a token without `aud` if `azp` (the origin) is a configured audience, or, where there is neither `azp` nor `sid`,
     ///   `client_id`. The cost: the token is bound to an application, not to an API. A native application sends no origin, so its
-    ///   session token is refused: give it a JWT template with an `aud`.
+    ///   session token is refused: give it a JWT template with an `aud` and a `client_id`, because such a token has no `sid`.
     /// - Accepts tokens without `jti` and without a client. The cost: as for [`Supabase`](Self::Supabase).
     /// - Refuses a session whose status `sts` is not `active`, because the user has not completed the login.
     ///
