@@ -16,6 +16,10 @@
 //! - [`openapi`]: scopes in the OpenAPI document of your API
 //! - [`sender_constrained`]: tokens that are bound to a key or a certificate: DPoP and mutual TLS
 #![cfg_attr(feature = "token-endpoint", doc = "- [`issuing_tokens`]: the token endpoint: clients, grants, stores")]
+#![cfg_attr(
+    feature = "token-endpoint",
+    doc = "- [`clients`]: clients of other projects with the token endpoint, and a program to try them"
+)]
 //! - [`operations`]: running an API: deployment, proxies, limits, log events, metrics, alerts, upgrades
 #![cfg_attr(
     feature = "token-endpoint",
@@ -108,6 +112,10 @@ pub mod sender_constrained {}
 #[doc = ""]
 #[doc = include_str!("issuing_tokens.md")]
 pub mod issuing_tokens {}
+
+#[cfg(feature = "token-endpoint")]
+#[doc = include_str!("clients.md")]
+pub mod clients {}
 
 #[doc = include_str!("operations.md")]
 pub mod operations {}
