@@ -93,7 +93,7 @@ impl Setup {
         let tests = env::current_exe().unwrap();
         let program = tests.parent().and_then(|folder| folder.parent()).unwrap().join("examples/explain_token");
         if !program.is_file() {
-            crate::support::not_run("explain_token", "`cargo build --all-features --example explain_token`");
+            crate::support::not_run("explain_token", "the example programs (cargo build --all-features --examples)");
             return None;
         }
         let file = temporary_file();

@@ -339,7 +339,10 @@ async fn the_http_client_trusts_the_root_certificates_it_is_given() {
     let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
     let (key, certificate) = (path("key.pem"), path("certificate.pem"));
     let Some(pem) = self_signed_certificate(&key, &certificate) else {
-        return not_run("HTTPS with a certificate of its own", "openssl is missing");
+        return not_run(
+            "HTTPS with a certificate of its own",
+            "openssl is not installed (Debian: apt-get install openssl)",
+        );
     };
     // `-www` responds to each GET with a page, and port 0 lets the system choose a port.
     let mut server = Command::new("openssl")

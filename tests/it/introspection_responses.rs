@@ -17,7 +17,7 @@ use crate::{
     introspection::{IntrospectionFixture, NOW, client},
     introspection_signed::header,
     secrets::Log,
-    support::{API, issuer},
+    support::{API, issuer, not_run_here},
 };
 
 const NEEDED: &str = "The access token lacks a required claim";
@@ -649,7 +649,10 @@ async fn gives_the_expected_verdict_for_the_responses_of_known_servers() {
 #[tokio::test]
 async fn gives_the_expected_verdict_for_recorded_responses_of_providers() {
     let Some(path) = std::env::var_os("PROVIDER_FIXTURES") else {
-        eprintln!("PROVIDER_FIXTURES is not set: no recorded response was checked");
+        not_run_here(
+            "introspection responses of providers",
+            "the file of tokens that PROVIDER_FIXTURES names (see tests/README.md)",
+        );
         return;
     };
     let fixtures: Vec<Value> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();

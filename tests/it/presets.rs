@@ -21,7 +21,7 @@ use tower_oauth::{
     verify::JwtVerifierBuilder,
 };
 
-use crate::support::{API, issuer};
+use crate::support::{API, issuer, not_run_here};
 
 pub(crate) const NOW: u64 = 1_800_000_000;
 
@@ -477,7 +477,7 @@ fn compare(token: &Token, expect: &Value, provider: &str) {
 #[tokio::test]
 async fn gives_the_expected_verdict_for_every_token_in_the_providers_file() {
     let Some(path) = env::var_os("PROVIDER_FIXTURES") else {
-        print_line("\n*** NOT RUN: the providers' tokens: PROVIDER_FIXTURES names no file (see README.md) ***\n");
+        not_run_here("tokens of providers", "the file of tokens that PROVIDER_FIXTURES names (see tests/README.md)");
         return;
     };
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

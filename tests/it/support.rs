@@ -17,6 +17,8 @@ use tower_oauth::{
     verify::{PresentedToken, Verdict, Verify},
 };
 
+pub(crate) use crate::not_run::{not_run, not_run_here};
+
 pub(crate) const ISSUER: &str = "https://auth.test";
 pub(crate) const API: &str = "https://api.test";
 /// The challenge of a server with default settings, for a request without credentials.
@@ -152,12 +154,4 @@ pub(crate) async fn write_raw(address: SocketAddr, request: impl AsRef<[u8]>) ->
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
     String::from_utf8(answer).unwrap()
-}
-
-/// Reports that a test did not run. With `CI` set, this is a failure.
-pub(crate) fn not_run(what: &str, why: &str) {
-    use std::io::Write as _;
-    assert!(std::env::var_os("CI").is_none(), "NOT RUN: {what}: {why}");
-    // Not through the test harness, which shows the output only of failed tests.
-    let _ = writeln!(std::io::stderr(), "\nNOT RUN: {what}: {why}\n");
 }

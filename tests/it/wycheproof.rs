@@ -1,7 +1,7 @@
 //! Project Wycheproof's test vectors for JSON Web Signatures and Keys, checked with the verifier's own code.
 //!
 //! `WYCHEPROOF_DIR` names the directory with the files (`testvectors_v1` of github.com/C2SP/wycheproof), which are not in
-//! this repository. Without the variable, the tests print that they did not run.
+//! this repository. Without the variable, the tests are in the list of what did not run.
 
 use std::{
     collections::BTreeMap,
@@ -16,6 +16,8 @@ use tower_oauth::{
     keys::{Algorithm, HmacAlgorithm, KeySet, SharedSecret},
     testing::{open_jws, open_jws_with_secret},
 };
+
+use crate::support::not_run_here;
 
 /// Vectors that this crate refuses although they are valid by RFC 7515, with the reason.
 const STRICTER: [(&str, &[u64]); 4] = [
@@ -90,9 +92,7 @@ fn verifies_the_es512_vectors_after_correcting_their_alg() {
 
 fn groups(file: &str) -> Option<Vec<Value>> {
     let Some(folder) = env::var_os("WYCHEPROOF_DIR") else {
-        print_line(&format!(
-            "\n*** NOT RUN: Wycheproof's {file}: WYCHEPROOF_DIR names no folder (see README.md) ***\n"
-        ));
+        not_run_here(file, "Wycheproof's vectors, in the directory that WYCHEPROOF_DIR names (see tests/README.md)");
         return None;
     };
     let path = PathBuf::from(folder).join(file);

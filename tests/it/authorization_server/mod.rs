@@ -154,7 +154,7 @@ fn command(folder: &Folder, settings: &[(&str, &str)]) -> Option<Command> {
     let tests = env::current_exe().unwrap();
     let program = tests.parent().and_then(|folder| folder.parent()).unwrap().join("examples/authorization_server");
     if !program.is_file() {
-        not_run("the program authorization_server", "`cargo build --all-features --example authorization_server`");
+        not_run("the program authorization_server", "the example programs (cargo build --all-features --examples)");
         return None;
     }
     let mut command = Command::new(program);

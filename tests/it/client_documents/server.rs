@@ -210,7 +210,7 @@ fn identity() -> Option<&'static Identity> {
         made
     });
     if identity.is_none() {
-        not_run("Client ID Metadata Documents", "openssl is missing, which creates the certificate");
+        not_run("Client ID Metadata Documents", "openssl is not installed (Debian: apt-get install openssl)");
     }
     identity.as_ref()
 }

@@ -11,7 +11,7 @@ async fn the_example_serves_refuses_and_ends_its_stream_with_the_token() {
     let tests = env::current_exe().unwrap();
     let program = tests.parent().and_then(|folder| folder.parent()).unwrap().join("examples/grpc");
     if !program.exists() {
-        return not_run("the example grpc", "it was not built");
+        return not_run("the example grpc", "the example programs (cargo build --all-features --examples)");
     }
     let output = Command::new(program).output().await.unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

@@ -21,7 +21,7 @@ async fn the_example_renews_and_closes_the_websocket_of_the_line_that_it_prints(
     let tests = env::current_exe().unwrap();
     let program = tests.parent().and_then(|folder| folder.parent()).unwrap().join("examples/streams");
     if !program.is_file() {
-        return not_run("the example streams", "`cargo build --all-features --example streams`");
+        return not_run("the example streams", "the example programs (cargo build --all-features --examples)");
     }
     let mut command = Command::new(program);
     command.env("BIND", "127.0.0.1:0").stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);

@@ -150,7 +150,7 @@ fn command(settings: &[(&str, &str)]) -> Option<Command> {
     let tests = env::current_exe().unwrap();
     let program = tests.parent().and_then(|folder| folder.parent()).unwrap().join("examples/mcp_server");
     if !program.is_file() {
-        not_run("the program mcp_server", "`cargo build --all-features --example mcp_server`");
+        not_run("the program mcp_server", "the example programs (cargo build --all-features --examples)");
         return None;
     }
     let mut command = Command::new(program);

@@ -60,7 +60,7 @@ impl Kind {
         let folders = env::split_paths(&env::var_os("PATH")?).chain(["/usr/sbin".into()]).collect::<Vec<_>>();
         let found = folders.iter().map(|folder| folder.join(name)).find(|program| program.exists());
         if found.is_none() {
-            not_run("tests behind a proxy", &format!("{name} is not installed"));
+            not_run("tests behind a proxy", &format!("{name} is not installed (Debian: apt-get install {name})"));
         }
         found
     }

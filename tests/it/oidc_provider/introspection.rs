@@ -14,7 +14,8 @@ use tower_oauth::{
     verify::{ClientAuthentication, IntrospectionVerifierBuilder},
 };
 
-use super::{Provider, RESOURCES, authenticate, kind, print_line, wait};
+use super::{Provider, RESOURCES, authenticate, kind, wait};
+use crate::support::not_run;
 
 impl Provider {
     /// Builder for a verifier that introspects tokens for `resource` as `client`, at the endpoint of the metadata.
@@ -109,7 +110,10 @@ async fn responds_503_if_it_refuses_this_apis_credentials() {
 async fn it_accepts_this_apis_client_certificate() {
     let Some(provider) = Provider::start() else { return };
     let Some(mtls) = provider.mtls.clone() else {
-        return print_line("\n*** NOT RUN: the test with a client certificate: no openssl to make one with ***\n");
+        return not_run(
+            "introspection with a client certificate",
+            "openssl is not installed (Debian: apt-get install openssl)",
+        );
     };
     let token = provider.token("opaque", "orders:read").await;
     let server = |name| {

@@ -25,7 +25,7 @@ use tower_oauth::{
     clock::Clock as _, error::AuthErrorKind, fetch::Fetch as _, fetch::HttpClient, testing::ManualClock,
 };
 
-use crate::support::router;
+use crate::support::{not_run, router};
 
 const RESOURCES: &str = "https://api.interop.test";
 const ALGORITHMS: [&str; 6] = ["rs256", "ps256", "es256", "es384", "eddsa", "ed25519"];
@@ -131,8 +131,9 @@ fn find() -> Option<PathBuf> {
     let node = Command::new("node").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !(node.is_ok_and(|status| status.success()) && folder.join("node_modules/oidc-provider").is_dir()) {
         assert!(named.is_none(), "OIDC_PROVIDER_DIR is set, but node is missing, or `npm ci` was not run there");
-        print_line(
-            "\n*** NOT RUN: the tests against oidc-provider: no node, or no `npm ci` in tests/interop (see README.md) ***\n",
+        not_run(
+            "oidc-provider",
+            "node with the packages of tests/interop (nodejs and npm, then npm ci --prefix tests/interop)",
         );
         return None;
     }

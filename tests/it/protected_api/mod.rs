@@ -111,7 +111,7 @@ fn command(settings: &[(&str, &str)]) -> Option<Command> {
     let tests = env::current_exe().unwrap();
     let program = tests.parent().and_then(|folder| folder.parent()).unwrap().join("examples/protected_api");
     if !program.is_file() {
-        not_run("the program protected_api", "`cargo build --all-features --example protected_api`");
+        not_run("the program protected_api", "the example programs (cargo build --all-features --examples)");
         return None;
     }
     let mut command = Command::new(program);

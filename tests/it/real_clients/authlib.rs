@@ -16,7 +16,10 @@ fn script() -> Option<Script> {
     if interpreter.is_file() {
         return Some(Script { interpreter, file: "authlib_client.py" });
     }
-    not_run("PyPI's Authlib", "`.ci/run real_clients` has not installed it");
+    not_run(
+        "PyPI's Authlib",
+        "the Python packages of tests/clients/requirements.txt in target/authlib (`.ci/run real_clients` installs them)",
+    );
     None
 }
 

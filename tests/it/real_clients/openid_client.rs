@@ -17,7 +17,10 @@ fn script() -> Option<Script> {
     if node.is_ok_and(|output| output.status.success()) && folder().join("node_modules/openid-client").is_dir() {
         return Some(Script { interpreter: "node".into(), file: "openid-client.mjs" });
     }
-    not_run("npm's openid-client", "node is missing, or `npm ci` was not run in tests/clients");
+    not_run(
+        "npm's openid-client",
+        "node with the packages of tests/clients (nodejs and npm, then npm ci --prefix tests/clients)",
+    );
     None
 }
 

@@ -38,7 +38,7 @@ impl Program {
         if !program.is_file() {
             not_run(
                 "clients against authorization_server",
-                "`cargo build --all-features --example authorization_server`",
+                "the example programs (cargo build --all-features --examples)",
             );
             return None;
         }

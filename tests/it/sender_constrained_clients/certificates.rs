@@ -27,7 +27,7 @@ async fn is_accepted_with_its_certificate_only(
 ) -> Option<()> {
     let provider = Provider::start()?;
     if provider.mtls.is_none() {
-        not_run("certificate-bound tokens", "no openssl to make certificates with");
+        not_run("certificate-bound tokens", "openssl is not installed (Debian: apt-get install openssl)");
         return None;
     }
     let folder = certificates(&provider);

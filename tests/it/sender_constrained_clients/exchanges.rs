@@ -151,7 +151,10 @@ fn folder() -> Option<PathBuf> {
     if node.is_ok_and(|output| output.status.success()) && clients.join("node_modules/dpop").is_dir() {
         return Some(clients.join("sender_constrained"));
     }
-    not_run("npm's clients for sender-constrained tokens", "node is missing, or `npm ci` was not run in tests/clients");
+    not_run(
+        "npm's clients for sender-constrained tokens",
+        "node with the packages of tests/clients (nodejs and npm, then npm ci --prefix tests/clients)",
+    );
     None
 }
 

@@ -76,7 +76,7 @@ impl Program {
         let tests = env::current_exe().unwrap();
         let program = tests.parent().and_then(|folder| folder.parent()).unwrap().join("examples").join(name);
         if !program.is_file() {
-            not_run(name, "`cargo build --all-features --examples`");
+            not_run(name, "the example programs (cargo build --all-features --examples)");
             return None;
         }
         let mut log = Vec::new();

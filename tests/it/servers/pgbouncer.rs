@@ -32,7 +32,7 @@ impl PgBouncer {
         let folders = env::split_paths(&env::var_os("PATH")?).chain(["/usr/sbin".into()]).collect::<Vec<_>>();
         let Some(program) = folders.iter().map(|folder| folder.join("pgbouncer")).find(|program| program.exists())
         else {
-            not_run("tests with PgBouncer", "pgbouncer is not installed");
+            not_run("tests with PgBouncer", "pgbouncer is not installed (Debian: apt-get install pgbouncer)");
             return None;
         };
         for attempt in 0..20_u64 {

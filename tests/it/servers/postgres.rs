@@ -46,7 +46,10 @@ impl Server {
     /// Starts a server of its own, which the test may kill. Returns `None` and reports it if PostgreSQL is not installed.
     pub(crate) fn start() -> Option<Self> {
         let Some(programs) = programs() else {
-            not_run("tests with PostgreSQL", "no initdb, pg_ctl and psql below /usr/lib/postgresql or in the PATH");
+            not_run(
+                "tests with PostgreSQL",
+                "initdb, pg_ctl and psql are not installed (Debian: apt-get install postgresql)",
+            );
             return None;
         };
         let mut command = as_unprivileged_user();

@@ -49,7 +49,7 @@ impl RedisServer {
                 Err(error) => {
                     fs::remove_dir_all(&folder).unwrap();
                     assert_eq!(error.kind(), io::ErrorKind::NotFound, "redis-server: {error}");
-                    not_run(what, "redis-server is not installed");
+                    not_run(what, "redis-server is not installed (Debian: apt-get install redis-server)");
                     return None;
                 }
             }

@@ -35,7 +35,7 @@ impl RedisCluster {
             Ok(made) => assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout)),
             Err(error) => {
                 assert_eq!(error.kind(), io::ErrorKind::NotFound, "redis-cli: {error}");
-                not_run(what, "redis-cli is not installed");
+                not_run(what, "redis-cli is not installed (Debian: apt-get install redis-tools)");
                 return None;
             }
         }

@@ -229,7 +229,7 @@ async fn tls_is_used_and_verified_if_the_url_requires_it() {
     let Some(server) = shared() else { return };
     let authority = server.certificate();
     if !authority.exists() {
-        return not_run("TLS to PostgreSQL", "openssl is missing, which creates the certificate");
+        return not_run("TLS to PostgreSQL", "openssl is not installed (Debian: apt-get install openssl)");
     }
     let verified = format!("verify-full&sslrootcert={}", authority.display());
     let (_, schema) = builder(server);

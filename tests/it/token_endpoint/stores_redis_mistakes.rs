@@ -113,7 +113,7 @@ async fn rediss_checks_the_certificate() {
         .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", &key, "-out", &certificate])
         .output();
     if !made.is_ok_and(|made| made.status.success()) {
-        crate::servers::not_run("Redis with TLS", "openssl is missing");
+        crate::servers::not_run("Redis with TLS", "openssl is not installed (Debian: apt-get install openssl)");
         return;
     }
     let tls = ["--port", "0", "--tls-port", "{port}", "--tls-auth-clients", "no", "--tls-ca-cert-file", &certificate];
