@@ -4,7 +4,7 @@
 //! `cargo bench --bench issuer_trouble` prints a Markdown table.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs, dead_code)]
 
-#[path = "../tests/it/fake_issuer.rs"]
+#[path = "../tests/it/helpers/fake_issuer.rs"]
 mod fake_issuer;
 
 use std::{

@@ -1,7 +1,7 @@
 //! Prints what the tests of `it` did not run. It is a test program without tests of its own.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-#[path = "it/not_run.rs"]
+#[path = "it/helpers/not_run.rs"]
 #[allow(dead_code)]
 mod not_run;
 

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::{AUTHORIZE, Folder, Server, http, run};
-use crate::client_documents::{
+use crate::token_endpoint::client_documents::{
     document,
     server::{Answer, DocumentServer, certificate},
 };

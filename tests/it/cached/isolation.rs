@@ -14,7 +14,7 @@ use super::{
     authenticate_with_headers,
 };
 use crate::{
-    properties::check,
+    random::check,
     support::{API, issuer, verifier_from},
 };
 

@@ -7,7 +7,7 @@ use super::{
     AuthErrorKind, Cached, Clock as _, Duration, HOUR, INSTANT, SECOND, Server, ServerResponse, Value, cached, clock,
     json, seconds_from_now, subject,
 };
-use crate::properties::check;
+use crate::random::check;
 
 /// Sends a token with this `exp` at these moments. Returns the number of the server's calls after each.
 async fn calls_with(exp: Value, max_age: Duration, moments: &[Duration]) -> Vec<usize> {

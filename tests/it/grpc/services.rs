@@ -21,7 +21,7 @@ use super::{
     grpc_layer, metadata, serve,
 };
 use crate::{
-    secrets::Log,
+    log::Log,
     support::{API, issuer, layer_with, valid_token, verifier_from, write_raw},
 };
 

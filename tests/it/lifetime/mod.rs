@@ -26,7 +26,7 @@ use tower_oauth::{
 };
 
 use crate::{
-    secrets::Log,
+    log::Log,
     support::{API, issuer, verifier_from},
 };
 

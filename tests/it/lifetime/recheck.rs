@@ -21,7 +21,7 @@ use super::{Chosen, SECOND, clock, has_ended, lifetime, reach_the_events, reason
 use crate::{
     fake_issuer::{Answer, FakeIssuer},
     introspection::client,
-    secrets::Log,
+    log::Log,
     support::{API, verifier_from},
 };
 

@@ -17,7 +17,7 @@ use tower_oauth::{
 
 use super::{Chosen, NOW, SECOND, clock, expires_after, has_ended, jwt_server, lifetime, reach_the_events, server};
 use crate::{
-    secrets::Log,
+    log::Log,
     support::{issuer, verifier_from},
 };
 

@@ -14,7 +14,7 @@ use tower_oauth::{
 
 use super::{Chosen, SECOND, clock, has_ended, reach_the_events, request, server};
 use crate::{
-    secrets::Log,
+    log::Log,
     support::{API, get_with_token, get_without_token, issuer, layer_with, send, valid_token, verifier_from},
 };
 

@@ -19,7 +19,7 @@ use tower::ServiceExt as _;
 use tower_oauth::layer::late_refusals::LateRefusals;
 
 use crate::{
-    secrets::Log,
+    log::Log,
     support::{Admin, issuer, layer_with, valid_token},
 };
 

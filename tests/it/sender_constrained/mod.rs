@@ -1,8 +1,15 @@
 //! Tokens that are bound to their sender, in one process: challenges, layers, streams and settings. `protected_api` has the
 //! tests over sockets, `dpop` the unit tests of proofs.
 
+// With the features of the program that it drives.
+#[cfg(feature = "aws-lc-rs")]
+mod bound_tokens;
 mod challenges;
+mod forged_proofs;
 mod layers;
+mod mutual_tls;
+mod proof_keys;
+mod replay_stores;
 mod settings;
 mod streams;
 

@@ -18,9 +18,8 @@ use tower_oauth::{
 };
 
 use super::{
-    AUTHORIZE, Answer, CB, OPAQUE, VERIFIER, World, assertion, assertion_key, basic,
-    faulty_store::{Fault, FaultyStore},
-    may_have_tokens,
+    AUTHORIZE, Answer, CB, OPAQUE, VERIFIER, World, assertion, assertion_key, basic, may_have_tokens,
+    stores::faulty_store::{Fault, FaultyStore},
 };
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";

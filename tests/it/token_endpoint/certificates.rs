@@ -11,7 +11,7 @@ use tower_oauth::{
 };
 
 use super::{
-    AUTHORIZE, Answer, CB, ISSUER, OPAQUE, VERIFIER, World, machine, part, post, stored_records::OpenStore, usual,
+    AUTHORIZE, Answer, CB, ISSUER, OPAQUE, VERIFIER, World, machine, part, post, stores::records::OpenStore, usual,
 };
 use crate::support::API;
 

@@ -419,7 +419,7 @@ async fn the_metadata_has_what_codes_need() {
 #[cfg(feature = "tracing")]
 #[tokio::test]
 async fn the_log_has_server_errors_and_no_secret() {
-    let log = crate::secrets::Log::default();
+    let log = crate::log::Log::default();
     let (world, broken) = (
         World::with_users(),
         World::with(|builder| builder.store(tower_oauth::token_endpoint::MemoryStore::builder().capacity(0).build())),

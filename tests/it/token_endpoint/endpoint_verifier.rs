@@ -14,7 +14,7 @@ use tower_oauth::{
     verify::Verify,
 };
 
-use super::{AUTHORIZE, ISSUER, OPAQUE, World, faulty_store::FaultyStore, usual};
+use super::{AUTHORIZE, ISSUER, OPAQUE, World, stores::faulty_store::FaultyStore, usual};
 use crate::support::{API, OrdersRead, OrdersWrite, get_with_token};
 
 tower_oauth::roles! {

@@ -17,11 +17,11 @@ use tower_oauth::{
 };
 
 use super::{
-    AUTHORIZE, Answer, ISSUER, OPAQUE, VERIFIER, World, assertion, basic,
-    faulty_store::{Fault, FaultyStore},
-    sent, usual,
+    AUTHORIZE, Answer, ISSUER, OPAQUE, VERIFIER, World, assertion, basic, sent,
+    stores::faulty_store::{Fault, FaultyStore},
+    usual,
 };
-use crate::secrets::Log;
+use crate::log::Log;
 
 /// An event, with texts of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]

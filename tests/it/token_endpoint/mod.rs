@@ -3,6 +3,8 @@
 mod administration;
 mod assertions_and_retries;
 mod certificates;
+#[cfg(all(feature = "redis", feature = "http-client"))]
+pub(crate) mod client_documents;
 mod client_secrets;
 mod clients;
 mod codes;
@@ -13,7 +15,6 @@ mod dpop;
 mod endpoint_verifier;
 #[cfg(feature = "metrics")]
 mod events;
-mod faulty_store;
 mod guessing;
 mod introspection;
 mod keys;
@@ -26,26 +27,9 @@ mod reports;
 mod requests;
 mod resource_server;
 mod revocation;
-mod stored_clients;
-mod stored_faults;
-mod stored_records;
 mod stores;
-#[cfg(any(feature = "postgres", feature = "redis"))]
-mod stores_on_servers;
-#[cfg(feature = "postgres")]
-mod stores_postgres;
-#[cfg(feature = "postgres")]
-mod stores_postgres_endpoint;
-#[cfg(feature = "postgres")]
-mod stores_postgres_load;
-#[cfg(feature = "postgres")]
-mod stores_postgres_pooler;
-#[cfg(feature = "redis")]
-mod stores_redis;
-#[cfg(feature = "redis")]
-mod stores_redis_cluster;
-#[cfg(feature = "redis")]
-mod stores_redis_mistakes;
+#[cfg(feature = "axum")]
+mod systems;
 mod token_content;
 mod tokens;
 mod without_pkce;

@@ -1,5 +1,5 @@
 //! Properties for any request: nothing panics, no response is 5xx, and redirects go only to registered URIs. A failure prints the
-//! seed; see `crate::properties`.
+//! seed; see `crate::tokens::properties`.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use tower_oauth::token_endpoint::{
 use super::{
     CHALLENGE, FORM, ISSUER, OPAQUE, VERIFIER, World, basic, encode, may_have_tokens, raw_basic, usual, with_users,
 };
-use crate::{properties::check, support::API};
+use crate::{random::check, support::API};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// The defined parameters, each of which may occur only once.

@@ -11,7 +11,7 @@ use tower_oauth::{
 };
 
 use super::{
-    super::{ISSUER, World, basic, machine, stored_records::OpenStore, usual},
+    super::{ISSUER, World, basic, machine, stores::records::OpenStore, usual},
     CC, begin, is_bound, proof, refresh, send, send_with_key, token_with, world,
 };
 

@@ -16,7 +16,7 @@ use tower_oauth::{
 };
 
 use super::{
-    super::{OPAQUE, World, basic, faulty_store::FaultyStore, machine, may_have_tokens, post, usual},
+    super::{OPAQUE, World, basic, machine, may_have_tokens, post, stores::faulty_store::FaultyStore, usual},
     CC, GIFT, GiftCard, begin, is_bound, proof, refresh, send, send_with_key, token_with, world, world_on, world_with,
 };
 use crate::support::{API, get_with_token};

@@ -10,7 +10,7 @@ use tower_oauth::{
 use super::{
     super::{
         Answer, World, assertion,
-        faulty_store::{Fault, FaultyStore},
+        stores::faulty_store::{Fault, FaultyStore},
         usual,
     },
     CC, begin, is_bound, proof, refresh, refresh_form, send, world_with,

@@ -1,6 +1,6 @@
 //! What must happen: a model of the endpoint, without hashes, records and stores.
 
-use super::super::faulty_store::Fault;
+use super::super::stores::faulty_store::Fault;
 
 /// The endpoint's defaults, in seconds: lifetime of access tokens and codes, idle and absolute lifetime of refresh tokens, grace.
 pub(super) const ACCESS: u64 = 900;

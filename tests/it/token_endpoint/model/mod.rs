@@ -21,8 +21,8 @@ use self::{
     expected::{CLIENTS, Failure, SCOPES},
     trial::Trial,
 };
-use super::faulty_store::Fault;
-use crate::properties::check;
+use super::stores::faulty_store::Fault;
+use crate::random::check;
 
 /// Users that approve.
 const USERS: [&str; 2] = ["ada", "bob"];

@@ -8,7 +8,7 @@ use super::{
     expected::{End, Failure},
     trial::Trial,
 };
-use crate::token_endpoint::faulty_store::Fault;
+use crate::token_endpoint::stores::faulty_store::Fault;
 
 impl<S: Store + Clone> Trial<S> {
     pub(super) async fn end_session(&mut self, session: usize, failure: Failure) {

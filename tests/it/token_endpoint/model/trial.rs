@@ -19,7 +19,7 @@ use tower_oauth::{
 };
 
 use super::{
-    super::{AUTHORIZE, Answer, CHALLENGE, VERIFIER, World, basic, encode, faulty_store::FaultyStore, sent},
+    super::{AUTHORIZE, Answer, CHALLENGE, VERIFIER, World, basic, encode, sent, stores::faulty_store::FaultyStore},
     Step, USERS,
     clients::{CALLBACK, IDS, client},
     expected::{CLIENTS, Expected, Failure, GRACE, INVALID_CLIENT, Model, PUBLIC, Presented, SCOPES},

@@ -1,0 +1,5 @@
+//! What a handler requires of a token: extractors, scopes, roles.
+
+mod extractors;
+mod roles;
+mod scopes;

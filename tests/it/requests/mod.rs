@@ -1,0 +1,5 @@
+//! How a request carries its token.
+
+mod credentials;
+mod cross_site;
+mod websocket;
