@@ -30,6 +30,7 @@ async fn page(server: &Server, id: &str, redirect_uri: &str, more: &str) -> (u16
     (response.status().as_u16(), response.text().await.unwrap())
 }
 
+/// Threat T67
 #[tokio::test]
 async fn the_page_shows_where_a_client_is_from_and_where_the_answer_goes() {
     let folder = Folder::new();
@@ -81,6 +82,7 @@ async fn the_settings_decide_what_such_clients_may_get() {
     }
 }
 
+/// Threat T61
 #[tokio::test]
 async fn nothing_is_fetched_from_a_loopback_address_without_the_setting() {
     let folder = Folder::new();

@@ -26,6 +26,7 @@ async fn every_mistake_is_named_with_status_2() {
     }
 }
 
+/// RFC 9700 §2.6 (MAY, MUST NOT, refuses)
 #[tokio::test]
 async fn json_is_read_and_origins_are_allowed_only_if_set() {
     let folder = Folder::new();

@@ -16,6 +16,7 @@ async fn wait_for(server: &Server, number: usize) -> Vec<String> {
     panic!("the key set never had {number} keys");
 }
 
+/// Threat T38
 #[cfg(unix)]
 #[tokio::test]
 async fn a_file_that_is_added_is_published_on_sighup_and_signs_later() {

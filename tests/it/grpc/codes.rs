@@ -48,6 +48,7 @@ async fn each_kind() -> [(AuthErrorKind, AuthError, Code); 8] {
     ]
 }
 
+/// gRPC 1 (MUST NOT, accepts)
 #[tokio::test]
 async fn each_kind_of_error_has_its_grpc_code_in_methods_and_in_the_layer() {
     for (kind, error, code) in each_kind().await {
@@ -65,6 +66,7 @@ async fn each_kind_of_error_has_its_grpc_code_in_methods_and_in_the_layer() {
     }
 }
 
+/// gRPC 1 (MUST NOT, accepts)
 #[tokio::test]
 async fn the_guide_has_the_code_of_each_kind() {
     let guide = include_str!("../../../src/guide/grpc.md");

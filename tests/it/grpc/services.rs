@@ -35,6 +35,7 @@ macro_rules! shop {
     }};
 }
 
+/// gRPC 4 (derived, accepts)
 #[tokio::test]
 async fn a_layer_around_one_service_leaves_the_other_services_open() {
     let address = shop!(grpc_layer());
@@ -51,6 +52,7 @@ async fn a_layer_around_one_service_leaves_the_other_services_open() {
     assert_eq!(call(address, LIST, Some(&valid_token().sign())).await.unwrap(), "the orders of ada");
 }
 
+/// gRPC 1 (MUST NOT, refuses)
 #[tokio::test]
 async fn a_service_requires_its_scope_at_each_method() {
     let address = shop!(grpc_layer());
@@ -66,6 +68,7 @@ async fn a_service_requires_its_scope_at_each_method() {
     }
 }
 
+/// gRPC 4 (derived, refuses)
 #[tokio::test]
 async fn a_method_requires_more_than_its_service() {
     let address = shop!(grpc_layer());
@@ -78,6 +81,8 @@ async fn a_method_requires_more_than_its_service() {
 }
 
 /// The example's `Place` records its refusal.
+///
+/// gRPC 4 (derived, refuses)
 #[tokio::test]
 async fn the_client_of_a_method_that_records_its_refusal_gets_the_challenge() {
     let shop = OrdersServer::new(example::Shop);
@@ -100,6 +105,8 @@ async fn the_client_of_a_method_that_records_its_refusal_gets_the_challenge() {
     assert_eq!(refused.code(), Code::Internal, "never a pass");
 }
 
+/// gRPC 4 (derived, refuses)
+/// Threat W9
 #[tokio::test]
 async fn a_method_without_a_layer_around_it_refuses_every_token_and_reports_the_mistake() {
     let log = Log::default();
@@ -117,6 +124,7 @@ async fn a_method_without_a_layer_around_it_refuses_every_token_and_reports_the_
     }
 }
 
+/// RFC 9728 §3.1 (MUST, accepts)
 #[tokio::test]
 async fn a_server_with_a_layer_around_it_serves_the_metadata_of_its_resource() {
     let resource = ProtectedResource::new(API).unwrap();
@@ -137,6 +145,7 @@ async fn a_server_with_a_layer_around_it_serves_the_metadata_of_its_resource() {
     assert!(challenge.contains("/.well-known/oauth-protected-resource"), "{challenge}");
 }
 
+/// gRPC 1 (MUST NOT, refuses)
 #[tokio::test]
 async fn a_method_behind_anonymous_access_refuses_requests_without_a_token() {
     let address = serve!(Server::builder().layer(grpc_layer().allow_anonymous()).add_service(OrdersServer::new(Shop)));
@@ -147,6 +156,8 @@ async fn a_method_behind_anonymous_access_refuses_requests_without_a_token() {
 }
 
 /// An interceptor makes responses with a body of its own, which is not `Default`, so the layer needs the body of tonic.
+///
+/// gRPC 4 (derived, accepts)
 #[tokio::test]
 async fn an_interceptor_inside_of_the_layer_sees_the_token() {
     let only_ada = |request: Request<()>| match request.extensions().get::<Token>().and_then(Token::subject) {
@@ -170,6 +181,7 @@ fn unavailable(configure: fn(ResourceServerBuilder) -> ResourceServerBuilder) ->
     OAuthLayer::from_server(configure(ResourceServer::builder(verifier)).build().unwrap())
 }
 
+/// gRPC 1 (MUST NOT, accepts)
 #[tokio::test]
 async fn a_client_retries_when_a_token_cannot_be_checked() {
     let address = shop!(unavailable(ResourceServerBuilder::grpc_status));
@@ -181,6 +193,8 @@ async fn a_client_retries_when_a_token_cannot_be_checked() {
 }
 
 /// The table of `guide::grpc`: what a tonic client makes of a refusal without `grpc_status`.
+///
+/// gRPC 3 (derived, accepts)
 #[tokio::test]
 async fn without_grpc_status_a_client_gets_the_code_that_grpc_assigns_to_the_http_status() {
     let plain = shop!(layer_with(|server| server));

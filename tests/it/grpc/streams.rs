@@ -61,6 +61,7 @@ fn expired() -> (Code, String) {
     (Code::Unauthenticated, "The access token expired".to_owned())
 }
 
+/// gRPC 5 (derived, accepts)
 #[tokio::test]
 async fn a_stream_ends_at_the_expiry_of_its_token_by_the_servers_clock() {
     let clock = clock();
@@ -76,6 +77,7 @@ async fn a_stream_ends_at_the_expiry_of_its_token_by_the_servers_clock() {
     assert!(updates.message().await.unwrap().is_none(), "nothing follows the status");
 }
 
+/// gRPC 5 (derived, accepts)
 #[tokio::test]
 async fn a_stream_ends_within_a_second_of_the_expiry_of_its_token() {
     let layer = grpc_layer().token_lifetimes();
@@ -89,6 +91,7 @@ async fn a_stream_ends_within_a_second_of_the_expiry_of_its_token() {
     assert!((SECOND / 2..3 * SECOND).contains(&lasted), "{lasted:?}");
 }
 
+/// gRPC 5 (derived, refuses)
 #[tokio::test]
 async fn a_stream_ends_when_the_issuer_revoked_its_token() {
     let (clock, revoked) = (clock(), Arc::new(AtomicBool::new(false)));
@@ -110,6 +113,7 @@ async fn a_stream_ends_when_the_issuer_revoked_its_token() {
     assert_eq!(end_of(&mut updates).await, (Code::Unauthenticated, "The access token is invalid".to_owned()));
 }
 
+/// gRPC 5 (derived, refuses)
 #[tokio::test]
 async fn a_stream_without_token_lifetimes_is_refused() {
     let address = serve!(Server::builder().layer(grpc_layer()).add_service(OrdersServer::new(example::Shop)));

@@ -118,6 +118,7 @@ fn web_request(address: SocketAddr, path: &str, content_type: &str, token: Optio
 
 const BINARY: &str = "application/grpc-web+proto";
 
+/// gRPC 6 (MUST, accepts)
 #[tokio::test]
 async fn a_grpc_web_call_with_a_token_gets_its_message_and_its_trailers() {
     let token = valid_token().sign();
@@ -134,6 +135,7 @@ async fn a_grpc_web_call_with_a_token_gets_its_message_and_its_trailers() {
     }
 }
 
+/// gRPC 6 (MUST, accepts)
 #[tokio::test]
 async fn a_grpc_web_call_in_base64_reaches_the_service() {
     let (address, token) = (cors_web_oauth(), valid_token().sign());
@@ -144,6 +146,8 @@ async fn a_grpc_web_call_in_base64_reaches_the_service() {
 }
 
 /// HTTP/2 is what browsers use with TLS.
+///
+/// gRPC 6 (MUST, refuses)
 #[tokio::test]
 async fn a_refused_grpc_web_call_over_http_2_gets_a_grpc_status_in_the_headers() {
     let address = cors_web_oauth();
@@ -156,6 +160,8 @@ async fn a_refused_grpc_web_call_over_http_2_gets_a_grpc_status_in_the_headers()
 }
 
 /// tonic-web translates the content type, but not the version. A 200 over HTTP/1.1 would be an approval to some proxies.
+///
+/// gRPC 6 (MUST, refuses)
 #[tokio::test]
 async fn a_refused_grpc_web_call_over_http_1_gets_an_http_status() {
     let address = cors_web_oauth();
@@ -168,6 +174,7 @@ async fn a_refused_grpc_web_call_over_http_1_gets_an_http_status() {
     }
 }
 
+/// gRPC 6 (MUST, refuses)
 #[tokio::test]
 async fn the_layer_around_the_translation_refuses_grpc_web_calls_with_an_http_status() {
     let address = cors_oauth_web();
@@ -189,6 +196,7 @@ async fn a_method_refuses_a_grpc_web_call_with_a_grpc_status_in_any_version() {
     }
 }
 
+/// gRPC 7 (derived, accepts and refuses)
 #[tokio::test]
 async fn a_preflight_request_passes_only_with_cors_outside_of_the_layer() {
     for (address, status) in [(cors_web_oauth(), 204), (cors_oauth_web(), 204), (oauth_cors_web(), 401)] {
@@ -205,6 +213,8 @@ async fn a_preflight_request_passes_only_with_cors_outside_of_the_layer() {
 }
 
 /// The status of a stream is in its trailers, which gRPC-Web sends in the body.
+///
+/// gRPC 5 (derived, accepts)
 #[tokio::test]
 async fn a_grpc_web_stream_ends_with_its_token() {
     let layer = grpc_layer().token_lifetimes();
@@ -233,6 +243,7 @@ async fn call_with_web_client(address: SocketAddr, token: Option<&str>) -> Resul
     Ok(response.into_inner())
 }
 
+/// gRPC 6 (MUST, refuses)
 #[tokio::test]
 async fn the_grpc_web_client_of_tonic_understands_both_forms_of_a_refusal() {
     for address in [cors_web_oauth(), cors_oauth_web()] {

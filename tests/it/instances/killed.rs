@@ -18,18 +18,22 @@ const LOAD: Duration = Duration::from_secs(4);
 /// Maximum duration, for slow machines.
 const MAX_DURATION: Duration = Duration::from_secs(120);
 
+/// Session 16 (design, refuses)
+/// Threats T11, T19
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_accepted_twice_or_lost_when_instances_on_one_redis_are_killed() {
     let Some(redis) = RedisServer::start("two instances on one Redis") else { return };
     survive("redis", redis).await;
 }
 
+/// Threats T11, T19
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_accepted_twice_or_lost_when_instances_on_one_postgres_are_killed() {
     let Some(postgres) = postgres::Server::start() else { return };
     survive("postgres", postgres).await;
 }
 
+/// Session 16 (design, refuses)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_accepted_twice_or_lost_when_masters_of_a_cluster_are_killed() {
     let Some(cluster) = RedisCluster::start("two instances on one Redis Cluster") else { return };

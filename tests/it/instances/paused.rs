@@ -26,6 +26,7 @@ use crate::{
 const CLIENTS: usize = 40;
 const PAUSE: Duration = Duration::from_millis(2500);
 
+/// Session 16 (design, accepts)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_session_is_lost_when_redis_stands_still() {
     let Some(redis) = RedisServer::start("a pause of Redis") else { return };
@@ -36,6 +37,7 @@ async fn no_session_is_lost_when_redis_stands_still() {
     no_session_is_lost(stores, || redis.hang(), || redis.resume()).await;
 }
 
+/// Session 16 (design, accepts)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_session_is_lost_when_postgres_stands_still() {
     let Some(postgres) = postgres::Server::start() else { return };

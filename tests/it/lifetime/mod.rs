@@ -154,6 +154,7 @@ impl Chosen {
     }
 }
 
+/// RFC 9068 §2.2 c (MUST, accepts)
 #[tokio::test]
 async fn a_token_ends_exactly_at_exp_by_the_servers_clock() {
     let clock = clock();
@@ -168,6 +169,7 @@ async fn a_token_ends_exactly_at_exp_by_the_servers_clock() {
     assert!(has_ended(&lifetime), "the end is not reported only once");
 }
 
+/// RFC 9068 §2.2 c (MUST, refuses)
 #[tokio::test]
 async fn a_token_that_is_accepted_within_the_leeway_has_ended_already() {
     let clock = clock();
@@ -176,6 +178,7 @@ async fn a_token_that_is_accepted_within_the_leeway_has_ended_already() {
     assert!(has_ended(&lifetime(jwt_server(&clock), &token).await));
 }
 
+/// RFC 9068 §2.2 c (MUST, refuses)
 #[tokio::test]
 async fn a_token_without_exp_does_not_end_by_time() {
     let (clock, chosen) = (clock(), Chosen::ada());
@@ -186,6 +189,7 @@ async fn a_token_without_exp_does_not_end_by_time() {
     assert_eq!(chosen.asked().len(), 1, "without recheck_every the verifier is not asked again");
 }
 
+/// RFC 9068 §2.2 c (MUST, refuses)
 #[tokio::test]
 async fn the_time_of_a_suspended_machine_counts_and_is_noticed_within_half_a_minute() {
     let clock = clock();
@@ -197,6 +201,7 @@ async fn the_time_of_a_suspended_machine_counts_and_is_noticed_within_half_a_min
     assert!(matches!(waiting.await.unwrap(), Ended::Expired));
 }
 
+/// RFC 9068 §2.2 c (MUST, refuses)
 #[tokio::test]
 async fn a_time_of_day_that_is_set_back_lengthens_no_lifetime() {
     let clock = clock();
@@ -207,6 +212,7 @@ async fn a_time_of_day_that_is_set_back_lengthens_no_lifetime() {
     assert!(matches!(lifetime.ended().await, Ended::Expired));
 }
 
+/// RFC 9068 §2.2 c (MUST, accepts)
 #[tokio::test]
 async fn a_token_of_a_first_message_has_a_lifetime_too() {
     let clock = clock();

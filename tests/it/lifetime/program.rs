@@ -16,6 +16,7 @@ use tokio_tungstenite::{
 use super::SECOND;
 use crate::support::not_run;
 
+/// RFC 9068 §2.2 c (MUST, accepts)
 #[tokio::test]
 async fn the_example_renews_and_closes_the_websocket_of_the_line_that_it_prints() {
     let tests = env::current_exe().unwrap();

@@ -36,6 +36,7 @@ async fn others_run() {
     }
 }
 
+/// Stream 1 (own, accepts)
 #[tokio::test]
 async fn a_revoked_token_ends_at_the_next_interval_and_not_before() {
     let (clock, chosen) = (clock(), Chosen::ada());
@@ -53,6 +54,7 @@ async fn a_revoked_token_ends_at_the_next_interval_and_not_before() {
     assert_eq!(chosen.asked().len(), 2);
 }
 
+/// Stream 1 (own, accepts)
 #[tokio::test]
 async fn the_verifier_sees_the_request_again_but_not_the_header_with_the_token() {
     let (clock, chosen) = (clock(), Chosen::ada());
@@ -69,6 +71,7 @@ async fn the_verifier_sees_the_request_again_but_not_the_header_with_the_token()
     waiting.abort();
 }
 
+/// Stream 1 (own, refuses)
 #[tokio::test]
 async fn a_token_that_cannot_be_checked_does_not_end_and_is_checked_again() {
     reach_the_events().await;
@@ -98,6 +101,7 @@ async fn a_token_that_cannot_be_checked_does_not_end_and_is_checked_again() {
     );
 }
 
+/// Stream 1 (own, refuses)
 #[tokio::test]
 async fn an_interval_below_one_second_is_one_second() {
     let (clock, chosen) = (clock(), Chosen::ada());
@@ -114,6 +118,7 @@ async fn an_interval_below_one_second_is_one_second() {
     waiting.abort();
 }
 
+/// Stream 1 (own, accepts)
 #[tokio::test]
 async fn clones_share_each_check_and_all_of_them_end() {
     let (clock, chosen) = (clock(), Chosen::ada());
@@ -132,6 +137,7 @@ async fn clones_share_each_check_and_all_of_them_end() {
     assert_eq!(chosen.asked().len(), 3);
 }
 
+/// Stream 1 (own, accepts)
 #[tokio::test]
 async fn a_check_ends_also_if_each_future_is_dropped_before_it() {
     let (clock, gate) = (clock(), Arc::new(Semaphore::new(0)));
@@ -167,6 +173,7 @@ async fn a_check_ends_also_if_each_future_is_dropped_before_it() {
     assert!(has_ended(&lifetime), "the check went on without a future");
 }
 
+/// Stream 1 (own, refuses)
 #[tokio::test]
 async fn a_verifier_that_panics_is_asked_again() {
     let (clock, broken) = (clock(), Arc::new(AtomicBool::new(false)));
@@ -208,6 +215,7 @@ impl<V: Verify> Verify for Keyed<V> {
     }
 }
 
+/// Stream 1 (own, accepts)
 #[tokio::test]
 async fn a_check_goes_through_the_cache_of_the_server() {
     let (clock, chosen) = (clock(), Chosen::ada());
@@ -224,6 +232,7 @@ async fn a_check_goes_through_the_cache_of_the_server() {
     assert_eq!(reason_of(&waiting.await.unwrap()), "refused_by_verifier");
 }
 
+/// Stream 1 (own, refuses)
 #[tokio::test]
 async fn a_token_that_now_has_another_end_or_fewer_scopes_or_another_owner() {
     let ada =
@@ -256,6 +265,7 @@ async fn a_token_that_now_has_another_end_or_fewer_scopes_or_another_owner() {
     assert_eq!(reason_of(&another.ended().await), "other_identity");
 }
 
+/// Stream 1 (own, accepts)
 #[tokio::test]
 async fn a_token_that_its_issuer_revokes_ends_by_introspection() {
     let (clock, fake) = (clock(), FakeIssuer::start().await);

@@ -21,6 +21,7 @@ use crate::{
     support::{issuer, verifier_from},
 };
 
+/// Stream 2 (own, accepts)
 #[tokio::test]
 async fn a_renewal_moves_the_end_for_all_clones() {
     let clock = clock();
@@ -42,6 +43,7 @@ async fn a_renewal_moves_the_end_for_all_clones() {
     assert!(!has_ended(&lifetime), "a stream that goes on can be renewed after its end");
 }
 
+/// Stream 2 (own, accepts)
 #[tokio::test]
 async fn a_renewal_that_ends_earlier_wakes_the_future() {
     let clock = clock();
@@ -54,6 +56,7 @@ async fn a_renewal_that_ends_earlier_wakes_the_future() {
     assert!(matches!(waiting.await.unwrap(), Ended::Expired));
 }
 
+/// Stream 2 (own, refuses)
 #[tokio::test]
 async fn a_token_of_another_user_client_or_issuer_changes_nothing() {
     reach_the_events().await;
@@ -99,6 +102,7 @@ async fn a_token_of_another_user_client_or_issuer_changes_nothing() {
     assert!(matches!(lifetime.ended().await, Ended::Expired), "the first end stays");
 }
 
+/// Stream 2 (own, refuses)
 #[tokio::test]
 async fn without_client_id_the_claims_for_the_client_are_compared() {
     for name in ["azp", "appid", "cid", "clientId"] {
@@ -120,6 +124,7 @@ async fn without_client_id_the_claims_for_the_client_are_compared() {
     lifetime.renew("b").await.unwrap();
 }
 
+/// Stream 2 (own, refuses)
 #[tokio::test]
 async fn a_refused_renewal_says_which_scopes_the_token_needs() {
     let clock = clock();
@@ -132,6 +137,7 @@ async fn a_refused_renewal_says_which_scopes_the_token_needs() {
     assert!(headers["www-authenticate"].to_str().unwrap().contains(r#"scope="orders:read""#), "{headers:?}");
 }
 
+/// Stream 2 (own, accepts)
 #[tokio::test]
 async fn a_wider_scope_of_the_hierarchy_grants_what_the_first_token_granted() {
     let ada = |scope: &str| json!({"sub": "ada", "client_id": "web", "scope": scope});
@@ -145,6 +151,7 @@ async fn a_wider_scope_of_the_hierarchy_grants_what_the_first_token_granted() {
     assert_eq!(lifetime.renew("c").await.unwrap_err().reason(), "scope");
 }
 
+/// Stream 2 (own, refuses)
 #[tokio::test]
 async fn a_token_without_a_subject_and_a_client_cannot_be_renewed() {
     let (clock, chosen) = (clock(), Chosen::new(json!({"iss": "https://auth.test"})));
@@ -152,6 +159,7 @@ async fn a_token_without_a_subject_and_a_client_cannot_be_renewed() {
     assert_eq!(lifetime.renew("b").await.unwrap_err().reason(), "other_identity");
 }
 
+/// Stream 2 (own, accepts)
 #[tokio::test]
 async fn the_renewed_token_is_the_one_that_is_checked_again() {
     let (clock, chosen) = (clock(), Chosen::ada());
@@ -171,6 +179,7 @@ async fn the_renewed_token_is_the_one_that_is_checked_again() {
     assert!(!has_ended(&lifetime), "a new token replaces one that was revoked");
 }
 
+/// Stream 2 (own, refuses)
 #[tokio::test]
 async fn the_verdict_about_an_old_token_does_not_end_its_renewal() {
     let (clock, gate, calls) = (clock(), Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));

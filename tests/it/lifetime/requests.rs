@@ -31,6 +31,7 @@ fn routes(below: &str) -> Router {
     Router::new().route(&format!("{below}/required"), get(required)).route(&format!("{below}/optional"), get(optional))
 }
 
+/// Stream 3 (own, accepts)
 #[tokio::test]
 async fn handlers_take_a_lifetime_as_an_extractor() {
     let app = routes("").layer(layer_with(|server| server).token_lifetimes().allow_anonymous());
@@ -45,6 +46,7 @@ async fn handlers_take_a_lifetime_as_an_extractor() {
     assert_eq!(get_with_token(&app, "/required", &token).await.body, "ada");
 }
 
+/// Stream 3 (own, refuses)
 #[tokio::test]
 async fn a_layer_without_token_lifetimes_responds_500_and_the_log_says_what_to_call() {
     reach_the_events().await;
@@ -72,6 +74,7 @@ async fn a_layer_without_token_lifetimes_responds_500_and_the_log_says_what_to_c
     assert!(log.text().contains("its route has no OAuthLayer"), "{}", log.text());
 }
 
+/// Stream 3 (own, refuses)
 #[tokio::test]
 async fn a_lifetime_belongs_to_the_token_of_the_innermost_layer() {
     let staff = MockIssuer::new("https://staff.test");
@@ -99,6 +102,7 @@ async fn a_lifetime_belongs_to_the_token_of_the_innermost_layer() {
     assert_eq!(send(&inner_anonymous, request()).await.status, 401, "for the inner layer the request is anonymous");
 }
 
+/// Stream 1 (own, accepts)
 #[tokio::test]
 async fn tokens_of_every_bearer_method_are_checked_again_in_the_same_way() {
     let accept_all =
@@ -123,6 +127,7 @@ async fn tokens_of_every_bearer_method_are_checked_again_in_the_same_way() {
     }
 }
 
+/// RFC 6749 §10.3 b (MUST, refuses)
 #[tokio::test]
 async fn a_verifier_that_is_asked_again_sees_no_token_in_subprotocols_and_query() {
     let handshake = |lines: &[&str]| {
@@ -156,6 +161,7 @@ async fn a_verifier_that_is_asked_again_sees_no_token_in_subprotocols_and_query(
     }
 }
 
+/// RFC 9068 §2.2 c (MUST, accepts)
 #[tokio::test]
 async fn a_token_from_a_form_has_a_lifetime() {
     let form = |app: &Router| {
@@ -169,6 +175,7 @@ async fn a_token_from_a_form_has_a_lifetime() {
     assert_eq!(form(&app).await.body, "ada");
 }
 
+/// RFC 6749 §10.3 b (MUST, refuses)
 #[tokio::test]
 async fn debug_and_the_log_show_no_token() {
     let log = Log::default();
@@ -186,6 +193,7 @@ async fn debug_and_the_log_show_no_token() {
     assert!(!text.contains("secret"), "{text}");
 }
 
+/// Stream 3 (own, refuses)
 #[tokio::test]
 async fn an_anonymous_request_has_no_lifetime() {
     let error = request(server(issuer().verifier(API), &clock()), Request::new(String::new())).await.unwrap_err();

@@ -119,6 +119,7 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
 }
 
+/// RFC 9068 §2.2 c (MUST, accepts)
 #[tokio::test]
 async fn over_sockets_streams_end_within_a_second_of_exp() {
     let address = serve_streams(ResourceServer::new(issuer().verifier(API))).await;
@@ -140,6 +141,7 @@ async fn over_sockets_streams_end_within_a_second_of_exp() {
     tokio::join!(events, socket);
 }
 
+/// RFC 9068 §2.2 c (MUST, accepts)
 #[tokio::test]
 async fn over_http_2_an_event_stream_ends_and_its_connection_does_not() {
     let clock = clock();
@@ -163,6 +165,7 @@ async fn over_http_2_an_event_stream_ends_and_its_connection_does_not() {
     timeout(10 * SECOND, long.collect()).await.unwrap().unwrap();
 }
 
+/// RFC 9068 §2.2 c (MUST, accepts)
 #[tokio::test]
 async fn over_sockets_streams_end_at_once_when_the_clock_reaches_exp() {
     let clock = clock();
@@ -176,6 +179,7 @@ async fn over_sockets_streams_end_at_once_when_the_clock_reaches_exp() {
     assert_eq!(next(&mut socket).await, "1008 The access token expired");
 }
 
+/// Stream 2 (own, accepts)
 #[tokio::test]
 async fn a_message_renews_the_token_of_a_websocket() {
     let clock = clock();
@@ -190,6 +194,7 @@ async fn a_message_renews_the_token_of_a_websocket() {
     assert_eq!(next(&mut socket).await, "1008 The access token expired");
 }
 
+/// Stream 2 (own, refuses)
 #[tokio::test]
 async fn a_refused_renewal_does_not_move_the_end_of_a_websocket() {
     let clock = clock();
@@ -201,6 +206,7 @@ async fn a_refused_renewal_does_not_move_the_end_of_a_websocket() {
     assert_eq!(next(&mut socket).await, "1008 The access token expired");
 }
 
+/// Stream 1 (own, accepts)
 #[tokio::test]
 async fn streams_end_when_the_verifier_refuses_the_token() {
     let (clock, chosen) = (clock(), Chosen::ada());
@@ -216,6 +222,7 @@ async fn streams_end_when_the_verifier_refuses_the_token() {
     assert_eq!(next(&mut socket).await, "1008 The access token is invalid");
 }
 
+/// RFC 9068 §2.2 c (MUST, refuses)
 #[tokio::test]
 async fn a_client_that_reads_nothing_cannot_hold_the_socket() {
     /// Writes without end.
@@ -245,6 +252,7 @@ async fn a_client_that_reads_nothing_cannot_hold_the_socket() {
     timeout(10 * SECOND, has_ended.recv()).await.unwrap().unwrap();
 }
 
+/// RFC 9068 §2.2 c (MUST, refuses)
 #[tokio::test]
 async fn the_lifetime_of_one_request_is_not_that_of_another() {
     let clock = clock();

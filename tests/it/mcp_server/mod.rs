@@ -159,6 +159,10 @@ fn command(settings: &[(&str, &str)]) -> Option<Command> {
     Some(command)
 }
 
+/// MCP 3 (MUST, accepts)
+/// MCP 4 (MUST, accepts)
+/// MCP 7 (SHOULD, refuses)
+/// MCP 10 (MUST, accepts)
 #[tokio::test]
 async fn each_tool_needs_its_scopes_and_a_refusal_names_the_least() {
     let Some(mcp) = Mcp::with_mock_issuer(&[]).await else { return };
@@ -191,6 +195,8 @@ async fn each_tool_needs_its_scopes_and_a_refusal_names_the_least() {
     assert!(unknown.status == 200 && unknown.body["error"].is_object(), "an error of the protocol stays: {unknown:?}");
 }
 
+/// MCP 9 (MUST NOT, refuses)
+/// MCP 10 (MUST, refuses)
 #[tokio::test]
 async fn neither_a_name_in_a_header_nor_a_session_id_opens_a_tool() {
     let Some(mcp) = Mcp::with_mock_issuer(&[]).await else { return };
@@ -211,6 +217,11 @@ async fn neither_a_name_in_a_header_nor_a_session_id_opens_a_tool() {
     assert_eq!(received.status, 401, "{received:?}");
 }
 
+/// MCP 3 (MUST, refuses)
+/// MCP 4 (MUST, refuses)
+/// MCP 5 (MUST, refuses)
+/// MCP 6 (MUST, refuses)
+/// MCP 9 (MUST NOT, refuses)
 #[tokio::test]
 async fn every_method_needs_a_token_for_this_server() {
     let Some(mcp) = Mcp::with_mock_issuer(&[]).await else { return };
@@ -246,6 +257,7 @@ async fn every_method_needs_a_token_for_this_server() {
     assert_eq!(malformed.status, 400, "{malformed:?}");
 }
 
+/// MCP 6 (MUST, accepts)
 #[tokio::test]
 async fn the_metadata_names_the_issuer_and_needs_no_token() {
     let Some(mcp) = Mcp::with_mock_issuer(&[]).await else { return };
@@ -262,6 +274,7 @@ async fn the_metadata_names_the_issuer_and_needs_no_token() {
     }
 }
 
+/// MCP 5 (MUST, accepts)
 #[tokio::test]
 async fn the_hosts_are_those_of_the_identifiers() {
     let also = [("OAUTH_RESOURCE", "https://mcp.example.com/mcp"), ("OAUTH_RESOURCE_ALSO", "http://127.0.0.2:9/x")];

@@ -144,6 +144,7 @@ async fn gets_a_token_connects_and_calls_a_tool() {
     assert!(who.contains("agent") && who.contains("mcp:tools"), "{who}");
 }
 
+/// MCP 7 (SHOULD, accepts)
 #[tokio::test]
 async fn recognizes_403_as_insufficient_scope_and_succeeds_with_the_scope_of_the_challenge() {
     let Some(mcp) = start().await else { return };
@@ -165,6 +166,7 @@ async fn recognizes_403_as_insufficient_scope_and_succeeds_with_the_scope_of_the
     }
 }
 
+/// MCP 6 (MUST, accepts)
 #[tokio::test]
 async fn without_a_token_the_client_learns_where_the_metadata_is() {
     let Some(mcp) = start().await else { return };
@@ -173,6 +175,8 @@ async fn without_a_token_the_client_learns_where_the_metadata_is() {
     assert!(challenge.contains(&format!("resource_metadata=\"{metadata}\"")), "{challenge}");
 }
 
+/// MCP 5 (MUST, accepts)
+/// MCP 7 (SHOULD, accepts)
 #[tokio::test]
 async fn a_user_approves_the_scopes_of_the_401_and_later_those_of_the_403() {
     let Some(mcp) = start_with_a_page().await else { return };
@@ -203,6 +207,7 @@ async fn a_user_approves_the_scopes_of_the_401_and_later_those_of_the_403() {
     assert!(call(&client, "admin_op").await.unwrap().contains("administered"));
 }
 
+/// MCP 5 (MUST, refuses)
 #[tokio::test]
 async fn recognizes_a_token_for_another_server_and_an_expired_one_as_invalid() {
     let Some(mcp) = Mcp::with_mock_issuer(&[]).await else { return };

@@ -76,6 +76,7 @@ async fn open_session(app: &Router) -> String {
     session
 }
 
+/// MCP 8 (derived, refuses)
 #[tokio::test]
 async fn in_session_mode_the_head_leaves_first_so_the_tool_refuses_with_200_and_one_log_line() {
     let log = Log::default();
@@ -91,6 +92,7 @@ async fn in_session_mode_the_head_leaves_first_so_the_tool_refuses_with_200_and_
     assert_eq!(late, 1, "{log}");
 }
 
+/// MCP 8 (derived, accepts)
 #[tokio::test]
 async fn without_sessions_and_with_json_the_refusal_of_the_tool_is_the_response() {
     let log = Log::default();
@@ -104,6 +106,8 @@ async fn without_sessions_and_with_json_the_refusal_of_the_tool_is_the_response(
 }
 
 /// rmcp binds a session to no user. What a tool may do depends on the token of its own request.
+///
+/// MCP 9 (MUST NOT, refuses)
 #[tokio::test]
 async fn another_users_token_passes_with_the_id_of_a_session_and_its_own_scopes_count() {
     let app = app(StreamableHttpServerConfig::default());

@@ -25,6 +25,7 @@ impl Api {
     }
 }
 
+/// RFC 9728 §3 (MUST, accepts)
 #[tokio::test]
 async fn publishes_the_document_of_the_resource() {
     let issuer = FakeIssuer::start().await;
@@ -55,6 +56,7 @@ async fn publishes_nothing_by_default() {
     assert!(!api.raw("GET", "/whoami", "x").await.contains("resource_metadata"));
 }
 
+/// RFC 9728 §7.4 (derived, accepts)
 #[tokio::test]
 async fn accepts_tokens_for_each_identifier_and_chooses_by_host() {
     let issuer = FakeIssuer::start().await;
@@ -130,6 +132,7 @@ async fn reports_each_wrong_setting_of_the_resource() {
     }
 }
 
+/// MCP 7 (SHOULD, accepts)
 #[tokio::test]
 async fn any_requires_one_scope_and_one_of_two_others() {
     let issuer = FakeIssuer::start().await;

@@ -19,6 +19,7 @@ fn transcript(response: &RawResponse) -> String {
 
 const CORS: &str = "access-control-allow-origin: *\naccess-control-expose-headers: dpop-nonce,www-authenticate\n";
 
+/// RFC 9449 §7.1 a (SHOULD, accepts)
 #[tokio::test]
 async fn refusals_are_these_to_the_byte() {
     let settings = [("OAUTH_DPOP_ALGS", "ES256 EdDSA"), ("OAUTH_DPOP_REPLAY", "memory")];
@@ -449,6 +450,7 @@ async fn proofs_get_503_while_redis_is_down() {
     api.send("GET", "/orders", &[("Authorization", &unbound)]).await.must_be(Reply::Ok, "unbound");
 }
 
+/// RFC 9449 §7.1 b (derived, accepts)
 #[tokio::test]
 async fn web_pages_of_every_origin_can_send_proofs_and_read_nonces() {
     let with_cors: [&[(&str, &str)]; 5] = [
@@ -482,6 +484,7 @@ async fn web_pages_of_every_origin_can_send_proofs_and_read_nonces() {
     }
 }
 
+/// RFC 9449 §7.1 b (derived, refuses)
 #[tokio::test]
 async fn without_new_settings_there_is_no_cors() {
     let Some(api) = SenderApi::start(&[("OAUTH_DPOP_BASE", "")]).await else { return };

@@ -59,6 +59,7 @@ async fn protected_api_accepts_the_token_of_a_user_with_the_preset() {
     assert_eq!(api.status("/public", &token).await, 200);
 }
 
+/// Threat C14
 #[tokio::test]
 async fn refuses_its_other_jwts_which_have_the_same_key() {
     let Some(mut user) = User::sign_up().await else { return };

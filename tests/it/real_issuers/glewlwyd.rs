@@ -88,6 +88,7 @@ async fn refuses_its_id_tokens_and_tokens_for_other_resources() {
     }
 }
 
+/// Threat C14
 #[tokio::test]
 async fn an_id_token_is_refused_also_if_its_audience_is_that_of_the_api() {
     let Some(issuer) = start() else { return };

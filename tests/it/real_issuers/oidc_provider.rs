@@ -78,6 +78,7 @@ async fn protected_api_accepts_the_token_of_a_user_and_refuses_the_id_token_besi
     }
 }
 
+/// Threat C14
 #[tokio::test]
 async fn accepts_its_id_token_only_where_id_tokens_are_accepted() {
     let Some(issuer) = start() else { return };

@@ -50,6 +50,7 @@ async fn old_nonce() -> String {
     response.headers()["dpop-nonce"].to_str().unwrap().to_owned()
 }
 
+/// RFC 9449 §8 b (MUST, accepts)
 #[tokio::test]
 async fn oauth4webapi_repeats_a_request_once_in_each_mode() {
     for (format, modes) in [("jwt", &["jwt", "introspection", "mixed"][..]), ("opaque", &["introspection", "mixed"])] {
@@ -101,6 +102,7 @@ async fn proofs_of_npms_dpop_are_accepted_in_each_algorithm() {
     seen.take_up_each_nonce();
 }
 
+/// AT Protocol 1 (MUST, accepts)
 #[tokio::test]
 async fn a_client_of_the_at_protocol_takes_up_each_nonce() {
     let Some(issuer) = Program::authorization_server(API, "jwt").await else { return };
@@ -116,6 +118,7 @@ async fn a_client_of_the_at_protocol_takes_up_each_nonce() {
     seen.take_up_each_nonce();
 }
 
+/// RFC 9449 §8 b (MUST, refuses)
 #[tokio::test]
 async fn without_nonces_no_request_is_repeated() {
     let Some(issuer) = Program::authorization_server_with(API, "jwt", &[]).await else { return };
