@@ -324,6 +324,8 @@ impl fmt::Debug for Credentials<'_> {
 mod tests {
     use super::*;
 
+    /// RFC 6750 §2.1 b (MUST, accepts)
+    /// RFC 8725bis §3.14 (MUST, accepts)
     #[test]
     fn b64token_is_the_grammar_of_rfc_6750_2_1() {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);

@@ -321,6 +321,7 @@ mod tests {
 
     type Added = Result<(), serde_json::Error>;
 
+    /// RFC 7519 §4 a (MUST, refuses)
     #[test]
     fn compares_a_name_with_few_others_however_many_there_are() {
         let mut names = OtherNames::unbounded();

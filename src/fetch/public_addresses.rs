@@ -171,6 +171,7 @@ const MAX_LOOKUPS: usize = 16;
 mod tests {
     use super::is_public;
 
+    /// Threat T61
     #[test]
     fn only_public_addresses_are_public() {
         for address in [

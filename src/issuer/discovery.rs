@@ -173,6 +173,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 mod tests {
     use super::well_known;
 
+    /// RFC 8414 §3.1 (MUST, accepts)
     #[test]
     fn inserts_the_well_known_path_and_appends_it_for_openid_connect() {
         assert_eq!(

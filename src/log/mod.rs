@@ -374,6 +374,7 @@ pub(crate) fn looked_up(lookup: Lookup) {
 mod tests {
     use super::*;
 
+    /// Threat W13
     #[test]
     fn reports_each_path_once_and_at_most_64_paths() {
         let reported = ReportedPlaces::default();

@@ -261,6 +261,7 @@ impl fmt::Debug for Scopes<'_> {
 mod tests {
     use super::*;
 
+    /// RFC 6749 §3.3 b (MUST, accepts and refuses)
     #[test]
     fn scope_names_are_rfc_6749_scope_tokens() {
         assert!(is_scope_name("orders:read") && is_scope_name("!") && is_scope_name("#[]~"));

@@ -159,6 +159,8 @@ mod tests {
         assert_eq!(attempt("a", true, 80), Ok(()));
     }
 
+    /// RFC 6749 §2.3.1 c (MUST, refuses)
+    /// Threat T7
     #[test]
     fn a_full_table_restores_no_budget() {
         let throttle = Throttle::new(1, MINUTE, RightSecrets::Pass);
@@ -173,6 +175,7 @@ mod tests {
         assert!(throttle.record_attempt("a", None, None, MINUTE).is_ok(), "time restores it");
     }
 
+    /// Threat T33
     #[test]
     fn a_flood_of_other_ids_uses_up_no_budget_before_the_table_is_nearly_full() {
         let throttle = Throttle::new(10, MINUTE, RightSecrets::Pass);

@@ -27,6 +27,7 @@ mod tests {
     use super::{challenge_of, is_challenge};
     use crate::jws::sha256;
 
+    /// RFC 7636 §4.1 (MUST, accepts)
     #[test]
     fn computes_the_example_of_rfc_7636_appendix_b() {
         let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -35,6 +36,7 @@ mod tests {
         assert!(is_challenge(challenge));
     }
 
+    /// RFC 7636 §4.1 (MUST, accepts)
     #[test]
     fn hashes_a_verifier_of_other_characters_as_it_came() {
         for other in ["+", "/", "=", " ", "ä"] {
@@ -45,6 +47,8 @@ mod tests {
         assert_eq!(challenge_of(&"ä".repeat(65)), None, "130 bytes");
     }
 
+    /// RFC 7636 §4.1 (MUST, refuses)
+    /// Threat T15
     #[test]
     fn refuses_malformed_verifiers_and_challenges() {
         for length in [42, 129, 0] {

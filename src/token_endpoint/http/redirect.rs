@@ -237,6 +237,8 @@ const PUBLIC_SUFFIX: &str = "-extension";
 mod tests {
     use super::{LOCALHOST_PORT_IS_FIXED, LocalhostPort, NOT_REGISTERED, check_redirect_uri, is_private_scheme};
 
+    /// RFC 9700 §2.1 a (MUST, refuses)
+    /// Threat T16
     #[test]
     fn accepts_a_registered_redirect_uri_byte_for_byte() {
         let registered = ["https://app.test/cb?x=1".to_owned(), "http://127.0.0.1/cb".to_owned()];
@@ -278,6 +280,8 @@ mod tests {
         }
     }
 
+    /// RFC 8252 §7.3 (MUST, NOT RECOMMENDED, refuses)
+    /// Threat T16
     #[test]
     fn the_port_of_localhost_may_vary_only_if_configured() {
         let registered = ["http://localhost/cb".to_owned(), "http://localhost:3000/x?y".to_owned()];
@@ -313,6 +317,7 @@ mod tests {
         }
     }
 
+    /// RFC 8252 §7.3 (MUST, NOT RECOMMENDED, refuses)
     #[test]
     fn the_port_of_a_public_host_never_varies() {
         let registered = ["http://localhost.test/cb", "https://app.test/cb", "https://localhost/cb"].map(str::to_owned);
@@ -323,6 +328,7 @@ mod tests {
         }
     }
 
+    /// RFC 8252 §7.1 (SHOULD, refuses)
     #[test]
     fn a_private_scheme_belongs_to_no_browser_and_no_protocol() {
         for scheme in ["cursor", "vscode", "vscode-insiders", "myapp", "x+y", "github", "msal", "com.example.app"] {

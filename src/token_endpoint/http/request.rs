@@ -336,6 +336,7 @@ const SINGLE: [&str; 16] = [
 mod tests {
     use super::Parameters;
 
+    /// RFC 6749 §3.2 b (MUST, accepts)
     #[test]
     fn decodes_a_form_as_browsers_encode_it() {
         let form = Parameters::from_form(b"a=1+2%2B3&b=%C3%A4&c&=d&&e=x=y&f=%zz%4").unwrap();

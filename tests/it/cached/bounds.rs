@@ -145,6 +145,7 @@ async fn valid_tokens_that_come_once_do_not_evict_tokens_that_come_often() {
     }
 }
 
+/// Threat I11
 #[tokio::test]
 async fn invalid_tokens_do_not_evict_valid_ones() {
     let server = Server::with_ada();
@@ -158,6 +159,7 @@ async fn invalid_tokens_do_not_evict_valid_ones() {
     assert_eq!(server.calls(), 2001);
 }
 
+/// Threat I11
 #[tokio::test]
 async fn the_number_of_stored_refusals_is_bounded() {
     let server = Server::new();

@@ -123,6 +123,7 @@ fn spellings(token: &str) -> Vec<String> {
     ]
 }
 
+/// Threat I10
 #[tokio::test]
 async fn another_spelling_of_an_opaque_token_is_not_a_hit() {
     // A prefix, a suffix, another case: none of them may be a hit.
@@ -140,6 +141,7 @@ async fn another_spelling_of_an_opaque_token_is_not_a_hit() {
     }
 }
 
+/// Threat I10
 #[tokio::test]
 async fn another_spelling_of_a_jwt_is_not_a_hit() {
     let verifier = Counting::new(issuer().verifier(API));
@@ -160,6 +162,7 @@ async fn another_spelling_of_a_jwt_is_not_a_hit() {
     }
 }
 
+/// Threat I10
 #[tokio::test]
 async fn every_byte_of_a_token_counts() {
     let server = Server::new();

@@ -166,6 +166,7 @@ async fn ghsa_4mq7_pvjg_xp2r_the_audience_is_part_of_the_key() {
     }
 }
 
+/// Threat I8
 #[tokio::test]
 async fn liboauth2_2026_06_an_entry_expires_at_exp() {
     let clock = clock();

@@ -76,6 +76,7 @@ fn tokens() -> Vec<String> {
     ]
 }
 
+/// Threat V6
 #[tokio::test]
 async fn a_jwt_for_the_audience_of_one_host_is_refused_at_another_also_from_a_cache() {
     let counting: Vec<_> = verifiers().into_iter().map(Counting::new).collect();
@@ -114,6 +115,7 @@ impl Verify for Replaceable {
     }
 }
 
+/// Threat V6
 #[tokio::test]
 async fn the_verdicts_of_a_replaced_verifier_are_not_found() {
     let [first, .., again] = <[_; 5]>::try_from(verifiers()).unwrap();
@@ -127,6 +129,7 @@ async fn the_verdicts_of_a_replaced_verifier_are_not_found() {
     assert!(again.is_still_valid(&found) && !first.is_still_valid(&found), "the new verifier made this token");
 }
 
+/// Threat V6
 #[tokio::test]
 async fn a_wrapper_that_does_not_delegate_its_cache_key_is_not_cached() {
     let counting = Counting::new(issuer().verifier(API));
@@ -141,6 +144,8 @@ async fn a_wrapper_that_does_not_delegate_its_cache_key_is_not_cached() {
 }
 
 /// `JwtOrOpaque` asks the verifier that made the verdict, not both.
+///
+/// Threat V6
 #[tokio::test]
 async fn only_the_verifier_that_made_a_verdict_says_whether_it_still_holds() {
     /// Accepts every token, and says later whether it still does.
@@ -192,6 +197,8 @@ struct Presented {
 }
 
 /// With any order of hosts and tokens, a cache returns what the chosen verifier returns without a cache.
+///
+/// Threat V6
 #[test]
 fn a_cache_returns_the_verdict_of_the_chosen_verifier_in_any_order_of_requests() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -237,6 +244,7 @@ impl Verify for StaticToken {
     }
 }
 
+/// Threat V6
 #[tokio::test]
 async fn two_combinations_that_share_a_verifier_share_no_verdicts() {
     let jwt = issuer().verifier(API);
@@ -249,6 +257,7 @@ async fn two_combinations_that_share_a_verifier_share_no_verdicts() {
     assert!(at_host(&cached, 1, "key-of-a").await.is_err(), "A's key is accepted at host B");
 }
 
+/// Threat V6
 #[tokio::test]
 async fn routes_that_require_both_verdicts_find_none_of_other_routes() {
     struct Revoked(JwtVerifier);
@@ -272,6 +281,7 @@ async fn routes_that_require_both_verdicts_find_none_of_other_routes() {
     assert!(at_host(&cached, 1, &token).await.is_err(), "revoked JWT accepted at the critical route");
 }
 
+/// Threat V6
 #[tokio::test]
 async fn a_verifier_that_reads_the_request_and_adds_nothing_is_not_cached_beside_one_that_adds() {
     struct Tenant;
@@ -304,6 +314,8 @@ async fn a_verifier_that_reads_the_request_and_adds_nothing_is_not_cached_beside
 }
 
 /// A combination of the application, which shares a verifier with others and accepts API keys by itself.
+///
+/// Threat V6
 #[tokio::test]
 async fn a_verdict_that_the_application_makes_by_the_request_needs_a_part_in_the_key() {
     #[derive(Clone)]

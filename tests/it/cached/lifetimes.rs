@@ -30,12 +30,15 @@ async fn calls_with(exp: Value, max_age: Duration, moments: &[Duration]) -> Vec<
 
 const AGE: Duration = Duration::from_secs(30);
 
+/// RFC 7662 §4 c (MUST NOT, accepts)
 #[tokio::test]
 async fn a_verdict_is_cached_for_exactly_max_age() {
     let moments = [Duration::ZERO, AGE - INSTANT, AGE, AGE + AGE - INSTANT, AGE + AGE];
     assert_eq!(calls_with(Value::Null, AGE, &moments).await, [1, 1, 2, 2, 3]);
 }
 
+/// RFC 7662 §4 c (MUST NOT, refuses)
+/// Threat I8
 #[tokio::test]
 async fn a_cached_verdict_expires_at_exp_without_leeway() {
     let exp = json!(seconds_from_now(&clock(), Duration::from_secs(10)));
@@ -81,6 +84,7 @@ async fn accepts_the_longest_duration_as_max_age() {
     assert_eq!(calls_with(exp, Duration::MAX, &[Duration::ZERO, SECOND]).await, [1, 2]);
 }
 
+/// Threat I9
 #[tokio::test]
 async fn with_a_max_age_of_zero_nothing_is_cached() {
     assert_eq!(calls_with(Value::Null, Duration::ZERO, &[Duration::ZERO; 3]).await, [1, 2, 3]);
@@ -121,6 +125,7 @@ async fn calls_when_refused(builder: CachedBuilder<Server>, server: &Server, mom
 
 const FIVE: Duration = Duration::from_secs(5);
 
+/// Threat I11
 #[tokio::test]
 async fn a_refusal_is_cached_for_exactly_five_seconds() {
     let server = Server::new();
@@ -160,6 +165,7 @@ async fn a_refused_token_is_accepted_five_seconds_after_it_became_valid() {
     assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
 }
 
+/// Threat I9
 #[tokio::test]
 async fn a_revoked_token_is_refused_after_max_age() {
     let server = Server::with_ada();
@@ -172,6 +178,7 @@ async fn a_revoked_token_is_refused_after_max_age() {
     assert_eq!(subject(&cached, "ada").await, Err(AuthErrorKind::InvalidToken));
 }
 
+/// Threat V7
 #[tokio::test]
 async fn the_time_that_a_machine_is_suspended_counts_for_the_age_of_a_verdict() {
     let server = Server::with_ada();
@@ -189,6 +196,7 @@ async fn the_time_that_a_machine_is_suspended_counts_for_the_age_of_a_verdict() 
     assert_eq!(subject(&cached, "ada").await.as_deref(), Ok("ada"));
 }
 
+/// Threat V7
 #[tokio::test]
 async fn a_time_of_day_that_is_set_back_lengthens_no_verdict() {
     let server = Server::with_ada();
@@ -211,6 +219,8 @@ enum Step {
 }
 
 /// For any steps of both clocks, a verdict is used only while it is younger than `max_age` by both of them.
+///
+/// Threat V7
 #[test]
 fn a_verdict_is_never_used_longer_than_its_age_by_either_clock() {
     let step = prop_oneof![
@@ -248,6 +258,7 @@ fn a_verdict_is_never_used_longer_than_its_age_by_either_clock() {
     });
 }
 
+/// Threat V7
 #[tokio::test]
 async fn a_time_of_day_that_is_set_back_makes_no_expired_verdict_valid() {
     let server = Server::with_ada();

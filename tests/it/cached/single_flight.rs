@@ -11,6 +11,7 @@ use super::{
 };
 use crate::support::verifier_from;
 
+/// Threat I18
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_thousand_requests_with_one_new_token_make_one_call() {
     let server = Server::with_ada();
@@ -262,6 +263,7 @@ async fn while_1024_calls_are_in_flight_a_new_token_gets_503_at_once() {
     );
 }
 
+/// Threat I18
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_verdicts_of_concurrent_users_never_mix() {
     let server = Server::new();

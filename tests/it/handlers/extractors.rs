@@ -95,6 +95,8 @@ async fn required_and_optional_extractors_return_the_token() {
     }
 }
 
+/// RFC 9068 §2.2.3.1 a (MAY, accepts)
+/// Threat C16
 #[tokio::test]
 async fn deserializes_claims_and_refuses_a_mismatch_with_401() {
     assert_eq!(get_signed("/claims", &valid_token().claim("tenant", "acme")).await.body, "acme None");
@@ -184,6 +186,7 @@ async fn allow_anonymous_responds_503_if_the_token_cannot_be_checked() {
     assert_eq!(get_with_token(&app, "/optional", "x").await.status, 503);
 }
 
+/// Threats P9, W11
 #[tokio::test]
 async fn a_missing_layer_responds_500_and_logs_the_mistake() {
     // Paths of this test only: the mistake is logged once for each path of the process.
@@ -205,6 +208,7 @@ async fn a_missing_layer_responds_500_and_logs_the_mistake() {
     assert!(!log.text().contains("ERROR"), "no error with the layer: {}", log.text());
 }
 
+/// Threat W13
 #[tokio::test]
 async fn a_missing_layer_is_logged_where_the_token_is_looked_for() {
     type Rejected<T> = Result<T, AuthError>;

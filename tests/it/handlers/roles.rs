@@ -16,6 +16,7 @@ fn token(member: &str, value: Value) -> Token {
     TestToken::user("ada").claim(member, value).build()
 }
 
+/// RFC 9068 §2.2.3.1 a (MAY, accepts)
 #[test]
 fn reads_roles_groups_and_entitlements_of_rfc_9068() {
     let token = TestToken::user("ada")
@@ -50,6 +51,7 @@ fn a_claim_that_is_a_string_is_one_name_and_an_empty_string_is_none() {
     assert!(token("roles", json!("accountant auditor")).require_role::<Accountant>().is_err());
 }
 
+/// RFC 9068 §2.2.3.1 a (MAY, refuses)
 #[test]
 fn a_claim_of_another_form_gives_no_roles() {
     let forms = [

@@ -48,6 +48,8 @@ fn assert_lacks_orders_read(response: &Answer, what: &str) {
     assert_eq!((response.status.as_u16(), response.challenges()), (403, vec![ORDERS_READ_REQUIRED]), "{what}");
 }
 
+/// RFC 6749 §7 (MUST, accepts)
+/// RFC 6749 §3.3 a (MUST, accepts)
 #[tokio::test]
 async fn finds_a_scope_at_any_position_in_the_list() {
     for scope in [
@@ -62,6 +64,9 @@ async fn finds_a_scope_at_any_position_in_the_list() {
     }
 }
 
+/// RFC 6749 §7 (MUST, refuses)
+/// RFC 6749 §3.3 a (MUST, refuses)
+/// Threat P1
 #[tokio::test]
 async fn compares_whole_scope_names_byte_for_byte() {
     let similar = [
@@ -86,6 +91,8 @@ async fn compares_whole_scope_names_byte_for_byte() {
     }
 }
 
+/// RFC 6749 §3.3 a (MUST, refuses)
+/// Threat P3
 #[tokio::test]
 async fn a_scope_of_similar_looking_characters_is_another_scope() {
     for scope in
@@ -95,6 +102,8 @@ async fn a_scope_of_similar_looking_characters_is_another_scope() {
     }
 }
 
+/// RFC 6749 §3.3 a (MUST, refuses)
+/// Threat P2
 #[tokio::test]
 async fn only_a_space_separates_scopes() {
     let others = [
@@ -110,6 +119,7 @@ async fn only_a_space_separates_scopes() {
     }
 }
 
+/// Threat P4
 #[tokio::test]
 async fn refuses_a_scope_of_another_type_and_reads_an_array_of_names() {
     let invalid = [
@@ -133,6 +143,8 @@ async fn refuses_a_scope_of_another_type_and_reads_an_array_of_names() {
     }
 }
 
+/// RFC 9068 §2.2.3.1 a (MAY, refuses)
+/// Threat P5
 #[tokio::test]
 async fn members_other_than_scope_grant_nothing() {
     let bare = || valid_token().without_claim("scope");
@@ -147,6 +159,9 @@ async fn members_other_than_scope_grant_nothing() {
     assert_lacks_orders_read(&get_with_token(&app(), "/orders", &bare().sign()).await, "no scope at all");
 }
 
+/// RFC 6749 §3.3 a (MUST, accepts)
+/// RFC 6750 §3.1 a (SHOULD, accepts)
+/// Threat P6
 #[tokio::test]
 async fn requires_every_scope_of_a_tuple_and_names_all_in_the_challenge() {
     let challenge_end = r#"scope="orders:read admin""#;
@@ -160,6 +175,8 @@ async fn requires_every_scope_of_a_tuple_and_names_all_in_the_challenge() {
     assert_eq!(get_with_token(&app(), "/admin", &valid_token().scope("admin orders:read").sign()).await.status, 200);
 }
 
+/// RFC 6750 §3 d (MUST NOT, refuses)
+/// Threat P7
 #[tokio::test]
 async fn a_challenge_never_contains_the_tokens_own_scopes() {
     for scope in ["x\" error=\"none", "orders:write, realm=\"other", "a\\", "x\r\nset-cookie: a=b"] {
@@ -169,6 +186,7 @@ async fn a_challenge_never_contains_the_tokens_own_scopes() {
     }
 }
 
+/// Threat P8
 #[tokio::test]
 async fn request_headers_neither_grant_scopes_nor_change_the_route() {
     let counter = Arc::new(AtomicUsize::new(0));
@@ -211,6 +229,8 @@ fn counting(counter: &Arc<AtomicUsize>) -> Router {
         .route("/public", get(|| async { "public" }))
 }
 
+/// RFC 9110 §15.5.2 (MUST, accepts)
+/// Threat P9
 #[tokio::test]
 async fn no_path_and_no_method_reaches_a_handler_without_a_token() {
     let counter = Arc::new(AtomicUsize::new(0));
@@ -247,6 +267,7 @@ async fn no_path_and_no_method_reaches_a_handler_without_a_token() {
     assert_eq!(get_with_token(&app, "/orders", &valid_token().sign()).await.body, "0", "the first call of a handler");
 }
 
+/// Threats P9, W13
 #[tokio::test]
 async fn require_scopes_without_an_oauth_layer_outside_responds_500_and_logs() {
     // The paths of this test only: the mistake is logged once for each path of the process.
@@ -269,6 +290,7 @@ async fn require_scopes_without_an_oauth_layer_outside_responds_500_and_logs() {
     }
 }
 
+/// RFC 6750 §3.1 a (SHOULD, refuses)
 #[tokio::test]
 async fn refuses_an_invalid_token_before_checking_its_scopes() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
@@ -297,6 +319,7 @@ async fn a_handler_with_two_scoped_arguments_requires_both() {
     }
 }
 
+/// Threat P6
 #[test]
 fn a_tuple_requires_all_scopes_any_of_one_and_they_can_be_nested() {
     type Nested = (OrdersRead, AnyOf<(OrdersWrite, Admin)>);
@@ -321,6 +344,7 @@ fn a_tuple_requires_all_scopes_any_of_one_and_they_can_be_nested() {
     assert_eq!(error.kind(), AuthErrorKind::InsufficientScope);
 }
 
+/// RFC 6750 §3.1 a (SHOULD, accepts)
 #[tokio::test]
 async fn the_challenge_of_a_nested_requirement_names_each_scope_once() {
     type Needed = (OrdersRead, AnyOf<(OrdersWrite, Admin)>, OrdersRead);
@@ -339,6 +363,7 @@ fn named<S: RequiredScopes>(granted: &str, hierarchy: &ScopeHierarchy) -> String
     line.split_once("scope=\"").unwrap().1.trim_end_matches('"').to_owned()
 }
 
+/// MCP 7 (SHOULD, accepts)
 #[test]
 fn a_challenge_names_the_whole_alternative_that_lacks_the_fewest_scopes() {
     type Needed = (OrdersRead, AnyOf<(OrdersWrite, Admin)>);
@@ -367,6 +392,7 @@ fn a_challenge_names_the_whole_alternative_that_lacks_the_fewest_scopes() {
     assert_eq!(named::<Shared>("admin", &flat), "orders:read admin");
 }
 
+/// MCP 7 (SHOULD, accepts)
 #[test]
 fn a_challenge_names_the_narrow_scope_of_a_hierarchy() {
     let hierarchy = ScopeHierarchy::new().implies::<Admin, OrdersWrite>().implies::<OrdersWrite, OrdersRead>();
@@ -379,6 +405,7 @@ fn a_challenge_names_the_narrow_scope_of_a_hierarchy() {
     assert_eq!(named::<AnyOf<(Audit, Admin)>>("", &hierarchy), "audit", "without a relation, the first");
 }
 
+/// MCP 7 (SHOULD, accepts)
 #[tokio::test]
 async fn a_layer_for_any_of_several_scopes_names_one_of_them() {
     let guarded = |names: &[&str], hierarchy: ScopeHierarchy| {
@@ -420,6 +447,7 @@ fn check_alternatives<S: RequiredScopes>() {
     }
 }
 
+/// MCP 7 (SHOULD, accepts)
 #[test]
 fn every_alternative_meets_the_requirement_and_no_other_list_lacks_fewer_scopes() {
     type One = AnyOf<(OrdersRead, OrdersWrite)>;
@@ -434,6 +462,7 @@ fn every_alternative_meets_the_requirement_and_no_other_list_lacks_fewer_scopes(
     check_alternatives::<(Three, AnyOf<(Audit, (OrdersWrite, Admin))>, One)>();
 }
 
+/// MCP 7 (SHOULD, refuses)
 #[test]
 fn the_alternatives_of_a_requirement_are_minimal_and_bounded() {
     type Four = AnyOf<(OrdersRead, OrdersWrite, Admin, Audit)>;
@@ -477,6 +506,7 @@ impl<const C: char> Scope for Named<C> {
     };
 }
 
+/// MCP 7 (SHOULD, refuses)
 #[test]
 fn a_requirement_of_the_application_states_its_alternatives() {
     struct Own;
@@ -499,6 +529,7 @@ fn a_requirement_of_the_application_states_its_alternatives() {
     assert_eq!(named::<(Own, Named<'x'>)>("", &flat), "c", "no challenge can carry the other name");
 }
 
+/// MCP 7 (SHOULD, refuses)
 #[test]
 fn a_requirement_of_the_application_with_many_alternatives_is_bounded_when_it_is_combined() {
     struct Many;
@@ -549,6 +580,7 @@ fn the_macro_keeps_doc_comments_as_descriptions() {
     assert_eq!((Named::<'1'>::DESCRIPTION, documented::Write::DESCRIPTION), ("", expected[1].1));
 }
 
+/// RFC 6749 §3.3 b (MUST, accepts)
 #[test]
 fn the_macro_lists_the_scopes_that_it_declares() {
     assert_eq!(SCOPES, ["orders:read", "orders:write", "admin"]);
@@ -616,6 +648,8 @@ async fn require_scopes_works_with_names_from_run_time() {
     }
 }
 
+/// RFC 6749 §3.3 b (MUST, refuses)
+/// RFC 6750 §3 d (MUST NOT, refuses)
 #[test]
 fn refuses_invalid_scope_names_at_start_up() {
     let error = Scopes::new(["good", "a b", "", "a\"b", "ä"]).unwrap_err();

@@ -62,6 +62,7 @@ async fn after_five_failures_of_several_tokens_it_stays_open_for_a_second() {
     assert_eq!(fixture.fake.introspection_count(), FIVE + 11);
 }
 
+/// Threat V4
 #[tokio::test]
 async fn only_no_response_and_the_statuses_429_502_503_and_504_open_it() {
     let unreadable = || Answer::Body("<html>".to_owned());
@@ -96,6 +97,7 @@ async fn only_no_response_and_the_statuses_429_502_503_and_504_open_it() {
     }
 }
 
+/// Threat V4
 #[tokio::test]
 async fn a_few_tokens_cannot_open_it() {
     let fixture = fixture().await;
@@ -109,6 +111,7 @@ async fn a_few_tokens_cannot_open_it() {
     assert_eq!(fixture.kind("ada").await, None);
 }
 
+/// Threat V4
 #[tokio::test]
 async fn it_stays_closed_if_most_calls_succeed_or_the_failures_are_old() {
     let fixture = fixture().await;
@@ -127,6 +130,8 @@ async fn it_stays_closed_if_most_calls_succeed_or_the_failures_are_old() {
 }
 
 /// 15 tokens of a stranger, which a firewall answers with 503, and a client whose token is accepted.
+///
+/// Threat V4
 #[tokio::test]
 async fn a_stranger_cannot_keep_out_a_token_that_was_active_lately() {
     let fixture = fixture().await;
@@ -147,6 +152,7 @@ async fn a_stranger_cannot_keep_out_a_token_that_was_active_lately() {
     assert_eq!(fixture.kind("ada").await, None, "the first known token probes at once");
 }
 
+/// Threat V4
 #[tokio::test]
 async fn probes_go_to_known_tokens_first_and_then_to_any() {
     let fixture = fixture().await;
@@ -202,6 +208,7 @@ async fn pauses_grow_to_30_seconds_if_known_tokens_fail() {
     fixture.assert_unavailable("1", "").await;
 }
 
+/// Threat V4
 #[tokio::test]
 async fn failed_probes_of_unknown_tokens_do_not_lengthen_the_pause() {
     let fixture = opened().await;
@@ -216,6 +223,8 @@ async fn failed_probes_of_unknown_tokens_do_not_lengthen_the_pause() {
 }
 
 /// RFC 9110 §10.2.3.
+///
+/// Threat V5
 #[tokio::test]
 async fn keeps_to_the_retry_after_of_the_server() {
     let fixture = fixture().await;
@@ -288,6 +297,7 @@ async fn a_probe_without_a_response_ends_after_five_seconds_and_the_next_one_fol
     assert_eq!(fixture.kind("opaque").await, None);
 }
 
+/// Threat V4
 #[tokio::test]
 async fn logs_when_it_opens_and_when_it_closes() {
     let (log, fixture) = (Log::default(), fixture().await);
@@ -331,6 +341,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 
 /// In any order of events: while the server works for known tokens, and did since the last pause of 30 s, a known token is
 /// accepted. A server that fails for all tokens is called for at most a few of them.
+///
+/// Threat V4
 #[test]
 fn a_known_token_is_accepted_in_any_order_of_events_while_the_server_accepts_it() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -405,6 +417,7 @@ async fn fixture_with_known_tokens() -> (IntrospectionFixture, Answer) {
     (fixture, good)
 }
 
+/// Threat V4
 #[tokio::test]
 async fn the_probe_of_a_stranger_keeps_out_no_known_token() {
     let (fixture, _) = fixture_with_known_tokens().await;
@@ -419,6 +432,7 @@ async fn the_probe_of_a_stranger_keeps_out_no_known_token() {
     assert_eq!(fixture.kind("ada").await, None, "the stranger's probe runs for up to 5 s");
 }
 
+/// Threat V4
 #[tokio::test]
 async fn the_probe_of_a_known_token_keeps_out_no_other_one_while_none_has_failed() {
     let (fixture, _) = fixture_with_known_tokens().await;
@@ -436,6 +450,7 @@ fn times_opened(log: &Log) -> usize {
     log.text().lines().filter(|line| line.contains("the circuit breaker opened")).count()
 }
 
+/// Threat V4
 #[tokio::test]
 async fn many_failures_of_strangers_do_not_displace_the_successes_of_known_tokens() {
     let (log, (fixture, _)) = (Log::default(), fixture_with_known_tokens().await);
@@ -447,6 +462,7 @@ async fn many_failures_of_strangers_do_not_displace_the_successes_of_known_token
     assert_eq!(times_opened(&log), 0, "known tokens were accepted in this very second");
 }
 
+/// Threat V4
 #[tokio::test]
 async fn the_success_that_closes_it_counts_against_opening_it_again() {
     let (log, (fixture, _)) = (Log::default(), fixture_with_known_tokens().await);
@@ -462,6 +478,7 @@ async fn the_success_that_closes_it_counts_against_opening_it_again() {
     assert_eq!(times_opened(&log), 1, "ada was accepted in this very second");
 }
 
+/// Threat V4
 #[tokio::test]
 async fn after_an_outage_a_rare_known_token_probes_before_strangers() {
     let (fixture, good) = fixture_with_known_tokens().await;
@@ -485,6 +502,7 @@ async fn after_an_outage_a_rare_known_token_probes_before_strangers() {
     assert!(refused < 3, "ada was refused each time");
 }
 
+/// Threat V4
 #[tokio::test]
 async fn known_tokens_probe_first_also_with_a_long_retry_after() {
     let (fixture, good) = fixture_with_known_tokens().await;
@@ -506,6 +524,7 @@ async fn known_tokens_probe_first_also_with_a_long_retry_after() {
     assert!(refused < 130, "ada was refused in {refused} of 600 seconds");
 }
 
+/// Threat V11
 #[tokio::test]
 async fn a_stranger_cannot_use_up_the_only_line_about_wrong_credentials() {
     let (log, fixture) = (Log::default(), fixture().await);
@@ -527,6 +546,7 @@ async fn a_stranger_cannot_use_up_the_only_line_about_wrong_credentials() {
     assert!(lines >= 2, "no line about 200 requests with 503");
 }
 
+/// Threat V4
 #[tokio::test]
 async fn after_a_long_outage_a_rare_known_token_is_accepted() {
     let (fixture, good) = fixture_with_known_tokens().await;

@@ -26,6 +26,7 @@ use crate::{
 const METADATA: &str = "/.well-known/oauth-authorization-server";
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// RFC 8414 §2 a (MUST, accepts)
 #[tokio::test]
 async fn finds_the_endpoint_in_any_of_the_well_known_documents() {
     for (path, places) in [
@@ -54,6 +55,7 @@ async fn finds_the_endpoint_in_any_of_the_well_known_documents() {
     }
 }
 
+/// RFC 8414 §2 a (MUST, refuses)
 #[tokio::test]
 async fn uses_a_configured_endpoint_and_fetches_no_metadata() {
     let fixture = IntrospectionFixture::new().await;
@@ -69,6 +71,7 @@ async fn uses_a_configured_endpoint_and_fetches_no_metadata() {
     assert_eq!(fixture.fake.requests().len(), 0, "a configured endpoint is not looked up in the metadata");
 }
 
+/// RFC 8414 §2 a (MUST, accepts)
 #[tokio::test]
 async fn fetches_the_metadata_once_an_hour() {
     let fixture = IntrospectionFixture::new().await;
@@ -141,6 +144,7 @@ async fn waits_1500_ms_for_metadata_and_then_uses_the_cached_endpoint() {
     assert_eq!(soon(fixture.kind("opaque")).await, None, "no second wait within the hour");
 }
 
+/// RFC 8414 §2 a (MUST, accepts)
 #[tokio::test]
 async fn finds_a_moved_endpoint_with_the_next_request() {
     for moved_status in [404, 405, 410] {
@@ -247,6 +251,7 @@ async fn issuer_with_two_hanging_addresses() -> (IntrospectionFixture, [String; 
     (IntrospectionFixture::with_parts(fake, client(), |verifier| verifier), places)
 }
 
+/// RFC 8414 §2 a (MUST, refuses)
 #[tokio::test]
 async fn a_token_waits_two_seconds_for_the_endpoint_and_the_search_goes_on_without_it() {
     let (fixture, places) = issuer_with_two_hanging_addresses().await;
@@ -296,6 +301,9 @@ async fn the_search_for_the_endpoint_goes_on_if_its_request_is_cancelled() {
     assert_eq!(places.each_ref().map(|place| fixture.fake.hits(place)), [1; 3], "one search found it");
 }
 
+/// RFC 7662 §4 d (MUST, refuses)
+/// RFC 8414 §2 a (MUST, refuses)
+/// Threat I16
 #[tokio::test]
 async fn ignores_metadata_of_another_issuer_or_with_an_invalid_endpoint() {
     let fixture = IntrospectionFixture::new().await;

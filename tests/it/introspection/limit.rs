@@ -134,6 +134,7 @@ fn four_slots(held: &HeldCalls, clock: &ManualClock) -> IntrospectionVerifier {
     held.verifier(clock, |builder| builder.max_concurrent_calls(4))
 }
 
+/// Threat V1
 #[tokio::test]
 async fn at_most_the_configured_number_of_calls_runs_and_the_rest_gets_503_after_a_quarter_second() {
     let (held, clock) = (HeldCalls::default(), ManualClock::default());
@@ -162,6 +163,7 @@ async fn at_most_the_configured_number_of_calls_runs_and_the_rest_gets_503_after
     assert_eq!((accepted, held.most(), held.running()), (3, 3, 0));
 }
 
+/// Threat V1
 #[tokio::test]
 async fn a_hundred_calls_run_at_a_time_by_default() {
     let (held, clock) = (HeldCalls::default(), ManualClock::default());
@@ -172,6 +174,7 @@ async fn a_hundred_calls_run_at_a_time_by_default() {
     drop(requests);
 }
 
+/// Threat V1
 #[tokio::test]
 async fn a_waiting_token_gets_the_next_free_slot() {
     let (held, clock) = (HeldCalls::default(), ManualClock::default());
@@ -189,6 +192,7 @@ async fn a_waiting_token_gets_the_next_free_slot() {
     drop(first);
 }
 
+/// Threat V1
 #[tokio::test]
 async fn tokens_that_were_active_lately_have_reserved_slots() {
     let (held, clock) = (HeldCalls::default(), ManualClock::default());
@@ -215,6 +219,7 @@ async fn tokens_that_were_active_lately_have_reserved_slots() {
     drop((strangers, strangers_again));
 }
 
+/// Threat V1
 #[tokio::test]
 async fn an_inactive_token_loses_its_reserved_slot() {
     let (held, clock) = (HeldCalls::default(), ManualClock::default());
@@ -234,6 +239,8 @@ async fn an_inactive_token_loses_its_reserved_slot() {
 }
 
 /// Behind a cache, a call continues when its client disconnects, until its slot is needed.
+///
+/// Threat V1
 #[tokio::test]
 async fn calls_without_a_waiting_client_are_stopped_first_when_slots_run_out() {
     let (held, clock) = (HeldCalls::default(), ManualClock::default());
@@ -268,6 +275,7 @@ async fn calls_without_a_waiting_client_are_stopped_first_when_slots_run_out() {
     }
 }
 
+/// Threat V1
 #[tokio::test]
 async fn a_call_with_one_of_several_waiting_clients_left_is_not_stopped() {
     let (held, clock) = (HeldCalls::default(), ManualClock::default());
@@ -289,6 +297,7 @@ async fn a_call_with_one_of_several_waiting_clients_left_is_not_stopped() {
     drop(others);
 }
 
+/// Threat V1
 #[tokio::test]
 async fn a_full_table_of_the_cache_stops_calls_without_a_waiting_client_first() {
     let (held, clock) = (HeldCalls::default(), ManualClock::default());
@@ -306,6 +315,7 @@ async fn a_full_table_of_the_cache_stops_calls_without_a_waiting_client_first() 
     assert_eq!(kind(honest).await, None);
 }
 
+/// Threat V1
 #[test]
 fn a_limit_of_no_or_too_many_calls_is_a_configuration_mistake() {
     let builder = IntrospectionVerifier::builder(issuer().issuer(), client(), API).endpoint("https://one.test/i");
@@ -337,6 +347,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 
 /// With any order of requests, disconnects, responses and waits: the number of calls is bounded; a known token is never refused
 /// while fewer known tokens are verified than slots are reserved; and no slot is lost.
+///
+/// Threat V1
 #[test]
 fn keeps_its_promises_for_any_order_of_events() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -418,6 +430,7 @@ impl Verify for Hangs {
     }
 }
 
+/// Threat V2
 #[tokio::test]
 async fn a_verifier_that_hangs_gets_503_after_the_verification_timeout() {
     let builder = |clock: &ManualClock| ResourceServer::builder(Hangs).clock(clock.clone());
@@ -455,6 +468,7 @@ impl<V: Verify> Verify for ReadsRequest<V> {
     }
 }
 
+/// Threat V1
 #[tokio::test]
 async fn unwanted_calls_behind_an_inner_cache_that_cannot_cache_are_stopped() {
     let (held, clock) = (HeldCalls::default(), ManualClock::default());
@@ -473,6 +487,7 @@ async fn unwanted_calls_behind_an_inner_cache_that_cannot_cache_are_stopped() {
     assert_eq!(kind(next).await, None);
 }
 
+/// Threat V1
 #[tokio::test]
 async fn a_free_slot_goes_to_a_call_that_a_client_waits_for() {
     let (held, clock) = (HeldCalls::default(), ManualClock::default());
@@ -533,6 +548,7 @@ fn verifier_with_metadata(clock: &ManualClock, metadata: fn(usize) -> FetchFutur
     (fake, Arc::new(builder.build().unwrap()))
 }
 
+/// Threat V3
 #[tokio::test]
 async fn a_404_for_a_stranger_makes_no_known_token_wait_for_slow_metadata() {
     let clock = ManualClock::default();
@@ -557,6 +573,7 @@ async fn a_404_for_a_stranger_makes_no_known_token_wait_for_slow_metadata() {
     assert!(waited <= 1, "a known token waited {waited} of 20 times");
 }
 
+/// Threat V3
 #[tokio::test]
 async fn an_old_failure_of_the_metadata_refuses_no_token() {
     let clock = ManualClock::default();

@@ -58,6 +58,7 @@ async fn verifies_jwts_of_a_known_issuer_locally_and_introspects_the_rest() {
     assert_eq!(fixture.fake.introspection_count(), 2);
 }
 
+/// Threat V8
 #[tokio::test]
 async fn introspects_only_tokens_that_do_not_have_the_form_of_a_jwt() {
     let fixture = mixed().await;
@@ -106,6 +107,7 @@ fn foreign_and_bent(fixture: &IntrospectionFixture) -> (Vec<String>, Vec<String>
     (foreign, bent)
 }
 
+/// Threat V8
 #[tokio::test]
 async fn refuses_foreign_and_malformed_jwts_without_introspection() {
     let fixture = mixed().await;
@@ -117,6 +119,7 @@ async fn refuses_foreign_and_malformed_jwts_without_introspection() {
     assert_eq!(fixture.fake.introspection_count(), 0);
 }
 
+/// Threat V8
 #[tokio::test]
 async fn introspects_foreign_jwts_only_if_asked_to_and_never_malformed_ones() {
     let fixture = mixed_as(|builder| builder.introspect_foreign_jwts().build()).await;
@@ -132,6 +135,8 @@ async fn introspects_foreign_jwts_only_if_asked_to_and_never_malformed_ones() {
 }
 
 /// The local refusal is final (I14), although the issuer here responds that every token is active.
+///
+/// Threat I14
 #[tokio::test]
 async fn refuses_an_invalid_jwt_of_a_known_issuer_without_introspection() {
     for fixture in [mixed().await, require_both_fixture().await] {
@@ -165,6 +170,7 @@ fn has_issuer(token: &str, issuer: &str) -> bool {
     serde_json::from_slice::<Value>(&claims).is_ok_and(|claims| claims["iss"] == issuer)
 }
 
+/// Threat I14
 #[tokio::test]
 async fn never_introspects_a_forgery_that_names_a_known_issuer() {
     for fixture in [mixed().await, require_both_fixture().await] {
@@ -192,6 +198,7 @@ async fn never_introspects_a_forgery_that_names_a_known_issuer() {
     }
 }
 
+/// Threat I14
 #[tokio::test]
 async fn never_passes_on_a_jwt_with_other_text_around_it_in_an_accepted_header() {
     let accept_all = verifier_from(|presented| Verdict::Now(presented.permit().token(&json!({"sub": "opaque"}))));
@@ -217,6 +224,8 @@ async fn never_passes_on_a_jwt_with_other_text_around_it_in_an_accepted_header()
 }
 
 /// The introspection response replaces the claims of the JWT, but it must not remove the key that the JWT is bound to.
+///
+/// RFC 9449 §6.2 a (MUST, refuses)
 #[tokio::test]
 async fn refuses_a_bound_jwt_even_if_the_introspection_response_has_no_cnf() {
     let fixture = require_both_fixture().await;
@@ -234,6 +243,7 @@ async fn refuses_a_bound_jwt_even_if_the_introspection_response_has_no_cnf() {
     );
 }
 
+/// Threat I17
 #[tokio::test]
 async fn accepts_jwts_but_not_opaque_tokens_while_the_issuer_is_down() {
     let fixture = mixed().await;
@@ -273,6 +283,7 @@ async fn require_both_introspects_valid_jwts_and_uses_the_response() {
     assert_eq!(fixture.fake.introspection_count(), 5);
 }
 
+/// Threat I14
 #[tokio::test]
 async fn require_both_fetches_the_key_and_verifies_before_introspection() {
     let fixture = require_both_fixture().await;

@@ -158,6 +158,8 @@ pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(4), future).await.expect("the future still waits after 4 s")
 }
 
+/// RFC 7662 §2.2 a (REQUIRED, accepts)
+/// RFC 7662 §2.2 d (derived, accepts and refuses)
 #[tokio::test]
 async fn accepts_an_active_token_with_its_claims_and_refuses_an_inactive_one() {
     let fixture = IntrospectionFixture::new().await;
@@ -182,6 +184,7 @@ async fn accepts_an_active_token_with_its_claims_and_refuses_an_inactive_one() {
     assert_eq!(fixture.get("opaque").await.status, 200, "no verdict was cached");
 }
 
+/// RFC 7662 §4 a (derived, refuses)
 #[tokio::test]
 async fn refuses_an_active_token_without_the_scope_with_403() {
     let fixture = IntrospectionFixture::new().await;
@@ -189,6 +192,8 @@ async fn refuses_an_active_token_without_the_scope_with_403() {
     assert!(get_with_token(&fixture.app, "/admin", "opaque").await.is_refusal(403, "insufficient_scope"));
 }
 
+/// RFC 7662 §2.3 (derived, refuses)
+/// Threat I5
 #[tokio::test]
 async fn responds_503_to_an_introspection_response_of_any_status_but_200() {
     let fixture = IntrospectionFixture::new().await;
@@ -209,6 +214,8 @@ async fn responds_503_to_an_introspection_response_of_any_status_but_200() {
     assert_eq!(fixture.get("opaque").await.status, 200, "no verdict was cached");
 }
 
+/// RFC 7662 §2.3 (derived, refuses)
+/// Threat I5
 #[tokio::test]
 async fn only_the_cause_says_that_the_issuer_refused_this_apis_credentials() {
     let fixture = IntrospectionFixture::new().await;
@@ -226,6 +233,7 @@ async fn only_the_cause_says_that_the_issuer_refused_this_apis_credentials() {
     }
 }
 
+/// Threat I7
 #[tokio::test]
 async fn follows_no_redirect_so_that_no_other_server_gets_the_token() {
     let (fixture, other) = (IntrospectionFixture::new().await, FakeIssuer::start().await);
@@ -240,6 +248,7 @@ async fn follows_no_redirect_so_that_no_other_server_gets_the_token() {
     assert_eq!((other.requests().len(), fixture.fake.hits("/other")), (0, 0));
 }
 
+/// Threat I6
 #[tokio::test]
 async fn times_out_after_five_seconds_if_the_server_hangs_or_sends_slowly() {
     let fixture = IntrospectionFixture::new().await;
@@ -252,6 +261,7 @@ async fn times_out_after_five_seconds_if_the_server_hangs_or_sends_slowly() {
     assert_eq!(fixture.kind("opaque").await, None);
 }
 
+/// Threat I6
 #[tokio::test]
 async fn responds_503_to_an_endless_or_truncated_introspection_response() {
     let fixture = IntrospectionFixture::new().await;
@@ -273,6 +283,8 @@ fn gzip(data: &[u8]) -> Vec<u8> {
     [head, &sizes, data, &end, &u32::from(length).to_le_bytes()].concat()
 }
 
+/// RFC 9110 §12.5.3 (derived, refuses)
+/// Threat I6
 #[tokio::test]
 async fn requests_no_compressed_response_and_names_the_coding_of_one() {
     let fixture = IntrospectionFixture::new().await;
@@ -291,6 +303,7 @@ async fn requests_no_compressed_response_and_names_the_coding_of_one() {
     }
 }
 
+/// RFC 8259 §8.1 (MAY, accepts)
 #[tokio::test]
 async fn ignores_a_byte_order_mark_before_the_response() {
     let fixture = IntrospectionFixture::new().await;
@@ -298,6 +311,7 @@ async fn ignores_a_byte_order_mark_before_the_response() {
     assert_eq!(fixture.kind("opaque").await, None);
 }
 
+/// RFC 7662 §2.3 (derived, accepts)
 #[tokio::test]
 async fn passes_on_retry_after_within_bounds() {
     let fixture = IntrospectionFixture::new().await;
@@ -324,6 +338,8 @@ async fn passes_on_retry_after_within_bounds() {
     }
 }
 
+/// RFC 7662 §2.3 (derived, accepts)
+/// Threat I13
 #[tokio::test]
 async fn logs_each_kind_of_failed_introspection_once_without_token_or_secret() {
     let token = "opaque-0123456789abcdef0123456789abcdef";
@@ -396,6 +412,7 @@ async fn a_hundred_introspection_requests_in_a_row_use_one_connection() {
     assert!(connections.iter().all(|connection| *connection == connections[0]), "{connections:?}");
 }
 
+/// Threat I18
 #[tokio::test]
 async fn each_of_a_hundred_concurrent_tokens_gets_its_own_subject() {
     let fixture = IntrospectionFixture::new().await;
@@ -456,6 +473,9 @@ fn reports_every_wrong_setting_at_once() {
     }
 }
 
+/// RFC 7662 §2.1 b (MUST, refuses)
+/// RFC 7662 §4 d (MUST, accepts and refuses)
+/// Threat I16
 #[test]
 fn reports_each_mistake_once_and_accepts_minimal_settings() {
     let build = |client: ClientAuthentication, endpoint: Option<&str>| {
@@ -519,6 +539,7 @@ async fn introspects_at_a_configured_endpoint_of_an_issuer_with_fixed_keys() {
     assert_eq!(fake.requests().len(), 1);
 }
 
+/// Threat I13
 #[test]
 fn debug_shows_no_secret() {
     let verifier = IntrospectionVerifier::builder(issuer().issuer(), client(), API).endpoint("https://auth.test/x");

@@ -67,6 +67,8 @@ async fn recorded(client: ClientAuthentication) -> (IntrospectionFixture, Record
     (fixture, fetch)
 }
 
+/// RFC 7662 §2.1 a (MUST, accepts)
+/// Threat I13
 #[tokio::test]
 async fn sends_the_token_in_the_form_and_nowhere_else() {
     let token = "a-b._~c+/d1==";
@@ -87,6 +89,8 @@ async fn sends_the_token_in_the_form_and_nowhere_else() {
     assert_eq!(names, HashSet::from(expected), "no other headers are sent");
 }
 
+/// RFC 7662 §2.1 a (MUST, accepts)
+/// Threat I12
 #[tokio::test]
 async fn the_issuer_receives_every_character_of_a_token() {
     let fixture = IntrospectionFixture::new().await;
@@ -105,6 +109,8 @@ async fn the_issuer_receives_every_character_of_a_token() {
     }
 }
 
+/// RFC 7662 §2.1 a (MUST, refuses)
+/// Threat I12
 #[tokio::test]
 async fn refuses_a_token_with_form_delimiters_without_an_introspection_request() {
     let fixture = IntrospectionFixture::new().await;
@@ -129,6 +135,8 @@ async fn refuses_a_token_with_form_delimiters_without_an_introspection_request()
     assert_eq!(fixture.fake.requests().len(), 0);
 }
 
+/// RFC 7662 §2.1 b (MUST, accepts)
+/// Threat I15
 #[tokio::test]
 async fn secret_basic_form_encodes_the_id_and_the_secret() {
     for (id, secret, pair) in [
@@ -147,6 +155,7 @@ async fn secret_basic_form_encodes_the_id_and_the_secret() {
     }
 }
 
+/// RFC 7662 §2.1 b (MUST, accepts)
 #[tokio::test]
 async fn secret_post_sends_the_id_and_the_secret_in_the_form_only() {
     let request =
@@ -158,6 +167,7 @@ async fn secret_post_sends_the_id_and_the_secret_in_the_form_only() {
     assert_eq!(request.header("authorization"), None);
 }
 
+/// RFC 7662 §2.1 b (MUST, accepts)
 #[tokio::test]
 async fn calls_the_bearer_closure_for_each_introspection_request() {
     let count = Arc::new(AtomicUsize::new(0));
@@ -196,6 +206,7 @@ async fn responds_503_if_the_bearer_closure_takes_longer_than_the_introspection(
     assert_eq!(soon(waiting).await, Some(AuthErrorKind::Unavailable));
 }
 
+/// RFC 7662 §2.1 b (MUST, refuses)
 #[tokio::test]
 async fn responds_503_and_logs_no_secret_if_a_bearer_token_fits_no_header() {
     let authentication = ClientAuthentication::bearer(|| async { Ok("hush\r\nx: y".to_owned()) });
@@ -206,6 +217,7 @@ async fn responds_503_and_logs_no_secret_if_a_bearer_token_fits_no_header() {
     assert_eq!(fixture.fake.introspection_count(), 0);
 }
 
+/// RFC 7662 §2.1 b (MUST, accepts)
 #[tokio::test]
 async fn tls_sends_the_client_id_in_the_form_with_the_configured_fetch() {
     let (fixture, fetch) = recorded(ClientAuthentication::tls("orders api")).await;
@@ -231,6 +243,7 @@ async fn fetches_metadata_with_the_configured_fetch_too() {
     assert_eq!(fixture.fake.requests().len(), 0);
 }
 
+/// Threat I13
 #[tokio::test]
 async fn marks_this_apis_credentials_as_sensitive_in_the_header() {
     for client in [client(), ClientAuthentication::bearer(|| async { Ok("hush".to_owned()) })] {
@@ -272,6 +285,8 @@ fn verified_parts(assertion: &str, public_jwk: &str) -> Option<(Value, Value)> {
     Some((serde_json::from_slice(&header).unwrap(), serde_json::from_slice(&claims).unwrap()))
 }
 
+/// RFC 7523 §3 a (MUST, accepts)
+/// RFC 7523bis (MUST, accepts)
 #[tokio::test]
 async fn an_assertion_has_the_client_as_iss_and_sub_and_the_issuer_as_only_aud() {
     for path in ["", "/realms/x"] {
@@ -310,6 +325,7 @@ async fn an_assertion_has_the_client_as_iss_and_sub_and_the_issuer_as_only_aud()
     }
 }
 
+/// RFC 7523 §3 b (MUST, accepts and refuses)
 #[tokio::test]
 async fn each_introspection_request_has_a_new_assertion() {
     let fixture = IntrospectionFixture::with_parts(
@@ -331,6 +347,7 @@ async fn each_introspection_request_has_a_new_assertion() {
     }
 }
 
+/// Threat V9
 #[tokio::test]
 async fn a_reused_assertion_is_sent_for_30_seconds() {
     let fixture = IntrospectionFixture::with_parts(
@@ -350,6 +367,8 @@ async fn a_reused_assertion_is_sent_for_30_seconds() {
 }
 
 /// An assertion has its own type (RFC 7523bis, RFC 8725 §3.11), so the issuer can't use it as an access token.
+///
+/// RFC 7523bis (MUST, refuses)
 #[tokio::test]
 async fn refuses_an_assertion_as_an_access_token() {
     let key = key();
@@ -372,6 +391,7 @@ async fn refuses_an_assertion_as_an_access_token() {
     assert_eq!(error.to_string(), "the token's typ is not accepted");
 }
 
+/// Threat I13
 #[tokio::test]
 async fn does_not_log_an_assertion() {
     let client = ClientAuthentication::private_key_jwt("orders-api", key());
@@ -391,6 +411,7 @@ async fn does_not_log_an_assertion() {
     }
 }
 
+/// RFC 7523 §3 a (MUST, refuses)
 #[test]
 fn private_key_jwt_requires_a_client_id() {
     let builder = tower_oauth::IntrospectionVerifier::builder(
@@ -402,6 +423,7 @@ fn private_key_jwt_requires_a_client_id() {
     assert!(error.to_string().contains("the id is empty"), "{error}");
 }
 
+/// Threat V9
 #[tokio::test]
 async fn a_reused_assertion_is_sent_to_one_issuer_only() {
     let client = ClientAuthentication::private_key_jwt("orders-api", key()).with_reused_assertions();

@@ -54,6 +54,8 @@ fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_be_bytes).collect()
 }
 
+/// RFC 7662 §2.2 a (REQUIRED, refuses)
+/// Threat I1
 #[tokio::test]
 async fn active_must_be_a_boolean() {
     let fixture = IntrospectionFixture::new().await;
@@ -80,6 +82,7 @@ async fn active_must_be_a_boolean() {
     assert_eq!(fixture.kind("opaque").await, None, "a JSON string may contain escapes");
 }
 
+/// RFC 7662 §2.2 a (REQUIRED, refuses)
 #[tokio::test]
 async fn a_response_with_a_duplicate_member_is_invalid() {
     let fixture = IntrospectionFixture::new().await;
@@ -105,6 +108,8 @@ async fn a_response_with_a_duplicate_member_is_invalid() {
     fixture.assert_unusable(r#"{"active":false,"active":true}"#).await;
 }
 
+/// RFC 7662 §2.2 c (MUST, refuses)
+/// Threat I4
 #[tokio::test]
 async fn a_response_must_be_one_json_object_in_utf_8() {
     let fixture = IntrospectionFixture::new().await;
@@ -148,6 +153,7 @@ async fn a_response_must_be_one_json_object_in_utf_8() {
     }
 }
 
+/// RFC 7662 §2.2 c (MUST, accepts)
 #[tokio::test]
 async fn white_space_and_unknown_members_are_ignored() {
     let fixture = IntrospectionFixture::new().await;
@@ -157,6 +163,7 @@ async fn white_space_and_unknown_members_are_ignored() {
     fixture.assert_accepted(&fixture.active_with("", json!(1))).await;
 }
 
+/// Threat I4
 #[tokio::test]
 async fn deeply_nested_json_does_not_crash_the_process() {
     let fixture = IntrospectionFixture::new().await;
@@ -177,6 +184,7 @@ async fn deeply_nested_json_does_not_crash_the_process() {
     assert_eq!(fixture.kind("opaque").await, None);
 }
 
+/// Threat I6
 #[tokio::test]
 async fn accepts_a_response_of_512_kib_and_no_larger_one() {
     let fixture = IntrospectionFixture::new().await;
@@ -193,6 +201,7 @@ fn unsupported(status: u16, body: &str) -> Answer {
     Answer::Whole(status, "content-type: application/json\r\n".to_owned(), body.as_bytes().to_vec())
 }
 
+/// RFC 7009 §2.2.1 (derived, accepts)
 #[tokio::test]
 async fn a_token_type_that_the_server_does_not_introspect_is_refused_with_401_and_is_no_failure() {
     let fixture = IntrospectionFixture::with(IntrospectionVerifierBuilder::circuit_breaker).await;
@@ -222,6 +231,7 @@ async fn a_token_type_that_the_server_does_not_introspect_is_refused_with_401_an
     assert!(!log.text().contains("be introspected"), "neither an outage nor a wrong response: {}", log.text());
 }
 
+/// RFC 8259 §8.1 (MAY, refuses)
 #[tokio::test]
 async fn a_byte_order_mark_before_unsupported_token_type_is_ignored() {
     let fixture = IntrospectionFixture::new().await;
@@ -238,6 +248,7 @@ async fn the_finding_of_a_missing_audience_names_only_methods_of_this_verifier()
     assert!(change.contains("danger_accept_missing_audience") && !change.contains("preset"), "{change}");
 }
 
+/// RFC 7009 §2.2.1 (derived, refuses)
 #[tokio::test]
 async fn only_400_with_exactly_unsupported_token_type_is_a_verdict() {
     let fixture = IntrospectionFixture::new().await;
@@ -259,6 +270,7 @@ async fn only_400_with_exactly_unsupported_token_type_is_a_verdict() {
     fixture.assert_unavailable("5", "200 is no error response").await;
 }
 
+/// RFC 7009 §2.2.1 (derived, accepts)
 #[tokio::test]
 async fn a_cache_stores_the_refusal_of_a_token_type_for_as_long_as_that_of_an_inactive_token() {
     for answer in
@@ -281,6 +293,7 @@ async fn a_cache_stores_the_refusal_of_a_token_type_for_as_long_as_that_of_an_in
     }
 }
 
+/// RFC 7662 §2.2 b (derived, accepts)
 #[tokio::test]
 async fn a_response_of_512_kib_may_have_any_number_of_members_and_no_duplicate() {
     let fixture = IntrospectionFixture::new().await;
@@ -302,6 +315,7 @@ async fn a_response_of_512_kib_may_have_any_number_of_members_and_no_duplicate()
     }
 }
 
+/// RFC 7662 §2.2 b (derived, refuses)
 #[tokio::test]
 async fn an_unusable_response_names_the_member_that_is_wrong() {
     let fixture = IntrospectionFixture::new().await;
@@ -320,6 +334,9 @@ async fn an_unusable_response_names_the_member_that_is_wrong() {
     }
 }
 
+/// RFC 7662 §2.2 b (derived, accepts)
+/// RFC 7662 §2.2 c (MUST, refuses)
+/// Threat I3
 #[tokio::test]
 async fn a_member_of_a_wrong_type_makes_the_response_invalid() {
     let fixture = IntrospectionFixture::with(IntrospectionVerifierBuilder::danger_accept_missing_audience).await;
@@ -351,6 +368,9 @@ async fn a_member_of_a_wrong_type_makes_the_response_invalid() {
     }
 }
 
+/// RFC 7662 §4 a (derived, refuses)
+/// RFC 7662 §4 b (derived, refuses)
+/// Threats I2, I3
 #[tokio::test]
 async fn refuses_a_token_with_a_wrong_value_and_the_matching_description() {
     let fixture = IntrospectionFixture::new().await;
@@ -397,6 +417,7 @@ async fn refuses_a_token_with_a_wrong_value_and_the_matching_description() {
     }
 }
 
+/// RFC 7662 §4 a (derived, accepts)
 #[tokio::test]
 async fn dates_count_to_the_millisecond_with_a_default_leeway_of_30_seconds() {
     for (fixture, leeway) in [
@@ -421,6 +442,7 @@ async fn dates_count_to_the_millisecond_with_a_default_leeway_of_30_seconds() {
     }
 }
 
+/// RFC 7662 §4 b (derived, accepts)
 #[tokio::test]
 async fn accepts_a_token_for_a_second_configured_audience() {
     let fixture = IntrospectionFixture::with(|verifier| verifier.audience("https://old.test")).await;
@@ -429,6 +451,7 @@ async fn accepts_a_token_for_a_second_configured_audience() {
     fixture.assert_refused(&fixture.active_with("aud", json!("https://other.test")), ELSEWHERE).await;
 }
 
+/// RFC 7662 §4 b (derived, accepts and refuses)
 #[tokio::test]
 async fn accepts_a_missing_audience_if_configured_and_never_a_wrong_one() {
     let fixture = IntrospectionFixture::with(IntrospectionVerifierBuilder::danger_accept_missing_audience).await;
@@ -443,6 +466,7 @@ async fn accepts_a_missing_audience_if_configured_and_never_a_wrong_one() {
     IntrospectionFixture::new().await.assert_refused(&json!({"active": true}), NEEDED).await;
 }
 
+/// RFC 9449 §6.2 a (MUST, refuses)
 #[tokio::test]
 async fn refuses_a_sender_constrained_token() {
     let fixture = IntrospectionFixture::new().await;
@@ -458,6 +482,7 @@ async fn refuses_a_sender_constrained_token() {
     }
 }
 
+/// RFC 9449 §6.2 a (MUST, accepts)
 #[tokio::test]
 async fn refuses_an_active_token_that_is_no_access_token() {
     let fixture = IntrospectionFixture::new().await;
@@ -557,6 +582,7 @@ async fn a_scope_is_a_string_or_a_list_of_valid_scope_tokens() {
     }
 }
 
+/// RFC 7662 §2.2 e (derived, accepts and refuses)
 #[tokio::test]
 async fn a_token_without_sub_acts_for_a_client_only_if_configured() {
     let by_default = IntrospectionFixture::new().await;
@@ -598,6 +624,7 @@ async fn a_handler_can_deserialize_the_response_into_its_own_type() {
 
 // Responses of known servers.
 
+/// RFC 7662 §2.2 c (MUST, accepts)
 #[tokio::test]
 async fn gives_the_expected_verdict_for_the_responses_of_known_servers() {
     let bound = json!({"jkt": "PzucJ83rtyQavqr_9cZF3WiEY4Dyj8OIh81IcbEsa9c"});
@@ -646,6 +673,8 @@ async fn gives_the_expected_verdict_for_the_responses_of_known_servers() {
 }
 
 /// All introspection responses of the file that `PROVIDER_FIXTURES` names; see `presets`.
+///
+/// RFC 7662 §2.2 c (MUST, accepts)
 #[tokio::test]
 async fn gives_the_expected_verdict_for_recorded_responses_of_providers() {
     let Some(path) = std::env::var_os("PROVIDER_FIXTURES") else {

@@ -41,6 +41,9 @@ impl IntrospectionFixture {
     }
 }
 
+/// RFC 9701 §4 (MUST, accepts)
+/// RFC 9701 §5 a (MUST, accepts)
+/// RFC 9701 §5 c (derived, accepts and refuses)
 #[tokio::test]
 async fn a_requested_signed_response_has_the_same_effect_as_a_plain_one() {
     let fixture = signed().await;
@@ -78,6 +81,7 @@ async fn a_requested_signed_response_has_the_same_effect_as_a_plain_one() {
     assert_eq!(fixture.fake.introspection_requests()[0].header("accept"), Some("application/token-introspection+jwt"));
 }
 
+/// RFC 9701 §5 a (MUST, refuses)
 #[tokio::test]
 async fn responds_503_to_a_signed_response_with_any_defect() {
     let fixture = signed().await;
@@ -136,6 +140,7 @@ async fn responds_503_to_a_signed_response_with_any_defect() {
     fixture.assert_unavailable("5", &array).await;
 }
 
+/// RFC 9701 §5 b (MUST, refuses)
 #[tokio::test]
 async fn responds_503_to_a_signed_response_without_the_issuers_signature() {
     let fixture = signed().await;
@@ -165,6 +170,7 @@ async fn responds_503_to_a_signed_response_without_the_issuers_signature() {
     assert_eq!(fixture.kind("opaque").await, None);
 }
 
+/// RFC 9701 §5 b (MUST, accepts)
 #[tokio::test]
 async fn fetches_a_new_key_of_a_signed_response() {
     let fixture = signed().await;
@@ -177,6 +183,7 @@ async fn fetches_a_new_key_of_a_signed_response() {
     assert_eq!((fixture.kind("opaque").await, fixture.fake.fetches()), (None, 2), "after a rotation");
 }
 
+/// Threat J9
 #[tokio::test]
 async fn fetches_a_new_key_under_an_old_kid_for_a_signed_response() {
     let fixture = signed().await;
@@ -188,6 +195,7 @@ async fn fetches_a_new_key_under_an_old_kid_for_a_signed_response() {
     assert_eq!((fixture.kind("opaque").await, fixture.fake.fetches()), (None, 2), "after a rotation");
 }
 
+/// RFC 9701 §5 b (MUST, refuses)
 #[tokio::test]
 async fn responds_503_to_a_signed_response_without_a_key_set() {
     let fixture = signed().await;
@@ -196,6 +204,8 @@ async fn responds_503_to_a_signed_response_without_a_key_set() {
     assert_eq!(fixture.kind("opaque").await, Some(AuthErrorKind::Unavailable));
 }
 
+/// RFC 9701 §4 (MUST, refuses)
+/// Threat I4
 #[tokio::test]
 async fn accepts_a_signed_response_only_if_one_was_requested() {
     let (plain, requesting) = (IntrospectionFixture::new().await, signed().await);
@@ -222,6 +232,8 @@ async fn accepts_a_signed_response_only_if_one_was_requested() {
 }
 
 /// RFC 9701 §8.1: one kind of JWT must not be taken for another.
+///
+/// RFC 9701 §8.1 (MUST NOT, accepts and refuses)
 #[tokio::test]
 async fn signed_responses_and_access_tokens_do_not_replace_each_other() {
     let fixture = signed().await;
@@ -242,6 +254,8 @@ async fn signed_responses_and_access_tokens_do_not_replace_each_other() {
 }
 
 /// A recorded response, from a time when the token was active, is refused.
+///
+/// Threat V10
 #[tokio::test]
 async fn a_signed_response_has_a_maximum_age() {
     let fixture = signed().await;

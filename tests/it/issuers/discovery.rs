@@ -11,6 +11,9 @@ async fn discover(fake: &FakeIssuer) -> Result<Issuer, String> {
     Issuer::discover(&fake.identifier).await.map_err(|error| error.to_string())
 }
 
+/// RFC 8414 §3.1 (MUST, accepts and refuses)
+/// RFC 8414 §3.2 (MUST, accepts)
+/// Threat J17
 #[tokio::test]
 async fn finds_the_keys_through_each_of_the_well_known_documents() {
     for (path, paths) in [
@@ -34,6 +37,8 @@ async fn finds_the_keys_through_each_of_the_well_known_documents() {
     }
 }
 
+/// RFC 8414 §3.3 (MUST, refuses)
+/// Threat J14
 #[tokio::test]
 async fn refuses_metadata_of_another_issuer() {
     let fake = FakeIssuer::start().await;
@@ -57,6 +62,8 @@ async fn refuses_metadata_of_another_issuer() {
     assert!(discover(&fake).await.is_ok());
 }
 
+/// RFC 8414 §6.1 (MUST, refuses)
+/// Threat J15
 #[tokio::test]
 async fn never_fetches_a_jwks_uri_without_https() {
     let fake = FakeIssuer::start().await;
@@ -78,6 +85,8 @@ async fn never_fetches_a_jwks_uri_without_https() {
     assert_eq!(fake.fetches(), 0);
 }
 
+/// RFC 8414 §6.1 (MUST, refuses)
+/// Threat J15
 #[tokio::test]
 async fn refuses_a_plain_http_jwks_uri_of_an_https_issuer() {
     let fake = FakeIssuer::start().await;
@@ -87,6 +96,9 @@ async fn refuses_a_plain_http_jwks_uri_of_an_https_issuer() {
     assert!(issuer.unwrap().warm_up().await.is_ok());
 }
 
+/// RFC 8414 §3.3 (MUST, accepts)
+/// RFC 8414 §6.1 (MUST, accepts)
+/// Threat J16
 #[tokio::test]
 async fn accepts_a_jwks_uri_on_another_origin() {
     let (fake, keys) = (FakeIssuer::start().await, FakeIssuer::start().await);
@@ -199,6 +211,7 @@ async fn the_error_lists_every_well_known_url_with_its_result() {
     assert!(error.contains(&format!("{}: the connection failed", urls[2])), "{error}");
 }
 
+/// RFC 8414 §3.3 (MUST, refuses)
 #[tokio::test]
 async fn metadata_of_another_issuer_is_an_error_of_its_own_that_names_both() {
     for (suffix, slash_only) in [("/", true), ("/other", false)] {
@@ -226,6 +239,8 @@ async fn metadata_of_another_issuer_is_an_error_of_its_own_that_names_both() {
 }
 
 /// Another tenant's document at one address says nothing while another address fails for a moment.
+///
+/// Threat J14
 #[tokio::test]
 async fn metadata_of_another_issuer_is_no_mistake_while_another_address_fails() {
     let fake = FakeIssuer::start_with_path("/realms/a").await;
@@ -292,6 +307,7 @@ async fn a_jwks_uri_on_plain_http_is_refused_with_the_method_that_accepts_it() {
     assert!(error.contains("is plain http") && error.contains("IssuerBuilder::danger_accept_plain_http"), "{error}");
 }
 
+/// RFC 8259 §8.1 (MAY, accepts)
 #[tokio::test]
 async fn metadata_and_key_sets_with_a_byte_order_mark_are_read() {
     let fake = FakeIssuer::start().await;
@@ -303,6 +319,7 @@ async fn metadata_and_key_sets_with_a_byte_order_mark_are_read() {
     assert_eq!(saved.len(), 1, "the saved set can be read again");
 }
 
+/// RFC 9110 §12.5.3 (derived, accepts and refuses)
 #[tokio::test]
 async fn requests_no_compression_and_names_the_coding_of_a_compressed_response() {
     let fake = FakeIssuer::start().await;

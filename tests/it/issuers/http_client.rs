@@ -134,6 +134,7 @@ async fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
 
 const METHODS: [Method; 2] = [Method::GET, Method::POST];
 
+/// RFC 9110 §9.2.2 (MAY, accepts)
 #[tokio::test]
 async fn a_request_that_meets_the_end_of_a_reused_connection_is_sent_once_more() {
     for method in METHODS {
@@ -147,6 +148,7 @@ async fn a_request_that_meets_the_end_of_a_reused_connection_is_sent_once_more()
     }
 }
 
+/// RFC 9110 §9.2.2 (MAY, refuses)
 #[tokio::test]
 async fn a_request_is_sent_at_most_twice() {
     for method in METHODS {
@@ -177,6 +179,8 @@ async fn assertions_until_fault(client: ClientAuthentication) -> Vec<String> {
 }
 
 /// RFC 7523 §3: the server may accept each `jti` only once.
+///
+/// RFC 9110 §9.2.2 (MAY, refuses)
 #[tokio::test]
 async fn a_request_with_a_client_assertion_for_one_use_is_sent_once() {
     let client = || ClientAuthentication::private_key_jwt("api", PrivateKey::generate(Algorithm::ES256).unwrap());
@@ -186,6 +190,7 @@ async fn a_request_with_a_client_assertion_for_one_use_is_sent_once() {
     assert!(sent.len() > 2 && sent.iter().all(|assertion| *assertion == sent[0]), "{sent:?}");
 }
 
+/// RFC 9110 §9.2.2 (MAY, refuses)
 #[tokio::test]
 async fn a_request_on_a_new_connection_is_sent_once() {
     for method in METHODS {
@@ -197,6 +202,7 @@ async fn a_request_on_a_new_connection_is_sent_once() {
     }
 }
 
+/// RFC 9110 §9.2.2 (MAY, refuses)
 #[tokio::test]
 async fn a_request_is_not_repeated_after_a_part_of_its_response_or_a_timeout() {
     for method in METHODS {

@@ -87,6 +87,7 @@ fn settings(error: &tower_oauth::ConfigError) -> Vec<&'static str> {
     error.mistakes().iter().map(ConfigMistake::setting).collect()
 }
 
+/// RFC 8414 §3.3 (MUST, refuses)
 #[test]
 fn an_issuer_that_is_looked_up_must_be_in_its_normal_form() {
     for identifier in NOT_NORMAL {
@@ -101,6 +102,7 @@ fn an_issuer_that_is_looked_up_must_be_in_its_normal_form() {
     assert!(error.to_string().contains("\"https://auth.test/a\""), "the message has the normal form: {error}");
 }
 
+/// RFC 8414 §3.3 (MUST, refuses)
 #[test]
 fn resource_metadata_must_be_in_its_normal_form() {
     let server = || ResourceServer::builder(issuer().verifier(API));
@@ -113,6 +115,7 @@ fn resource_metadata_must_be_in_its_normal_form() {
     }
 }
 
+/// RFC 8414 §3.3 (MUST, refuses)
 #[cfg(feature = "token-endpoint")]
 #[test]
 fn the_issuer_of_a_token_endpoint_must_be_in_its_normal_form() {
@@ -147,6 +150,8 @@ const ONLY_COMPARED: [&str; 10] = [
     "ada lovelace",
 ];
 
+/// RFC 8414 §3.3 (MUST, accepts)
+/// RFC 7519 §4.1.1 b (derived, accepts)
 #[test]
 fn an_issuer_whose_identifier_is_only_compared_may_have_any_identifier() {
     for identifier in ONLY_COMPARED {
@@ -165,6 +170,7 @@ fn an_issuer_whose_identifier_is_only_compared_may_have_any_identifier() {
     }
 }
 
+/// RFC 7519 §4.1.1 b (derived, refuses)
 #[test]
 fn an_identifier_with_white_space_around_it_or_a_control_character_is_a_mistake_that_is_named() {
     for (identifier, named) in [
@@ -187,6 +193,7 @@ fn an_identifier_with_white_space_around_it_or_a_control_character_is_a_mistake_
     }
 }
 
+/// RFC 7519 §4.1.1 b (derived, accepts)
 #[tokio::test]
 async fn an_issuer_with_a_jwks_uri_may_have_any_identifier_because_it_is_never_looked_up() {
     for identifier in ONLY_COMPARED {
@@ -205,6 +212,7 @@ async fn an_issuer_with_a_jwks_uri_may_have_any_identifier_because_it_is_never_l
     assert_eq!(fake.requests().len(), 1, "no metadata was fetched");
 }
 
+/// RFC 7519 §4.1.1 b (derived, refuses)
 #[test]
 fn introspection_needs_an_endpoint_if_the_issuer_can_have_no_metadata() {
     let build = |identifier: &str, endpoint: Option<&str>| {
@@ -253,6 +261,7 @@ fn debug_of_a_configuration_error_is_its_text() {
     assert_eq!(format!("{:?}", DiscoveryError::Config(error.clone())), error.to_string());
 }
 
+/// Threat J15
 #[test]
 fn a_url_with_a_host_or_port_that_parsers_disagree_on_is_refused() {
     let with_keys_at = |url: &str| Issuer::builder("https://auth.test").jwks_uri(url).build();

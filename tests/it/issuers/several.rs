@@ -7,6 +7,7 @@ use crate::{
     support::{API, get_with_token, issuer, router},
 };
 
+/// RFC 8725 §3.8 b (MUST, accepts)
 #[tokio::test]
 async fn verifies_each_issuer_with_its_own_settings_and_keys() {
     let (strict, lenient) = (issuer(), MockIssuer::new("https://lenient.test").with_algorithm(Algorithm::EdDSA));
@@ -43,6 +44,7 @@ async fn verifies_each_issuer_with_its_own_settings_and_keys() {
     }
 }
 
+/// RFC 8725 §3.8 b (MUST, refuses)
 #[tokio::test]
 async fn never_fetches_keys_of_an_issuer_not_on_the_list() {
     let (trusted, untrusted) = (FakeIssuer::start().await, FakeIssuer::start().await);

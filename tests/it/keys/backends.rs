@@ -23,6 +23,7 @@ fn panic_message_of_decode(token: &str, algorithm: Jwa, key: &DecodingKey) -> St
     panic.downcast::<String>().map_or_else(|panic| (*panic.downcast::<&str>().unwrap()).to_owned(), |text| *text)
 }
 
+/// Threat W12
 #[test]
 fn accepts_a_token_on_which_jsonwebtokens_global_provider_panics() {
     let good: TokenBuilder = issuer_of(Algorithm::ES256).token("ada");
@@ -44,6 +45,8 @@ fn good_jwk() -> Value {
     issuer_of(Algorithm::ES256).jwk()
 }
 
+/// RFC 7515 §4.1.1 (MUST, accepts)
+/// RFC 9068 §4 d (MUST, accepts)
 #[test]
 fn accepts_every_supported_algorithm_with_both_backends_enabled() {
     for &algorithm in Algorithm::supported() {

@@ -36,6 +36,8 @@ fn without_kid(signer: &MockIssuer) -> Value {
     without(signer.jwk(), "kid")
 }
 
+/// RFC 7515 §4.1.4 (MUST, accepts)
+/// Threat J4
 #[test]
 fn a_single_key_without_kid_verifies_tokens_with_any_kid_or_none() {
     let [signer] = &signers(1)[..] else { unreachable!() };
@@ -44,6 +46,8 @@ fn a_single_key_without_kid_verifies_tokens_with_any_kid_or_none() {
     }
 }
 
+/// RFC 7515 §4.1.4 (MUST, accepts)
+/// Threat K6
 #[test]
 fn tries_all_keys_of_the_alg_for_a_token_without_kid() {
     let signers = signers(3);
@@ -63,6 +67,8 @@ fn tries_all_keys_of_the_alg_for_a_token_without_kid() {
     assert!(!accepts(keys(), &good().without_header("kid").sign_with(&untrusted)));
 }
 
+/// RFC 7515 §4.1.4 (MUST, refuses)
+/// Threat K3
 #[test]
 fn a_kid_is_compared_byte_for_byte() {
     let [signer] = &signers(1)[..] else { unreachable!() };
@@ -74,6 +80,8 @@ fn a_kid_is_compared_byte_for_byte() {
     }
 }
 
+/// RFC 7515 §4.1.4 (MUST, refuses)
+/// Threat A8
 #[test]
 fn refuses_a_token_whose_kid_is_not_of_the_signing_key() {
     let signers = signers(2);
@@ -99,6 +107,8 @@ fn a_key_without_kid_verifies_a_kid_only_if_no_key_has_that_kid() {
     assert!(!accepts(keys, &good().header("kid", "a").sign_with(&signers[1])));
 }
 
+/// RFC 7517 §4.5 (SHOULD, accepts)
+/// Threat J3
 #[test]
 fn tries_every_key_that_has_the_kid_of_the_token() {
     let signers = signers(2);
@@ -115,6 +125,8 @@ fn tries_every_key_that_has_the_kid_of_the_token() {
     }
 }
 
+/// RFC 7517 §4.5 (SHOULD, refuses)
+/// Threat K6
 #[test]
 fn tries_at_most_four_keys_for_a_token() {
     let signers = signers(6);
@@ -130,6 +142,9 @@ fn tries_at_most_four_keys_for_a_token() {
     }
 }
 
+/// RFC 7517 §4.4 (derived, refuses)
+/// RFC 8725 §3.1 b (MUST, refuses)
+/// Threat A7
 #[test]
 fn a_key_with_an_alg_verifies_no_other_alg() {
     for token_alg in [Algorithm::RS256, Algorithm::RS512, Algorithm::PS256, Algorithm::PS512] {
@@ -141,6 +156,8 @@ fn a_key_with_an_alg_verifies_no_other_alg() {
     }
 }
 
+/// RFC 7517 §4.4 (derived, accepts)
+/// Threat A5
 #[test]
 fn an_rsa_key_without_alg_verifies_every_allowed_rsa_alg() {
     let all =
@@ -177,6 +194,8 @@ fn rsa_keys_of_3072_and_4096_bits_verify_tokens() {
     }
 }
 
+/// RFC 8037 §3.1 (SHOULD, accepts)
+/// RFC 8725 §3.1 b (MUST, accepts)
 #[test]
 fn accepts_both_names_of_ed25519_in_tokens_and_in_keys() {
     let issuer = issuer_of(Algorithm::EdDSA);
@@ -190,6 +209,7 @@ fn accepts_both_names_of_ed25519_in_tokens_and_in_keys() {
     }
 }
 
+/// RFC 8725 §3.1 a (MUST, refuses)
 #[test]
 fn build_refuses_an_allow_list_that_cannot_work() {
     let build = |algorithms: &[Algorithm]| {
@@ -221,6 +241,8 @@ fn shared(algorithm: HmacAlgorithm, bytes: usize) -> JwtVerifier {
     JwtVerifier::builder_from_secret(ISSUER, secret, API).build().unwrap()
 }
 
+/// RFC 7518 §3.2 (MUST, accepts and refuses)
+/// RFC 8725 §3.5 (MUST, accepts and refuses)
 #[test]
 fn refuses_a_shared_secret_shorter_than_the_hash() {
     for (algorithm, min) in SECRETS {
@@ -239,6 +261,7 @@ fn refuses_a_shared_secret_shorter_than_the_hash() {
     assert_eq!(format!("{secret:?}"), r#"SharedSecret { algorithm: HS256, bytes: "[redacted]" }"#);
 }
 
+/// RFC 7519 §8 (derived, refuses)
 #[test]
 fn a_shared_secret_verifier_accepts_only_its_own_algorithm() {
     for (algorithm, min) in SECRETS {
@@ -266,6 +289,8 @@ fn a_shared_secret_verifier_accepts_only_its_own_algorithm() {
     assert!(JwtVerifier::builder_from_secret(" ", secret, API).build().is_err());
 }
 
+/// RFC 8725 §3.5 (MUST, refuses)
+/// Threat A10
 #[test]
 fn never_uses_a_symmetric_key_of_a_key_set() {
     let secret = b64([7; 64]);
@@ -278,6 +303,9 @@ fn never_uses_a_symmetric_key_of_a_key_set() {
     }
 }
 
+/// RFC 7517 §4.5 (SHOULD, accepts)
+/// RFC 7517 §9.3 a (derived, accepts)
+/// RFC 9068 §5 b (derived, accepts)
 #[test]
 fn finds_the_key_in_any_order_and_beside_any_other_keys() {
     let all: Vec<Value> = Algorithm::supported().iter().map(|algorithm| jwk_of(*algorithm)).collect();

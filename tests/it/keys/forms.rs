@@ -147,6 +147,7 @@ const CERTIFICATE: &str = "a certificate; give its public key (openssl x509 -pub
 /// The first bytes of an X.509 certificate.
 const CERTIFICATE_DER: [u8; 16] = [0x30, 0x82, 2, 0x9f, 0x30, 0x82, 1, 0x87, 0xa0, 3, 2, 1, 2, 2, 1, 1];
 
+/// RFC 7468 §3 (MAY, accepts)
 #[test]
 fn from_pem_accepts_lines_of_any_length_and_base64_without_a_frame() {
     for algorithm in [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA] {
@@ -170,6 +171,7 @@ fn from_der_calls_a_certificate_by_its_name() {
     assert!(error.contains(CERTIFICATE), "{error}");
 }
 
+/// RFC 7468 §3 (MAY, refuses)
 #[test]
 fn from_pem_refuses_everything_except_one_public_key() {
     let issuer = issuer_of(Algorithm::ES256);

@@ -94,6 +94,7 @@ fn error_text(result: Result<PrivateKey, ConfigError>) -> String {
     result.expect_err("the key was accepted").to_string()
 }
 
+/// RFC 7518 §6.2.2 (MUST, accepts)
 #[test]
 fn a_token_signed_with_a_private_key_is_accepted_with_its_public_jwk() {
     for &algorithm in Algorithm::supported() {
@@ -124,6 +125,8 @@ fn reads_a_generated_key_from_its_own_pem() {
 }
 
 /// RFC 7515 A.3.1 and RFC 8037 A.1.
+///
+/// RFC 7518 §6.2.2 (MUST, accepts)
 #[test]
 fn reads_the_example_private_keys_of_the_rfcs() {
     let p256 = json!({"kty": "EC", "crv": "P-256",
@@ -165,6 +168,7 @@ fn a_jwk_without_alg_uses_the_algorithm_of_its_curve_or_rs256() {
     assert_eq!(PrivateKey::from_jwk(fully_specified.to_string()).unwrap().algorithm(), Algorithm::EdDSA);
 }
 
+/// RFC 7517 §9.3 b (MUST, accepts)
 #[test]
 fn the_public_jwk_has_only_public_members() {
     for &algorithm in Algorithm::supported() {
@@ -216,6 +220,7 @@ fn names_the_reason_for_each_refused_pem() {
     assert!(PrivateKey::from_pem(format!("\n{good}\n").replace('\n', "\r\n"), Algorithm::ES256).is_ok());
 }
 
+/// RFC 7518 §6.2.2 (MUST, refuses)
 #[test]
 fn names_the_reason_for_each_refused_private_jwk() {
     let (ec, okp, rsa) = (private_jwk(Algorithm::ES256), private_jwk(Algorithm::EdDSA), private_jwk(Algorithm::RS256));
@@ -292,6 +297,7 @@ fn names_an_algorithm_that_this_build_lacks() {
     }
 }
 
+/// RFC 7517 §9.3 b (MUST, refuses)
 #[test]
 fn debug_and_error_texts_show_no_private_number() {
     const PRIVATE: [&str; 6] = ["d", "p", "q", "dp", "dq", "qi"];

@@ -40,6 +40,10 @@ fn off_curve() -> &'static str {
     if cfg!(feature = "aws-lc-rs") { "the point is not on its curve" } else { "the key's numbers are not accepted" }
 }
 
+/// RFC 7517 §5 (SHOULD, accepts)
+/// RFC 7517 §4.2 (SHOULD, accepts)
+/// RFC 7518 §6.2.1 (MUST, accepts)
+/// RFC 8725 §3.4 (MUST, accepts)
 #[test]
 fn a_jwk_of_every_algorithm_verifies_its_tokens() {
     for &algorithm in Algorithm::supported() {
@@ -73,6 +77,8 @@ fn skips_a_key_whose_algorithm_the_backend_does_not_support() {
     assert_skipped(&p521, "ES512, which the feature rust-crypto lacks; turn on aws-lc-rs for it");
 }
 
+/// RFC 7518 §3.3 (MUST, accepts and refuses)
+/// Threats S11, S12
 #[test]
 fn loads_rsa_keys_from_2048_bits_to_the_limit_of_the_backend() {
     let max_bits = if cfg!(feature = "aws-lc-rs") { 8192 } else { 4096 };
@@ -105,6 +111,8 @@ fn loads_an_rsa_key_with_a_leading_zero_in_its_modulus() {
     assert!(accepts(set([padded]), &token_of(Algorithm::RS256)));
 }
 
+/// RFC 7518 §3.3 (MUST, refuses)
+/// Threats S7, S12
 #[test]
 fn skips_rsa_keys_with_weak_numbers() {
     let good = odd_number(2048);
@@ -118,6 +126,7 @@ fn skips_rsa_keys_with_weak_numbers() {
     assert_skipped(&rsa(&[], &[1, 0, 1]), "an RSA key of less than 2048 bits");
 }
 
+/// Threat A10
 #[test]
 fn skips_symmetric_keys() {
     let secret = b64([7; 64]);
@@ -127,6 +136,9 @@ fn skips_symmetric_keys() {
     assert_skipped(&json!({"kty": "oct", "k": secret}), "a symmetric key");
 }
 
+/// RFC 7517 §9.3 a (derived, refuses)
+/// RFC 7518 §6.3.2.7 (derived, refuses)
+/// Threat J5
 #[test]
 fn skips_keys_with_private_members() {
     for algorithm in [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA] {
@@ -139,6 +151,7 @@ fn skips_keys_with_private_members() {
     }
 }
 
+/// RFC 7518 §6.3.2.7 (derived, accepts)
 #[test]
 fn an_empty_private_member_is_not_a_published_one() {
     for algorithm in [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA] {
@@ -155,6 +168,7 @@ fn an_empty_private_member_is_not_a_published_one() {
     }
 }
 
+/// RFC 7518 §6.3.2.7 (derived, accepts)
 #[test]
 fn an_empty_optional_member_is_as_good_as_none() {
     let empty = [
@@ -182,6 +196,7 @@ fn an_empty_optional_member_is_as_good_as_none() {
     assert!(accepts(set([key]), &token_of(Algorithm::RS256)));
 }
 
+/// RFC 7518 §6.2.1.2 (derived, accepts)
 #[test]
 fn padding_and_leading_zeros_never_change_which_key_is_read() {
     let members = [(Algorithm::RS256, ["n", "e"]), (Algorithm::ES256, ["x", "y"]), (Algorithm::ES384, ["x", "y"])];
@@ -200,6 +215,7 @@ fn padding_and_leading_zeros_never_change_which_key_is_read() {
     });
 }
 
+/// RFC 7518 §6.2.1.2 (derived, accepts)
 #[test]
 fn loads_coordinates_without_their_leading_zeros() {
     // The x of this P-256 point begins with a zero byte.
@@ -214,6 +230,7 @@ fn loads_coordinates_without_their_leading_zeros() {
     assert!(KeySet::from_json(json!({"keys": [with(key, "y", cut)]}).to_string()).is_err());
 }
 
+/// RFC 7518 §6.2.1.2 (derived, refuses)
 #[test]
 fn the_point_of_an_ed25519_key_has_no_leading_zeros_to_add_or_leave_out() {
     let key = jwk_of(Algorithm::EdDSA);
@@ -224,6 +241,7 @@ fn the_point_of_an_ed25519_key_has_no_leading_zeros_to_add_or_leave_out() {
     }
 }
 
+/// RFC 8259 §8.1 (MAY, accepts)
 #[test]
 fn a_byte_order_mark_before_a_key_set_is_ignored() {
     let document = format!("\u{feff}{{\"keys\":[{}]}}", jwk_of(Algorithm::ES256));
@@ -261,6 +279,9 @@ fn one_jwk_and_an_array_of_keys_are_called_by_their_names() {
     }
 }
 
+/// RFC 7517 §4.2 (SHOULD, refuses)
+/// RFC 7518 §6.3.2.7 (derived, refuses)
+/// Threat J2
 #[test]
 fn skips_keys_for_other_uses() {
     for purpose in ["enc", "SIG", " ", "sig "] {
@@ -277,6 +298,7 @@ fn skips_keys_for_other_uses() {
     assert_skipped(&contradictory, "its key_ops have no verify");
 }
 
+/// RFC 7517 §4.4 (derived, refuses)
 #[test]
 fn skips_a_key_whose_alg_is_unknown_or_does_not_fit_its_kty() {
     for alg in ["RSA-OAEP", "RSA1_5", "ECDH-ES", "ES521", "ES256K", "none", " ", "rs256", "ML-DSA-44"] {
@@ -296,6 +318,8 @@ fn skips_a_key_whose_alg_is_unknown_or_does_not_fit_its_kty() {
     }
 }
 
+/// RFC 7517 §5 (SHOULD, refuses)
+/// Threat J1
 #[test]
 fn skips_keys_of_unknown_kty_or_curve() {
     let kind = "its kty is not supported";
@@ -321,6 +345,7 @@ fn skips_keys_of_unknown_kty_or_curve() {
     }
 }
 
+/// RFC 7517 §5 (SHOULD, refuses)
 #[test]
 fn skips_keys_with_missing_or_badly_encoded_members() {
     let members = [(Algorithm::RS256, ["n", "e"]), (Algorithm::ES256, ["x", "y"]), (Algorithm::EdDSA, ["x", "x"])];
@@ -346,6 +371,7 @@ fn skips_keys_with_missing_or_badly_encoded_members() {
     assert_skipped(&without(jwk_of(Algorithm::RS256), "kty"), "it is malformed");
 }
 
+/// RFC 7517 §5 (SHOULD, refuses)
 #[test]
 fn skips_keys_that_are_no_objects_or_have_members_of_a_wrong_type() {
     for member in ["kid", "alg", "use", "kty"] {
@@ -362,6 +388,7 @@ fn skips_keys_that_are_no_objects_or_have_members_of_a_wrong_type() {
     }
 }
 
+/// RFC 7517 §4 (MUST, refuses)
 #[test]
 fn skips_a_key_with_a_repeated_member_also_if_it_is_escaped() {
     let jwk = jwk_of(Algorithm::ES256).to_string();
@@ -376,6 +403,9 @@ fn skips_a_key_with_a_repeated_member_also_if_it_is_escaped() {
     assert_text_skipped(&operations, "it is malformed");
 }
 
+/// RFC 7518 §6.2.1 (MUST, refuses)
+/// RFC 8725 §3.4 (MUST, refuses)
+/// Threat S13
 #[test]
 fn skips_keys_with_a_point_off_the_curve() {
     for &algorithm in &[Algorithm::ES256, Algorithm::ES384, Algorithm::ES512] {
@@ -391,6 +421,8 @@ fn skips_keys_with_a_point_off_the_curve() {
     }
 }
 
+/// RFC 7518 §6.2.1 (MUST, refuses)
+/// RFC 7518 §6.2.1.2 (derived, refuses)
 #[test]
 fn skips_keys_with_coordinates_of_a_wrong_length() {
     let reason = "a coordinate does not have the length of the curve's field";
@@ -411,6 +443,7 @@ fn skips_keys_with_coordinates_of_a_wrong_length() {
     }
 }
 
+/// RFC 8259 §8.1 (MAY, refuses)
 #[test]
 fn refuses_documents_that_are_not_key_sets() {
     let jwk = jwk_of(Algorithm::ES256);
@@ -446,6 +479,7 @@ fn refuses_documents_that_are_not_key_sets() {
     assert!(error.contains("no key is usable (it is empty); give at least one public signature key"), "{error}");
 }
 
+/// Threat E7
 #[test]
 fn deep_nesting_breaks_neither_the_key_set_nor_the_process() {
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {

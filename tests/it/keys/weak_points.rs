@@ -37,6 +37,9 @@ fn weak_points() -> Vec<[u8; 32]> {
     points
 }
 
+/// RFC 8037 §3.1 (SHOULD, refuses)
+/// RFC 8725 §3.4 (MUST, refuses)
+/// Threat S10
 #[test]
 fn skips_ed25519_points_of_small_order_or_non_canonical_encoding() {
     let points = weak_points();
@@ -50,6 +53,8 @@ fn skips_ed25519_points_of_small_order_or_non_canonical_encoding() {
     }
 }
 
+/// RFC 8725 §3.4 (MUST, refuses)
+/// Threat S10
 #[test]
 fn refuses_a_signature_that_is_valid_for_every_message_with_a_weak_key() {
     // With the neutral point as key, R = neutral and S = 0 satisfy S·B = R + h·A for every message.
@@ -68,6 +73,8 @@ fn refuses_a_signature_that_is_valid_for_every_message_with_a_weak_key() {
     assert!(!accepts(keys, &forged));
 }
 
+/// RFC 8725 §3.4 (MUST, refuses)
+/// Threat S13
 #[test]
 fn refuses_tokens_for_an_ed25519_point_that_is_not_on_the_curve() {
     // For these y, (y² - 1) / (d·y² + 1) is no square modulo p, so there is no x (RFC 8032 §5.1.3). RustCrypto refuses

@@ -50,6 +50,10 @@ struct Tally {
     unusable_keys: Vec<u64>,
 }
 
+/// RFC 7515 §3.1 (MUST, accepts)
+/// RFC 7518 §3.4 (MUST, accepts)
+/// RFC 8725 §3.3 (MUST, accepts and refuses)
+/// Threats S2, S3, S5, S6, S8, S9
 #[test]
 fn gives_wycheproofs_verdict_for_every_signature_vector_except_the_listed() {
     let Some(tally) = run("json_web_signature_test.json", 401) else { return };
@@ -60,6 +64,8 @@ fn gives_wycheproofs_verdict_for_every_signature_vector_except_the_listed() {
     assert_eq!(tally.unusable_keys, UNUSABLE_SIGNATURE_KEYS);
 }
 
+/// RFC 7517 §4 (MUST, accepts)
+/// Threat S14
 #[test]
 fn gives_wycheproofs_verdict_for_every_key_vector_except_the_listed() {
     let Some(tally) = run("json_web_key_test.json", 26) else { return };
@@ -68,6 +74,7 @@ fn gives_wycheproofs_verdict_for_every_key_vector_except_the_listed() {
     assert_eq!(tally.unusable_keys, UNUSABLE_KEYS);
 }
 
+/// RFC 7518 §3.4 (MUST, accepts)
 #[test]
 fn verifies_the_es512_vectors_after_correcting_their_alg() {
     let Some(groups) = groups("json_web_signature_test.json") else { return };

@@ -120,6 +120,7 @@ async fn a_403_of_a_handler_is_rendered_like_every_other_refusal() {
     }
 }
 
+/// gRPC 2 (MUST, accepts)
 #[tokio::test]
 async fn a_403_of_a_handler_becomes_a_grpc_status() {
     let handler = |_: Token| async { Err::<(), _>(AuthError::forbidden("100 % yours")) };

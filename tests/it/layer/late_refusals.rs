@@ -67,6 +67,8 @@ async fn post_json(app: &Router, path: &str, token: &str, body: &Value) -> Answe
     send(app, request.header("content-type", "application/json").body(Body::from(body.to_string())).unwrap()).await
 }
 
+/// MCP 8 (derived, accepts)
+/// Threat W4
 #[tokio::test]
 async fn a_recorded_refusal_replaces_a_response_with_200() {
     let token = valid_token().sign();
@@ -77,6 +79,7 @@ async fn a_recorded_refusal_replaces_a_response_with_200() {
     assert_eq!((answer.status.as_u16(), answer.challenges()), (401, vec![DEFAULT_CHALLENGE]));
 }
 
+/// MCP 7 (SHOULD, accepts)
 #[tokio::test]
 async fn a_late_refusal_is_rendered_like_that_of_an_extractor() {
     let app = |late: bool| {
@@ -108,6 +111,7 @@ async fn the_error_is_in_the_extensions_of_the_response_and_the_token_in_the_slo
     assert_eq!(slot.token().unwrap().subject(), Some("ada"));
 }
 
+/// MCP 8 (derived, refuses)
 #[tokio::test]
 async fn a_call_of_json_rpc_without_the_scope_is_403_and_other_calls_are_not_changed() {
     async fn rpc(extensions: Extensions, Json(call): Json<Value>) -> Json<Value> {
@@ -139,6 +143,7 @@ async fn a_call_of_json_rpc_without_the_scope_is_403_and_other_calls_are_not_cha
     assert!(wiped.is_refusal(403, "insufficient_scope"), "{wiped:?}");
 }
 
+/// Threat W4
 #[tokio::test]
 async fn one_refused_field_of_graphql_refuses_the_whole_response_and_the_first_refusal_stands() {
     async fn graphql(extensions: Extensions, Json(fields): Json<Vec<String>>) -> Json<Value> {
@@ -218,6 +223,7 @@ fn evidence_of_a_user_or_a_client_can_be_made_of_a_token() {
     assert_eq!(ClientToken::try_from(user).unwrap_err().reason(), "not_acting_for_client");
 }
 
+/// Threat W8
 #[tokio::test]
 async fn of_the_replaced_response_only_headers_remain_that_are_not_about_its_content() {
     const KEPT: [&str; 5] = ["access-control-allow-origin", "mcp-session-id", "set-cookie", "vary", "x-request-id"];
@@ -268,6 +274,7 @@ async fn of_the_replaced_response_only_headers_remain_that_are_not_about_its_con
     assert!(left.is_empty() || left == [&"content-length"] && answer.header("content-length") == Some("0"), "{left:?}");
 }
 
+/// Threat W4
 #[tokio::test]
 async fn a_refusal_replaces_an_error_response_too_and_an_error_of_the_service_stays() {
     async fn fails(extensions: Extensions) -> Response {
@@ -292,6 +299,7 @@ async fn a_refusal_replaces_an_error_response_too_and_an_error_of_the_service_st
     assert_eq!(service.oneshot(request).await.unwrap_err(), "the connection is lost");
 }
 
+/// Threat W5
 #[tokio::test]
 async fn a_handle_in_a_spawned_task_records_for_its_own_request() {
     async fn spawns(extensions: Extensions) -> &'static str {
@@ -307,6 +315,7 @@ async fn a_handle_in_a_spawned_task_records_for_its_own_request() {
     assert_eq!(get_with_token(&app, "/", &writer).await.body, "done");
 }
 
+/// Threat W5
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_requests_never_share_a_refusal() {
     let app = routes().layer(layer_with(|server| server).late_refusals());
@@ -347,6 +356,7 @@ fn streams(layer: OAuthLayer, mut checks: mpsc::UnboundedReceiver<oneshot::Sende
     Router::new().route("/stream", get(handler)).layer(layer.late_refusals())
 }
 
+/// Threat W7
 #[tokio::test]
 async fn a_refusal_after_the_head_has_left_refuses_the_operation_and_is_logged_once() {
     let log = Log::default();
@@ -387,6 +397,7 @@ async fn a_second_refusal_after_the_first_was_returned_is_no_late_one() {
     assert!(!log.text().contains("after the head of the response had left"), "{}", log.text());
 }
 
+/// Threat W8
 #[tokio::test]
 async fn a_stream_that_checks_before_its_first_message_is_refused_over_a_socket() {
     async fn stream(extensions: Extensions) -> Body {
@@ -470,6 +481,7 @@ async fn a_grpc_request_gets_the_status_of_grpc() {
 
 // --- a missing layer ---
 
+/// Threat W9
 #[tokio::test]
 async fn without_the_layer_every_check_refuses_and_the_mistake_is_logged_with_its_place() {
     async fn checks(extensions: Extensions) -> String {
@@ -502,6 +514,7 @@ async fn without_the_layer_every_check_refuses_and_the_mistake_is_logged_with_it
     );
 }
 
+/// Threat W9
 #[tokio::test]
 async fn handlers_take_the_handle_as_an_extractor() {
     async fn checks(refusals: LateRefusals) -> String {

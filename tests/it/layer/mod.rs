@@ -104,12 +104,14 @@ fn request(authorization: Option<&str>) -> Request<Full<Bytes>> {
     request
 }
 
+/// Threat W1
 #[tokio::test]
 #[should_panic(expected = "called before it was ready")]
 async fn the_mock_service_panics_if_called_before_it_is_ready() {
     let _ = ReadinessCheck::new().call(request(None)).await;
 }
 
+/// Threat W1
 #[tokio::test]
 async fn calls_the_inner_service_only_when_ready_and_for_valid_tokens() {
     let good = format!("Bearer {}", valid_token().sign());
@@ -133,6 +135,7 @@ async fn calls_the_inner_service_only_when_ready_and_for_valid_tokens() {
     }
 }
 
+/// Threat W1
 #[tokio::test]
 async fn every_service_calls_its_inner_service_only_after_poll_ready() {
     let token = || TestToken::user("ada").scope("a").into_layer();
@@ -158,6 +161,7 @@ async fn every_service_calls_its_inner_service_only_after_poll_ready() {
     }
 }
 
+/// Threat W3
 #[tokio::test]
 async fn handles_requests_concurrently_while_verdicts_are_pending() {
     let inner = ReadinessCheck::new();
@@ -173,6 +177,7 @@ async fn handles_requests_concurrently_while_verdicts_are_pending() {
     assert_eq!(calls.load(Ordering::Relaxed), 10);
 }
 
+/// Threat W3
 #[tokio::test]
 async fn never_calls_the_inner_service_without_a_verdict() {
     let inner = ReadinessCheck::new();
@@ -197,6 +202,7 @@ async fn a_clone_works_independently_of_the_original() {
     }
 }
 
+/// Threat W2
 #[tokio::test]
 async fn a_refused_request_releases_its_concurrency_permit() {
     for (layer, good) in [(layer_with(|server| server), valid_token().sign()), (slow(), "good".to_owned())] {
@@ -305,6 +311,7 @@ async fn check_health(address: SocketAddr, token: Option<&str>) -> Result<i32, t
     Ok(answer.into_inner().status)
 }
 
+/// gRPC 2 (MUST, accepts)
 #[tokio::test]
 async fn protects_a_tonic_server_over_a_socket() {
     let address = health_server(layer_with(|server| server.grpc_status().realm("grpc"))).await;
@@ -318,6 +325,7 @@ async fn protects_a_tonic_server_over_a_socket() {
     }
 }
 
+/// gRPC 3 (derived, refuses)
 #[tokio::test]
 async fn a_tonic_client_understands_a_plain_http_refusal() {
     let address = health_server(layer_with(|server| server)).await;
@@ -344,6 +352,7 @@ fn answers(text: &str) -> Vec<(u16, String)> {
         .collect()
 }
 
+/// Threat H11
 #[tokio::test]
 async fn requests_on_one_connection_never_share_a_token() {
     let address = serve(app()).await;
@@ -360,6 +369,8 @@ async fn requests_on_one_connection_never_share_a_token() {
     assert_eq!(answers, expected.map(|(status, body)| (status, body.to_owned())));
 }
 
+/// RFC 9110 §5.3 (MUST NOT, refuses)
+/// Threat H11
 #[tokio::test]
 async fn refuses_or_ignores_an_authorization_header_with_unusual_framing() {
     let address = serve(app()).await;
@@ -394,6 +405,7 @@ async fn refuses_or_ignores_an_authorization_header_with_unusual_framing() {
     }
 }
 
+/// Threat H11
 #[tokio::test]
 async fn handles_http_1_0_like_http_1_1() {
     let address = serve(app()).await;
@@ -404,6 +416,7 @@ async fn handles_http_1_0_like_http_1_1() {
     assert!(bare.starts_with("HTTP/1.0 401 ") && bare.contains("www-authenticate: Bearer"), "{bare}");
 }
 
+/// Threat E5
 #[tokio::test]
 async fn refuses_a_token_of_300_kb_and_handles_the_next_request() {
     let address = serve(app()).await;
@@ -414,6 +427,7 @@ async fn refuses_a_token_of_300_kb_and_handles_the_next_request() {
     assert!(next.starts_with("HTTP/1.1 200 "), "{next}");
 }
 
+/// Threat H12
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_requests_of_100_users_never_exchange_subjects() {
     // The verdict's subject is the token itself; some verdicts take longer than others.

@@ -63,6 +63,7 @@ async fn call(app: &Router, method: Method, path: &str, headers: &[(&str, &str)]
     send(app, request.body(Body::from(body)).unwrap()).await
 }
 
+/// Threat W10
 #[tokio::test]
 #[expect(clippy::vec_init_then_push, reason = "the macro pushes 720 layers")]
 async fn every_order_of_the_settings_gives_the_same_layer() {
@@ -89,6 +90,7 @@ async fn every_order_of_the_settings_gives_the_same_layer() {
     }
 }
 
+/// Threat W10
 #[tokio::test]
 async fn settings_can_follow_for_resource() {
     let resource = ProtectedResource::new(API).unwrap();

@@ -31,6 +31,7 @@ fn request() -> Request<()> {
     Request::get("/").header("authorization", bearer).body(()).unwrap()
 }
 
+/// Threat W6
 #[tokio::test]
 async fn a_recorded_refusal_that_is_not_sent_is_logged_once() {
     let (sender, mut handles) = mpsc::unbounded_channel();
@@ -74,6 +75,7 @@ async fn a_recorded_refusal_that_is_not_sent_is_logged_once() {
     }
 }
 
+/// Threat W6
 #[tokio::test]
 async fn a_refusal_after_the_client_left_comes_too_late() {
     let (sender, mut handles) = mpsc::unbounded_channel();
@@ -93,6 +95,7 @@ async fn a_refusal_after_the_client_left_comes_too_late() {
     assert_eq!((lines(&log, REFUSED), lines(&log, TOO_LATE)), (0, 1), "{}", log.text());
 }
 
+/// Threat W8
 #[tokio::test]
 async fn a_replaced_handshake_or_redirect_keeps_none_of_its_headers() {
     async fn opens(extensions: Extensions, upgrade: WebSocketUpgrade) -> Response {

@@ -50,6 +50,8 @@ fn url_of(identifier: &str) -> String {
     ProtectedResource::new(identifier).unwrap().metadata_url().to_owned()
 }
 
+/// RFC 9728 §3.3 a (MUST, accepts)
+/// MCP 2 (SHOULD, accepts)
 #[tokio::test]
 async fn the_host_of_a_request_chooses_the_document_and_the_challenge() {
     let app = app(three_hosts());
@@ -83,6 +85,7 @@ async fn without_a_port_a_host_has_the_default_port_of_the_identifiers_scheme() 
     }
 }
 
+/// RFC 9728 §5.1 (MAY, refuses)
 #[tokio::test]
 async fn a_refusal_of_a_handler_and_a_late_verdict_name_the_metadata_of_the_host_too() {
     let late = crate::support::verifier_from(|_| {
@@ -119,6 +122,7 @@ async fn the_authority_of_the_uri_takes_precedence_over_host() {
     }
 }
 
+/// RFC 9728 §3.3 b (derived, refuses)
 #[tokio::test]
 async fn two_host_headers_choose_nothing() {
     let headers = [("host", "other.test"), ("host", "other.test")];
@@ -138,6 +142,7 @@ const POISON: [(&str, &str); 9] = [
     ("origin", "https://other.test"),
 ];
 
+/// RFC 9728 §3.3 b (derived, refuses)
 #[tokio::test]
 async fn forwarded_headers_change_nothing_with_one_identifier_and_with_several() {
     let one = app(resource().build().unwrap());
@@ -157,6 +162,7 @@ async fn forwarded_headers_change_nothing_with_one_identifier_and_with_several()
     }
 }
 
+/// RFC 9728 §3.3 b (derived, refuses)
 #[tokio::test]
 async fn with_one_identifier_the_host_changes_nothing() {
     let app = app(resource().build().unwrap());
@@ -174,6 +180,8 @@ async fn with_one_identifier_the_host_changes_nothing() {
 }
 
 /// A cache behind a proxy may have only the path in its key.
+///
+/// Metadata 2 (derived, accepts and refuses)
 #[tokio::test]
 async fn the_document_varies_with_the_host_only_if_there_are_several_identifiers() {
     let several = app(three_hosts());
@@ -185,6 +193,7 @@ async fn the_document_varies_with_the_host_only_if_there_are_several_identifiers
     assert_eq!(one.header("vary"), None);
 }
 
+/// RFC 9728 §3.3 a (MUST, refuses)
 #[tokio::test]
 async fn identifiers_with_different_paths_have_their_documents_at_their_own_hosts_only() {
     let resource = ProtectedResource::builder("https://api.test/a").also("https://other.test/b").build().unwrap();
@@ -223,6 +232,7 @@ fn a_server_without_tower_makes_the_challenge_for_a_request() {
 
 // --- sockets ---
 
+/// RFC 9728 §3.3 b (derived, accepts)
 #[tokio::test]
 async fn http_1_1_chooses_by_host_and_by_an_absolute_uri() {
     let address = serve(app(three_hosts())).await;
@@ -249,6 +259,7 @@ async fn http_1_1_chooses_by_host_and_by_an_absolute_uri() {
     assert!(two.starts_with("HTTP/1.1 4") && !two.contains(&url_of(OTHER)), "{two}");
 }
 
+/// RFC 9728 §3.3 b (derived, accepts)
 #[tokio::test]
 async fn http_2_chooses_by_the_authority() {
     let address = serve(app(three_hosts())).await;
@@ -284,6 +295,8 @@ async fn http_2_chooses_by_the_authority() {
 
 proptest! {
     /// Nothing of a request is in the document or in the challenge.
+    ///
+    /// RFC 9728 §2 a (REQUIRED, refuses)
     #[test]
     fn a_request_gets_only_configured_texts(
         host in proptest::option::of("[ -~]{0,40}"),

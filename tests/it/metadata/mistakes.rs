@@ -16,6 +16,7 @@ fn mistakes<T>(result: Result<T, ConfigError>) -> Vec<(&'static str, String)> {
     error.mistakes().iter().map(|mistake| (mistake.setting(), mistake.to_string())).collect()
 }
 
+/// RFC 9728 §1.2 (MUST, SHOULD, refuses)
 #[test]
 fn refuses_identifiers_that_no_client_can_look_up() {
     for (identifier, text) in [
@@ -63,6 +64,7 @@ fn refuses_identifiers_that_no_client_can_look_up() {
     }
 }
 
+/// MCP 2 (SHOULD, refuses)
 #[test]
 fn refuses_two_identifiers_between_which_no_request_can_choose() {
     for (one, other) in [
@@ -81,6 +83,9 @@ fn refuses_two_identifiers_between_which_no_request_can_choose() {
     assert_eq!(mistakes(different.build()), []);
 }
 
+/// RFC 9728 §2 d (RECOMMENDED, refuses)
+/// MCP 1 (SHOULD NOT, refuses)
+/// RFC 9728 §2.1 (RECOMMENDED, refuses)
 #[test]
 fn refuses_wrong_scopes_servers_texts_and_languages() {
     let cases: [(&str, Result<_, _>); 18] = [
@@ -109,6 +114,7 @@ fn refuses_wrong_scopes_servers_texts_and_languages() {
     }
 }
 
+/// RFC 9728 §7.4 (derived, refuses)
 #[test]
 fn refuses_an_identifier_that_is_no_audience_of_the_verifier() {
     let several = || resource().also("https://other.test/mcp").also("https://third.test").build().unwrap();
@@ -128,6 +134,7 @@ fn refuses_an_identifier_that_is_no_audience_of_the_verifier() {
     assert_eq!(mistakes(OAuthLayer::for_resource(resource, unknown)), []);
 }
 
+/// RFC 9728 §7.4 (derived, refuses)
 #[test]
 fn refuses_an_identifier_that_two_required_verifiers_do_not_share() {
     let opaque = || issuer().verifier("https://other.test");
@@ -141,6 +148,7 @@ fn refuses_an_identifier_that_two_required_verifiers_do_not_share() {
     assert_eq!(mistakes(OAuthLayer::for_resource(resource, both)), []);
 }
 
+/// RFC 9728 §1.2 (MUST, SHOULD, refuses)
 #[test]
 fn refuses_a_path_that_no_router_serves() {
     let routed = |path: &str| Router::<()>::new().route(&format!("{WELL_KNOWN}{path}"), get(async || ""));
@@ -160,6 +168,7 @@ fn refuses_a_path_that_no_router_serves() {
     }
 }
 
+/// RFC 9728 §2 b (MUST, refuses)
 #[test]
 fn refuses_a_resource_without_an_authorization_server() {
     let unknown = || verifier_from(|_| panic!("not called"));

@@ -62,6 +62,8 @@ pub(super) fn named_metadata(answer: &Answer) -> &str {
     rest.strip_suffix('"').unwrap_or_else(|| panic!("{challenge}"))
 }
 
+/// RFC 9728 §2 a (REQUIRED, accepts)
+/// RFC 9728 §3.2 (MUST, refuses)
 #[tokio::test]
 async fn the_document_has_what_the_server_enforces_and_nothing_else() {
     let app = app(resource().build().unwrap());
@@ -69,6 +71,7 @@ async fn the_document_has_what_the_server_enforces_and_nothing_else() {
     assert_eq!(document(&app, WELL_KNOWN).await, least);
 }
 
+/// RFC 9728 §2.1 (RECOMMENDED, accepts)
 #[tokio::test]
 async fn the_document_has_the_texts_in_each_language() {
     let resource = resource()
@@ -100,6 +103,8 @@ async fn the_document_has_the_texts_in_each_language() {
     assert_eq!(document(&app(resource.build().unwrap()), WELL_KNOWN).await, expected);
 }
 
+/// RFC 9728 §2 d (RECOMMENDED, accepts)
+/// MCP 1 (SHOULD NOT, accepts)
 #[tokio::test]
 async fn the_scopes_of_the_resource_are_in_the_challenge_and_with_further_ones_in_the_document() {
     let resource = resource().scopes(["mcp:tools", "orders:read"]).scopes_supported(["orders:read", "admin"]);
@@ -109,6 +114,7 @@ async fn the_scopes_of_the_resource_are_in_the_challenge_and_with_further_ones_i
     assert!(refused.challenges()[0].contains(r#"scope="mcp:tools orders:read""#), "{refused:?}");
 }
 
+/// RFC 9728 §2 d (RECOMMENDED, accepts)
 #[tokio::test]
 async fn the_scopes_of_the_server_are_in_the_document_of_a_resource_without_scopes() {
     let scopes = Scopes::new(["orders:read"]).unwrap();
@@ -119,6 +125,7 @@ async fn the_scopes_of_the_server_are_in_the_document_of_a_resource_without_scop
     assert!(refused.challenges()[0].contains(r#"scope="orders:read""#), "{refused:?}");
 }
 
+/// RFC 9728 §2 c (derived, accepts and refuses)
 #[tokio::test]
 async fn the_bearer_methods_are_those_that_the_server_accepts() {
     let methods = async |layer: Router| document(&layer, WELL_KNOWN).await["bearer_methods_supported"].clone();
@@ -137,6 +144,7 @@ async fn the_bearer_methods_are_those_that_the_server_accepts() {
     assert_eq!(methods(routes().layer(metadata)).await, json!(["header", "body"]));
 }
 
+/// RFC 9728 §2 b (MUST, accepts)
 #[tokio::test]
 async fn the_authorization_servers_are_the_issuers_of_the_verifier_or_those_that_are_configured() {
     let named = async |resource: ProtectedResourceBuilder| {
@@ -154,6 +162,7 @@ async fn the_authorization_servers_are_the_issuers_of_the_verifier_or_those_that
     );
 }
 
+/// RFC 9728 §5.1 (MAY, accepts)
 #[tokio::test]
 async fn each_challenge_names_the_metadata_and_no_other_refusal_does() {
     let resource = resource().scopes(["orders:read"]).build().unwrap();

@@ -19,6 +19,7 @@ use crate::{
     support::{API, get_with_token, get_without_token, issuer, valid_token},
 };
 
+/// RFC 9728 §3.1 (MUST, accepts)
 #[tokio::test]
 async fn for_resource_serves_the_document_without_a_token_and_protects_all_else() {
     let resource = ProtectedResource::builder(API).scopes(["orders:read"]).build().unwrap();
@@ -50,6 +51,7 @@ async fn a_server_without_a_resource_serves_no_document() {
     assert_eq!(get_with_token(&app, "/me", &valid_token().sign()).await.status, 200);
 }
 
+/// RFC 9728 §3.1 (MUST, accepts)
 #[tokio::test]
 async fn the_document_is_served_beside_anonymous_requests_and_rendered_refusals() {
     let resource = resource().build().unwrap();
@@ -69,6 +71,7 @@ async fn the_document_is_served_beside_anonymous_requests_and_rendered_refusals(
     }
 }
 
+/// RFC 9728 §3.1 (MUST, accepts)
 #[tokio::test]
 async fn inside_of_nest_the_service_is_a_route_of_the_outer_router() {
     let resource = ProtectedResource::new("https://api.test/mcp").unwrap();
@@ -86,6 +89,7 @@ async fn inside_of_nest_the_service_is_a_route_of_the_outer_router() {
     assert_eq!(document(&app, &format!("{WELL_KNOWN}/mcp")).await["resource"], "https://api.test/mcp");
 }
 
+/// RFC 9728 §3.1 (MUST, accepts)
 #[tokio::test]
 async fn under_route_layer_the_service_is_a_route_of_its_own() {
     let server = server(resource().build().unwrap()).build().unwrap();
@@ -119,6 +123,7 @@ async fn several_resources_of_one_program_have_a_route_each() {
     }
 }
 
+/// RFC 9728 §3.1 (MUST, accepts)
 #[tokio::test]
 async fn of_merged_routers_with_a_layer_each_the_service_is_a_route_too() {
     let part = |path: &str| {
@@ -146,6 +151,7 @@ async fn of_merged_routers_with_a_layer_each_the_service_is_a_route_too() {
     }
 }
 
+/// RFC 9728 §3.1 (MUST, accepts)
 #[tokio::test]
 async fn the_service_responds_at_each_of_its_paths() {
     let resource = resource().also("https://other.test/mcp").build().unwrap();
@@ -193,6 +199,8 @@ async fn the_layer_works_with_the_body_of_a_hyper_server() {
 }
 
 /// Neither the boxed body of http-body-util nor one of an application can be made of `Bytes`.
+///
+/// RFC 9728 §3.1 (MUST, accepts)
 #[tokio::test]
 async fn the_layer_works_with_bodies_that_cannot_be_made_of_a_document() {
     let inner = service_fn(async |_: Request<()>| {

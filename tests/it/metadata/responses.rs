@@ -15,6 +15,7 @@ fn list<'a>(answer: &'a Answer, name: &str) -> Vec<&'a str> {
     answer.header(name).unwrap_or_default().split(',').map(str::trim).collect()
 }
 
+/// RFC 9728 §3.2 (MUST, accepts)
 #[tokio::test]
 async fn get_returns_a_document_that_caches_and_web_pages_may_have() {
     let answer = respond("GET", &[]).await;
@@ -37,6 +38,7 @@ async fn head_has_the_headers_of_get_and_no_body() {
     assert_eq!((&*head.body, head.header("content-length")), ("", Some(&*get.body.len().to_string())));
 }
 
+/// RFC 9728 §3.1 (MUST, refuses)
 #[tokio::test]
 async fn other_methods_get_405_with_the_allowed_ones() {
     for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "PROPFIND", "get"] {
@@ -46,6 +48,7 @@ async fn other_methods_get_405_with_the_allowed_ones() {
     }
 }
 
+/// Metadata 1 (derived, accepts)
 #[tokio::test]
 async fn a_preflight_request_may_name_mcp_protocol_version_and_any_other_header() {
     let preflight = [
@@ -73,6 +76,7 @@ async fn a_preflight_request_may_name_mcp_protocol_version_and_any_other_header(
     assert_eq!(respond("OPTIONS", &[]).await.header("access-control-allow-headers"), Some("mcp-protocol-version"));
 }
 
+/// Metadata 1 (derived, refuses)
 #[tokio::test]
 async fn a_preflight_request_gets_back_only_names_of_headers_and_not_too_many() {
     let odd = "x-good, , a b, \"q\", (x), x:y, x;y, x=y, \t, {}, <script>, x-also";
@@ -87,6 +91,7 @@ async fn a_preflight_request_gets_back_only_names_of_headers_and_not_too_many() 
     assert_eq!(list(&answer, "access-control-allow-headers").len(), 17);
 }
 
+/// RFC 9728 §3.1 (MUST, refuses)
 #[tokio::test]
 async fn credentials_of_any_kind_change_nothing() {
     let plain = respond("GET", &[]).await;

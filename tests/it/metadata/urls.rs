@@ -23,6 +23,9 @@ const URLS: [(&str, &str); 12] = [
     ("HTTPS://api.test//a/%C3%A4", "https://api.test/.well-known/oauth-protected-resource//a/%C3%A4"),
 ];
 
+/// RFC 9728 §1.2 (MUST, SHOULD, accepts)
+/// RFC 9728 §3 (MUST, accepts)
+/// RFC 9728 §3.3 a (MUST, accepts)
 #[tokio::test]
 async fn the_path_of_the_document_is_inserted_between_host_and_path() {
     for (identifier, url) in URLS {
@@ -37,6 +40,7 @@ async fn the_path_of_the_document_is_inserted_between_host_and_path() {
     }
 }
 
+/// RFC 9728 §3 (MUST, accepts)
 #[tokio::test]
 async fn the_url_is_the_one_that_a_url_parser_makes_of_the_identifier() {
     for (identifier, expected) in URLS {
@@ -55,6 +59,7 @@ fn the_hosts_are_those_that_clients_send() {
     assert_eq!(hosts, ["api.test", "127.0.0.1:5001", "[::1]", "localhost:80"]);
 }
 
+/// RFC 9728 §3 (MUST, refuses)
 #[tokio::test]
 async fn no_other_path_and_no_other_query_has_the_document() {
     let cases: [(&str, &[&str]); 4] = [
@@ -112,6 +117,8 @@ async fn the_query_of_a_request_has_no_meaning_if_the_identifier_has_none() {
 
 proptest! {
     /// Whatever a configuration has as identifier, it is refused at start-up, or its document is found where a client looks.
+    ///
+    /// RFC 9728 §1.2 (MUST, SHOULD, refuses)
     #[test]
     fn an_identifier_is_refused_or_its_document_is_where_a_client_looks(
         scheme in "(https|http|HTTPS|ftp|)",

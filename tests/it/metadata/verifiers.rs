@@ -43,6 +43,7 @@ fn verifiers_that_know_their_issuers_only_later_name_none() {
     assert_names(&verifier_from(|_| panic!("not called")), &[], None);
 }
 
+/// RFC 9728 §2 b (MUST, accepts)
 #[test]
 fn every_wrapper_hands_on_issuers_and_audiences() {
     let jwt = || issuer().verifier(API);
@@ -63,6 +64,7 @@ fn several_trusted_issuers_are_named_each_once_in_a_fixed_order() {
     assert_names(&Cached::new(trusted.unwrap(), Duration::from_secs(1)), &issuers, &[API, OTHER_API][..]);
 }
 
+/// RFC 9728 §2 b (MUST, accepts)
 #[test]
 fn two_verifiers_name_the_issuers_and_audiences_of_both() {
     let jwt = || issuer().verifier_builder(API).audience(OTHER_API).build().unwrap();

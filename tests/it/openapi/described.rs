@@ -83,6 +83,7 @@ async fn finds_a_documented_scope_that_is_not_enforced() {
     assert!(drifts.to_string().contains("a token without scopes got 400 Bad Request"), "{drifts}");
 }
 
+/// OpenAPI 2 (MUST, refuses)
 #[tokio::test]
 async fn finds_an_enforced_scope_that_is_not_documented() {
     let drifts = compared(&requires(&[&["orders:read"]]), requiring::<(OrdersRead, Admin)>()).await.unwrap_err();
@@ -97,6 +98,7 @@ async fn finds_an_enforced_scope_that_is_not_documented() {
     assert_eq!(kinds(&requires(&[&["admin"]]), requiring::<OrdersRead>()).await, [DriftKind::ScopeNotDocumented]);
 }
 
+/// OpenAPI 2 (MUST, refuses)
 #[tokio::test]
 async fn finds_an_operation_without_security_that_requires_a_token() {
     for security in [json!([]), json!([{}, {"oauth2": ["orders:read"]}])] {
@@ -107,6 +109,7 @@ async fn finds_an_operation_without_security_that_requires_a_token() {
     assert_eq!(drifts.iter().next().unwrap().kind(), DriftKind::TokenNotDocumented);
 }
 
+/// OpenAPI 4 (MUST, refuses)
 #[tokio::test]
 async fn finds_an_operation_with_security_that_is_open() {
     let open = Router::new().route("/", get(|| async { "" }));
@@ -181,6 +184,7 @@ async fn a_token_for_another_api_is_reported_and_not_taken_for_a_missing_scope()
     assert_eq!(found, [DriftKind::TokenNotAccepted], "{drifts}");
 }
 
+/// OpenAPI 3 (own, refuses)
 #[tokio::test]
 async fn reports_an_operation_that_refuses_every_token_before_its_scopes() {
     let recent = || RequireStepUpLayer::new(StepUp::builder().max_age(Duration::from_secs(60)).build().unwrap());
@@ -233,6 +237,9 @@ async fn reports_every_operation_in_one_list() {
     assert_eq!(format!("{drifts:?}").lines().count(), 3, "`unwrap` shows one line for each");
 }
 
+/// OpenAPI 2 (MUST, accepts)
+/// OpenAPI 3 (own, accepts)
+/// OpenAPI 4 (MUST, accepts)
 #[tokio::test]
 async fn a_true_document_has_no_difference() {
     let routes = Router::new()

@@ -17,6 +17,7 @@ fn two_flows() -> Value {
     oauth2_scheme(DESCRIBED).client_credentials(TOKEN).authorization_code(AUTHORIZE, TOKEN).build().unwrap()
 }
 
+/// OpenAPI 1 (MUST, accepts)
 #[test]
 fn an_oauth2_scheme_has_its_flows_with_described_scopes() {
     let scopes = json!({"orders:read": "Read any order.", "orders:write": "", "admin": ""});
@@ -53,6 +54,7 @@ fn the_scopes_of_several_modules_make_one_scheme() {
     assert_eq!(scheme["flows"]["clientCredentials"]["scopes"], scopes);
 }
 
+/// OpenAPI 1 (MUST, refuses)
 #[test]
 fn an_oauth2_scheme_reports_all_mistakes() {
     let mistakes = |scheme: tower_oauth::openapi::OAuth2SchemeBuilder| {
@@ -76,6 +78,7 @@ fn an_oauth2_scheme_reports_all_mistakes() {
     assert_eq!(mistakes(wrong), expected, "a loopback address may be plain http");
 }
 
+/// OpenAPI 2 (MUST, accepts)
 #[test]
 fn the_list_of_requirements_has_one_object_for_each_alternative() {
     type Needed = (OrdersRead, AnyOf<(OrdersWrite, Admin)>);
@@ -102,6 +105,7 @@ fn the_list_of_requirements_has_one_object_for_each_alternative() {
     assert_eq!(requirements_of(&|_: Scoped<Admin>| async {}, "x"), json!([{"x": ["admin"]}]), "a closure");
 }
 
+/// OpenAPI 2 (MUST, accepts)
 #[test]
 fn utoipa_reads_requirements_without_a_loss() {
     use utoipa::openapi::security::SecurityRequirement;
@@ -112,6 +116,7 @@ fn utoipa_reads_requirements_without_a_loss() {
     assert_eq!(serde_json::to_value(read).unwrap(), list);
 }
 
+/// OpenAPI 1 (MUST, accepts)
 #[test]
 fn utoipa_writes_the_same_schemes_from_its_own_types() {
     use utoipa::openapi::security::{
@@ -142,6 +147,7 @@ fn utoipa_writes_the_same_schemes_from_its_own_types() {
     assert!(lost["flows"]["authorizationCode"]["tokenUrl"].is_null(), "{change}");
 }
 
+/// OpenAPI 1 (MUST, accepts)
 #[test]
 fn aide_reads_schemes_and_requirements() {
     use aide::openapi::{SecurityRequirement, SecurityScheme};

@@ -260,6 +260,7 @@ async fn each_preset_refuses_an_id_token_for_the_same_audience() {
     }
 }
 
+/// RFC 9068 §5 a (derived, refuses)
 #[tokio::test]
 async fn cognito_compares_client_id_with_the_audience_only_if_aud_is_missing() {
     for other in ["Web", "we", "web ", "", "other"] {
@@ -292,6 +293,7 @@ async fn refuses_an_entra_token_without_roles_and_scopes() {
     }
 }
 
+/// RFC 9068 §2.2 b (derived, accepts)
 #[tokio::test]
 async fn acts_for_follows_the_providers_claims_and_is_otherwise_unknown() {
     use ActsFor::{Client, Unknown, User};

@@ -207,6 +207,7 @@ fn presets() -> impl Iterator<Item = Preset> {
     Preset::all().iter().copied().filter(move |preset| !elsewhere.contains(preset))
 }
 
+/// RFC 9068 §2.2 b (derived, accepts)
 #[tokio::test]
 async fn each_fixture_is_accepted_with_its_preset_and_not_without() {
     for fixture in fixtures() {
@@ -226,6 +227,7 @@ async fn each_fixture_is_accepted_with_its_preset_and_not_without() {
     }
 }
 
+/// RFC 9068 §5 a (derived, refuses)
 #[tokio::test]
 async fn each_preset_checks_issuer_audience_times_type_and_binding() {
     for preset in presets() {
@@ -258,6 +260,7 @@ async fn each_preset_checks_issuer_audience_times_type_and_binding() {
     }
 }
 
+/// RFC 8725 §3.11 (MUST, refuses)
 #[tokio::test]
 async fn each_preset_refuses_an_id_token_beside_the_access_token() {
     // Each row: a change that makes the token an ID token of the provider, or a token of another kind where the provider's own
@@ -321,6 +324,7 @@ async fn each_preset_refuses_an_id_token_beside_the_access_token() {
     }
 }
 
+/// RFC 9068 §2.2 b (derived, accepts and refuses)
 #[tokio::test]
 async fn persons_and_clients_are_told_apart_by_marks_and_are_otherwise_unknown() {
     use ActsFor::{Client, Unknown, User};
@@ -394,6 +398,7 @@ async fn persons_and_clients_are_told_apart_by_marks_and_are_otherwise_unknown()
     }
 }
 
+/// RFC 9068 §5 a (derived, accepts and refuses)
 #[tokio::test]
 async fn clerk_compares_the_origin_or_the_client_with_the_audience_only_if_aud_is_missing() {
     let session = token_of("clerk session token");
@@ -422,6 +427,8 @@ async fn clerk_compares_the_origin_or_the_client_with_the_audience_only_if_aud_i
 }
 
 /// The cases `b2c-*` of public bug reports.
+///
+/// RFC 8725 §3.11 (MUST, refuses)
 #[tokio::test]
 async fn entra_id_accepts_access_tokens_of_b2c_with_a_nonce_but_no_id_token() {
     let access = token_of("azure AD B2C");

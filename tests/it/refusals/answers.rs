@@ -47,6 +47,12 @@ fn assert_answer(answer: &Answer, status: u16, challenge: Option<&str>, what: &s
     assert_eq!((answer.header("content-type"), &*answer.body), (None, ""), "{what}");
 }
 
+/// RFC 6749 §7.2 (SHOULD, accepts)
+/// RFC 6750 §3 a (MUST, accepts)
+/// RFC 6750 §3 f (SHOULD, accepts and refuses)
+/// RFC 6750 §3.1 a (SHOULD, accepts)
+/// RFC 9068 §4 g (MUST, accepts and refuses)
+/// RFC 9728 §5.1 (MAY, accepts)
 #[tokio::test]
 async fn each_refusal_has_the_documented_status_and_challenge() {
     let app = router().layer(layer_with(with_all_settings));
@@ -104,6 +110,7 @@ async fn each_refusal_has_the_documented_status_and_challenge() {
     assert_answer(&unlayered, 500, None, "without the layer");
 }
 
+/// RFC 6750 §3 b (MUST, accepts)
 #[tokio::test]
 async fn a_server_with_default_settings_sends_only_its_realm() {
     let app = router().layer(layer_with(|server| server));
@@ -113,6 +120,8 @@ async fn a_server_with_default_settings_sends_only_its_realm() {
     assert_answer(&bad, 401, Some(challenge), "bad token");
 }
 
+/// RFC 6750 §3 a (MUST, refuses)
+/// RFC 9110 §15.5.2 (MUST, refuses)
 #[tokio::test]
 async fn responds_503_with_retry_after_if_a_token_cannot_be_checked() {
     for (millis, seconds) in [(0, "0"), (1, "1"), (999, "1"), (1_000, "1"), (1_001, "2"), (30_000, "30")] {
@@ -127,6 +136,7 @@ async fn responds_503_with_retry_after_if_a_token_cannot_be_checked() {
     assert_eq!(answer.header("retry-after"), Some(&*u64::MAX.to_string()));
 }
 
+/// RFC 6749 §7.2 (SHOULD, accepts)
 #[tokio::test]
 async fn the_layer_adds_the_challenge_to_refusals_of_inner_services() {
     async fn in_the_handler(token: Token) -> Result<&'static str, AuthError> {
@@ -171,6 +181,8 @@ async fn an_inner_refusal_keeps_its_headers_except_those_of_its_old_body() {
     assert!(length.is_none_or(|length| length == answer.body.len().to_string()), "{answer:?}");
 }
 
+/// RFC 6749 §7.2 (SHOULD, refuses)
+/// RFC 6750 §3 a (MUST, refuses)
 #[tokio::test]
 async fn the_layer_does_not_change_a_403_of_the_application() {
     let app = Router::new()
@@ -181,6 +193,7 @@ async fn the_layer_does_not_change_a_403_of_the_application() {
     assert!(answer.challenges().is_empty());
 }
 
+/// RFC 6750 §3 a (MUST, accepts)
 #[tokio::test]
 async fn a_problem_document_has_the_same_content_as_the_challenge() {
     let app = router().layer(layer_with(with_all_settings).render(ProblemJson::new()));
@@ -216,6 +229,7 @@ async fn a_problem_document_has_the_same_content_as_the_challenge() {
     assert!(answer.body.contains("cannot be checked at the moment") && !answer.body.contains("error"), "{answer:?}");
 }
 
+/// RFC 6750 §3 a (MUST, accepts)
 #[tokio::test]
 async fn a_refusal_with_a_custom_body_keeps_its_challenge() {
     let custom = layer_with(with_all_settings).render(|refusal: &Refusal<'_>| {
@@ -235,6 +249,8 @@ async fn a_refusal_with_a_custom_body_keeps_its_challenge() {
     }
 }
 
+/// RFC 6750 §3 c (MUST NOT, accepts)
+/// RFC 9110 §11.6.1 (MAY, accepts and refuses)
 #[tokio::test]
 async fn each_challenge_has_its_own_header_line() {
     let basic = SchemeChallenge::builder("Basic").parameter("realm", "reports, \tno").build().err();
@@ -292,6 +308,7 @@ fn grpc_request(path: &str, content_type: &str, authorization: &str) -> Request<
     request.header("authorization", authorization).body(Body::empty()).unwrap()
 }
 
+/// gRPC 2 (MUST, refuses)
 #[tokio::test]
 async fn only_a_post_over_http_2_or_3_gets_a_grpc_status() {
     let app = router().layer(layer_with(ResourceServerBuilder::grpc_status));
@@ -308,6 +325,7 @@ async fn only_a_post_over_http_2_or_3_gets_a_grpc_status() {
     }
 }
 
+/// gRPC 2 (MUST, accepts)
 #[tokio::test]
 async fn grpc_requests_get_a_grpc_status_if_the_server_enables_it() {
     let read_only = format!("Bearer {}", valid_token().sign());
@@ -360,6 +378,8 @@ fn step_up_app(rule: StepUpBuilder, clock: &ManualClock) -> Router {
         .layer(OAuthLayer::from_server(server))
 }
 
+/// RFC 9470 §3 a (derived, accepts)
+/// RFC 9470 §6 a (derived, refuses)
 #[tokio::test]
 async fn refuses_a_weak_or_old_authentication_and_names_the_requirements() {
     let clock = ManualClock::default();
@@ -389,6 +409,7 @@ async fn refuses_a_weak_or_old_authentication_and_names_the_requirements() {
     }
 }
 
+/// RFC 9470 §6 a (derived, accepts)
 #[test]
 fn accepts_an_authentication_for_exactly_max_age() {
     let clock = ManualClock::new(std::time::UNIX_EPOCH + Duration::from_secs(1_000_000));
@@ -404,6 +425,7 @@ fn accepts_an_authentication_for_exactly_max_age() {
     }
 }
 
+/// RFC 9470 §3 a (derived, refuses)
 #[tokio::test]
 async fn a_step_up_challenge_has_only_the_configured_requirements() {
     let clock = ManualClock::default();
@@ -421,6 +443,10 @@ async fn a_step_up_challenge_has_only_the_configured_requirements() {
 
 // --- start-up ---
 
+/// RFC 6750 §3 c (MUST NOT, refuses)
+/// RFC 6750 §3 d (MUST NOT, refuses)
+/// RFC 9110 §11.2 (MUST, refuses)
+/// RFC 9728 §5.1 (MAY, refuses)
 #[test]
 fn build_of_a_server_reports_all_mistakes_with_their_settings() {
     let builder = || ResourceServer::builder(verifier_from(|_| Verdict::Now(Err(AuthError::invalid_token()))));
@@ -512,6 +538,8 @@ fn parse_challenge(line: &str) -> Option<(String, Vec<(String, String)>)> {
     }
 }
 
+/// RFC 6750 §3 b (MUST, refuses)
+/// RFC 9110 §11.2 (MUST, refuses)
 #[test]
 fn the_strict_parser_refuses_malformed_challenges() {
     for good in ["Bearer realm=\"a\"", "Negotiate", "Basic  a=\"\", b=\"x\\\"y\",c=\",\""] {
@@ -544,6 +572,11 @@ fn allowed_by_rfc_6750(text: &str) -> bool {
 }
 
 proptest! {
+    /// RFC 6750 §3 b (MUST, accepts)
+    /// RFC 6750 §3 c (MUST NOT, refuses)
+    /// RFC 6750 §3 d (MUST NOT, accepts)
+    /// RFC 6750 §3.1 b (SHOULD NOT, refuses)
+    /// RFC 9110 §11.2 (MUST, accepts)
     #[test]
     fn every_challenge_is_well_formed_with_any_settings(
         realm in text(),
@@ -658,6 +691,7 @@ async fn refuses_a_sender_constrained_token_of_a_custom_verifier() {
     assert!(get_with_token(&app, "/me", "anything").await.is_refusal(401, "invalid_token"));
 }
 
+/// gRPC 2 (MUST, refuses)
 #[tokio::test]
 async fn a_layer_with_a_renderer_never_responds_with_a_grpc_status() {
     let server = ResourceServer::builder(issuer().verifier(API)).grpc_status().build().unwrap();

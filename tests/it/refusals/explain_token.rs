@@ -162,12 +162,14 @@ fn accepts_the_token_of_a_right_set_up_and_says_for_whom_it_acts() {
     assert!(output.text.contains("User") && output.text.contains("orders:read"), "{}", output.text);
 }
 
+/// Threat R6
 #[test]
 fn set_up_1_the_issuer_has_a_trailing_slash() {
     let setup = Setup::right().with("OAUTH_ISSUER", &format!("{ISSUER}/"));
     cured_by_settings(&setup, &signed(&json!({})), "wrong_issuer", &[&format!("OAUTH_ISSUER={ISSUER}\n")]);
 }
 
+/// Threat R6
 #[test]
 fn set_up_2_the_token_names_the_host_of_a_container() {
     let container = "http://keycloak:8080/realms/shop";
@@ -176,6 +178,7 @@ fn set_up_2_the_token_names_the_host_of_a_container() {
     cured_by_settings(&Setup::right(), &token, "wrong_issuer", &texts);
 }
 
+/// Threat R6
 #[test]
 fn set_up_3_the_token_has_another_audience() {
     let token = signed(&json!({"aud": "account"}));
@@ -184,6 +187,7 @@ fn set_up_3_the_token_has_another_audience() {
     cured_by_another_token(&Setup::right(), &token, "wrong_audience", &texts, &signed(&json!({})));
 }
 
+/// Threat R6
 #[test]
 fn set_up_4_the_type_is_jwt() {
     let setup = Setup::right().without("OAUTH_PRESET");
@@ -197,6 +201,7 @@ fn set_up_4_the_type_is_jwt() {
     cured_by_settings(&setup, &token, "type_not_accepted", &["OAUTH_PRESET=keycloak"]);
 }
 
+/// Threat R6
 #[test]
 fn set_up_5_the_client_is_in_azp() {
     let setup = Setup::right().without("OAUTH_PRESET");
@@ -204,6 +209,7 @@ fn set_up_5_the_client_is_in_azp() {
     cured_by_settings(&setup, &token, "missing_claim", &[r#"client_claim("azp")"#, "OAUTH_PRESET=keycloak"]);
 }
 
+/// Threat R6
 #[test]
 fn set_up_6_the_clock_of_the_issuer_is_ahead() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
@@ -217,6 +223,7 @@ fn set_up_6_the_clock_of_the_issuer_is_ahead() {
     cured_by_another_token(&Setup::right(), &long_expired, "expired", &texts, &signed(&json!({})));
 }
 
+/// Threat R6
 #[test]
 fn set_up_7_the_issuer_has_rotated_its_key() {
     let rotated = MockIssuer::new("https://other.test").with_algorithm(Algorithm::ES256);
@@ -233,6 +240,7 @@ fn set_up_7_the_issuer_has_rotated_its_key() {
     cured_by_another_token(&new_keys, &signed(&json!({})), "unknown_key", &texts, &new_token);
 }
 
+/// Threat R6
 #[tokio::test]
 async fn set_up_8_the_issuer_signs_with_a_shared_secret() {
     let secret = [7; 32];
@@ -246,6 +254,7 @@ async fn set_up_8_the_issuer_signs_with_a_shared_secret() {
     assert!(explanation.is_accepted(), "{explanation}");
 }
 
+/// Threat R6
 #[test]
 fn set_up_9_the_token_is_encrypted() {
     let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"RSA-OAEP","enc":"A256GCM","typ":"JWT","cty":"JWT"}"#);
@@ -254,6 +263,7 @@ fn set_up_9_the_token_is_encrypted() {
     cured_by_another_token(&Setup::right(), &token, "not_a_jws", &texts, &signed(&json!({})));
 }
 
+/// Threat R6
 #[tokio::test]
 async fn set_up_10_the_token_is_opaque() {
     let texts = ["an opaque token", "IntrospectionVerifier::new", "OAUTH_MODE=introspection"];
@@ -325,6 +335,7 @@ async fn is_accepted(verifier: impl Verify, token: &str) -> bool {
     ResourceServer::new(verifier).authenticate(&request.into_parts().0).await.is_ok()
 }
 
+/// Threat R5
 #[tokio::test]
 async fn makes_every_check_and_does_not_stop_at_the_first_defect() {
     let verifier = issuer().verifier(API);
@@ -345,6 +356,7 @@ async fn makes_every_check_and_does_not_stop_at_the_first_defect() {
     assert!(verifier.explain(&valid_token().sign()).await.is_accepted());
 }
 
+/// Threat R5
 #[tokio::test]
 async fn agrees_with_the_verifier_about_every_forged_token() {
     let verifier = issuer().verifier(API);
@@ -363,6 +375,7 @@ async fn agrees_with_the_verifier_about_every_forged_token() {
     assert_eq!(accepted, 1);
 }
 
+/// Threat R5
 #[tokio::test]
 async fn names_the_presets_that_accept_the_token_and_only_those() {
     let issuer = Issuer::from_keys(ISSUER, realm().key_set()).unwrap();

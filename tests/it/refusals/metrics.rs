@@ -32,6 +32,7 @@ fn lines(snapshotter: &Snapshotter) -> Vec<String> {
     lines
 }
 
+/// Threat W13
 #[test]
 fn every_look_for_a_token_without_a_layer_is_counted() {
     let recorder = DebuggingRecorder::new();
@@ -89,6 +90,7 @@ fn decisions_refreshes_ages_unknown_kids_and_waits_are_counted() {
     assert_eq!(lines(&snapshotter), expected);
 }
 
+/// Threat W7
 #[test]
 fn a_refusal_after_the_head_of_the_response_is_counted_apart() {
     let recorder = DebuggingRecorder::new();
@@ -112,6 +114,7 @@ fn a_refusal_after_the_head_of_the_response_is_counted_apart() {
     assert_eq!(lines(&snapshotter), expected);
 }
 
+/// Threat W6
 #[test]
 fn a_recorded_refusal_that_is_not_sent_is_counted() {
     let recorder = DebuggingRecorder::new();

@@ -22,6 +22,7 @@ fn lines(log: &Log) -> (Vec<String>, Vec<String>) {
     (of(&["WARN", "ERROR"]), of(&["INFO"]))
 }
 
+/// Threat V11
 #[tokio::test]
 async fn two_hundred_tokens_of_a_stranger_cause_one_line_for_each_kind_of_response() {
     let (log, fixture) = (Log::default(), IntrospectionFixture::new().await);
@@ -45,6 +46,7 @@ async fn two_hundred_tokens_of_a_stranger_cause_one_line_for_each_kind_of_respon
     }
 }
 
+/// Threat V11
 #[tokio::test]
 async fn an_outage_is_logged_when_it_begins_then_every_ten_seconds_with_a_count_and_when_it_ends() {
     let (log, fixture) = (Log::default(), IntrospectionFixture::new().await);
@@ -74,6 +76,7 @@ async fn an_outage_is_logged_when_it_begins_then_every_ten_seconds_with_a_count_
     }
 }
 
+/// Threat V11
 #[tokio::test]
 async fn a_failure_for_a_token_that_was_active_lately_is_logged_as_an_outage_at_once() {
     let (log, fixture) = (Log::default(), IntrospectionFixture::new().await);
@@ -89,6 +92,7 @@ async fn a_failure_for_a_token_that_was_active_lately_is_logged_as_an_outage_at_
     }
 }
 
+/// Threat V11
 #[tokio::test]
 async fn one_token_of_a_stranger_is_no_outage() {
     let (log, fixture) = (Log::default(), IntrospectionFixture::new().await);
@@ -107,6 +111,8 @@ async fn one_token_of_a_stranger_is_no_outage() {
 }
 
 /// A token that a firewall answers with 503, alternating with one that the server answers.
+///
+/// Threat V11
 #[tokio::test]
 async fn alternating_failures_and_successes_cause_few_lines() {
     let (log, fixture) = (Log::default(), IntrospectionFixture::new().await);
@@ -123,6 +129,7 @@ async fn alternating_failures_and_successes_cause_few_lines() {
     assert!(loud.len() + quiet.len() <= 5, "20 seconds: {loud:#?} {quiet:#?}");
 }
 
+/// Threat V11
 #[tokio::test]
 async fn an_outage_of_the_key_set_is_logged_when_it_begins_and_when_it_ends() {
     let (log, fake, clock) = (Log::default(), FakeIssuer::start().await, ManualClock::default());
@@ -145,6 +152,8 @@ async fn an_outage_of_the_key_set_is_logged_when_it_begins_and_when_it_ends() {
 }
 
 /// Metadata URLs that hang: the first request waits for two seconds, and the others are refused while they are tried again.
+///
+/// Threat V3
 #[tokio::test]
 async fn a_metadata_url_that_hangs_does_not_make_each_request_wait_for_five_seconds() {
     use tower_oauth::fetch::{Fetch, FetchFuture};

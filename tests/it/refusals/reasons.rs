@@ -56,6 +56,7 @@ fn assert_line(lines: &[String], level: &str, texts: &[&str]) {
     }
 }
 
+/// Threat R1
 #[tokio::test]
 async fn a_refusal_says_what_was_found_what_was_expected_and_what_to_change() {
     let issuer = "https://found-and-expected.test";
@@ -99,6 +100,7 @@ async fn a_refusal_says_what_was_found_what_was_expected_and_what_to_change() {
     }
 }
 
+/// Threat R2
 #[tokio::test]
 async fn the_first_refusal_for_each_reason_and_issuer_is_a_warning_and_the_others_are_counted() {
     let (one, other) = (Shop::new("https://counted-one.test"), Shop::new("https://counted-other.test"));
@@ -113,6 +115,7 @@ async fn the_first_refusal_for_each_reason_and_issuer_is_a_warning_and_the_other
     assert_line(&one.refuse(&one.token().without_claim("sub").sign()).await, "DEBUG", &["missing_claim", "count=2"]);
 }
 
+/// Threat R3
 #[tokio::test]
 async fn the_client_learns_no_more_than_the_fixed_text() {
     let shop = Shop::new("https://fixed-text.test");
@@ -146,6 +149,7 @@ async fn a_difference_of_a_trailing_slash_only_is_named() {
     assert!(!lines[0].contains(slash), "{lines:?}");
 }
 
+/// Threat R1
 #[tokio::test]
 async fn another_issuer_is_the_reason_before_its_key() {
     let shop = Shop::new("https://before-its-key.test");
@@ -172,6 +176,7 @@ async fn an_untrusted_issuer_is_compared_with_all_trusted_ones() {
     }
 }
 
+/// Threat R1
 #[tokio::test]
 async fn says_if_not_all_keys_were_tried() {
     // A token without kid, and five keys for its algorithm.
@@ -191,6 +196,7 @@ async fn says_if_not_all_keys_were_tried() {
     assert_line(&refusals(&log), "DEBUG", &["bad_signature", "not all 5 keys were tried", "kid"]);
 }
 
+/// Threat R4
 #[tokio::test]
 async fn an_unsupported_scheme_is_a_warning_once_and_never_shows_the_credentials() {
     let shop = Shop::new("https://scheme.test");
@@ -211,6 +217,7 @@ async fn an_unsupported_scheme_is_a_warning_once_and_never_shows_the_credentials
     assert!(levels.contains("debug"), "{levels:?}");
 }
 
+/// Threat R2
 #[tokio::test]
 async fn an_introspection_response_without_aud_is_a_warning_that_names_the_method() {
     let introspection = IntrospectionFixture::new().await;
@@ -245,6 +252,7 @@ fn the_guide_names_every_reason_whose_first_refusal_is_a_warning() {
     }
 }
 
+/// Threat R4
 #[tokio::test]
 async fn no_finding_quotes_more_than_a_few_short_texts() {
     let shop = Shop::new("https://short-texts.test");
@@ -265,6 +273,7 @@ async fn no_finding_quotes_more_than_a_few_short_texts() {
     }
 }
 
+/// Threat R1
 #[test]
 fn the_guide_has_each_reason_once() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

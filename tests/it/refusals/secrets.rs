@@ -57,6 +57,7 @@ fn assert_no_leak(secret: &str, text: &str, what: &str) {
     }
 }
 
+/// RFC 6749 §10.3 a (MUST, accepts)
 #[test]
 fn the_search_finds_a_leak() {
     let token = confidential().sign();
@@ -66,6 +67,7 @@ fn the_search_finds_a_leak() {
     }
 }
 
+/// RFC 6749 §10.3 a (MUST, accepts)
 #[tokio::test]
 async fn the_log_is_captured_at_every_level() {
     let log = Log::default();
@@ -77,6 +79,8 @@ async fn the_log_is_captured_at_every_level() {
     assert!(log.text().contains("TRACE span") && log.text().contains("a trace event"), "{}", log.text());
 }
 
+/// RFC 6749 §10.3 a (MUST, refuses)
+/// Threat R4
 #[tokio::test]
 async fn no_response_and_no_log_line_quotes_a_token_or_its_claims() {
     let wrong_claims = get(|Claims(_): Claims<WrongClaims>| async { "" });
@@ -144,6 +148,7 @@ async fn no_response_and_no_log_line_quotes_a_token_or_its_claims() {
     assert!(refused > 1_000, "{refused}");
 }
 
+/// RFC 6749 §10.3 a (MUST, refuses)
 #[tokio::test]
 async fn credentials_are_marked_as_sensitive_in_the_handlers_request() {
     let layer = layer_with(|server| {
@@ -161,6 +166,7 @@ async fn credentials_are_marked_as_sensitive_in_the_handlers_request() {
     }
 }
 
+/// RFC 6749 §10.3 a (MUST, refuses)
 #[tokio::test]
 async fn a_verifier_that_prints_the_head_shows_no_token() {
     let printed = Arc::new(Mutex::new(String::new()));
@@ -186,6 +192,7 @@ async fn a_verifier_that_prints_the_head_shows_no_token() {
     assert_no_leak(&token, &printed, "the head");
 }
 
+/// RFC 6749 §10.3 a (MUST, refuses)
 #[tokio::test]
 async fn debug_of_a_request_does_not_show_the_token_of_a_form_body() {
     let app = Router::new()
@@ -202,6 +209,7 @@ async fn debug_of_a_request_does_not_show_the_token_of_a_form_body() {
     assert_no_leak(&token, &response.body, "the request's Debug");
 }
 
+/// RFC 6749 §10.3 a (MUST, refuses)
 #[tokio::test]
 async fn debug_and_display_of_public_types_show_no_secret() {
     fn display_and_debug(value: &(impl Debug + Display)) -> String {
@@ -300,6 +308,8 @@ async fn debug_of_evidence_types_shows_nothing_of_the_token() {
     }
 }
 
+/// RFC 8725 §3.10 a (MUST, refuses)
+/// Threats K5, R4
 #[tokio::test]
 async fn a_token_header_cannot_forge_a_log_line() {
     let log = Log::default();

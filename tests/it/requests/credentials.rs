@@ -31,12 +31,19 @@ fn body_request(method: Method, content_type: &str, body: &str) -> Request<Body>
         .unwrap()
 }
 
+/// RFC 6749 §7 (MUST, accepts)
+/// RFC 6750 §2.1 a (MUST, accepts)
+/// RFC 9110 §5.3 (MUST NOT, accepts)
 #[tokio::test]
 async fn reads_the_token_from_the_authorization_header() {
     let answer = get_with_token(&app(), "/me", &valid_token().sign()).await;
     assert_eq!((answer.status.as_u16(), &*answer.body), (200, "\"ada\""));
 }
 
+/// RFC 6750 §2.1 a (MUST, refuses)
+/// RFC 6750 §3.1 b (SHOULD NOT, accepts)
+/// RFC 9110 §11.1 (MUST, refuses)
+/// Threat H1
 #[tokio::test]
 async fn missing_credentials_and_other_schemes_get_the_default_challenge() {
     let (app, token) = (app(), valid_token().sign());
@@ -53,6 +60,9 @@ async fn missing_credentials_and_other_schemes_get_the_default_challenge() {
     }
 }
 
+/// RFC 6750 §2 a (MUST, SHOULD, refuses)
+/// RFC 9110 §5.3 (MUST NOT, refuses)
+/// Threat H2
 #[tokio::test]
 async fn refuses_two_authorization_headers_even_if_they_are_equal() {
     let app = app();
@@ -67,6 +77,10 @@ async fn refuses_two_authorization_headers_even_if_they_are_equal() {
     }
 }
 
+/// RFC 6750 §2.1 a (MUST, accepts)
+/// RFC 6750 §2.1 b (MUST, accepts)
+/// RFC 9110 §11.1 (MUST, accepts)
+/// Threat H3
 #[tokio::test]
 async fn accepts_the_scheme_in_any_case_and_with_any_number_of_spaces() {
     let (app, token) = (app(), valid_token().sign());
@@ -75,6 +89,8 @@ async fn accepts_the_scheme_in_any_case_and_with_any_number_of_spaces() {
     }
 }
 
+/// RFC 6750 §2.1 b (MUST, refuses)
+/// Threat H4
 #[tokio::test]
 async fn a_scheme_without_a_token_is_malformed() {
     let app = app();
@@ -84,6 +100,9 @@ async fn a_scheme_without_a_token_is_malformed() {
     }
 }
 
+/// RFC 6750 §2.1 b (MUST, refuses)
+/// RFC 8725bis §3.14 (MUST, refuses)
+/// Threat H5
 #[tokio::test]
 async fn the_scheme_must_be_followed_by_exactly_one_b64token() {
     let (app, token) = (app(), valid_token().sign());
@@ -115,6 +134,8 @@ async fn the_scheme_must_be_followed_by_exactly_one_b64token() {
     assert!(padded.is_refusal(401, "invalid_token"), "a b64token that is not a valid token: {padded:?}");
 }
 
+/// RFC 6750 §2.1 b (MUST, refuses)
+/// Threat H6
 #[tokio::test]
 async fn refuses_bytes_that_are_no_text_without_a_panic() {
     let (app, token) = (app(), valid_token().sign());
@@ -136,6 +157,8 @@ async fn refuses_bytes_that_are_no_text_without_a_panic() {
     }
 }
 
+/// RFC 6750 §2.1 b (MUST, refuses)
+/// Threat H6
 #[tokio::test]
 async fn refuses_bytes_that_http_forbids_in_headers_over_a_socket() {
     let address = serve(app()).await;
@@ -152,6 +175,9 @@ async fn refuses_bytes_that_http_forbids_in_headers_over_a_socket() {
     }
 }
 
+/// RFC 6750 §2.3 (MAY, SHOULD, refuses)
+/// RFC 6750 §5.2 (MUST NOT, refuses)
+/// Threat H7
 #[tokio::test]
 async fn ignores_a_token_in_the_query_by_default() {
     let (app, token) = (app(), valid_token().sign());
@@ -163,6 +189,8 @@ async fn ignores_a_token_in_the_query_by_default() {
     }
 }
 
+/// RFC 6750 §2 a (MUST, SHOULD, refuses)
+/// Threat H8
 #[tokio::test]
 async fn refuses_a_token_in_the_query_beside_one_in_the_header() {
     let (app, token) = (app(), valid_token().sign());
@@ -176,6 +204,8 @@ async fn refuses_a_token_in_the_query_beside_one_in_the_header() {
     }
 }
 
+/// RFC 6750 §2.2 (MAY, MUST NOT, refuses)
+/// Threat H9
 #[tokio::test]
 async fn never_reads_the_body_by_default() {
     let (app, token) = (app_for_any_method(layer_with(|server| server)), valid_token().sign());
@@ -193,6 +223,9 @@ async fn never_reads_the_body_by_default() {
     assert_eq!((answer.status.as_u16(), &*answer.body), (200, &*format!("ada {form}")));
 }
 
+/// RFC 6750 §2 a (MUST, SHOULD, accepts)
+/// RFC 6750 §5.2 (MUST NOT, refuses)
+/// Threat H10
 #[tokio::test]
 async fn ignores_tokens_in_other_headers() {
     let (app, token) = (app(), valid_token().sign());
@@ -208,6 +241,7 @@ async fn ignores_tokens_in_other_headers() {
     }
 }
 
+/// Threat H13
 #[tokio::test]
 async fn a_preflight_request_neither_reaches_the_handler_nor_gets_cors_headers() {
     let app = app_for_any_method(layer_with(|server| server));
@@ -229,6 +263,7 @@ async fn a_preflight_request_neither_reaches_the_handler_nor_gets_cors_headers()
     }
 }
 
+/// Threat E5
 #[tokio::test]
 async fn accepts_a_token_of_max_token_bytes_and_refuses_a_longer_one() {
     let token = valid_token().sign();
@@ -240,6 +275,7 @@ async fn accepts_a_token_of_max_token_bytes_and_refuses_a_longer_one() {
     }
 }
 
+/// Threat E5
 #[tokio::test]
 async fn the_default_of_max_token_bytes_is_16_kib() {
     let padded = |padding| valid_token().claim("padding", "x".repeat(padding)).sign();
@@ -267,6 +303,7 @@ fn app_with_form_body(limit: usize) -> Router {
     Router::new().route("/me", any(subject_and_body)).layer(layer_with(|server| server).accept_form_body(limit))
 }
 
+/// RFC 6750 §5.2 (MUST NOT, accepts)
 #[tokio::test]
 async fn reads_the_token_from_a_cookie_if_enabled() {
     let app = router().layer(layer_with(|server| server.accept_cookie("session")));
@@ -322,6 +359,7 @@ async fn reads_the_token_from_another_header_if_enabled() {
     }
 }
 
+/// Threat H10
 #[tokio::test]
 async fn a_verifier_gets_the_value_of_an_accepted_header_as_it_is() {
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -361,6 +399,7 @@ async fn accepts_authorization_without_a_scheme_if_enabled() {
     assert!(get_with(&app, "/me", "Bearer").await.is_refusal(400, "invalid_request"));
 }
 
+/// RFC 6750 §2.3 (MAY, SHOULD, accepts)
 #[tokio::test]
 async fn reads_the_query_if_enabled_and_marks_the_response_private() {
     let app = router().layer(layer_with(ResourceServerBuilder::danger_accept_query));
@@ -382,6 +421,7 @@ async fn reads_the_query_if_enabled_and_marks_the_response_private() {
     assert_eq!(header.status, 200);
 }
 
+/// RFC 6750 §2.3 (MAY, SHOULD, refuses)
 #[tokio::test]
 async fn does_not_change_responses_if_only_authorization_is_enabled() {
     let answer = get_with_token(&app(), "/me", &valid_token().sign()).await;
@@ -393,6 +433,7 @@ async fn with_cache_control(_: Option<Token>, headers: HeaderMap) -> HeaderMap {
     headers.get_all("x-cache").iter().map(|value| (header::CACHE_CONTROL, value.clone())).collect()
 }
 
+/// RFC 6750 §2.3 (MAY, SHOULD, refuses)
 #[tokio::test]
 async fn a_response_is_private_if_its_token_came_by_a_method_that_caches_do_not_know() {
     let layer = layer_with(|server| server.accept_cookie("session").accept_header("x-token").danger_accept_query());
@@ -442,6 +483,7 @@ async fn a_response_is_private_if_its_token_came_by_a_method_that_caches_do_not_
     }
 }
 
+/// RFC 6750 §2.3 (MAY, SHOULD, refuses)
 #[tokio::test]
 async fn a_refusal_of_a_token_from_a_cookie_is_never_stored() {
     let app = router().layer(layer_with(|server| server.accept_cookie("session")));
@@ -454,6 +496,7 @@ async fn a_refusal_of_a_token_from_a_cookie_is_never_stored() {
     }
 }
 
+/// RFC 6750 §2.2 (MAY, MUST NOT, accepts)
 #[tokio::test]
 async fn reads_a_form_body_if_enabled_and_passes_it_to_the_handler() {
     let (app, token) = (app_with_form_body(4096), valid_token().sign());
@@ -476,6 +519,7 @@ async fn reads_a_form_body_if_enabled_and_passes_it_to_the_handler() {
     }
 }
 
+/// Threat V2
 #[tokio::test]
 async fn a_form_body_that_is_not_complete_in_time_gets_408() {
     let clock = ManualClock::default();
@@ -508,6 +552,8 @@ impl<T> futures_util::Stream for ReceiverStream<T> {
     }
 }
 
+/// RFC 6750 §2.2 (MAY, MUST NOT, refuses)
+/// Threat H9
 #[tokio::test]
 async fn reads_a_form_body_only_under_the_conditions_of_rfc_6750_2_2() {
     let (app, token) = (app_with_form_body(4096), valid_token().sign());
@@ -530,6 +576,7 @@ async fn reads_a_form_body_only_under_the_conditions_of_rfc_6750_2_2() {
     assert_eq!(answer.body, "ada access_token=x", "with a token in the header, the layer must not read the body");
 }
 
+/// RFC 6750 §2.2 (MAY, MUST NOT, refuses)
 #[tokio::test]
 async fn only_the_layer_that_reads_forms_accepts_their_tokens() {
     let accepts_forms = || layer_with(|server| server).accept_form_body(4096);
@@ -549,6 +596,7 @@ async fn only_the_layer_that_reads_forms_accepts_their_tokens() {
     assert_eq!(post(&anonymous_inside).await.body, "anonymous");
 }
 
+/// RFC 6750 §2 a (MUST, SHOULD, refuses)
 #[tokio::test]
 async fn refuses_a_token_in_the_query_beside_one_in_the_form() {
     let (app, token) = (app_with_form_body(4096), valid_token().sign());
@@ -564,6 +612,7 @@ async fn refuses_a_token_in_the_query_beside_one_in_the_form() {
     assert!(send(&app, without).await.is_refusal(401, ""), "the query alone is ignored");
 }
 
+/// RFC 6750 §2.2 (MAY, MUST NOT, refuses)
 #[tokio::test]
 async fn refuses_a_form_body_over_the_limit_with_413() {
     let form = format!("access_token={}", valid_token().sign());
@@ -574,6 +623,7 @@ async fn refuses_a_form_body_over_the_limit_with_413() {
     }
 }
 
+/// RFC 6750 §2 a (MUST, SHOULD, accepts and refuses)
 #[tokio::test]
 async fn refuses_two_enabled_bearer_methods_in_one_request() {
     let layer = layer_with(|server| server.accept_cookie("session").accept_header("x-token").danger_accept_query());
@@ -609,6 +659,7 @@ async fn refuses_two_enabled_bearer_methods_in_one_request() {
     }
 }
 
+/// RFC 6750 §2.1 a (MUST, accepts)
 #[tokio::test]
 async fn a_resource_server_authenticates_requests_without_tower() {
     authenticates_requests(&ResourceServer::new(issuer().verifier(API))).await;

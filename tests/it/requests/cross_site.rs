@@ -76,6 +76,7 @@ const ROWS: [(Headers, bool, bool); 30] = [
     (&[("origin", "https://api.test"), ("origin", "https://api.test")], false, false),
 ];
 
+/// RFC 6750 §5.3 a (MUST, refuses)
 #[tokio::test]
 async fn a_foreign_origin_cannot_use_a_cookie_with_an_unsafe_method() {
     let (default, trusting) = (app(|server| server), app(|server| server.trusted_origin("https://app.test")));
@@ -95,6 +96,7 @@ async fn a_foreign_origin_cannot_use_a_cookie_with_an_unsafe_method() {
     }
 }
 
+/// RFC 6750 §5.3 a (MUST, accepts)
 #[tokio::test]
 async fn other_bearer_methods_and_anonymous_requests_need_no_origin() {
     let server = ResourceServer::builder(accept_all()).accept_cookie("session").accept_header("x-token");
@@ -114,6 +116,7 @@ async fn other_bearer_methods_and_anonymous_requests_need_no_origin() {
     assert_eq!(send(&app, form.body(Body::from("access_token=a")).unwrap()).await.body, "served");
 }
 
+/// RFC 6750 §5.3 a (MUST, accepts)
 #[tokio::test]
 async fn the_own_origin_has_the_host_and_port_that_the_request_was_sent_to() {
     let app = app(|server| server);
@@ -145,6 +148,7 @@ async fn the_own_origin_has_the_host_and_port_that_the_request_was_sent_to() {
     assert!(is_refused(&send(&app, two_hosts).await), "a repeated Host names no host");
 }
 
+/// RFC 6750 §5.3 a (MUST, refuses)
 #[tokio::test]
 async fn a_cross_site_request_is_refused_before_the_verifier_runs() {
     let calls = Arc::new(AtomicUsize::new(0));
@@ -162,6 +166,7 @@ async fn a_cross_site_request_is_refused_before_the_verifier_runs() {
     assert!(server.authenticate(&head).await.is_ok() && calls.load(Ordering::Relaxed) == 1);
 }
 
+/// RFC 6750 §5.3 a (MUST, accepts)
 #[test]
 fn a_trusted_origin_must_have_the_form_in_which_browsers_send_it() {
     let build = |origin: &str| ResourceServer::builder(accept_all()).trusted_origin(origin).build();

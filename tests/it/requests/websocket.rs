@@ -84,6 +84,8 @@ fn opened(answer: &Answer) -> (u16, &str, Option<&str>) {
     (answer.status.as_u16(), answer.header("x-seen").unwrap_or("refused"), answer.header(PROTOCOL))
 }
 
+/// RFC 6455 §1.9 (own, accepts)
+/// RFC 6750 §2 b (MUST, accepts)
 #[tokio::test]
 async fn the_entry_after_bearer_is_the_token_wherever_the_pair_is() {
     let app = app(|server| server);
@@ -105,6 +107,8 @@ async fn the_entry_after_bearer_is_the_token_wherever_the_pair_is() {
     }
 }
 
+/// RFC 6455 §1.9 (own, accepts)
+/// RFC 6455 §4.2.2 (MUST, accepts)
 #[tokio::test]
 async fn a_token_in_base64url_is_read_too_and_bearer_chosen_only_if_it_was_offered() {
     let app = app(|server| server);
@@ -123,6 +127,7 @@ async fn a_token_in_base64url_is_read_too_and_bearer_chosen_only_if_it_was_offer
     }
 }
 
+/// RFC 6455 §1.9 (own, refuses)
 #[tokio::test]
 async fn malformed_subprotocols_are_refused() {
     let app = app(|server| server);
@@ -161,6 +166,7 @@ async fn malformed_subprotocols_are_refused() {
     assert_eq!(send(&app, bytes).await.status, 400);
 }
 
+/// RFC 6750 §2 b (MUST, refuses)
 #[tokio::test]
 async fn two_tokens_in_one_handshake_are_refused() {
     let app = app(|server| server.accept_cookie("session").accept_header("x-token").danger_accept_query());
@@ -191,6 +197,7 @@ fn with(request: &mut Request<Body>, name: &'static str, value: &'static str) {
     request.headers_mut().insert(name, HeaderValue::from_static(value));
 }
 
+/// RFC 6455 §4.2.1 (MUST, accepts and refuses)
 #[tokio::test]
 async fn only_a_handshake_is_read() {
     let app = app(|server| server);
@@ -239,6 +246,7 @@ async fn only_a_handshake_is_read() {
     }
 }
 
+/// RFC 6455 §1.9 (own, refuses)
 #[tokio::test]
 async fn by_default_no_subprotocol_is_read() {
     let server = ResourceServer::builder(issuer().verifier(API)).build().unwrap();
@@ -247,6 +255,7 @@ async fn by_default_no_subprotocol_is_read() {
     assert!(send(&app, handshake(&[&line])).await.is_refusal(401, ""));
 }
 
+/// RFC 6455 §4.2.2 (MUST, accepts)
 #[tokio::test]
 async fn the_subprotocol_that_the_handler_chose_stays() {
     let chooses = async || Response::builder().status(101).header(PROTOCOL, "chat").body(Body::empty()).unwrap();
@@ -254,6 +263,7 @@ async fn the_subprotocol_that_the_handler_chose_stays() {
     assert_eq!(send(&app, handshake(&["bearer, good, chat"])).await.header(PROTOCOL), Some("chat"));
 }
 
+/// RFC 6455 §4.2.2 (MUST, refuses)
 #[tokio::test]
 async fn only_the_response_that_opens_a_websocket_gets_the_subprotocol() {
     let app = Router::new().fallback(any(async || "no WebSocket here")).layer(layer(|server| server));
@@ -267,6 +277,7 @@ async fn only_the_response_that_opens_a_websocket_gets_the_subprotocol() {
     assert_eq!(opened(&answer), (101, "bearer", None));
 }
 
+/// RFC 6455 §4.2.2 (MUST, refuses)
 #[tokio::test]
 async fn an_anonymous_handshake_keeps_its_subprotocols() {
     let app = Router::new().fallback(any(handler)).layer(layer(|server| server).allow_anonymous());
@@ -276,6 +287,7 @@ async fn an_anonymous_handshake_keeps_its_subprotocols() {
     assert_eq!(send(&app, handshake(&["bearer, bad-go"])).await.status, 401);
 }
 
+/// RFC 6750 §5.3 b (MUST, accepts and refuses)
 #[tokio::test]
 async fn a_handshake_with_a_cookie_must_come_from_the_own_origin() {
     let app = app(|server| server.accept_cookie("session"));
@@ -296,6 +308,7 @@ async fn a_handshake_with_a_cookie_must_come_from_the_own_origin() {
     }
 }
 
+/// RFC 6750 §2 b (MUST, refuses)
 #[tokio::test]
 async fn an_inner_layer_does_not_see_the_token() {
     let inner = Router::new().fallback(any(handler)).layer(layer(|server| server));
@@ -303,6 +316,7 @@ async fn an_inner_layer_does_not_see_the_token() {
     assert!(send(&app, handshake(&["bearer, good"])).await.is_refusal(401, ""));
 }
 
+/// RFC 6455 §1.9 (own, accepts)
 #[tokio::test]
 async fn another_name_is_read_in_the_same_way() {
     let app = app(|server| server.accept_websocket_protocol("base64url.bearer.example"));
@@ -311,6 +325,7 @@ async fn another_name_is_read_in_the_same_way() {
     assert_eq!(send(&app, handshake(&["bearer, good"])).await.status, 401, "only the last name counts");
 }
 
+/// RFC 6455 §1.9 (own, refuses)
 #[test]
 fn the_name_of_the_subprotocol_is_checked_at_start_up() {
     for name in ["", " ", "a b", "a,b", "bearer/1", "ä", "\"a\"", "a\n"] {
@@ -353,6 +368,8 @@ async fn connect(address: SocketAddr, protocols: &[&str]) -> Result<(Option<Stri
     Ok((chosen, socket.next().await.unwrap().unwrap().into_text().unwrap().to_string()))
 }
 
+/// RFC 6455 §4.2.2 (MUST, accepts)
+/// RFC 6749 §10.3 b (MUST, accepts)
 #[tokio::test]
 async fn a_browser_opens_a_websocket_and_the_token_is_never_echoed() {
     let (log, address) = (Log::default(), serve_websocket().await);
@@ -383,6 +400,7 @@ async fn a_browser_opens_a_websocket_and_the_token_is_never_echoed() {
     assert!(!answer.contains(signature) && !answer.contains(&encoded) && !log.text().contains(signature));
 }
 
+/// RFC 6455 §4.2.2 (MUST, refuses)
 #[tokio::test]
 async fn a_browser_drops_a_response_that_chooses_nothing() {
     let (address, token) = (serve_websocket().await, valid_token().sign());
@@ -391,6 +409,7 @@ async fn a_browser_drops_a_response_that_chooses_nothing() {
     assert!(dropped, "{error}: so the second form needs bearer beside it");
 }
 
+/// RFC 6749 §10.3 b (MUST, refuses)
 #[tokio::test]
 async fn a_refused_handshake_opens_nothing_and_echoes_nothing() {
     let address = serve_websocket().await;
@@ -408,6 +427,7 @@ async fn a_refused_handshake_opens_nothing_and_echoes_nothing() {
     assert!(answer.starts_with("HTTP/1.1 401") && !answer.contains(&expired), "{answer}");
 }
 
+/// RFC 6455 §4.2.1 (MUST, accepts and refuses)
 #[tokio::test]
 async fn extended_connect_over_http_2_is_a_handshake_too() {
     let address = serve_websocket().await;

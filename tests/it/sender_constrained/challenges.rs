@@ -37,6 +37,7 @@ fn bare() -> Vec<String> {
     vec![r#"Bearer realm="api""#.to_owned(), r#"DPoP realm="api", ALGS"#.to_owned()]
 }
 
+/// RFC 9449 §7.1 a (SHOULD, refuses)
 #[tokio::test]
 async fn the_challenge_of_the_scheme_that_was_used_is_first_and_alone_has_the_error() {
     let fixture = Fixture::new();
@@ -73,6 +74,7 @@ async fn the_challenge_of_the_scheme_that_was_used_is_first_and_alone_has_the_er
     }
 }
 
+/// MCP 12 (MUST, accepts)
 #[tokio::test]
 async fn a_request_without_credentials_gets_both_challenges_bearer_first() {
     let app = Fixture::new().app(|server| server);

@@ -46,6 +46,7 @@ async fn refuses_all(app: &axum::Router, token: &str, proof: ProofBuilder, why: 
     }
 }
 
+/// RFC 9449 §4.3 a (MUST, refuses)
 #[tokio::test]
 async fn refuses_every_forged_proof_of_every_algorithm() {
     for algorithm in algorithms() {
@@ -68,6 +69,7 @@ async fn refuses_every_forged_proof_with_a_nonce() {
     assert_eq!(get_with_proof(&app, &token, &proof(&key, &token).nonce(nonce).sign()).await.status, 200);
 }
 
+/// RFC 9449 §4.3 a (MUST, accepts)
 #[tokio::test]
 async fn accepts_every_good_variant_of_a_proof() {
     for algorithm in algorithms() {

@@ -78,6 +78,7 @@ impl Verify for TokenOfOuterLayer {
     }
 }
 
+/// Sender 1 (derived, refuses)
 #[tokio::test]
 async fn a_proven_token_of_another_layer_is_not_proven_for_this_one() {
     let fixture = Fixture::new();
@@ -97,6 +98,7 @@ async fn the_token_of_a_verifier_is_not_proven() {
     assert_eq!(token.require_sender_constraint().unwrap_err().reason(), "constraint_required");
 }
 
+/// Sender 1 (derived, accepts)
 #[tokio::test]
 async fn a_verifier_of_the_application_can_bind_tokens() {
     let fixture = Fixture::new();
@@ -260,6 +262,7 @@ impl Clock for Jumping {
     }
 }
 
+/// RFC 9449 §7.3 (SHOULD, refuses)
 #[tokio::test]
 async fn a_proof_that_expires_while_it_is_checked_is_accepted_once() {
     let fixture = Fixture::new();

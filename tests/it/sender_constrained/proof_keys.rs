@@ -64,6 +64,7 @@ fn a_proof_has_the_parts_that_rfc_9449_requires() {
     }
 }
 
+/// RFC 9449 §4.3 f (MUST, accepts)
 #[test]
 fn the_hash_of_a_token_is_that_of_the_specification() {
     // RFC 9449 §7.1

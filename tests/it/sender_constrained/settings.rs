@@ -61,6 +61,7 @@ async fn document(configure: impl FnOnce(ResourceServerBuilder) -> ResourceServe
     serde_json::from_str(&get_without_token(&app, &path).await.body).unwrap()
 }
 
+/// RFC 9728 §2 e (OPTIONAL, accepts and refuses)
 #[tokio::test]
 async fn the_metadata_says_which_bound_tokens_are_accepted() {
     const ALGORITHMS: &str = "dpop_signing_alg_values_supported";

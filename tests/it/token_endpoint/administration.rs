@@ -44,6 +44,7 @@ async fn ids_of(world: &World, user: &str) -> Vec<SessionId> {
     sessions.iter().map(Session::id).collect()
 }
 
+/// Session 14 (design, accepts)
 #[tokio::test]
 async fn a_users_sessions_are_listed_with_what_was_approved() {
     let world = World::with_users();
@@ -92,6 +93,7 @@ async fn a_users_sessions_are_listed_with_what_was_approved() {
     assert!(ids_of(&world, "eve").await.is_empty());
 }
 
+/// Session 14 (design, refuses)
 #[tokio::test]
 async fn a_session_that_an_operator_ends_is_over_at_once() {
     let world = World::with_users();
@@ -110,6 +112,7 @@ async fn a_session_that_an_operator_ends_is_over_at_once() {
     assert_eq!(ids_of(&world, "ada").await.len(), 1);
 }
 
+/// Session 14 (design, refuses)
 #[tokio::test]
 async fn ending_all_sessions_of_a_user_or_a_client_includes_unused_codes() {
     let world = World::with_users();
@@ -139,6 +142,7 @@ async fn ending_all_sessions_of_a_user_or_a_client_includes_unused_codes() {
     assert!(world.is_active(&own).await, "a client's own tokens belong to no session");
 }
 
+/// Session 14 (design, accepts)
 #[tokio::test]
 async fn a_long_list_is_read_in_pages_and_ended_as_a_whole() {
     let world = World::with_users();
@@ -176,6 +180,7 @@ async fn a_list_of_unused_codes_only_has_no_session_and_ends() {
     assert_eq!(ids_of(&world, "ada").await.len(), 1);
 }
 
+/// Session 14 (design, accepts)
 #[tokio::test]
 async fn with_max_sessions_the_oldest_session_of_client_and_user_ends() {
     let world = World::with_users();
@@ -219,6 +224,7 @@ async fn which_are_active(world: &World, answers: &[Answer]) -> Vec<bool> {
     active
 }
 
+/// RFC 7009 §2.2 (MUST, refuses)
 #[tokio::test]
 async fn revoking_a_token_of_another_client_gets_200_and_revokes_nothing() {
     let world = World::with_users();
@@ -238,6 +244,7 @@ async fn revoking_a_token_of_another_client_gets_200_and_revokes_nothing() {
     world.post("/revoke", &basic("others", "wrong"), &[("token", &own)]).await.is_error(401, "invalid_client");
 }
 
+/// RFC 9470 §5 (MUST, refuses)
 #[tokio::test]
 async fn approving_no_scope_denies_the_request() {
     let world = World::with_users();
@@ -259,6 +266,7 @@ async fn approving_no_scope_denies_the_request() {
     assert!(answer.json.get("scope").is_none() && answer.json.get("refresh_token").is_none());
 }
 
+/// RFC 9470 §5 (MUST, accepts)
 #[tokio::test]
 async fn a_denial_has_the_registered_code_of_its_reason() {
     let world = World::with_users();
@@ -278,6 +286,7 @@ async fn a_denial_has_the_registered_code_of_its_reason() {
     }
 }
 
+/// RFC 9470 §4 (SHOULD, accepts)
 #[tokio::test]
 async fn the_application_can_read_how_the_client_wants_the_user_to_log_in() {
     let world = World::with_users();
@@ -301,6 +310,7 @@ async fn the_application_can_read_how_the_client_wants_the_user_to_log_in() {
     assert_eq!((silent.prompts().collect::<Vec<_>>(), silent.max_age()), (vec!["none"], Some(Duration::ZERO)));
 }
 
+/// RFC 9470 §4 (SHOULD, refuses)
 #[tokio::test]
 async fn a_contradictory_prompt_and_a_malformed_max_age_are_refused() {
     let world = World::with_users();
@@ -328,6 +338,7 @@ fn strict_api(layer: OAuthLayer, clock: &ManualClock) -> Router {
     Router::new().route("/transfer", get(handler)).layer(layer)
 }
 
+/// RFC 9470 §6 b (SHOULD, accepts and refuses)
 #[tokio::test]
 async fn a_token_has_acr_and_auth_time_which_step_up_requires() {
     let world = World::with_users();
@@ -372,6 +383,7 @@ async fn a_token_has_acr_and_auth_time_which_step_up_requires() {
     }
 }
 
+/// RFC 8707 §2.2 (MUST, accepts)
 #[tokio::test]
 async fn a_token_has_only_the_scopes_of_its_api() {
     let world = World::with_users();

@@ -87,6 +87,7 @@ async fn a_client_with_keys_gets_the_error_of_an_own_grant() {
     refused.is_error(400, "invalid_grant");
 }
 
+/// Threat T51
 #[tokio::test]
 async fn a_503_of_an_own_grant_has_retry_after_only_if_its_assertion_is_unused() {
     for fault in Fault::ALL {
@@ -100,6 +101,7 @@ async fn a_503_of_an_own_grant_has_retry_after_only_if_its_assertion_is_unused()
     }
 }
 
+/// Threat T51
 #[tokio::test]
 async fn parameters_of_the_application_that_fail_cost_no_session() {
     let fails = Arc::new(AtomicBool::new(true));
@@ -119,6 +121,7 @@ async fn parameters_of_the_application_that_fail_cost_no_session() {
     }
 }
 
+/// Threat T51
 #[tokio::test]
 async fn a_client_that_waits_as_retry_after_says_loses_no_session_with_a_short_grace() {
     for seconds in [1, 3, 5, 6] {
@@ -133,6 +136,7 @@ async fn a_client_that_waits_as_retry_after_says_loses_no_session_with_a_short_g
     }
 }
 
+/// Threat T51
 #[tokio::test]
 async fn a_lost_answer_to_the_use_of_an_assertion_has_no_retry_after() {
     let (world, store) = faulty(RefreshTokenGrant::new(), |builder| builder);
@@ -149,6 +153,7 @@ async fn a_lost_answer_to_the_use_of_an_assertion_has_no_retry_after() {
     }
 }
 
+/// Threat T51
 #[tokio::test]
 async fn a_late_revocation_with_a_used_assertion_has_no_retry_after() {
     let (world, store) = faulty(RefreshTokenGrant::new(), |builder| builder);
@@ -182,6 +187,7 @@ async fn repeat(world: &World, form: &[(&'static str, String)]) -> Answer {
     world.post("/token", "", &form).await
 }
 
+/// Threat T50
 #[tokio::test]
 async fn a_replayed_code_with_a_used_assertion_ends_no_session() {
     let world = World::with_refresh(RefreshTokenGrant::new().rotate_for_all_clients());
@@ -190,6 +196,7 @@ async fn a_replayed_code_with_a_used_assertion_ends_no_session() {
     assert!(world.is_active(first.text("access_token")).await, "the replayed request has ended the session");
 }
 
+/// Threat T50
 #[tokio::test]
 async fn an_old_refresh_token_with_a_used_assertion_ends_no_session() {
     let world = World::with_refresh(RefreshTokenGrant::new().rotate_for_all_clients());
@@ -210,6 +217,7 @@ async fn an_old_refresh_token_with_a_used_assertion_ends_no_session() {
     assert!(world.is_active(last.text("access_token")).await, "the replayed request has ended the session");
 }
 
+/// Threat T52
 #[tokio::test]
 async fn an_assertion_needs_a_place_only_as_long_as_it_is_valid() {
     let store = MemoryStore::builder().capacity(1_000).build();
@@ -228,6 +236,7 @@ async fn an_assertion_needs_a_place_only_as_long_as_it_is_valid() {
     }
 }
 
+/// Threat T50
 #[tokio::test]
 async fn a_refused_introspection_or_revocation_uses_its_assertion_up() {
     let world = World::new();
@@ -265,6 +274,8 @@ async fn the_event_of_a_wrong_secret_names_the_registered_client() {
 }
 
 /// A full share must not prevent what frees places.
+///
+/// Threat T52
 #[tokio::test]
 async fn a_client_with_keys_and_a_full_share_can_revoke_and_introspect() {
     let store = MemoryStore::builder().capacity(1_000).build();

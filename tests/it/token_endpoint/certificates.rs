@@ -67,6 +67,7 @@ async fn refresh(world: &World, token: &str, with: (Option<&str>, Option<&str>))
     send(world, "", &form, with).await
 }
 
+/// RFC 8705 §3 b (MUST, accepts)
 #[tokio::test]
 async fn the_tokens_of_a_client_that_is_registered_so_are_bound_to_its_certificate() {
     let world = world(MutualTls::on_the_connection());
@@ -93,6 +94,7 @@ async fn the_tokens_of_a_client_that_is_registered_so_are_bound_to_its_certifica
     }
 }
 
+/// RFC 8705 §3 b (MUST, accepts)
 #[tokio::test]
 async fn with_a_proof_and_a_certificate_both_are_in_the_token() {
     let world = world(MutualTls::on_the_connection());
@@ -116,6 +118,7 @@ async fn with_a_proof_and_a_certificate_both_are_in_the_token() {
     assert_eq!(part(next.text("access_token"), 1)["cnf"], json!({"jkt": key.thumbprint(), "x5t#S256": ABC}));
 }
 
+/// RFC 8705 §3 b (MUST, refuses)
 #[tokio::test]
 async fn a_public_client_refreshes_only_with_its_certificate_and_a_failure_costs_nothing() {
     let world = world(MutualTls::on_the_connection());

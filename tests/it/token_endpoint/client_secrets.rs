@@ -17,6 +17,7 @@ fn find(clients: &Clients, id: &str) -> Option<std::sync::Arc<Client>> {
     futures_util::FutureExt::now_or_never(clients.find(id)).unwrap().unwrap()
 }
 
+/// Threat T34
 #[tokio::test]
 async fn a_secret_is_stored_and_read_again_as_a_hash() {
     let world = World::new();
@@ -33,6 +34,7 @@ async fn a_secret_is_stored_and_read_again_as_a_hash() {
     }
 }
 
+/// Threat T34
 #[test]
 fn a_text_that_is_no_hash_is_refused_and_not_quoted() {
     let stored = ClientSecret::new("given").hash();
@@ -47,6 +49,7 @@ fn a_text_that_is_no_hash_is_refused_and_not_quoted() {
     assert!(Client::builder("a", empty).build().is_err(), "an empty secret, also as a hash");
 }
 
+/// Threat T35
 #[tokio::test]
 async fn two_secrets_are_valid_while_one_replaces_the_other() {
     let world = World::new();
@@ -97,6 +100,7 @@ fn web(id: &str) -> ClientBuilder {
     super::with_users(confidential(id)).redirect_uri(CB)
 }
 
+/// Threat T35
 #[tokio::test]
 async fn a_new_secret_ends_no_code_session_or_token() {
     let world = World::with_users();
@@ -111,6 +115,7 @@ async fn a_new_secret_ends_no_code_session_or_token() {
     }
 }
 
+/// Threat T34
 #[tokio::test]
 async fn a_leaked_secret_ends_every_code_session_and_token() {
     let world = World::with_users();
@@ -139,6 +144,7 @@ async fn a_leaked_secret_ends_every_code_session_and_token() {
     assert!(!world.is_active(&opaque).await);
 }
 
+/// Threat T20
 #[test]
 fn a_client_that_is_removed_while_its_secret_is_renewed_stays_removed() {
     let clients = World::new().clients;

@@ -27,6 +27,8 @@ pub(super) async fn assert_with(world: &World, assertion: &str) -> super::Answer
     world.post("/token", "", &form).await
 }
 
+/// RFC 6749 §2.3 (MUST NOT, accepts)
+/// RFC 6749 §2.3.1 a (MUST, MAY, accepts)
 #[tokio::test]
 async fn a_secret_is_accepted_in_basic_and_in_the_body() {
     let world = World::new();
@@ -40,6 +42,7 @@ async fn a_secret_is_accepted_in_basic_and_in_the_body() {
     world.post("/token", &basic("reports", "others-secret"), &[CC]).await.is_error(401, "invalid_client");
 }
 
+/// RFC 6749 §2.3.1 a (MUST, MAY, accepts)
 #[tokio::test]
 async fn ids_and_secrets_in_basic_are_form_decoded_and_may_be_any_text() {
     let world = World::new();
@@ -56,6 +59,8 @@ async fn ids_and_secrets_in_basic_are_form_decoded_and_may_be_any_text() {
     world.post("/token", &raw_basic(raw), &[CC]).await.is_ok();
 }
 
+/// RFC 6749 §2.3.1 a (MUST, MAY, accepts)
+/// Threat T4
 #[tokio::test]
 async fn a_secret_in_basic_is_also_read_as_it_stands() {
     let world = World::with(|builder| builder.max_failed_authentications(3, Duration::from_secs(60)));
@@ -82,6 +87,9 @@ async fn a_secret_in_basic_is_also_read_as_it_stands() {
     world.post_and_wait("/token", &raw_basic("others:wrong%41"), &[CC]).await.is_error(429, "temporarily_unavailable");
 }
 
+/// RFC 6749 §2.3.1 a (MUST, MAY, refuses)
+/// RFC 6749 §5.2 (MUST, accepts)
+/// Threats T4, T9
 #[tokio::test]
 async fn malformed_or_missing_credentials_are_refused_with_a_challenge() {
     let world = World::new();
@@ -119,6 +127,8 @@ async fn malformed_or_missing_credentials_are_refused_with_a_challenge() {
     world.post("/token", "", &[CC, ("client_secret", "x")]).await.is_error(400, "invalid_request");
 }
 
+/// RFC 6749 §2.3 (MUST NOT, refuses)
+/// Threat T3
 #[tokio::test]
 async fn a_client_authenticates_by_one_method_only() {
     let world = World::new();
@@ -143,6 +153,7 @@ async fn a_client_authenticates_by_one_method_only() {
     world.send(twice.unwrap()).await.is_error(400, "invalid_request");
 }
 
+/// Threat T5
 #[tokio::test]
 async fn a_client_id_other_than_the_authenticated_one_is_refused() {
     let world = World::new();
@@ -153,6 +164,9 @@ async fn a_client_id_other_than_the_authenticated_one_is_refused() {
     world.post("/token", "", &form("signs")).await.is_ok();
 }
 
+/// RFC 6749 §3.2.1 (MUST, refuses)
+/// RFC 6749 §4.4 (MUST, SHOULD NOT, refuses)
+/// Threat T21
 #[tokio::test]
 async fn confidential_and_public_clients_are_not_confused() {
     let world = World::new();
@@ -166,6 +180,8 @@ async fn confidential_and_public_clients_are_not_confused() {
     world.post("/token", &basic("signs", "signs-secret"), &[CC]).await.is_error(401, "invalid_client");
 }
 
+/// RFC 7523 §3 c (MUST, accepts)
+/// Threat T24
 #[tokio::test]
 async fn an_assertion_is_accepted_once() {
     let world = World::new();
@@ -186,6 +202,8 @@ async fn an_assertion_is_accepted_once() {
     assert_with(&world, &long).await.is_error(401, "invalid_client");
 }
 
+/// RFC 7523 §3 c (MUST, refuses)
+/// Threat T24
 #[tokio::test]
 async fn of_many_requests_with_one_assertion_one_is_accepted() {
     let world = World::new();
@@ -194,6 +212,8 @@ async fn of_many_requests_with_one_assertion_one_is_accepted() {
     assert_eq!(answers.iter().filter(|answer| answer.status() == 200).count(), 1);
 }
 
+/// RFC 7523 §3 c (MUST, refuses)
+/// Threat T24
 #[tokio::test]
 async fn assertions_are_refused_for_every_rule_they_break() {
     let world = World::new();
@@ -249,6 +269,7 @@ async fn assertions_are_refused_for_every_rule_they_break() {
     assert_with(&world, &signed).await.is_ok();
 }
 
+/// RFC 7523 §3 c (MUST, accepts)
 #[tokio::test]
 async fn the_endpoints_url_is_an_assertions_audience_only_if_configured() {
     let world = World::with(TokenEndpointBuilder::accept_token_endpoint_as_assertion_audience);
@@ -259,6 +280,7 @@ async fn the_endpoints_url_is_an_assertions_audience_only_if_configured() {
         .is_error(401, "invalid_client");
 }
 
+/// RFC 7523 §3 c (MUST, accepts)
 #[tokio::test]
 async fn assertions_may_be_signed_with_any_asymmetric_algorithm() {
     for algorithm in Algorithm::supported() {
@@ -271,6 +293,7 @@ async fn assertions_may_be_signed_with_any_asymmetric_algorithm() {
     }
 }
 
+/// Threat T24
 #[tokio::test]
 async fn an_assertion_signed_by_another_client_is_refused_with_any_kid() {
     let world = World::new();
@@ -305,6 +328,7 @@ async fn a_removed_client_has_no_tokens() {
     world.token("others", &[]).await.is_ok();
 }
 
+/// Threat T32
 #[test]
 fn debug_shows_no_secrets() {
     let secret = ClientSecret::new("correct-horse");

@@ -31,6 +31,14 @@ fn error_in_redirect(error: AuthorizationError) -> String {
     sent[0].1.clone()
 }
 
+/// RFC 6749 §3.2.1 (MUST, accepts)
+/// RFC 6749 §4.1.2 a (MUST, SHOULD, accepts)
+/// RFC 6749 §4.1.2 b (REQUIRED, accepts)
+/// RFC 7636 §4.4 (MUST, accepts)
+/// RFC 9700 §4.12 (MUST, SHOULD, accepts)
+/// RFC 9700 §4.15.1 (SHOULD NOT, accepts)
+/// RFC 9207 §2 (MUST, accepts)
+/// Threats T17, T26
 #[tokio::test]
 async fn a_code_is_requested_approved_and_redeemed() {
     let world = World::with_users();
@@ -59,6 +67,9 @@ async fn a_code_is_requested_approved_and_redeemed() {
     assert!(!world.is_active(answer.text("refresh_token")).await);
 }
 
+/// RFC 6749 §4.1.2 b (REQUIRED, refuses)
+/// RFC 9207 §2 (MUST, refuses)
+/// Threat T17
 #[tokio::test]
 async fn deny_redirects_to_the_client_with_an_error() {
     let world = World::with_users();
@@ -70,6 +81,10 @@ async fn deny_redirects_to_the_client_with_an_error() {
     assert_eq!(sent[2..], pairs(&[("iss", ISSUER)]), "without state in the request there is none in the redirect");
 }
 
+/// RFC 6749 §4.1.2.1 (MUST NOT, refuses)
+/// RFC 9700 §2.1 a (MUST, refuses)
+/// RFC 9700 §4.12 (MUST, SHOULD, refuses)
+/// Threat T16
 #[tokio::test]
 async fn a_wrong_client_or_redirect_uri_never_redirects() {
     let world = World::with_users();
@@ -97,6 +112,11 @@ async fn a_wrong_client_or_redirect_uri_never_redirects() {
     assert!(world.endpoint.authorize(&uri).await.unwrap_err().redirect_uri().is_none());
 }
 
+/// RFC 6749 §4.1.2.1 (MUST NOT, accepts)
+/// RFC 9700 §2.1.1 a (MUST, refuses)
+/// RFC 9700 §2.4 (MUST NOT, refuses)
+/// RFC 9207 §2 (MUST, refuses)
+/// Threats T14, T15
 #[tokio::test]
 async fn every_other_error_is_sent_to_the_client() {
     let world = World::with_users();
@@ -133,6 +153,9 @@ async fn every_other_error_is_sent_to_the_client() {
     );
 }
 
+/// RFC 7636 §4.4 (MUST, refuses)
+/// RFC 9700 §2.1.1 a (MUST, refuses)
+/// Threats T13, T14
 #[tokio::test]
 async fn pkce_binds_the_code_to_the_client_that_requested_it() {
     let world = World::with_users();
@@ -156,6 +179,10 @@ async fn pkce_binds_the_code_to_the_client_that_requested_it() {
     );
 }
 
+/// RFC 6749 §3.2.1 (MUST, refuses)
+/// RFC 6749 §4.1.2 a (MUST, SHOULD, refuses)
+/// RFC 6749 §4.1.3 (MUST, accepts and refuses)
+/// Threat T12
 #[tokio::test]
 async fn a_code_is_bound_to_its_client_and_redirect_uri() {
     let world = World::with_users();
@@ -181,6 +208,7 @@ async fn a_code_is_bound_to_its_client_and_redirect_uri() {
     world.redeem(&code, &[("redirect_uri", "")]).await.is_ok();
 }
 
+/// RFC 6749 §3.2.1 (MUST, accepts)
 #[tokio::test]
 async fn a_confidential_client_authenticates_when_it_redeems() {
     let world = World::with_users();
@@ -209,6 +237,8 @@ async fn a_confidential_client_authenticates_when_it_redeems() {
     world.redeem(&code, &proof).await.is_ok();
 }
 
+/// RFC 6749 §4.1.2 a (MUST, SHOULD, accepts)
+/// Threat T12
 #[tokio::test]
 async fn a_code_expires_after_a_minute() {
     let world = World::with_users();
@@ -227,6 +257,8 @@ async fn a_code_expires_after_a_minute() {
     world.redeem(&last, &[]).await.is_error(400, "invalid_grant");
 }
 
+/// RFC 6749 §4.1.2 a (MUST, SHOULD, refuses)
+/// Threat T10
 #[tokio::test]
 async fn a_replayed_code_revokes_the_tokens_issued_for_it() {
     let world = World::with_users();
@@ -247,6 +279,8 @@ async fn a_replayed_code_revokes_the_tokens_issued_for_it() {
     world.refresh(next.text("refresh_token"), &[]).await.is_error(400, "invalid_grant");
 }
 
+/// RFC 6749 §4.1.2 a (MUST, SHOULD, refuses)
+/// Threat T11
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_requests_that_redeem_one_code_one_succeeds() {
     let world = World::with_users();
@@ -276,6 +310,7 @@ async fn a_user_can_approve_some_of_the_scopes_and_no_others() {
     }
 }
 
+/// RFC 9700 §4.15.1 (SHOULD NOT, refuses)
 #[tokio::test]
 async fn an_empty_subject_or_a_client_id_as_subject_is_refused() {
     let world = World::with_users();
@@ -286,6 +321,8 @@ async fn an_empty_subject_or_a_client_id_as_subject_is_refused() {
     }
 }
 
+/// RFC 8707 §2.2 (MUST, accepts and refuses)
+/// Threat T23
 #[tokio::test]
 async fn a_token_is_for_one_of_the_approved_resources() {
     let world = World::with_users();
@@ -314,6 +351,7 @@ async fn a_token_is_for_one_of_the_approved_resources() {
     world.redeem(&code, &[&native[..], &[("resource", OPAQUE)]].concat()).await.is_error(400, "invalid_target");
 }
 
+/// Threat T20
 #[tokio::test]
 async fn a_code_grants_only_what_the_client_is_still_registered_for() {
     let world = World::with_users();
@@ -340,6 +378,9 @@ async fn a_code_grants_only_what_the_client_is_still_registered_for() {
     }
 }
 
+/// RFC 6749 §4.1.3 (MUST, refuses)
+/// RFC 9700 §2.1 a (MUST, accepts)
+/// RFC 8252 §7.3 (MUST, NOT RECOMMENDED, accepts)
 #[tokio::test]
 async fn the_port_of_a_loopback_redirect_uri_may_vary() {
     let world = World::with_users();
@@ -399,6 +440,9 @@ async fn an_axum_handler_takes_the_request_as_an_argument() {
     assert_eq!(ask(Request::get("/authorize?client_id=app")).await.status(), 303);
 }
 
+/// RFC 9700 §2.1.1 a (MUST, accepts)
+/// RFC 9207 §2 (MUST, accepts)
+/// RFC 8414 §2 b (MUST, accepts)
 #[tokio::test]
 async fn the_metadata_has_what_codes_need() {
     let world = World::with_users();
@@ -416,6 +460,7 @@ async fn the_metadata_has_what_codes_need() {
     assert_ne!(json["introspection_endpoint_auth_methods_supported"], methods, "a public client can't introspect");
 }
 
+/// Threat T32
 #[cfg(feature = "tracing")]
 #[tokio::test]
 async fn the_log_has_server_errors_and_no_secret() {

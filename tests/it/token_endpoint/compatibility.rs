@@ -28,6 +28,7 @@ fn mistakes(client: ClientBuilder) -> Vec<(&'static str, String)> {
     mistakes.iter().map(|mistake| (mistake.setting(), mistake.to_string())).collect()
 }
 
+/// RFC 8252 §7.3 (MUST, NOT RECOMMENDED, accepts)
 #[tokio::test]
 async fn the_port_of_localhost_may_vary_only_if_the_client_is_so_configured() {
     let world = World::with_users();
@@ -69,6 +70,7 @@ async fn the_settings_of_a_client_stay_when_its_secret_is_renewed() {
     assert_eq!(request.scopes().collect::<Vec<_>>(), ["orders:read"]);
 }
 
+/// RFC 6749 §3.3 d (MAY, accepts and refuses)
 #[tokio::test]
 async fn less_than_was_asked_is_granted_only_if_the_client_is_so_configured() {
     let world = World::with_users();
@@ -91,6 +93,7 @@ async fn less_than_was_asked_is_granted_only_if_the_client_is_so_configured() {
     }
 }
 
+/// RFC 6749 §3.3 d (MAY, accepts and refuses)
 #[tokio::test]
 async fn a_user_approves_and_a_client_refreshes_less_than_was_asked_and_never_more_than_was_approved() {
     let world = World::with_users();
@@ -119,6 +122,7 @@ async fn a_user_approves_and_a_client_refreshes_less_than_was_asked_and_never_mo
     assert_eq!(sent[0].1, "server_error");
 }
 
+/// RFC 6749 §3.3 e (choice, accepts and refuses)
 #[tokio::test]
 async fn spaces_around_scopes_are_forgiven_at_every_endpoint() {
     let world = World::with_users();
@@ -132,6 +136,7 @@ async fn spaces_around_scopes_are_forgiven_at_every_endpoint() {
     assert_eq!(world.ask(&[("scope", "  ")]).await.unwrap_err().code(), "invalid_scope");
 }
 
+/// RFC 6749 §2.3.1 b (MAY, accepts and refuses)
 #[tokio::test]
 async fn an_empty_secret_in_basic_counts_as_none() {
     let world = World::with_users();
@@ -158,6 +163,7 @@ async fn an_empty_secret_in_basic_counts_as_none() {
     }
 }
 
+/// RFC 6749 §2.3.1 b (MAY, refuses)
 #[tokio::test]
 async fn an_empty_secret_is_no_guess_and_restores_no_attempts() {
     let world =
@@ -176,6 +182,8 @@ async fn an_empty_secret_is_no_guess_and_restores_no_attempts() {
     world.post_and_wait("/token", &usual("reports"), &[CC]).await.is_error(429, "temporarily_unavailable");
 }
 
+/// RFC 6749 §4.1.3 (MUST, refuses)
+/// Threat T12
 #[tokio::test]
 async fn the_redirect_uri_may_be_left_out_when_a_code_is_redeemed() {
     let world = World::with_users();
@@ -209,6 +217,7 @@ async fn the_redirect_uri_may_be_left_out_when_a_code_is_redeemed() {
     world.redeem(&two, &other).await.is_ok();
 }
 
+/// RFC 8414 §5 (MAY, accepts and refuses)
 #[tokio::test]
 async fn the_metadata_is_at_the_address_of_openid_connect_only_if_configured() {
     let key = || PrivateKey::generate(Algorithm::ES256).unwrap();
@@ -241,6 +250,7 @@ async fn the_metadata_is_at_the_address_of_openid_connect_only_if_configured() {
     }
 }
 
+/// RFC 8707 §2 b (SHOULD, accepts and refuses)
 #[tokio::test]
 async fn a_resource_with_or_without_a_slash_after_its_host_is_the_registered_one() {
     let world = World::with_users();
@@ -286,6 +296,7 @@ async fn a_resource_with_or_without_a_slash_after_its_host_is_the_registered_one
     }
 }
 
+/// RFC 8707 §2 b (SHOULD, accepts)
 #[tokio::test]
 async fn a_user_approves_the_registered_resource_whichever_form_was_requested() {
     let world = World::with_users();
@@ -303,6 +314,7 @@ async fn a_user_approves_the_registered_resource_whichever_form_was_requested() 
     assert_eq!(part(answer.text("access_token"), 1)["aud"], API);
 }
 
+/// RFC 8252 §7.1 (SHOULD, accepts and refuses)
 #[tokio::test]
 async fn a_private_scheme_without_a_dot_is_accepted_only_by_its_name() {
     let uri = "cursor://anysphere.cursor-mcp/oauth/callback";
@@ -347,6 +359,7 @@ async fn a_private_scheme_without_a_dot_is_accepted_only_by_its_name() {
     }
 }
 
+/// RFC 9700 §2.1 b (MUST NOT, accepts and refuses)
 #[test]
 fn a_redirect_uri_that_can_never_match_is_a_mistake_that_is_named() {
     for (uri, named) in [

@@ -14,6 +14,7 @@ use tower_oauth::{
 
 use super::{AUTHORIZE, CB, ISSUER, World, machine};
 
+/// RFC 8414 §2 b (MUST, accepts)
 #[tokio::test]
 async fn the_metadata_is_correct_and_omits_what_is_not_offered() {
     let world = World::with(|builder| builder.scopes_supported(["orders:read"]));
@@ -44,6 +45,7 @@ async fn the_metadata_is_correct_and_omits_what_is_not_offered() {
     assert!(!answer.plain.body.contains("none"), "RFC 8414 §2: no alg none");
 }
 
+/// RFC 8414 §2 b (MUST, accepts)
 #[tokio::test]
 async fn an_issuer_without_codes_may_publish_an_authorization_endpoint_which_refuses_every_request() {
     let path = "/.well-known/oauth-authorization-server";
@@ -67,6 +69,8 @@ async fn an_issuer_without_codes_may_publish_an_authorization_endpoint_which_ref
     }
 }
 
+/// RFC 8414 §2 b (MUST, refuses)
+/// Threat T29
 #[tokio::test]
 async fn nothing_of_the_metadata_comes_from_the_request() {
     let world = World::new();
@@ -80,6 +84,7 @@ async fn nothing_of_the_metadata_comes_from_the_request() {
     assert_eq!(answer.plain.body, honest.plain.body);
 }
 
+/// RFC 8414 §3 (MUST, accepts and refuses)
 #[tokio::test]
 async fn an_issuer_with_a_path_has_its_endpoints_below_it_and_its_metadata_before_it() {
     for issuer in ["https://as.test/tenants/a", "https://as.test/tenants/a/"] {
@@ -125,6 +130,8 @@ async fn it_can_be_a_fallback_or_a_route_at_each_of_its_paths_in_an_axum_router(
     }
 }
 
+/// RFC 8414 §2 b (MUST, refuses)
+/// Threat T29
 #[test]
 fn every_mistake_of_an_endpoint_is_reported_at_once() {
     let key = || PrivateKey::generate(Algorithm::ES256).unwrap().with_key_id("same");

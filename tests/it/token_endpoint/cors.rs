@@ -63,6 +63,7 @@ fn with_codes(configure: impl FnOnce(TokenEndpointBuilder) -> TokenEndpointBuild
     })
 }
 
+/// RFC 9700 §2.6 (MAY, MUST NOT, accepts)
 #[tokio::test]
 async fn every_page_may_read_the_metadata_and_the_key_set() {
     for world in [World::new(), World::with(|builder| builder.allow_origins([ORIGIN]))] {
@@ -81,6 +82,7 @@ async fn every_page_may_read_the_metadata_and_the_key_set() {
     }
 }
 
+/// RFC 9700 §2.6 (MAY, MUST NOT, refuses)
 #[tokio::test]
 async fn no_page_may_read_tokens_by_default_nor_ever_an_introspection() {
     let world = World::new();
@@ -105,6 +107,8 @@ async fn no_page_may_read_tokens_by_default_nor_ever_an_introspection() {
     }
 }
 
+/// RFC 9700 §2.6 (MAY, MUST NOT, accepts)
+/// Threat T58
 #[tokio::test]
 async fn pages_of_listed_origins_may_read_tokens_and_refusals() {
     let limited = |builder: TokenEndpointBuilder| {
@@ -137,6 +141,7 @@ async fn pages_of_listed_origins_may_read_tokens_and_refusals() {
     readable(&world.send(from(ORIGIN, bare(Method::GET, "/nowhere"))).await, None, false);
 }
 
+/// RFC 9700 §2.6 (MAY, MUST NOT, accepts)
 #[tokio::test]
 async fn options_gets_204_with_allow_on_every_path() {
     let world = World::with(|builder| builder.allow_origins([ORIGIN]).metadata_at_openid_configuration());
@@ -169,6 +174,7 @@ async fn options_gets_204_with_allow_on_every_path() {
     assert_eq!(world.send(preflight(ORIGIN, "/nowhere")).await.status(), 404);
 }
 
+/// Threat T58
 #[tokio::test]
 async fn any_origin_is_allowed_only_by_its_own_setting() {
     let world = World::with(|builder| builder.allow_any_origin().allow_origins([ORIGIN]));
@@ -178,6 +184,7 @@ async fn any_origin_is_allowed_only_by_its_own_setting() {
     }
 }
 
+/// Threat T59
 #[tokio::test]
 async fn pages_at_the_redirect_uris_of_a_public_client_may_read_the_responses_to_its_requests_only() {
     let world = with_codes(TokenEndpointBuilder::allow_origins_of_redirect_uris);
@@ -237,6 +244,7 @@ async fn pages_at_the_redirect_uris_of_a_public_client_may_read_the_responses_to
     }
 }
 
+/// Threat T58
 #[test]
 fn an_origin_in_another_form_than_browsers_send_it_is_a_mistake() {
     for wrong in [

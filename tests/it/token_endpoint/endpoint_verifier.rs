@@ -42,6 +42,7 @@ fn app(verifier: impl Verify) -> Router {
         .layer(OAuthLayer::new(verifier))
 }
 
+/// Threat T57
 #[tokio::test]
 async fn accepts_jwts_and_opaque_tokens_until_they_are_revoked_or_expire() {
     let world = World::new();
@@ -60,6 +61,7 @@ async fn accepts_jwts_and_opaque_tokens_until_they_are_revoked_or_expire() {
     }
 }
 
+/// Threat T57
 #[tokio::test]
 async fn refuses_the_tokens_of_an_ended_session_and_of_a_removed_client_at_once() {
     let world = World::with_users();
@@ -75,6 +77,7 @@ async fn refuses_the_tokens_of_an_ended_session_and_of_a_removed_client_at_once(
     assert!(get_with_token(&app, "/me", &token).await.is_refusal(401, "invalid_token"));
 }
 
+/// Threat T57
 #[tokio::test]
 async fn refuses_every_other_text() {
     let world = World::with_users();
@@ -95,6 +98,7 @@ async fn refuses_every_other_text() {
     assert!(get_with_token(&app, "/me", "wrong").await.is_refusal(401, "invalid_token"));
 }
 
+/// Threat T57
 #[tokio::test]
 async fn refuses_the_tokens_of_another_issuer_on_the_same_store() {
     let store = MemoryStore::new();
@@ -109,6 +113,7 @@ async fn refuses_the_tokens_of_another_issuer_on_the_same_store() {
     assert!(get_with_token(&app, "/me", &token).await.is_refusal(401, "invalid_token"));
 }
 
+/// Threat T57
 #[tokio::test]
 async fn a_store_that_is_down_gets_503() {
     let store = FaultyStore::new(MemoryStore::new());
@@ -123,6 +128,7 @@ async fn a_store_that_is_down_gets_503() {
     assert_eq!(get_with_token(&app, "/me", &token).await.status, 200);
 }
 
+/// RFC 9068 §2.2.3.1 b (optional, accepts and refuses)
 #[tokio::test]
 async fn custom_claims_and_the_users_log_in_satisfy_roles_claims_and_step_up() {
     for as_array in [false, true] {

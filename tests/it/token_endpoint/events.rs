@@ -121,6 +121,7 @@ async fn each_step_of_a_session_is_an_event_with_client_user_grant_and_session()
     refused.is(EventKind::Refused, ["app", "", ""], USED);
 }
 
+/// RFC 9700 §2.2.2 (MUST, SHOULD, refuses)
 #[tokio::test]
 async fn a_reuse_that_only_the_store_finds_is_reported_too() {
     let (world, _, trail) = watched();
@@ -162,6 +163,7 @@ async fn the_end_of_a_session_and_a_code_used_twice_are_events() {
     assert_eq!((ended.kind, ended.session), (EventKind::SessionEnded, session));
 }
 
+/// Session 17 (design, accepts)
 #[tokio::test]
 async fn a_refusal_has_the_exact_reason_which_the_client_does_not_get() {
     let (world, store, trail) = watched();
@@ -352,6 +354,7 @@ fn recorded(run: impl Future<Output = ()>) -> (String, String) {
     (log.text(), keys.collect::<Vec<_>>().join("\n"))
 }
 
+/// Session 17 (design, refuses)
 #[test]
 fn no_event_no_log_line_and_no_metric_has_a_secret_and_the_log_names_no_user() {
     let (events, found) = (Trail::default(), Arc::new(Mutex::new(Secrets::default())));
@@ -385,6 +388,7 @@ fn no_event_no_log_line_and_no_metric_has_a_secret_and_the_log_names_no_user() {
     assert!(format!("{events:?}").contains(SUBJECT), "an audit trail needs the user");
 }
 
+/// Session 17 (design, accepts)
 #[test]
 fn signs_of_theft_are_warnings_and_what_clients_can_cause_at_will_is_not() {
     let (log, _) = recorded(async {

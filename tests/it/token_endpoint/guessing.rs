@@ -32,6 +32,7 @@ async fn use_up(world: &World, id: &str) {
     world.post_and_wait("/token", &basic(id, "wrong"), &[CC]).await.is_error(429, "temporarily_unavailable");
 }
 
+/// Threat T6
 #[tokio::test]
 async fn an_unknown_client_is_refused_exactly_like_a_wrong_secret() {
     let long = "x".repeat(1025);
@@ -49,6 +50,8 @@ async fn an_unknown_client_is_refused_exactly_like_a_wrong_secret() {
     assert_eq!(seen[0].last().unwrap().0, 429);
 }
 
+/// RFC 6749 §2.3.1 c (MUST, accepts)
+/// Threat T7
 #[tokio::test]
 async fn wrong_secrets_beyond_the_budget_get_429_and_the_right_one_always_passes() {
     let world = World::with(|builder| builder.max_failed_authentications(3, MINUTE));
@@ -69,6 +72,7 @@ async fn wrong_secrets_beyond_the_budget_get_429_and_the_right_one_always_passes
     world.post_and_wait("/token", &wrong, &[CC]).await.is_error(429, "temporarily_unavailable");
 }
 
+/// Threat T33
 #[tokio::test]
 async fn ten_wrong_secrets_a_minute_do_not_turn_off_an_api_that_introspects() {
     let world = World::new();
@@ -82,6 +86,7 @@ async fn ten_wrong_secrets_a_minute_do_not_turn_off_an_api_that_introspects() {
     }
 }
 
+/// Threat T7
 #[tokio::test]
 async fn a_refusal_beyond_the_budget_is_delayed_and_a_bounded_number_at_a_time() {
     let world = World::new();
@@ -106,6 +111,7 @@ async fn a_refusal_beyond_the_budget_is_delayed_and_a_bounded_number_at_a_time()
     next.await.is_error(429, "temporarily_unavailable");
 }
 
+/// Threat T33
 #[tokio::test]
 async fn right_secrets_are_refused_only_if_configured_and_never_generated_ones() {
     let world = World::with(TokenEndpointBuilder::throttle_right_secrets);
@@ -129,6 +135,7 @@ async fn right_secrets_are_refused_only_if_configured_and_never_generated_ones()
     world.post("/token", &basic("reports", "wrong"), &[CC]).await.is_error(401, "invalid_client");
 }
 
+/// Threat T33
 #[tokio::test]
 async fn failures_of_one_peer_do_not_count_against_another() {
     let world = World::with(TokenEndpointBuilder::throttle_right_secrets);
@@ -152,6 +159,8 @@ async fn failures_of_one_peer_do_not_count_against_another() {
     world.post("/token", &right, &[CC]).await.is_ok();
 }
 
+/// RFC 6749 §2.3.1 c (MUST, refuses)
+/// Threat T7
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_guesses_are_throttled_too() {
     let world = World::new();
@@ -174,6 +183,7 @@ async fn concurrent_guesses_are_throttled_too() {
     assert_eq!(answers.iter().filter(|status| **status == 429).count(), 190);
 }
 
+/// Threat T7
 #[tokio::test]
 async fn failed_authentications_never_throttle_a_client_with_keys() {
     let world = World::new();

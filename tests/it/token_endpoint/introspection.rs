@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{ISSUER, OPAQUE, World, basic, part, usual};
 use crate::support::API;
 
+/// RFC 7662 §2.2 g (MUST, SHOULD NOT, accepts)
 #[tokio::test]
 async fn an_active_token_is_described_as_it_was_issued() {
     let world = World::new();
@@ -26,6 +27,8 @@ async fn an_active_token_is_described_as_it_was_issued() {
     );
 }
 
+/// RFC 7662 §2.2 g (MUST, SHOULD NOT, refuses)
+/// Threat T26
 #[tokio::test]
 async fn an_inactive_token_gets_active_false_and_nothing_else() {
     let world = World::new();
@@ -44,6 +47,8 @@ async fn an_inactive_token_gets_active_false_and_nothing_else() {
     assert_eq!(world.introspect("watch", &other).await, json!({"active": false}));
 }
 
+/// RFC 7662 §2.2 g (MUST, SHOULD NOT, refuses)
+/// Threat T26
 #[tokio::test]
 async fn a_client_can_introspect_its_own_tokens_and_those_for_its_own_api() {
     let world = World::new();
@@ -64,6 +69,8 @@ async fn a_client_can_introspect_its_own_tokens_and_those_for_its_own_api() {
     }
 }
 
+/// RFC 7662 §2.1 c (MUST, accepts and refuses)
+/// Threat T26
 #[tokio::test]
 async fn an_introspecting_client_must_authenticate() {
     let world = World::new();

@@ -35,6 +35,7 @@ fn with_keys(keys: impl Into<SigningKeys>) -> World {
     World { endpoint, ..world }
 }
 
+/// Threat T30
 #[tokio::test]
 async fn the_key_set_is_public_and_may_be_cached_for_five_minutes() {
     let world = World::new();
@@ -47,6 +48,7 @@ async fn the_key_set_is_public_and_may_be_cached_for_five_minutes() {
     assert_eq!(KeySet::from_json(&answer.plain.body).unwrap().len(), 1);
 }
 
+/// Threat T30
 #[tokio::test]
 async fn the_next_key_is_published_before_it_signs_and_the_last_one_until_its_tokens_expire() {
     let world = World::new();
@@ -135,6 +137,7 @@ async fn a_key_that_nothing_has_used_for_days_signs_after_it_was_published_again
     assert_eq!(published(&world).await, ["first"]);
 }
 
+/// Threat T39
 #[tokio::test]
 async fn a_withdrawn_key_is_neither_published_nor_used_again() {
     let world = World::new();
@@ -151,6 +154,7 @@ async fn a_withdrawn_key_is_neither_published_nor_used_again() {
     assert_eq!(signs(&world).await, "first");
 }
 
+/// Threat T39
 #[tokio::test]
 async fn without_any_key_jwts_are_refused_until_the_next_rotation_and_opaque_tokens_go_on() {
     let world = World::new();
@@ -164,6 +168,7 @@ async fn without_any_key_jwts_are_refused_until_the_next_rotation_and_opaque_tok
     assert_eq!(signs(&world).await, "second");
 }
 
+/// RFC 9068 §2 (MUST, accepts)
 #[tokio::test]
 async fn every_algorithm_signs_and_a_key_without_a_name_gets_its_thumbprint() {
     for algorithm in [Algorithm::ES256, Algorithm::RS256, Algorithm::PS256, Algorithm::EdDSA] {

@@ -178,6 +178,7 @@ async fn status(api: &Router, token: &str) -> StatusCode {
     get_with_token(api, "/orders", token).await.status
 }
 
+/// Threat T38
 #[tokio::test]
 async fn an_api_accepts_the_tokens_of_two_instances_with_different_keys() {
     let mut several = Several::new().await;
@@ -197,6 +198,7 @@ async fn an_api_accepts_the_tokens_of_two_instances_with_different_keys() {
     );
 }
 
+/// Threat T38
 #[tokio::test]
 async fn no_token_is_refused_while_two_instances_rotate_at_different_times() {
     let mut several = Several::new().await;
@@ -229,6 +231,7 @@ async fn no_token_is_refused_while_two_instances_rotate_at_different_times() {
     assert_eq!(signs(&b).await.len(), 43, "the thumbprint of the key without a name");
 }
 
+/// Threat T39
 #[tokio::test]
 async fn a_key_that_one_instance_withdraws_is_used_by_none() {
     let mut several = Several::new().await;
@@ -258,6 +261,7 @@ async fn a_key_that_one_instance_withdraws_is_used_by_none() {
     assert_eq!(signs(&a).await, "a");
 }
 
+/// Threat T39
 #[tokio::test]
 async fn a_withdrawn_key_is_not_used_after_a_restart() {
     let mut several = Several::new().await;
@@ -270,6 +274,7 @@ async fn a_withdrawn_key_is_not_used_after_a_restart() {
     assert_eq!(published(&b).await, ["a2"]);
 }
 
+/// Threat T38
 #[tokio::test]
 async fn while_the_store_is_down_the_key_set_is_the_last_one_with_the_own_keys() {
     let mut several = Several::new().await;
@@ -294,6 +299,7 @@ async fn while_the_store_is_down_the_key_set_is_the_last_one_with_the_own_keys()
     assert_eq!(a.endpoint.rotate_key(named("next")).await.unwrap(), several.now() + HOUR);
 }
 
+/// Threat T30
 #[tokio::test]
 async fn a_key_whose_publication_can_not_be_prolonged_stops_signing_before_it_ends() {
     let mut several = Several::new().await;
@@ -309,6 +315,7 @@ async fn a_key_whose_publication_can_not_be_prolonged_stops_signing_before_it_en
     assert_eq!(signs(&a).await, "a");
 }
 
+/// Threat T30
 #[tokio::test]
 async fn the_keys_of_an_instance_that_has_ended_are_published_until_its_last_token_expires() {
     let mut several = Several::new().await;
@@ -326,6 +333,7 @@ async fn the_keys_of_an_instance_that_has_ended_are_published_until_its_last_tok
     }
 }
 
+/// Threat T38
 #[tokio::test]
 async fn an_instance_that_starts_again_signs_with_the_key_that_was_published_for_long() {
     let mut several = Several::new().await;
@@ -344,6 +352,7 @@ async fn an_instance_that_starts_again_signs_with_the_key_that_was_published_for
     assert_eq!(signs(&a).await, "old", "an instance that does not know the newer key");
 }
 
+/// Threat T40
 #[tokio::test]
 async fn another_key_with_the_same_id_does_not_sign() {
     let mut several = Several::new().await;
@@ -355,6 +364,7 @@ async fn another_key_with_the_same_id_does_not_sign() {
     assert!(matches!(c.endpoint.rotate_key(named("same")).await, Err(KeyRotationError::KeyId(_))));
 }
 
+/// Threat T40
 #[tokio::test]
 async fn keys_of_another_issuer_on_the_same_store_are_not_published() {
     let mut several = Several::new().await;
@@ -365,6 +375,7 @@ async fn keys_of_another_issuer_on_the_same_store_are_not_published() {
     assert_ne!(several.issuer, ISSUER);
 }
 
+/// Threat T41
 #[tokio::test]
 async fn the_store_is_asked_for_keys_by_few_of_many_requests() {
     let mut several = Several::new().await;
@@ -387,6 +398,7 @@ async fn the_store_is_asked_for_keys_by_few_of_many_requests() {
     assert_eq!((first.len(), several.store.lists()), (64, 1));
 }
 
+/// Threat T41
 #[tokio::test]
 async fn of_many_first_requests_one_publishes_the_key() {
     let mut several = Several::new().await;

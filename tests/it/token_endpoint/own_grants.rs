@@ -175,6 +175,8 @@ async fn exchange(world: &World, token: &str, form: &[(&str, &str)]) -> super::A
     world.post("/token", &usual("gateway"), &[&usual_form, form].concat()).await
 }
 
+/// RFC 8693 §2.1 (MUST, accepts)
+/// RFC 8693 §2.2.1 (REQUIRED, SHOULD NOT, accepts and refuses)
 #[tokio::test]
 async fn a_token_exchange_names_the_actor_narrows_the_scope_and_has_no_refresh_token() {
     let world = with_exchange();
@@ -197,6 +199,8 @@ async fn a_token_exchange_names_the_actor_narrows_the_scope_and_has_no_refresh_t
     assert_eq!(introspected["act"], claims["act"]);
 }
 
+/// RFC 8693 §4.1 (optional, accepts and refuses)
+/// Threat T56
 #[tokio::test]
 async fn a_token_exchange_keeps_the_chain_of_actors_and_the_end_of_the_token() {
     let world = with_exchange();
@@ -211,6 +215,7 @@ async fn a_token_exchange_keeps_the_chain_of_actors_and_the_end_of_the_token() {
     assert_eq!(claims["act"]["act"]["sub"], "gateway", "{claims}");
 }
 
+/// RFC 8693 §2.1 (MUST, refuses)
 #[tokio::test]
 async fn a_token_exchange_refuses_every_token_that_it_must_not_accept() {
     let world = with_exchange();
@@ -254,6 +259,8 @@ async fn poll_with(world: &World, client: &str, code: &str, more: &[(&str, &str)
     world.send(request).await
 }
 
+/// RFC 6749 §8.5 (MUST, accepts)
+/// RFC 8628 §3.5 (MUST, refuses)
 #[tokio::test]
 async fn a_device_grant_has_every_error_of_rfc_8628() {
     let (world, devices) = with_devices(None);
@@ -271,6 +278,8 @@ async fn a_device_grant_has_every_error_of_rfc_8628() {
     poll(&world, "tv", "two").await.is_error(400, "expired_token");
 }
 
+/// RFC 6749 §4.5 (MAY, accepts)
+/// RFC 8628 §3.5 (MUST, accepts)
 #[tokio::test]
 async fn an_approved_device_gets_a_refresh_token_whose_tokens_have_the_same_claims() {
     let (world, devices) = with_devices(Some(RefreshTokenGrant::new()));
@@ -298,6 +307,7 @@ async fn an_approved_device_gets_a_refresh_token_whose_tokens_have_the_same_clai
     assert!(!world.is_active(second.text("access_token")).await);
 }
 
+/// RFC 8628 §3.1 (design, accepts)
 #[tokio::test]
 async fn a_device_gets_the_optional_scopes_and_the_resources_that_the_user_approved() {
     let (world, devices) = with_devices(Some(RefreshTokenGrant::new()));
@@ -335,6 +345,7 @@ async fn a_device_gets_the_optional_scopes_and_the_resources_that_the_user_appro
     world.refresh(narrow.text("refresh_token"), &elsewhere).await.is_error(400, "invalid_target");
 }
 
+/// RFC 8628 §3.1 (design, refuses)
 #[tokio::test]
 async fn a_device_gets_no_scope_and_no_resource_that_the_client_may_not_have() {
     let (world, devices) = with_devices(Some(RefreshTokenGrant::new()));
@@ -356,6 +367,7 @@ async fn a_device_gets_no_scope_and_no_resource_that_the_client_may_not_have() {
     poll_with(&world, "tv", "unapproved", &[("resource", OPAQUE)]).await.is_error(400, "invalid_target");
 }
 
+/// RFC 8628 §3.1 (design, accepts)
 #[tokio::test]
 async fn a_device_of_a_client_without_scopes_gets_a_token_without_scopes() {
     let devices = DeviceGrant::default();
@@ -369,6 +381,7 @@ async fn a_device_of_a_client_without_scopes_gets_a_token_without_scopes() {
     assert_eq!((&claims["sub"], &claims["aud"], claims.get("scope")), (&json!("ada"), &json!(API), None));
 }
 
+/// RFC 6749 §4.5 (MAY, refuses)
 #[tokio::test]
 async fn there_is_no_refresh_token_unless_client_and_endpoint_have_the_grant() {
     for (refresh, client) in [(Some(RefreshTokenGrant::new()), "plain-tv"), (None, "tv")] {
@@ -383,6 +396,8 @@ async fn there_is_no_refresh_token_unless_client_and_endpoint_have_the_grant() {
     }
 }
 
+/// RFC 6749 §4.5 (MAY, refuses)
+/// Threat T56
 #[tokio::test]
 async fn a_session_of_an_own_grant_never_has_more_scopes_than_the_grant_left() {
     struct Narrow;
@@ -413,6 +428,7 @@ async fn a_session_of_an_own_grant_never_has_more_scopes_than_the_grant_left() {
     assert_eq!(second.text("scope"), "orders:read");
 }
 
+/// RFC 6749 §4.5 (MAY, accepts)
 #[tokio::test]
 async fn what_the_hook_sets_counts_more_than_what_the_grant_sets() {
     let devices = DeviceGrant::default();
@@ -437,6 +453,7 @@ async fn what_the_hook_sets_counts_more_than_what_the_grant_sets() {
     assert_eq!(part(second.text("access_token"), 1)["device"], "kitchen");
 }
 
+/// RFC 6749 §8.5 (MUST, refuses)
 #[tokio::test]
 async fn an_error_code_of_an_application_has_only_allowed_characters() {
     struct Odd;

@@ -118,6 +118,7 @@ fn any_authorization() -> impl Strategy<Value = Option<HeaderValue>> {
     ]
 }
 
+/// Threats T2, T9, T25
 #[test]
 fn any_post_gets_json_with_no_store_and_never_5xx() {
     let (runtime, world) = (runtime(), world());
@@ -154,6 +155,7 @@ fn any_post_gets_json_with_no_store_and_never_5xx() {
     });
 }
 
+/// Threat T4
 #[test]
 fn any_id_and_secret_are_read_from_basic_and_from_a_body_in_any_encoding() {
     let (runtime, world) = (runtime(), world());
@@ -195,6 +197,7 @@ fn any_id_and_secret_are_read_from_basic_and_from_a_body_in_any_encoding() {
     });
 }
 
+/// Threat T1
 #[test]
 fn the_order_of_parameters_changes_no_response() {
     let (runtime, world) = (runtime(), world());
@@ -216,6 +219,7 @@ fn the_order_of_parameters_changes_no_response() {
     });
 }
 
+/// Threat T1
 #[test]
 fn a_repeated_defined_parameter_is_refused_at_any_place_and_with_any_value() {
     let (runtime, world) = (runtime(), world());
@@ -231,6 +235,7 @@ fn a_repeated_defined_parameter_is_refused_at_any_place_and_with_any_value() {
     });
 }
 
+/// Threat T2
 #[test]
 fn an_endless_body_and_a_broken_body_are_refused() {
     let (runtime, world) = (runtime(), world());
@@ -311,6 +316,7 @@ fn is_registered(registered: &[&str], requested: &str) -> bool {
         .any(|own| *own == requested || without_port(own).is_some_and(|own| without_port(requested) == Some(own)))
 }
 
+/// Threats T16, T17
 #[test]
 fn redirects_go_only_to_registered_uris_and_have_all_parameters() {
     let (runtime, world) = (runtime(), world());
@@ -398,6 +404,7 @@ fn redirect_parameters(response: &Response<impl Sized>, base: &str) -> Result<Ve
     Ok(all[kept.len()..].to_vec())
 }
 
+/// Threat T16
 #[test]
 fn any_query_at_authorize_gets_a_response() {
     let (runtime, world) = (runtime(), world());
@@ -420,6 +427,7 @@ fn any_query_at_authorize_gets_a_response() {
     });
 }
 
+/// Threats T13, T15
 #[test]
 fn a_code_is_redeemed_only_with_the_verifier_of_its_challenge() {
     let (runtime, world) = (runtime(), world());

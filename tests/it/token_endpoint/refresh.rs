@@ -99,6 +99,8 @@ fn reports_refresh_tokens_that_no_grant_issues() {
     assert!(build(true).is_ok());
 }
 
+/// RFC 6749 §6 (MUST, accepts)
+/// RFC 9700 §2.2.2 (MUST, SHOULD, accepts)
 #[tokio::test]
 async fn each_refresh_token_has_one_successor() {
     let world = World::with_users();
@@ -115,6 +117,8 @@ async fn each_refresh_token_has_one_successor() {
     }
 }
 
+/// RFC 9700 §2.2.2 (MUST, SHOULD, refuses)
+/// Threat T18
 #[tokio::test]
 async fn reuse_of_an_older_refresh_token_ends_the_session() {
     let world = World::with_users();
@@ -131,6 +135,8 @@ async fn reuse_of_an_older_refresh_token_ends_the_session() {
     again(&world, other.text("refresh_token"), &[]).await.is_ok();
 }
 
+/// RFC 9700 §2.2.2 (MUST, SHOULD, refuses)
+/// Threat T19
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn without_a_grace_of_many_requests_with_one_refresh_token_one_succeeds() {
     let world = World::with_refresh(RefreshTokenGrant::new().grace_period(Duration::ZERO));
@@ -141,6 +147,8 @@ async fn without_a_grace_of_many_requests_with_one_refresh_token_one_succeeds() 
     assert!(!world.is_active(answer.text("access_token")).await);
 }
 
+/// RFC 9700 §2.2.2 (MUST, SHOULD, accepts)
+/// Threat T19
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn reuse_within_a_minute_gets_the_same_successor_until_that_is_used() {
     let world = World::with_users();
@@ -168,6 +176,8 @@ async fn reuse_within_a_minute_gets_the_same_successor_until_that_is_used() {
     again(&world, next.text("refresh_token"), &[]).await.is_error(400, "invalid_grant");
 }
 
+/// RFC 6749 §6 (MUST, refuses)
+/// Threats T20, T23
 #[tokio::test]
 async fn scopes_can_be_narrowed_and_never_widened_and_the_refresh_token_still_has_them_all() {
     let world = World::with_users();
@@ -197,6 +207,7 @@ async fn scopes_can_be_narrowed_and_never_widened_and_the_refresh_token_still_ha
     again(&world, less.text("refresh_token"), &[("scope", "orders:write")]).await.is_error(400, "invalid_scope");
 }
 
+/// Threat T20
 #[tokio::test]
 async fn a_scope_that_the_client_lost_is_not_refreshed() {
     let world = World::with_users();
@@ -219,6 +230,7 @@ async fn a_scope_that_the_client_lost_is_not_refreshed() {
     assert_eq!(again(&world, answer.text("refresh_token"), &[]).await.text("scope"), "orders:write");
 }
 
+/// Threat T27
 #[tokio::test]
 async fn a_full_memory_store_refreshes_its_sessions_and_redeems_its_codes() {
     // Each code has two places: for its session, and for an access token. One client, and one user, may hold all of them.
@@ -244,6 +256,7 @@ async fn a_full_memory_store_refreshes_its_sessions_and_redeems_its_codes() {
     world.redeem(&world.code(&native).await, &native).await.is_ok();
 }
 
+/// Threat T20
 #[tokio::test]
 async fn codes_and_tokens_are_bound_to_the_kind_of_client_credential() {
     let world = World::with_users();
@@ -277,6 +290,8 @@ async fn a_session_with_many_refreshes_does_not_fill_the_memory() {
     assert!(!world.is_active(answer.text("access_token")).await);
 }
 
+/// RFC 6749 §6 (MUST, refuses)
+/// Threat T20
 #[tokio::test]
 async fn a_refresh_token_is_bound_to_its_client() {
     let world = World::with_users();
@@ -293,6 +308,7 @@ async fn a_refresh_token_is_bound_to_its_client() {
     again(&world, token, &[]).await.is_ok();
 }
 
+/// RFC 9700 §2.2.2 (MUST, SHOULD, accepts)
 #[tokio::test]
 async fn a_refresh_token_expires_when_idle_and_the_session_at_its_maximum_age() {
     let lives = RefreshTokenGrant::new();
@@ -314,6 +330,8 @@ async fn a_refresh_token_expires_when_idle_and_the_session_at_its_maximum_age() 
     assert!(!world.is_active(used.text("access_token")).await);
 }
 
+/// RFC 7009 §2.1 b (SHOULD, accepts and refuses)
+/// Threat T27
 #[tokio::test]
 async fn revoking_a_refresh_token_ends_its_session_and_revoking_an_access_token_only_that() {
     let world = World::with_users();
@@ -334,6 +352,7 @@ async fn revoking_a_refresh_token_ends_its_session_and_revoking_an_access_token_
     revoke("native", next.text("refresh_token")).await.is_ok();
 }
 
+/// Threat T20
 #[tokio::test]
 async fn a_client_that_was_removed_or_whose_secret_leaked_has_no_refresh_tokens() {
     let world = World::with_users();

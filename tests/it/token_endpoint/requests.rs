@@ -32,6 +32,9 @@ fn request(method: Method, content_type: &str, uri: &str, body: impl Into<Body>)
     request.body(body.into()).unwrap()
 }
 
+/// RFC 6749 §3.2 a (MUST, refuses)
+/// RFC 7662 §2.1 c (MUST, refuses)
+/// Threat T2
 #[tokio::test]
 async fn only_a_post_is_a_request_for_a_token() {
     let world = World::new();
@@ -47,6 +50,9 @@ async fn only_a_post_is_a_request_for_a_token() {
     assert_eq!(world.send(request(Method::POST, FORM, "/jwks.json", "")).await.status(), 405);
 }
 
+/// RFC 6749 §3.2 a (MUST, accepts)
+/// RFC 6749 §3.2 b (MUST, accepts and refuses)
+/// Threat T2
 #[tokio::test]
 async fn a_body_that_is_not_a_form_is_refused() {
     let world = World::new();
@@ -71,6 +77,8 @@ async fn a_body_that_is_not_a_form_is_refused() {
     world.send(request(Method::POST, FORM, "/token", large)).await.is_error(400, "invalid_request");
 }
 
+/// RFC 6749 §3.2 a (MUST, refuses)
+/// Threat T2
 #[tokio::test]
 async fn parameters_in_the_url_are_not_read() {
     let world = World::new();
@@ -83,6 +91,8 @@ async fn parameters_in_the_url_are_not_read() {
     world.post(&format!("/token?{}", encode(&form)), "", &[CC]).await.is_error(401, "invalid_client");
 }
 
+/// RFC 6749 §3.2 c (MUST, accepts and refuses)
+/// Threat T1
 #[tokio::test]
 async fn a_repeated_parameter_is_refused_and_an_unknown_one_ignored() {
     let world = World::new();
@@ -107,6 +117,7 @@ async fn a_repeated_parameter_is_refused_and_an_unknown_one_ignored() {
     world.post("/token", &usual("reports"), &[("grant_type", "")]).await.is_error(400, "invalid_request");
 }
 
+/// RFC 6749 §3.2 b (MUST, refuses)
 #[tokio::test]
 async fn json_is_read_only_if_configured() {
     let world = World::with(TokenEndpointBuilder::accept_json);
@@ -137,6 +148,8 @@ async fn json_is_read_only_if_configured() {
     world.send(alone).await.is_ok();
 }
 
+/// RFC 6749 §5.2 (MUST, refuses)
+/// Threat T25
 #[tokio::test]
 async fn no_response_repeats_the_request() {
     let world = World::new();
@@ -169,6 +182,7 @@ fn slow(clock: &ManualClock, pause: Duration) -> Body {
     }))
 }
 
+/// Threat T36
 #[tokio::test]
 async fn a_body_that_is_not_complete_after_ten_seconds_gets_408() {
     let world = World::with(TokenEndpointBuilder::accept_json);
@@ -189,6 +203,7 @@ async fn a_body_that_is_not_complete_after_ten_seconds_gets_408() {
     assert!(took() > before + Duration::from_secs(5), "{:?}", took());
 }
 
+/// Threat T36
 #[tokio::test]
 async fn more_than_a_hundred_parameters_are_refused() {
     let world = World::with(|builder| builder.accept_json().grant(AuthorizationCodeGrant::new(AUTHORIZE)));
@@ -213,6 +228,7 @@ async fn more_than_a_hundred_parameters_are_refused() {
     assert!(world.ask(&more).await.is_err(), "101 parameters");
 }
 
+/// Threat T36
 #[tokio::test]
 async fn an_unknown_member_of_json_may_have_any_value() {
     let world = World::with(TokenEndpointBuilder::accept_json);
@@ -256,6 +272,7 @@ fn counted() -> (World, Counted) {
     (World { endpoint: endpoint.build().unwrap(), ..world }, registry)
 }
 
+/// Threat T36
 #[tokio::test]
 async fn an_id_of_more_than_a_kilobyte_is_unknown_without_a_look_up() {
     let (world, registry) = counted();
@@ -270,6 +287,7 @@ async fn an_id_of_more_than_a_kilobyte_is_unknown_without_a_look_up() {
     }
 }
 
+/// Threat T36
 #[tokio::test]
 async fn a_registry_that_does_not_respond_within_two_seconds_is_unavailable() {
     let (world, _) = counted();

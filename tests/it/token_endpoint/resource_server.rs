@@ -42,6 +42,7 @@ fn api(layer: OAuthLayer) -> Router {
     Router::new().route("/orders", get(read)).route("/write", write).layer(layer)
 }
 
+/// RFC 9068 §2 (MUST, accepts)
 #[tokio::test]
 async fn accepts_every_jwt_of_every_algorithm_found_by_the_metadata() {
     for algorithm in [Algorithm::ES256, Algorithm::RS256, Algorithm::PS256, Algorithm::EdDSA] {
@@ -72,6 +73,7 @@ async fn accepts_every_jwt_of_every_algorithm_found_by_the_metadata() {
     }
 }
 
+/// RFC 9068 §2 (MUST, refuses)
 #[tokio::test]
 async fn one_layer_accepts_jwts_and_opaque_tokens_of_the_endpoint() {
     accepts_every_token(MemoryStore::new()).await;

@@ -2,6 +2,7 @@
 
 use super::{OPAQUE, World, basic, usual};
 
+/// RFC 7009 §2.1 a (MUST, accepts)
 #[tokio::test]
 async fn a_client_revokes_its_own_tokens() {
     let world = World::new();
@@ -19,6 +20,8 @@ async fn a_client_revokes_its_own_tokens() {
     }
 }
 
+/// RFC 7009 §2.2 (MUST, accepts)
+/// Threat T27
 #[tokio::test]
 async fn revoking_an_unknown_token_gets_200() {
     let world = World::new();
@@ -29,6 +32,9 @@ async fn revoking_an_unknown_token_gets_200() {
     }
 }
 
+/// RFC 7009 §2.1 a (MUST, refuses)
+/// RFC 7009 §2.2 (MUST, refuses)
+/// Threat T27
 #[tokio::test]
 async fn a_client_cannot_revoke_tokens_of_another() {
     let world = World::new();

@@ -38,6 +38,8 @@ async fn claims(world: &World) -> (Value, Value) {
     (part(&token, 1), world.introspect("watch", &token).await)
 }
 
+/// RFC 8693 §4.1 (optional, accepts)
+/// RFC 7662 §2.2 f (MAY, accepts)
 #[tokio::test]
 async fn claims_are_equal_in_the_jwt_and_in_the_introspection_response() {
     let world = with_content(|issuance| {
@@ -67,6 +69,8 @@ async fn claims_are_equal_in_the_jwt_and_in_the_introspection_response() {
     assert_eq!(world.token("reports", &[]).await.json.as_object().unwrap().len(), 4);
 }
 
+/// RFC 7662 §2.2 f (MAY, refuses)
+/// Threat T53
 #[tokio::test]
 async fn members_that_the_endpoint_sets_cannot_be_set() {
     let registered = [
@@ -105,6 +109,7 @@ async fn members_that_the_endpoint_sets_cannot_be_set() {
     }
 }
 
+/// Threat T53
 #[tokio::test]
 async fn the_cause_in_the_error_names_the_member() {
     type Make = fn() -> TokenContent;
@@ -124,6 +129,7 @@ async fn the_cause_in_the_error_names_the_member() {
     }
 }
 
+/// Threat T56
 #[tokio::test]
 async fn a_hook_can_set_the_lifetime_within_its_limits() {
     let day = 24 * 3600;
@@ -148,6 +154,7 @@ async fn a_hook_can_set_the_lifetime_within_its_limits() {
     assert!(answer.json["expires_in"].as_u64().unwrap() <= 120, "{answer:?}");
 }
 
+/// Threat T56
 #[tokio::test]
 async fn scopes_can_be_narrowed_and_never_widened_and_the_session_keeps_them() {
     let keep = Arc::new(Mutex::new(vec!["orders:read"]));
@@ -174,6 +181,7 @@ async fn scopes_can_be_narrowed_and_never_widened_and_the_session_keeps_them() {
     assert_eq!(second.text("scope"), "orders:write orders:read");
 }
 
+/// RFC 9068 §2.2.3 (choice, accepts and refuses)
 #[tokio::test]
 async fn scope_is_an_array_only_if_asked_for_and_never_in_the_response() {
     let world = with_content(|_| Ok(TokenContent::new().scope_as_array()));
@@ -186,6 +194,7 @@ async fn scope_is_an_array_only_if_asked_for_and_never_in_the_response() {
     assert_eq!(claims(&world).await.0["scope"], "orders:read");
 }
 
+/// RFC 7662 §2.2 f (MAY, accepts)
 #[tokio::test]
 async fn username_is_in_the_introspection_response_only() {
     let world = with_content(|_| Ok(TokenContent::new().username("Ada L.")));
@@ -194,6 +203,7 @@ async fn username_is_in_the_introspection_response_only() {
     assert!(claims(&World::new()).await.1.get("username").is_none());
 }
 
+/// Threat T55
 #[tokio::test]
 async fn the_hook_gets_what_the_token_will_say() {
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -228,6 +238,7 @@ async fn the_hook_gets_what_the_token_will_say() {
     }
 }
 
+/// Threat T54
 #[tokio::test]
 async fn a_refusal_of_the_hook_is_the_answer_and_costs_neither_code_nor_refresh_token() {
     let refuse = Arc::new(Mutex::new(None));
@@ -259,6 +270,7 @@ async fn a_refusal_of_the_hook_is_the_answer_and_costs_neither_code_nor_refresh_
     world.refresh(answer.text("refresh_token"), &[]).await.is_ok();
 }
 
+/// Threat T54
 #[tokio::test]
 async fn a_hook_that_hangs_gets_503_after_two_seconds_and_costs_no_code() {
     let hangs = Arc::new(AtomicBool::new(true));
@@ -287,6 +299,7 @@ async fn a_hook_that_hangs_gets_503_after_two_seconds_and_costs_no_code() {
     world.redeem(&code, &[]).await.is_ok();
 }
 
+/// Threat T54
 #[tokio::test]
 async fn a_hook_that_panics_gets_503_and_the_next_request_succeeds() {
     let calls = Arc::new(AtomicUsize::new(0));
@@ -309,6 +322,7 @@ async fn a_hook_that_panics_gets_503_and_the_next_request_succeeds() {
     world.redeem(&code, &[]).await.is_ok();
 }
 
+/// Threat T55
 #[tokio::test]
 async fn concurrent_requests_keep_their_own_content() {
     let gate = Arc::new(tokio::sync::Barrier::new(2));

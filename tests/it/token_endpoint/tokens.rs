@@ -22,6 +22,10 @@ use tower_oauth::{
 use super::{ISSUER, OPAQUE, World, confidential, machine, part, usual};
 use crate::support::API;
 
+/// RFC 6749 §4.4 (MUST, SHOULD NOT, accepts)
+/// RFC 6749 §5.1 (MUST, accepts)
+/// RFC 9068 §2 (MUST, accepts)
+/// Threats T9, T31
 #[tokio::test]
 async fn a_jwt_has_what_rfc_9068_requires() {
     let world = World::new();
@@ -47,6 +51,8 @@ async fn a_jwt_has_what_rfc_9068_requires() {
     assert_eq!(claims["jti"].as_str().unwrap().len(), 43);
 }
 
+/// RFC 6749 §10.3 c (MUST, accepts)
+/// Threat T8
 #[tokio::test]
 async fn an_opaque_token_has_32_random_bytes_and_never_repeats() {
     let world = World::new();
@@ -60,6 +66,9 @@ async fn an_opaque_token_has_32_random_bytes_and_never_repeats() {
     }
 }
 
+/// RFC 6749 §3.3 c (MUST, accepts)
+/// RFC 6749 §3.3 e (choice, accepts and refuses)
+/// Threat T21
 #[tokio::test]
 async fn scopes_are_granted_within_the_registration() {
     let world = World::new();
@@ -94,6 +103,8 @@ async fn scopes_are_granted_within_the_registration() {
     }
 }
 
+/// RFC 6749 §3.3 c (MUST, refuses)
+/// Threat T21
 #[tokio::test]
 async fn a_client_without_default_scopes_must_name_one_and_one_without_any_gets_none() {
     let world = World::new();
@@ -110,6 +121,9 @@ async fn a_client_without_default_scopes_must_name_one_and_one_without_any_gets_
     world.token("bare", &[("scope", "orders:read")]).await.is_error(400, "invalid_scope");
 }
 
+/// RFC 8707 §2 a (SHOULD, accepts and refuses)
+/// RFC 9068 §2 (MUST, refuses)
+/// Threat T23
 #[tokio::test]
 async fn a_token_is_for_one_resource_that_the_client_may_request() {
     let world = World::new();
@@ -128,6 +142,9 @@ async fn a_token_is_for_one_resource_that_the_client_may_request() {
     world.token("reports", &[("resource", API), ("audience", API)]).await.is_ok();
 }
 
+/// RFC 6749 §5.2 (MUST, accepts)
+/// RFC 9700 §2.4 (MUST NOT, refuses)
+/// Threat T22
 #[tokio::test]
 async fn only_what_is_offered_and_registered_is_granted() {
     let world = World::new();
@@ -159,6 +176,9 @@ impl Grant for TokenPermit {
     }
 }
 
+/// RFC 6749 §5.2 (MUST, refuses)
+/// RFC 9700 §2.4 (MUST NOT, accepts)
+/// Threat T25
 #[tokio::test]
 async fn a_custom_grant_works_like_the_others() {
     let world = World::with(|builder| builder.grant(TokenPermit));
@@ -187,6 +207,7 @@ struct Own {
     absent: Option<u8>,
 }
 
+/// RFC 6749 §5.1 (MUST, accepts and refuses)
 #[tokio::test]
 async fn the_host_can_add_response_parameters_and_change_none() {
     let world = World::with(|builder| {
@@ -308,6 +329,8 @@ impl Store for Spy {
     }
 }
 
+/// RFC 6749 §10.3 c (MUST, refuses)
+/// Threat T8
 #[tokio::test]
 async fn a_store_never_sees_a_token_or_a_secret() {
     let spy = Spy::default();
@@ -334,6 +357,7 @@ async fn a_store_never_sees_a_token_or_a_secret() {
     assert!(!seen.contains("reports-secret"));
 }
 
+/// Threat T27
 #[tokio::test]
 async fn with_a_full_store_the_response_is_503_and_nothing_is_issued() {
     let store = MemoryStore::builder().capacity(2).client_capacity(2).build();
@@ -348,6 +372,7 @@ async fn with_a_full_store_the_response_is_503_and_nothing_is_issued() {
     world.token("reports", &[]).await.is_error(503, "temporarily_unavailable");
 }
 
+/// Threat T37
 #[tokio::test]
 async fn a_token_has_only_the_scopes_that_belong_to_its_api() {
     let world = World::new();
@@ -372,6 +397,7 @@ async fn a_token_has_only_the_scopes_that_belong_to_its_api() {
     world.token("shop", &[("resource", API), ("scope", "admin")]).await.is_error(400, "invalid_scope");
 }
 
+/// RFC 6749 §4.4 (MUST, SHOULD NOT, refuses)
 #[test]
 fn every_mistake_of_a_client_is_reported_at_once() {
     let client = Client::builder("", ClientCredential::None)

@@ -24,6 +24,8 @@ async fn code(world: &World, change: &[(&str, &str)]) -> String {
     world.code(&[&[ID], &NO_CHALLENGE[..], change].concat()).await
 }
 
+/// RFC 9700 §2.1.1 a (MUST, accepts)
+/// Threat T13
 #[tokio::test]
 async fn a_confidential_client_may_leave_pkce_out_only_if_so_configured() {
     let world = world();
@@ -50,6 +52,7 @@ async fn a_confidential_client_may_leave_pkce_out_only_if_so_configured() {
     assert!(world.ask(&[&[ID], &NO_CHALLENGE[..]].concat()).await.is_ok(), "a new secret changes nothing");
 }
 
+/// RFC 9700 §2.1.1 a (MUST, accepts)
 #[tokio::test]
 async fn a_client_with_keys_may_leave_pkce_out() {
     let world = World::with_users();
@@ -63,6 +66,9 @@ async fn a_client_with_keys_may_leave_pkce_out() {
     world.redeem(&code, &form).await.is_ok();
 }
 
+/// RFC 9700 §2.1.1 a (MUST, refuses)
+/// RFC 9700 §2.1.1 b (MUST, accepts)
+/// Threat T14
 #[tokio::test]
 async fn a_challenge_of_a_client_that_needs_none_binds_its_code() {
     let world = world();
@@ -86,6 +92,8 @@ async fn a_challenge_of_a_client_that_needs_none_binds_its_code() {
     world.redeem(&code, &[ID, SECRET, ("redirect_uri", "")]).await.is_ok();
 }
 
+/// RFC 9700 §2.1.1 b (MUST, refuses)
+/// Threat T14
 #[tokio::test]
 async fn a_verifier_without_a_challenge_is_a_downgrade_and_refused() {
     let world = world();
@@ -96,6 +104,7 @@ async fn a_verifier_without_a_challenge_is_a_downgrade_and_refused() {
     world.redeem(&code, &[ID, SECRET, NO_VERIFIER]).await.is_ok();
 }
 
+/// RFC 6749 §4.1.3 (MUST, accepts)
 #[tokio::test]
 async fn a_code_without_a_challenge_needs_the_redirect_uri_of_its_request() {
     let world = world();
@@ -110,6 +119,8 @@ async fn a_code_without_a_challenge_needs_the_redirect_uri_of_its_request() {
     world.redeem(&left_out, &[ID, SECRET, NO_VERIFIER, ("redirect_uri", "")]).await.is_ok();
 }
 
+/// RFC 9700 §2.1.1 a (MUST, refuses)
+/// Threat T13
 #[test]
 fn a_public_client_without_pkce_is_a_mistake() {
     let client = with_users(Client::builder("app", ClientCredential::None)).redirect_uri(CB).accept_without_pkce();

@@ -79,6 +79,8 @@ impl VerifierFixture {
 
 // --- exp, nbf, iat ---
 
+/// RFC 7519 §2 (MUST, refuses)
+/// Threats C1, C2, C3
 #[tokio::test]
 async fn refuses_a_token_whose_exp_is_missing_past_or_not_a_number() {
     let fixture = fixture();
@@ -100,6 +102,8 @@ async fn refuses_a_token_whose_exp_is_missing_past_or_not_a_number() {
         .await;
 }
 
+/// RFC 7519 §2 (MUST, refuses)
+/// Threats C1, C8
 #[tokio::test]
 async fn refuses_nbf_and_iat_of_a_wrong_type() {
     let fixture = fixture();
@@ -111,6 +115,7 @@ async fn refuses_nbf_and_iat_of_a_wrong_type() {
     assert!(fixture.accepts(&fixture.token().without_claim("nbf")).await);
 }
 
+/// RFC 7519 §4 b (MUST, accepts and refuses)
 #[tokio::test]
 async fn null_is_absent_where_a_claim_is_optional_and_refused_where_it_is_required() {
     let fixture = fixture();
@@ -128,6 +133,7 @@ async fn null_is_absent_where_a_claim_is_optional_and_refused_where_it_is_requir
     assert_eq!(error.reason(), "sender_constrained", "null in cnf is present");
 }
 
+/// RFC 7519 §4 b (MUST, accepts)
 #[tokio::test]
 async fn auth_time_and_acr_of_a_wrong_type_are_absent_and_a_step_up_rule_refuses_them() {
     let fixture = fixture();
@@ -158,6 +164,7 @@ async fn auth_time_and_acr_of_a_wrong_type_are_absent_and_a_step_up_rule_refuses
     }
 }
 
+/// RFC 7519 §4 b (MUST, refuses)
 #[tokio::test]
 async fn an_error_in_the_claims_names_the_claim_and_no_value() {
     let fixture = fixture();
@@ -173,6 +180,7 @@ async fn an_error_in_the_claims_names_the_claim_and_no_value() {
     }
 }
 
+/// RFC 7519 §4 a (MUST, accepts and refuses)
 #[tokio::test]
 async fn accepts_a_token_with_any_number_of_claims_and_finds_a_duplicate_among_them() {
     let fixture = fixture();
@@ -185,6 +193,9 @@ async fn accepts_a_token_with_any_number_of_claims_and_finds_a_duplicate_among_t
     }
 }
 
+/// RFC 6749 §7 (MUST, refuses)
+/// RFC 7519 §4.1.4 (MUST NOT, accepts and refuses)
+/// RFC 9068 §4 e (MUST, accepts)
 #[tokio::test]
 async fn accepts_a_token_until_exactly_exp_plus_leeway() {
     for leeway in [0, 30, 300] {
@@ -203,6 +214,8 @@ async fn accepts_a_token_until_exactly_exp_plus_leeway() {
     }
 }
 
+/// RFC 7519 §4.1.5 (MUST NOT, accepts and refuses)
+/// Threat C8
 #[tokio::test]
 async fn accepts_a_token_from_exactly_nbf_and_iat_minus_leeway() {
     for (name, leeway) in [("nbf", 0), ("nbf", 30), ("iat", 0), ("iat", 30)] {
@@ -218,6 +231,9 @@ async fn accepts_a_token_from_exactly_nbf_and_iat_minus_leeway() {
     }
 }
 
+/// RFC 7519 §4.1.4 (MUST NOT, refuses)
+/// RFC 9068 §4 e (MUST, refuses)
+/// Threat C7
 #[tokio::test]
 async fn the_default_leeway_is_30_seconds() {
     let fixture = fixture();
@@ -231,6 +247,8 @@ async fn the_default_leeway_is_30_seconds() {
     }
 }
 
+/// RFC 7519 §2 (MUST, accepts)
+/// Threat C6
 #[tokio::test]
 async fn accepts_dates_with_fractions_and_exponents() {
     let fixture = fixture();
@@ -247,6 +265,8 @@ async fn accepts_dates_with_fractions_and_exponents() {
     assert!(!fixture.accepts_signed(&fixture.sign_with_raw_claim("nbf", "1800000030.5")).await);
 }
 
+/// RFC 7519 §2 (MUST, refuses)
+/// Threats E11, C4, C5
 #[tokio::test]
 async fn huge_and_tiny_numbers_never_panic() {
     let huge = [
@@ -287,6 +307,7 @@ async fn huge_and_tiny_numbers_never_panic() {
     }
 }
 
+/// RFC 7519 §2 (MUST, refuses)
 #[tokio::test]
 async fn an_unused_claim_may_be_any_number_in_the_range_of_a_double() {
     let fixture = fixture();
@@ -305,6 +326,7 @@ async fn an_unused_claim_may_be_any_number_in_the_range_of_a_double() {
     }
 }
 
+/// RFC 7519 §2 (MUST, refuses)
 #[tokio::test]
 async fn dates_may_have_fractions_whatever_features_serde_json_has() {
     let fixture = fixture();
@@ -316,6 +338,7 @@ async fn dates_may_have_fractions_whatever_features_serde_json_has() {
     }
 }
 
+/// Threat C4
 #[tokio::test]
 async fn refuses_an_exp_after_the_year_9999() {
     let fixture = fixture();
@@ -323,6 +346,7 @@ async fn refuses_an_exp_after_the_year_9999() {
     fixture.refuses_all("exp", [json!(253_402_300_800_u64), json!(u64::MAX), json!(i64::MAX), json!(1e308)]).await;
 }
 
+/// Threat C4
 #[tokio::test]
 async fn a_clock_before_1970_does_not_panic() {
     let fixture = fixture();
@@ -333,6 +357,10 @@ async fn a_clock_before_1970_does_not_panic() {
 
 // --- aud and iss ---
 
+/// RFC 7519 §4.1.3 (MUST, accepts and refuses)
+/// RFC 8725 §3.9 (MUST, accepts and refuses)
+/// RFC 9068 §4 c (MUST, accepts and refuses)
+/// Threat C9
 #[tokio::test]
 async fn aud_must_contain_the_configured_audience_exactly() {
     let fixture = fixture();
@@ -372,6 +400,7 @@ async fn aud_must_contain_the_configured_audience_exactly() {
     fixture.refuses_all("aud", wrong).await;
 }
 
+/// RFC 7519 §4.1.3 (MUST, accepts and refuses)
 #[tokio::test]
 async fn accepts_each_of_several_configured_audiences() {
     let fixture = fixture_with(|verifier| verifier.audience("urn:orders").audience("urn:invoices"));
@@ -383,6 +412,10 @@ async fn accepts_each_of_several_configured_audiences() {
     fixture.refuses_all("aud", [json!("urn:order"), json!("urn:"), json!(["urn:x"]), json!([])]).await;
 }
 
+/// RFC 7519 §4.1.1 a (MUST, accepts and refuses)
+/// RFC 8725 §3.8 a (MUST, accepts)
+/// RFC 9068 §4 b (MUST, accepts and refuses)
+/// Threat C10
 #[tokio::test]
 async fn iss_must_be_the_issuers_identifier_exactly() {
     let fixture = fixture();
@@ -405,6 +438,10 @@ async fn iss_must_be_the_issuers_identifier_exactly() {
     fixture.refuses_all("iss", [json!([ISSUER]), json!([ISSUER, "x"]), json!(5), Value::Null, json!({})]).await;
 }
 
+/// RFC 8725 §3.8 a (MUST, refuses)
+/// RFC 9068 §4 d (MUST, refuses)
+/// RFC 9068 §5 b (derived, refuses)
+/// Threat K10
 #[tokio::test]
 async fn refuses_a_token_that_another_issuer_signed_with_its_own_key() {
     let fixture = fixture();
@@ -415,6 +452,8 @@ async fn refuses_a_token_that_another_issuer_signed_with_its_own_key() {
     }
 }
 
+/// RFC 7519 §7.2 (MUST, accepts and refuses)
+/// Threat C12
 #[tokio::test]
 async fn describes_a_forged_and_expired_token_as_invalid_not_expired() {
     let fixture = fixture();
@@ -436,6 +475,7 @@ async fn describes_a_forged_and_expired_token_as_invalid_not_expired() {
 
 // --- the claims that RFC 9068 §2.2 requires ---
 
+/// RFC 9068 §2.2 a (REQUIRED, refuses)
 #[tokio::test]
 async fn sub_client_id_iat_and_jti_are_required_by_default() {
     for (name, claim) in [
@@ -459,6 +499,8 @@ async fn sub_client_id_iat_and_jti_are_required_by_default() {
     }
 }
 
+/// RFC 8725 §3.9 (MUST, refuses)
+/// RFC 9068 §2.2 a (REQUIRED, refuses)
 #[tokio::test]
 async fn no_relaxation_of_another_claim_makes_iss_aud_or_exp_optional() {
     let fixture = fixture_with(|verifier| {
@@ -475,6 +517,9 @@ async fn no_relaxation_of_another_claim_makes_iss_aud_or_exp_optional() {
     assert!(fixture.accepts(&fixture.token().without_claim("aud")).await);
 }
 
+/// RFC 7519 §4.1.1 a (MUST, accepts and refuses)
+/// RFC 8725 §3.7 (MUST, accepts)
+/// Threats E9, C11
 #[tokio::test]
 async fn sub_client_id_and_jti_must_be_strings_and_not_empty() {
     let fixture = fixture();
@@ -488,6 +533,7 @@ async fn sub_client_id_and_jti_must_be_strings_and_not_empty() {
     assert_eq!(token.subject(), Some(unusual), "the verifier must not change the text");
 }
 
+/// Threat E10
 #[tokio::test]
 async fn javascript_property_names_are_ordinary_claims() {
     let fixture = fixture();
@@ -496,6 +542,8 @@ async fn javascript_property_names_are_ordinary_claims() {
     assert_eq!((token.subject(), token.allows("admin")), (Some("ada"), false));
 }
 
+/// RFC 7519 §4 a (MUST, accepts)
+/// RFC 9068 §2.2 a (REQUIRED, accepts)
 #[tokio::test]
 async fn the_facts_equal_the_claims_of_the_token() {
     let fixture = fixture();
@@ -532,6 +580,8 @@ async fn a_token_acts_for_a_user_or_for_its_client() {
 
 // --- cnf, typ ---
 
+/// RFC 9449 §7.2 (MUST, refuses)
+/// Threat C15
 #[tokio::test]
 async fn refuses_a_sender_constrained_token_as_bearer_token() {
     let fixture = fixture();
@@ -540,6 +590,9 @@ async fn refuses_a_sender_constrained_token_as_bearer_token() {
     assert!(fixture.accepts(&fixture.token().claim("cnfx", json!({"jkt": "x"}))).await);
 }
 
+/// RFC 8725 §3.11 (MUST, accepts and refuses)
+/// RFC 9068 §4 a (MUST, accepts and refuses)
+/// Threat C13
 #[tokio::test]
 async fn typ_must_be_at_jwt_in_any_case() {
     let fixture = fixture();
@@ -572,6 +625,7 @@ async fn typ_must_be_at_jwt_in_any_case() {
     assert!(!fixture.accepts(&fixture.token().without_header("typ")).await);
 }
 
+/// RFC 8725 §3.11 (MUST, refuses)
 #[tokio::test]
 async fn accepts_typ_jwt_only_with_accept_plain_jwt_type() {
     let fixture = fixture_with(JwtVerifierBuilder::accept_plain_jwt_type);
@@ -586,6 +640,8 @@ async fn accepts_typ_jwt_only_with_accept_plain_jwt_type() {
     assert!(!fixture.accepts(&fixture.token().header("typ", Value::Null)).await, "null is not absent");
 }
 
+/// RFC 8725 §3.11 (MUST, refuses)
+/// Threat C14
 #[tokio::test]
 async fn refuses_an_id_token_even_with_our_audience() {
     let fixture = fixture();
@@ -618,6 +674,7 @@ async fn reads_scopes_from_a_string_and_from_an_array() {
     assert!(none.scopes().is_empty());
 }
 
+/// RFC 9068 §2.2.3.1 a (MAY, accepts)
 #[tokio::test]
 async fn reads_scopes_from_the_first_configured_claim_that_is_present() {
     let fixture = fixture_with(|verifier| verifier.scope_claim("scp").scope_claim("roles"));
@@ -679,6 +736,8 @@ async fn reads_the_client_from_the_first_configured_claim_that_is_present() {
 
 // --- a shared secret ---
 
+/// RFC 7518 §3.2 (MUST, accepts)
+/// RFC 7519 §8 (derived, accepts)
 #[tokio::test]
 async fn accepts_hmac_only_through_the_shared_secret_constructor() {
     let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(NOW));
@@ -714,6 +773,8 @@ async fn accepts_hmac_only_through_the_shared_secret_constructor() {
 
 // --- start-up ---
 
+/// RFC 9068 §4 e (MUST, refuses)
+/// Threats C7, J21
 #[test]
 fn build_of_a_verifier_reports_all_mistakes_with_their_settings() {
     let error = issuer()
@@ -742,6 +803,7 @@ fn build_of_a_verifier_reports_all_mistakes_with_their_settings() {
     }
 }
 
+/// Threat J21
 #[test]
 fn an_issuer_must_use_https_except_on_the_loopback_address() {
     let good = [
@@ -776,6 +838,7 @@ fn an_issuer_must_use_https_except_on_the_loopback_address() {
     }
 }
 
+/// RFC 8725 §3.1 a (MUST, accepts and refuses)
 #[tokio::test]
 async fn accepts_only_algorithms_of_the_allow_list() {
     let (ours, other) = (

@@ -9,6 +9,7 @@ use tower_oauth::{keys::Algorithm, testing::MockIssuer};
 
 use crate::material::{accepts, issuer_of};
 
+/// RFC 9068 §4 a (MUST, accepts and refuses)
 #[test]
 fn accepts_typ_at_jwt_in_any_case_with_or_without_application() {
     let issuer = issuer_of(Algorithm::ES256);
@@ -20,6 +21,9 @@ fn accepts_typ_at_jwt_in_any_case_with_or_without_application() {
     }
 }
 
+/// RFC 7515 §4 (MUST, accepts)
+/// RFC 7515 §4.1.11 (MUST, accepts)
+/// RFC 7515 §5.2 (MUST, accepts)
 #[test]
 fn ignores_unknown_header_members() {
     let issuer = issuer_of(Algorithm::ES256);
@@ -32,6 +36,7 @@ fn ignores_unknown_header_members() {
     assert!(accepts(issuer.key_set(), &issuer.token("ada").sign_raw(escaped, issuer.token("ada").claims_json())));
 }
 
+/// RFC 7515 §4.1.11 (MUST, refuses)
 #[test]
 fn reads_the_whole_of_a_long_header() {
     let issuer = issuer_of(Algorithm::ES256);
@@ -45,6 +50,9 @@ fn reads_the_whole_of_a_long_header() {
     }
 }
 
+/// RFC 7515 §4.1.2 (derived, accepts and refuses)
+/// RFC 8725 §3.10 a (MUST, accepts)
+/// Threats K7, K8, K9
 #[test]
 fn ignores_keys_that_the_header_of_a_token_names_and_fetches_none() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

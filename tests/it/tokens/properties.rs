@@ -102,6 +102,7 @@ fn is_scope(name: &Value) -> bool {
 const REQUIRED: [&str; 7] = ["iss", "sub", "aud", "exp", "iat", "jti", "client_id"];
 const OPTIONAL: [&str; 6] = ["nbf", "scope", "acr", "auth_time", "cnf", "unheard_of"];
 
+/// RFC 9068 §2.2 a (REQUIRED, refuses)
 #[test]
 fn refuses_a_token_with_a_missing_or_blank_required_claim() {
     let issuer = issuer();
@@ -117,6 +118,7 @@ fn refuses_a_token_with_a_missing_or_blank_required_claim() {
     }
 }
 
+/// RFC 9068 §2.2 a (REQUIRED, refuses)
 #[test]
 fn accepts_a_claim_value_exactly_if_the_specification_allows_it() {
     let issuer = issuer();
@@ -130,6 +132,7 @@ fn accepts_a_claim_value_exactly_if_the_specification_allows_it() {
     }
 }
 
+/// RFC 9068 §2.2 a (REQUIRED, refuses)
 #[test]
 fn refuses_several_changed_claims_unless_all_remain_valid() {
     let issuer = issuer();
@@ -184,6 +187,10 @@ fn server_that_accepts_the_query(issuer: &MockIssuer) -> ResourceServer {
     ResourceServer::builder(issuer.verifier(API)).danger_accept_query().build().unwrap()
 }
 
+/// RFC 7515 §3.1 (MUST, refuses)
+/// RFC 7515 §5.2 (MUST, refuses)
+/// RFC 8725 §3.3 (MUST, refuses)
+/// Threats S1, E1, E2
 #[test]
 fn refuses_a_token_with_any_one_byte_changed() {
     for &algorithm in Algorithm::supported() {
@@ -237,6 +244,7 @@ fn any_authorization() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+/// RFC 6750 §2.1 b (MUST, refuses)
 #[test]
 fn refuses_random_authorization_values_with_4xx() {
     let issuer = issuer();
@@ -303,6 +311,8 @@ fn loads_or_refuses_random_key_sets_without_a_panic() {
     });
 }
 
+/// RFC 7517 §5 (SHOULD, accepts)
+/// Threat J1
 #[test]
 fn an_invalid_key_never_affects_the_other_keys_of_a_key_set() {
     let token = issuer().token("ada").sign();

@@ -29,6 +29,7 @@ fn plain_rules(verifier: JwtVerifierBuilder) -> JwtVerifierBuilder {
     verifier.accept_plain_jwt_type().accept_without(OptionalClaim::JwtId).accept_without(OptionalClaim::ClientId)
 }
 
+/// RFC 8725 §3.11 (MUST, refuses)
 #[tokio::test]
 async fn refuses_id_tokens_where_plain_types_are_accepted_unless_a_method_says_otherwise() {
     let error = id_token().verify("web", plain_rules).await.unwrap_err();
@@ -63,6 +64,7 @@ async fn an_access_token_of_rfc_9068_may_have_a_nonce() {
     assert!(token.verify(API, |verifier| verifier).await.is_ok(), "its type says what it is");
 }
 
+/// RFC 9068 §5 a (derived, refuses)
 #[tokio::test]
 async fn accepts_a_missing_or_empty_aud_only_if_told_so_and_never_another() {
     let danger = |verifier| plain_rules(verifier).danger_accept_missing_audience();
@@ -84,6 +86,7 @@ async fn accepts_a_missing_or_empty_aud_only_if_told_so_and_never_another() {
     assert_eq!(error.reason(), "wrong_audience", "the client that replaces aud must still match");
 }
 
+/// RFC 7515 §4.1.9 (SHOULD, accepts and refuses)
 #[tokio::test]
 async fn typ_application_jwt_is_accepted_where_jwt_is() {
     for typ in ["JWT", "jwt", "application/jwt", "Application/JWT"] {
@@ -104,6 +107,7 @@ async fn acts_for(token: &Shape, rule: ActingRule) -> ActsFor {
     token.unwrap().acts_for()
 }
 
+/// RFC 9068 §2.2 b (derived, refuses)
 #[tokio::test]
 async fn the_acting_rule_decides_and_a_blank_subject_is_never_a_user() {
     use ActsFor::{Client, Unknown, User};
@@ -142,6 +146,7 @@ async fn the_acting_rule_decides_and_a_blank_subject_is_never_a_user() {
     assert_eq!(acts_for(&null, email()).await, Client);
 }
 
+/// RFC 9068 §2.2 b (derived, accepts)
 #[tokio::test]
 async fn the_acting_rule_replaces_that_of_a_preset_whatever_the_order() {
     let token = plain().with(&json!({"azp": "web", "roles": ["admin"]}));

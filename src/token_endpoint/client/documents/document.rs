@@ -125,6 +125,7 @@ const MAX_NAME_CHARS: usize = 200;
 mod tests {
     use super::is_invisible;
 
+    /// Threat T67
     #[test]
     fn a_name_has_no_format_ignorable_or_blank_character() {
         // The ranges of Cf and of Default_Ignorable_Code_Point in Unicode 16, and blank symbols.

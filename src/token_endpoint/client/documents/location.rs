@@ -64,6 +64,7 @@ fn document_host(id: &str) -> Option<String> {
 mod tests {
     use super::{document_host, trusted_host};
 
+    /// Threat T62
     #[test]
     fn a_document_has_an_https_url_that_is_sent_as_it_is_written() {
         for (id, host) in [
@@ -119,6 +120,7 @@ mod tests {
         }
     }
 
+    /// Threat T62
     #[test]
     fn a_trusted_host_is_one_exact_host() {
         for (entry, host) in [

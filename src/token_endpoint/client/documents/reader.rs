@@ -196,6 +196,7 @@ mod tests {
 
     use super::{is_json, lifetime};
 
+    /// Threat T63
     #[test]
     fn only_json_is_a_document() {
         for (lines, accepted) in [
@@ -226,6 +227,7 @@ mod tests {
         }
     }
 
+    /// Threat T65
     #[test]
     fn a_document_is_cached_as_its_headers_say_between_30_s_and_a_day() {
         const DAY: u64 = 86_400;

@@ -32,22 +32,26 @@ async fn honest_requests_succeed_during(attack: impl Fn(usize) -> String) {
     assert_eq!(succeeded, 200);
 }
 
+/// Threat D1
 #[tokio::test]
 async fn unsigned_tokens_that_name_tenants_refuse_no_honest_request() {
     honest_requests_succeed_during(|number| unsigned(number % 40)).await;
 }
 
+/// Threat D1
 #[tokio::test]
 async fn tokens_with_garbage_signatures_refuse_no_honest_request() {
     honest_requests_succeed_during(|number| forged(number % 40)).await;
     honest_requests_succeed_during(|number| forged(number % 5)).await;
 }
 
+/// Threat D1
 #[tokio::test]
 async fn tokens_of_invented_issuers_refuse_no_honest_request() {
     honest_requests_succeed_during(invented).await;
 }
 
+/// RFC 8725 §3.10 b (MUST, refuses)
 #[tokio::test]
 async fn thousands_of_unknown_issuers_do_not_evict_an_approved_tenant() {
     let (verifier, calls) = tenants(&ManualClock::default());
@@ -61,6 +65,7 @@ async fn thousands_of_unknown_issuers_do_not_evict_an_approved_tenant() {
     assert!(accepts(&verifier, &token("b")).await, "invented issuers spend no budget");
 }
 
+/// Threat D1
 #[tokio::test]
 async fn forged_tokens_of_tenants_evict_no_established_issuer() {
     let (builder, calls) = tenants_builder(&ManualClock::default());
@@ -77,6 +82,7 @@ async fn forged_tokens_of_tenants_evict_no_established_issuer() {
     assert!(calls.load(Ordering::SeqCst) > before + 1);
 }
 
+/// Threat D2
 #[tokio::test]
 async fn newcomers_have_a_small_place_of_their_own() {
     let (builder, calls) = tenants_builder(&ManualClock::default());
@@ -101,6 +107,7 @@ async fn a_newcomer_is_established_by_its_first_good_token_even_without_a_place_
     assert_eq!(calls.load(Ordering::SeqCst), 1);
 }
 
+/// Threat D2
 #[tokio::test]
 async fn newcomers_above_their_budget_get_503_and_established_issuers_do_not() {
     let clock = ManualClock::default();
@@ -136,6 +143,7 @@ async fn a_new_decision_about_an_established_issuer_needs_no_budget() {
     assert_eq!(present(&verifier, &token("b")).await.unwrap_err(), AuthErrorKind::Unavailable);
 }
 
+/// Threat D3
 #[tokio::test]
 async fn calls_that_hang_for_newcomers_do_not_delay_an_established_issuer() {
     let clock = ManualClock::default();

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::support::verifier_from;
 
+/// Threat D3
 #[tokio::test]
 async fn a_slow_callback_delays_only_the_requests_that_need_its_decision() {
     let (verifier, calls, released) = waiting_tenants(&ManualClock::default());
@@ -22,6 +23,7 @@ async fn a_slow_callback_delays_only_the_requests_that_need_its_decision() {
     assert_eq!(calls.load(Ordering::SeqCst), 2);
 }
 
+/// Threat D3
 #[tokio::test]
 async fn a_callback_that_hangs_is_given_up_after_5_seconds_and_called_again() {
     let clock = ManualClock::default();
@@ -42,6 +44,7 @@ async fn a_callback_that_hangs_is_given_up_after_5_seconds_and_called_again() {
     assert_eq!(calls.load(Ordering::SeqCst), 2);
 }
 
+/// Threat D3
 #[tokio::test]
 async fn a_callback_that_panics_gives_503_and_is_called_again() {
     let (broken, calls) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
@@ -71,6 +74,7 @@ async fn a_callback_that_panics_gives_503_and_is_called_again() {
     }
 }
 
+/// Threat D3
 #[tokio::test]
 async fn a_client_that_disconnects_neither_cancels_nor_repeats_the_call() {
     let (verifier, calls, released) = waiting_tenants(&ManualClock::default());
@@ -98,6 +102,7 @@ async fn a_client_that_disconnects_neither_cancels_nor_repeats_the_call() {
     assert_eq!(calls.load(Ordering::SeqCst), 2);
 }
 
+/// Threat D2
 #[tokio::test]
 async fn at_most_16_calls_for_newcomers_run_at_a_time_and_others_wait_250_ms() {
     let clock = ManualClock::default();
@@ -151,6 +156,7 @@ async fn a_jwt_of_a_refused_issuer_goes_to_the_second_verifier_if_configured_als
     }
 }
 
+/// Threat D5
 #[tokio::test]
 async fn a_jwt_of_a_refused_issuer_goes_to_the_second_verifier_also_through_a_cache() {
     let slow = DynamicIssuers::new(|inquiry: IssuerInquiry| async move {

@@ -31,6 +31,7 @@ async fn present_at(verifier: &impl Verify, named: &str, token: &str) -> Result<
     TestRequest::new(token).header("x-tenant", named).verify(verifier).await
 }
 
+/// Threats C16, D5
 #[tokio::test]
 async fn a_decision_by_the_head_holds_for_its_request_only() {
     let (verifier, calls) = by_header();
@@ -68,6 +69,7 @@ async fn the_verifier_of_a_decision_by_the_head_keeps_its_keys() {
     assert_eq!(fake.fetches(), 1);
 }
 
+/// Threat D5
 #[tokio::test]
 async fn a_refusal_by_the_head_is_not_stored() {
     let (verifier, _) = by_header();
@@ -76,6 +78,7 @@ async fn a_refusal_by_the_head_is_not_stored() {
     }
 }
 
+/// Threat D2
 #[tokio::test]
 async fn a_forged_token_of_an_established_issuer_causes_no_decision_by_the_head() {
     let (verifier, calls) = by_header();
@@ -118,6 +121,8 @@ async fn an_invalidated_issuer_gets_a_new_verifier_also_by_the_head() {
 }
 
 /// After an invalidation there is no verifier to check a token with before the callback runs.
+///
+/// Threat D5
 #[tokio::test]
 async fn forged_tokens_of_an_invalidated_issuer_cause_few_calls_at_a_time() {
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -147,6 +152,8 @@ async fn forged_tokens_of_an_invalidated_issuer_cause_few_calls_at_a_time() {
 }
 
 /// A head that makes the callback fail is the fault of its own request only.
+///
+/// Threat D5
 #[tokio::test]
 async fn a_failure_by_the_head_is_not_shared_with_other_heads() {
     let verifier = DynamicIssuers::new(|inquiry: IssuerInquiry| async move {
@@ -197,6 +204,7 @@ async fn never_caches<V: Verify>(cached: Cached<V>, calls: &AtomicUsize) {
     assert_eq!(cached.len(), 0);
 }
 
+/// Threat D5
 #[tokio::test]
 async fn no_cache_finds_a_verdict_again_that_depends_on_the_head() {
     let (verifier, calls) = by_header();

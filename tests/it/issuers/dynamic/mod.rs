@@ -119,6 +119,8 @@ async fn settle() {
     }
 }
 
+/// RFC 8414 §3.3 (MUST, refuses)
+/// RFC 7519 §4.1.1 b (derived, refuses)
 #[tokio::test]
 async fn keys_are_fetched_only_for_identifiers_in_their_normal_form() {
     let fake = FakeIssuer::start().await;
@@ -136,6 +138,7 @@ async fn keys_are_fetched_only_for_identifiers_in_their_normal_form() {
     assert_eq!(fake.fetches(), 1);
 }
 
+/// Threat D4
 #[tokio::test]
 async fn stores_an_approval_and_a_refusal_for_the_documented_times() {
     for (approval, refusal) in [(None, None), (Some(50), Some(7))] {
@@ -159,6 +162,7 @@ async fn stores_an_approval_and_a_refusal_for_the_documented_times() {
     }
 }
 
+/// Threat D4
 #[tokio::test]
 async fn a_suspended_machine_or_a_changed_time_of_day_lengthens_no_decision() {
     let clock = ManualClock::default();
@@ -180,6 +184,7 @@ async fn a_suspended_machine_or_a_changed_time_of_day_lengthens_no_decision() {
     assert_eq!((calls_for(&token).await, calls_for(&untrusted).await), (1, 1));
 }
 
+/// Threat D4
 #[tokio::test]
 async fn does_not_store_a_decision_if_invalidate_runs_during_the_callback() {
     for approved in [true, false] {
@@ -209,6 +214,7 @@ async fn does_not_store_a_decision_if_invalidate_runs_during_the_callback() {
     }
 }
 
+/// Threat D4
 #[tokio::test]
 async fn invalidate_ends_an_approval_and_a_refusal() {
     let answer = Arc::new(AtomicBool::new(true));
@@ -245,6 +251,7 @@ async fn invalidate_holds_against_a_token_that_is_being_verified() {
     assert!(!accepts(&verifier, &token).await);
 }
 
+/// RFC 8725 §3.8 b (MUST, refuses)
 #[tokio::test]
 async fn refuses_a_verifier_for_another_issuer_than_requested() {
     let verifier = DynamicIssuers::new(|_: IssuerInquiry| ready(Some(issuer().verifier(API))));
@@ -286,6 +293,7 @@ async fn repeats_the_approval_and_keeps_the_keys_of_an_approved_issuer() {
     assert_eq!(get_with_token(&app, "/me", &fake.valid_token()).await.status, 401);
 }
 
+/// Threat D2
 #[tokio::test]
 async fn only_a_token_with_three_segments_causes_a_call() {
     let (verifier, calls) = tenants(&ManualClock::default());
@@ -308,6 +316,7 @@ async fn only_a_token_with_three_segments_causes_a_call() {
     assert!(accepts(&verifier, &good).await);
 }
 
+/// Threat D2
 #[tokio::test]
 async fn requests_that_need_the_same_decision_share_one_call() {
     let clock = ManualClock::default();

@@ -202,6 +202,7 @@ impl Model {
     }
 }
 
+/// Threat D1
 #[test]
 fn accepts_only_approved_tenants_and_never_refuses_an_established_one() {
     let chosen = env::var("PROPTEST_RNG_SEED").ok().map(|seed| seed.parse().unwrap());

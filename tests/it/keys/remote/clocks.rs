@@ -25,6 +25,7 @@ impl RemoteKeysFixture {
     }
 }
 
+/// Threat J10
 #[tokio::test]
 async fn after_a_day_of_suspension_the_set_is_fetched_before_a_withdrawn_key_is_used() {
     let fixture = RemoteKeysFixture::warm().await;
@@ -36,6 +37,7 @@ async fn after_a_day_of_suspension_the_set_is_fetched_before_a_withdrawn_key_is_
     assert_eq!(fixture.fake.fetches(), 2);
 }
 
+/// Threat J10
 #[tokio::test]
 async fn after_a_day_of_suspension_no_old_key_is_used_while_the_issuer_is_down() {
     let fixture = RemoteKeysFixture::warm().await;
@@ -66,6 +68,7 @@ async fn after_a_short_suspension_the_first_request_starts_a_refresh() {
     assert_eq!(fixture.kind(&token).await, Some(AuthErrorKind::InvalidToken));
 }
 
+/// Threat J10
 #[tokio::test]
 async fn a_time_of_day_that_is_set_back_lengthens_neither_the_use_of_a_set_nor_a_pause() {
     let fixture = RemoteKeysFixture::warm().await;
@@ -162,6 +165,7 @@ fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
+/// Threat J10
 #[test]
 fn with_any_steps_of_both_clocks_a_set_is_usable_until_either_age_is_max_stale() {
     check(24, prop::collection::vec(Step::any(40_000), 1..30), |steps| {
@@ -178,6 +182,7 @@ fn with_any_steps_of_both_clocks_a_set_is_usable_until_either_age_is_max_stale()
     });
 }
 
+/// Threat J10
 #[test]
 fn with_any_steps_of_both_clocks_an_unknown_kid_is_looked_for_again_when_either_age_is_the_cooldown() {
     check(24, prop::collection::vec(Step::any(20), 1..30), |steps| {

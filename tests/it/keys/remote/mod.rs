@@ -99,6 +99,8 @@ pub(crate) async fn authenticate(server: &ResourceServer, token: &str) -> Result
     server.authenticate(&request.into_parts().0).await
 }
 
+/// RFC 8725 §3.10 b (MUST, accepts)
+/// Threat J9
 #[tokio::test]
 async fn accepts_the_first_token_with_a_new_key() {
     let fixture = RemoteKeysFixture::warm().await;
@@ -118,6 +120,7 @@ async fn accepts_a_key_that_is_published_right_after_a_regular_fetch() {
     assert_eq!(fixture.fake.fetches(), 2);
 }
 
+/// Threats J6, J8
 #[tokio::test]
 async fn a_thousand_unknown_kids_cause_one_fetch_per_cooldown() {
     let fixture = RemoteKeysFixture::warm().await;
@@ -140,6 +143,7 @@ async fn a_thousand_unknown_kids_cause_one_fetch_per_cooldown() {
     }
 }
 
+/// Threat J6
 #[tokio::test]
 async fn a_kid_that_a_fresh_key_set_lacks_is_refused_without_waiting() {
     let fixture = RemoteKeysFixture::warm().await;
@@ -158,6 +162,7 @@ async fn a_kid_that_a_fresh_key_set_lacks_is_refused_without_waiting() {
     fixture.wait_for_fetches(fetches + 1).await;
 }
 
+/// Threat J8
 #[tokio::test]
 async fn a_token_that_arrives_before_its_key_is_accepted_after_one_cooldown() {
     let fixture = RemoteKeysFixture::warm().await;
@@ -316,6 +321,8 @@ async fn a_failed_refresh_starts_the_cooldown_and_the_token_gets_503() {
     assert_eq!(fixture.kind(&fixture.fake.valid_token()).await, None, "known keys stay valid");
 }
 
+/// RFC 8725 §3.10 b (MUST, refuses)
+/// Threat J6
 #[tokio::test]
 async fn a_token_that_no_new_key_can_make_valid_causes_no_fetch() {
     let fixture = RemoteKeysFixture::warm().await;
@@ -335,6 +342,7 @@ async fn a_token_that_no_new_key_can_make_valid_causes_no_fetch() {
     assert_eq!(fixture.fake.fetches(), 1);
 }
 
+/// Threat J11
 #[tokio::test]
 async fn a_thousand_requests_without_a_key_set_cause_one_fetch() {
     let fixture = RemoteKeysFixture::cold().await;
@@ -346,6 +354,7 @@ async fn a_thousand_requests_without_a_key_set_cause_one_fetch() {
     assert!(fixture.issuer.is_ready());
 }
 
+/// Threat J12
 #[tokio::test]
 async fn while_the_issuer_hangs_only_unknown_kids_wait_at_most_3_seconds() {
     let fixture = RemoteKeysFixture::warm().await;
@@ -385,6 +394,7 @@ async fn cancelling_a_request_does_not_cancel_the_fetch() {
     assert_eq!(second.await.unwrap().unwrap_err().kind(), AuthErrorKind::Unavailable);
 }
 
+/// Threat J7
 #[tokio::test]
 async fn the_last_key_set_is_used_during_an_outage_for_at_most_a_day() {
     let fixture = RemoteKeysFixture::warm().await;
@@ -412,6 +422,8 @@ pub(crate) async fn wait_for_attempt(fixture: &RemoteKeysFixture) {
     fixture.issuer.warm_up().await.ok();
 }
 
+/// RFC 8414 §3.2 (MUST, refuses)
+/// Threats J7, J12, J13
 #[tokio::test]
 async fn an_unusable_response_does_not_replace_a_usable_key_set() {
     let fixture = RemoteKeysFixture::warm().await;
@@ -447,6 +459,7 @@ async fn an_unusable_response_does_not_replace_a_usable_key_set() {
     }
 }
 
+/// Threat J10
 #[tokio::test]
 async fn a_refresh_removes_withdrawn_keys_and_skips_only_invalid_ones() {
     let fixture = RemoteKeysFixture::warm().await;
@@ -480,6 +493,7 @@ async fn refreshes_early_in_the_background_until_the_last_handle_is_dropped() {
     assert_eq!(fake.fetches(), 4);
 }
 
+/// Threats J10, J19
 #[tokio::test]
 async fn follows_cache_control_within_bounds() {
     for (header, at_least, at_most) in [
@@ -514,6 +528,7 @@ async fn sends_the_etag_of_the_key_set_in_a_refresh() {
     assert_eq!(fixture.issuer.key_set_json().unwrap(), saved);
 }
 
+/// Threat J18
 #[tokio::test]
 async fn an_api_that_starts_while_its_issuer_is_down_recovers_by_itself() {
     let fixture = RemoteKeysFixture::cold().await;
@@ -559,6 +574,7 @@ async fn a_saved_key_set_can_be_loaded_as_fixed_keys() {
     assert!(authenticate(&server(&issuer), &fixture.fake.valid_token()).await.is_ok());
 }
 
+/// Threat J12
 #[tokio::test]
 async fn times_out_if_the_key_set_arrives_too_slowly() {
     let fixture = RemoteKeysFixture::cold().await;

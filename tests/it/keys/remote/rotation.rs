@@ -63,6 +63,7 @@ pub(crate) fn with_kid(key: &MockIssuer, kid: Option<&str>) -> Value {
     jwk
 }
 
+/// Threat J8
 #[tokio::test]
 async fn an_unknown_kid_that_no_newer_set_was_searched_for_gets_503_for_the_rest_of_the_cooldown() {
     let fixture = RemoteKeysFixture::warm().await;
@@ -79,6 +80,7 @@ async fn an_unknown_kid_that_no_newer_set_was_searched_for_gets_503_for_the_rest
     assert_eq!(fixture.fake.fetches(), 3);
 }
 
+/// Threat J8
 #[tokio::test]
 async fn a_token_that_joins_an_attempt_for_another_kid_is_not_refused_as_unknown() {
     let fixture = RemoteKeysFixture::warm().await;
@@ -89,6 +91,7 @@ async fn a_token_that_joins_an_attempt_for_another_kid_is_not_refused_as_unknown
     assert_eq!(fixture.fake.fetches(), 2);
 }
 
+/// Threat J9
 #[tokio::test]
 async fn a_second_rotation_within_the_cooldown_is_noticed_one_second_after_the_first() {
     let fixture = RemoteKeysFixture::warm().await;
@@ -104,6 +107,7 @@ async fn a_second_rotation_within_the_cooldown_is_noticed_one_second_after_the_f
     }
 }
 
+/// Threat J6
 #[tokio::test]
 async fn a_set_that_changes_all_the_time_is_fetched_at_most_once_a_second() {
     let fixture = RemoteKeysFixture::warm().await;
@@ -131,6 +135,7 @@ async fn an_attempt_that_finds_the_same_keys_in_another_form_starts_the_cooldown
     assert_eq!(fixture.fake.fetches(), 2);
 }
 
+/// Threat J9
 #[tokio::test]
 async fn the_first_token_with_a_new_key_under_an_old_kid_is_accepted() {
     let fixture = RemoteKeysFixture::warm().await;
@@ -148,6 +153,7 @@ async fn the_first_token_with_a_new_key_under_an_old_kid_is_accepted() {
     assert_eq!(fixture.fake.fetches(), 3);
 }
 
+/// Threat J9
 #[tokio::test]
 async fn the_first_token_with_a_new_key_in_a_set_without_kids_is_accepted() {
     let fixture = RemoteKeysFixture::cold().await;
@@ -166,6 +172,7 @@ async fn the_first_token_with_a_new_key_in_a_set_without_kids_is_accepted() {
     }
 }
 
+/// Threat J8
 #[tokio::test]
 async fn neither_kind_of_missing_key_uses_up_the_refresh_of_the_other() {
     let fixture = RemoteKeysFixture::warm().await;
@@ -180,6 +187,7 @@ async fn neither_kind_of_missing_key_uses_up_the_refresh_of_the_other() {
     assert_eq!(fixture.kind(&new).await, None, "after a bad signature");
 }
 
+/// Threat J12
 #[tokio::test]
 async fn a_bad_signature_is_refused_at_once_during_the_cooldown_and_never_gets_503() {
     let fixture = RemoteKeysFixture::warm().await;
@@ -208,6 +216,7 @@ async fn a_bad_signature_is_refused_at_once_during_the_cooldown_and_never_gets_5
     assert_eq!(waiting.await.unwrap().unwrap_err().reason(), "bad_signature", "the refresh takes too long");
 }
 
+/// Threat J6
 #[tokio::test]
 async fn eighty_forged_tokens_cost_at_most_three_fetches() {
     for at_once in [false, true] {
@@ -233,6 +242,7 @@ async fn eighty_forged_tokens_cost_at_most_three_fetches() {
     }
 }
 
+/// Threat J9
 #[tokio::test]
 async fn requests_with_one_token_share_the_refresh_for_a_new_key_under_an_old_kid() {
     let fixture = RemoteKeysFixture::warm().await;

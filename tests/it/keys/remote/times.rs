@@ -22,6 +22,7 @@ use crate::{
     keys::remote::{HOUR, MINUTE, RemoteKeysFixture},
 };
 
+/// RFC 9111 §5.1 (derived, accepts and refuses)
 #[tokio::test]
 async fn the_age_of_a_response_counts_against_its_max_age_within_bounds() {
     for (headers, at_least, at_most) in [
@@ -48,6 +49,7 @@ async fn the_age_of_a_response_counts_against_its_max_age_within_bounds() {
     }
 }
 
+/// RFC 9110 §10.2.3 (derived, accepts)
 #[tokio::test]
 async fn no_attempt_is_made_before_the_retry_after_of_the_issuer_up_to_five_minutes() {
     for (status, header, pause) in [
@@ -84,6 +86,7 @@ async fn no_attempt_is_made_before_the_retry_after_of_the_issuer_up_to_five_minu
     }
 }
 
+/// RFC 9110 §10.2.3 (derived, refuses)
 #[tokio::test]
 async fn the_background_refresh_keeps_to_the_retry_after_of_the_issuer() {
     let fixture = RemoteKeysFixture::cold().await;
@@ -170,6 +173,7 @@ async fn keeps_the_jwks_uri_if_the_metadata_server_stops_responding() {
     assert_eq!(fake.fetches(), 2);
 }
 
+/// Threat J12
 #[tokio::test]
 async fn a_well_known_url_that_hangs_leaves_time_for_the_next_one() {
     let (fake, clock, issuer, faults) = with_faulty_paths().await;
@@ -195,6 +199,7 @@ async fn an_attempt_whose_well_known_urls_all_hang_ends_after_their_timeouts() {
     assert!(warm.await.unwrap().is_err(), "the clock stands at 3 s");
 }
 
+/// RFC 9110 §10.2.3 (derived, accepts)
 #[tokio::test]
 async fn the_retry_after_of_the_metadata_counts_too() {
     let (fake, clock, issuer, faults) = with_faulty_paths().await;

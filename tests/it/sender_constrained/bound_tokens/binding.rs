@@ -9,6 +9,8 @@ use crate::{
     support::API,
 };
 
+/// RFC 9449 §4.1 (MUST, accepts)
+/// RFC 9449 §6.1 (MUST, accepts and refuses)
 #[tokio::test]
 async fn s1_to_s4_the_scheme_and_the_key() {
     let Some(client) = Bound::start(&[]).await else { return };
@@ -55,6 +57,8 @@ async fn s1_to_s4_the_scheme_and_the_key() {
 }
 
 /// Something binds the token that the server can't check, so it refuses the token.
+///
+/// RFC 7800 §3.1 (derived, refuses)
 #[tokio::test]
 async fn s9_a_confirmation_that_is_not_understood_refuses_the_token() {
     let certificates = [("OAUTH_CLIENT_CERT", "rfc9440")];
@@ -111,6 +115,7 @@ async fn s9_a_confirmation_that_is_not_understood_refuses_the_token() {
     }
 }
 
+/// RFC 7800 §3.1 (derived, accepts)
 #[tokio::test]
 async fn s10_key_and_certificate_must_both_be_proven() {
     let Some(client) = Bound::start(&[("OAUTH_CLIENT_CERT", "rfc9440")]).await else { return };
@@ -188,6 +193,7 @@ async fn s12_where_only_bound_tokens_are_accepted() {
         .await;
 }
 
+/// RFC 9470 §3 b (MUST, refuses)
 #[tokio::test]
 async fn s18_a_missing_scope_is_in_the_line_of_the_scheme() {
     let Some(client) = Bound::start(&[]).await else { return };
@@ -220,6 +226,7 @@ fn lines_are(response: &RawResponse, status: u16, expected: [&str; 2], row: &str
     assert_eq!(response.all("dpop-nonce"), [""; 0], "{row}");
 }
 
+/// RFC 9470 §3 b (MUST, accepts)
 #[tokio::test]
 async fn s19_a_step_up_is_in_the_line_of_the_scheme() {
     let Some(client) = Bound::start(&[]).await else { return };

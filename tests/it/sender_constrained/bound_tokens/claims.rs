@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{Bound, must_be, served::Served};
 use crate::protected_api::sender_fixture::Reply;
 
+/// RFC 9449 §4.3 b (MUST, accepts and refuses)
 #[tokio::test]
 async fn c2_the_method_is_that_of_the_wire() {
     let Some(client) = Bound::start(&[]).await else { return };
@@ -37,6 +38,7 @@ async fn c2_the_method_is_that_of_the_wire() {
     must_be(&client.api.send("GET", "/orders", &headers).await, Reply::Proof, "C2: a header with another method");
 }
 
+/// RFC 9449 §4.3 f (MUST, refuses)
 #[tokio::test]
 async fn c6_ath_is_the_hash_of_this_token() {
     let Some(client) = Bound::start(&[]).await else { return };
@@ -56,6 +58,8 @@ async fn c6_ath_is_the_hash_of_this_token() {
 }
 
 /// With the machine's clock, so the exact limits are in the next test.
+///
+/// RFC 9449 §4.3 e (MUST, refuses)
 #[tokio::test]
 async fn c7_and_c8_the_time_of_a_proof() {
     let Some(client) = Bound::start(&[]).await else { return };
@@ -88,6 +92,8 @@ async fn c7_and_c8_the_time_of_a_proof() {
 }
 
 /// In process, with a clock that the test moves.
+///
+/// RFC 9449 §4.3 e (MUST, accepts)
 #[tokio::test]
 async fn c7_and_c8_the_exact_limits_of_the_time() {
     let client = Served::new();

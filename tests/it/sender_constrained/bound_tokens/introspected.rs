@@ -46,6 +46,7 @@ const BOUND: [Reply<'static>; 3] = [Reply::Ok, Reply::Proof, Reply::BearerToken]
 const REFUSED: [Reply<'static>; 3] = [Reply::DpopToken, Reply::DpopToken, Reply::BearerToken];
 const UNBOUND: [Reply<'static>; 3] = [Reply::DpopToken, Reply::DpopToken, Reply::Ok];
 
+/// RFC 9449 §6.2 b (MUST, accepts)
 #[tokio::test]
 async fn s13_and_s14_cnf_and_token_type_of_an_introspected_token() {
     for name in ["introspection", "mixed"] {
@@ -85,6 +86,7 @@ async fn s13_and_s14_cnf_and_token_type_of_an_introspected_token() {
     }
 }
 
+/// RFC 9449 §6.2 b (MUST, refuses)
 #[tokio::test]
 async fn s15_a_jwt_that_is_introspected_too_must_have_the_same_confirmation() {
     let settings = in_mode("mixed", &[("OAUTH_ALWAYS_ASK", "1")]);
@@ -114,6 +116,7 @@ async fn s15_a_jwt_that_is_introspected_too_must_have_the_same_confirmation() {
     client.replies("S15: unbound", &token, UNBOUND).await;
 }
 
+/// Sender 1 (derived, refuses)
 #[tokio::test]
 async fn s16_a_hit_of_the_cache_needs_a_proof_like_every_request() {
     let settings = in_mode("introspection", &[("OAUTH_INTROSPECTION_CACHE_SECONDS", "300")]);

@@ -48,6 +48,7 @@ async fn s5_a_malformed_token_under_dpop() {
     }
 }
 
+/// RFC 9449 §7.2 (MUST, accepts)
 #[tokio::test]
 async fn s6_two_tokens_are_refused_under_both_schemes() {
     let Some(client) = Bound::start(&[]).await else { return };
@@ -92,6 +93,8 @@ async fn post(address: SocketAddr, headers: &[(&str, &str)], form: &str) -> RawR
 }
 
 /// Under a method without a scheme there is no proof, so the token is a plain bearer token.
+///
+/// RFC 9449 §7.2 (MUST, refuses)
 #[tokio::test]
 async fn s6_and_s7_form_query_cookie_and_own_header() {
     let client = Served::new();

@@ -25,6 +25,8 @@ fn nonce_of_token_endpoint(step: u64) -> String {
     URL_SAFE_NO_PAD.encode(mac)[..22].to_owned()
 }
 
+/// RFC 9449 §4.3 d (MUST, refuses)
+/// AT Protocol 1 (MUST, refuses)
 #[tokio::test]
 async fn n1_a_proof_without_a_good_nonce_gets_one() {
     let Some(client) = Bound::start(&ON).await else { return };
@@ -62,6 +64,7 @@ async fn n1_a_proof_without_a_good_nonce_gets_one() {
     }
 }
 
+/// RFC 9449 §4.3 d (MUST, accepts)
 #[tokio::test]
 async fn n2_to_n4_current_and_other_accepted_nonces() {
     let Some(client) = Bound::start(&ON).await else { return };
@@ -98,6 +101,7 @@ async fn n2_to_n4_current_and_other_accepted_nonces() {
     }
 }
 
+/// RFC 9449 §4.3 d (MUST, refuses)
 #[tokio::test]
 async fn n5_and_n6_when_there_is_a_nonce() {
     let Some(client) = Bound::start(&ON).await else { return };
@@ -161,6 +165,8 @@ async fn n7_refusals_from_further_in_carry_a_newer_nonce() {
 }
 
 /// In process, with a clock that the test moves: the program has no route that fails, and none that may be cached.
+///
+/// RFC 9449 §4.3 d (MUST, accepts)
 #[tokio::test]
 async fn n3_and_n7_responses_of_handlers_under_an_old_nonce() {
     let client = Served::new();
@@ -203,6 +209,7 @@ async fn n3_and_n7_responses_of_handlers_under_an_old_nonce() {
     with_nonces(&response, Reply::Ok, 0, "N6: Bearer");
 }
 
+/// RFC 9449 §9 (derived, accepts)
 #[tokio::test]
 async fn n1_two_instances_accept_each_others_nonces_if_they_share_the_secret() {
     let Some(one) = Bound::start(&ON).await else { return };

@@ -19,6 +19,8 @@ use crate::{
 };
 
 /// The forged and the unusual URLs of `ProofBuilder`, at paths with a slash at the end, with escapes, and with several segments.
+///
+/// RFC 9449 §4.3 c (MUST, accepts)
 #[tokio::test]
 async fn c3_and_c4_other_urls_are_refused_and_other_spellings_accepted() {
     let Some(client) = Bound::start(&[]).await else { return };
@@ -93,6 +95,7 @@ async fn c3_and_c4_the_url_row_by_row() {
     }
 }
 
+/// RFC 9449 §4.3 c (MUST, accepts)
 #[tokio::test]
 async fn c4_a_base_url_may_have_a_slash_at_its_end_and_several_names() {
     let bases = "https://api.example.test/v1/, https://API.example.test:443/v2, http://localhost:8080";
@@ -143,6 +146,7 @@ async fn c4_the_root_with_and_without_its_slash() {
 
 const EVIL: &str = "https://evil.test";
 
+/// RFC 9449 §4.3 c (MUST, refuses)
 #[tokio::test]
 async fn c5_no_header_and_no_request_line_changes_the_url() {
     let Some(client) = Bound::start(&[]).await else { return };
@@ -214,6 +218,7 @@ async fn c5_an_absolute_request_line_does_not_change_the_url() {
     assert!(response.starts_with("HTTP/1.0 200 "), "C5: {response}");
 }
 
+/// RFC 9449 §4.3 c (MUST, refuses)
 #[tokio::test]
 async fn c5_the_authority_of_http_2_does_not_change_the_url() {
     let Some(client) = Bound::start(&[]).await else { return };

@@ -86,6 +86,9 @@ fn replies(forgery: &str, algorithm: Algorithm) -> &'static [Reply<'static>] {
 }
 
 /// P2 to P12, P14, and C1, C2, C3, C6, C7, C8.
+///
+/// RFC 9449 §4.3 a (MUST, refuses)
+/// MCP 12 (MUST, refuses)
 #[tokio::test]
 async fn every_forged_proof_is_refused_as_its_row_says() {
     let mut tried = BTreeMap::<_, usize>::new();
@@ -113,6 +116,9 @@ async fn every_forged_proof_is_refused_as_its_row_says() {
 }
 
 /// P5, P8, P11, P13, C4, C7, C8 and C9.
+///
+/// RFC 9449 §4.3 a (MUST, accepts)
+/// RFC 9449 §4.2 (MAY, accepts)
 #[tokio::test]
 async fn every_unusual_proof_without_a_defect_is_accepted() {
     for algorithm in ALGORITHMS {
@@ -139,6 +145,7 @@ async fn every_unusual_proof_without_a_defect_is_accepted() {
     }
 }
 
+/// RFC 9449 §4.1 (MUST, refuses)
 #[tokio::test]
 async fn p1_and_p2_a_request_needs_exactly_one_proof() {
     let Some(client) = Bound::start(&[]).await else { return };
@@ -221,6 +228,8 @@ async fn p3_a_proof_has_at_most_8_kib() {
 }
 
 /// P6, P7
+///
+/// RFC 9449 §4.3 a (MUST, refuses)
 #[tokio::test]
 async fn a_proof_may_have_only_an_algorithm_of_the_list() {
     let settings = [("OAUTH_DPOP_ALGS", "ES384 PS256")];
@@ -235,6 +244,7 @@ async fn a_proof_may_have_only_an_algorithm_of_the_list() {
     client.must("P6: RS256", &client.proof().sign(), Reply::Proof).await;
 }
 
+/// RFC 9449 §4.2 (MAY, refuses)
 #[tokio::test]
 async fn p11_nothing_is_fetched_for_a_proof() {
     let Some(client) = Bound::start(&[]).await else { return };

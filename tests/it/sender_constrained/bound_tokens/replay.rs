@@ -75,6 +75,7 @@ async fn in_parallel(clients: &[Arc<Bound>], row: &str) {
     }
 }
 
+/// RFC 9449 §7.3 (SHOULD, refuses)
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn c10_of_50_parallel_requests_with_one_proof_one_is_accepted() {
     let Some(client) = Bound::start(&[]).await else { return };
@@ -84,6 +85,7 @@ async fn c10_of_50_parallel_requests_with_one_proof_one_is_accepted() {
     }
 }
 
+/// RFC 9449 §7.3 (SHOULD, refuses)
 #[cfg(feature = "redis")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn c10_two_instances_share_used_proofs_in_redis() {
@@ -115,6 +117,8 @@ async fn c10_in_memory_two_instances_do_not_share_used_proofs() {
 }
 
 /// In process, with a clock that the test moves. A proof whose `iat` is ahead lives longer, and so must its record.
+///
+/// RFC 9449 §7.3 (SHOULD, refuses)
 #[tokio::test]
 async fn c10_a_used_proof_is_known_as_long_as_it_would_be_accepted() {
     let client = Served::new();
@@ -166,6 +170,7 @@ async fn c10_under_a_nonce_a_used_proof_is_known_for_the_nonces_life() {
     with_nonces(&client.present(address, "/orders", &used).await, Reply::Nonce, 1, "C10: the nonce has expired");
 }
 
+/// RFC 9449 §7.3 (SHOULD, accepts)
 #[tokio::test]
 async fn c11_a_jti_belongs_to_a_key_and_a_url() {
     let Some(client) = Bound::start(&[]).await else { return };
@@ -203,6 +208,7 @@ async fn c11_a_jti_belongs_to_a_key_and_a_url() {
     must_be(&response, Reply::Ok, "C11: /bc and 1");
 }
 
+/// RFC 9449 §7.3 (SHOULD, accepts)
 #[tokio::test]
 async fn c12_a_refused_request_does_not_use_its_proof_up() {
     let Some(client) = Bound::start(&[]).await else { return };
@@ -257,6 +263,7 @@ async fn c12_a_refusal_of_the_handler_uses_the_proof_up() {
     assert_eq!(response.description(), "The DPoP proof was used before");
 }
 
+/// RFC 9449 §11.1 a (derived, refuses)
 #[cfg(feature = "redis")]
 #[tokio::test]
 async fn c13_while_redis_is_down_proofs_get_503() {

@@ -33,6 +33,8 @@ async fn start_tls(
     start(issuer, &[&tls[..], &[("OAUTH_CLIENT_CERT", "connection")], settings].concat()).await
 }
 
+/// RFC 8705 §3 a (MUST, accepts)
+/// RFC 8705 §6.2 (MAY, refuses)
 #[tokio::test]
 async fn accepts_a_bound_token_only_on_a_connection_with_its_certificate() {
     let (issuer, server) = (FakeIssuer::start().await, ServerCertificate::new());
@@ -57,6 +59,7 @@ async fn accepts_a_bound_token_only_on_a_connection_with_its_certificate() {
     }
 }
 
+/// RFC 8705 §3.1 (MUST, accepts)
 #[tokio::test]
 async fn shows_the_certificate_that_the_sender_has_proven() {
     let (issuer, server, identity) = (FakeIssuer::start().await, ServerCertificate::new(), Identity::new());
@@ -71,6 +74,7 @@ async fn shows_the_certificate_that_the_sender_has_proven() {
     }
 }
 
+/// RFC 8705 §3 a (MUST, refuses)
 #[tokio::test]
 async fn each_request_of_a_kept_connection_is_checked() {
     let (issuer, server) = (FakeIssuer::start().await, ServerCertificate::new());
@@ -105,6 +109,7 @@ async fn a_resumed_session_has_the_certificate_of_the_first() {
     }
 }
 
+/// RFC 9440 §2.4 (MUST, refuses)
 #[tokio::test]
 async fn reads_no_header_without_a_trusted_proxy() {
     let (issuer, server, identity) = (FakeIssuer::start().await, ServerCertificate::new(), Identity::new());
@@ -137,6 +142,7 @@ async fn accepts_an_unbound_token_with_and_without_a_certificate() {
     }
 }
 
+/// RFC 8705 §3.1 (MUST, refuses)
 #[tokio::test]
 async fn refuses_a_malformed_or_unknown_confirmation_on_the_right_connection() {
     let (issuer, server, identity) = (FakeIssuer::start().await, ServerCertificate::new(), Identity::new());
@@ -185,6 +191,7 @@ async fn refuses_an_unbound_token_if_only_bound_tokens_are_accepted() {
     assert_eq!(client.present(api.address(), &bound).await.status, 200);
 }
 
+/// RFC 8705 §6.2 (MAY, accepts)
 #[tokio::test]
 async fn a_required_certificate_can_be_any_and_must_be_there() {
     let (issuer, server) = (FakeIssuer::start().await, ServerCertificate::new());
@@ -206,6 +213,7 @@ async fn a_required_certificate_can_be_any_and_must_be_there() {
     }
 }
 
+/// RFC 8705 §3 a (MUST, refuses)
 #[tokio::test]
 async fn a_certificate_without_its_private_key_is_refused() {
     let (issuer, server, identity) = (FakeIssuer::start().await, ServerCertificate::new(), Identity::new());

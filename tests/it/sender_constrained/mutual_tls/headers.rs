@@ -66,6 +66,7 @@ fn hash(identity: &Identity) -> String {
     hex(&unb64(&claims["cnf"]["x5t#S256"]))
 }
 
+/// RFC 9440 §2.1 (MUST, accepts)
 #[tokio::test]
 async fn accepts_a_bound_token_only_with_its_certificate_in_the_header() {
     let issuer = FakeIssuer::start().await;
@@ -94,6 +95,7 @@ async fn accepts_a_bound_token_only_with_its_certificate_in_the_header() {
     }
 }
 
+/// RFC 9440 §2.1 (MUST, refuses)
 #[tokio::test]
 async fn refuses_malformed_headers_and_those_of_another_form() {
     let issuer = FakeIssuer::start().await;
@@ -136,6 +138,7 @@ async fn refuses_malformed_headers_and_those_of_another_form() {
     }
 }
 
+/// RFC 9440 §2.1 (MUST, refuses)
 #[tokio::test]
 async fn reads_no_trailer() {
     let issuer = FakeIssuer::start().await;
@@ -153,6 +156,7 @@ async fn reads_no_trailer() {
     }
 }
 
+/// Sender 2 (derived, accepts and refuses)
 #[tokio::test]
 async fn no_response_and_no_event_has_a_part_of_the_header() {
     let issuer = FakeIssuer::start().await;

@@ -199,16 +199,19 @@ async fn check(kind: Kind) {
     }
 }
 
+/// RFC 9440 §2.4 (MUST, accepts)
 #[tokio::test]
 async fn nginx_passes_the_certificate_on_and_replaces_headers_from_outside() {
     check(Kind::Nginx).await;
 }
 
+/// RFC 9440 §2.4 (MUST, accepts)
 #[tokio::test]
 async fn haproxy_passes_the_certificate_on_as_rfc_9440_says() {
     check(Kind::HaProxyRfc9440).await;
 }
 
+/// RFC 9440 §2.4 (MUST, accepts)
 #[tokio::test]
 async fn haproxy_passes_the_certificate_on_in_base64() {
     check(Kind::HaProxyBase64).await;

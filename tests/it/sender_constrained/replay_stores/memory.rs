@@ -108,6 +108,7 @@ fn a_clock_that_is_set_back_opens_no_deleted_proof() {
     assert!(is_first(&store, 3_000, NOW + 91, NOW + 90));
 }
 
+/// RFC 9449 §11.1 a (derived, refuses)
 #[test]
 fn a_full_store_refuses_new_proofs_until_entries_expire_and_still_knows_the_others() {
     for capacity in [1, 2, 3, 7, 64, 1_000, 2_950, 2_951, 50_000] {
@@ -182,6 +183,8 @@ fn resident() -> usize {
 }
 
 /// Runs in a process of its own, whose memory nothing else uses.
+///
+/// RFC 9449 §11.1 a (derived, accepts)
 #[cfg(target_os = "linux")]
 #[test]
 fn a_flood_of_proofs_needs_less_than_50_bytes_each_however_long_it_lasts() {

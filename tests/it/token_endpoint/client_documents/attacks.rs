@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{log::Log, support::not_run, token_endpoint::sent};
 
+/// Threat T62
 #[tokio::test]
 async fn a_host_that_is_not_trusted_is_neither_resolved_nor_fetched() {
     let Some(documents) = Documents::new() else { return };
@@ -43,6 +44,7 @@ async fn a_host_that_is_not_trusted_is_neither_resolved_nor_fetched() {
     assert_eq!(documents.server.connections(), 0);
 }
 
+/// Threat T61
 #[tokio::test]
 async fn no_spelling_of_a_special_use_address_is_connected_to() {
     let Some(documents) = Documents::with(ClientDocumentsBuilder::danger_trust_any_host) else { return };
@@ -94,6 +96,7 @@ async fn no_spelling_of_a_special_use_address_is_connected_to() {
     assert_eq!(documents.server.connections(), 0);
 }
 
+/// Threat T63
 #[tokio::test]
 async fn the_url_of_keys_has_the_same_limits_as_that_of_a_document() {
     let Some(documents) = Documents::new() else { return };
@@ -116,6 +119,7 @@ async fn the_url_of_keys_has_the_same_limits_as_that_of_a_document() {
     }
 }
 
+/// Threat T63
 #[tokio::test]
 async fn no_redirect_is_followed() {
     let (Some(documents), Some(target)) = (Documents::new(), DocumentServer::start()) else { return };
@@ -131,6 +135,7 @@ async fn no_redirect_is_followed() {
     assert_eq!((documents.server.requests(), target.connections()), (5, 0));
 }
 
+/// Threat T63
 #[tokio::test]
 async fn only_status_200_is_a_document() {
     let Some(documents) = Documents::new() else { return };
@@ -142,6 +147,7 @@ async fn only_status_200_is_a_document() {
     }
 }
 
+/// Threat T64
 #[tokio::test]
 async fn a_document_has_at_most_5_kib() {
     let Some(documents) = Documents::new() else { return };
@@ -167,6 +173,7 @@ async fn a_document_has_at_most_5_kib() {
     }
 }
 
+/// Threat T64
 #[tokio::test]
 async fn a_compressed_document_is_refused() {
     let Some(documents) = Documents::new() else { return };
@@ -176,6 +183,7 @@ async fn a_compressed_document_is_refused() {
     assert_unknown(documents.ask(&id).await, "gzip");
 }
 
+/// Threat T64
 #[tokio::test]
 async fn a_slow_document_ends_after_three_seconds() {
     let Some(documents) = Documents::new() else { return };
@@ -188,6 +196,7 @@ async fn a_slow_document_ends_after_three_seconds() {
     assert!(time >= Duration::from_secs(2) && time < Duration::from_secs(5), "{time:?}");
 }
 
+/// Threat T64
 #[tokio::test]
 async fn a_flood_of_ids_causes_at_most_4_fetches_of_one_host_at_once() {
     let Some(documents) = Documents::new() else { return };
@@ -200,6 +209,7 @@ async fn a_flood_of_ids_causes_at_most_4_fetches_of_one_host_at_once() {
     assert_eq!(documents.server.requests(), 40);
 }
 
+/// Threat T64
 #[tokio::test]
 async fn a_flood_of_ids_causes_at_most_16_fetches_at_once() {
     let trusted = |builder: ClientDocumentsBuilder| builder.trust_hosts(ADDRESSES).danger_allow_loopback();
@@ -223,6 +233,7 @@ async fn a_flood_of_ids_causes_at_most_16_fetches_at_once() {
     assert_eq!(documents.server.requests(), 48);
 }
 
+/// Threat T64
 #[tokio::test]
 async fn a_slow_host_occupies_no_places_of_other_hosts() {
     let trusted =
@@ -238,6 +249,7 @@ async fn a_slow_host_occupies_no_places_of_other_hosts() {
     }
 }
 
+/// Threat T64
 #[tokio::test]
 async fn a_time_out_while_waiting_for_a_place_is_not_cached() {
     let Some(documents) = Documents::new() else { return };
@@ -259,6 +271,7 @@ async fn a_time_out_while_waiting_for_a_place_is_not_cached() {
     assert_eq!(documents.server.requests(), before);
 }
 
+/// Threat T64a
 #[tokio::test]
 async fn a_flood_of_ids_does_not_delay_the_removal_of_a_document() {
     let Some(documents) = Documents::new() else { return };
@@ -275,6 +288,7 @@ async fn a_flood_of_ids_does_not_delay_the_removal_of_a_document() {
     }
 }
 
+/// Threat T64a
 #[tokio::test]
 async fn without_a_place_for_the_fetch_a_document_is_used_for_at_most_an_hour() {
     let Some(documents) = Documents::new() else { return };
@@ -304,6 +318,7 @@ async fn without_a_place_for_the_fetch_a_document_is_used_for_at_most_an_hour() 
     }
 }
 
+/// Threat T61
 #[tokio::test]
 async fn a_subject_is_never_fetched() {
     let Some(documents) = Documents::new() else { return };
@@ -320,6 +335,7 @@ async fn a_subject_is_never_fetched() {
     assert_eq!(documents.server.requests(), 1);
 }
 
+/// Threat T64
 #[tokio::test]
 async fn what_a_client_names_is_logged_as_a_short_warning() {
     let Some(documents) = Documents::new() else { return };
@@ -344,6 +360,7 @@ async fn what_a_client_names_is_logged_as_a_short_warning() {
     assert!(!text.contains("ERROR"), "{text}");
 }
 
+/// Threat T61
 #[tokio::test]
 async fn the_log_says_that_an_address_is_not_public() {
     let Some(documents) = Documents::with(|builder| builder.trust_hosts(["localhost", "127.0.0.1"])) else { return };

@@ -12,6 +12,7 @@ use crate::token_endpoint::sent;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Threat T65
 #[tokio::test]
 async fn a_document_is_fetched_again_when_its_headers_say_so() {
     let Some(documents) = Documents::new() else { return };
@@ -32,6 +33,7 @@ async fn a_document_is_fetched_again_when_its_headers_say_so() {
     }
 }
 
+/// Threat T64
 #[tokio::test]
 async fn a_failure_is_cached_for_five_seconds() {
     let Some(documents) = Documents::new() else { return };
@@ -52,6 +54,7 @@ async fn a_failure_is_cached_for_five_seconds() {
     documents.ask(&id).await.unwrap();
 }
 
+/// Threat T60
 #[tokio::test]
 async fn a_server_that_fails_is_503_and_never_an_unknown_client() {
     let Some(documents) = Documents::new() else { return };
@@ -76,6 +79,7 @@ async fn a_server_that_fails_is_503_and_never_an_unknown_client() {
     }
 }
 
+/// Threat T60
 #[tokio::test]
 async fn while_its_server_is_down_an_expired_document_is_not_used_for_approvals_but_else_for_a_day() {
     let Some(documents) = Documents::new() else { return };
@@ -104,6 +108,7 @@ async fn while_its_server_is_down_an_expired_document_is_not_used_for_approvals_
     documents.ask(&id).await.unwrap();
 }
 
+/// Threat T60
 #[tokio::test]
 async fn a_document_that_is_removed_after_an_outage_ends_its_client() {
     let Some(documents) = Documents::new() else { return };
@@ -125,6 +130,7 @@ async fn a_document_that_is_removed_after_an_outage_ends_its_client() {
     }
 }
 
+/// Threat T60
 #[tokio::test]
 async fn a_firewall_before_the_server_of_a_document_ends_no_client() {
     let Some(documents) = Documents::new() else { return };
@@ -148,6 +154,7 @@ async fn a_firewall_before_the_server_of_a_document_ends_no_client() {
     }
 }
 
+/// Threat T65
 #[tokio::test]
 async fn a_suspended_machine_or_a_changed_time_of_day_lengthens_no_use_of_a_document() {
     let Some(documents) = Documents::new() else { return };
@@ -167,6 +174,7 @@ async fn a_suspended_machine_or_a_changed_time_of_day_lengthens_no_use_of_a_docu
     documents.world.redeem("x", &[("client_id", &id)]).await.is_error(503, "temporarily_unavailable");
 }
 
+/// Threat T60
 #[tokio::test]
 async fn of_more_than_1000_clients_those_that_were_used_last_survive_an_outage() {
     let Some(documents) = Documents::new() else { return };
@@ -193,6 +201,7 @@ async fn of_more_than_1000_clients_those_that_were_used_last_survive_an_outage()
     assert_eq!(errors, ["invalid_grant", "invalid_grant", "temporarily_unavailable"]);
 }
 
+/// Threat T65
 #[tokio::test]
 async fn a_document_with_keys_is_cached_for_at_most_an_hour() {
     let Some(documents) = Documents::new() else { return };
@@ -217,6 +226,7 @@ async fn a_document_with_keys_is_cached_for_at_most_an_hour() {
     }
 }
 
+/// Threat T64
 #[tokio::test]
 async fn concurrent_requests_with_one_id_cause_one_fetch() {
     let Some(documents) = Documents::new() else { return };
@@ -245,6 +255,7 @@ async fn a_request_that_is_cancelled_does_not_stop_the_others() {
     second.unwrap();
 }
 
+/// Threat T65
 #[tokio::test]
 async fn a_removed_document_ends_what_was_issued() {
     let Some(documents) = Documents::new() else { return };
@@ -259,6 +270,7 @@ async fn a_removed_document_ends_what_was_issued() {
     world.refresh(issued.text("refresh_token"), &[("client_id", &id)]).await.is_error(401, "invalid_client");
 }
 
+/// Threat T65
 #[tokio::test]
 async fn a_removed_redirect_uri_gets_no_code_any_more() {
     let Some(documents) = Documents::new() else { return };
@@ -274,6 +286,7 @@ async fn a_removed_redirect_uri_gets_no_code_any_more() {
     assert!(sent(&response).iter().any(|(name, _)| name == "code"));
 }
 
+/// Threat T65
 #[tokio::test]
 async fn a_rotated_key_replaces_the_old_one() {
     let Some(documents) = Documents::new() else { return };

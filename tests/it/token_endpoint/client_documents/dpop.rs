@@ -30,6 +30,7 @@ async fn redeem(documents: &Documents, id: &str, proof: Option<&str>) -> Answer 
     documents.world.send(request).await
 }
 
+/// RFC 9449 §5.2 (MUST, accepts)
 #[tokio::test]
 async fn a_document_can_demand_bound_tokens() {
     let Some(documents) = Documents::with_endpoint(trusts, TokenEndpointBuilder::dpop) else { return };

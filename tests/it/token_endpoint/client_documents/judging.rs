@@ -14,6 +14,7 @@ fn key() -> MockIssuer {
     MockIssuer::new("https://client.test").with_algorithm(Algorithm::ES256)
 }
 
+/// Threats T66, T67
 #[tokio::test]
 async fn a_wrong_document_is_no_client() {
     let Some(documents) = Documents::new() else { return };
@@ -90,6 +91,7 @@ async fn a_wrong_document_is_no_client() {
     assert_unknown(documents.ask(&id).await, "not UTF-8");
 }
 
+/// Threat T67
 #[tokio::test]
 async fn a_name_may_be_in_every_script() {
     let Some(documents) = Documents::new() else { return };
@@ -100,6 +102,7 @@ async fn a_name_may_be_in_every_script() {
     }
 }
 
+/// Threat T63
 #[tokio::test]
 async fn a_document_and_its_keys_have_a_type_of_json() {
     let Some(documents) = Documents::new() else { return };
@@ -147,6 +150,7 @@ async fn members_that_are_not_used_change_nothing() {
     assert_eq!(documents.server.requests(), 1, "no other URL of the document is fetched");
 }
 
+/// Threat T66
 #[tokio::test]
 async fn no_document_widens_what_such_clients_may_get() {
     let Some(documents) = Documents::new() else { return };
@@ -158,6 +162,7 @@ async fn no_document_widens_what_such_clients_may_get() {
     }
 }
 
+/// Threat T66
 #[tokio::test]
 async fn a_document_without_a_grant_can_do_nothing() {
     let Some(documents) = Documents::new() else { return };
@@ -171,6 +176,7 @@ async fn a_document_without_a_grant_can_do_nothing() {
     assert_eq!(issued.json.get("refresh_token"), None, "refresh_token is not among its grant types");
 }
 
+/// Threat T66
 #[tokio::test]
 async fn a_client_with_keys_authenticates_by_them_and_never_for_itself() {
     let Some(documents) = Documents::new() else { return };
@@ -202,6 +208,7 @@ async fn a_client_with_keys_authenticates_by_them_and_never_for_itself() {
     }
 }
 
+/// Threat T66
 #[tokio::test]
 async fn a_registered_client_takes_precedence_over_a_document() {
     let Some(documents) = Documents::new() else { return };
@@ -216,6 +223,7 @@ async fn a_registered_client_takes_precedence_over_a_document() {
     assert_eq!(documents.server.connections(), 0);
 }
 
+/// Threat T66
 #[tokio::test]
 async fn pkce_is_required_of_clients_with_a_document() {
     let Some(documents) = Documents::new() else { return };

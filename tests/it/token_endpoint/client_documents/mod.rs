@@ -107,6 +107,7 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer
 const UNKNOWN: &str = "invalid_request: The client is unknown";
 const UNAVAILABLE: &str = "temporarily_unavailable: The server is temporarily unavailable";
 
+/// Threat T67
 #[tokio::test]
 async fn a_client_with_a_document_gets_and_refreshes_tokens() {
     let Some(documents) = Documents::new() else { return };

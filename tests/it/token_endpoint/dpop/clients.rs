@@ -24,6 +24,7 @@ fn endpoint(clients: impl ClientRegistry) -> TokenEndpointBuilder {
     TokenEndpoint::builder(ISSUER, key, clients).grant(ClientCredentialsGrant::new())
 }
 
+/// RFC 9449 §5.2 (MUST, refuses)
 #[tokio::test]
 async fn a_client_that_needs_dpop_gets_no_bearer_token() {
     let world = world();

@@ -84,6 +84,7 @@ fn defects(world: &World, key: &ProofKey) -> Vec<(&'static str, String)> {
     defects
 }
 
+/// RFC 9449 §5 b (MUST, refuses)
 #[tokio::test]
 async fn a_refused_proof_costs_neither_a_code_nor_a_refresh_token() {
     let world = world();
@@ -110,6 +111,7 @@ async fn a_refused_proof_costs_neither_a_code_nor_a_refresh_token() {
     is_bound(&world, &next, Some(&key)).await;
 }
 
+/// RFC 9449 §5 b (MUST, refuses)
 #[tokio::test]
 async fn every_forged_proof_is_refused_and_costs_no_code() {
     let world = world();
@@ -126,6 +128,7 @@ async fn every_forged_proof_is_refused_and_costs_no_code() {
     }
 }
 
+/// RFC 9449 §5 b (MUST, accepts)
 #[tokio::test]
 async fn what_the_specifications_allow_in_a_proof_is_accepted() {
     let world = world();

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::support::{API, get_with_token};
 
+/// RFC 9449 §5 a (MUST, accepts)
 #[tokio::test]
 async fn each_grant_gives_tokens_that_are_bound_to_the_key_of_the_proof() {
     let cards = GiftCard::default();
@@ -64,6 +65,7 @@ impl super::Answer {
     }
 }
 
+/// RFC 9449 §5.1 (OPTIONAL, accepts)
 #[tokio::test]
 async fn a_key_for_every_algorithm_is_accepted_and_the_metadata_has_them() {
     let world = world();
@@ -78,6 +80,8 @@ async fn a_key_for_every_algorithm_is_accepted_and_the_metadata_has_them() {
     }
 }
 
+/// RFC 9449 §5 a (MUST, refuses)
+/// RFC 9449 §5.1 (OPTIONAL, refuses)
 #[tokio::test]
 async fn a_proof_is_ignored_where_dpop_is_off() {
     let world = World::with_users();
@@ -110,6 +114,7 @@ async fn revocation_and_introspection_ignore_the_dpop_header() {
     assert!(!world.is_active(token.text("access_token")).await);
 }
 
+/// RFC 9449 §5 b (MUST, refuses)
 #[tokio::test]
 async fn the_client_and_the_grant_type_are_checked_before_the_proof() {
     let world = world();

@@ -38,6 +38,7 @@ async fn current(world: &World) -> String {
     nonce(&answer)
 }
 
+/// RFC 9449 §8 a (MUST, refuses)
 #[tokio::test]
 async fn a_proof_without_a_recent_nonce_gets_one_and_costs_no_code() {
     let world = world();
@@ -61,6 +62,7 @@ async fn a_proof_without_a_recent_nonce_gets_one_and_costs_no_code() {
     assert!(world.is_active(first.text("access_token")).await, "the session goes on");
 }
 
+/// RFC 9449 §8 a (MUST, accepts)
 #[tokio::test]
 async fn an_old_nonce_is_accepted_for_4_to_5_minutes_and_renewed() {
     let world = world();
@@ -109,6 +111,7 @@ async fn a_proof_is_accepted_once_in_the_whole_life_of_its_nonce() {
     }
 }
 
+/// RFC 9449 §8 a (MUST, refuses)
 #[tokio::test]
 async fn only_the_refusal_of_a_proof_has_a_nonce() {
     let world = world();

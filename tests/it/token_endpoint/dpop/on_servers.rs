@@ -7,6 +7,7 @@ use super::replay::{
 };
 use crate::servers::{postgres, redis::RedisServer, redis_cluster::RedisCluster};
 
+/// RFC 9449 §11.1 b (SHOULD, refuses)
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_proof_is_accepted_once_with_a_store_in_redis() {
     let Some(redis) = RedisServer::start("replayed proofs on Redis") else { return };
@@ -24,6 +25,7 @@ async fn a_proof_is_accepted_once_with_a_store_in_a_redis_cluster() {
     of_50_parallel_uses_of_one_proof_one_is_accepted(connect("other-proof").await).await;
 }
 
+/// RFC 9449 §11.1 b (SHOULD, refuses)
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_proof_is_accepted_once_with_a_store_in_postgres() {
     let Some(postgres) = postgres::shared() else { return };

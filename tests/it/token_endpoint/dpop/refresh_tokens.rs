@@ -10,6 +10,7 @@ use super::{
     begin, begin_confidential, is_bound, refresh, refresh_confidential, world,
 };
 
+/// RFC 9449 §5 c (MUST, refuses)
 #[tokio::test]
 async fn a_public_client_refreshes_only_with_its_key_and_a_failure_costs_nothing() {
     let world = world();
@@ -58,6 +59,7 @@ async fn a_repeated_refresh_within_the_grace_gets_the_same_bound_successor() {
     is_bound(&world, &refresh(&world, next.text("refresh_token"), Some(&key)).await, Some(&key)).await;
 }
 
+/// RFC 9449 §5 c (MUST, accepts)
 #[tokio::test]
 async fn a_client_that_authenticates_may_change_its_key_but_gets_no_bearer_token_again() {
     for rotates in [false, true] {
@@ -102,6 +104,7 @@ async fn an_unbound_refresh_token_of_a_public_client_becomes_bound_with_the_firs
     is_bound(&world, &next, Some(&key)).await;
 }
 
+/// RFC 9449 §5 c (MUST, refuses)
 #[tokio::test]
 async fn two_senders_of_an_unbound_refresh_token_with_other_keys_end_its_session() {
     let keys = [ProofKey::new(), ProofKey::new()];

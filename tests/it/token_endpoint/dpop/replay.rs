@@ -56,6 +56,7 @@ pub(super) async fn a_replayed_proof_costs_neither_a_code_nor_a_refresh_token(st
     assert!(!one.is_active(third.text("access_token")).await, "the session has ended");
 }
 
+/// RFC 9449 §11.1 b (SHOULD, refuses)
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_50_parallel_uses_of_one_proof_one_is_accepted_in_memory() {
     of_50_parallel_uses_of_one_proof_one_is_accepted(MemoryStore::new()).await;
@@ -131,6 +132,7 @@ async fn a_jti_is_accepted_once_for_each_key() {
     }
 }
 
+/// RFC 9449 §11.1 b (SHOULD, accepts)
 #[tokio::test]
 async fn a_request_that_is_refused_for_another_reason_does_not_use_its_proof_up() {
     let world = world();

@@ -43,6 +43,7 @@ async fn a_bound_token_is_accepted_only_with_its_key() {
     }
 }
 
+/// RFC 9449 §9 (derived, refuses)
 #[tokio::test]
 async fn the_nonces_of_endpoint_and_resource_server_differ_with_one_secret() {
     let secret = || NonceSecret::shared([7; 32]);

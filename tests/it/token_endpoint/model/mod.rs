@@ -174,11 +174,14 @@ pub(crate) fn agrees_with_the_model<S: Store + Clone>(cases: u32, rotates_all: b
     });
 }
 
+/// Session 15 (design, accepts)
+/// Threats T10, T12, T18, T20, T21, T27
 #[test]
 fn each_response_is_the_one_that_a_simple_model_predicts() {
     agrees_with_the_model(16, false, async || MemoryStore::new());
 }
 
+/// Session 15 (design, refuses)
 #[test]
 fn each_response_is_predicted_if_the_refresh_tokens_of_all_clients_rotate() {
     agrees_with_the_model(16, true, async || MemoryStore::new());

@@ -5,6 +5,7 @@ use tower_oauth::token_endpoint::{PostgresStore, RedisStore};
 use super::agrees_with_the_model;
 use crate::servers::{postgres, redis::RedisServer, redis_cluster::RedisCluster};
 
+/// Session 15 (design, accepts)
 #[test]
 fn each_response_is_predicted_with_a_store_in_redis() {
     let Some(redis) = RedisServer::start("the model of the endpoint on Redis") else { return };
@@ -20,6 +21,7 @@ fn each_response_is_predicted_with_a_store_in_a_redis_cluster() {
     agrees_with_the_model(3, false, async || builder().connect().await.unwrap());
 }
 
+/// Session 15 (design, accepts)
 #[test]
 fn each_response_is_predicted_with_a_store_in_postgres() {
     let Some(postgres) = postgres::shared() else { return };

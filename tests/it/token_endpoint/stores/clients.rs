@@ -21,6 +21,7 @@ use super::super::{
     with_users,
 };
 
+/// Session 7 (design, accepts)
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_clients_in_memory_conform() {
     let store = MemoryStore::new();
@@ -140,6 +141,8 @@ pub(crate) async fn two_instances_renew_at_once<S: Store + ClientStore + Clone>(
     println!("{refused} of 20 renewals met another one");
 }
 
+/// Session 6 (design, accepts)
+/// Session 10 (design, accepts)
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn changes_in_memory_are_seen_by_every_instance_with_the_store() {
     let store = MemoryStore::new();
@@ -147,6 +150,7 @@ async fn changes_in_memory_are_seen_by_every_instance_with_the_store() {
     two_instances_renew_at_once(async || store.clone()).await;
 }
 
+/// Session 6 (design, accepts and refuses)
 #[cfg(feature = "redis")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn clients_in_redis_conform_and_survive_a_kill() {
@@ -171,6 +175,7 @@ async fn clients_in_redis_conform_and_survive_a_kill() {
     assert_eq!(opened.get(), 2);
 }
 
+/// Session 6 (design, accepts)
 #[cfg(feature = "redis")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn clients_in_a_cluster_conform_and_are_on_every_master() {
@@ -188,6 +193,7 @@ async fn clients_in_a_cluster_conform_and_are_on_every_master() {
     Box::pin(two_instances_renew_at_once(async || connect("at-once").await)).await;
 }
 
+/// Session 6 (design, accepts)
 #[cfg(feature = "postgres")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn clients_in_postgresql_conform_and_survive_a_restart() {
@@ -262,6 +268,7 @@ async fn effects(world: &World, registry: &impl ClientRegistry) -> Vec<String> {
     seen
 }
 
+/// Session 6 (design, accepts)
 #[tokio::test]
 async fn every_setting_of_a_client_survives() {
     let every = || {
@@ -314,6 +321,7 @@ async fn every_setting_of_a_client_survives() {
     assert_eq!(answer.json["active"], true, "any token");
 }
 
+/// Threat T66
 #[tokio::test]
 async fn a_public_client_needs_pkce_whatever_its_record_has() {
     let store = PlannedStore::default();
@@ -334,6 +342,7 @@ async fn a_public_client_needs_pkce_whatever_its_record_has() {
     world.ask(&[]).await.unwrap();
 }
 
+/// Session 6 (design, accepts)
 #[tokio::test]
 async fn keys_and_public_clients_survive() {
     for algorithm in [Algorithm::ES256, Algorithm::RS256, Algorithm::PS256, Algorithm::EdDSA] {
@@ -518,6 +527,7 @@ fn is_refused<T: std::fmt::Debug>(result: Result<T, ClientChangeError>, found: &
     }
 }
 
+/// Session 7 (design, refuses)
 #[tokio::test]
 async fn a_secret_that_another_instance_gets_meanwhile_is_not_lost() {
     let (store, clients, world) = planned().await;
@@ -535,6 +545,7 @@ async fn a_secret_that_another_instance_gets_meanwhile_is_not_lost() {
     token(&world, "one", &secret).await.is_error(401, "invalid_client");
 }
 
+/// Session 7 (design, refuses)
 #[tokio::test]
 async fn a_client_that_is_removed_while_it_is_renewed_stays_removed() {
     let (store, clients, world) = planned().await;
@@ -545,6 +556,7 @@ async fn a_client_that_is_removed_while_it_is_renewed_stays_removed() {
     token(&world, "one", "one-secret").await.is_error(401, "invalid_client");
 }
 
+/// Session 7 (design, accepts)
 #[tokio::test]
 async fn a_renewal_keeps_settings_that_another_instance_changes_meanwhile() {
     let (store, clients, world) = planned().await;
@@ -556,6 +568,7 @@ async fn a_renewal_keeps_settings_that_another_instance_changes_meanwhile() {
     assert_eq!(token(&world, "one", &secret).await.json["expires_in"], 99);
 }
 
+/// Session 7 (design, refuses)
 #[tokio::test]
 async fn of_a_new_id_and_a_new_secret_at_the_same_time_one_is_refused() {
     let (store, clients, world) = planned().await;
@@ -571,6 +584,7 @@ async fn of_a_new_id_and_a_new_secret_at_the_same_time_one_is_refused() {
     assert_eq!(clients.list(None, 10).await.unwrap().len(), 1, "the new id is removed again");
 }
 
+/// Session 8 (design, refuses)
 #[tokio::test]
 async fn an_error_says_whether_a_change_may_be_executed() {
     let (store, clients, world) = planned().await;
@@ -595,6 +609,8 @@ async fn an_error_says_whether_a_change_may_be_executed() {
     token(&world, "one", "one-secret").await.is_ok();
 }
 
+/// Session 7 (design, accepts)
+/// Session 9 (design, accepts)
 #[tokio::test]
 async fn a_removal_whose_answer_is_lost_ends_the_renewal_of_an_id() {
     let (store, clients, world) = planned().await;
@@ -604,6 +620,7 @@ async fn a_removal_whose_answer_is_lost_ends_the_renewal_of_an_id() {
     token(&world, "one", "one-secret").await.is_error(401, "invalid_client");
 }
 
+/// Session 9 (design, refuses)
 #[tokio::test]
 async fn a_store_that_fails_at_any_step_loses_no_client_whose_id_is_renewed() {
     let (mut finished, mut left, mut failed) = (0, 0, 0);
@@ -647,6 +664,7 @@ async fn a_store_that_fails_at_any_step_loses_no_client_whose_id_is_renewed() {
     assert_eq!((failed, left, finished), (8, 3, 9));
 }
 
+/// Session 10 (design, refuses)
 #[tokio::test]
 async fn an_old_copy_of_a_client_brings_no_leaked_secret_back() {
     let (store, clients, world) = planned().await;
@@ -672,6 +690,7 @@ async fn an_old_copy_of_a_client_brings_no_leaked_secret_back() {
     }
 }
 
+/// Session 11 (design, refuses)
 #[tokio::test]
 async fn an_old_copy_of_a_client_brings_no_renewed_secret_back() {
     let (store, clients, world) = planned().await;
@@ -700,6 +719,7 @@ async fn an_old_copy_of_a_client_brings_no_renewed_secret_back() {
     token(&world, "one", &added).await.is_error(401, "invalid_client");
 }
 
+/// Session 11 (design, accepts)
 #[tokio::test]
 async fn a_copy_of_a_client_with_the_current_secret_replaces_it() {
     let (_, clients, world) = planned().await;
@@ -726,6 +746,7 @@ fn machine_with(secret: ClientSecret) -> ClientBuilder {
     may_have_tokens(Client::builder("one", secret))
 }
 
+/// Session 8 (design, accepts)
 #[tokio::test]
 async fn a_store_that_is_down_refuses_with_503_and_not_as_unknown() {
     let (store, clients, world) = planned().await;
@@ -740,6 +761,8 @@ async fn a_store_that_is_down_refuses_with_503_and_not_as_unknown() {
     assert!(world.is_active(&access).await, "a configured client needs no store");
 }
 
+/// Session 8 (design, refuses)
+/// Session 12 (design, refuses)
 #[tokio::test]
 async fn a_record_that_this_version_can_not_read_is_unavailable_and_not_unknown() {
     let (store, clients, world) = planned().await;
@@ -774,6 +797,7 @@ async fn a_record_that_this_version_can_not_read_is_unavailable_and_not_unknown(
     );
 }
 
+/// Session 6 (design, refuses)
 #[tokio::test]
 async fn an_id_is_given_once_and_a_configured_client_comes_first() {
     let (_, clients, world) = planned().await;
@@ -798,6 +822,7 @@ async fn an_id_is_given_once_and_a_configured_client_comes_first() {
     token(&world, "one", "one-secret").await.is_ok();
 }
 
+/// Session 6 (design, accepts)
 #[tokio::test]
 async fn two_issuers_share_a_store_and_pages_list_every_client() {
     let store = MemoryStore::new();

@@ -84,6 +84,7 @@ fn is_unavailable(answer: &Answer, may_repeat: bool) {
     assert_eq!(answer.header("retry-after").is_some(), may_repeat, "{answer:?}");
 }
 
+/// RFC 9700 §2.2.2 (MUST, SHOULD, refuses)
 #[tokio::test]
 async fn the_first_refresh_token_ends_the_session_after_any_number_of_rotations() {
     for rotations in [1, 2, 101, 10_000] {
@@ -110,6 +111,7 @@ async fn the_first_refresh_token_ends_the_session_after_any_number_of_rotations(
     }
 }
 
+/// Session 1 (design, accepts and refuses)
 #[tokio::test]
 async fn two_issuers_with_one_store_know_nothing_of_each_other() {
     let store = MemoryStore::new();
@@ -170,6 +172,7 @@ fn with_member(member: &'static str) -> impl Fn(&str) -> String + Send + Sync {
     move |record| format!("{},{member}}}", record.strip_suffix('}').unwrap())
 }
 
+/// Session 2 (design, accepts)
 #[tokio::test]
 async fn a_record_with_unknown_members_is_read() {
     let (world, store) = faulty(RefreshTokenGrant::new());
@@ -188,6 +191,7 @@ async fn a_record_with_unknown_members_is_read() {
     assert_eq!(world.endpoint.sessions_of_subject("ada", None).await.unwrap().len(), 1);
 }
 
+/// Session 2 (design, refuses)
 #[tokio::test]
 async fn a_record_that_must_be_understood_and_is_not_makes_the_token_inactive_and_the_grant_invalid() {
     let (world, store) = faulty(RefreshTokenGrant::new());
@@ -232,6 +236,7 @@ async fn a_session_that_this_version_cannot_read_can_be_ended() {
     assert!(!world.is_active(first.text("access_token")).await);
 }
 
+/// RFC 6749 §4.1.2 a (MUST, SHOULD, accepts)
 #[tokio::test]
 async fn a_mistake_costs_no_code() {
     let world = World::with_users();
@@ -272,6 +277,7 @@ async fn a_renewed_secret_ends_no_session_and_a_leaked_one_ends_all() {
     client.refresh(refresh).await.is_error(400, "invalid_grant");
 }
 
+/// Session 5 (design, accepts and refuses)
 #[tokio::test]
 async fn one_users_log_ins_do_not_harm_others() {
     // One user has a hundredth of the places, but at least 50.
@@ -308,6 +314,7 @@ async fn one_users_log_ins_do_not_harm_others() {
     world.redeem(&sent[0].1, &[]).await.is_ok();
 }
 
+/// Session 5 (design, accepts)
 #[tokio::test]
 async fn one_clients_tokens_do_not_harm_others() {
     let store = MemoryStore::builder().capacity(2_000).build();
@@ -340,6 +347,7 @@ async fn own_token(world: &World, signed: &str, change: &[(&str, &str)]) -> Answ
     world.post("/token", "", &[&usual[..], change].concat()).await
 }
 
+/// Session 4 (design, accepts)
 #[tokio::test]
 async fn the_same_bytes_with_an_assertion_pass_after_a_503_and_not_after_a_200() {
     let (world, store) = faulty(RefreshTokenGrant::new());
@@ -358,6 +366,7 @@ async fn the_same_bytes_with_an_assertion_pass_after_a_503_and_not_after_a_200()
     }
 }
 
+/// Session 4 (design, refuses)
 #[tokio::test]
 async fn a_refused_request_uses_its_assertion_up_and_one_with_503_does_not() {
     let (world, store) = faulty(RefreshTokenGrant::new());
@@ -416,6 +425,8 @@ async fn a_refused_request_uses_its_assertion_up_and_one_with_503_does_not() {
     introspect().await.is_error(401, "invalid_client");
 }
 
+/// RFC 6749 §4.1.2 a (MUST, SHOULD, refuses)
+/// Session 3 (design, refuses)
 #[tokio::test]
 async fn a_redemption_with_unknown_outcome_is_not_to_be_repeated() {
     for fault in Fault::ALL {
@@ -432,6 +443,8 @@ async fn a_redemption_with_unknown_outcome_is_not_to_be_repeated() {
     }
 }
 
+/// RFC 9700 §2.2.2 (MUST, SHOULD, accepts)
+/// Session 3 (design, accepts)
 #[tokio::test]
 async fn a_refresh_that_fails_can_be_repeated_within_the_grace() {
     for fault in Fault::ALL {
@@ -449,6 +462,7 @@ async fn a_refresh_that_fails_can_be_repeated_within_the_grace() {
     }
 }
 
+/// Session 3 (design, refuses)
 #[tokio::test]
 async fn without_a_grace_a_refresh_with_unknown_outcome_is_not_to_be_repeated() {
     for fault in Fault::ALL {
@@ -472,6 +486,7 @@ async fn without_a_grace_a_refresh_with_unknown_outcome_is_not_to_be_repeated() 
     }
 }
 
+/// Session 3 (design, accepts)
 #[tokio::test]
 async fn requests_that_use_nothing_up_can_always_be_repeated() {
     for fault in Fault::ALL {
@@ -512,6 +527,7 @@ async fn an_approval_that_could_not_be_stored_is_a_server_error_for_the_client()
     }
 }
 
+/// RFC 9700 §2.2.2 (MUST, SHOULD, accepts)
 #[tokio::test]
 async fn two_refreshes_at_the_same_time_get_the_same_successor() {
     let world = World::with_users();

@@ -31,6 +31,7 @@ use tower_oauth::{
     },
 };
 
+/// Threats T11, T19
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_store_in_memory_conforms() {
     let store = MemoryStore::new();
@@ -74,6 +75,7 @@ async fn an_expired_token_that_is_not_removed_yet_does_not_count_in_memory() {
     assert!(store.find_access(&find).await.unwrap().is_some(), "the expired token was removed first");
 }
 
+/// Threat T42
 #[tokio::test]
 async fn log_ins_of_one_user_leave_others_unharmed_in_memory() {
     let store = MemoryStore::new();
@@ -109,6 +111,7 @@ async fn log_ins_of_one_user_leave_others_unharmed_in_memory() {
     assert!(log_in(&store, &ada).await.is_err(), "ended sessions freed their places, and no more");
 }
 
+/// Threat T42
 #[tokio::test]
 async fn tokens_of_one_client_leave_others_unharmed_in_memory() {
     let store = MemoryStore::new();
@@ -143,6 +146,7 @@ async fn tokens_of_one_client_leave_others_unharmed_in_memory() {
     assert_eq!(issued_until_full(&store, &job).await, 25_000 - 5, "revoked tokens freed their places");
 }
 
+/// Threat T42
 #[tokio::test]
 async fn a_living_session_is_refreshed_in_a_full_store_in_memory() {
     let store = MemoryStore::builder().capacity(20).build();
@@ -171,6 +175,8 @@ async fn a_living_session_is_refreshed_in_a_full_store_in_memory() {
 }
 
 /// Every place that was taken is free when everything has ended or expired.
+///
+/// Threat T42
 #[tokio::test]
 async fn no_place_is_lost_in_memory() {
     for seed in 0..40_u64 {

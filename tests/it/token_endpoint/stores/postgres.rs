@@ -37,6 +37,7 @@ pub(crate) fn count(server: &Server, schema: &str, table: &str) -> usize {
     server.sql(&format!(r#"SELECT count(*) FROM "{schema}".{table}"#)).trim().parse().unwrap()
 }
 
+/// Threats T11, T19
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_store_in_postgresql_conforms() {
     let Some(server) = shared() else { return };
@@ -266,6 +267,7 @@ async fn two_schemas_do_not_see_each_other() {
     assert!(other.find_access(&find).await.unwrap().is_none());
 }
 
+/// Threat T48
 #[tokio::test]
 async fn an_ended_session_leaves_no_row_with_its_subject() {
     let Some(server) = shared() else { return };
@@ -328,6 +330,7 @@ async fn only_expired_rows_are_deleted() {
     }
 }
 
+/// Threat T48
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_that_expire_without_any_request_are_deleted() {
     let Some(server) = shared() else { return };

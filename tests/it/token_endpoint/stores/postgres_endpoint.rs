@@ -36,6 +36,7 @@ async fn the_resource_server_accepts_every_token_stored_in_postgresql() {
     accepts_every_token(builder(server).0.connect().await.unwrap()).await;
 }
 
+/// Threat T8
 #[tokio::test]
 async fn no_code_token_or_secret_is_readable_in_postgresql() {
     let Some(server) = shared() else { return };

@@ -42,6 +42,7 @@ fn hold(server: &'static Server, sql: &str, name: &str) -> std::thread::JoinHand
     holder
 }
 
+/// Threat T46
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dropped_requests_never_cause_more_connections_than_the_maximum() {
     let Some(server) = shared() else { return };
@@ -72,6 +73,7 @@ async fn dropped_requests_never_cause_more_connections_than_the_maximum() {
     assert_eq!(store.issue(&requests().issue()).await.unwrap(), Issued::Done);
 }
 
+/// Threat T46
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_of_one_owner_wait_without_a_connection_and_are_late_after_their_deadline() {
     let Some(server) = shared() else { return };
@@ -133,6 +135,7 @@ async fn cancelled_requests_lose_no_connection() {
     assert!(count(server, &schema, "access_tokens") <= 3);
 }
 
+/// Threat T43
 #[tokio::test]
 async fn a_write_that_the_server_gets_to_after_the_deadline_is_late_and_changes_nothing() {
     let Some(server) = Server::start() else { return };
@@ -164,6 +167,8 @@ async fn a_write_that_the_server_gets_to_after_the_deadline_is_late_and_changes_
 
 /// Forty clients refresh. The server stands still for 2.5 seconds. Each client repeats what was late or not executed, with the
 /// same token.
+///
+/// Threat T43
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_server_pauses_late_writes_change_nothing_and_no_session_is_lost() {
     let Some(server) = Server::start() else { return };
@@ -209,6 +214,8 @@ async fn refresh_until(store: PostgresStore, mut client: Client, start: Instant)
 }
 
 /// Two instances do everything at once with few owners and sessions. A deadlock would be an error.
+///
+/// Threat T47
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn operations_with_and_without_limits_never_wait_for_each_other_in_a_circle() {
     let Some(server) = shared() else { return };
@@ -312,6 +319,7 @@ impl Random {
     }
 }
 
+/// Threat T46
 #[tokio::test]
 async fn a_limit_of_ten_thousand_reads_as_few_rows_as_one_of_ten() {
     let Some(server) = shared() else { return };

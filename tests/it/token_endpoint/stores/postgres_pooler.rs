@@ -13,6 +13,7 @@ use crate::servers::{
     postgres::{fresh_schema, shared},
 };
 
+/// Threat T49
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_store_behind_a_pooler_in_transaction_mode_conforms() {
     let Some(server) = shared() else { return };
@@ -52,6 +53,7 @@ async fn use_a_session(store: &PostgresStore, client: &str) {
     }
 }
 
+/// Threat T49
 #[tokio::test]
 async fn connect_reports_a_pooler_that_needs_another_setting() {
     let Some(server) = shared() else { return };

@@ -86,6 +86,7 @@ fn unknown_members(record: &str) -> Value {
     json!([record["hint"], record["rate_limit"]])
 }
 
+/// Session 12 (design, accepts)
 #[tokio::test]
 async fn every_change_keeps_the_members_that_a_newer_version_wrote() {
     let store = OpenStore::default();
@@ -143,6 +144,7 @@ impl ClientRegistry for SlowRegistry {
     }
 }
 
+/// Session 13 (design, accepts and refuses)
 #[tokio::test]
 async fn a_look_up_may_take_the_time_of_the_configured_registry_and_that_of_the_store() {
     let limit = |clients: &StoredClients| ClientRegistry::time_limit(clients);

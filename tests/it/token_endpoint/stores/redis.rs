@@ -42,6 +42,7 @@ async fn is_unavailable_in_time(world: &World) {
     assert!(start.elapsed() < 10 * SHORT_TIMEOUT, "503 took {:?}", start.elapsed());
 }
 
+/// Threats T11, T19
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_store_in_redis_conforms_and_every_key_expires() {
     let Some(server) = RedisServer::start("conformance of the store in Redis") else { return };
@@ -74,6 +75,7 @@ async fn issued_tokens_survive_a_kill_of_redis() {
     assert_eq!(opened.get(), 3);
 }
 
+/// Threat T8
 #[tokio::test]
 async fn no_code_token_or_secret_is_readable_in_redis() {
     let Some(server) = RedisServer::start("search for secrets in Redis") else { return };
@@ -114,6 +116,8 @@ async fn while_redis_hangs_requests_get_503_in_time_and_later_work_again() {
 }
 
 /// A pause that is longer than the time that the token endpoint gives a store.
+///
+/// Threat T43
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn after_a_pause_a_write_is_late_and_does_nothing_or_it_is_done() {
     let Some(server) = RedisServer::start("Redis pauses") else { return };
@@ -164,6 +168,7 @@ async fn after_a_pause_a_write_is_late_and_does_nothing_or_it_is_done() {
     assert_eq!(store.redeem(&again).await.unwrap(), Redeemed::Done);
 }
 
+/// Threat T45
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_same_request_with_an_assertion_waits_for_the_first_one() {
     let Some(server) = RedisServer::start("a request that is repeated while it is executed") else { return };
@@ -179,6 +184,7 @@ async fn the_same_request_with_an_assertion_waits_for_the_first_one() {
     assert!(issued.iter().all(|issued| matches!(issued, Issued::Done | Issued::Seen)), "{issued:?}");
 }
 
+/// Threat T45
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_same_request_passes_again_if_its_outcome_is_unknown() {
     let Some(mut server) = RedisServer::start("Redis is killed while a request is executed") else { return };

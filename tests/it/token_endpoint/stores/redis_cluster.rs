@@ -96,6 +96,7 @@ async fn a_moved_slot_is_followed_while_it_moves_and_afterwards() {
     }
 }
 
+/// Threat T44
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn with_wait_a_killed_master_loses_nothing_that_was_answered_and_nothing_is_good_twice() {
     let Some(mut cluster) = RedisCluster::start("a killed master") else { return };
@@ -161,6 +162,7 @@ async fn with_wait_a_killed_master_loses_nothing_that_was_answered_and_nothing_i
     assert!(total > 600);
 }
 
+/// Threat T44
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn without_a_replica_that_acknowledges_a_write_is_an_error() {
     let Some(cluster) = RedisCluster::start("replicas that stop") else { return };

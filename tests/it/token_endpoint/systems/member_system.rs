@@ -128,6 +128,7 @@ async fn page(State(endpoint): State<TokenEndpoint>, uri: Uri) -> Response {
     }
 }
 
+/// System 1 (own, accepts)
 #[tokio::test]
 async fn an_app_signs_a_member_in_with_the_documented_requests() {
     let system = MemberSystem::start().await;
@@ -151,6 +152,7 @@ async fn an_app_signs_a_member_in_with_the_documented_requests() {
     assert_eq!(system.api("/api/me", token).await.status, 401, "a second use of the code revokes its token");
 }
 
+/// System 1 (own, accepts)
 #[tokio::test]
 async fn default_scopes_are_granted_without_scope_and_optional_ones_if_requested() {
     let system = MemberSystem::start().await;
@@ -166,6 +168,7 @@ async fn default_scopes_are_granted_without_scope_and_optional_ones_if_requested
     assert_eq!(system.authorize(&[("scope", "public admin")]).await.redirected("error"), "invalid_scope");
 }
 
+/// System 1 (own, refuses)
 #[tokio::test]
 async fn a_wrong_request_of_the_member_system_gets_no_token_and_does_not_use_the_code() {
     let system = MemberSystem::start().await;
@@ -190,6 +193,7 @@ async fn a_wrong_request_of_the_member_system_gets_no_token_and_does_not_use_the
     system.redeem(&code, json!({})).await.is_ok();
 }
 
+/// System 1 (own, refuses)
 #[tokio::test]
 async fn only_the_client_that_is_so_configured_may_leave_out_pkce() {
     let system = MemberSystem::start().await;
@@ -209,6 +213,7 @@ async fn only_the_client_that_is_so_configured_may_leave_out_pkce() {
     assert_eq!((answer.status, answer.headers.get("location")), (400, None));
 }
 
+/// System 1 (own, accepts)
 #[tokio::test]
 async fn the_member_is_looked_up_when_the_token_is_issued() {
     let system = MemberSystem::start().await;

@@ -100,6 +100,7 @@ fn key() -> String {
     PrivateKey::generate(Algorithm::ES256).unwrap().expose_pkcs8_pem().unwrap()
 }
 
+/// System 2 (own, accepts)
 #[tokio::test]
 async fn a_server_gets_a_token_and_uses_it_without_a_scheme() {
     let system = ServerSystem::with_consumer(MemoryStore::new(), &key()).await;
@@ -122,6 +123,7 @@ async fn a_server_gets_a_token_and_uses_it_without_a_scheme() {
     assert_eq!(system.api("/stock/read", stock.is_ok().text("access_token")).await.status, 200);
 }
 
+/// System 2 (own, refuses)
 #[tokio::test]
 async fn a_wrong_request_of_a_server_gets_no_token() {
     let system = ServerSystem::with_consumer(MemoryStore::new(), &key()).await;
@@ -139,6 +141,7 @@ fn system_answers_400_or_401(answer: &Received) {
     assert!(answer.body["error"].is_string(), "{answer:?}");
 }
 
+/// System 2 (own, accepts)
 #[tokio::test]
 async fn the_eleventh_token_of_a_server_ends_the_first_one_only() {
     let system = ServerSystem::with_consumer(MemoryStore::new(), &key()).await;
@@ -192,12 +195,14 @@ async fn renewed_credentials_last<S: Store + ClientStore + Clone>(open: impl Asy
     system.token(&id, &next).await;
 }
 
+/// System 2 (own, accepts)
 #[tokio::test]
 async fn a_renewed_id_and_secret_last_over_a_restart_of_the_program() {
     let store = MemoryStore::new();
     renewed_credentials_last(async || store.clone()).await;
 }
 
+/// System 2 (own, accepts)
 #[cfg(feature = "redis")]
 #[tokio::test]
 async fn a_renewed_id_and_secret_last_over_a_restart_with_redis() {
