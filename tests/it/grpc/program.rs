@@ -1,21 +1,12 @@
 //! The example program `grpc`, which calls itself. `cargo test` builds it with the tests.
 
-use std::env;
-
-use tokio::process::Command;
-
-use crate::support::not_run;
+use crate::program::Program;
 
 #[tokio::test]
 async fn the_example_serves_refuses_and_ends_its_stream_with_the_token() {
-    let tests = env::current_exe().unwrap();
-    let program = tests.parent().and_then(|folder| folder.parent()).unwrap().join("examples/grpc");
-    if !program.exists() {
-        return not_run("the example grpc", "the example programs (cargo build --all-features --examples)");
-    }
-    let output = Command::new(program).output().await.unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{text}");
+    let Some(ended) = Program::example("grpc").ends().await else { return };
+    let text = ended.stdout;
+    assert_eq!(ended.status, Some(0), "{text}\n{}", ended.stderr);
     let lines: Vec<_> = text.lines().collect();
     let expected: [(&str, &[&str]); 7] = [
         ("health without a token: Ok(", &[]),

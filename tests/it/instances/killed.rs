@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use tokio::runtime::Handle;
 use tower_oauth::keys::{Algorithm, PrivateKey};
 
 use super::{
@@ -87,7 +88,7 @@ async fn survive(what: &str, mut server: impl Server) {
     println!("seed {seed}");
     let key = PrivateKey::generate(Algorithm::ES256).unwrap().expose_pkcs8_pem().unwrap();
     let url = server.url();
-    let mut instances = [0, 0].map(|port| Instance::start(&url, &key, port));
+    let mut instances = [Instance::start(&url, &key, 0).await, Instance::start(&url, &key, 0).await];
     let bases = [0, 1].map(|index: usize| instances[index].base());
     let history = History::new();
     let done = AtomicBool::new(false);
@@ -134,7 +135,7 @@ fn kill_at_random(
     history: &History,
     mut random: Random,
 ) -> Kills {
-    let (start, mut kills) = (Instant::now(), Kills::default());
+    let (start, mut kills, runtime) = (Instant::now(), Kills::default(), Handle::current());
     while start.elapsed() < LOAD || (start.elapsed() < MAX_DURATION && !is_enough(&kills, history)) {
         // The load continues in the meantime.
         std::thread::sleep(Duration::from_millis(100 + random.below(300)));
@@ -144,8 +145,10 @@ fn kill_at_random(
         } else {
             let victim = &mut instances[usize::from(random.below(2) == 0)];
             let port = victim.port();
-            victim.kill();
-            *victim = Instance::start(url, key, port);
+            runtime.block_on(async {
+                victim.kill().await;
+                *victim = Instance::start(url, key, port).await;
+            });
             kills.instances += 1;
         }
     }

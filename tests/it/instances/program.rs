@@ -1,12 +1,6 @@
 //! One instance: this test binary, started again as a server on a port.
 
-use std::{
-    collections::HashMap,
-    env,
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{collections::HashMap, env, time::Duration};
 
 use axum::{
     Router,
@@ -25,6 +19,8 @@ use tower_oauth::{
     },
 };
 
+use crate::program::Program;
+
 /// The issuer of all instances. No request is sent to this URL.
 pub(super) const ISSUER: &str = "https://as.test";
 pub(super) const CALLBACK: &str = "https://app.test/cb";
@@ -33,48 +29,30 @@ pub(super) const CLUSTER: &str = "cluster:";
 const STORE: &str = "TOWER_OAUTH_INSTANCE_STORE";
 const KEY: &str = "TOWER_OAUTH_INSTANCE_KEY";
 const PORT: &str = "TOWER_OAUTH_INSTANCE_PORT";
-const READY: &str = "an instance listens on port ";
+const READY: &str = "an instance serves at ";
 
 /// A process that serves the issuer. It is killed when this value is dropped.
-pub(super) struct Instance {
-    process: Child,
-    port: u16,
-}
+pub(super) struct Instance(Program);
 
 impl Instance {
     /// Starts an instance and waits until it accepts requests. Port 0 is any free port.
-    pub(super) fn start(store: &str, key: &str, port: u16) -> Self {
-        let mut process = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "instances::program::serves_as_an_instance", "--nocapture"])
-            .envs([(STORE, store), (KEY, key), (PORT, &port.to_string())])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let port = lines.find_map(|line| line.split(READY).nth(1)?.trim().parse().ok());
-        // The rest of the output is not needed, but an unread pipe would block the process.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { process, port: port.expect("the instance ended before it accepted requests") }
+    pub(super) async fn start(store: &str, key: &str, port: u16) -> Self {
+        let settings = [(STORE, store), (KEY, key), (PORT, &port.to_string())];
+        let program = Program::test("instances::program::serves_as_an_instance").settings(&settings);
+        Self(program.start(READY).await.unwrap())
     }
 
     pub(super) fn port(&self) -> u16 {
-        self.port
+        self.0.address().rsplit(':').next().unwrap().parse().unwrap()
     }
 
     pub(super) fn base(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.0.url("")
     }
 
-    /// Sends SIGKILL.
-    pub(super) fn kill(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Drop for Instance {
-    fn drop(&mut self) {
-        self.kill();
+    /// Sends SIGKILL, and returns when the process has ended.
+    pub(super) async fn kill(&mut self) {
+        self.0.kill().await;
     }
 }
 
@@ -88,7 +66,7 @@ async fn serves_as_an_instance() {
         .route("/end", get(end_all).with_state(endpoint.clone()))
         .fallback_service(endpoint);
     let listener = listen(port.parse().unwrap()).await;
-    println!("{READY}{}", listener.local_addr().unwrap().port());
+    println!("{READY}{}", listener.local_addr().unwrap());
     axum::serve(listener, app).await.unwrap();
 }
 

@@ -1,39 +1,20 @@
 //! The WebSocket of the example program `streams`, as a process. `cargo test` builds it with the tests.
 
-use std::{env, process::Stdio};
-
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    process::Command,
-    time::timeout,
-};
+use tokio::time::timeout;
 use tokio_tungstenite::{
     connect_async,
     tungstenite::{Error, Message, client::IntoClientRequest as _},
 };
 
 use super::SECOND;
-use crate::support::not_run;
+use crate::program::Program;
 
 /// RFC 9068 §2.2 c (MUST, accepts)
 #[tokio::test]
 async fn the_example_renews_and_closes_the_websocket_of_the_line_that_it_prints() {
-    let tests = env::current_exe().unwrap();
-    let program = tests.parent().and_then(|folder| folder.parent()).unwrap().join("examples/streams");
-    if !program.is_file() {
-        return not_run("the example streams", "the example programs (cargo build --all-features --examples)");
-    }
-    let mut command = Command::new(program);
-    command.env("BIND", "127.0.0.1:0").stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-    let mut process = command.spawn().unwrap();
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    let line = loop {
-        let line = timeout(20 * SECOND, lines.next_line()).await.expect("it starts").unwrap().expect("it does not end");
-        if line.starts_with("new WebSocket(") {
-            break line;
-        }
-    };
+    let Some(program) = Program::example("streams").start("Ctrl-C").await else { return };
+    let line = program.line_with("new WebSocket(").await;
     let quoted: Vec<_> = line.split('\'').skip(1).step_by(2).collect();
     let [url, protocol, token] = quoted[..] else { panic!("{line}") };
     // What a browser sends for this line.

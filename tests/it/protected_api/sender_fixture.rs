@@ -104,7 +104,7 @@ impl SenderApi {
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.api.address.parse().unwrap()
+        self.api.address().parse().unwrap()
     }
 
     /// What the challenges of the program offer.

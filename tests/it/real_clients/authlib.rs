@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tower_oauth::{keys::Algorithm, token_endpoint::TokenEndpointBuilder};
 
-use super::{Host, program::Program, script::Script};
+use super::{Host, program::AuthorizationServer, script::Script};
 use crate::servers::not_run;
 
 fn script() -> Option<Script> {
@@ -46,7 +46,7 @@ async fn an_issuer_with_a_path_works_and_accepts_the_librarys_assertions_if_conf
 async fn the_example_authorization_server_works() {
     let Some(script) = script() else { return };
     for path in ["", "/tenants/a"] {
-        let Some(host) = Program::start(path).await else { return };
+        let Some(host) = AuthorizationServer::start(path).await else { return };
         script.prints(&host, &expected("invalid_client")).await;
     }
 }

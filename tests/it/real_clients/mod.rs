@@ -29,7 +29,7 @@ use tower_oauth::{
     },
 };
 
-use self::program::Program;
+use self::program::AuthorizationServer;
 
 const API: &str = "https://api.test";
 const OPAQUE: &str = "https://opaque.test";
@@ -108,7 +108,7 @@ struct Host {
     issuer: String,
     key: PrivateKey,
     /// The process of the server, if it is not this one.
-    _program: Option<Program>,
+    _program: Option<AuthorizationServer>,
 }
 
 impl Host {

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::{
     Host,
-    program::Program,
+    program::AuthorizationServer,
     script::{Script, folder},
 };
 use crate::servers::not_run;
@@ -40,7 +40,7 @@ async fn an_issuer_with_a_path_works() {
 async fn the_example_authorization_server_works() {
     let Some(script) = script() else { return };
     for path in ["", "/tenants/a"] {
-        let Some(host) = Program::start(path).await else { return };
+        let Some(host) = AuthorizationServer::start(path).await else { return };
         script.prints(&host, EXPECTED).await;
     }
 }

@@ -1,33 +1,21 @@
 //! The programs, each at a free port that the test knows before, because the API's URL is one of its settings.
 
 use std::{
-    env, fs,
-    net::TcpListener,
+    fs,
     path::PathBuf,
-    process::Stdio,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
-    time::Duration,
 };
 
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncRead, BufReader},
-    process::{Child, Command},
-    sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
-    time::timeout,
-};
 
 use super::{ATPROTO_SCOPE, CALLBACK, SECRET_IN_HEX, atproto_client_id};
-use crate::support::not_run;
-
-/// Stands for the origin of the program in its settings.
-pub(super) const ORIGIN: &str = "{origin}";
+pub(super) use crate::program::ORIGIN;
 
 /// A running program, which is killed when this value is dropped.
 pub(super) struct Program {
     /// Such as `http://127.0.0.1:3000`.
     pub(super) origin: String,
-    _process: Child,
+    _program: crate::program::Program,
     file: Option<PathBuf>,
 }
 
@@ -73,59 +61,11 @@ impl Program {
 
     /// Starts this program with these variables and no others. In each value, [`ORIGIN`] stands for the program's own one.
     pub(super) async fn start(name: &str, scheme: &str, settings: &[(&str, &str)]) -> Option<Self> {
-        let tests = env::current_exe().unwrap();
-        let program = tests.parent().and_then(|folder| folder.parent()).unwrap().join("examples").join(name);
-        if !program.is_file() {
-            not_run(name, "the example programs (cargo build --all-features --examples)");
-            return None;
-        }
-        let mut log = Vec::new();
-        // Another program may take the port first.
-        for _ in 0..5 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let origin = format!("{scheme}://127.0.0.1:{port}");
-            let mut process = Command::new(&program)
-                .env_clear()
-                .env("BIND", format!("127.0.0.1:{port}"))
-                .envs(settings.iter().map(|(name, value)| (name, value.replace(ORIGIN, &origin))))
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .kill_on_drop(true)
-                .spawn()
-                .unwrap();
-            let (send, receive) = mpsc::unbounded_channel();
-            read_on(process.stdout.take().unwrap(), send.clone());
-            read_on(process.stderr.take().unwrap(), send);
-            match timeout(Duration::from_secs(30), until_ready(receive)).await.expect("it starts within 30 s") {
-                Ok(()) => return Some(Self { origin, _process: process, file: None }),
-                Err(lines) => log = lines,
-            }
-        }
-        panic!("{name} with {settings:?} does not start: {log:#?}");
+        let ready = if name == "protected_api" { "listening address=" } else { "authorization server at " };
+        let launch = crate::program::Program::example(name).settings(settings).scheme(scheme);
+        let program = launch.start(ready).await?;
+        Some(Self { origin: format!("{scheme}://{}", program.address()), _program: program, file: None })
     }
-}
-
-/// Reads the lines of the program until it ends, so that it never waits for a full pipe.
-fn read_on(pipe: impl AsyncRead + Send + Unpin + 'static, send: UnboundedSender<String>) {
-    let mut lines = BufReader::new(pipe).lines();
-    tokio::spawn(async move {
-        while let Ok(Some(line)) = lines.next_line().await {
-            send.send(line).ok();
-        }
-    });
-}
-
-/// Waits until a line says that the program listens. Returns the lines if the program ends before.
-async fn until_ready(mut lines: UnboundedReceiver<String>) -> Result<(), Vec<String>> {
-    let mut log = Vec::new();
-    while let Some(line) = lines.recv().await {
-        if ["listening address=", "authorization server at "].iter().any(|ready| line.contains(ready)) {
-            return Ok(());
-        }
-        log.push(line);
-    }
-    Err(log)
 }
 
 /// The registrations: `rs` introspects. `native` is not registered for bound tokens, and gets them because it sends proofs.

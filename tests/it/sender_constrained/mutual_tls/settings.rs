@@ -47,8 +47,8 @@ async fn reports_each_wrong_setting_of_tls() {
     let usual = [("OAUTH_ISSUER", "http://127.0.0.1:1"), ("OAUTH_AUDIENCE", API)];
     for (wrong, expected) in cases {
         let Some(output) = run(&[&usual[..], wrong].concat(), &[]).await else { return };
-        let errors = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {errors}");
+        let errors = output.stderr;
+        assert_eq!(output.status, Some(2), "{wrong:?}: {errors}");
         let named: Vec<_> = errors.lines().skip(1).filter_map(|line| line.split(": ").next()).collect();
         assert_eq!(named, expected, "{wrong:?}: {errors}");
         assert!(!errors.contains("PRIVATE KEY"), "{errors}");
@@ -56,7 +56,7 @@ async fn reports_each_wrong_setting_of_tls() {
     // Beside the other settings.
     let wrong = [("TLS_CERT", &*missing), ("TLS_KEY", &key), ("TLS_CLIENT_CERTS", "no"), ("OAUTH_LEEWAY", "x")];
     let Some(output) = run(&wrong, &[]).await else { return };
-    let errors = String::from_utf8(output.stderr).unwrap();
+    let errors = output.stderr;
     for name in ["TLS_CERT", "TLS_CLIENT_CERTS", "OAUTH_LEEWAY", "OAUTH_ISSUER", "OAUTH_AUDIENCE"] {
         assert!(errors.contains(&format!("\n{name}: ")), "{name}: {errors}");
     }
@@ -65,7 +65,7 @@ async fn reports_each_wrong_setting_of_tls() {
 #[tokio::test]
 async fn the_help_describes_each_variable() {
     let Some(output) = run(&[], &["--help"]).await else { return };
-    let help = String::from_utf8(output.stdout).unwrap();
+    let help = output.stdout;
     let source = include_str!("../../../../examples/protected_api/main.rs");
     for name in ["TLS_CERT", "TLS_KEY", "TLS_CLIENT_CERTS"] {
         assert!(help.contains(name) && source.contains(&format!("`{name}`")), "{name}");
