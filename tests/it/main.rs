@@ -25,6 +25,7 @@ mod metadata;
 mod oidc_provider;
 mod openapi;
 mod presets;
+mod programs;
 mod protected_api;
 #[cfg(feature = "token-endpoint")]
 mod real_clients;

@@ -270,8 +270,8 @@ impl Launch {
     fn was_built(&self) -> bool {
         let built = self.path.is_file();
         if !built {
-            let build = format!("`cargo build --all-features --example {}`", self.name);
-            not_run(&format!("the program {}", self.name), &build);
+            let missing = "the example programs (cargo build --all-features --examples)";
+            not_run(&format!("the program {}", self.name), missing);
         }
         built
     }
@@ -295,7 +295,7 @@ impl Launch {
 pub(crate) async fn paste(line: &str) -> Option<Answer> {
     let installed = Command::new("curl").arg("--version").output().await.is_ok_and(|output| output.status.success());
     if !installed {
-        not_run("the command lines that programs print", "curl is not installed");
+        not_run("the command lines that programs print", "curl is not installed (Debian: apt-get install curl)");
         return None;
     }
     let mut shell = Command::new("sh");

@@ -24,13 +24,13 @@ impl Provider {
         IntrospectionVerifier::builder(issuer, client, format!("{RESOURCES}/{resource}"))
     }
 
-    async fn revoke(&self, token: &str) {
+    pub(crate) async fn revoke(&self, token: &str) {
         let request = self.form("token/revocation", &[("token", token)]);
         assert_eq!(HttpClient::new().unwrap().fetch(request).await.unwrap().status(), 200);
     }
 
     /// The number of introspection requests.
-    async fn introspections(&self) -> u64 {
+    pub(crate) async fn introspections(&self) -> u64 {
         self.requests("/token/introspection").await
     }
 }

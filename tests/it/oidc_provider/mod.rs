@@ -53,13 +53,13 @@ impl Provider {
         Some(Self { folder, identifier, mtls, process })
     }
 
-    fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
     /// Starts it again at the same address, with the keys of its files.
-    fn start_again(&mut self) {
+    pub(crate) fn start_again(&mut self) {
         let (_, port) = self.identifier.rsplit_once(':').unwrap();
         let (process, identifier, mtls) = spawn(&self.folder, port, &[]);
         assert_eq!(identifier, self.identifier);
@@ -73,7 +73,7 @@ impl Provider {
     }
 
     /// Requests an access token with the grant `client_credentials`.
-    async fn token(&self, resource: &str, scope: &str) -> String {
+    pub(crate) async fn token(&self, resource: &str, scope: &str) -> String {
         let resource = format!("{RESOURCES}/{resource}");
         let form = [("grant_type", "client_credentials"), ("resource", &*resource), ("scope", scope)];
         self.fetch_json(self.form("token", &form)).await["access_token"].as_str().unwrap().to_owned()
@@ -88,19 +88,24 @@ impl Provider {
             .unwrap()
     }
 
-    async fn rotate(&self, mode: &str) {
+    pub(crate) async fn rotate(&self, mode: &str) {
         let body = json!({"mode": mode, "alg": "ES256"}).to_string();
         self.fetch_json(Request::post(format!("{}/__rotate", self.identifier)).body(body.into()).unwrap()).await;
     }
 
     /// The number of requests for its key set.
-    async fn fetches(&self) -> u64 {
+    pub(crate) async fn fetches(&self) -> u64 {
         self.requests("/jwks").await
     }
 
-    async fn requests(&self, path: &str) -> u64 {
+    pub(crate) async fn requests(&self, path: &str) -> u64 {
+        self.all_requests().await[path].as_u64().unwrap_or_default()
+    }
+
+    /// The number of requests for each path.
+    pub(crate) async fn all_requests(&self) -> Value {
         let request = Request::get(format!("{}/__stats", self.identifier)).body(Bytes::new()).unwrap();
-        self.fetch_json(request).await[path].as_u64().unwrap_or_default()
+        self.fetch_json(request).await
     }
 
     /// Discovers the issuer. Returns it with its clock.

@@ -36,6 +36,11 @@ impl Api {
         self.0.lines()
     }
 
+    /// Stops the program, which must end well. Returns what it has logged.
+    pub(crate) async fn stop(self, signal: &str) -> String {
+        self.0.stop(signal).await
+    }
+
     pub(crate) async fn get(&self, path: &str, header: (&str, &str)) -> Answer {
         self.0.get(path, &[header]).await
     }

@@ -15,7 +15,7 @@ pub(super) use crate::program::ORIGIN;
 pub(super) struct Program {
     /// Such as `http://127.0.0.1:3000`.
     pub(super) origin: String,
-    _program: crate::program::Program,
+    _process: crate::program::Program,
     file: Option<PathBuf>,
 }
 
@@ -64,7 +64,7 @@ impl Program {
         let ready = if name == "protected_api" { "listening address=" } else { "authorization server at " };
         let launch = crate::program::Program::example(name).settings(settings).scheme(scheme);
         let program = launch.start(ready).await?;
-        Some(Self { origin: format!("{scheme}://{}", program.address()), _program: program, file: None })
+        Some(Self { origin: format!("{scheme}://{}", program.address()), _process: program, file: None })
     }
 }
 
