@@ -1,5 +1,7 @@
 // AppAuth-JS in Node.js, as its node_app has it: a loopback server, and PKCE.
+import { once } from 'node:events'
 import { register } from 'node:module'
+import { createServer } from 'node:net'
 import { CLIENT_ID, ISSUER } from './settings.mjs'
 
 // The package is meant for bundlers: its imports omit `.js`.
@@ -11,7 +13,11 @@ const { NodeBasedHandler, NodeCrypto, NodeRequestor } = await import('@openid/ap
 
 const report = console.log
 console.log = () => {} // the library logs its requests
-const PORT = 8000
+const free = createServer().listen(0, 'localhost')
+await once(free, 'listening')
+const PORT = free.address().port
+free.close()
+await once(free, 'close')
 const redirect_uri = `http://localhost:${PORT}`
 const requestor = new NodeRequestor()
 // Reads `/.well-known/openid-configuration`.

@@ -1,9 +1,8 @@
 // Auth.js with a provider of its own, as its guide "Configuring OAuth providers" has it. PKCE is its default check.
 import { Auth } from '@auth/core'
-import { createServer } from 'node:http'
-import { CLIENT_ID, CLIENT_SECRET, ISSUER, PKCE, visit } from './settings.mjs'
+import { CLIENT_ID, CLIENT_SECRET, ISSUER, listen, PKCE } from './settings.mjs'
 
-const origin = 'http://127.0.0.1:3000'
+const { origin, visit } = await listen()
 const provider = {
   id: 'example',
   name: 'Example',
@@ -30,7 +29,7 @@ const config = {
   logger: { error: (error) => console.log(`refused: ${error.cause?.err?.message ?? error.message}`) },
 }
 
-const app = createServer(async (req, res) => {
+const app = async (req, res) => {
   const chunks = []
   for await (const chunk of req) chunks.push(chunk)
   const hasBody = req.method === 'POST'
@@ -50,8 +49,8 @@ const app = createServer(async (req, res) => {
   const answer = await Auth(request, config)
   res.writeHead(answer.status, [...answer.headers].flat())
   res.end(await answer.text())
-})
+}
 
-const page = await visit(app, origin, '/login')
+const page = await visit(app, '/login')
 if (page.includes('"user"')) console.log('works')
 else if (!PKCE) console.log(page.slice(0, 200))

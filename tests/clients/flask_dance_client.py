@@ -41,6 +41,6 @@ def index():
     return "works" if blueprint.token["access_token"] and blueprint.token["refresh_token"] else "no token"
 
 
-server = make_server("127.0.0.1", 3000, app)
+server = make_server("127.0.0.1", 0, app)
 threading.Thread(target=server.serve_forever, daemon=True).start()
-print(browse("http://127.0.0.1:3000/"))
+print(browse(f"http://127.0.0.1:{server.port}/"))

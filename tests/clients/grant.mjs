@@ -2,9 +2,9 @@
 import express from 'express'
 import session from 'express-session'
 import grant from 'grant'
-import { CLIENT_ID, CLIENT_SECRET, ISSUER, PKCE, visit } from './settings.mjs'
+import { CLIENT_ID, CLIENT_SECRET, ISSUER, listen, PKCE } from './settings.mjs'
 
-const origin = 'http://127.0.0.1:3000'
+const { origin, visit } = await listen()
 const config = {
   defaults: { origin, transport: 'session', state: true },
   example: {
@@ -29,4 +29,4 @@ app.get('/hello', (req, res) => {
   res.send(response.access_token && response.refresh_token ? 'works' : 'no token')
 })
 
-console.log(await visit(app, origin, '/connect/example'))
+console.log(await visit(app, '/connect/example'))

@@ -1,10 +1,12 @@
 # The conformance tests of the Model Context Protocol for authorization servers. Opens the URL that they print. Prints the
 # results of all checks, and `works` if none of them failed or warned.
-import json, os, pathlib, subprocess, sys, tempfile
+import json, os, pathlib, socket, subprocess, sys, tempfile
 
 from browser import browse
 
-command = [*sys.argv[1:], "--url", os.environ["ISSUER"], "--client-id", os.environ["CLIENT_ID"], "--port", "3000"]
+with socket.create_server(("127.0.0.1", 0)) as free:
+    port = str(free.getsockname()[1])
+command = [*sys.argv[1:], "--url", os.environ["ISSUER"], "--client-id", os.environ["CLIENT_ID"], "--port", port]
 folder = tempfile.TemporaryDirectory()
 command += ["--output-dir", folder.name]
 tests = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

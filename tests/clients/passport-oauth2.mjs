@@ -3,9 +3,9 @@ import express from 'express'
 import session from 'express-session'
 import passport from 'passport'
 import OAuth2Strategy from 'passport-oauth2'
-import { CLIENT_ID, CLIENT_SECRET, ISSUER, PKCE, visit } from './settings.mjs'
+import { CLIENT_ID, CLIENT_SECRET, ISSUER, listen, PKCE } from './settings.mjs'
 
-const origin = 'http://127.0.0.1:3000'
+const { origin, visit } = await listen()
 const options = {
   authorizationURL: `${ISSUER}/authorize`,
   tokenURL: `${ISSUER}/token`,
@@ -33,4 +33,4 @@ app.get(
 app.get('/login', (req, res) => res.send('not logged in'))
 app.get('/', (req, res) => res.send(req.user?.accessToken && req.user.refreshToken ? 'works' : 'no token'))
 
-console.log(await visit(app, origin, '/auth/example'))
+console.log(await visit(app, '/auth/example'))

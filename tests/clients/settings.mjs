@@ -1,6 +1,7 @@
-// What the clients of npm share: the settings of .ci/clients, and the browser.
+// What the clients of npm share: the settings of the tests in tests/it/real_clients, and the browser.
 import { execFile } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
 import { promisify } from 'node:util'
 
 export const { ISSUER, CLIENT_ID, CLIENT_SECRET = 'a secret', PKCE } = process.env
@@ -11,13 +12,20 @@ export const browse = async (url, ...callback) => {
   return (await promisify(execFile)('python3', [browser, url, ...callback])).stdout.trim()
 }
 
-// Serves the app at a free port, visits its page at this path, and returns the last page.
-export const visit = async (app, origin, path) => {
-  const server = app.listen(new URL(origin).port, '127.0.0.1')
-  try {
-    return await browse(origin + path)
-  } finally {
-    server.close()
-    server.closeAllConnections()
+// Listens at a free port for an app. Returns its origin, and a function that serves the app, visits its page at this path, and
+// returns the last page.
+export const listen = async () => {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const origin = `http://127.0.0.1:${server.address().port}`
+  const visit = async (app, path) => {
+    server.on('request', app)
+    try {
+      return await browse(origin + path)
+    } finally {
+      server.close()
+      server.closeAllConnections()
+    }
   }
+  return { origin, visit }
 }

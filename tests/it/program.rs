@@ -267,6 +267,11 @@ impl Launch {
         Some(stderr)
     }
 
+    /// Returns the path of the program. Returns `None` and reports it if the program was not built.
+    pub(crate) fn built(self) -> Option<PathBuf> {
+        self.was_built().then_some(self.path)
+    }
+
     fn was_built(&self) -> bool {
         let built = self.path.is_file();
         if !built {

@@ -1,31 +1,21 @@
-//! `PyPI`'s Authlib with requests, and joserfc for the tokens. `.ci/run real_clients` installs them.
+//! `PyPI`'s Authlib with requests, and joserfc for the tokens. `.ci/install clients` installs them.
 //!
 //! Differences to other clients: it does not form-encode id and secret in Basic, so special characters need the body, or its user
 //! must encode them. The audience of its assertions is the token endpoint's URL unless the issuer is configured. It does not check
 //! `iss`.
 
-use std::path::{Path, PathBuf};
-
 use tower_oauth::{keys::Algorithm, token_endpoint::TokenEndpointBuilder};
 
-use super::{Host, program::AuthorizationServer, script::Script};
+use super::{CLIENTS, Host, program::AuthorizationServer, script::Script, tools::in_target};
 use crate::servers::not_run;
 
 fn script() -> Option<Script> {
-    let interpreter = environment().join("bin/python");
+    let interpreter = in_target("authlib").join("bin/python");
     if interpreter.is_file() {
         return Some(Script { interpreter, file: "authlib_client.py" });
     }
-    not_run(
-        "PyPI's Authlib",
-        "the Python packages of tests/clients/requirements.txt in target/authlib (`.ci/run real_clients` installs them)",
-    );
+    not_run("PyPI's Authlib", CLIENTS);
     None
-}
-
-/// The Python environment, in the target directory, which is never committed.
-fn environment() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("authlib")
 }
 
 #[tokio::test]

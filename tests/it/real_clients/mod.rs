@@ -1,15 +1,21 @@
 //! Widely used clients with the token endpoint, over sockets: the crates oauth2 and openidconnect in this process, npm's
 //! openid-client and `PyPI`'s Authlib as the scripts in `tests/clients`, which a test starts.
 //!
-//! The server is in this process; the scripts also run with the example program `authorization_server`. All tests use the same
-//! registrations, [`clients`], and the same browser, [`Host::browse`], which logs Ada in and returns the redirect of the page.
+//! The server is in this process; the scripts also run with the example program `authorization_server`. All these tests use the
+//! same registrations, [`clients`], and the same browser, [`Host::browse`], which logs Ada in and returns the page's redirect.
+//!
+//! [`documented`] and [`mcp`] have many more clients, each as its documentation has it, with the example programs only.
+//! `.ci/install` installs what these tests start.
 
 mod authlib;
+mod documented;
+mod mcp;
 mod oauth2;
 mod openid_client;
 mod openidconnect;
 mod program;
 mod script;
+pub(crate) mod tools;
 
 use std::collections::HashMap;
 
@@ -30,6 +36,15 @@ use tower_oauth::{
 };
 
 use self::program::AuthorizationServer;
+
+/// What is missing on a machine without the clients of npm and `PyPI`.
+const CLIENTS: &str = "the clients of npm and PyPI are not installed (CI=true .ci/install clients)";
+/// What is missing on a machine without Chromium.
+pub(crate) const CHROMIUM: &str =
+    "chromium or chromedriver is not installed (Debian: apt-get install chromium chromium-driver)";
+/// What is missing on a machine without the clients of the Model Context Protocol.
+const MCP_CLIENTS: &str =
+    "the clients of the Model Context Protocol are not installed (CI=true .ci/install mcp_clients)";
 
 const API: &str = "https://api.test";
 const OPAQUE: &str = "https://opaque.test";

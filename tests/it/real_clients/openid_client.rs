@@ -1,15 +1,11 @@
-//! npm's openid-client 6 with its JOSE library. Needs `node`, and `npm ci` in `tests/clients`.
+//! npm's openid-client 6 with its JOSE library. `.ci/install clients` installs it.
 //!
 //! It removes the query from a redirect URI. For a 401 it reports the challenge; the error code is in the response that the error
 //! contains.
 
 use std::process::Command;
 
-use super::{
-    Host,
-    program::AuthorizationServer,
-    script::{Script, folder},
-};
+use super::{CLIENTS, Host, program::AuthorizationServer, script::Script, tools::folder};
 use crate::servers::not_run;
 
 fn script() -> Option<Script> {
@@ -17,10 +13,7 @@ fn script() -> Option<Script> {
     if node.is_ok_and(|output| output.status.success()) && folder().join("node_modules/openid-client").is_dir() {
         return Some(Script { interpreter: "node".into(), file: "openid-client.mjs" });
     }
-    not_run(
-        "npm's openid-client",
-        "node with the packages of tests/clients (nodejs and npm, then npm ci --prefix tests/clients)",
-    );
+    not_run("npm's openid-client", CLIENTS);
     None
 }
 

@@ -1,12 +1,7 @@
 //! Runs a client's script. The script reads its settings from the environment and prints a line for each result. For a line
 //! `browse URL` it gets the URL of the redirect that the browser would follow.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
@@ -14,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::Host;
+use super::{Host, tools::folder};
 
 /// A client's script and its interpreter.
 pub(super) struct Script {
@@ -51,11 +46,6 @@ impl Script {
         assert!(status.success(), "{} at {}: {status}; it printed {printed:#?}", self.file, host.issuer);
         assert_eq!(printed, expected.iter().map(AsRef::as_ref).collect::<Vec<_>>(), "{}", self.file);
     }
-}
-
-/// Returns the directory of the scripts.
-pub(super) fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
 }
 
 const MAX_DURATION: Duration = Duration::from_secs(120);
