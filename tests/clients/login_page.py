@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Logs in at a running authorization_server with a headless Chromium, with the keyboard and without any script:
 
-    .ci/browser ISSUER FOLDER
+    login_page.py ISSUER FOLDER
 
 The server has the public client `web` with the redirect URI `http://127.0.0.1/cb` and the scopes `profile orders:read`,
 and the user `ada` with the password `correct horse: battery`. Writes pictures to FOLDER. Uses WebDriver with chromedriver.
