@@ -35,7 +35,7 @@
 //! | [Handlers and scopes](guide::handlers) | [Caching](guide::caching) | [Issuing tokens](guide/issuing_tokens/index.html) |
 //! | [Roles and claims](guide::claims) | [Several tenants](guide::tenants) | [Running the token endpoint](guide/running/index.html) |
 //! | [Testing your API](guide::testing) | [MCP](guide::mcp), [OpenAPI](guide::openapi) | [From other crates](guide::other_crates) |
-//! | [Providers](guide::providers): Keycloak, Auth0, Entra ID, … | [WebSockets and events](guide::streams), [gRPC](guide::grpc), [DPoP and certificates](guide::sender_constrained) | |
+//! | [Providers](guide::providers): Keycloak, Auth0, Entra ID, … | [WebSockets and events](guide::streams), [gRPC](guide::grpc), [DPoP and certificates](guide::sender_constrained) | [Clients of other projects](guide/clients/index.html) |
 //!
 //! # Modules
 //!
