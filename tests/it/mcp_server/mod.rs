@@ -5,30 +5,25 @@ mod rmcp_client;
 mod session_mode;
 mod settings;
 
-use std::{
-    env,
-    process::{Output, Stdio},
-    time::Duration,
-};
-
 use axum::{Json, Router, routing::get};
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    net::TcpListener,
-    process::{Child, Command},
-    time::timeout,
-};
+use tokio::net::TcpListener;
 use tower_oauth::testing::{MockIssuer, TokenBuilder};
 
-use crate::support::{ISSUER, not_run};
+use crate::{
+    program::{Launch, Program},
+    support::ISSUER,
+};
+
+/// Begins the line that names the URL of the program.
+const READY: &str = "mcp at ";
 
 /// A running program, which is killed when this value is dropped.
 struct Mcp {
     /// What its first line names.
     url: String,
-    process: Child,
+    program: Program,
     issuer: MockIssuer,
 }
 
@@ -43,12 +38,9 @@ struct Received {
 impl Mcp {
     /// Starts the program with these variables. Returns `None` and reports it if the program was not built.
     async fn start(settings: &[(&str, &str)]) -> Option<Self> {
-        let mut process = command(settings)?.stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let line = timeout(Duration::from_secs(20), lines.next_line()).await.expect("it starts").unwrap();
-        let line = line.unwrap_or_else(|| panic!("with {settings:?} the program ended"));
-        let url = line.strip_prefix("mcp at ").unwrap_or_else(|| panic!("{line}")).to_owned();
-        Some(Self { url, process, issuer: MockIssuer::new(ISSUER) })
+        let program = launch(settings).start(READY).await?;
+        let url = program.lines_with_start(READY)[0][READY.len()..].to_owned();
+        Some(Self { url, program, issuer: MockIssuer::new(ISSUER) })
     }
 
     /// Starts the program for tokens of a mock issuer, whose keys it fetches.
@@ -139,24 +131,9 @@ async fn send(request: impl FnOnce(&reqwest::Client) -> reqwest::RequestBuilder)
     Received { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
 }
 
-/// Runs the program until it ends. Returns `None` and reports it if the program was not built.
-async fn run(settings: &[(&str, &str)]) -> Option<Output> {
-    let output = command(settings)?.output();
-    Some(timeout(Duration::from_secs(10), output).await.expect("the program ends at once").unwrap())
-}
-
-/// Returns the command with these variables and no others, at a free port.
-fn command(settings: &[(&str, &str)]) -> Option<Command> {
-    let tests = env::current_exe().unwrap();
-    let program = tests.parent().and_then(|folder| folder.parent()).unwrap().join("examples/mcp_server");
-    if !program.is_file() {
-        not_run("the program mcp_server", "the example programs (cargo build --all-features --examples)");
-        return None;
-    }
-    let mut command = Command::new(program);
-    command.env_clear().env("BIND", "127.0.0.1:0").envs(settings.iter().copied());
-    command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-    Some(command)
+/// The program with these variables and no others, at a free port.
+fn launch(settings: &[(&str, &str)]) -> Launch {
+    Program::example("mcp_server").settings(settings)
 }
 
 /// MCP 3 (MUST, accepts)

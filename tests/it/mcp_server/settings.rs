@@ -1,10 +1,6 @@
 //! Wrong settings of the program, and its end.
 
-use std::{process::Stdio, time::Duration};
-
-use tokio::{process::Command, time::timeout};
-
-use super::{Mcp, run};
+use super::{Mcp, launch};
 
 #[tokio::test]
 async fn wrong_settings_end_the_program_and_all_are_named() {
@@ -35,9 +31,7 @@ async fn wrong_settings_end_the_program_and_all_are_named() {
         ),
     ];
     for (settings, wrong) in rows {
-        let Some(output) = run(settings).await else { return };
-        let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(2), &b""[..]), "{settings:?}: {text}");
+        let Some(text) = launch(settings).refuses_to_start(&[]).await else { return };
         let mut named: Vec<_> = text.lines().skip(1).map(|line| line.split(':').next().unwrap().to_owned()).collect();
         named.sort();
         assert_eq!(named, wrong, "{settings:?}: {text}");
@@ -47,10 +41,6 @@ async fn wrong_settings_end_the_program_and_all_are_named() {
 #[cfg(unix)]
 #[tokio::test]
 async fn sigterm_ends_the_program() {
-    let Some(mut mcp) = Mcp::start(&[("OAUTH_ISSUER", "https://auth.test")]).await else { return };
-    let id = mcp.process.id().unwrap().to_string();
-    let kill = Command::new("kill").args(["-s", "TERM", &id]).stdout(Stdio::null()).status().await.unwrap();
-    assert!(kill.success());
-    let status = timeout(Duration::from_secs(5), mcp.process.wait()).await.expect("it ends").unwrap();
-    assert_eq!(status.code(), Some(0));
+    let Some(mcp) = Mcp::start(&[("OAUTH_ISSUER", "https://auth.test")]).await else { return };
+    mcp.program.stop("TERM").await;
 }

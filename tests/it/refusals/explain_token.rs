@@ -3,10 +3,8 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
-    io::Write as _,
+    fs,
     path::PathBuf,
-    process::{Command, Stdio},
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -24,6 +22,7 @@ use tower_oauth::{
 
 use crate::{
     introspection::IntrospectionFixture,
+    program::{Ended, Program},
     support::{API, issuer, valid_token},
 };
 
@@ -88,31 +87,21 @@ impl Setup {
         self
     }
 
-    /// Runs the program. `None` if it was not built.
-    fn explain(&self, token: &str) -> Option<Output> {
-        let tests = env::current_exe().unwrap();
-        let program = tests.parent().and_then(|folder| folder.parent()).unwrap().join("examples/explain_token");
-        if !program.is_file() {
-            crate::support::not_run("explain_token", "the example programs (cargo build --all-features --examples)");
-            return None;
-        }
+    /// Runs the program. Returns `None` and reports it if it was not built.
+    async fn explain(&self, token: &str) -> Option<Output> {
         let file = temporary_file();
         fs::write(&file, self.keys.to_string()).unwrap();
-        let mut command = Command::new(program);
-        for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("OAUTH_")) {
-            command.env_remove(name);
-        }
-        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = pipes.envs(&self.settings).arg("--jwks").arg(&file).spawn().unwrap();
-        writeln!(process.stdin.take().unwrap(), "{token}").unwrap();
-        let output = process.wait_with_output().unwrap();
+        let launch = Program::example("explain_token").arguments(&["--jwks", file.to_str().unwrap()]);
+        let launch = self.settings.iter().fold(launch, |launch, (name, value)| launch.set(name, value));
+        let ended = launch.input(&format!("{token}\n")).ends().await;
         fs::remove_file(file).unwrap();
-        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        let Ended { status, stdout, stderr } = ended?;
+        let text = stdout + &stderr;
         let signature = token.rsplit('.').next().unwrap();
         for secret in [token, signature, PERSONAL] {
             assert!(secret.is_empty() || !text.contains(secret), "it prints {secret:?}:\n{text}");
         }
-        Some(Output { status: output.status.code(), text })
+        Some(Output { status, text })
     }
 
     /// Adds the settings that the program names.
@@ -132,112 +121,112 @@ fn temporary_file() -> PathBuf {
 }
 
 /// The program refuses the token for `reason`, its output has all of `texts`, and the settings that it names accept the token.
-fn cured_by_settings(setup: &Setup, token: &str, reason: &str, texts: &[&str]) {
-    let Some(refused) = setup.explain(token) else { return };
+async fn cured_by_settings(setup: &Setup, token: &str, reason: &str, texts: &[&str]) {
+    let Some(refused) = setup.explain(token).await else { return };
     assert_eq!(refused.status, Some(1), "{}", refused.text);
     assert!(refused.text.contains(&format!("The token is refused: {reason}")), "{}", refused.text);
     for text in texts {
         assert!(refused.text.contains(text), "{text:?} is not in:\n{}", refused.text);
     }
-    let cured = setup.clone().with_named_settings(&refused).explain(token).unwrap();
+    let cured = setup.clone().with_named_settings(&refused).explain(token).await.unwrap();
     assert_eq!(cured.status, Some(0), "the named settings don't help:\n{}\n{}", refused.text, cured.text);
 }
 
 /// The program refuses the token for `reason` and its output has all of `texts`; it accepts the other token.
-fn cured_by_another_token(setup: &Setup, token: &str, reason: &str, texts: &[&str], other: &str) {
-    let Some(refused) = setup.explain(token) else { return };
+async fn cured_by_another_token(setup: &Setup, token: &str, reason: &str, texts: &[&str], other: &str) {
+    let Some(refused) = setup.explain(token).await else { return };
     assert_eq!(refused.status, Some(1), "{}", refused.text);
     assert!(refused.text.contains(&format!("The token is refused: {reason}")), "{}", refused.text);
     for text in texts {
         assert!(refused.text.contains(text), "{text:?} is not in:\n{}", refused.text);
     }
-    assert_eq!(setup.explain(other).unwrap().status, Some(0));
+    assert_eq!(setup.explain(other).await.unwrap().status, Some(0));
 }
 
-#[test]
-fn accepts_the_token_of_a_right_set_up_and_says_for_whom_it_acts() {
-    let Some(output) = Setup::right().explain(&signed(&json!({}))) else { return };
+#[tokio::test]
+async fn accepts_the_token_of_a_right_set_up_and_says_for_whom_it_acts() {
+    let Some(output) = Setup::right().explain(&signed(&json!({}))).await else { return };
     assert_eq!(output.status, Some(0), "{}", output.text);
     assert!(output.text.contains("The token is accepted.") && !output.text.contains("REFUSED"), "{}", output.text);
     assert!(output.text.contains("User") && output.text.contains("orders:read"), "{}", output.text);
 }
 
 /// Threat R6
-#[test]
-fn set_up_1_the_issuer_has_a_trailing_slash() {
+#[tokio::test]
+async fn set_up_1_the_issuer_has_a_trailing_slash() {
     let setup = Setup::right().with("OAUTH_ISSUER", &format!("{ISSUER}/"));
-    cured_by_settings(&setup, &signed(&json!({})), "wrong_issuer", &[&format!("OAUTH_ISSUER={ISSUER}\n")]);
+    cured_by_settings(&setup, &signed(&json!({})), "wrong_issuer", &[&format!("OAUTH_ISSUER={ISSUER}\n")]).await;
 }
 
 /// Threat R6
-#[test]
-fn set_up_2_the_token_names_the_host_of_a_container() {
+#[tokio::test]
+async fn set_up_2_the_token_names_the_host_of_a_container() {
     let container = "http://keycloak:8080/realms/shop";
     let token = signed(&json!({"iss": container}));
     let texts = ["OAUTH_ISSUER=http://keycloak:8080/realms/shop", "public address"];
-    cured_by_settings(&Setup::right(), &token, "wrong_issuer", &texts);
+    cured_by_settings(&Setup::right(), &token, "wrong_issuer", &texts).await;
 }
 
 /// Threat R6
-#[test]
-fn set_up_3_the_token_has_another_audience() {
+#[tokio::test]
+async fn set_up_3_the_token_has_another_audience() {
     let token = signed(&json!({"aud": "account"}));
-    cured_by_settings(&Setup::right(), &token, "wrong_audience", &["OAUTH_AUDIENCE=account", "the cost: "]);
+    cured_by_settings(&Setup::right(), &token, "wrong_audience", &["OAUTH_AUDIENCE=account", "the cost: "]).await;
     let texts = ["let the issuer add this API to aud"];
-    cured_by_another_token(&Setup::right(), &token, "wrong_audience", &texts, &signed(&json!({})));
+    cured_by_another_token(&Setup::right(), &token, "wrong_audience", &texts, &signed(&json!({}))).await;
 }
 
 /// Threat R6
-#[test]
-fn set_up_4_the_type_is_jwt() {
+#[tokio::test]
+async fn set_up_4_the_type_is_jwt() {
     let setup = Setup::right().without("OAUTH_PRESET");
     let token = signed(&json!({"client_id": "web"}));
     let without_preset = |output: Output| Output { text: output.text.replace("OAUTH_PRESET", "IGNORED"), ..output };
-    let Some(refused) = setup.explain(&token).map(without_preset) else { return };
+    let Some(refused) = setup.explain(&token).await.map(without_preset) else { return };
     assert!(refused.text.contains("type_not_accepted") && refused.text.contains("OAUTH_ACCEPT=plain-type"));
     assert!(refused.text.contains("an ID token of the issuer"), "it states the cost: {}", refused.text);
-    let cured = setup.clone().with_named_settings(&refused).explain(&token).unwrap();
+    let cured = setup.clone().with_named_settings(&refused).explain(&token).await.unwrap();
     assert_eq!(cured.status, Some(0), "{}", cured.text);
-    cured_by_settings(&setup, &token, "type_not_accepted", &["OAUTH_PRESET=keycloak"]);
+    cured_by_settings(&setup, &token, "type_not_accepted", &["OAUTH_PRESET=keycloak"]).await;
 }
 
 /// Threat R6
-#[test]
-fn set_up_5_the_client_is_in_azp() {
+#[tokio::test]
+async fn set_up_5_the_client_is_in_azp() {
     let setup = Setup::right().without("OAUTH_PRESET");
     let token = signed_by(&realm(), "at+jwt", &json!({}));
-    cured_by_settings(&setup, &token, "missing_claim", &[r#"client_claim("azp")"#, "OAUTH_PRESET=keycloak"]);
+    cured_by_settings(&setup, &token, "missing_claim", &[r#"client_claim("azp")"#, "OAUTH_PRESET=keycloak"]).await;
 }
 
 /// Threat R6
-#[test]
-fn set_up_6_the_clock_of_the_issuer_is_ahead() {
+#[tokio::test]
+async fn set_up_6_the_clock_of_the_issuer_is_ahead() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let token = signed(&json!({"iat": now + 100, "nbf": now + 100, "exp": now + 400}));
     let texts = ["not_yet_valid, issued_in_the_future", "set the clocks", "OAUTH_LEEWAY="];
-    cured_by_settings(&Setup::right(), &token, "", &texts);
+    cured_by_settings(&Setup::right(), &token, "", &texts).await;
     let expired = signed(&json!({"iat": now - 500, "exp": now - 100}));
-    cured_by_settings(&Setup::right(), &expired, "expired", &["let the client get a new token", "OAUTH_LEEWAY="]);
+    cured_by_settings(&Setup::right(), &expired, "expired", &["let the client get a new token", "OAUTH_LEEWAY="]).await;
     let long_expired = signed(&json!({"iat": now - 9000, "exp": now - 8000}));
     let texts = ["let the client get a new token"];
-    cured_by_another_token(&Setup::right(), &long_expired, "expired", &texts, &signed(&json!({})));
+    cured_by_another_token(&Setup::right(), &long_expired, "expired", &texts, &signed(&json!({}))).await;
 }
 
 /// Threat R6
-#[test]
-fn set_up_7_the_issuer_has_rotated_its_key() {
+#[tokio::test]
+async fn set_up_7_the_issuer_has_rotated_its_key() {
     let rotated = MockIssuer::new("https://other.test").with_algorithm(Algorithm::ES256);
     let new_token = signed_by(&rotated, "JWT", &json!({}));
     let texts = ["fetch the key set again", "let the client get a new token"];
     let old_keys = Setup::right();
-    let Some(refused) = old_keys.explain(&new_token) else { return };
+    let Some(refused) = old_keys.explain(&new_token).await else { return };
     assert!(refused.status == Some(1) && refused.text.contains("unknown_key"), "{}", refused.text);
     assert!(texts.iter().all(|text| refused.text.contains(text)), "{}", refused.text);
     // The key set is fetched again.
     let new_keys = Setup { keys: rotated.jwks(), ..old_keys };
-    assert_eq!(new_keys.explain(&new_token).unwrap().status, Some(0));
+    assert_eq!(new_keys.explain(&new_token).await.unwrap().status, Some(0));
     // The client gets a new token.
-    cured_by_another_token(&new_keys, &signed(&json!({})), "unknown_key", &texts, &new_token);
+    cured_by_another_token(&new_keys, &signed(&json!({})), "unknown_key", &texts, &new_token).await;
 }
 
 /// Threat R6
@@ -247,7 +236,7 @@ async fn set_up_8_the_issuer_signs_with_a_shared_secret() {
     let builder = realm().token("ada").audience(AUDIENCE).header("typ", "at+jwt");
     let token = builder.sign_hmac(HmacAlgorithm::HS256, &secret);
     let texts = ["RS256, ES256 or EdDSA", "JwtVerifier::builder_from_secret"];
-    cured_by_another_token(&Setup::right(), &token, "algorithm_not_accepted", &texts, &signed(&json!({})));
+    cured_by_another_token(&Setup::right(), &token, "algorithm_not_accepted", &texts, &signed(&json!({}))).await;
     let secret = SharedSecret::new(HmacAlgorithm::HS256, secret).unwrap();
     let verifier = JwtVerifier::builder_from_secret(ISSUER, secret, AUDIENCE).build().unwrap();
     let explanation = verifier.explain(&token).await;
@@ -255,71 +244,71 @@ async fn set_up_8_the_issuer_signs_with_a_shared_secret() {
 }
 
 /// Threat R6
-#[test]
-fn set_up_9_the_token_is_encrypted() {
+#[tokio::test]
+async fn set_up_9_the_token_is_encrypted() {
     let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"RSA-OAEP","enc":"A256GCM","typ":"JWT","cty":"JWT"}"#);
     let token = format!("{header}.QUJD.QUJD.QUJD.QUJD");
     let texts = ["an encrypted token (JWE)", "turn off the encryption", "OAUTH_MODE=introspection"];
-    cured_by_another_token(&Setup::right(), &token, "not_a_jws", &texts, &signed(&json!({})));
+    cured_by_another_token(&Setup::right(), &token, "not_a_jws", &texts, &signed(&json!({}))).await;
 }
 
 /// Threat R6
 #[tokio::test]
 async fn set_up_10_the_token_is_opaque() {
     let texts = ["an opaque token", "IntrospectionVerifier::new", "OAUTH_MODE=introspection"];
-    cured_by_another_token(&Setup::right(), "AT-4711-opaque", "not_a_jws", &texts, &signed(&json!({})));
+    cured_by_another_token(&Setup::right(), "AT-4711-opaque", "not_a_jws", &texts, &signed(&json!({}))).await;
     let introspection = IntrospectionFixture::new().await;
     introspection.respond_with(&introspection.active());
     assert!(introspection.authenticate("AT-4711-opaque").await.is_ok());
 }
 
-#[test]
-fn all_relaxations_are_in_one_setting() {
+#[tokio::test]
+async fn all_relaxations_are_in_one_setting() {
     let setup = Setup::right().without("OAUTH_PRESET");
     let mut claims = claims();
     claims["client_id"] = "web".into();
     claims.as_object_mut().unwrap().remove("jti");
     let header = json!({"alg": "ES256", "kid": realm().key_id(), "typ": "JWT"});
     let token = realm().token("unused").sign_raw(header.to_string(), claims.to_string());
-    let Some(refused) = setup.explain(&token) else { return };
+    let Some(refused) = setup.explain(&token).await else { return };
     assert!(refused.text.contains("\n  OAUTH_ACCEPT=plain-type,without-jti\n"), "{}", refused.text);
     let refused = Output { text: refused.text.replace("OAUTH_PRESET", "IGNORED"), ..refused };
-    assert_eq!(setup.with_named_settings(&refused).explain(&token).unwrap().status, Some(0));
+    assert_eq!(setup.with_named_settings(&refused).explain(&token).await.unwrap().status, Some(0));
 }
 
-#[test]
-fn a_value_of_the_token_is_quoted_for_a_shell() {
+#[tokio::test]
+async fn a_value_of_the_token_is_quoted_for_a_shell() {
     let token = signed(&json!({"iss": "https://x.test/$(id)'; touch y", "aud": "a b\u{1b}[2J"}));
-    let Some(output) = Setup::right().explain(&token) else { return };
+    let Some(output) = Setup::right().explain(&token).await else { return };
     assert!(output.text.contains(r"OAUTH_ISSUER='https://x.test/$(id)\'\''; touch y'"), "{}", output.text);
     assert!(!output.text.contains('\u{1b}'), "{}", output.text);
 }
 
-#[test]
-fn no_setting_is_named_that_accepts_an_id_token() {
+#[tokio::test]
+async fn no_setting_is_named_that_accepts_an_id_token() {
     let setup = Setup::right().without("OAUTH_PRESET").with("OAUTH_AUDIENCE", "web");
     let token = signed(&json!({"aud": "web", "nonce": "n", "at_hash": "h", "client_id": "web", "typ": "ID"}));
-    let Some(output) = setup.explain(&token) else { return };
+    let Some(output) = setup.explain(&token).await else { return };
     assert!(output.text.contains("not_an_access_token"), "{}", output.text);
     assert!(output.text.contains("let the client send the access token, not the ID token"), "{}", output.text);
     assert!(!output.text.contains("plain-type") && !output.text.contains("accept_plain_jwt_type"), "{}", output.text);
 }
 
-#[test]
-fn the_program_names_every_wrong_setting_and_prints_its_usage() {
+#[tokio::test]
+async fn the_program_names_every_wrong_setting_and_prints_its_usage() {
     let setup = Setup::right()
         .with("OAUTH_PRESET", "keycloack")
         .with("OAUTH_ACCEPT", "plain-type,typo")
         .without("OAUTH_AUDIENCE");
-    let Some(output) = setup.explain("AT-4711") else { return };
+    let Some(output) = setup.explain("AT-4711").await else { return };
     assert_eq!(output.status, Some(2));
     for name in ["OAUTH_PRESET", "OAUTH_ACCEPT", "OAUTH_AUDIENCE"] {
         assert!(output.text.contains(name), "{}", output.text);
     }
-    let without_keys = Setup { keys: json!({}), ..Setup::right() }.explain("AT-4711").unwrap();
-    let empty = Setup::right().explain("").unwrap();
+    let without_keys = Setup { keys: json!({}), ..Setup::right() }.explain("AT-4711").await.unwrap();
+    let empty = Setup::right().explain("").await.unwrap();
     assert!(empty.status == Some(2) && empty.text.contains("there is no token"), "{}", empty.text);
-    let large = Setup::right().explain(&"x".repeat(17_000)).unwrap();
+    let large = Setup::right().explain(&"x".repeat(17_000)).await.unwrap();
     assert!(large.status == Some(1) && large.text.contains("max_token_bytes"), "{}", large.text);
     assert!(without_keys.status == Some(2) && without_keys.text.contains("--jwks"), "{}", without_keys.text);
 }
