@@ -3,6 +3,8 @@
 mod backends;
 mod choice;
 mod forms;
+#[cfg(feature = "rust-crypto")]
+mod global_provider;
 mod private;
 pub(crate) mod remote;
 mod sets;
