@@ -1,5 +1,5 @@
-# PyPI's Authlib as a client of the token endpoint. The test in tests/it/real_clients starts this script, passes the settings in
-# the variable SERVER, reads the printed results, and acts as the browser.
+# PyPI's Authlib as a client of the token endpoint. The test in tests/it/interop/real_clients starts this script, passes the
+# settings in the variable SERVER, reads the printed results, and acts as the browser.
 import json
 import os
 from urllib.parse import quote_plus

@@ -1,5 +1,5 @@
-// npm's openid-client as a client of the token endpoint. The test in tests/it/real_clients starts this script, passes the settings
-// in the variable SERVER, reads the printed results, and acts as the browser.
+// npm's openid-client as a client of the token endpoint. The test in tests/it/interop/real_clients starts this script, passes the
+// settings in the variable SERVER, reads the printed results, and acts as the browser.
 import assert from 'node:assert/strict'
 import { createInterface } from 'node:readline/promises'
 import * as jose from 'jose'

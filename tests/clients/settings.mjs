@@ -1,4 +1,4 @@
-// What the clients of npm share: the settings of the tests in tests/it/real_clients, and the browser.
+// What the clients of npm share: the settings of the tests in tests/it/interop/real_clients, and the browser.
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:http'

@@ -3,7 +3,7 @@
 // SERVER is a JSON object: issuer, token_endpoint, client_id, client_secret or redirect_uri, scope, resource, and url, the
 // protected resource for GET. With old_nonces, an object from URLs to nonces, the client gets this nonce in place of the first one
 // that the server offers there.
-// Each script prints the exchanges as JSON and then "works". A test in tests/it/sender_constrained_clients reads them.
+// Each script prints the exchanges as JSON and then "works". A test in tests/it/interop/sender_constrained_clients reads them.
 export const settings = JSON.parse(process.env.SERVER)
 export const url = new URL(settings.url)
 export const redirect_uri = settings.redirect_uri

@@ -1,9 +1,15 @@
 //! The example programs as a user runs them: the commands that they print, their output, and their responses to requests. A file
-//! per program. Programs with many settings have modules of their own, such as `protected_api` and `authorization_server`.
+//! per program, or a directory.
 
 #[cfg(feature = "token-endpoint")]
 mod authorization_code;
+#[cfg(feature = "token-endpoint")]
+mod authorization_server;
 mod custom_verifier;
+#[cfg(all(feature = "postgres", feature = "redis"))]
+mod instances;
+mod mcp_server;
+pub(crate) mod protected_api;
 mod protected_api_with_issuer;
 mod quickstart;
 #[cfg(feature = "token-endpoint")]

@@ -7,9 +7,9 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    oidc_provider::Provider,
+    interop::oidc_provider::Provider,
     program::SECRET,
-    protected_api::Api,
+    programs::protected_api::Api,
     support::{Answer, DEFAULT_CHALLENGE},
 };
 

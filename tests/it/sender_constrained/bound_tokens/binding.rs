@@ -5,7 +5,7 @@ use tower_oauth::testing::ProofKey;
 
 use super::{Bound, Row, must_be};
 use crate::{
-    protected_api::sender_fixture::{RawResponse, Reply, SenderApi, proof},
+    programs::protected_api::sender_fixture::{RawResponse, Reply, SenderApi, proof},
     support::API,
 };
 

@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::json;
 
 use super::{Bound, must_be, served::Served};
-use crate::protected_api::sender_fixture::Reply;
+use crate::programs::protected_api::sender_fixture::Reply;
 
 /// RFC 9449 §4.3 b (MUST, accepts and refuses)
 #[tokio::test]

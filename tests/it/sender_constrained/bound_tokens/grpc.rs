@@ -10,7 +10,7 @@ use tower_oauth::{OAuthLayer, Scoped, Token, dpop::NonceSecret, testing::ProofBu
 
 use super::served::Served;
 use crate::{
-    protected_api::sender_fixture::BASE,
+    programs::protected_api::sender_fixture::BASE,
     support::{Admin, serve},
 };
 

@@ -6,7 +6,7 @@ use tower_oauth::testing::ProofKey;
 use super::{Bound, must_be};
 use crate::{
     fake_issuer::Answer,
-    protected_api::sender_fixture::{Reply, proof},
+    programs::protected_api::sender_fixture::{Reply, proof},
     support::API,
 };
 

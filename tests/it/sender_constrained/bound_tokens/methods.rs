@@ -9,7 +9,7 @@ use super::{
     served::{Served, header_lines, routes, send},
 };
 use crate::{
-    protected_api::sender_fixture::{Offer, RawResponse, Reply},
+    programs::protected_api::sender_fixture::{Offer, RawResponse, Reply},
     support::{serve, write_raw},
 };
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use tower_oauth::testing::{ProofBuilder, ProofKey};
 
-use crate::protected_api::sender_fixture::{RawResponse, Reply, SenderApi, proof};
+use crate::programs::protected_api::sender_fixture::{RawResponse, Reply, SenderApi, proof};
 
 /// The URL of `/orders`, at the base that the program has.
 const URL: &str = "https://api.example.test/v1/orders";

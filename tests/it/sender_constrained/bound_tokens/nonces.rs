@@ -12,7 +12,7 @@ use super::{
     served::{Served, send},
     with_nonces,
 };
-use crate::protected_api::sender_fixture::{NONCE_SECRET, Reply, in_one_step, nonce};
+use crate::programs::protected_api::sender_fixture::{NONCE_SECRET, Reply, in_one_step, nonce};
 
 const OTHER_SECRET: &str = "ff0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 const ON: [(&str, &str); 1] = [("OAUTH_DPOP_NONCE_SECRET", NONCE_SECRET)];

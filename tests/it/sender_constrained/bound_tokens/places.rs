@@ -14,7 +14,7 @@ use super::{
     served::{Served, header_lines, send},
 };
 use crate::{
-    protected_api::sender_fixture::{BASE, RawResponse, Reply},
+    programs::protected_api::sender_fixture::{BASE, RawResponse, Reply},
     support::serve,
 };
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use tower_oauth::{keys::Algorithm, testing::ProofKey};
 
 use super::{Bound, Row, must_be};
-use crate::{fake_issuer::FakeIssuer, protected_api::sender_fixture::Reply};
+use crate::{fake_issuer::FakeIssuer, programs::protected_api::sender_fixture::Reply};
 
 /// One algorithm of each kind: a key for RSA takes long to generate.
 const ALGORITHMS: [Algorithm; 5] =

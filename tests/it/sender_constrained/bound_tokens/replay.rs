@@ -20,7 +20,7 @@ use super::{
     served::{Served, send},
     with_nonces,
 };
-use crate::protected_api::sender_fixture::{Reply, proof};
+use crate::programs::protected_api::sender_fixture::{Reply, proof};
 
 #[tokio::test]
 async fn c10_a_proof_is_good_for_one_request_of_any_method() {

@@ -19,7 +19,7 @@ use tower_oauth::{
 };
 
 use crate::{
-    protected_api::sender_fixture::{BASE, Offer, RawResponse},
+    programs::protected_api::sender_fixture::{BASE, Offer, RawResponse},
     support::{API, Admin, ISSUER, serve, write_raw},
 };
 

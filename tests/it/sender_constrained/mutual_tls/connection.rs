@@ -18,7 +18,7 @@ use super::{
 use crate::{
     fake_issuer::FakeIssuer,
     material::{b64, unb64},
-    protected_api::Api,
+    programs::protected_api::Api,
 };
 
 /// Starts the program with TLS. `clients` is `TLS_CLIENT_CERTS`.

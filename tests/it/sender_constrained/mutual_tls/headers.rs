@@ -6,7 +6,7 @@ use super::{
     certificates::{Identity, SUBJECT, hex, pem},
     start, token,
 };
-use crate::{fake_issuer::FakeIssuer, material::unb64, protected_api::Api, support::write_raw};
+use crate::{fake_issuer::FakeIssuer, material::unb64, programs::protected_api::Api, support::write_raw};
 
 /// Starts the program with each form of the header. Returns it with the name of the header.
 async fn each_form(issuer: &FakeIssuer) -> Option<[(Api, &'static str); 3]> {

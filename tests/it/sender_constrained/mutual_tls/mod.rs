@@ -10,7 +10,7 @@ mod settings;
 
 use tower_oauth::{keys::Algorithm, testing::TokenBuilder};
 
-use crate::{fake_issuer::FakeIssuer, protected_api::Api, support::API};
+use crate::{fake_issuer::FakeIssuer, programs::protected_api::Api, support::API};
 
 /// Starts the program for the tokens of this issuer.
 async fn start(issuer: &FakeIssuer, settings: &[(&str, &str)]) -> Option<Api> {

@@ -18,7 +18,7 @@ use super::{
     client::{Client, PROTOCOLS, VERSIONS},
     start, token,
 };
-use crate::{fake_issuer::FakeIssuer, protected_api::Api, support::not_run};
+use crate::{fake_issuer::FakeIssuer, programs::protected_api::Api, support::not_run};
 
 /// A running proxy. It ends when this value is dropped.
 struct Proxy {

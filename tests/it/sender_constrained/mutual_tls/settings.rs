@@ -5,7 +5,7 @@ use super::{
     client::Client,
     start, token,
 };
-use crate::{fake_issuer::FakeIssuer, protected_api::run, support::API};
+use crate::{fake_issuer::FakeIssuer, programs::protected_api::run, support::API};
 
 type Settings<'s> = &'s [(&'s str, &'s str)];
 

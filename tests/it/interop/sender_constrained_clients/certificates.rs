@@ -10,7 +10,7 @@ use super::{
     oidc_provider::{MODES, of_issuer},
     programs::Program,
 };
-use crate::{oidc_provider::Provider, support::not_run};
+use crate::{interop::oidc_provider::Provider, support::not_run};
 
 const REQUESTS: &[&str] = &[
     "own certificate: 200",

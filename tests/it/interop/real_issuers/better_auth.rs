@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tower_oauth::{Issuer, JwtVerifier, Preset, ResourceServer, acts_for::ActsFor};
 
 use super::{Browser, RealIssuer, claims, has_package, json as json_of, text};
-use crate::protected_api::Api;
+use crate::programs::protected_api::Api;
 
 /// A user with a session. The cookies of the browser are the session.
 struct User {

@@ -7,7 +7,7 @@ use tokio::process::Command;
 
 use super::{Client, Servers, WITHOUT_PKCE, WORKS, folder, in_target, missing};
 use crate::{
-    real_clients::{CHROMIUM, tools::run},
+    interop::real_clients::{CHROMIUM, tools::run},
     support::not_run_here,
 };
 

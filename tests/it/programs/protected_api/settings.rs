@@ -16,12 +16,12 @@ use crate::{
 };
 
 const SOURCES: [&str; 6] = [
-    include_str!("../../../examples/protected_api/main.rs"),
-    include_str!("../../../examples/protected_api/settings.rs"),
-    include_str!("../../../examples/protected_api/sender_settings.rs"),
-    include_str!("../../../examples/protected_api/tls.rs"),
-    include_str!("../../../examples/support/jwt_settings.rs"),
-    include_str!("../../../examples/support/log.rs"),
+    include_str!("../../../../examples/protected_api/main.rs"),
+    include_str!("../../../../examples/protected_api/settings.rs"),
+    include_str!("../../../../examples/protected_api/sender_settings.rs"),
+    include_str!("../../../../examples/protected_api/tls.rs"),
+    include_str!("../../../../examples/support/jwt_settings.rs"),
+    include_str!("../../../../examples/support/log.rs"),
 ];
 
 impl Api {

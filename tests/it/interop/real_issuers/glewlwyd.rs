@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{Browser, CALLBACK, ORDERS, RealIssuer, claims, code, encoded, location, request_token, runs, text};
-use crate::{protected_api::Api, support::not_run};
+use crate::{programs::protected_api::Api, support::not_run};
 
 /// Created by the package, and read by the script.
 const TABLES: &str = "/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3";

@@ -6,7 +6,7 @@ use tokio::process::Command;
 
 use super::{Folder, ODD_CLIENTS, Server};
 use crate::{
-    real_clients::{
+    interop::real_clients::{
         CHROMIUM,
         tools::{folder, in_target, missing, run},
     },

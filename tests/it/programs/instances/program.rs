@@ -19,7 +19,7 @@ use tower_oauth::{
     },
 };
 
-use crate::program::Program;
+use crate::{program::Program, support::test_name};
 
 /// The issuer of all instances. No request is sent to this URL.
 pub(super) const ISSUER: &str = "https://as.test";
@@ -38,7 +38,7 @@ impl Instance {
     /// Starts an instance and waits until it accepts requests. Port 0 is any free port.
     pub(super) async fn start(store: &str, key: &str, port: u16) -> Self {
         let settings = [(STORE, store), (KEY, key), (PORT, &port.to_string())];
-        let program = Program::test("instances::program::serves_as_an_instance").settings(&settings);
+        let program = Program::test(&test_name(module_path!(), "serves_as_an_instance")).settings(&settings);
         Self(program.start(READY).await.unwrap())
     }
 

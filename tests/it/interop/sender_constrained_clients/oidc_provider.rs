@@ -8,7 +8,7 @@ use super::{
     machine, native,
     programs::{ORIGIN, Program},
 };
-use crate::oidc_provider::Provider;
+use crate::interop::oidc_provider::Provider;
 
 pub(super) const AUDIENCE: &str = "https://api.interop.test/orders";
 const OPAQUE: &str = "https://api.interop.test/orders-opaque";

@@ -54,7 +54,7 @@ async fn appauth() {
     client.prints(&servers, "server: any_localhost_port", WORKS, &[("CLIENT_ID", "localhost")]).await;
 }
 
-// --- With DPoP: what these clients see is compared in tests/it/sender_constrained_clients. ---
+// --- With DPoP: what these clients see is compared in tests/it/interop/sender_constrained_clients. ---
 
 /// A client that requests tokens for itself.
 fn job() -> Value {

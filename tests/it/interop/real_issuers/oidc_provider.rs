@@ -7,7 +7,7 @@ use http::{Request, Response};
 use serde_json::{Value, json};
 
 use super::{Browser, CALLBACK, ORDERS, RealIssuer, code, encoded, folder, has_package, location, request_token, text};
-use crate::protected_api::Api;
+use crate::programs::protected_api::Api;
 
 /// The challenge of [`VERIFIER`] (RFC 7636 Appendix B).
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
