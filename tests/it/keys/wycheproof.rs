@@ -99,7 +99,10 @@ fn verifies_the_es512_vectors_after_correcting_their_alg() {
 
 fn groups(file: &str) -> Option<Vec<Value>> {
     let Some(folder) = env::var_os("WYCHEPROOF_DIR") else {
-        not_run_here(file, "Wycheproof's vectors, in the directory that WYCHEPROOF_DIR names (see tests/README.md)");
+        not_run_here(
+            &format!("vectors in {file}"),
+            "Wycheproof's vectors, in the directory that WYCHEPROOF_DIR names (see tests/README.md)",
+        );
         return None;
     };
     let path = PathBuf::from(folder).join(file);

@@ -1,7 +1,7 @@
 //! A real authorization server: npm's oidc-provider, configured by `tests/interop`. Each test starts its own process.
 //!
 //! These tests need `node` and the installed packages (`npm ci` in `tests/interop`, or in the directory that
-//! `OIDC_PROVIDER_DIR` names). Without them, the tests print that they did not run.
+//! `OIDC_PROVIDER_DIR` names). Without them, the tests do not run.
 
 mod introspection;
 
@@ -136,10 +136,7 @@ fn find() -> Option<PathBuf> {
     let node = Command::new("node").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !(node.is_ok_and(|status| status.success()) && folder.join("node_modules/oidc-provider").is_dir()) {
         assert!(named.is_none(), "OIDC_PROVIDER_DIR is set, but node is missing, or `npm ci` was not run there");
-        not_run(
-            "oidc-provider",
-            "node with the packages of tests/interop (nodejs and npm, then npm ci --prefix tests/interop)",
-        );
+        not_run("oidc-provider", "the issuers of others are not installed (CI=true .ci/install issuers)");
         return None;
     }
     let keys = Command::new(folder.join("gen-keys.sh")).stdout(Stdio::null()).status().unwrap();

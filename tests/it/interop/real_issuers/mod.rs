@@ -79,7 +79,7 @@ fn runs(program: &str) -> bool {
 fn has_package(name: &str) -> bool {
     let installed = runs("node") && folder().join("node_modules").join(name).is_dir();
     if !installed {
-        not_run(name, "node with the packages of tests/interop (nodejs and npm, then npm ci --prefix tests/interop)");
+        not_run(name, "the issuers of others are not installed (CI=true .ci/install issuers)");
     }
     installed
 }

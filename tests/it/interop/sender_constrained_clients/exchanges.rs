@@ -153,7 +153,7 @@ fn folder() -> Option<PathBuf> {
     }
     not_run(
         "npm's clients for sender-constrained tokens",
-        "node with the packages of tests/clients (nodejs and npm, then npm ci --prefix tests/clients)",
+        "the clients of npm and PyPI are not installed (CI=true .ci/install clients)",
     );
     None
 }
