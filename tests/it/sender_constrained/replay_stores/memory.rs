@@ -176,10 +176,11 @@ fn each_proof_that_a_full_store_refuses_is_counted() {
     assert_eq!((key.key().name(), labels), ("tower_oauth_replay_store_errors_total", vec![("store", "memory")]));
 }
 
-/// The memory of the process, in bytes.
+/// The memory of the process, in bytes, without the pages of its program file, which the kernel loads as it likes.
 fn resident() -> usize {
     let pages = fs::read_to_string("/proc/self/statm").unwrap();
-    4096 * pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap()
+    let pages: Vec<usize> = pages.split(' ').skip(1).take(2).map(|count| count.parse().unwrap()).collect();
+    4096 * (pages[0] - pages[1])
 }
 
 /// Runs in a process of its own, whose memory nothing else uses.
