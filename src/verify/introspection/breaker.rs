@@ -8,7 +8,7 @@
 //! active lately fail as well.
 //!
 //! While it is open, it permits one call at a time, the probe, preferably for a known token. A known token never waits while no
-//! call for a known token has failed. Any response closes it.
+//! call for a known token has failed. Any response but 429, 502, 503 and 504 closes it.
 
 use std::{
     collections::VecDeque,
