@@ -140,8 +140,8 @@ impl IntrospectionVerifierBuilder {
     /// [`verification_timeout`](crate::server::ResourceServerBuilder::verification_timeout) below 5 s.
     ///
     /// While it is open, one call at a time is made as a probe, after 1 s at first and 30 s at most, and not before the end
-    /// of the server's `Retry-After`. Known tokens probe first. The first call that does not fail closes it. Each change is logged and has a
-    /// metric.
+    /// of the server's `Retry-After`. Known tokens probe first. The first call that does not fail closes it. Each change is logged
+    /// and has a metric.
     pub fn circuit_breaker(self) -> Self {
         Self { breaker: true, ..self }
     }
