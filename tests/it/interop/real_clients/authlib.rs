@@ -10,9 +10,9 @@ use super::{CLIENTS, Host, program::AuthorizationServer, script::Script, tools::
 use crate::servers::not_run;
 
 fn script() -> Option<Script> {
-    let interpreter = in_target("authlib").join("bin/python");
-    if interpreter.is_file() {
-        return Some(Script { interpreter, file: "authlib_client.py" });
+    let program = in_target("authlib").join("bin/python");
+    if program.is_file() {
+        return Some(Script { program, file: Some("authlib_client.py") });
     }
     not_run("PyPI's Authlib", CLIENTS);
     None

@@ -1,5 +1,5 @@
-//! Widely used clients with the token endpoint, over sockets: the crates oauth2 and openidconnect in this process, npm's
-//! openid-client and `PyPI`'s Authlib as the scripts in `tests/clients`, which a test starts.
+//! Widely used clients with the token endpoint, over sockets: the crate oauth2 in this process; the crate openidconnect
+//! as a program, npm's openid-client and `PyPI`'s Authlib as scripts, all in `tests/clients`, which a test starts.
 //!
 //! The server is in this process; the scripts also run with the example program `authorization_server`. All these tests use the
 //! same registrations, [`clients`], and the same browser, [`Host::browse`], which logs Ada in and returns the page's redirect.
@@ -37,8 +37,8 @@ use tower_oauth::{
 
 use self::program::AuthorizationServer;
 
-/// What is missing on a machine without the clients of npm and `PyPI`.
-const CLIENTS: &str = "the clients of npm and PyPI are not installed (CI=true .ci/install clients)";
+/// What is missing on a machine without the clients of npm, `PyPI` and crates.io.
+const CLIENTS: &str = "the clients of npm, PyPI and crates.io are not installed (CI=true .ci/install clients)";
 /// What is missing on a machine without Chromium.
 pub(crate) const CHROMIUM: &str =
     "chromium or chromedriver is not installed (Debian: apt-get install chromium chromium-driver)";
@@ -157,7 +157,7 @@ impl Host {
         Self { issuer, key, _program: None }
     }
 
-    /// Returns the settings for a script.
+    /// Returns the settings for a script or program.
     fn settings(&self) -> Value {
         json!({
             "issuer": self.issuer, "api": API, "opaque": OPAQUE, "odd": [ODD.0, ODD.1], "plain": [PLAIN.0, PLAIN.1],
@@ -278,8 +278,8 @@ fn http() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
 }
 
-/// Sends a request of the crates. They revoke only at `https` URLs. In production a proxy would terminate TLS; here the request is
-/// sent by `http`.
+/// Sends a request of the crate oauth2. It revokes only at `https` URLs. In production a proxy would terminate TLS; here the
+/// request is sent by `http`.
 async fn send(request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, reqwest::Error> {
     let mut request = reqwest::Request::try_from(request)?;
     request.url_mut().set_scheme("http").unwrap();
@@ -291,7 +291,7 @@ async fn send(request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>
     Ok(answer)
 }
 
-/// Returns this URL with `https`, which the crates require for a revocation.
+/// Returns this URL with `https`, which the crate oauth2 requires for a revocation.
 fn over_tls(url: &str) -> String {
     url.replacen("http://", "https://", 1)
 }

@@ -11,7 +11,7 @@ use crate::servers::not_run;
 fn script() -> Option<Script> {
     let node = Command::new("node").arg("--version").output();
     if node.is_ok_and(|output| output.status.success()) && folder().join("node_modules/openid-client").is_dir() {
-        return Some(Script { interpreter: "node".into(), file: "openid-client.mjs" });
+        return Some(Script { program: "node".into(), file: Some("openid-client.mjs") });
     }
     not_run("npm's openid-client", CLIENTS);
     None

@@ -1,4 +1,4 @@
-//! Runs a client's script. The script reads its settings from the environment and prints a line for each result. For a line
+//! Runs a client: a script or a program. It reads its settings from the environment and prints a line for each result. For a line
 //! `browse URL` it gets the URL of the redirect that the browser would follow.
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
@@ -11,17 +11,18 @@ use tokio::{
 
 use super::{Host, tools::folder};
 
-/// A client's script and its interpreter.
+/// A client's script and its interpreter, or a program without a script.
 pub(super) struct Script {
-    pub(super) interpreter: PathBuf,
-    pub(super) file: &'static str,
+    pub(super) program: PathBuf,
+    pub(super) file: Option<&'static str>,
 }
 
 impl Script {
-    /// Runs the script, and checks that it succeeds and prints exactly these lines in this order.
+    /// Runs the client, and checks that it succeeds and prints exactly these lines in this order.
     pub(super) async fn prints<S: AsRef<str>>(&self, host: &Host, expected: &[S]) {
-        let mut process = Command::new(&self.interpreter)
-            .arg(folder().join(self.file))
+        let name = self.file.map_or_else(|| self.program.display().to_string(), str::to_owned);
+        let mut process = Command::new(&self.program)
+            .args(self.file.map(|file| folder().join(file)))
             .env("SERVER", host.settings().to_string())
             .env("NO_PROXY", "127.0.0.1")
             .env("no_proxy", "127.0.0.1")
@@ -42,9 +43,9 @@ impl Script {
             }
             process.wait().await.unwrap()
         };
-        let status = timeout(MAX_DURATION, run).await.unwrap_or_else(|_| panic!("{} does not end", self.file));
-        assert!(status.success(), "{} at {}: {status}; it printed {printed:#?}", self.file, host.issuer);
-        assert_eq!(printed, expected.iter().map(AsRef::as_ref).collect::<Vec<_>>(), "{}", self.file);
+        let status = timeout(MAX_DURATION, run).await.unwrap_or_else(|_| panic!("{name} does not end"));
+        assert!(status.success(), "{name} at {}: {status}; it printed {printed:#?}", host.issuer);
+        assert_eq!(printed, expected.iter().map(AsRef::as_ref).collect::<Vec<_>>(), "{name}");
     }
 }
 

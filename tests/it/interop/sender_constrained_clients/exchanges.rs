@@ -153,7 +153,7 @@ fn folder() -> Option<PathBuf> {
     }
     not_run(
         "npm's clients for sender-constrained tokens",
-        "the clients of npm and PyPI are not installed (CI=true .ci/install clients)",
+        "the clients of npm, PyPI and crates.io are not installed (CI=true .ci/install clients)",
     );
     None
 }
