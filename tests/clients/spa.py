@@ -5,6 +5,8 @@ import urllib.error, urllib.request
 
 HERE = pathlib.Path(__file__).parent
 FILES = {"/": HERE / os.environ.get("PAGE", "spa.html"), "/oidc-client-ts.min.js": HERE / "node_modules/oidc-client-ts/dist/browser/oidc-client-ts.min.js"}
+# The issuer in spa.html, which is replaced by that of the test. The other page reads the issuer from its URL.
+AUTHORITY, ISSUER = b"authority: 'https://auth.example.com'", os.environ["ISSUER"]
 
 
 class Page(http.server.BaseHTTPRequestHandler):
@@ -13,7 +15,7 @@ class Page(http.server.BaseHTTPRequestHandler):
         self.send_response(200 if file else 404)
         self.send_header("content-type", "text/javascript" if self.path.endswith(".js") else "text/html; charset=utf-8")
         self.end_headers()
-        self.wfile.write(file.read_bytes() if file else b"")
+        self.wfile.write(file.read_bytes().replace(AUTHORITY, f"authority: '{ISSUER}'".encode()) if file else b"")
 
     def log_message(self, *_):
         pass
@@ -36,7 +38,7 @@ def drive(session, origin):
                 time.sleep(0.05)
         raise AssertionError(f"no {selector}")
 
-    ask("POST", session + "/url", {"url": f"{origin}/#issuer={os.environ['ISSUER']}&api={os.environ.get('API', '')}"})
+    ask("POST", session + "/url", {"url": f"{origin}/#issuer={ISSUER}&api={os.environ.get('API', '')}"})
     ask("POST", element("#login") + "/click", {})
     try:
         ask("POST", element("input[name=name]") + "/value", {"text": "ada"})
