@@ -110,10 +110,14 @@ fn log_refusal(error: &AuthError) {
 /// first ones are printed on standard error.
 pub(crate) fn layer_missing(error: &AuthError, place: MissingAt<'_>) {
     static REPORTED: LazyLock<ReportedPlaces> = LazyLock::new(ReportedPlaces::default);
-    let text = format_args!(
-        "{error}; add `.layer(OAuthLayer::new(verifier))` to the route's router, outside of the handler that requires the token"
+    report_place(
+        &REPORTED,
+        error,
+        place,
+        format_args!(
+            "{error}; add `.layer(OAuthLayer::new(verifier))` to the route's router, outside of the handler that requires the token"
+        ),
     );
-    report_place(&REPORTED, error, place, text);
 }
 
 /// Where a layer is missing.
