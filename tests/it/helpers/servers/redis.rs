@@ -42,7 +42,11 @@ impl RedisServer {
                 setting.replace("{folder}", folder.to_str().unwrap()).replace("{port}", &port.to_string())
             };
             let settings: Vec<_> = settings.iter().map(own).collect();
-            fs::create_dir(&folder).unwrap();
+            match fs::create_dir(&folder) {
+                // A server of another test has this port.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                made => made.unwrap(),
+            }
             match spawn(&folder, port, &settings) {
                 Ok(Some(process)) => return Some(Self { folder, port, settings, process }),
                 Ok(None) => fs::remove_dir_all(&folder).unwrap(),

@@ -42,7 +42,8 @@ impl RedisCluster {
         let cluster = Self { servers };
         let is_ready = |server: &RedisServer| {
             let replicates = server.cli(&["info", "replication"]);
-            let replicates = replicates.contains("connected_slaves:1") || replicates.contains("master_link_status:up");
+            // A replica that is connected but not online does not acknowledge writes yet.
+            let replicates = replicates.contains("state=online") || replicates.contains("master_link_status:up");
             replicates && server.cli(&["cluster", "info"]).contains("cluster_state:ok")
         };
         wait_until("the cluster is ready", || cluster.servers.iter().all(is_ready));

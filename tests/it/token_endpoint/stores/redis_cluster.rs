@@ -166,7 +166,7 @@ async fn with_wait_a_killed_master_loses_nothing_that_was_answered_and_nothing_i
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn without_a_replica_that_acknowledges_a_write_is_an_error() {
     let Some(cluster) = RedisCluster::start("replicas that stop") else { return };
-    let store = builder(&cluster, "stop").wait_for_replicas(1, Duration::from_millis(200)).connect().await.unwrap();
+    let store = builder(&cluster, "stop").wait_for_replicas(1, Duration::from_secs(1)).connect().await.unwrap();
     let requests = StoreRequests::new("a client", "a user");
     start_session(&store, &requests).await.unwrap();
     let masters: Vec<_> = cluster.masters().iter().map(|server| server.port()).collect();
